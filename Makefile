@@ -1,0 +1,49 @@
+# What a developer types: `make help` lists it. Everything runs in .venv, installed from requirements.lock with its
+# hashes, and installed again only when that file or pyproject.toml changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: help demo test lint format bench faults lock
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+
+demo: $(INSTALLED) ## search the digits study and say where its report is
+	$(BIN)/klsearch run digits
+
+test: $(INSTALLED) ## all tests; those that need a browser are named and left out where there is no Chromium
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## rules, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## put the code into the form that lint asks for
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(INSTALLED) ## compare speeds; takes minutes and wants an idle machine
+	$(BIN)/python -m pytest -m bench tests/benchmarks
+
+faults: $(INSTALLED) ## the tests that kill processes; takes minutes
+	$(BIN)/python -m pytest -m faults
+
+lock: ## write requirements.lock again, from pyproject.toml, with the newest releases
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet uv
+	build/lock/bin/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest --all-extras --group dev \
+	  --upgrade --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+	@rm -rf build/lock
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "klsearch needs Python 3.11, 3.12 or 3.13, for which TensorFlow is built; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
+	    "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into $(VENV): 3 GB, about three minutes. This happens once."
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,213 @@
+"""What next: advice that follows from this study's numbers, each sentence with the number and the n behind it."""
+
+from reports.failures import MOVING, Cause, collapsed_in_band
+from reports.parts import Section, Step, Steps
+from reports.search_data import progress
+from reports.settings import toml_number
+from reports.wording import count, number, share, spread
+from studies.record import StudyRecord, TrialRecord, TrialState
+from studies.space import Range
+from studies.summary import Summary, baseline_names, ties
+from vae.diagnostics import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
+
+# Trials without an improvement after which a search of this size has nothing more to give.
+_QUIET_TRIALS = 20
+_QUIET_SHARE = 0.5
+_MANY = 0.2
+_MOST_DROPOUT = 0.9
+
+
+def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> Section:
+    """What to do with this study, the most important first; `causes` as `reports.failures.causes` gives them."""
+    return Section(identity="next", title="What next?", blocks=(Steps(items=advise(study, summary, causes)),))
+
+
+def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> tuple[Step, ...]:
+    """The advice whose conditions this study meets; never none."""
+    found = (
+        *_use(study, summary),
+        *_go_on(study),
+        *_nearest(study, summary, causes),
+        *_confirm(study, summary),
+        *_shaky_seeds(summary, study),
+        *_ties(study, summary),
+        *(_widen(study, name, side) for name, side in summary.edges),
+        *_train_longer(study, causes),
+        *_collapsed(study),
+        *_errors(study),
+        *_enough(study),
+    )
+    return found or (Step(action="Run the search", reason="No trial has finished yet (n = 0)."),)
+
+
+def _use(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
+    if summary.best is None or summary.verdict not in (Verdict.STABLE, Verdict.CAVEATS):
+        return ()
+    reason = f"{summary.passed} of {count(summary.seeds, 'fresh seed')} pass every gate; its settings are above, to copy."
+    return (Step(action=f"Use the settings of trial {summary.best.number}", reason=reason),)
+
+
+def _go_on(study: StudyRecord) -> tuple[Step, ...]:
+    finished, asked = len(study.finished), study.definition.study.trials
+    if finished >= asked:
+        return ()
+    reason = f"{finished} of {count(asked, 'trial')} have finished"
+    needed = f"; at least {MIN_FINISHED_TRIALS} are needed for a verdict" if finished < MIN_FINISHED_TRIALS else ""
+    return (Step(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
+
+
+def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> tuple[Step, ...]:
+    """Where nothing is feasible: what came nearest, and what most trials miss by."""
+    complete = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
+    if summary.best is None or any(trial.feasible for trial in complete):
+        return ()
+    if summary.best.diverged:
+        reason = f"All {count(len(complete), 'complete trial')} diverged or miss every gate they were measured for."
+        return (Step(action="Search elsewhere: nothing stayed finite", reason=reason),)
+    most = ""
+    if causes:
+        frequent = causes[0]
+        most = f" The most frequent reason is '{frequent.name}', in {len(frequent.trials)} of {count(len(complete), 'trial')}"
+        most += f", most often with {frequent.region}." if frequent.region else "."
+    reason = f"None of {count(len(complete), 'complete trial')} is feasible. Trial {summary.best.number} came nearest: {_misses(summary.best)}.{most}"
+    return (Step(action=f"Search around trial {summary.best.number}", reason=reason),)
+
+
+def _misses(trial: TrialRecord) -> str:
+    missed = [gate for gate in trial.gates if gate.name in CONSTRAINT_GATES and not gate.passed]
+    return "; ".join(f"{gate.name} {number(gate.value)} against {gate.threshold}" for gate in missed)
+
+
+def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
+    finished = len(study.finished)
+    if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or finished < study.definition.study.trials:
+        return ()
+    if not study.definition.confirmation.seeds:
+        reason = f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(finished, 'trial')}."
+        return (Step(action="Confirm the winner", reason=reason, code="[confirmation]\nseeds = 8"),)
+    reason = f"Trial {summary.best.number} was confirmed on {count(summary.seeds, 'fresh seed')}; {MIN_CONFIRMATION_SEEDS} are needed."
+    return (Step(action="Confirm the winner", reason=reason, code=study.resume_command),)
+
+
+def _shaky_seeds(summary: Summary, study: StudyRecord) -> tuple[Step, ...]:
+    if summary.best is None or not summary.seeds or summary.passed == summary.seeds:
+        return ()
+    runs = [run for run in study.confirmation if run.trial == study.winner and not run.passed]
+    names = dict.fromkeys(gate.name for run in runs for gate in run.gates if not gate.passed)
+    missed = ", ".join(
+        f"{name} by {sum(any(g.name == name and not g.passed for g in run.gates) for run in runs)}" for name in names
+    )
+    reason = f"{len(runs)} of {count(summary.seeds, 'seed')} of trial {summary.best.number} miss a gate ({missed})."
+    return (Step(action="Look at the seeds that fail before relying on the winner", reason=reason),)
+
+
+def _ties(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            action=f"Consider to keep the settings of {name}",
+            reason=f"Over {count(summary.seeds, 'seed')}, {name} passes as often and the winner's `unexplained` on the "
+            f"test split is not told apart from it.",
+        )
+        for name in (baseline_names(study) if summary.seeds else ())
+        if ties(study, name)
+    )
+
+
+def _widen(study: StudyRecord, name: str, side: str) -> Step:
+    """Which way to widen a range on whose edge the best trial lies, as far as the hyperparameter has a meaning."""
+    space = study.definition.space.searched()[name]
+    low, high = widened(study, name, space, side)
+    at = f"The best of {count(len(study.finished), 'trial')} lies on the {side} edge of {spread(space.low, space.high)}"
+    if (low, high) == (space.low, space.high):
+        return Step(action=f"Leave the range of `{name}` as it is", reason=f"{at}, and there is no room beyond it.")
+    log = ", log = true" if space.log else ""
+    return Step(
+        action=f"Widen the range of `{name}` {'downwards' if side == 'low' else 'upwards'}",
+        reason=f"{at}; better settings may lie beyond it.",
+        code=f"[space]\n{name} = {{ low = {toml_number(low)}, high = {toml_number(high)}{log} }}",
+    )
+
+
+def widened(study: StudyRecord, name: str, space: Range, side: str) -> tuple[float, float]:
+    """The range with one side moved out: by a factor of ten on a log scale, else by half its width.
+
+    Never beyond what the hyperparameter can be: annealing has to end before the window that is judged, the clip
+    bounds keep their order, and dropout stays below 0.9.
+    """
+    step = (space.high - space.low) / 2
+    low = (space.low / 10 if space.log else space.low - step) if side == "low" else space.low
+    high = (space.high * 10 if space.log else space.high + step) if side == "high" else space.high
+    least, most = _limits(study, name)
+    low, high = max(low, min(least, space.low)), min(high, max(most, space.high))
+    if space.integer:
+        return int(low), int(high)
+    return float(f"{low:.4g}"), float(f"{high:.4g}")
+
+
+def _limits(study: StudyRecord, name: str) -> tuple[float, float]:
+    asked = study.definition
+    bounds = {key: (one.low, one.high) for key, one in asked.space.searched().items()}
+    bounds |= {key: (value, value) for key, value in asked.space.fixed().items()}
+    infinite = float("inf")
+    limits = {
+        "clip_low": (-infinite, bounds["clip_high"][0] - 1),
+        "clip_high": (bounds["clip_low"][1] + 1, infinite),
+        "annealing_epochs": (0.0, float(asked.training.epochs - asked.gates.window)),
+        "encoder_dropout": (0.0, _MOST_DROPOUT),
+    }
+    return limits.get(name, (0.0, infinite))
+
+
+def _train_longer(study: StudyRecord, causes: tuple[Cause, ...]) -> tuple[Step, ...]:
+    moving = next((cause for cause in causes if cause.name == MOVING), None)
+    finished = len(study.finished)
+    if moving is None or len(moving.trials) < _MANY * finished:
+        return ()
+    epochs = study.definition.training.epochs
+    return (
+        Step(
+            action="Train longer",
+            reason=f"In {len(moving.trials)} of {count(finished, 'trial')} the KL still moves after {epochs} epochs.",
+            code=f"[training]\nepochs = {round(1.5 * epochs)}",
+        ),
+    )
+
+
+def _collapsed(study: StudyRecord) -> tuple[Step, ...]:
+    collapsed, finished = collapsed_in_band(study), len(study.finished)
+    if len(collapsed) < _MANY * max(1, finished):
+        return ()
+    weights = [trial.hyperparameters.kl_weight for trial in collapsed]
+    reason = (
+        f"{len(collapsed)} of {count(finished, 'trial')} collapsed with a KL inside the band, at KL weights of "
+        f"{spread(min(weights), max(weights))}."
+    )
+    return (Step(action="Search lower KL weights", reason=reason),)
+
+
+def _errors(study: StudyRecord) -> tuple[Step, ...]:
+    failed = [trial for trial in study.trials if trial.state is TrialState.FAILED]
+    if not failed:
+        return ()
+    reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error; their texts are under 'What failed'."
+    return (Step(action="Look at the errors", reason=reason),)
+
+
+def _enough(study: StudyRecord) -> tuple[Step, ...]:
+    """Whether more trials of this space are likely to pay."""
+    finished, search = len(study.finished), progress(study)
+    if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
+        return ()
+    best = number(float(search.best[-1]))
+    if search.since >= max(_QUIET_TRIALS, _QUIET_SHARE * finished):
+        reason = (
+            f"The best score, {best} by trial {search.last_improvement}, was not improved by the {search.since} trials "
+            f"after it ({share(search.since / finished)} of {finished}). More trials of this space are unlikely to help."
+        )
+        return (Step(action="Stop searching this space: enough has been searched", reason=reason),)
+    reason = (
+        f"Trial {search.last_improvement} improved the best score to {best}, with only "
+        f"{count(search.since, 'trial')} of {finished} after it."
+    )
+    code = f"{study.resume_command} --trials {2 * finished}" if study.resume_command else ""
+    return (Step(action="Search on if a better score is worth it: it was still improving", reason=reason, code=code),)

@@ -1,0 +1,68 @@
+"""Who is compared in the report: the winner and the baselines, each with its runs."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from studies.record import StudyRecord, TrainingRun, TrialState
+from studies.summary import baseline_names, best_trial, runs_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """Settings that the report shows beside others.
+
+    Attributes:
+        name: "winner" or "best so far", a baseline's name, or "trial 17" for a leading trial that did not win.
+        label: the same with the trial's number where there is one.
+        runs: its trainings, one per seed.
+    """
+
+    name: str
+    label: str
+    runs: tuple[TrainingRun, ...]
+
+    @property
+    def passed(self) -> int:
+        """Runs that pass every gate."""
+        return sum(run.passed for run in self.runs)
+
+    def values(self, read: Callable[[TrainingRun], float]) -> np.ndarray:
+        """One number of every run, shape [runs]; only finite ones count, the rest is NaN."""
+        values = np.array([read(run) for run in self.runs], dtype=float)
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def median(self, read: Callable[[TrainingRun], float]) -> float:
+        """The median of one number over the runs that have it; NaN where none has."""
+        values = self.values(read)
+        values = values[np.isfinite(values)]
+        return float(np.median(values)) if values.size else math.nan
+
+
+def compared(study: StudyRecord) -> tuple[Candidate, ...]:
+    """The winner, then every baseline, over their confirmation seeds.
+
+    Before the confirmation: the best trial so far, then the trials that repeat a baseline's settings, one run each.
+    Empty without a finished trial.
+    """
+    if study.winner is not None and runs_of(study, "winner"):
+        winner = Candidate(name="winner", label=f"winner (trial {study.winner})", runs=runs_of(study, "winner"))
+        baselines = ((name, runs_of(study, name)) for name in baseline_names(study))
+        return winner, *(Candidate(name=name, label=name, runs=runs) for name, runs in baselines)
+    best = best_trial(study.trials)
+    if best is None:
+        return ()
+    leader = Candidate(name="best so far", label=f"best so far (trial {best.number})", runs=(best,))
+    repeats = (t for t in study.trials if t.origin != "search" and t.state is TrialState.COMPLETE and t is not best)
+    return leader, *(Candidate(name=t.origin, label=f"{t.origin} (trial {t.number})", runs=(t,)) for t in repeats)
+
+
+def confirmed(study: StudyRecord) -> tuple[Candidate, ...]:
+    """Everyone that was confirmed: the winner, the other leading trials, then the baselines."""
+    everyone = compared(study) if study.confirmation else ()
+    others = dict.fromkeys(run.candidate for run in study.confirmation if run.trial not in (None, study.winner))
+    runs = {name: tuple(run for run in study.confirmation if run.candidate == name) for name in others}
+    leading = tuple(Candidate(name=name, label=name, runs=runs[name]) for name in others)
+    return (*everyone[:1], *leading, *everyone[1:]) if study.winner is not None else leading

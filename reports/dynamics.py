@@ -1,0 +1,243 @@
+"""What the KL did: the four watched curves, KL per latent, and where the winner and the baselines ended."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from reports import figures
+from reports.candidates import Candidate, compared
+from reports.evidence import kl_unit
+from reports.figure_data import (
+    COLLAPSED_NATS,
+    CurveBand,
+    LatentProfile,
+    annealing_rise,
+    curve_bands,
+    kl_factor,
+    latent_profiles,
+)
+from reports.legends import line_legend
+from reports.parts import Block, Exhibit, Gallery, Heading, Prose, Section, Table
+from reports.svg import draw
+from reports.tables import measure
+from reports.wording import count, number, share, spread
+from studies.record import StudyRecord, TrainingRun
+
+# A curve's table shows this many epochs; the trend is read from it, not the noise.
+_TABLE_EPOCHS = 10
+
+
+def dynamics_section(study: StudyRecord) -> Section:
+    """The curves of the winner and the baselines."""
+    return Section(identity="dynamics", title="What did the KL do?", blocks=_blocks(study))
+
+
+def _blocks(study: StudyRecord) -> tuple[Block, ...]:
+    exhibits = _curve_exhibits(study)
+    if not exhibits:
+        return (Prose(text="No trial has finished, so there are no curves to show yet."),)
+    return (
+        Prose(text=_ending(study)),
+        Gallery(exhibits=exhibits, legend=line_legend(study)),
+        *_rise_blocks(study),
+        Heading(text="Inside the latent space"),
+        endings_table(study),
+        *_latent_blocks(study),
+    )
+
+
+def _ending(study: StudyRecord) -> str:
+    """Where each candidate's KL ended, against the band."""
+    factor, band = kl_factor(study), study.definition.thresholds().kl_band
+    told = []
+    for one in compared(study):
+        final = factor * one.median(lambda run: run.kl)
+        told.append(f"{one.label} {'diverged' if math.isnan(final) else number(final)}")
+    of = "median over the seeds" if study.confirmation else "one training each"
+    return f"Final KL in {kl_unit(study)}, {of}: {'; '.join(told)}. The band is {spread(*band)}."
+
+
+def _curve_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
+    band = study.definition.thresholds().kl_band
+    loss = study.definition.model.reconstruction_reduction
+    titles = {
+        "validation_kl": ("KL", f"KL, {kl_unit(study)}", "Validation split. The band is shaded."),
+        "validation_reconstruction": (
+            "Reconstruction",
+            "reconstruction error",
+            f"Validation split, {loss} over the features of a row, mean over rows.",
+        ),
+        "kl_weight": ("KL weight", "KL weight", "Mean over the steps of each epoch; it rises while it is annealed."),
+        "total": ("Total", "training loss", "Training loss: reconstruction + KL weight · KL + L2."),
+    }
+    found = []
+    for curve, (title, label, caption) in titles.items():
+        bands = curve_bands(study, curve)
+        if bands:
+            shade = band if curve == "validation_kl" else None
+            found.append(_curve_exhibit(f"curve-{curve.replace('_', '-')}", title, label, caption, bands, shade))
+    return tuple(found)
+
+
+def _curve_exhibit(
+    identity: str, title: str, label: str, caption: str, bands: tuple[CurveBand, ...], shade: figures.Band | None
+) -> Exhibit:
+    runs = max(one.runs for one in bands)
+    over = f"median over {runs} seeds, quartiles shaded" if runs > 1 else "one training each"
+    told = "; ".join(_told(one) for one in bands)
+    alternative = f"{label} per epoch, {over}: {told}."
+    if shade:
+        alternative += f" The band is {spread(*shade)}."
+    paint = partial(figures.paint_curves, bands=bands, label=label, band=shade)
+    return Exhibit(
+        identity=identity,
+        title=title,
+        caption=f"{over[0].upper()}{over[1:]}. {caption}",
+        alternative=alternative,
+        svg=draw(identity, alternative, paint),
+        data=_curve_table(title, bands),
+    )
+
+
+def _told(band: CurveBand) -> str:
+    finite = band.median[np.isfinite(band.median)]
+    name = band.candidate.label
+    if not finite.size:
+        return f"{name} never finite"
+    ended = f"{name} from {number(float(finite[0]))} to {number(float(finite[-1]))}"
+    return f"{ended}, {band.diverged} of {band.runs} diverged" if band.diverged else ended
+
+
+def _curve_table(title: str, bands: tuple[CurveBand, ...]) -> Table:
+    longest = max(len(one.epochs) for one in bands)
+    shown = sorted({round(at) for at in np.linspace(1, longest, min(longest, _TABLE_EPOCHS))})
+    rows = tuple((str(epoch), *(_curve_cell(one, epoch) for one in bands)) for epoch in shown)
+    several = max(one.runs for one in bands) > 1
+    return Table(
+        caption=f"{title} at {count(len(shown), 'epoch')}{', median (quartiles)' if several else ''}",
+        columns=("epoch", *(one.candidate.label for one in bands)),
+        rows=rows,
+    )
+
+
+def _curve_cell(band: CurveBand, epoch: int) -> str:
+    if epoch > len(band.epochs):
+        return number(math.nan)
+    median, low, high = (float(values[epoch - 1]) for values in (band.median, band.low, band.high))
+    return f"{number(median)} ({spread(low, high)})" if band.runs > 1 and math.isfinite(low) else number(median)
+
+
+def _rise_blocks(study: StudyRecord) -> tuple[Prose, ...]:
+    """An explanation where the total loss of a candidate rises while its KL weight is annealed."""
+    risen = []
+    for total, weight in zip(curve_bands(study, "total"), curve_bands(study, "kl_weight"), strict=True):
+        rise = annealing_rise(total.median, weight.median)
+        if rise is not None:
+            risen.append(f"{total.candidate.label} from {number(rise.low)} (epoch {rise.begins}) to {number(rise.high)} (epoch {rise.ends})")
+    if not risen:
+        return ()
+    text = (
+        f"The total loss rises while the KL weight is annealed: {'; '.join(risen)}. That is no fault: the loss itself "
+        f"changes from epoch to epoch, because the KL counts for more and more. Compare totals only at the full weight."
+    )
+    return (Prose(text=text),)
+
+
+def endings_table(study: StudyRecord) -> Table:
+    """Where each compared candidate ended: median over its runs, validation split."""
+    factor = kl_factor(study)
+    measures: tuple[tuple[str, Callable[[TrainingRun], float]], ...] = (
+        (f"KL, {kl_unit(study)}", lambda run: factor * run.kl),
+        ("mean part ½μ²", lambda run: factor * _latent_mean(run, "kl_mean_part")),
+        ("variance part", lambda run: factor * _latent_mean(run, "kl_variance_part")),
+        ("active latents", lambda run: measure(run.measures, "active_units")),
+        ("unexplained", lambda run: run.unexplained),
+        ("reconstruction", lambda run: measure(run.measures, "reconstruction")),
+        ("validation less training reconstruction", _gap),
+        ("ELBO, nats", lambda run: measure(run.measures, "elbo")),
+        ("prior mismatch, nats per latent", lambda run: _latent_mean(run, "prior_mismatch")),
+    )
+    shares: tuple[tuple[str, Callable[[TrainingRun], float]], ...] = (
+        ("at the lower clip bound", lambda run: measure(run.measures, "clip_share_low")),
+        ("at the upper clip bound", lambda run: measure(run.measures, "clip_share_high")),
+    )
+    candidates = compared(study)
+    return Table(
+        caption="At the end of training, validation split" + (", median over the seeds" if study.confirmation else ""),
+        columns=("measure", *(one.label for one in candidates)),
+        rows=(
+            *((name, *(number(one.median(read)) for one in candidates)) for name, read in measures),
+            *((name, *(share(one.median(read)) for one in candidates)) for name, read in shares),
+        ),
+    )
+
+
+def _latent_mean(run: TrainingRun, name: str) -> float:
+    return math.nan if run.measures is None else float(np.mean(getattr(run.measures, name)))
+
+
+def _gap(run: TrainingRun) -> float:
+    """Validation less training reconstruction in the last epoch; training is measured with dropout on."""
+    latest = run.curves.latest() if run.curves is not None else {}
+    return latest["validation_reconstruction"] - latest["reconstruction"] if latest else math.nan
+
+
+def _latent_blocks(study: StudyRecord) -> tuple[Block, ...]:
+    profiles = latent_profiles(study)
+    if not profiles:
+        return ()
+    return (
+        Gallery(exhibits=(_latent_exhibit(profiles),), legend=line_legend(study)),
+        Prose(text=_parts_told(profiles[0])),
+    )
+
+
+def _latent_exhibit(profiles: tuple[LatentProfile, ...]) -> Exhibit:
+    told = "; ".join(f"{_profile_told(profile)}" for profile in profiles)
+    alternative = f"KL per latent in nats, sorted within each seed: {told}."
+    return Exhibit(
+        identity="latents",
+        title="KL per latent",
+        caption=(
+            f"Bars: the {profiles[0].candidate.label}, dark the mean part, light the variance part. Lines: the others. "
+            f"× marks a collapsed latent (below {COLLAPSED_NATS} nats)."
+        ),
+        alternative=alternative,
+        svg=draw("latents", alternative, partial(figures.paint_latents, profiles=profiles)),
+        data=_latent_table(profiles),
+    )
+
+
+def _profile_told(profile: LatentProfile) -> str:
+    kl = profile.kl
+    collapsed = f"{profile.collapsed} of {len(kl)} collapsed"
+    return f"{profile.candidate.label} from {number(float(kl[0]))} to {number(float(kl[-1]))}, {collapsed}"
+
+
+def _latent_table(profiles: tuple[LatentProfile, ...]) -> Table:
+    first = profiles[0]
+    columns = ("rank", f"{first.candidate.label}: mean part", "variance part")
+    return Table(
+        caption="KL per latent in nats, mean over the seeds, most informative first",
+        columns=(*columns, *(profile.candidate.label for profile in profiles[1:])),
+        rows=tuple(
+            (
+                str(rank + 1),
+                number(float(first.mean_part[rank])),
+                number(float(first.variance_part[rank])),
+                *(number(float(profile.kl[rank])) for profile in profiles[1:]),
+            )
+            for rank in range(len(first.kl))
+        ),
+    )
+
+
+def _parts_told(profile: LatentProfile) -> str:
+    total = float(np.sum(profile.kl))
+    part = float(np.sum(profile.variance_part)) / total if total > 0 else math.nan
+    return (
+        f"The variance part makes up {share(part)} of the KL of the {profile.candidate.label}. Clipping the "
+        f"log-variance can act on that part alone; the rest is ½μ², on which L2 and the KL weight act."
+    )

@@ -1,0 +1,38 @@
+"""Legends in the page's own text, so that they wrap on a phone and hold any name."""
+
+from collections.abc import Sequence
+
+from reports.candidates import compared, confirmed
+from reports.palette import LINES, OUTCOMES, line_style
+from reports.parts import LegendEntry
+from reports.search_data import Outcome
+from studies.record import StudyRecord
+
+
+def line_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:
+    """The compared candidates, each with its line and marker."""
+    return tuple(_line_entry(index, one.label) for index, one in enumerate(compared(study)))
+
+
+def _line_entry(index: int, label: str) -> LegendEntry:
+    style = line_style(index)
+    dashes = " ".join(f"{length * 1.6:g}" for length in style.dashes)
+    return LegendEntry(label=label, color=f"var(--series-{index % len(LINES)})", path=style.path, dashes=dashes)
+
+
+def seed_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:
+    """What a filled and a hollow marker of a seed mean."""
+    style = LINES[0]
+    return (
+        LegendEntry(label="passes every gate", color="var(--ink)", path=style.path),
+        LegendEntry(label="misses a gate", color="var(--ink)", path=style.path, filled=False),
+    )
+
+
+def outcome_legend(outcomes: Sequence[Outcome]) -> tuple[LegendEntry, ...]:
+    """The outcomes that occur, what passes first."""
+    return tuple(
+        LegendEntry(label=one, color=OUTCOMES[one].color, path=OUTCOMES[one].path, filled=OUTCOMES[one].filled)
+        for one in Outcome
+        if one in outcomes
+    )

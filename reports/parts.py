@@ -1,0 +1,225 @@
+"""What a report page is made of: plain records without HTML, which the template turns into markup."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from markupsafe import Markup
+
+Tone = Literal["plain", "good", "caution", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A table cell that says something good or bad; the word carries the meaning, the colour repeats it."""
+
+    text: str
+    tone: Tone
+
+
+Cell = str | Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A small table; each row's first cell names the row.
+
+    Attributes:
+        caption: what the rows are.
+        columns: the headings.
+        rows: cells as the reader sees them.
+        words: places of the columns that hold words and so stand on the left; the others hold numbers.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    words: tuple[int, ...] = (0,)
+    kind: Literal["table"] = "table"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prose:
+    """A paragraph; words in backticks are set as code."""
+
+    text: str
+    tone: Tone = "plain"
+    kind: Literal["prose"] = "prose"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """A heading inside a section."""
+
+    text: str
+    kind: Literal["heading"] = "heading"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """Text to copy.
+
+    Attributes:
+        label: what it is.
+        text: verbatim.
+        copyable: whether it is meant to be pasted somewhere.
+    """
+
+    label: str
+    text: str
+    copyable: bool = True
+    kind: Literal["code"] = "code"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhibit:
+    """One figure.
+
+    Attributes:
+        identity: unique in the page.
+        title: what is drawn.
+        caption: how to read it.
+        alternative: the text that stands for the picture, made of its numbers.
+        svg: the drawing.
+        data: the numbers behind it.
+    """
+
+    identity: str
+    title: str
+    caption: str
+    alternative: str
+    svg: Markup = field(repr=False)
+    data: Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegendEntry:
+    """How one candidate or outcome is drawn.
+
+    Attributes:
+        label: who or what it is.
+        color: a CSS colour.
+        path: its marker as an SVG path in a box of ±5.
+        dashes: of its line; None where only markers are drawn.
+        filled: whether the marker is filled.
+    """
+
+    label: str
+    color: str
+    path: str
+    dashes: str | None = None
+    filled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """Figures that belong together, under one legend."""
+
+    exhibits: tuple[Exhibit, ...]
+    legend: tuple[LegendEntry, ...] = ()
+    kind: Literal["gallery"] = "gallery"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Names with their values; a value of several lines keeps them."""
+
+    pairs: tuple[tuple[str, str], ...]
+    kind: Literal["facts"] = "facts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One piece of advice: what to do, why with its numbers, and the text to paste where there is one."""
+
+    action: str
+    reason: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Advice in the order of importance."""
+
+    items: tuple[Step, ...]
+    kind: Literal["steps"] = "steps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialTable:
+    """The trials that are shown, and the files of all of them.
+
+    Attributes:
+        table: the rows shown.
+        outcomes: what became of each row's trial, for the filter.
+        shown: a sentence on which trials are shown.
+        files: names and data URLs of the files; the first holds all trials.
+        text_columns: columns of that file that hold text, for the JSON made of it.
+    """
+
+    table: Table
+    outcomes: tuple[str, ...]
+    shown: str
+    files: tuple[tuple[str, str], ...] = field(repr=False)
+    text_columns: tuple[str, ...]
+    kind: Literal["trials"] = "trials"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """Blocks that are shown when asked for."""
+
+    summary: str
+    blocks: tuple["Block", ...]
+    kind: Literal["fold"] = "fold"
+
+
+Block = Table | Prose | Heading | Code | Gallery | Facts | Steps | TrialTable | Fold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One question and its answer."""
+
+    identity: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One number at the top."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Banner:
+    """The verdict.
+
+    Attributes:
+        word: as `vae.diagnostics.Verdict` has it, with a capital.
+        tone: chooses shape and colour.
+        sentence: why.
+        tiles: the numbers to know.
+        partial: what is still missing; empty when the study is finished.
+        resume_command: what goes on with it.
+    """
+
+    word: str
+    tone: Tone
+    sentence: str
+    tiles: tuple[Tile, ...]
+    partial: str = ""
+    resume_command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A whole report."""
+
+    study: str
+    banner: Banner
+    sections: tuple[Section, ...]
+    as_of: str

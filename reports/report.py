@@ -1,0 +1,82 @@
+"""The report: one self-contained HTML file, made of a study's records and of nothing else."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from reports.advice import advice_section
+from reports.banner import as_of, banner
+from reports.dynamics import dynamics_section
+from reports.evidence import evidence_section
+from reports.failures import causes, failures_section
+from reports.parts import Page
+from reports.provenance import glossary_section, provenance_section
+from reports.search_sections import health_section, importance_section
+from reports.settings import settings_section
+from reports.tables import write_atomically
+from reports.trial_list import trials_section
+from studies.record import StudyRecord
+from studies.summary import summarize
+
+_HERE = Path(__file__).parent
+
+
+def write_report(study: StudyRecord, path: Path) -> Path:
+    """Write the report to a file, whole or not at all; the same records give the same bytes. Gives the path.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_atomically(path, render_report(study))
+    return path
+
+
+def render_report(study: StudyRecord) -> str:
+    """The report as HTML that loads nothing, runs only its own script, and can be read without it."""
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["code"] = _mark_code
+    return environment.get_template("report.html.j2").render(
+        page=report_page(study),
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=_csp_hash(script),
+    )
+
+
+def report_page(study: StudyRecord) -> Page:
+    """What the report says, without a line of HTML."""
+    summary, found = summarize(study), causes(study)
+    return Page(
+        study=study.name,
+        banner=banner(study, summary),
+        sections=(
+            settings_section(study, summary),
+            evidence_section(study, summary),
+            dynamics_section(study),
+            importance_section(study, summary),
+            failures_section(study, found),
+            health_section(study),
+            advice_section(study, summary, found),
+            trials_section(study),
+            provenance_section(study),
+            glossary_section(study),
+        ),
+        as_of=as_of(study),
+    )
+
+
+def _csp_hash(script: str) -> str:
+    """What a content-security policy calls a script's text by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def _mark_code(text: str) -> Markup:
+    """Escaped text whose words in backticks are set as code."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))

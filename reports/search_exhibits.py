@@ -1,0 +1,189 @@
+"""Figures of the search, each with its caption, its alternative text and the numbers behind it."""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from reports import figures
+from reports.candidates import compared
+from reports.evidence import kl_unit
+from reports.figure_data import kl_factor
+from reports.parts import Exhibit, Table
+from reports.search_data import (
+    EndedTrials,
+    Outcome,
+    PassBins,
+    Progress,
+    Scatter,
+    bin_edges,
+    bin_of,
+    importance,
+    pass_bins,
+    rate_distortion,
+    slice_of,
+)
+from reports.svg import draw
+from reports.wording import count, number, share, spread
+from studies.record import StudyRecord
+from studies.summary import Summary
+from vae.diagnostics import wilson_interval
+
+
+def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit:
+    """Every trial's KL against what it leaves unexplained."""
+    factor = kl_factor(study)
+    points = rate_distortion(ended, factor)
+    medians = [(factor * one.median(lambda run: run.kl), one.median(lambda run: run.unexplained)) for one in compared(study)]
+    marks = [mark for mark in medians if all(math.isfinite(value) for value in mark)]
+    data = _outcome_table(points, f"KL, {kl_unit(study)}", "unexplained")
+    told = "; ".join(f"{row[1]} trials that end as '{row[0]}', median KL {row[2]}, unexplained {row[4]}" for row in data.rows)
+    alternative = f"Final KL against unexplained, one point per trial: {told}. The band is {spread(*_band(study))}."
+    paint = partial(
+        figures.paint_rate_distortion, points=points, marks=marks, band=_band(study), label=f"final KL, {kl_unit(study)}"
+    )
+    return Exhibit(
+        identity="rate-distortion",
+        title="Rate and distortion",
+        caption="Lower is better, and the band is shaded. Large markers: the compared candidates' medians.",
+        alternative=alternative,
+        svg=draw("rate-distortion", alternative, paint),
+        data=data,
+    )
+
+
+def _band(study: StudyRecord) -> figures.Band:
+    return study.definition.thresholds().kl_band
+
+
+def _outcome_table(points: Scatter, x: str, y: str) -> Table:
+    rows = []
+    for outcome in Outcome:
+        where = points.where(outcome)
+        if np.any(where):
+            cells = (cell for values in (points.x[where], points.y[where]) for cell in _median_and_range(values))
+            rows.append((str(outcome), str(int(np.sum(where))), *cells))
+    columns = ("outcome", "trials", f"{x}: median", "range", f"{y}: median", "range")
+    return Table(caption="Trials by outcome; each one is in the table of all trials", columns=columns, rows=tuple(rows))
+
+
+def _median_and_range(values: np.ndarray) -> tuple[str, str]:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return number(math.nan), ""
+    return number(float(np.median(finite))), spread(float(finite.min()), float(finite.max()))
+
+
+def importance_exhibit(study: StudyRecord) -> Exhibit | None:
+    """Shares of importance; None where they were not computed."""
+    shares = importance(study)
+    if not shares:
+        return None
+    alternative = f"Share of importance: {', '.join(f'{name} {value:.2f}' for name, value in shares)}."
+    return Exhibit(
+        identity="importance",
+        title="Importance",
+        caption=(
+            f"PED-ANOVA over {count(len(study.finished), 'finished trial')}: which hyperparameters tell the best trials "
+            f"from the rest, within these ranges. Association, not cause."
+        ),
+        alternative=alternative,
+        svg=draw("importance", alternative, partial(figures.paint_importance, shares=shares)),
+        data=Table(
+            caption="Share of importance",
+            columns=("hyperparameter", "share"),
+            rows=tuple((name, number(value)) for name, value in shares),
+        ),
+    )
+
+
+def pass_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
+    """Pass rate over each searched range."""
+    return tuple(_pass_exhibit(study, bins) for bins in pass_bins(study))
+
+
+def _pass_exhibit(study: StudyRecord, bins: PassBins) -> Exhibit:
+    rows = []
+    for low, high, n, k in zip(bins.edges, bins.edges[1:], bins.trials, bins.passed, strict=False):
+        rate = share(k / n) if n else number(math.nan)
+        interval = spread(*wilson_interval(int(k), int(n))) if n else ""
+        rows.append((spread(float(low), float(high)), str(n), str(k), rate, interval))
+    told = "; ".join(f"{row[0]}: {row[2]} of {row[1]}" for row in rows)
+    alternative = f"Trials that pass every gate by {bins.name}: {told}."
+    identity = f"passes-{bins.name.replace('_', '-')}"
+    paint = partial(figures.paint_pass_bins, bins=bins, space=study.definition.space.searched()[bins.name])
+    return Exhibit(
+        identity=identity,
+        title=bins.name,
+        caption="",
+        alternative=alternative,
+        svg=draw(identity, alternative, paint, height=200),
+        data=Table(
+            caption=f"Trials that pass every gate, by {bins.name}",
+            columns=(bins.name, "trials", "pass", "share", "95 % interval"),
+            rows=tuple(rows),
+        ),
+    )
+
+
+def slice_exhibits(study: StudyRecord, summary: Summary, ended: EndedTrials) -> tuple[Exhibit, ...]:
+    """Score over each searched range."""
+    return tuple(_slice_exhibit(study, summary, ended, name) for name in study.definition.space.searched())
+
+
+def _slice_exhibit(study: StudyRecord, summary: Summary, ended: EndedTrials, name: str) -> Exhibit:
+    points, space = slice_of(ended, name), study.definition.space.searched()[name]
+    chosen = None if summary.best is None else float(getattr(summary.best.hyperparameters, name))
+    edges = bin_edges(space)
+    where = bin_of(edges, points.x.tolist())
+    rows = []
+    for b, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        scores = points.y[(where == b) & np.isfinite(points.y)]
+        told = (number(float(np.min(scores))), number(float(np.median(scores)))) if scores.size else (number(None),) * 2
+        rows.append((spread(float(low), float(high)), str(int(np.sum(where == b))), *told))
+    alternative = f"Score by {name}, best in each part of the range: {'; '.join(f'{row[0]}: {row[2]}' for row in rows)}."
+    if chosen is not None:
+        alternative += f" The line marks {number(chosen)}."
+    identity = f"slice-{name.replace('_', '-')}"
+    return Exhibit(
+        identity=identity,
+        title=name,
+        caption="",
+        alternative=alternative,
+        svg=draw(identity, alternative, partial(figures.paint_slice, points=points, space=space, winner=chosen), height=220),
+        data=Table(
+            caption=f"Score by {name}",
+            columns=(name, "trials", "best score", "median score"),
+            rows=tuple(rows),
+        ),
+    )
+
+
+def progress_exhibit(search: Progress) -> Exhibit:
+    """The search as it went."""
+    finite = np.isfinite(search.best)
+    if np.any(finite):
+        first, last = search.best[finite][0], search.best[finite][-1]
+        told = f"the best feasible score falls from {number(float(first))} to {number(float(last))}"
+    else:
+        told = "no trial is feasible"
+    alternative = f"Score of {count(len(search.points.x), 'finished trial')} in the order of the search: {told}."
+    return Exhibit(
+        identity="progress",
+        title="Score as the search went",
+        caption="One point per trial. The line is the best score so far among feasible trials.",
+        alternative=alternative,
+        svg=draw("progress", alternative, partial(figures.paint_progress, search=search)),
+        data=_progress_table(search),
+    )
+
+
+def _progress_table(search: Progress) -> Table:
+    """The trials at which the best score fell."""
+    previous = np.concatenate([[math.inf], search.best[:-1]])
+    improved = np.isfinite(search.best) & ~(search.best >= previous)
+    rows = tuple(
+        (f"{trial:.0f}", number(float(best)))
+        for trial, best in zip(search.points.x[improved], search.best[improved], strict=True)
+    )
+    return Table(caption="Trials that improved the best feasible score", columns=("trial", "best score"), rows=rows)

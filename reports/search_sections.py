@@ -1,0 +1,85 @@
+"""What mattered, and how the search went."""
+
+import math
+
+import numpy as np
+
+from reports.legends import outcome_legend
+from reports.parts import Block, Facts, Gallery, Heading, Prose, Section
+from reports.search_data import EndedTrials, Progress, ended_trials, progress
+from reports.search_exhibits import (
+    importance_exhibit,
+    pass_exhibits,
+    progress_exhibit,
+    rate_distortion_exhibit,
+    slice_exhibits,
+)
+from reports.wording import count, duration, number, share
+from studies.record import StudyRecord, TrialState
+from studies.summary import Summary
+
+_NOTHING_YET = Prose(text="No trial has finished yet.")
+
+
+def importance_section(study: StudyRecord, summary: Summary) -> Section:
+    """Which hyperparameters decide over passing and over the score."""
+    ended = ended_trials(study)
+    blocks = _importance_blocks(study, summary, ended) if ended.trials else (_NOTHING_YET,)
+    return Section(identity="importance", title="What mattered?", blocks=blocks)
+
+
+def _importance_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials) -> tuple[Block, ...]:
+    legend = outcome_legend(ended.outcomes)
+    shares = importance_exhibit(study)
+    overview = (rate_distortion_exhibit(study, ended), *((shares,) if shares is not None else ()))
+    too_few = () if shares is not None else (Prose(text="Importance is computed once enough trials have finished."),)
+    passing = count(len(study.finished), "finished trial")
+    return (
+        Gallery(exhibits=overview, legend=legend),
+        *too_few,
+        Heading(text="Where trials pass every gate"),
+        Prose(
+            text=f"Share of {passing} that passes in each fifth of a range, with Wilson's 95 % interval; the number of "
+            f"trials stands above. The search looks more often where it found good scores, so shares are no experiment."
+        ),
+        Gallery(exhibits=pass_exhibits(study)),
+        Heading(text="Score over each range"),
+        Prose(
+            text="Trials that failed or diverged are shown too: at the score they were given, or on the upper edge. "
+            "The line marks the winner's value."
+        ),
+        Gallery(exhibits=slice_exhibits(study, summary, ended), legend=legend),
+    )
+
+
+def health_section(study: StudyRecord) -> Section:
+    """Whether the search worked as a search."""
+    blocks = _health_blocks(study) if study.finished else (_NOTHING_YET,)
+    return Section(identity="health", title="Was the search healthy?", blocks=blocks)
+
+
+def _health_blocks(study: StudyRecord) -> tuple[Block, ...]:
+    search = progress(study)
+    figure = Gallery(exhibits=(progress_exhibit(search),), legend=outcome_legend(search.points.outcomes))
+    return Facts(pairs=_health_facts(study, search)), figure
+
+
+def _health_facts(study: StudyRecord, search: Progress) -> tuple[tuple[str, str], ...]:
+    finished = study.finished
+    complete = [trial for trial in finished if trial.state is TrialState.COMPLETE]
+    feasible = sum(trial.feasible for trial in complete)
+    seconds = np.array([trial.seconds for trial in finished if math.isfinite(trial.seconds)])
+    if search.last_improvement is None:
+        improvement = "none: no trial is feasible"
+    else:
+        improvement = f"trial {search.last_improvement}; {count(search.since, 'trial')} finished after it"
+    per_trial = duration(float(np.median(seconds))) if seconds.size else number(None)
+    asked = study.definition.study
+    return (
+        ("best feasible score", number(float(search.best[-1]))),
+        ("last improvement", improvement),
+        ("feasible", f"{feasible} of {count(len(complete), 'complete trial')} ({share(feasible / max(1, len(complete)))})"),
+        ("time per trial", f"{per_trial}, median; {duration(float(seconds.sum()))} of training in all"),
+        ("sampler", f"{asked.sampler}, seed {asked.seed}"),
+        ("trained together", f"{count(study.slots, 'trial')} at a time"),
+    )

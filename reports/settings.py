@@ -1,0 +1,130 @@
+"""Which settings: the winner's beside the baselines', what was searched, and the text to paste."""
+
+import json
+import math
+
+from reports.candidates import Candidate, compared
+from reports.parts import Block, Cell, Code, Mark, Prose, Section, Table
+from reports.wording import count, number, spread
+from studies.record import StudyRecord
+from studies.summary import Summary
+from vae.hyperparameters import NAMES, Hyperparameters
+
+_SETTINGS = "settings"
+
+
+def settings_section(study: StudyRecord, summary: Summary) -> Section:
+    """The settings of the winner, or of the best trial so far."""
+    return Section(identity=_SETTINGS, title="Which settings?", blocks=_blocks(study, summary))
+
+
+def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
+    if summary.best is None:
+        return (Prose(text="No trial has finished, so there are no settings to show yet."),)
+    return (
+        settings_table(study, summary),
+        Prose(text=_how_to_read(study)),
+        Code(
+            label="Paste into a definition, to measure a later study against these settings",
+            text=settings_toml(study, summary.best.number, summary.best.hyperparameters),
+        ),
+    )
+
+
+def settings_table(study: StudyRecord, summary: Summary) -> Table:
+    """One row per hyperparameter: the winner's value, the baselines', the range, and what passing trials used."""
+    candidates, edges = compared(study), dict(summary.edges)
+    rows = [(*_row(study, name, candidates), *_edge_note(edges, name)) for name in NAMES if _is_shown(name, candidates)]
+    beta = ("β, nats per nat", *(number(effective_beta(study, _settings(one))) for one in candidates), "", "")
+    noted = _edge_note(edges, "")
+    return Table(
+        caption="Settings",
+        columns=(
+            "hyperparameter",
+            *(one.label for one in candidates),
+            "searched",
+            f"in the {count(_passing(study), 'passing trial')}",
+            *(("note",) if edges else ()),
+        ),
+        rows=(*rows, (*beta, *noted)),
+        words=(0, len(candidates) + 1, len(candidates) + 2, len(candidates) + 3),
+    )
+
+
+def _settings(candidate: Candidate) -> Hyperparameters:
+    return candidate.runs[0].hyperparameters
+
+
+def _is_shown(name: str, candidates: tuple[Candidate, ...]) -> bool:
+    """Gradient clipping is left out where nobody uses it."""
+    return name != "clipnorm" or any(math.isfinite(_settings(one).clipnorm) for one in candidates)
+
+
+def _edge_note(edges: dict[str, str], name: str) -> tuple[Cell, ...]:
+    """The last column's cell; there is no such column where no value lies on an edge."""
+    if not edges:
+        return ()
+    return (Mark(f"on the {edges[name]} edge", "caution") if name in edges else "",)
+
+
+def _row(study: StudyRecord, name: str, candidates: tuple[Candidate, ...]) -> tuple[Cell, ...]:
+    space = study.definition.space.searched().get(name)
+    searched = "fixed" if space is None else f"{spread(space.low, space.high)}{', log' if space.log else ''}"
+    values = (setting(name, getattr(_settings(one), name)) for one in candidates)
+    return name, *values, searched, "" if space is None else _passing_range(study, name)
+
+
+def setting(name: str, value: float) -> str:
+    """A hyperparameter's value as a reader sees it; an absent bound is "none"."""
+    return "none" if math.isinf(value) and name in ("clip_low", "clip_high", "clipnorm") else number(value)
+
+
+def _passing(study: StudyRecord) -> int:
+    return sum(trial.passed for trial in study.finished)
+
+
+def _passing_range(study: StudyRecord, name: str) -> str:
+    values = [getattr(trial.hyperparameters, name) for trial in study.finished if trial.passed]
+    return spread(min(values), max(values)) if values else "none passes"
+
+
+def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
+    """The KL weight in nats per nat of reconstruction, whatever means or sums the loss takes.
+
+    With D features and d latents: reconstruction and KL both summed w; means of both w·D/d; only the reconstruction
+    a mean w·D; only the KL a mean w/d. 1 is the evidence lower bound. NaN while D is not known.
+    """
+    model, kl_reduction = study.definition.model, study.definition.study.kl_reduction
+    features = 1.0
+    if model.reconstruction_reduction == "mean":
+        features = math.nan if study.data is None else float(study.data.features)
+    return settings.kl_weight * features / (model.latent_dim if kl_reduction == "mean" else 1)
+
+
+def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:
+    """The settings as a `[baselines]` table at full precision; `-inf` and `inf` say that nothing is clipped."""
+    values = {name: getattr(settings, name) for name in NAMES}
+    # A definition has no way to write "no gradient clipping" in a baseline but to leave it out.
+    written = {name: value for name, value in values.items() if name != "clipnorm" or math.isfinite(value)}
+    lines = [f"{name} = {toml_number(value)}" for name, value in written.items()]
+    # json.dumps makes a line break in a name harmless to a TOML comment.
+    return "\n".join([f"# trial {trial} of study {json.dumps(study.name)}", f"[baselines.trial-{trial}]", *lines, ""])
+
+
+def toml_number(value: float) -> str:
+    """The number as TOML that reads back to the same one.
+
+    >>> [toml_number(value) for value in (12, 0.1, 1e-05, math.inf)]
+    ['12', '0.1', '1e-05', 'inf']
+    """
+    return repr(value) if isinstance(value, int) else repr(float(value))
+
+
+def _how_to_read(study: StudyRecord) -> str:
+    training = study.definition.training
+    return (
+        f"Numbers are rounded to 4 digits here and exact in the text below. β is the KL weight in nats per nat of "
+        f"reconstruction, which makes weights comparable whatever means or sums a loss takes; at 1 the loss is the "
+        f"negative evidence lower bound. Every trial trained for {count(training.epochs, 'epoch')} in batches of "
+        f"{training.batch_size}."
+    )

@@ -1,0 +1,96 @@
+"""A matplotlib drawing as inline SVG: searchable text, the page's colours and fonts, the same bytes every time."""
+
+import base64
+import io
+import re
+import warnings
+from collections.abc import Callable
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from reports.palette import CSS_VARIABLES, GRID, INK, MUTED
+
+_POINTS_PER_INCH = 72
+_WIDTH, _HEIGHT = 400, 262
+_PALETTE_COLORS = 32
+
+_STYLE = {
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 11,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.unicode_minus": False,
+    "font.family": "DejaVu Sans",
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.8,
+    "savefig.dpi": 144,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    # Names that users gave are text, whatever dollar signs they hold.
+    "text.parse_math": False,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": 10.5,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 10.5,
+}
+
+
+def draw(identity: str, alternative: str, paint: Callable[[Axes], None], *, height: int = _HEIGHT) -> Markup:
+    """What `paint` draws, as one `<svg>` for the page.
+
+    Args:
+        identity: unique in the page; what the SVG refers to inside itself is named after it.
+        alternative: the text that stands for the picture.
+        paint: draws into the axes that it is given.
+        height: in points; the width is 400.
+    """
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": identity}):
+        figure = Figure(figsize=(_WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH), layout="constrained")
+        axes = figure.subplots()
+        paint(axes)
+        return Markup(_inline(_save(figure), identity, alternative))
+
+
+def _save(figure: Figure) -> str:
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        # The reader's browser draws the text, with fonts that know more glyphs than matplotlib's.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _inline(document: str, identity: str, alternative: str) -> str:
+    """The document without what a page has already or cannot have twice: prologue, metadata, styles, fonts, ids."""
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{identity}-", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
+    svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
+    svg = re.sub("|".join(CSS_VARIABLES), lambda match: f"var({CSS_VARIABLES[match[0]]})", svg)
+    svg = re.sub(r'(data:image/png;base64,)([^"]*)', lambda match: match[1] + _fewer_colors(match[2]), svg)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").strip()
+    view_box = re.search(r'viewBox="[^"]*"', svg)
+    if view_box is None:
+        raise AssertionError("matplotlib's SVG has a viewBox")
+    return f'<svg {view_box[0]} role="img" aria-label="{escape(alternative)}">{svg[svg.index(">") + 1 :]}'
+
+
+def _fewer_colors(png: str) -> str:
+    """A base64 PNG with a palette: a cloud of points needs few colours, and is six times smaller with them."""
+    image = Image.open(io.BytesIO(base64.b64decode(png)))
+    buffer = io.BytesIO()
+    image.quantize(_PALETTE_COLORS, method=Image.Quantize.FASTOCTREE).save(buffer, format="png", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,147 @@
+"""Trials and confirmation runs as pandas frames: the numbers behind everything that the report says."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from studies.record import ConfirmationRun, StudyRecord, TrainingRun
+from vae.diagnostics import GATE_NAMES
+from vae.hyperparameters import NAMES
+from vae.measures import Measures
+
+TEXT_COLUMNS = ("state", "origin", "error")
+"""Columns of the trials frame that hold text, whatever it looks like."""
+
+_TEST_MEASURES = ("kl", "reconstruction", "unexplained", "elbo", "active_units", "clip_share")
+
+
+def trials_frame(study: StudyRecord) -> pd.DataFrame:
+    """One row per trial in ascending number, at full precision; what a trial does not have is missing.
+
+    Columns: number, state, origin, what the search judged (score, KL in nats as mean and as sum over latents, its
+    relative slope per epoch, the final validation measures), one per hyperparameter (missing where a bound is
+    absent), one boolean `gate_…` per gate, feasible, seconds, epochs, seed, error.
+    """
+    trials = study.trials
+    return pd.DataFrame(
+        {
+            "number": _integers([trial.number for trial in trials]),
+            "state": _text([trial.state for trial in trials]),
+            "origin": _text([trial.origin for trial in trials]),
+            **_judged(trials),
+            **_settings(trials),
+            **_gates(trials),
+            "feasible": np.array([trial.feasible for trial in trials], dtype=bool),
+            **_cost(trials),
+        }
+    )
+
+
+def confirmation_frame(study: StudyRecord) -> pd.DataFrame:
+    """One row per confirmation run in the order of training, at full precision; what a run does not have is missing.
+
+    Columns: name ("winner", a baseline's name, or "trial 37" for a leading trial that did not win), trial, state,
+    passed, the validation measures as in `trials_frame`, the test split's as `test_…`, hyperparameters, gates,
+    seconds, epochs, seed, error.
+    """
+    runs = study.confirmation
+    return pd.DataFrame(
+        {
+            "name": _text([confirmed_name(study, run) for run in runs]),
+            "trial": _integers([run.trial for run in runs]),
+            "state": _text([run.state for run in runs]),
+            "passed": np.array([run.passed for run in runs], dtype=bool),
+            **_judged(runs),
+            **{f"test_{name}": _floats([measure(run.test, name) for run in runs]) for name in _TEST_MEASURES},
+            **_settings(runs),
+            **_gates(runs),
+            **_cost(runs),
+        }
+    )
+
+
+def confirmed_name(study: StudyRecord, run: ConfirmationRun) -> str:
+    """What a reader calls the candidate that a confirmation run trained."""
+    return "winner" if run.trial is not None and run.trial == study.winner else run.candidate
+
+
+def measure(measures: Measures | None, name: str) -> float:
+    """A final measure by name; NaN where the run was never measured."""
+    return math.nan if measures is None else float(getattr(measures, name))
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """The frame as CSV that reads back to the same floats; a missing value is an empty field."""
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def write_trials_csv(study: StudyRecord, path: Path) -> None:
+    """Write `trials_frame` to a file, which is either the whole new one or the old one, never half of it."""
+    write_atomically(path, as_csv(trials_frame(study)))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text beside `path` and move it there in one step; missing folders are made.
+
+    Raises:
+        OSError: the folder cannot be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # Error texts may hold bytes that were never UTF-8; they are no reason to lose a report.
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _judged(runs: Sequence[TrainingRun]) -> dict[str, Any]:
+    return {
+        **{name: _floats([getattr(run, name) for run in runs]) for name in ("score", "kl", "kl_sum", "kl_slope")},
+        **{
+            name: _floats([measure(run.measures, name) for run in runs])
+            for name in ("reconstruction", "unexplained", "elbo")
+        },
+        "active_units": _integers([run.measures.active_units if run.measures is not None else None for run in runs]),
+        "clip_share": _floats([measure(run.measures, "clip_share") for run in runs]),
+    }
+
+
+def _settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:
+    columns: dict[str, Any] = {name: _floats([getattr(run.hyperparameters, name) for run in runs]) for name in NAMES}
+    return {**columns, "annealing_epochs": _integers([int(run.hyperparameters.annealing_epochs) for run in runs])}
+
+
+def _gates(runs: Sequence[TrainingRun]) -> dict[str, Any]:
+    passed = [{gate.name: gate.passed for gate in run.gates} for run in runs]
+    return {f"gate_{name}": pd.array([gates.get(name) for gates in passed], dtype="boolean") for name in GATE_NAMES}
+
+
+def _cost(runs: Sequence[TrainingRun]) -> dict[str, Any]:
+    return {
+        "seconds": _floats([run.seconds for run in runs]),
+        "epochs": _integers([run.epochs for run in runs]),
+        "seed": _integers([run.seed for run in runs]),
+        "error": _text([run.error for run in runs]),
+    }
+
+
+def _floats(values: Sequence[float]) -> np.ndarray:
+    """Floats in which only finite values count as present: an absent bound and a lost score are both missing."""
+    floats = np.array(values, dtype=float)
+    return np.where(np.isfinite(floats), floats, np.nan)
+
+
+def _integers(values: Sequence[int | None]) -> Any:
+    """Whole numbers of which some may be missing. pandas calls the result an ExtensionArray in some stubs only."""
+    return pd.array(list(values), dtype="Int64")
+
+
+def _text(values: Sequence[str]) -> np.ndarray:
+    return np.array([str(value) for value in values], dtype=object)

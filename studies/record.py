@@ -1,0 +1,204 @@
+"""What a study leaves in its storage, as plain records: the only thing a report is made of."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+
+from studies.definition import StudyDefinition
+from vae.curves import TrainingCurves
+from vae.diagnostics import Gate
+from vae.hyperparameters import Hyperparameters
+from vae.measures import Measures
+
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingRun:
+    """One training of one model: what a trial and a confirmation run have in common.
+
+    Attributes:
+        state: where it stands.
+        hyperparameters: its settings, fixed ones included.
+        seed: from which its initial weights, batch order and noise are drawn.
+        curves: per-epoch measures; None until it has ended (a running trial's latest epoch is in its progress).
+        measures: final measures on the validation split; None when running, diverged or failed.
+        kl: final KL, mean over latents, nats, validation; NaN where there is none.
+        kl_slope: relative slope of KL at the end, per epoch.
+        score: what the search minimises; NaN while running or failed.
+        gates: in the order of `vae.diagnostics.GATE_NAMES`; empty while running or failed.
+        seconds: its share of the population's wall time.
+        error: why it failed; empty otherwise.
+        started: when, UTC.
+        ended: when, UTC; None while running.
+    """
+
+    state: TrialState
+    hyperparameters: Hyperparameters
+    seed: int
+    curves: TrainingCurves | None = None
+    measures: Measures | None = None
+    kl: float = math.nan
+    kl_slope: float = math.nan
+    score: float = math.nan
+    gates: tuple[Gate, ...] = ()
+    seconds: float = math.nan
+    error: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained."""
+        return self.curves.epochs if self.curves is not None else 0
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a step was not finite."""
+        return self.curves is not None and self.curves.diverged
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return bool(self.gates) and all(gate.passed for gate in self.gates)
+
+    @property
+    def kl_sum(self) -> float:
+        """Final KL summed over latents, nats: d · `kl`."""
+        return self.kl * self.measures.latent_dim if self.measures is not None else math.nan
+
+    @property
+    def unexplained(self) -> float:
+        """Final `unexplained` on the validation split."""
+        return self.measures.unexplained if self.measures is not None else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrialRecord(TrainingRun):
+    """One trial of the search.
+
+    Attributes:
+        number: its place in the study, from 0.
+        origin: "search", or the name of the baseline whose settings it repeats.
+        feasible: whether it meets every constraint gate.
+        progress: a running trial's latest epoch by curve name, with "epoch" and "epochs"; empty otherwise.
+    """
+
+    number: int
+    origin: str = "search"
+    feasible: bool = False
+    progress: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def violation(self) -> float:
+        """Sum of the constraint gates' positive violations; 0 when feasible."""
+        from vae.diagnostics import CONSTRAINT_GATES
+
+        return sum(max(0.0, gate.violation) for gate in self.gates if gate.name in CONSTRAINT_GATES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ConfirmationRun(TrainingRun):
+    """One training of a leading trial or a baseline on a fresh seed.
+
+    Attributes:
+        candidate: "trial 37" for a leading trial, else the baseline's name.
+        trial: the leading trial's number; None for a baseline.
+        test: measures on the test split; only the winner and the baselines have them.
+    """
+
+    candidate: str
+    trial: int | None = None
+    test: Measures | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """What the study was trained on.
+
+    Attributes:
+        rows: rows by split name ("train", "validation", "test").
+        shape: shape of one row.
+        scaling: how it was scaled, in words ("minmax over the training split").
+        fingerprint: sha256 over the rows as trained, the split included.
+        warnings: what the check of the data warned of.
+    """
+
+    rows: Mapping[str, int]
+    shape: tuple[int, ...]
+    scaling: str
+    fingerprint: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def features(self) -> int:
+        """D, the number of features of a row."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Samples:
+    """A few arrays from which the report can show what the models do, in scaled space.
+
+    Attributes:
+        originals: rows of the test split (validation where there is none), shape [n, *row shape].
+        reconstructions: by candidate ("winner", "before", …), each of the same shape as `originals`.
+    """
+
+    originals: np.ndarray
+    reconstructions: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StudyRecord:
+    """A study as its storage holds it.
+
+    Attributes:
+        name: the study's name.
+        definition: what was asked.
+        definition_toml: the same as written, comments included.
+        fingerprint: of all of the definition that makes results comparable.
+        slots: K, the number of members trained together.
+        trials: in ascending number.
+        confirmation: in the order in which they were trained; empty until confirmed.
+        winner: number of the confirmed winner; None until confirmed.
+        importance: share of importance by hyperparameter (PED-ANOVA); empty where there are too few trials.
+        data: what it was trained on; None before the first run loaded it.
+        samples: arrays for pictures; None where none are stored.
+        provenance: versions, machine and commands by name, in display order.
+        test_looks: how many times the test split was scored.
+        storage: the storage's URL without its password.
+        resume_command: what continues this study.
+    """
+
+    name: str
+    definition: StudyDefinition
+    definition_toml: str
+    fingerprint: str
+    slots: int
+    trials: tuple[TrialRecord, ...]
+    confirmation: tuple[ConfirmationRun, ...] = ()
+    winner: int | None = None
+    importance: Mapping[str, float] = field(default_factory=dict)
+    data: DataFacts | None = None
+    samples: Samples | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    test_looks: int = 0
+    storage: str = ""
+    resume_command: str = ""
+
+    @property
+    def finished(self) -> tuple[TrialRecord, ...]:
+        """Trials that count to the budget: complete and pruned ones."""
+        return tuple(t for t in self.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))

@@ -1,0 +1,159 @@
+"""What a study may claim: its best trial, its verdict and the reasons, derived from the records alone."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from vae.diagnostics import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict, verdict, wilson_interval
+
+# Two-sided 95 % quantiles of Student's t by degrees of freedom 1..30; beyond, the normal quantile is close enough.
+_T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+_EDGE_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A paired difference over seeds, winner − baseline, with its 95 % interval (Student's t).
+
+    The interval speaks of training noise, not of sampling the data. One pair gives an infinite interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the study says of itself.
+
+    Attributes:
+        verdict: the word.
+        sentence: why, in one sentence with its numbers.
+        best: the confirmed winner, else the best trial so far; None without a finished trial.
+        passed: confirmation seeds of the winner that pass all gates.
+        seeds: confirmation seeds of the winner.
+        interval: Wilson's 95 % interval of the pass rate.
+        caveats: what keeps a confirmed winner from being called stable without reserve.
+        edges: searched hyperparameters whose winning value lies on an edge of its range, with "low" or "high".
+    """
+
+    verdict: Verdict
+    sentence: str
+    best: TrialRecord | None
+    passed: int
+    seeds: int
+    interval: tuple[float, float]
+    caveats: tuple[str, ...]
+    edges: tuple[tuple[str, str], ...]
+
+
+def best_trial(trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
+    """The feasible complete trial of the lowest score; without a feasible one, the least violating."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    feasible = [trial for trial in complete if trial.feasible]
+    if feasible:
+        return min(feasible, key=lambda trial: (trial.score, trial.number))
+    return min(complete, key=lambda trial: (trial.violation, trial.score, trial.number), default=None)
+
+
+def runs_of(study: StudyRecord, candidate: str) -> tuple[ConfirmationRun, ...]:
+    """The confirmation runs of "winner" or of a baseline, in ascending seed."""
+    if candidate == "winner":
+        chosen = [run for run in study.confirmation if run.trial is not None and run.trial == study.winner]
+    else:
+        chosen = [run for run in study.confirmation if run.trial is None and run.candidate == candidate]
+    return tuple(sorted(chosen, key=lambda run: run.seed))
+
+
+def baseline_names(study: StudyRecord) -> tuple[str, ...]:
+    """Names of the confirmed baselines, in the order in which they were trained."""
+    return tuple(dict.fromkeys(run.candidate for run in study.confirmation if run.trial is None))
+
+
+def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> Difference:
+    """Winner − baseline over the seeds that both have; values by seed, NaN left out."""
+    values = np.array([winner[seed] - baseline[seed] for seed in sorted(winner.keys() & baseline.keys())])
+    values = values[np.isfinite(values)]
+    n = values.size
+    mean = float(np.mean(values)) if n else math.nan
+    if n < 2:
+        return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=n)
+    t = _T95[n - 2] if n - 2 < len(_T95) else 1.96
+    half = t * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=n)
+
+
+def test_unexplained(runs: tuple[ConfirmationRun, ...]) -> dict[int, float]:
+    """`unexplained` on the test split by seed; NaN where the run has none."""
+    return {run.seed: run.test.unexplained if run.test is not None else math.nan for run in runs}
+
+
+def edges(study: StudyRecord, trial: TrialRecord) -> tuple[tuple[str, str], ...]:
+    """Searched hyperparameters within 2 % of their range (on its own scale) of an edge, with the side."""
+    found = []
+    for name, space in study.definition.space.searched().items():
+        scale = math.log if space.log else float
+        low, high, value = scale(space.low), scale(space.high), scale(getattr(trial.hyperparameters, name))
+        share = (value - low) / (high - low)
+        if share <= _EDGE_SHARE or share >= 1 - _EDGE_SHARE:
+            found.append((name, "low" if share <= _EDGE_SHARE else "high"))
+    return tuple(found)
+
+
+def ties(study: StudyRecord, baseline: str) -> bool:
+    """Whether a baseline does as well as the winner.
+
+    It passes the gates on as many seeds, and the 95 % interval of the paired difference in `unexplained` on the test
+    split does not lie wholly on the winner's side.
+    """
+    winner, other = runs_of(study, "winner"), runs_of(study, baseline)
+    if sum(run.passed for run in other) < sum(run.passed for run in winner):
+        return False
+    return not paired_difference(test_unexplained(winner), test_unexplained(other)).high < 0
+
+
+def summarize(study: StudyRecord) -> Summary:
+    """The study's verdict, with its reasons."""
+    confirmed = runs_of(study, "winner")
+    best = next((t for t in study.trials if t.number == study.winner), None) or best_trial(study.trials)
+    passed, seeds = sum(run.passed for run in confirmed), len(confirmed)
+    edge = edges(study, best) if best is not None else ()
+    caveats = tuple(f"{name} lies on the {side} edge of its range" for name, side in edge)
+    if confirmed:
+        caveats += tuple(f"baseline {name} does as well" for name in baseline_names(study) if ties(study, name))
+    word = verdict(passed, seeds, finished_trials=len(study.finished), caveats=caveats)
+    return Summary(
+        verdict=word,
+        sentence=_sentence(study, word, best, passed, seeds, caveats),
+        best=best,
+        passed=passed,
+        seeds=seeds,
+        interval=wilson_interval(passed, seeds),
+        caveats=caveats,
+        edges=edge,
+    )
+
+
+def _sentence(
+    study: StudyRecord, word: Verdict, best: TrialRecord | None, passed: int, seeds: int, caveats: tuple[str, ...]
+) -> str:
+    """Why the verdict is what it is."""
+    finished = len(study.finished)
+    if best is None:
+        return f"No trial has finished yet ({len(study.trials)} started)."
+    if word is Verdict.NOT_ENOUGH_EVIDENCE:
+        if finished < MIN_FINISHED_TRIALS:
+            return f"Only {finished} trials have finished; {MIN_FINISHED_TRIALS} are needed to judge."
+        return f"Trial {best.number} leads, confirmed on {seeds} fresh seeds; {MIN_CONFIRMATION_SEEDS} are needed."
+    low, high = wilson_interval(passed, seeds)
+    text = (
+        f"Trial {best.number}: {passed} of {seeds} fresh seeds pass all gates (95 % interval {low:.2f} to {high:.2f})"
+    )
+    return f"{text}, but {'; '.join(caveats)}." if word is Verdict.CAVEATS and caveats else f"{text}."

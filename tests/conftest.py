@@ -1,0 +1,28 @@
+"""What holds for every test: a quiet TensorFlow, no study of the developer's own, reproducible examples in CI."""
+
+import os
+import shutil
+
+import hypothesis
+import pytest
+
+# Read once, when TensorFlow is first imported: so before any test is collected.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A storage that the developer works with must be out of the tests' reach.
+os.environ.pop("KLSEARCH_STORAGE", None)
+
+# No deadline: the first call of a compiled function takes seconds. In CI a failure must not depend on luck.
+hypothesis.settings.register_profile("klsearch", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("klsearch")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Chromium; its tests are left out where there is none, and fail if KLSEARCH_REQUIRE_BROWSER is set."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    missing = "needs Chromium, such as Debian's package chromium"
+    if os.environ.get("KLSEARCH_REQUIRE_BROWSER"):
+        pytest.fail(missing)
+    pytest.skip(missing)

@@ -1,0 +1,248 @@
+"""Synthetic studies, made without training: their curves follow simple rules, their gates are judged for real."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from studies.definition import StudyDefinition
+from studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
+from vae.curves import TrainingCurves
+from vae.diagnostics import CONSTRAINT_GATES, final_kl, judge, kl_slope
+from vae.hyperparameters import NAMES, Hyperparameters
+from vae.measures import Measures
+
+LATENTS = 8
+EPOCHS = 40
+START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+
+SPACE: dict[str, Any] = {
+    "kl_weight": {"low": 1e-5, "high": 1.0, "log": True},
+    "clip_low": {"low": -20.0, "high": -4.0},
+    "clip_high": {"low": 0.5, "high": 4.0},
+    "annealing_epochs": {"low": 0, "high": 15},
+    "l2": {"low": 1e-6, "high": 1e-2, "log": True},
+    "encoder_dropout": {"low": 0.0, "high": 0.5},
+}
+
+TOML = """[study]
+name = "digits"  # a comment that must survive
+trials = 60
+
+[data]
+source = "digits"
+"""
+
+
+def definition(**changes: Any) -> StudyDefinition:
+    """A definition of the digits study; `changes` are merged into its tables by name."""
+    tables: dict[str, dict[str, Any]] = {
+        "study": {"name": "digits", "seed": 1, "trials": 60},
+        "data": {"source": "digits"},
+        "model": {"kind": "dense", "hidden": [128, 64], "latent_dim": LATENTS},
+        "training": {"epochs": EPOCHS},
+        "space": SPACE,
+    }
+    for name, values in changes.items():
+        tables[name] = values if name == "space" else {**tables.get(name, {}), **values}
+    return StudyDefinition.model_validate(tables)
+
+
+def draw(asked: StudyDefinition, rng: np.random.Generator) -> Hyperparameters:
+    """Settings drawn evenly from the space."""
+    values: dict[str, Any] = {}
+    for name, space in asked.space.searched().items():
+        at = rng.uniform()
+        value = space.low * (space.high / space.low) ** at if space.log else space.low + at * (space.high - space.low)
+        values[name] = round(value) if space.integer else value
+    return asked.hyperparameters(values)
+
+
+def train(settings: Hyperparameters, seed: int) -> tuple[TrainingCurves, Measures | None]:
+    """Curves and validation measures as a VAE of these settings might leave them; below a weight of 2e-5 it diverges."""
+    rng = np.random.default_rng(seed)
+    weight = max(settings.kl_weight, 1e-9)
+    level = 2.2 * (0.1 / weight) ** 0.35 * rng.lognormal(0, 0.04) * (1 - 0.3 * min(1.0, settings.l2 * 200))
+    active = int(np.clip(round(LATENTS * 1.05 * (0.3 / weight) ** 0.4), 0, LATENTS))
+    level *= 1.0 if active else 0.002
+    floor = 0.06 + 0.1 * settings.encoder_dropout + 0.03 * (LATENTS - active) + 0.05 * weight + rng.normal(0, 0.003)
+    epoch = np.arange(1, EPOCHS + 1)
+    noise = rng.normal(0, 0.004, size=(3, EPOCHS))
+    rise = 1 - np.exp(-epoch / 4) * (1 - 0.5 * np.exp(-epoch / 9))
+    unexplained = np.clip(floor + 0.9 * np.exp(-epoch / 5), 0.01, 3) * (1 + noise[0])
+    kl = level * rise * (1 + noise[1])
+    ramp = np.clip((epoch - 0.5) / max(settings.annealing_epochs, 0.5), 0, 1)
+    clip = np.full(EPOCHS, 0.3 if settings.clip_low > -6 and weight < 1e-2 else 0.004)
+    rows = {
+        "kl": kl * (1 + noise[2]),
+        "reconstruction": 11.2 * unexplained * (1 + 0.5 * settings.encoder_dropout),
+        "kl_weight": weight * ramp,
+        "total": 11.2 * unexplained + weight * ramp * kl + 40 * settings.l2,
+        "validation_kl": kl,
+        "validation_reconstruction": 12.0 * unexplained,
+        "validation_unexplained": unexplained,
+        "clip_share_low": clip,
+        "clip_share_high": clip / 4,
+        "nonfinite_steps": np.zeros(EPOCHS),
+    }
+    if settings.kl_weight < 2e-5:
+        return TrainingCurves.from_rows(_diverged(np.stack(list(rows.values()), axis=1))), None
+    curves = TrainingCurves.from_rows(np.stack(list(rows.values()), axis=1))
+    return curves, _measures(curves, active, rng)
+
+
+def _diverged(rows: np.ndarray) -> np.ndarray:
+    rows[12:, :9] = np.nan
+    rows[12:, 9] = 3
+    return rows[:15]
+
+
+def _measures(curves: TrainingCurves, active: int, rng: np.random.Generator) -> Measures:
+    last = curves.latest()
+    kl = np.where(np.arange(LATENTS) < active, 1.0, 1e-4) * rng.uniform(0.6, 1.4, LATENTS)
+    kl *= last["validation_kl"] / max(float(np.mean(kl)), 1e-12)
+    return Measures(
+        reconstruction=last["validation_reconstruction"],
+        unexplained=last["validation_unexplained"],
+        elbo=-30.0 - 12 * last["validation_unexplained"] - LATENTS * last["validation_kl"],
+        active_units=active,
+        clip_share_low=last["clip_share_low"],
+        clip_share_high=last["clip_share_high"],
+        kl_mean_part=0.3 * kl,
+        kl_variance_part=0.7 * kl,
+        prior_mismatch=0.05 * kl,
+    )
+
+
+def judged(asked: StudyDefinition, settings: Hyperparameters, seed: int) -> dict[str, Any]:
+    """All that one finished training leaves, in the words of `TrainingRun`."""
+    curves, measures = train(settings, seed)
+    thresholds = asked.thresholds()
+    gates = judge(curves, measures, thresholds)
+    kl, score = math.nan, 2 + asked.study.penalty
+    if measures is not None:
+        kl = final_kl(curves, thresholds.window)
+        low, high = thresholds.kl_band
+        banded = thresholds.banded_kl(kl, LATENTS)
+        missed = max(0.0, low - banded, banded - high) / (high - low)
+        score = min(measures.unexplained, 2) + asked.study.penalty * missed / (1 + missed)
+    return {
+        "state": TrialState.COMPLETE,
+        "hyperparameters": settings,
+        "seed": seed,
+        "curves": curves,
+        "measures": measures,
+        "kl": kl,
+        "kl_slope": kl_slope(curves, thresholds.window),
+        "score": score,
+        "gates": gates,
+        "seconds": 0.2 + 0.01 * (seed % 7),
+    }
+
+
+def trial(asked: StudyDefinition, number: int, settings: Hyperparameters, **changes: Any) -> TrialRecord:
+    """A finished trial of the search."""
+    values = judged(asked, settings, 1000 + number)
+    gates = {gate.name: gate.passed for gate in values["gates"]}
+    begun = START + timedelta(seconds=2 * number)
+    values |= {
+        "feasible": all(gates[name] for name in CONSTRAINT_GATES),
+        "started": begun,
+        "ended": begun + timedelta(seconds=8),
+    }
+    return TrialRecord(number=number, **(values | changes))
+
+
+def failed_trial(asked: StudyDefinition, number: int, error: str) -> TrialRecord:
+    """A trial that ended with an error."""
+    settings = draw(asked, np.random.default_rng(number))
+    return TrialRecord(
+        number=number, state=TrialState.FAILED, hyperparameters=settings, seed=number, error=error, seconds=0.05
+    )
+
+
+def running_trial(asked: StudyDefinition, number: int, epoch: int) -> TrialRecord:
+    """A trial in training, with its latest epoch's values."""
+    settings = draw(asked, np.random.default_rng(number))
+    curves, _ = train(settings, number)
+    latest = {name: float(values) for name, values in zip(curves.latest(), curves.as_rows()[epoch - 1], strict=True)}
+    progress = {**latest, "epoch": float(epoch), "epochs": float(EPOCHS)}
+    return TrialRecord(
+        number=number, state=TrialState.RUNNING, hyperparameters=settings, seed=number, progress=progress, started=START
+    )
+
+
+def searched_trials(asked: StudyDefinition, count: int) -> tuple[TrialRecord, ...]:
+    """Trials whose settings are drawn evenly, the first two being the recipe's where there are enough."""
+    rng = np.random.default_rng(asked.study.seed)
+    return tuple(trial(asked, number, draw(asked, rng)) for number in range(count))
+
+
+def confirm(study: StudyRecord, seeds: int = 8) -> StudyRecord:
+    """The study with its three leading trials and its baselines confirmed on fresh seeds."""
+    asked = study.definition
+    leaders = sorted(study.trials, key=lambda t: (not t.feasible, t.score))[:3]
+    candidates = {f"trial {t.number}": (t.number, t.hyperparameters) for t in leaders}
+    candidates |= {name: (None, settings) for name, settings in asked.baseline_hyperparameters().items()}
+    runs = []
+    for name, (number, settings) in candidates.items():
+        for seed in range(seeds):
+            values = judged(asked, settings, 9000 + seed)
+            scored = values["measures"] is not None and (number is None or number == leaders[0].number)
+            test = replace(values["measures"], unexplained=values["measures"].unexplained * 1.05) if scored else None
+            runs.append(ConfirmationRun(candidate=name, trial=number, test=test, **values))
+    return replace(study, confirmation=tuple(runs), winner=leaders[0].number, test_looks=1)
+
+
+def study_of(asked: StudyDefinition, trials: tuple[TrialRecord, ...], **changes: Any) -> StudyRecord:
+    """A study of these trials, with everything that a real one has around them."""
+    weights = dict(zip(NAMES, (0.62, 0.14, 0.05, 0.03, 0.09, 0.07), strict=False))
+    searched = asked.space.searched()
+    values: dict[str, Any] = {
+        "name": asked.study.name,
+        "definition": asked,
+        "definition_toml": TOML,
+        "fingerprint": "f" * 64,
+        "slots": 8,
+        "trials": trials,
+        "importance": {name: weights.get(name, 0.0) for name in searched} if len(trials) >= 20 else {},
+        "data": DataFacts(
+            rows={"train": 1257, "validation": 270, "test": 270},
+            shape=(8, 8),
+            scaling="minmax over the training split",
+            fingerprint="d" * 64,
+        ),
+        "provenance": {"klsearch": "0.1.0", "Python": "3.11.2", "TensorFlow": "2.21.0", "processor": "x86_64, 2 cores"},
+        "storage": "sqlite:///study.db",
+        "resume_command": f"klsearch resume runs/{asked.study.name}",
+    }
+    return StudyRecord(**(values | changes))
+
+
+def make_study(trials: int = 60, *, seeds: int = 8, **changes: Any) -> StudyRecord:
+    """A finished study; `seeds = 0` leaves it unconfirmed, `changes` are tables of its definition."""
+    asked = definition(**changes)
+    study = study_of(asked, searched_trials(asked, trials))
+    return confirm(study, seeds) if seeds and trials else study
+
+
+@pytest.fixture(scope="session")
+def study() -> StudyRecord:
+    """A finished and confirmed study of 60 trials."""
+    return make_study()
+
+
+@pytest.fixture(scope="session")
+def unconfirmed() -> StudyRecord:
+    """A finished study of 60 trials that was not confirmed."""
+    return make_study(seeds=0)
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., StudyRecord]:
+    """`make_study` itself, for studies of a test's own."""
+    return make_study

@@ -1,0 +1,143 @@
+"""Finding and changing definitions."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from studies.catalog import builtin_studies, load_definition, override, template
+from studies.errors import DefinitionError
+from studies.parsing import parse_definition
+
+
+def problem(study: str | Path) -> str:
+    with pytest.raises(DefinitionError) as caught:
+        load_definition(study)
+    (line,) = caught.value.problems
+    return line
+
+
+def saved(folder: Path, text: str, name: str = "mine.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist"])
+def test_built_in_studies_are_sound_and_without_warnings(name: str) -> None:
+    loaded = load_definition(name)
+    assert loaded.definition.study.name == name
+    assert loaded.definition.warnings() == []
+    assert loaded.path is None
+
+
+def test_built_in_studies_are_described_in_a_line_each() -> None:
+    described = builtin_studies()
+    assert list(described) == ["digits", "fashion-mnist"]
+    assert all(line and "\n" not in line and not line.startswith("#") for line in described.values())
+
+
+def test_the_built_in_spaces_search_all_that_the_tool_is_for() -> None:
+    expected = ["kl_weight", "clip_low", "clip_high", "annealing_epochs", "l2", "encoder_dropout"]
+    for name in builtin_studies():
+        assert list(load_definition(name).definition.space.searched()) == expected
+
+
+def test_the_template_runs_as_it_is_and_explains_every_key(tmp_path: Path) -> None:
+    loaded = load_definition(saved(tmp_path, template()))
+    assert loaded.definition.warnings() == []
+    sections = {name: getattr(loaded.definition, name) for name in type(loaded.definition).model_fields}
+    keys = {key for name, section in sections.items() if name != "baselines" for key in type(section).model_fields}
+    assert [key for key in sorted(keys) if f"{key} = " not in template()] == []
+
+
+def test_a_file_is_read_with_its_folder(tmp_path: Path) -> None:
+    path = saved(tmp_path, template())
+    loaded = load_definition(str(path))
+    assert (loaded.path, loaded.folder, loaded.toml) == (path, tmp_path.resolve(), template())
+
+
+def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
+    assert load_definition(saved(tmp_path, "\ufeff" + template())).definition.study.name == "my-study"
+
+
+def test_a_built_in_name_means_the_built_in_study_whatever_lies_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path, template(), "digits")
+    monkeypatch.chdir(tmp_path)
+    assert load_definition("digits").definition.study.name == "digits"
+    assert load_definition("./digits").definition.study.name == "my-study"
+
+
+def test_an_unknown_study_is_refused_with_the_near_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path, template(), "experiment.toml")
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean 'digits'?" in problem("digts")
+    assert "did you mean 'experiment.toml'?" in problem("experimnt.toml")
+    assert "did you mean" not in problem("zzz")
+    assert "`klsearch list`" in problem("zzz")
+
+
+def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, template())
+    assert "no file of that name" in problem(path / "deeper.toml")
+
+
+def test_a_folder_is_no_definition_and_a_run_folder_says_how_to_go_on(tmp_path: Path) -> None:
+    assert problem(tmp_path) == f"{tmp_path}: is a folder, not a study definition"
+    saved(tmp_path, template(), "study.toml")
+    assert "`klsearch resume`" in problem(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"\xff\xfe\x00s", "is not UTF-8 text (byte 0)"),
+        (b"\x7fELF\x02\x01\x00", ":1: is not TOML"),
+        (b"#" * 1_000_001, "more than 1,000,000 bytes"),
+    ],
+)
+def test_a_file_that_is_no_definition_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    assert reason in problem(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, template())
+    path.chmod(0)
+    assert "cannot be read: Permission denied" in problem(path)
+
+
+def test_overrides_change_the_definition_and_its_text_and_keep_comments() -> None:
+    changed = override(load_definition("digits"), seed=7, trials=3, name="other")
+    assert (changed.definition.study.seed, changed.definition.study.trials) == (7, 3)
+    assert "# nats per latent dimension" in changed.toml
+    assert parse_definition(changed.toml, "stored") == changed.definition
+
+
+def test_overriding_nothing_changes_nothing() -> None:
+    loaded = load_definition("digits")
+    assert override(loaded, seed=None) is loaded
+
+
+def test_an_override_is_checked_like_the_file() -> None:
+    with pytest.raises(DefinitionError, match=r"study\.trials: must be at least 1, but is 0"):
+        override(load_definition("digits"), trials=0)
+
+
+@pytest.mark.parametrize("source", ["digits", "loaders:rows", "/abs/rows.npy"])
+def test_a_source_that_is_no_relative_path_is_copied_as_it_is(tmp_path: Path, source: str) -> None:
+    loaded = load_definition(saved(tmp_path, template().replace('"digits" ', f'"{source}" ', 1)))
+    assert loaded.definition.data.source == source
+    assert loaded.toml_for_any_folder() == loaded.toml
+
+
+def test_a_relative_source_is_made_absolute_in_a_copy_for_another_folder(tmp_path: Path) -> None:
+    loaded = load_definition(saved(tmp_path, template().replace('"digits" ', '"rows.npy" ', 1)))
+    copied = parse_definition(loaded.toml_for_any_folder(), "copy")
+    assert copied.data.source == str(tmp_path.resolve() / "rows.npy")
+    assert copied.fingerprint_parts() == loaded.definition.fingerprint_parts()

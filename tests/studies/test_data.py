@@ -1,0 +1,67 @@
+"""Data against the rest of a definition."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from studies.catalog import load_definition, template
+from studies.data import load_data
+from studies.errors import DataError
+from studies.parsing import parse_definition
+
+ROWS = np.random.default_rng(0).normal(size=(100, 3))
+
+
+def loaded(folder: Path, *changes: tuple[str, str]) -> dict[str, int]:
+    """The rows by split of the template's study on a small table, after changes of the text."""
+    np.save(folder / "rows.npy", ROWS)
+    text = template().replace('"digits" ', '"rows.npy" ', 1).replace("batch_size = 128", "batch_size = 70")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return load_data(parse_definition(text, "my.toml"), folder).rows
+
+
+def test_digits_load_by_the_built_in_definition() -> None:
+    study = load_definition("digits")
+    dataset = load_data(study.definition, study.folder)
+    assert dataset.rows == {"train": 1257, "validation": 270, "test": 270}
+    assert dataset.labels is not None
+
+
+def test_a_relative_source_is_looked_for_beside_the_definition(tmp_path: Path) -> None:
+    assert loaded(tmp_path) == {"train": 70, "validation": 15, "test": 15}
+
+
+def test_a_batch_larger_than_the_training_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="batch_size = 71 is larger than the training split of 70 rows"):
+        loaded(tmp_path, ("batch_size = 70", "batch_size = 71"))
+
+
+def test_cross_entropy_is_refused_for_values_outside_zero_to_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'bernoulli' needs values in \[0, 1\]"):
+        loaded(tmp_path, ('likelihood = "gaussian"', 'likelihood = "bernoulli"'))
+
+
+def test_convolutions_are_refused_for_tables(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs images, but the data are a table"):
+        loaded(tmp_path, ('kind = "dense"', 'kind = "conv"'), ("hidden = [128, 64]", "filters = [4]"))
+
+
+def test_a_column_of_splits_without_a_test_split_is_refused_where_a_winner_is_confirmed(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,part\n1,train\n2,train\n3,val\n")
+    changes = (
+        ('"rows.npy" ', '"rows.csv" '),
+        ("split = { validation = 0.15, test = 0.15 }", 'split_column = "part"'),
+        ("batch_size = 70", "batch_size = 1"),
+    )
+    with pytest.raises(DataError, match=r"set confirmation\.seeds = 0"):
+        loaded(tmp_path, *changes)
+    assert loaded(tmp_path, *changes, ("seeds = 8", "seeds = 0")) == {"train": 2, "validation": 1, "test": 0}
+
+
+def test_a_problem_of_the_data_is_an_error_for_the_command_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder") as caught:
+        loaded(tmp_path, ('"rows.npy" ', '"nowhere.npy" '))
+    assert caught.value.exit_code == 2

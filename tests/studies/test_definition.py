@@ -1,0 +1,167 @@
+"""What follows from a definition."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from studies.definition import StudyDefinition, differences
+from studies.space import Range
+from vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
+
+
+def definition(**sections: dict[str, Any]) -> StudyDefinition:
+    """A small sound definition; each section's entries replace or join its own."""
+    document: dict[str, dict[str, Any]] = {
+        "study": {"name": "mine", "trials": 20},
+        "data": {"source": "digits"},
+        "model": {"kind": "dense", "hidden": [16], "latent_dim": 4},
+        "training": {"epochs": 40},
+        "space": {
+            "l2": {"low": 1e-6, "high": 1e-2, "log": True},
+            "kl_weight": {"low": 1e-4, "high": 1.0, "log": True},
+            "annealing_epochs": {"low": 0, "high": 20},
+            "clip_high": 2,
+        },
+    }
+    for section, entries in sections.items():
+        document[section] = document.get(section, {}) | entries
+    return StudyDefinition.model_validate(document)
+
+
+def test_what_is_searched_comes_in_the_order_of_the_hyperparameters() -> None:
+    searched = definition().space.searched()
+    assert list(searched) == ["kl_weight", "annealing_epochs", "l2"]
+    assert searched["kl_weight"] == Range(low=1e-4, high=1.0, log=True)
+
+
+def test_only_annealing_epochs_are_searched_in_whole_numbers() -> None:
+    assert [name for name, space in definition().space.searched().items() if space.integer] == ["annealing_epochs"]
+
+
+def test_hyperparameters_left_out_are_off() -> None:
+    assert definition().space.fixed() == {"clip_low": -math.inf, "clip_high": 2.0, "encoder_dropout": 0.0}
+
+
+def test_no_clipping_can_be_written_as_infinity() -> None:
+    space = definition(space={"clip_low": -math.inf, "clip_high": math.inf}).space
+    assert space.fixed()["clip_low"] == -math.inf
+
+
+def test_searched_values_join_the_fixed_ones_and_those_of_training() -> None:
+    asked = definition(training={"learning_rate": 0.01, "clipnorm": 3})
+    settings = asked.hyperparameters({"kl_weight": 0.5, "annealing_epochs": 7.0, "l2": 1e-3})
+    assert settings == Hyperparameters(
+        kl_weight=0.5, clip_high=2.0, annealing_epochs=7, l2=1e-3, learning_rate=0.01, clipnorm=3.0
+    )
+
+
+def test_a_searched_learning_rate_replaces_that_of_training() -> None:
+    asked = definition(space={"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}})
+    assert list(asked.space.searched())[-1] == "learning_rate"
+    values = {"kl_weight": 0.5, "annealing_epochs": 0, "l2": 1e-3, "learning_rate": 5e-3}
+    assert asked.hyperparameters(values).learning_rate == 5e-3
+
+
+def test_the_recipe_is_always_among_the_baselines() -> None:
+    assert definition().baseline_hyperparameters() == {"before": BEFORE, "after": AFTER}
+
+
+def test_baselines_take_the_study_s_learning_rate_and_clipnorm_unless_given() -> None:
+    asked = definition(training={"learning_rate": 0.01}, baselines={"mine": {"clipnorm": 1.0}})
+    baselines = asked.baseline_hyperparameters()
+    assert list(baselines) == ["before", "after", "mine"]
+    assert {settings.learning_rate for settings in baselines.values()} == {0.01}
+    assert (baselines["before"].clipnorm, baselines["mine"].clipnorm) == (math.inf, 1.0)
+
+
+def test_settings_a_baseline_leaves_out_are_the_recipe_s() -> None:
+    asked = definition(baselines={"mine": {"kl_weight": 0.3}, "after": {"l2": 0.0}})
+    baselines = asked.baseline_hyperparameters()
+    assert baselines["mine"] == Hyperparameters(kl_weight=0.3, annealing_epochs=5)
+    assert baselines["after"] == Hyperparameters(kl_weight=1e-4, clip_low=-20.0, clip_high=2.0, annealing_epochs=10)
+
+
+def test_baselines_may_anneal_longer_than_the_space_allows() -> None:
+    asked = definition(baselines={"mine": {"annealing_epochs": 100}})
+    assert asked.baseline_hyperparameters()["mine"].annealing_epochs == 100
+
+
+def test_the_thresholds_hold_the_band_in_its_unit() -> None:
+    asked = definition(study={"kl_band": [1, 40], "kl_reduction": "sum"}, gates={"window": 3, "max_clip_share": 0.1})
+    thresholds = asked.thresholds()
+    assert (thresholds.kl_band, thresholds.kl_reduction) == ((1.0, 40.0), "sum")
+    assert (thresholds.window, thresholds.max_clip_share, thresholds.max_kl_slope) == (3, 0.1, 0.01)
+
+
+def test_a_training_long_enough_gives_no_warning() -> None:
+    assert definition(training={"epochs": 40}).warnings() == []
+    assert "train at least 40" in definition(training={"epochs": 39}).warnings()[0]
+
+
+def test_a_definition_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        definition().study.trials = 3
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"study": {"name": "other"}},
+        {"study": {"trials": 500}},
+        {"gates": {"window": 6}},
+        {"confirmation": {"seeds": 20}},
+        {"baselines": {"mine": {"kl_weight": 1.0}}},
+        {"data": {"source": "digits", "split": {"validation": 0.15}}},
+    ],
+)
+def test_the_fingerprint_leaves_out_what_does_not_change_a_trial(sections: dict[str, Any]) -> None:
+    assert definition(**sections).fingerprint_parts() == definition().fingerprint_parts()
+
+
+@pytest.mark.parametrize(
+    ("sections", "difference"),
+    [
+        ({"training": {"learning_rate": 0.01}}, "training.learning_rate: 0.001, now 0.01"),
+        ({"training": {"clipnorm": 1.0}}, "training.clipnorm: none, now 1.0"),
+        ({"study": {"seed": 3}}, "study.seed: 0, now 3"),
+        ({"study": {"kl_band": [0, 4]}}, "study.kl_band: [0.0, 5.0], now [0.0, 4.0]"),
+        ({"study": {"kl_reduction": "sum"}}, "study.kl_reduction: 'mean', now 'sum'"),
+        ({"study": {"penalty": 2}}, "study.penalty: 1.0, now 2.0"),
+        ({"study": {"sampler": "qmc"}}, "study.sampler: 'tpe', now 'qmc'"),
+        ({"data": {"source": "rows.npy"}}, "data.source: 'digits', now 'rows.npy'"),
+        ({"data": {"split": {"test": 0.2}}}, "data.split.test: 0.15, now 0.2"),
+        ({"model": {"hidden": [16, 8]}}, "model.hidden: [16], now [16, 8]"),
+        ({"space": {"clip_high": math.inf}}, "space.clip_high: 2.0, now none"),
+        ({"space": {"clip_low": {"low": -9, "high": -8}}},
+         "space.clip_low: none, now {low = -9.0, high = -8.0, log = false}"),
+        ({"space": {"kl_weight": {"low": 1e-3, "high": 1.0, "log": True}}}, "space.kl_weight.low: 0.0001, now 0.001"),
+    ],
+)  # fmt: skip
+def test_what_changes_a_trial_is_a_difference_of_one_key(sections: dict[str, Any], difference: str) -> None:
+    old, new = definition().fingerprint_parts(), definition(**sections).fingerprint_parts()
+    assert differences(old, new) == [difference]
+    assert differences(new, new) == []
+
+
+def test_the_fingerprint_survives_json() -> None:
+    parts = definition(space={"clip_low": -math.inf}).fingerprint_parts()
+    assert json.loads(json.dumps(parts, allow_nan=False)) == parts
+
+
+@pytest.mark.parametrize("source", ["rows.npy", "data/rows.npy", "/elsewhere/rows.npy"])
+def test_a_study_may_move_with_its_data_to_another_folder(source: str) -> None:
+    assert definition(data={"source": source}).fingerprint_parts()["data"]["source"] == "rows.npy"
+
+
+@given(st.sampled_from(NAMES), st.floats(0.001, 0.5), st.floats(0.001, 0.4))
+def test_every_range_is_searched_and_none_is_fixed(name: str, low: float, width: float) -> None:
+    whole = name == "annealing_epochs"
+    bounds = {"low": 1, "high": 2} if whole else {"low": low, "high": low + width}
+    space = definition(space={"clip_high": 9.0, name: bounds}).space
+    assert name in space.searched()
+    assert not space.searched().keys() & space.fixed().keys()
+    assert space.searched().keys() | space.fixed().keys() >= set(NAMES) - {"learning_rate", "clipnorm"}

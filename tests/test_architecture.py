@@ -1,0 +1,209 @@
+"""The direction of imports, and that what needs no TensorFlow does not wait for it."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("vae", "studies", "reports", "search")  # from the ground up
+SLOW_TO_LOAD = ("joblib", "keras", "matplotlib", "optuna", "pandas", "tensorflow")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))}
+
+
+def nodes(node: ast.AST, *, at_load: bool) -> Iterator[ast.AST]:
+    """The nodes below; if `at_load`, only those that run when the module is loaded."""
+    for child in ast.iter_child_nodes(node):
+        if not (at_load and runs_later_or_never(child)):
+            yield child
+            yield from nodes(child, at_load=at_load)
+
+
+def runs_later_or_never(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def import_nodes(module: str, *, at_load: bool = False) -> Iterator[ast.Import | ast.ImportFrom]:
+    for node in nodes(ast.parse(MODULES[module].read_text(encoding="utf-8")), at_load=at_load):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+
+
+def names(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """What a statement imports: `from vae import curves` gives vae and vae.curves."""
+    aliases = {alias.name for alias in node.names}
+    if isinstance(node, ast.Import):
+        return aliases
+    return {str(node.module)} | {f"{node.module}.{alias}" for alias in aliases}
+
+
+def libraries(module: str) -> set[str]:
+    """The packages that a module imports anywhere, in functions too."""
+    return {name.partition(".")[0] for node in import_nodes(module) for name in names(node)}
+
+
+@cache
+def loaded_with(module: str) -> frozenset[str]:
+    """Our modules and the others' packages that importing a module loads, directly or through our other modules."""
+    assert module in MODULES, f"there is no {module}"
+    ours, others, pending = set[str](), set[str](), [module]
+    while pending:
+        name = pending.pop()
+        if name not in MODULES:
+            others.add(name.partition(".")[0])
+        elif name not in ours:
+            ours.add(name)
+            pending += [name.partition(".")[0]]
+            pending += [imported for node in import_nodes(name, at_load=True) for imported in names(node)]
+    return frozenset(ours | others)
+
+
+def of_room(*rooms: str) -> list[str]:
+    return [module for module in MODULES if module.partition(".")[0] in rooms]
+
+
+def test_imports_between_the_rooms_go_down() -> None:
+    upward = [
+        f"{module}:{node.lineno} imports {name}"
+        for module in MODULES
+        for node in import_nodes(module)
+        for name in names(node)
+        if name.partition(".")[0] in ROOMS[ROOMS.index(module.partition(".")[0]) + 1 :]
+    ]
+    assert upward == []
+
+
+def test_imports_are_absolute() -> None:
+    relative = [
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        for node in import_nodes(module)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+@pytest.mark.parametrize(
+    ("room", "foreign"),
+    [
+        ("vae", {"click", "jinja2", "joblib", "matplotlib", "optuna", "pydantic", "rich", "sqlalchemy"}),
+        ("studies", {"click", "jinja2", "joblib", "keras", "matplotlib", "optuna", "pandas", "rich", "tensorflow"}),
+        ("reports", {"click", "joblib", "keras", "optuna", "rich", "sqlalchemy", "tensorflow"}),
+    ],
+)
+def test_a_room_never_imports_what_belongs_elsewhere(room: str, foreign: set[str]) -> None:
+    assert {module: used for module in of_room(room) if (used := libraries(module) & foreign)} == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("vae", set()),
+        ("vae.hyperparameters", set()),
+        ("vae.curves", {"numpy"}),
+        ("vae.measures", {"numpy"}),
+        ("vae.diagnostics", {"numpy"}),
+        ("vae.datasets", {"numpy", "PIL"}),
+    ],
+)
+def test_the_model_s_records_and_data_load_no_more_than_numpy(module: str, allowed: set[str]) -> None:
+    assert loaded_with(module) - set(MODULES) - sys.stdlib_module_names <= allowed
+
+
+def test_definitions_and_reports_load_nothing_that_trains() -> None:
+    heavy = {"keras", "optuna", "tensorflow"}
+    assert {module: used for module in of_room("studies", "reports") if (used := loaded_with(module) & heavy)} == {}
+
+
+def test_the_libraries_imported_are_those_that_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    required, optional = (
+        {re.split(r"[\[>]", line)[0] for line in lines} for lines in (project["dependencies"], extras)
+    )
+    packages = set().union(*map(libraries, MODULES)) - set(ROOMS) - sys.stdlib_module_names
+    providers = packages_distributions()
+    imported = {providers[package][0].lower().replace("_", "-") for package in packages}
+    assert imported - optional == required
+
+
+def test_the_command_line_loads_nothing_slow_before_it_knows_the_command() -> None:
+    assert loaded_with("search.cli").isdisjoint(SLOW_TO_LOAD)
+
+
+def run_cli(code: str, *arguments: str, folder: Path) -> str:
+    """What `code` prints in a new process, in which a command line call ends as the installed command does."""
+    called = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert called.returncode == 0, called.stderr
+    return called.stdout.splitlines()[-1]
+
+
+CALL = """
+import sys
+from search.cli import main
+status = main(sys.argv[1:])
+print("loaded:", *sorted({"keras", "tensorflow"} & set(sys.modules)))
+sys.exit(status)
+"""
+
+EVERY_HELP = f"""
+import sys
+from search.cli import cli, main
+assert main(["--help"]) == 0
+assert all(main([command, "--help"]) == 0 for command in cli.commands)
+print("loaded:", *sorted(set({SLOW_TO_LOAD}) & set(sys.modules)))
+"""
+
+
+def test_every_help_text_loads_nothing_slow(tmp_path: Path) -> None:
+    assert run_cli(EVERY_HELP, folder=tmp_path) == "loaded:"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a definition and a finished run."""
+    folder = tmp_path_factory.mktemp("work")
+    run_cli(CALL, "init", "mine.toml", folder=folder)
+    run_cli(CALL, "run", "digits", "--trials", "2", "--no-confirm", "--quiet", "--out", "run", folder=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--version",
+        "list",
+        "init other.toml",
+        "check mine.toml",
+        "status run",
+        "best run --json",
+        "trials run --csv",
+        "report run",
+    ],
+)
+def test_a_command_that_trains_nothing_leaves_tensorflow_unloaded(command: str, folder: Path) -> None:
+    assert run_cli(CALL, *command.split(), folder=folder) == "loaded:"

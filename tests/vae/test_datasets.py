@@ -1,0 +1,196 @@
+"""Data ready to train on: what is refused, warned of, and kept."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vae.datasets import DataProblem, Dataset, load_dataset
+from vae.scaling import Scaling
+
+TABLE = np.random.default_rng(1).normal(size=(40, 3))
+
+
+def load(folder: Path, values: Any, **options: Any) -> Dataset:
+    """The values, saved as an .npy and loaded."""
+    np.save(folder / "rows.npy", np.asarray(values))
+    return load_dataset("rows.npy", folder=folder, **options)
+
+
+def refusal(folder: Path, rows: Any, **options: Any) -> str:
+    with pytest.raises(DataProblem) as caught:
+        load(folder, rows, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def table_with(value: float, *cells: tuple[int, int]) -> np.ndarray:
+    rows = TABLE.copy()
+    for cell in cells:
+        rows[cell] = value
+    return rows
+
+
+def test_digits_are_images_in_the_unit_interval_with_labels() -> None:
+    digits = load_dataset("digits", folder=Path())
+    assert digits.shape == (8, 8)
+    assert digits.rows == {"train": 1257, "validation": 270, "test": 270}
+    assert digits.unit_interval
+    assert (digits.scaling.kind, float(digits.scaling.scale)) == ("minmax", 16.0)
+    assert digits.labels is not None
+    assert {name: len(labels) for name, labels in digits.labels.items()} == digits.rows
+    assert digits.warnings == ()
+
+
+def test_rows_of_a_table_keep_their_labels_through_the_split() -> None:
+    digits = load_dataset("digits", folder=Path(), rows=200, seed=5)
+    originals = load_dataset("digits", folder=Path(), rows=200, seed=6)
+    label_of = {
+        row.tobytes(): label
+        for name, labels in (originals.labels or {}).items()
+        for row, label in zip(originals.splits[name], labels, strict=True)
+    }
+    assert digits.labels is not None
+    assert all(
+        label_of[row.tobytes()] == label
+        for name, labels in digits.labels.items()
+        for row, label in zip(digits.splits[name], labels, strict=True)
+    )
+
+
+def test_only_the_first_rows_are_taken_when_asked(tmp_path: Path) -> None:
+    assert load(tmp_path, TABLE, rows=20, scaling="none").rows == {"train": 14, "validation": 3, "test": 3}
+
+
+def test_asking_for_more_rows_than_there_are_is_warned_of(tmp_path: Path) -> None:
+    assert load(tmp_path, TABLE, rows=50).warnings == ("data.rows asks for 50 rows, but there are 40",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (np.zeros((0, 3)), "is empty: no rows"),
+        (np.zeros((3, 0)), "rows without values"),
+        (TABLE[:1], "holds one row"),
+        (TABLE[:, 0], "has shape [40]; a table needs [rows, columns]"),
+        (np.float64(3), "has shape []"),
+        (np.zeros((2, 2, 2, 2, 2)), "has shape [2, 2, 2, 2, 2]"),
+        (TABLE + 1j, "holds complex numbers"),
+        (np.array([["a", "b"], ["c", "d"]]), "holds text"),
+        (np.ones((40, 3)), "all 40 rows are the same"),
+        (np.tile([1.0, 2.0, 3.0], (40, 1)), "constant data"),
+        (TABLE * 1e300, "more than float32 can hold in 120 values"),
+        (TABLE[:3], "the validation split needs at least 1 rows (train 3, validation 0, test 0)"),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_trained_on_are_refused(tmp_path: Path, rows: Any, reason: str) -> None:
+    assert reason in refusal(tmp_path, rows)
+
+
+def test_a_missing_number_is_named_with_its_column_and_row(tmp_path: Path) -> None:
+    text = refusal(tmp_path, table_with(np.nan, (7, 2)))
+    assert text.startswith("rows.npy: NaN (no number) in 1 value at column 2, row 7 (counted from 0)")
+
+
+def test_infinities_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
+    text = refusal(tmp_path, table_with(-np.inf, (9, 0), (4, 1), (30, 2)))
+    assert "infinity in 3 values, the first at column 1, row 4" in text
+
+
+def test_a_missing_pixel_is_named_by_its_place(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((10, 4, 5))
+    images[3, 1, 2] = np.nan
+    assert "pixel [1, 2], row 3" in refusal(tmp_path, images)
+
+
+def test_a_training_split_without_variation_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=np.eye(4)[[0, 0, 0, 1]], part=np.array(["train", "train", "train", "val"]))
+    with pytest.raises(DataProblem, match="the training split's 3 rows are the same"):
+        load_dataset("rows.npz", folder=tmp_path, split_column="part")
+
+
+def test_some_constant_columns_are_warned_of_and_keep_their_scale(tmp_path: Path) -> None:
+    data = load(tmp_path, np.column_stack([TABLE, np.full(40, 0.1)]))
+    assert any("columns 3" in line for line in data.warnings)
+    assert data.scaling.scale[3] == 1.0
+    assert np.allclose(data.train[:, 3], 0.0, atol=1e-6)
+
+
+def test_constant_pixels_are_no_matter_of_warning(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((20, 4, 4))
+    images[:, 0] = 0
+    assert load(tmp_path, images).warnings == ()
+
+
+@pytest.mark.parametrize(("factor", "what"), [((1e6, 1, 1), "reach"), ((50, 1e-3, 1), "vary")])
+def test_a_huge_range_left_unscaled_is_warned_of(tmp_path: Path, factor: tuple[float, ...], what: str) -> None:
+    data = load(tmp_path, np.clip(TABLE, -1.9, 1.9) * factor, scaling="none")
+    assert len(data.warnings) == 1
+    assert what in data.warnings[0]
+    assert "a common cause of exploding KL" in data.warnings[0]
+    assert load(tmp_path, TABLE * factor, scaling="standard").warnings == ()
+
+
+def test_duplicate_rows_are_counted(tmp_path: Path) -> None:
+    data = load(tmp_path, np.concatenate([TABLE, TABLE[:5]]))
+    assert data.warnings == ("5 of 45 rows repeat an earlier one; copies may lie in different splits",)
+
+
+def test_held_out_values_beyond_the_training_range_are_kept_and_warned_of(tmp_path: Path) -> None:
+    x = np.array([[0.0, 5], [1, 9], [2, 7], [7, 8]])
+    np.savez(tmp_path / "rows.npz", x=x, part=np.array(["train", "train", "train", "val"]))
+    data = load_dataset("rows.npz", folder=tmp_path, split_column="part", scaling="minmax")
+    assert data.validation.tolist() == [[3.5, 0.75]]
+    assert not data.unit_interval
+    assert any("beyond the training rows' range" in line for line in data.warnings)
+
+
+def test_values_already_between_zero_and_one_are_left_alone(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).random((20, 3)).astype(np.float32)
+    data = load(tmp_path, table)
+    assert (data.scaling.kind, data.unit_interval) == ("none", True)
+    assert set(map(tuple, np.concatenate(list(data.splits.values())).tolist())) == set(map(tuple, table.tolist()))
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float64])
+def test_any_real_numbers_become_float32(tmp_path: Path, dtype: type) -> None:
+    data = load(tmp_path, np.random.default_rng(0).integers(0, 2, (30, 5)).astype(dtype))
+    assert {rows.dtype for rows in data.splits.values()} == {np.dtype(np.float32)}
+
+
+def test_the_same_seed_gives_the_same_data_and_another_seed_another_split(tmp_path: Path) -> None:
+    first, again, other = (load(tmp_path, TABLE, seed=seed) for seed in (3, 3, 4))
+    assert first.fingerprint == again.fingerprint
+    assert np.array_equal(first.train, again.train)
+    assert first.fingerprint != other.fingerprint
+
+
+@given(row=st.integers(0, 39), column=st.integers(0, 2), scaling=st.sampled_from(["none", "minmax", "standard"]))
+def test_the_fingerprint_changes_with_any_value(
+    tmp_path_factory: pytest.TempPathFactory, row: int, column: int, scaling: str
+) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    changed = table_with(TABLE[row, column] + 0.01, (row, column))
+    assert load(folder, TABLE, scaling=scaling).fingerprint != load(folder, changed, scaling=scaling).fingerprint
+
+
+def test_the_fingerprint_changes_with_the_scale_of_the_raw_values(tmp_path: Path) -> None:
+    assert load(tmp_path, TABLE).fingerprint != load(tmp_path, TABLE * 2).fingerprint
+
+
+def test_splits_of_different_row_shapes_are_refused() -> None:
+    rows = np.zeros((2, 3), np.float32)
+    scaling = Scaling(kind="none", offset=np.asarray(0.0), scale=np.asarray(1.0))
+    with pytest.raises(ValueError, match="test must be float32 with rows of shape"):
+        Dataset(
+            train=rows,
+            validation=rows,
+            test=rows[:, :2],
+            labels=None,
+            scaling=scaling,
+            unit_interval=True,
+            fingerprint="",
+        )

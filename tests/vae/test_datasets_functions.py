@@ -1,0 +1,163 @@
+"""Rows from functions of the user's own."""
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vae.data_sources import read_source
+from vae.datasets import DataProblem, load_dataset
+from vae.sources.raw import RawData, Request
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _search_path() -> Iterator[None]:
+    """Leaves Python's search path and modules as they were."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name.startswith("loader") and name not in modules]:
+        del sys.modules[name]
+
+
+def read(folder: Path, body: str, **options: Any) -> RawData:
+    """What `rows()` with that body gives, written into a module of its own."""
+    module = f"loader{next(_numbers)}"
+    (folder / f"{module}.py").write_text(f"import numpy as np\n\ndef rows():\n    {body}\n")
+    return read_source(Request(source=f"{module}:rows", folder=folder, **options))
+
+
+def refusal(folder: Path, body: str, **options: Any) -> str:
+    with pytest.raises(DataProblem) as caught:
+        read(folder, body, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_array_is_taken_as_rows(tmp_path: Path) -> None:
+    assert read(tmp_path, "return np.arange(12.0).reshape(6, 2)", rows=4).rows.tolist() == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+        [6, 7],
+    ]
+
+
+def test_nested_lists_are_taken_as_rows(tmp_path: Path) -> None:
+    assert read(tmp_path, "return [[1, 2], [3, 4]]").rows.tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_pair_is_taken_as_rows_and_labels(tmp_path: Path) -> None:
+    raw = read(tmp_path, "return np.eye(3), ['a', 'b', 'c']", rows=2)
+    assert raw.rows.shape == (2, 3)
+    assert raw.labels is not None and raw.labels.tolist() == ["a", "b"]
+
+
+def test_labels_of_another_number_than_the_rows_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "loader_few.py").write_text("import numpy as np\ndef rows(): return np.eye(9), [1, 2]\n")
+    with pytest.raises(DataProblem, match="9 rows have 2 labels"):
+        load_dataset("loader_few:rows", folder=tmp_path)
+
+
+def test_a_data_frame_keeps_its_columns_and_gives_its_labels(tmp_path: Path) -> None:
+    body = "import pandas as pd; return pd.DataFrame({'a': [1, 2], 'who': ['x', 'y'], 'b': [3.5, 4]})"
+    raw = read(tmp_path, body, labels="who")
+    assert (raw.columns, raw.rows.tolist()) == (("a", "b"), [[1, 3.5], [2, 4]])
+
+
+def test_a_module_may_lie_in_a_package(tmp_path: Path) -> None:
+    (tmp_path / "loader_package").mkdir()
+    (tmp_path / "loader_package" / "__init__.py").write_text("")
+    (tmp_path / "loader_package" / "train.py").write_text("def rows(): return [[1, 2], [3, 4]]\n")
+    request = Request(source="loader_package.train:rows", folder=tmp_path)
+    assert len(read_source(request).rows) == 2
+
+
+def test_the_user_s_folder_is_searched_last(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('hides a package')\n")
+    read(tmp_path, "import json; return [[json.loads('1'), 2], [3, 4]]")
+    assert sys.path[-1] == str(tmp_path.resolve())
+
+
+def test_the_function_s_own_error_is_shown_with_its_file_and_line(tmp_path: Path) -> None:
+    text = refusal(tmp_path, "return np.zeros((2, 3)) @ np.zeros(2)")
+    assert "ValueError: matmul" in text
+    assert text.endswith(".py:4)")
+    assert str(tmp_path) in text
+
+
+def test_an_error_deep_in_a_library_names_the_user_s_line(tmp_path: Path) -> None:
+    text = refusal(tmp_path, "import json; return json.loads('{')")
+    assert "JSONDecodeError" in text
+    assert f"({tmp_path.resolve()}" in text
+    assert text.endswith(":4)")
+
+
+def test_a_module_that_cannot_be_imported_shows_its_own_line(tmp_path: Path) -> None:
+    (tmp_path / "loader_bad.py").write_text("x = 1\ny = x / 0\n")
+    (tmp_path / "loader_syntax.py").write_text("x = = 1\n")
+    (tmp_path / "loader_needs.py").write_text("import surely_not_installed\n")
+    for module, expected in (
+        ("loader_bad", r"ZeroDivisionError: division by zero \(.*loader_bad\.py:2\)"),
+        ("loader_syntax", r"SyntaxError: invalid syntax \(.*loader_syntax\.py:1\)"),
+        ("loader_needs", r"No module named 'surely_not_installed' \(.*loader_needs\.py:1\)"),
+    ):
+        with pytest.raises(DataProblem, match=expected):
+            read_source(Request(source=f"{module}:rows", folder=tmp_path))
+
+
+def test_a_module_or_function_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match="no module 'loader_nowhere' in"):
+        read_source(Request(source="loader_nowhere:rows", folder=tmp_path))
+    (tmp_path / "loader_empty.py").write_text("rows = 3\n")
+    with pytest.raises(DataProblem, match=r"loader_empty\.py has no function 'rows'"):
+        read_source(Request(source="loader_empty:rows", folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("return [[1, 2], [3]]", "rows that do not form one array"),
+        ("return None", "returned nothing; return an array"),
+        ("return np.ma.masked_equal(np.eye(3), 0)", "returned masked values"),
+    ],
+)
+def test_what_is_no_array_is_refused(tmp_path: Path, body: str, reason: str) -> None:
+    assert reason in refusal(tmp_path, body)
+
+
+def test_columns_by_name_are_refused_where_there_are_none(tmp_path: Path) -> None:
+    assert "data.labels = 'who' cannot be used" in refusal(tmp_path, "return np.eye(3)", labels="who")
+
+
+TF = "import tensorflow as tf; data = tf.data.Dataset.from_tensor_slices((np.eye(5), np.arange(5)))"
+
+
+@pytest.mark.parametrize("tail", ["data", "data.batch(2)", "data.batch(2).prefetch(1)"])
+def test_a_tensorflow_data_set_gives_its_rows_and_labels_batched_or_not(tmp_path: Path, tail: str) -> None:
+    raw = read(tmp_path, f"{TF}; return {tail}")
+    assert np.array_equal(raw.rows, np.eye(5))
+    assert raw.labels is not None and raw.labels.tolist() == list(range(5))
+
+
+def test_a_tensorflow_data_set_without_labels_gives_rows(tmp_path: Path) -> None:
+    body = "import tensorflow as tf; return tf.data.Dataset.from_tensor_slices(np.eye(5)).batch(3)"
+    raw = read(tmp_path, body, rows=4)
+    assert np.array_equal(raw.rows, np.eye(5)[:4])
+    assert raw.labels is None
+
+
+def test_a_tensorflow_data_set_without_end_is_refused_unless_rows_are_counted(tmp_path: Path) -> None:
+    assert "repeats without end" in refusal(tmp_path, f"{TF}; return data.repeat()")
+    assert len(read(tmp_path, f"{TF}; return data.repeat()", rows=7).rows) == 7
+
+
+def test_a_tensorflow_data_set_that_fails_shows_its_own_error(tmp_path: Path) -> None:
+    body = f"{TF}; return data.map(lambda row, label: (tf.debugging.check_numerics(row / 0.0, 'bad row'), label))"
+    assert "bad row" in refusal(tmp_path, body)

@@ -1,0 +1,118 @@
+"""What rows must be before anything is trained on them, and what their user should know."""
+
+import numpy as np
+
+from vae.scaling import Scaling
+from vae.sources.raw import DataProblem, RawData
+
+_WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+# Beyond this, unscaled values are known to make KL explode; standardised ones seldom pass 10.
+_HUGE = 100.0
+_HUGE_RATIO = 1000.0
+
+
+def check_rows(raw: RawData) -> None:
+    """Refuse rows that cannot be trained on.
+
+    Raises:
+        DataProblem: the first of: wrong shape, no rows, one row, no numbers, NaN or infinity (with the place of the
+            first and their count), values beyond float32, labels of another number than the rows, no variation at all.
+    """
+    _check_shape(raw)
+    _check_numbers(raw)
+    if raw.labels is not None and len(raw.labels) != len(raw.rows):
+        raise DataProblem(f"{raw.name}: {len(raw.rows):,} rows have {len(raw.labels):,} labels; each row needs one")
+    check_varies(raw.name, "all", raw.rows)
+
+
+def check_varies(name: str, which: str, rows: np.ndarray) -> None:
+    """Refuse rows whose every column is constant.
+
+    Raises:
+        DataProblem: saying which rows were looked at.
+    """
+    if np.all(rows == rows[0]):
+        raise DataProblem(
+            f"{name}: {which} {len(rows):,} rows are the same; there is nothing to learn from constant data"
+        )
+
+
+def _check_shape(raw: RawData) -> None:
+    shape = raw.rows.shape
+    if raw.rows.dtype.kind in _WHAT_DTYPES_HOLD:
+        held = _WHAT_DTYPES_HOLD[raw.rows.dtype.kind]
+        raise DataProblem(f"{raw.name}: holds {held} (dtype {raw.rows.dtype}); only real numbers can be trained on")
+    if not 2 <= len(shape) <= 4:
+        raise DataProblem(
+            f"{raw.name}: has shape {list(shape)}; a table needs [rows, columns], images [rows, height, width] or "
+            f"[rows, height, width, channels]"
+        )
+    if 0 in shape:
+        what = "no rows" if shape[0] == 0 else "rows without values"
+        raise DataProblem(f"{raw.name}: is empty: {what} (shape {list(shape)})")
+    if shape[0] == 1:
+        raise DataProblem(f"{raw.name}: holds one row; training, validation and test need rows of their own")
+
+
+def _check_numbers(raw: RawData) -> None:
+    if raw.rows.dtype.kind != "f":
+        return
+    _refuse_where(raw, np.isnan(raw.rows), "NaN (no number)", "fill them in or remove those rows or columns")
+    _refuse_where(raw, np.isinf(raw.rows), "infinity", "remove or cap them")
+    if raw.rows.dtype.itemsize > 4:
+        _refuse_where(raw, np.abs(raw.rows) > _FLOAT32_MAX, "more than float32 can hold", "rescale them")
+
+
+def _refuse_where(raw: RawData, wrong: np.ndarray, what: str, remedy: str) -> None:
+    """Refuse if anything is wrong; `wrong` has the shape of the rows."""
+    count = int(wrong.sum())
+    if not count:
+        return
+    row, *feature = (int(index) for index in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+    total = "1 value" if count == 1 else f"{count:,} values, the first"
+    raise DataProblem(f"{raw.name}: {what} in {total} at {raw.place(row, *feature)}; {remedy}")
+
+
+def warnings_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[str, ...]:
+    """What is no error but may surprise: constant columns, a huge range left unscaled, duplicate rows.
+
+    Args:
+        raw: the rows as read.
+        train: the training rows, raw.
+        scaling: as fitted on them.
+    """
+    found = [*raw.notes, _constant_columns(raw, train), _huge_range(train, scaling), _duplicates(raw)]
+    return tuple(warning for warning in found if warning)
+
+
+def _constant_columns(raw: RawData, train: np.ndarray) -> str:
+    # Images have constant corners as a matter of course.
+    constant = np.flatnonzero(np.all(train == train[0], axis=0)) if train.ndim == 2 else np.empty(0, int)
+    if not constant.size:
+        return ""
+    named = ", ".join(f"'{raw.columns[column]}'" if raw.columns else str(column) for column in constant[:5])
+    more = f" and {constant.size - 5} more" if constant.size > 5 else ""
+    return f"constant in the training split, so they carry nothing and keep scale 1: columns {named}{more}"
+
+
+def _huge_range(train: np.ndarray, scaling: Scaling) -> str:
+    if scaling.kind != "none":
+        return ""
+    largest = max(abs(float(train.min())), abs(float(train.max())))
+    spread = train.std(axis=0, dtype=np.float64)
+    spread = spread[spread > 0]
+    ratio = float(spread.max() / spread.min()) if train.ndim == 2 and spread.size else 1.0
+    if largest <= _HUGE and ratio <= _HUGE_RATIO:
+        return ""
+    what = f"reach {largest:.3g}" if largest > _HUGE else f"vary {ratio:.3g} times as much in one column as in another"
+    return f'values {what} and are not scaled, a common cause of exploding KL; data.scaling = "standard" scales them'
+
+
+def _duplicates(raw: RawData) -> str:
+    """Rows that repeat another: where one trains and its copy tests, the test is too easy."""
+    distinct = len({hash(row.tobytes()) for row in raw.rows})
+    copies = len(raw.rows) - distinct
+    if not copies:
+        return ""
+    return f"{copies:,} of {len(raw.rows):,} rows repeat an earlier one; copies may lie in different splits"

@@ -1,0 +1,114 @@
+"""From what a user calls their data to the rows that it holds."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from vae.sources.arrays import read_npy, read_npz
+from vae.sources.functions import is_function, read_function
+from vae.sources.idx import idx_files, read_idx_folder
+from vae.sources.images import image_files, read_images
+from vae.sources.raw import DataProblem, RawData, Request
+from vae.sources.tables import read_csv, read_parquet
+
+_PACKAGED = ("fashion-mnist", "mnist")
+_BUILT_IN = ("digits", *_PACKAGED)
+_READERS: dict[str, Callable[[Request], RawData]] = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".csv": read_csv,
+    ".parquet": read_parquet,
+}
+# Where Debian's packages (dataset-fashion-mnist) put them.
+_DEBIAN_FOLDER = Path("/usr/share/datasets")
+
+
+def is_path(source: str) -> bool:
+    """Whether a source is a file or folder, neither built in nor a function of the user's own."""
+    return source not in _BUILT_IN and not is_function(source)
+
+
+def read_source(request: Request) -> RawData:
+    """The rows of any source.
+
+    Raises:
+        DataProblem: it is not there, cannot be read, or needs more memory than is free.
+    """
+    if request.source == "digits":
+        return _digits(request)
+    if request.source in _PACKAGED:
+        return _packaged(request, (_DEBIAN_FOLDER, _keras_folder() / "datasets"), _download)
+    if is_function(request.source):
+        return read_function(request)
+    try:
+        return _read_path(request)
+    except OSError as error:
+        raise DataProblem(f"{request.path}: cannot be read: {error.strerror or error}") from error
+
+
+def _digits(request: Request) -> RawData:
+    """The 1,797 images of 8×8 pixels in 0–16 that scikit-learn ships."""
+    from sklearn.datasets import load_digits  # A second to import, which other data need not pay.
+
+    request.refuse("array", *request.beside_rows, because="these data come with their labels and nothing else")
+    digits = load_digits()
+    return RawData(name="digits", rows=digits.images[: request.rows], labels=digits.target[: request.rows])
+
+
+def _packaged(request: Request, folders: tuple[Path, ...], download: Callable[[str], RawData]) -> RawData:
+    """A well-known set of 70,000 images: from the first folder that holds its IDX files, else downloaded."""
+    request.refuse("array", *request.beside_rows, because="these data come with their labels and nothing else")
+    for folder in (parent / request.source for parent in folders):
+        if folder.is_dir() and (files := idx_files(folder)):
+            return read_idx_folder(folder, files, request)
+    try:
+        raw = download(request.source)
+    except Exception as error:  # Keras raises a bare Exception where a download fails.
+        remedy = "`apt-get install dataset-fashion-mnist`" if request.source == "fashion-mnist" else "go online once"
+        looked = " or ".join(str(parent / request.source) for parent in folders)
+        raise DataProblem(
+            f"{request.source}: not in {looked}, and Keras cannot download it ({error}); {remedy}, or put its IDX "
+            f"files into a folder and name that as data.source"
+        ) from error
+    labels = raw.labels[: request.rows] if raw.labels is not None else None
+    return RawData(name=raw.name, rows=raw.rows[: request.rows], labels=labels)
+
+
+def _keras_folder() -> Path:
+    """Where Keras keeps what it downloads."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
+def _download(name: str) -> RawData:
+    """Keras's copy, from its cache or the network; training rows first."""
+    from keras import datasets  # Loads TensorFlow; only where nothing on disk will do.
+
+    (rows, labels), (more_rows, more_labels) = getattr(datasets, name.replace("-", "_")).load_data()
+    return RawData(name=name, rows=np.concatenate([rows, more_rows]), labels=np.concatenate([labels, more_labels]))
+
+
+def _read_path(request: Request) -> RawData:
+    path = request.path
+    if path.is_dir():
+        return _read_folder(path, request)
+    if not path.exists():
+        raise DataProblem(
+            f"{path}: no such file or folder, and '{request.source}' is none of {', '.join(_BUILT_IN)}; a function of "
+            f"your own is written package.module:function"
+        )
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataProblem(f"{path}: files of data are {', '.join(_READERS)}; save the rows as one of these")
+    return reader(request)
+
+
+def _read_folder(folder: Path, request: Request) -> RawData:
+    if files := idx_files(folder):
+        return read_idx_folder(folder, files, request)
+    if files := image_files(folder):
+        return read_images(folder, files, request)
+    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _READERS)
+    hint = f"; name the file itself, such as {tables[0]}" if tables else ""
+    raise DataProblem(f"{folder}: holds neither images nor IDX files{hint}")

@@ -1,0 +1,148 @@
+"""Data ready to train on: loaded, checked, split, scaled and fingerprinted."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vae.data_checks import check_rows, check_varies, warnings_of
+from vae.data_sources import read_source
+from vae.scaling import Scaling, fit_scaling
+from vae.sources.raw import DataProblem, RawData, Request
+from vae.splits import SPLITS, split_rows
+
+__all__ = ["DataProblem", "Dataset", "load_dataset"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Scaled rows in three splits.
+
+    Attributes:
+        train: float32, shape [N, *row shape].
+        validation: the same.
+        test: the same; may have no rows.
+        labels: a label for each row by split; None where the data have none.
+        scaling: how raw values became these, fitted on the training split.
+        unit_interval: whether every value of every split lies in [0, 1], so that a decoder may end in a sigmoid.
+        fingerprint: sha256, in hex, over the scaled rows of all splits and the scaling.
+        warnings: what is no error but may surprise, one line each.
+        columns: names of a table's columns; None where they have none.
+
+    Raises:
+        ValueError: the splits differ in row shape, or are not float32.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    labels: Mapping[str, np.ndarray] | None
+    scaling: Scaling
+    unit_interval: bool
+    fingerprint: str
+    warnings: tuple[str, ...] = ()
+    columns: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, rows in self.splits.items():
+            if rows.shape[1:] != self.shape or rows.dtype != np.float32:
+                raise ValueError(
+                    f"{name} must be float32 with rows of shape {list(self.shape)}, "
+                    f"but is {rows.dtype} of shape {list(rows.shape)}."
+                )
+
+    @property
+    def splits(self) -> dict[str, np.ndarray]:
+        """The rows by split: train, validation, test."""
+        return {name: getattr(self, name) for name in SPLITS}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return self.train.shape[1:]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The number of rows by split."""
+        return {name: len(rows) for name, rows in self.splits.items()}
+
+
+def load_dataset(
+    source: str,
+    *,
+    folder: Path,
+    array: str | None = None,
+    rows: int | None = None,
+    scaling: str = "auto",
+    validation: float = 0.15,
+    test: float = 0.15,
+    split_column: str | None = None,
+    labels: str | None = None,
+    group: str | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Data from any source, ready to train on.
+
+    Values of validation and test that lie beyond the training rows are scaled as they are, never clipped.
+
+    Args:
+        source: "digits", "fashion-mnist", "mnist", a file (.npy, .npz, .csv, .parquet), a folder of images or of IDX
+            files, or "package.module:function".
+        folder: what a relative path is relative to, and where the user's own modules are looked for.
+        array: name of the array in an .npz.
+        rows: only the first so many.
+        scaling: "auto", "none", "minmax" or "standard"; see `vae.scaling.fit_scaling`.
+        validation: share of the rows, above 0.
+        test: share of the rows; 0 leaves the test split empty.
+        split_column: column (array in an .npz) that names each row's split, instead of the shares.
+        labels: column (array) of labels, which is not trained on.
+        group: column (array) whose equal values stay together in one split, which is not trained on.
+        seed: from which the split is drawn.
+
+    Raises:
+        DataProblem: the data cannot be read or trained on.
+    """
+    request = Request(
+        source=source, folder=folder, array=array, rows=rows, labels=labels, group=group, split_column=split_column
+    )
+    raw = read_source(request)
+    check_rows(raw)
+    numbers = split_rows(raw, validation=validation, test=test, seed=seed)
+    train = raw.rows[numbers["train"]]
+    check_varies(raw.name, "the training split's", train)
+    fitted = fit_scaling(scaling, train)
+    scaled = {name: fitted.apply(raw.rows[numbers[name]]) for name in SPLITS}
+    unit_interval = all(rows.min() >= 0 and rows.max() <= 1 for rows in scaled.values() if rows.size)
+    return Dataset(
+        **scaled,
+        labels=None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS},
+        scaling=fitted,
+        unit_interval=unit_interval,
+        fingerprint=_fingerprint(scaled, fitted),
+        warnings=(*_fewer_rows(raw, rows), *warnings_of(raw, train, fitted), *_beyond(fitted, unit_interval)),
+        columns=raw.columns,
+    )
+
+
+def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling) -> str:
+    digest = hashlib.sha256()
+    for name in SPLITS:
+        digest.update(f"{name} {splits[name].shape} ".encode())
+        digest.update(np.ascontiguousarray(splits[name], "<f4").tobytes())
+    digest.update(np.ascontiguousarray([scaling.offset, scaling.scale], "<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _fewer_rows(raw: RawData, wanted: int | None) -> tuple[str, ...]:
+    if wanted is None or len(raw.rows) >= wanted:
+        return ()
+    return (f"data.rows asks for {wanted:,} rows, but there are {len(raw.rows):,}",)
+
+
+def _beyond(scaling: Scaling, unit_interval: bool) -> tuple[str, ...]:
+    """A warning that held-out values leave the range that minmax has fitted."""
+    if unit_interval or scaling.kind not in ("minmax", "image"):
+        return ()
+    return ("held-out values lie beyond the training rows' range; they are kept, so scaled values leave 0–1",)

@@ -1,0 +1,221 @@
+"""What members are worth on a split: dropout off, posterior samples from a fixed seed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from vae.elbo import Objective, clip_log_var, reconstruction_error, sample_posterior, squared_error
+from vae.measures import Measures
+from vae.networks import Network
+from vae.stacking import PACKET, Stacked, StackedNetwork
+
+FINAL_SAMPLES = 8
+_NOISE_SEED = 0
+# Output values per member that one graph call may hold: it bounds memory. It must not depend on the number of
+# members, which could otherwise change the last bit of a result.
+_CALL_VALUES = 2**22
+_ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, section 5.3
+_VARIANCE_FLOOR = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Members:
+    """The values of some members, each array with a leading axis for the member.
+
+    Attributes:
+        weights: values of `vae.stacking.trainable_variables`.
+        others: values of `vae.stacking.other_variables`.
+        clip_low: lower clip bounds, shape [K].
+        clip_high: upper clip bounds, shape [K].
+    """
+
+    weights: Stacked
+    others: Stacked
+    clip_low: np.ndarray
+    clip_high: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What members made of the rows of a split: float64, rows in order, errors averaged over the samples.
+
+    Attributes:
+        mean: μ, shape [K, n, d].
+        raw_log_var: z_log_var before clipping, shape [K, n, d].
+        log_var: z_log_var after clipping, shape [K, n, d].
+        reconstruction: error under the likelihood, summed over features, shape [K, n].
+        squared: squared error, summed over features, shape [K, n].
+    """
+
+    mean: np.ndarray
+    raw_log_var: np.ndarray
+    log_var: np.ndarray
+    reconstruction: np.ndarray
+    squared: np.ndarray
+
+    def kl_parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean part ½μ² and variance part ½(e^lv − 1 − lv) per latent, mean over rows, each [K, d]."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean_part = 0.5 * np.mean(np.square(self.mean), axis=1)
+            variance_part = 0.5 * np.mean(np.expm1(self.log_var) - self.log_var, axis=1)
+        return mean_part, variance_part
+
+    def kl(self) -> np.ndarray:
+        """KL to the prior, mean over latents and rows, nats, shape [K]."""
+        mean_part, variance_part = self.kl_parts()
+        return np.asarray(np.mean(mean_part + variance_part, axis=1))
+
+    def clip_shares(self, members: Members) -> tuple[np.ndarray, np.ndarray]:
+        """Shares of (row, latent) at or below the lower and at or above the upper bound, each [K]."""
+        low = members.clip_low.reshape(-1, 1, 1)
+        high = members.clip_high.reshape(-1, 1, 1)
+        return (
+            np.mean((self.raw_log_var <= low) & np.isfinite(low), axis=(1, 2)),
+            np.mean((self.raw_log_var >= high) & np.isfinite(high), axis=(1, 2)),
+        )
+
+
+class Evaluator:
+    """Measures members of one network on the splits of one data set.
+
+    Args:
+        network: the architecture.
+        splits: rows by split name, each float32 [n, *shape]; "train" must be among them.
+        objective: likelihood and reductions.
+    """
+
+    def __init__(self, network: Network, splits: Mapping[str, np.ndarray], objective: Objective) -> None:
+        self._stacked = StackedNetwork(network)
+        self._objective = objective
+        self._latent_dim = network.latent_dim
+        self._features = math.prod(network.input_shape)
+        self._splits = splits
+        train_mean = np.mean(splits["train"], axis=0, dtype=np.float64)
+        self._mean_error = {
+            name: float(np.sum(np.square(rows - train_mean)) / len(rows)) for name, rows in splits.items() if len(rows)
+        }
+        self._noise: dict[str, np.ndarray] = {}
+        self._rows_outcome = tf.function(self._trace, reduce_retracing=True)
+
+    def outcome(self, members: Members, split: str, *, samples: int) -> Outcome:
+        """What the members make of every row of a split, with the first `samples` of the fixed posterior noise."""
+        count = len(self._splits[split])
+        # Rows beyond the last repeat it: see PACKET.
+        taken = np.minimum(np.arange(-(-count // PACKET) * PACKET), count - 1)
+        rows = self._splits[split][taken]
+        noise = self._split_noise(split)[:samples, taken]
+        bounds = tf.constant(members.clip_low, tf.float32), tf.constant(members.clip_high, tf.float32)
+        size = max(1, _CALL_VALUES // (samples * self._features * PACKET)) * PACKET
+        parts = [
+            self._rows_outcome(
+                list(members.weights),
+                list(members.others),
+                *bounds,
+                tf.constant(rows[first : first + size]),
+                tf.constant(noise[:, first : first + size]),
+            )
+            for first in range(0, len(rows), size)
+        ]
+        columns = zip(*parts, strict=True)
+        arrays = [np.concatenate([part.numpy() for part in column], axis=1)[:, :count] for column in columns]
+        mean, raw, clipped, reconstruction, squared = (array.astype(np.float64) for array in arrays)
+        return Outcome(
+            mean=mean, raw_log_var=raw, log_var=clipped, reconstruction=reconstruction, squared=squared
+        )
+
+    def reconstruction(self, outcome: Outcome) -> np.ndarray:
+        """Mean reconstruction error over rows under the study's reduction, shape [K]."""
+        scale = self._objective.reconstruction_scale(self._features)
+        return np.asarray(np.mean(outcome.reconstruction, axis=1) * scale)
+
+    def unexplained(self, outcome: Outcome, split: str) -> np.ndarray:
+        """Squared error over that of predicting the training mean on the same split, shape [K]."""
+        return np.asarray(np.mean(outcome.squared, axis=1) / self._mean_error[split])
+
+    def measure(self, members: Members, split: str) -> list[Measures]:
+        """The final measures of each member on a split, in the members' order."""
+        outcome = self.outcome(members, split, samples=FINAL_SAMPLES)
+        mean_part, variance_part = outcome.kl_parts()
+        low, high = outcome.clip_shares(members)
+        reconstruction, unexplained = self.reconstruction(outcome), self.unexplained(outcome, split)
+        elbo = -(self._distortion(members, outcome) + np.sum(mean_part + variance_part, axis=1))
+        active = np.sum(np.var(outcome.mean, axis=1) >= _ACTIVE_VARIANCE, axis=1)
+        mismatch = _prior_mismatch(outcome)
+        return [
+            Measures(
+                reconstruction=float(reconstruction[k]),
+                unexplained=float(unexplained[k]),
+                elbo=float(elbo[k]),
+                active_units=int(active[k]),
+                clip_share_low=float(low[k]),
+                clip_share_high=float(high[k]),
+                kl_mean_part=mean_part[k],
+                kl_variance_part=variance_part[k],
+                prior_mismatch=mismatch[k],
+            )
+            for k in range(len(members.clip_low))
+        ]
+
+    def _distortion(self, members: Members, outcome: Outcome) -> np.ndarray:
+        """E[−log p(x|z)] in nats, shape [K].
+
+        Gaussian: D/2 · ln(2πσ²) + squared error / 2σ², σ² the members' mean squared error on the training split (the
+        best single variance: Rybkin et al. 2021), from one posterior sample per row.
+        """
+        if self._objective.likelihood == "bernoulli":
+            return np.asarray(np.mean(outcome.reconstruction, axis=1))
+        train = self.outcome(members, "train", samples=1)
+        variance = np.maximum(np.mean(train.squared, axis=1) / self._features, _VARIANCE_FLOOR)
+        squared = np.mean(outcome.squared, axis=1)
+        return np.asarray(self._features / 2 * np.log(2 * np.pi * variance) + squared / (2 * variance))
+
+    def _split_noise(self, split: str) -> np.ndarray:
+        """The fixed posterior noise of a split: float32 [8, n, d], the same for every member and trial."""
+        if split not in self._noise:
+            generator = np.random.Generator(np.random.Philox(_NOISE_SEED))
+            shape = (FINAL_SAMPLES, len(self._splits[split]), self._latent_dim)
+            self._noise[split] = generator.standard_normal(shape, dtype=np.float32)
+        return self._noise[split]
+
+    def _trace(
+        self,
+        weights: list[tf.Tensor],
+        others: list[tf.Tensor],
+        clip_low: tf.Tensor,
+        clip_high: tf.Tensor,
+        rows: tf.Tensor,
+        noise: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """μ, raw and clipped z_log_var [K, n, d], reconstruction and squared error [K, n] averaged over the samples."""
+        slots, n, samples = tf.shape(clip_low)[0], tf.shape(rows)[0], tf.shape(noise)[0]
+        shared = tf.broadcast_to(rows[tf.newaxis], tf.concat([[slots], tf.shape(rows)], axis=0))
+        mean, raw, _ = self._stacked.encode(weights, others, shared, training=False)
+        log_var = clip_log_var(raw, clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis])
+        z = sample_posterior(mean[:, tf.newaxis], log_var[:, tf.newaxis], noise)  # [K, S, n, d]
+        flat_z = tf.reshape(z, [slots, samples * n, self._latent_dim])
+        output, _ = self._stacked.decode(weights, others, flat_z, training=False)
+        output = tf.reshape(output, [slots, samples, n, self._features])
+        flat_rows = tf.reshape(rows, [n, self._features])
+        return (
+            mean,
+            raw,
+            log_var,
+            tf.reduce_mean(reconstruction_error(flat_rows, output, self._objective), axis=1),
+            tf.reduce_mean(squared_error(flat_rows, output, self._objective), axis=1),
+        )
+
+
+def _prior_mismatch(outcome: Outcome) -> np.ndarray:
+    """½(v + m² − 1 − ln v) per latent, [K, d]; m and v are the mean and variance of the aggregate posterior."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        m = np.mean(outcome.mean, axis=1)
+        v = np.var(outcome.mean, axis=1) + np.mean(np.exp(outcome.log_var), axis=1)
+        return np.asarray(0.5 * (v + np.square(m) - 1 - np.log(v)))
+
+
+def gather(values: Sequence[tf.Variable], slots: Sequence[int]) -> list[tf.Tensor]:
+    """The rows `slots` of stacked variables."""
+    return [tf.gather(value, list(slots)) for value in values]

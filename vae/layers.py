@@ -1,0 +1,53 @@
+"""Keras layers whose hyperparameters are variables, so that one compiled program serves every trial."""
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="klsearch")
+class SearchedDropout(keras.layers.Layer):
+    """Dropout whose rate is a variable instead of a number fixed when the graph is traced.
+
+    Use it in an encoder of your own wherever `encoder_dropout` shall act. In training each value is dropped with
+    probability `rate` and the others are scaled by 1 / (1 − rate); otherwise values pass unchanged. `rate` starts at 0.
+
+    Input and output have the same shape.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator()
+        self.rate = self.add_weight(name="rate", shape=(), initializer="zeros", trainable=False)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """The inputs, thinned out when training."""
+        if not training:
+            return inputs
+        kept = 1.0 - self.rate
+        draw = keras.random.uniform(keras.ops.shape(inputs), dtype=inputs.dtype, seed=self.seed_generator)
+        return keras.ops.where(draw < kept, inputs / kept, keras.ops.zeros_like(inputs))
+
+
+@keras.saving.register_keras_serializable(package="klsearch")
+class SlotFreeDense(keras.layers.Dense):
+    """A `keras.layers.Dense` whose bias gradient has the same bits in every slot of a population.
+
+    The sum over the batch of stacked gradients [K, n, units] is vectorised eight units at a time and takes another
+    order of summation where eight units straddle two members. Adding the bias as a product with a column of ones makes
+    its gradient a matrix product, which treats every member alike. Only needed where `units` exceed 8 and are no
+    multiple of 8 (`dense` decides).
+    """
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """activation(inputs · kernel + bias)."""
+        del training
+        ones = keras.ops.ones_like(inputs[:, :1])
+        outputs = keras.ops.matmul(inputs, self.kernel) + keras.ops.matmul(ones, self.bias[None])
+        return self.activation(outputs)
+
+
+def dense(units: int, **kwargs: Any) -> keras.layers.Dense:
+    """A dense layer for rows [n, features] whose training has the same bits in every slot of a population."""
+    kind = keras.layers.Dense if units <= 8 or units % 8 == 0 else SlotFreeDense
+    return kind(units, **kwargs)

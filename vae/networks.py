@@ -1,0 +1,182 @@
+"""Encoders and decoders as ordinary Keras models: dense, convolutional, or the user's own."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from vae.layers import SearchedDropout, dense
+
+Factory = Callable[[tuple[int, ...], int], tuple[keras.Model, keras.Model]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One architecture, built once; every member holds its own values of these models' variables.
+
+    Attributes:
+        encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d].
+        decoder: z [n, d] → reconstruction [n, *shape], or logits under the Bernoulli likelihood.
+
+    Raises:
+        ValueError: the models do not fit together; the message says which output and what was expected.
+    """
+
+    encoder: keras.Model
+    decoder: keras.Model
+
+    def __post_init__(self) -> None:
+        outputs = self.encoder.outputs
+        if not isinstance(outputs, list) or len(outputs) != 2:
+            raise ValueError(
+                "the encoder must be a functional Keras model with two outputs, [z_mean, z_log_var], "
+                f"but has {len(outputs or [])}."
+            )
+        shapes = [tuple(output.shape) for output in outputs]
+        if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] is None:
+            raise ValueError(f"the encoder's outputs must both have shape [n, latent_dim], but have {shapes}.")
+        if tuple(self.decoder.input_shape) != (None, self.latent_dim):
+            raise ValueError(
+                f"the decoder must take [n, {self.latent_dim}], but takes {list(self.decoder.input_shape)}."
+            )
+        if math.prod(self.decoder.output_shape[1:]) != math.prod(self.input_shape):
+            raise ValueError(
+                f"the decoder must give rows of shape {list(self.input_shape)}, "
+                f"but gives {list(self.decoder.output_shape[1:])}."
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return tuple(self.encoder.input_shape[1:])
+
+    @property
+    def latent_dim(self) -> int:
+        """d, the number of latents."""
+        return int(self.encoder.outputs[0].shape[1])
+
+    def latent_head_kernels(self) -> list[keras.Variable]:
+        """The kernels of the layers that give μ and z_log_var, found through the Keras graph.
+
+        Raises:
+            ValueError: a layer behind an output has no kernel.
+        """
+        return [_kernel_behind(output) for output in self.encoder.outputs]
+
+    def searched_dropouts(self) -> list[SearchedDropout]:
+        """The encoder's layers on which `encoder_dropout` acts."""
+        layers = self.encoder._flatten_layers(include_self=False)
+        return [layer for layer in layers if isinstance(layer, SearchedDropout)]
+
+
+def _kernel_behind(output: keras.KerasTensor) -> keras.Variable:
+    """The kernel of the nearest layer upstream of an encoder output that has one."""
+    operation = output._keras_history.operation
+    while not hasattr(operation, "kernel"):
+        inputs = operation._inbound_nodes[0].input_tensors if operation._inbound_nodes else []
+        if len(inputs) != 1:
+            raise ValueError(
+                f"the layer {operation.name!r} behind an encoder output has no kernel to regularise; "
+                "let a Dense layer give z_mean and another z_log_var."
+            )
+        operation = inputs[0]._keras_history.operation
+    return operation.kernel
+
+
+def _latent_heads(features: keras.KerasTensor, latent_dim: int) -> list[keras.KerasTensor]:
+    """The two linear heads, with the recipe's Glorot-normal initial values."""
+    return [
+        dense(latent_dim, kernel_initializer="glorot_normal", name=name)(features)
+        for name in ("z_mean", "z_log_var")
+    ]
+
+
+def dense_network(
+    input_shape: tuple[int, ...],
+    latent_dim: int,
+    *,
+    hidden: Sequence[int],
+    activation: str = "relu",
+    output_activation: str = "linear",
+) -> Network:
+    """A dense VAE: input-hidden…-latent-…hidden-input, searched dropout after each hidden layer of the encoder.
+
+    Args:
+        input_shape: shape of one row; images are flattened inside.
+        latent_dim: d, the number of latents.
+        hidden: widths of the encoder's hidden layers; the decoder mirrors them.
+        activation: of the hidden layers.
+        output_activation: "sigmoid" for data in [0, 1], "linear" otherwise and for Bernoulli logits.
+    """
+    inputs = keras.Input(input_shape)
+    h = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
+    for units in hidden:
+        h = SearchedDropout()(dense(units, activation=activation)(h))
+    encoder = keras.Model(inputs, _latent_heads(h, latent_dim), name="encoder")
+    latents = keras.Input((latent_dim,))
+    h = latents
+    for units in reversed(hidden):
+        h = dense(units, activation=activation)(h)
+    h = dense(math.prod(input_shape), activation=output_activation)(h)
+    if len(input_shape) > 1:
+        h = keras.layers.Reshape(input_shape)(h)
+    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"))
+
+
+def conv_network(
+    input_shape: tuple[int, ...],
+    latent_dim: int,
+    *,
+    filters: Sequence[int],
+    hidden: Sequence[int],
+    activation: str = "relu",
+    output_activation: str = "linear",
+) -> Network:
+    """A convolutional VAE for images [h, w] or [h, w, channels].
+
+    Each of `filters` is a 3×3 convolution of stride 2, mirrored by transposed ones; `hidden` are dense layers between
+    them and the latents. The decoder's last image is cropped to the input's size.
+    """
+    image_shape = input_shape if len(input_shape) == 3 else (*input_shape, 1)
+    inputs = keras.Input(input_shape)
+    h = inputs if len(input_shape) == 3 else keras.layers.Reshape(image_shape)(inputs)
+    for count in filters:
+        h = keras.layers.Conv2D(count, 3, strides=2, padding="same", activation=activation)(h)
+        h = SearchedDropout()(h)
+    smallest = tuple(h.shape[1:])
+    h = keras.layers.Flatten()(h)
+    for units in hidden:
+        h = SearchedDropout()(dense(units, activation=activation)(h))
+    encoder = keras.Model(inputs, _latent_heads(h, latent_dim), name="encoder")
+
+    latents = keras.Input((latent_dim,))
+    h = latents
+    for units in reversed(hidden):
+        h = dense(units, activation=activation)(h)
+    h = dense(math.prod(smallest), activation=activation)(h)
+    h = keras.layers.Reshape(smallest)(h)
+    for count in reversed(filters):
+        h = keras.layers.Conv2DTranspose(count, 3, strides=2, padding="same", activation=activation)(h)
+    h = keras.layers.Conv2D(image_shape[2], 3, padding="same", activation=output_activation)(h)
+    excess = [have - want for have, want in zip(h.shape[1:3], image_shape[:2], strict=True)]
+    if any(excess):
+        h = keras.layers.Cropping2D(tuple((0, over) for over in excess))(h)
+    if len(input_shape) == 2:
+        h = keras.layers.Reshape(input_shape)(h)
+    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"))
+
+
+def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: int) -> Network:
+    """The network of a user's factory: (input shape, latent_dim) → (encoder, decoder), in ordinary Keras layers.
+
+    Raises:
+        ValueError: what the factory gives is not two Keras models that fit together.
+    """
+    built = factory(input_shape, latent_dim)
+    if not (isinstance(built, tuple) and len(built) == 2 and all(isinstance(model, keras.Model) for model in built)):
+        raise ValueError(f"the model factory must give (encoder, decoder), two Keras models, but gave {built!r}.")
+    network = Network(encoder=built[0], decoder=built[1])
+    if network.latent_dim != latent_dim:
+        raise ValueError(f"the encoder has {network.latent_dim} latents, but latent_dim is {latent_dim}.")
+    return network

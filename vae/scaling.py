@@ -1,0 +1,94 @@
+"""How raw values become what a model trains on, fitted on the training split alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+# Rows scaled at a time: bounds the float64 copy that full precision takes on its way to float32.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scaling:
+    """An affine map, scaled = (raw − offset) ÷ scale, by column or for all values alike.
+
+    Attributes:
+        kind: "none", "minmax" (training values to [0, 1]), "standard" (mean 0, standard deviation 1) or "image"
+            (0–255 to [0, 1]).
+        offset: float64, of a row's shape or of shape [] for all values alike.
+        scale: the same; never 0.
+    """
+
+    kind: str
+    offset: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def words(self) -> str:
+        """The scaling as a sentence part, such as "minmax by column, over the training split"."""
+        if self.kind == "none":
+            return "none"
+        if self.kind == "image":
+            return "0–255 to 0–1"
+        return f"{self.kind}{' by column' if self.offset.ndim else ''}, over the training split"
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """Scaled rows, float32, of the same shape."""
+        scaled = np.empty(rows.shape, np.float32)
+        for start in range(0, len(rows), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            scaled[chunk] = (rows[chunk].astype(np.float64) - self.offset) / self.scale
+        return scaled
+
+    def invert(self, scaled: np.ndarray) -> np.ndarray:
+        """Raw values again, float64; `apply`'s rounding to float32 remains."""
+        raw: np.ndarray = scaled.astype(np.float64) * self.scale + self.offset
+        return raw
+
+    def as_json(self) -> dict[str, Any]:
+        """The scaling as JSON values."""
+        return {"kind": self.kind, "offset": self.offset.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The scaling that `as_json` wrote."""
+        return cls(kind=values["kind"], offset=np.asarray(values["offset"]), scale=np.asarray(values["scale"]))
+
+
+def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
+    """The scaling of a kind, fitted on the training rows.
+
+    Tables, rows of one dimension, are scaled by column; images by one number for all pixels, so that a dark corner
+    stays dark. A column that does not vary keeps scale 1. "auto" is none where all values lie in [0, 1] already; else
+    standard for tables; else, for images, 0–255 to 0–1 where the values look like it (none negative, the largest in
+    128–255), and minmax where they do not.
+
+    Args:
+        kind: "auto", "none", "minmax" or "standard".
+        rows: finite raw values, shape [N, *row shape].
+    """
+    axis = 0 if rows.ndim == 2 else None
+    chosen = _automatic(rows) if kind == "auto" else kind
+    if chosen in ("none", "image"):
+        return _scaling(chosen, np.float64(0), np.float64(255 if chosen == "image" else 1))
+    low, high = rows.min(axis=axis).astype(np.float64), rows.max(axis=axis).astype(np.float64)
+    if chosen == "minmax":
+        return _scaling(chosen, low, high - low)
+    deviation = rows.std(axis=axis, dtype=np.float64)
+    # Rounding leaves a constant column a deviation of 1e-17 or so, which must not be divided by.
+    return _scaling(chosen, rows.mean(axis=axis, dtype=np.float64), np.where(high > low, deviation, 0.0))
+
+
+def _automatic(rows: np.ndarray) -> str:
+    low, high = float(rows.min()), float(rows.max())
+    if low >= 0 and high <= 1:
+        return "none"
+    if rows.ndim == 2:
+        return "standard"
+    return "image" if low >= 0 and 128 <= high <= 255 else "minmax"
+
+
+def _scaling(kind: str, offset: np.ndarray | np.float64, scale: np.ndarray | np.float64) -> Scaling:
+    return Scaling(kind=kind, offset=np.asarray(offset), scale=np.where(scale > 0, scale, 1.0))

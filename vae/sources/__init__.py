@@ -1,0 +1,1 @@
+"""Reading rows from wherever the user has them, without judging what they hold."""

@@ -1,0 +1,111 @@
+"""NumPy's own files. Nothing in them is ever unpickled."""
+
+import difflib
+import math
+import zipfile
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from vae.sources.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
+
+_SUFFIX = ".npy"
+
+
+def read_npy(request: Request) -> RawData:
+    """The rows of an .npy file; only those asked for are read."""
+    request.refuse("array", because="only an .npz holds several arrays")
+    request.refuse(*request.beside_rows, because="an .npy has no columns by name; use an .npz, .csv or .parquet")
+    name = request.path.name
+    try:
+        # Mapped, not read: the shape is known before memory is taken.
+        mapped = npy_format.open_memmap(request.path, mode="r")
+    except ValueError as error:
+        raise DataProblem(_why_unreadable(name, error)) from error
+    if mapped.ndim == 0:
+        return RawData(name=name, rows=np.array(mapped))
+    wanted = mapped[: request.rows]
+    refuse_beyond_memory(name, wanted.size, wanted.itemsize)
+    return RawData(name=name, rows=np.array(wanted))
+
+
+def read_npz(request: Request) -> RawData:
+    """The rows of one array of an .npz file, with the arrays beside it that hold labels, groups or splits."""
+    name = request.path.name
+    try:
+        with zipfile.ZipFile(request.path) as archive:
+            held = [member.removesuffix(_SUFFIX) for member in archive.namelist()]
+            chosen = _chosen_array(name, held, request)
+            refuse_beyond_memory(name, *_size_and_itemsize(archive, chosen))
+        with np.load(request.path, allow_pickle=False) as arrays:
+            rows = arrays[chosen]
+            beside = {key: arrays[_known(name, array, held)] for key, array in request.beside_rows.items()}
+    except DataProblem:
+        raise
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataProblem(_why_unreadable(name, error)) from error
+    if rows.ndim == 0:
+        return RawData(name=name, rows=rows)
+    beside = {key: _one_per_row(name, array, beside[key], rows) for key, array in request.beside_rows.items()}
+    first = slice(request.rows)
+    return RawData(
+        name=f"{name} ({chosen})",
+        rows=rows[first],
+        labels=beside["labels"][first] if "labels" in beside else None,
+        group=beside["group"][first] if "group" in beside else None,
+        split=beside["split_column"][first] if "split_column" in beside else None,
+    )
+
+
+def _one_per_row(name: str, array: str, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The values of an array beside the rows, if it has one for each."""
+    if values.shape != rows.shape[:1]:
+        raise DataProblem(
+            f"{name}: '{array}' must hold one value for each of {len(rows)} rows, but has shape {list(values.shape)}"
+        )
+    if values.dtype.kind == "f":
+        refuse_missing(name, array, np.isnan(values))
+    return values
+
+
+def _chosen_array(name: str, held: list[str], request: Request) -> str:
+    """The array that holds the rows: the one named, else the only one left."""
+    if request.array is not None:
+        return _known(name, request.array, held)
+    left = [array for array in held if array not in request.beside_rows.values()]
+    if len(left) != 1:
+        raise DataProblem(f"{name}: holds {_listed(held)}; say which are the data with data.array")
+    return left[0]
+
+
+def _known(name: str, array: str, held: list[str]) -> str:
+    if array in held:
+        return array
+    near = difflib.get_close_matches(array, held, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"it holds {_listed(held)}"
+    raise DataProblem(f"{name}: has no array '{array}'; {hint}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "no arrays"
+
+
+def _size_and_itemsize(archive: zipfile.ZipFile, array: str) -> tuple[int, int]:
+    """What an array's header says, without reading its values."""
+    with archive.open(array + _SUFFIX) as member:
+        version = npy_format.read_magic(member)
+        read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, _, dtype = read_header(member)
+    return math.prod(shape), dtype.itemsize
+
+
+def _why_unreadable(name: str, error: Exception) -> str:
+    """NumPy's reason in plainer words; it takes whatever it does not know for a pickle."""
+    reason = str(error)
+    if "pickle" in reason or "Python objects" in reason:
+        return f"{name}: is no NumPy file of plain numbers (Python objects in it are never unpickled)"
+    if "magic string" in reason or not reason:
+        return f"{name}: is no NumPy file"
+    return f"{name}: cannot be read: {reason}"

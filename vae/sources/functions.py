@@ -1,0 +1,120 @@
+"""Rows that a function of the user's own gives."""
+
+import importlib
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vae.sources.raw import DataProblem, RawData, Request
+from vae.sources.tables import from_frame
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def is_function(source: str) -> bool:
+    """Whether the source is written as "package.module:function"."""
+    return _FUNCTION.fullmatch(source) is not None
+
+
+def read_function(request: Request) -> RawData:
+    """What the user's function returns, called without arguments.
+
+    It may return an array [N, *row shape], a pair (rows, labels), a pandas data frame, or a `tf.data.Dataset` whose
+    elements are rows or (row, label) pairs; a data set that ends in a shorter batch is unbatched.
+
+    Raises:
+        DataProblem: with the function's own error and the line that raised it, or with what it returned instead.
+    """
+    returned = _call(request)
+    name = request.source
+    if hasattr(returned, "iloc"):
+        request.refuse("array", because="a data frame has columns, named by data.labels and the like")
+        return from_frame(name, returned if request.rows is None else returned.head(request.rows), request)
+    request.refuse("array", *request.beside_rows, because="what the function returns has no columns by name")
+    if hasattr(returned, "as_numpy_iterator"):
+        returned = _from_tensorflow(name, returned, request.rows)
+    rows, labels = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+    return RawData(
+        name=name,
+        rows=_first(name, rows, request.rows),
+        labels=None if labels is None else _first(name, labels, request.rows),
+    )
+
+
+def load_function(source: str, folder: Path) -> Any:
+    """The object that "package.module:function" names; `folder` is looked in after everything installed.
+
+    Raises:
+        DataProblem: there is no such module or function, or importing it failed, with the line that raised.
+    """
+    module_name, _, function_name = source.partition(":")
+    folder = folder.resolve()
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # Last, so that a file of the user's hides no package.
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise DataProblem(f"{source}: no module '{error.name}' in {folder} or among what is installed") from error
+        raise DataProblem(f"{source}: importing it failed: {_with_line(error, folder)}") from error
+    if not callable(getattr(module, function_name, None)):
+        raise DataProblem(f"{source}: {module.__file__} has no function '{function_name}'")
+    return getattr(module, function_name)
+
+
+def _call(request: Request) -> Any:
+    function = load_function(request.source, request.folder)
+    try:
+        return function()
+    except Exception as error:
+        raise DataProblem(f"{request.source}: {_with_line(error, request.folder)}") from error
+
+
+def _with_line(error: Exception, folder: Path) -> str:
+    """The error with the last line of the user's own that led to it."""
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder.resolve())] or list(frames)
+    return f"{_one_line(error)} ({own[-1].filename}:{own[-1].lineno})"
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _first(name: str, values: Any, count: int | None) -> np.ndarray:
+    """The first values of what was returned, as an array."""
+    if values is None:
+        raise DataProblem(f"{name}: returned nothing; return an array of shape [rows, …]")
+    if np.ma.is_masked(values):
+        raise DataProblem(f"{name}: returned masked values; fill them in or remove those rows")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataProblem(f"{name}: returned rows that do not form one array: {error}") from error
+    return array[:count] if array.ndim else array
+
+
+def _from_tensorflow(name: str, dataset: Any, count: int | None) -> Any:
+    """The elements of a `tf.data.Dataset` as one array, or as (rows, labels)."""
+    paired = isinstance(dataset.element_spec, tuple)
+    first = dataset.element_spec[0] if paired else dataset.element_spec
+    if first.shape.rank and first.shape[0] is None:
+        dataset = dataset.unbatch()
+    if count is not None:
+        dataset = dataset.take(count)
+    if dataset.cardinality() == -1:  # tf.data.INFINITE_CARDINALITY
+        raise DataProblem(f"{name}: the data set repeats without end; leave out .repeat(), or set data.rows")
+    try:
+        elements = list(dataset.as_numpy_iterator())
+    except Exception as error:  # Whatever the user's own map functions raise, in TensorFlow's words.
+        raise DataProblem(f"{name}: the data set fails: {_one_line(error)}") from error
+    if not elements:
+        raise DataProblem(f"{name}: the data set is empty")
+    return tuple(np.stack(part) for part in zip(*elements, strict=True)) if paired else np.stack(elements)

@@ -1,0 +1,76 @@
+"""IDX files, the format in which MNIST and its kin are given away, gzipped or not."""
+
+import gzip
+import math
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from vae.sources.raw import DataProblem, RawData, Request, refuse_beyond_memory
+
+# The third byte of the header, as http://yann.lecun.com/exdb/mnist describes it; all are big-endian.
+_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_NAMED_IDX = re.compile(r"[-.]idx\d")
+
+
+def idx_files(folder: Path) -> list[Path]:
+    """The IDX files of a folder by name, files of training rows first, as their publishers number the rows."""
+    files = [path for path in folder.iterdir() if path.is_file() and _NAMED_IDX.search(path.name)]
+    return sorted(files, key=lambda path: (not path.name.startswith("train"), path.name))
+
+
+def read_idx_folder(folder: Path, files: list[Path], request: Request) -> RawData:
+    """The rows of all IDX files of a folder, one after the other, with their labels where every file has its own.
+
+    Files of one dimension hold labels, all others hold rows.
+    """
+    request.refuse("array", *request.beside_rows, because="IDX files name nothing within; their labels are found")
+    arrays = {path: _read(path) for path in files}
+    row_files = [path for path, array in arrays.items() if array.ndim > 1]
+    labels = [array for array in arrays.values() if array.ndim == 1]
+    if not row_files:
+        raise DataProblem(f"{folder}: none of its IDX files holds rows; all have one dimension")
+    for path in row_files:
+        if arrays[path].shape[1:] != arrays[row_files[0]].shape[1:]:
+            raise DataProblem(
+                f"{path}: rows of shape {list(arrays[path].shape[1:])} cannot join those of {row_files[0].name}, "
+                f"of shape {list(arrays[row_files[0]].shape[1:])}; keep them in folders of their own"
+            )
+    rows = np.concatenate([arrays[path] for path in row_files])[: request.rows]
+    matching = [len(array) for array in labels] == [len(arrays[path]) for path in row_files]
+    return RawData(
+        name=folder.name,
+        rows=rows,
+        labels=np.concatenate(labels)[: request.rows] if matching else None,
+    )
+
+
+def _read(path: Path) -> np.ndarray:
+    """One file's array."""
+    opened: IO[bytes] = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[assignment]
+    try:
+        with opened as file:
+            dtype, shape = _header(path, file)
+            refuse_beyond_memory(path.name, math.prod(shape), dtype.itemsize)
+            needed = math.prod(shape) * dtype.itemsize
+            content = file.read(needed)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataProblem(f"{path}: is damaged: {error}") from error
+    if len(content) < needed:
+        raise DataProblem(f"{path}: is cut short: {len(content):,} of {needed:,} bytes of shape {list(shape)}")
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _header(path: Path, file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
+    """The type and shape that the file says it holds."""
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
+        raise DataProblem(f"{path}: is no IDX file; it begins with {magic.hex(' ') or 'nothing'}")
+    sizes = file.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise DataProblem(f"{path}: is cut short within its header")
+    return np.dtype(_DTYPES[magic[2]]), struct.unpack(f">{magic[3]}I", sizes)

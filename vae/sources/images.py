@@ -1,0 +1,58 @@
+"""Folders of image files."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vae.sources.raw import DataProblem, RawData, Request, refuse_beyond_memory
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+# Pillow's names of what we take, by what we take it for; grey images have no channel axis.
+_MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder and the folders in it, by path."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+
+
+def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
+    """The images as uint8, shape [N, height, width] when grey and [N, height, width, 3] in colour.
+
+    Raises:
+        DataProblem: a file cannot be read, or differs from the first one in size or colour; it is named.
+    """
+    request.refuse("array", *request.beside_rows, because="image files have no columns; use an .npz, .csv or .parquet")
+    wanted = files[: request.rows]
+    first = _pixels(folder, wanted[0])
+    refuse_beyond_memory(folder.name, len(wanted) * first.size, 1)
+    rows = np.empty((len(wanted), *first.shape), np.uint8)
+    for row, path in enumerate(wanted):
+        pixels = _pixels(folder, path)
+        if pixels.shape != first.shape:
+            raise DataProblem(
+                f"{folder.name}: {path.relative_to(folder)} is {_described(pixels)}, but "
+                f"{wanted[0].relative_to(folder)} is {_described(first)}; all must be alike"
+            )
+        rows[row] = pixels
+    return RawData(name=folder.name, rows=rows)
+
+
+def _pixels(folder: Path, path: Path) -> np.ndarray:
+    """One image, shape [height, width] or [height, width, 3], uint8."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in _MODES:
+                raise DataProblem(
+                    f"{folder.name}: {path.relative_to(folder)} has mode {image.mode}; save it as 8-bit grey or RGB"
+                )
+            return np.asarray(image.convert(_MODES[image.mode]), np.uint8)
+    except UnidentifiedImageError as error:
+        raise DataProblem(f"{folder.name}: {path.relative_to(folder)} is no image that Pillow can read") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataProblem(f"{folder.name}: {path.relative_to(folder)} cannot be read: {error}") from error
+
+
+def _described(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]}×{pixels.shape[0]} {'grey' if pixels.ndim == 2 else 'RGB'}"

@@ -1,0 +1,126 @@
+"""What a source of data gives before it is checked, split and scaled."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+class DataProblem(ValueError):
+    """Data that cannot be read or trained on; the message names what, where, and the way out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawData:
+    """Rows as their source holds them.
+
+    Attributes:
+        name: what messages call the source.
+        rows: any numeric dtype, shape [N, *row shape]; what it holds is for `vae.data_checks` to judge.
+        columns: the names of a table's columns; None where they have none.
+        labels: a label for each row, shape [N].
+        group: for each row what keeps it together with others, shape [N].
+        split: for each row the name of its split, shape [N].
+        first_line: the line of row 0 in a text file whose every row is one line; None elsewhere.
+        notes: what the reader did that its user may not expect.
+    """
+
+    name: str
+    rows: np.ndarray
+    columns: tuple[str, ...] | None = None
+    labels: np.ndarray | None = None
+    group: np.ndarray | None = None
+    split: np.ndarray | None = None
+    first_line: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def place(self, row: int, *feature: int) -> str:
+        """A row, or one of its values, as a reader finds it: "column 'age', row 4 (counted from 0), line 6"."""
+        line = f", line {row + self.first_line}" if self.first_line is not None else ""
+        return f"{self.feature_name(*feature)}row {row} (counted from 0){line}"
+
+    def feature_name(self, *feature: int) -> str:
+        """The column or pixel, ready to stand before a row; empty for none."""
+        if not feature:
+            return ""
+        if self.columns is not None:
+            return f"column '{self.columns[feature[0]]}', "
+        return f"column {feature[0]}, " if len(feature) == 1 else f"pixel {list(feature)}, "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Which part of a source is wanted.
+
+    Attributes:
+        source: as the user wrote it.
+        folder: what a relative path is relative to, and where the user's own modules are looked for.
+        array: name of the array in an .npz.
+        rows: only the first so many; None for all.
+        labels: column (or array in an .npz) of labels.
+        group: column (or array) whose equal values stay together.
+        split_column: column (or array) that names each row's split.
+    """
+
+    source: str
+    folder: Path
+    array: str | None = None
+    rows: int | None = None
+    labels: str | None = None
+    group: str | None = None
+    split_column: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The source taken for a path."""
+        return self.folder / Path(self.source).expanduser()
+
+    @property
+    def beside_rows(self) -> dict[str, str]:
+        """The columns that say something about the rows without being data, by the key that names them."""
+        named = {"labels": self.labels, "group": self.group, "split_column": self.split_column}
+        return {key: column for key, column in named.items() if column is not None}
+
+    def refuse(self, *keys: str, because: str) -> None:
+        """Refuse the keys, among `array` and those of `beside_rows`, that this source cannot use."""
+        given = [key for key in keys if getattr(self, key) is not None]
+        if given:
+            raise DataProblem(f"{self.source}: data.{given[0]} = '{getattr(self, given[0])}' cannot be used: {because}")
+
+
+def refuse_beyond_memory(name: str, values: int, itemsize: int) -> None:
+    """Refuse data that, with their scaled float32 copy, would not fit into the memory that is free now.
+
+    Raises:
+        DataProblem: with both numbers.
+    """
+    needed, free = values * (itemsize + 4), free_memory()
+    if needed > free:
+        raise DataProblem(
+            f"{name}: {values:,} values need about {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are "
+            f"free; take only the first rows with data.rows"
+        )
+
+
+def refuse_missing(name: str, column: str, missing: np.ndarray) -> None:
+    """Refuse a column of labels, groups or splits that leaves rows without one; `missing` has shape [N].
+
+    Raises:
+        DataProblem: with the first such row.
+    """
+    if missing.any():
+        raise DataProblem(
+            f"{name}: column '{column}' has no value in {int(missing.sum())} rows, the first at row "
+            f"{int(np.argmax(missing))} (counted from 0); fill it in or remove those rows"
+        )
+
+
+def free_memory() -> int:
+    """Bytes that can be taken without swapping; the machine's whole memory where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+        return int(kilobytes) * 1024
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
