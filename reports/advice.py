@@ -26,6 +26,7 @@ def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> t
     """The advice whose conditions this study meets; never none."""
     found = (
         *_use(study, summary),
+        *_errors(study),
         *_go_on(study),
         *_nearest(study, summary, causes),
         *_confirm(study, summary),
@@ -34,7 +35,6 @@ def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> t
         *(_widen(study, name, side) for name, side in summary.edges),
         *_train_longer(study, causes),
         *_collapsed(study),
-        *_errors(study),
         *_enough(study),
     )
     return found or (Step(action="Run the search", reason="No trial has finished yet (n = 0)."),)
@@ -43,7 +43,9 @@ def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> t
 def _use(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
     if summary.best is None or summary.verdict not in (Verdict.STABLE, Verdict.CAVEATS):
         return ()
-    reason = f"{summary.passed} of {count(summary.seeds, 'fresh seed')} pass every gate; its settings are above, to copy."
+    reason = (
+        f"{summary.passed} of {count(summary.seeds, 'fresh seed')} pass every gate; its settings are above, to copy."
+    )
     return (Step(action=f"Use the settings of trial {summary.best.number}", reason=reason),)
 
 
@@ -67,9 +69,10 @@ def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) ->
     most = ""
     if causes:
         frequent = causes[0]
-        most = f" The most frequent reason is '{frequent.name}', in {len(frequent.trials)} of {count(len(complete), 'trial')}"
+        most = f" The most frequent reason is '{frequent.name}', in {len(frequent.trials)} of them"
         most += f", most often with {frequent.region}." if frequent.region else "."
-    reason = f"None of {count(len(complete), 'complete trial')} is feasible. Trial {summary.best.number} came nearest: {_misses(summary.best)}.{most}"
+    none = f"None of {count(len(complete), 'complete trial')} is feasible."
+    reason = f"{none} Trial {summary.best.number} came nearest: {_misses(summary.best)}.{most}"
     return (Step(action=f"Search around trial {summary.best.number}", reason=reason),)
 
 
@@ -83,9 +86,12 @@ def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
     if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or finished < study.definition.study.trials:
         return ()
     if not study.definition.confirmation.seeds:
-        reason = f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(finished, 'trial')}."
+        reason = (
+            f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(finished, 'trial')}."
+        )
         return (Step(action="Confirm the winner", reason=reason, code="[confirmation]\nseeds = 8"),)
-    reason = f"Trial {summary.best.number} was confirmed on {count(summary.seeds, 'fresh seed')}; {MIN_CONFIRMATION_SEEDS} are needed."
+    seeds = count(summary.seeds, "fresh seed")
+    reason = f"Trial {summary.best.number} was confirmed on {seeds}; {MIN_CONFIRMATION_SEEDS} are needed."
     return (Step(action="Confirm the winner", reason=reason, code=study.resume_command),)
 
 
@@ -189,7 +195,7 @@ def _errors(study: StudyRecord) -> tuple[Step, ...]:
     failed = [trial for trial in study.trials if trial.state is TrialState.FAILED]
     if not failed:
         return ()
-    reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error; their texts are under 'What failed'."
+    reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error; the texts are above."
     return (Step(action="Look at the errors", reason=reason),)
 
 
@@ -202,7 +208,7 @@ def _enough(study: StudyRecord) -> tuple[Step, ...]:
     if search.since >= max(_QUIET_TRIALS, _QUIET_SHARE * finished):
         reason = (
             f"The best score, {best} by trial {search.last_improvement}, was not improved by the {search.since} trials "
-            f"after it ({share(search.since / finished)} of {finished}). More trials of this space are unlikely to help."
+            f"after it ({share(search.since / finished)} of {finished}). More trials of this space will hardly help."
         )
         return (Step(action="Stop searching this space: enough has been searched", reason=reason),)
     reason = (

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from reports import figures
-from reports.candidates import Candidate, compared
+from reports.candidates import compared
 from reports.evidence import kl_unit
 from reports.figure_data import (
     COLLAPSED_NATS,
@@ -55,7 +55,7 @@ def _ending(study: StudyRecord) -> str:
     for one in compared(study):
         final = factor * one.median(lambda run: run.kl)
         told.append(f"{one.label} {'diverged' if math.isnan(final) else number(final)}")
-    of = "median over the seeds" if study.confirmation else "one training each"
+    of = "median over the seeds" if study.confirmation else "one training"
     return f"Final KL in {kl_unit(study)}, {of}: {'; '.join(told)}. The band is {spread(*band)}."
 
 
@@ -85,7 +85,7 @@ def _curve_exhibit(
     identity: str, title: str, label: str, caption: str, bands: tuple[CurveBand, ...], shade: figures.Band | None
 ) -> Exhibit:
     runs = max(one.runs for one in bands)
-    over = f"median over {runs} seeds, quartiles shaded" if runs > 1 else "one training each"
+    over = f"median over {runs} seeds, quartiles shaded" if runs > 1 else "one training"
     told = "; ".join(_told(one) for one in bands)
     alternative = f"{label} per epoch, {over}: {told}."
     if shade:
@@ -135,7 +135,8 @@ def _rise_blocks(study: StudyRecord) -> tuple[Prose, ...]:
     for total, weight in zip(curve_bands(study, "total"), curve_bands(study, "kl_weight"), strict=True):
         rise = annealing_rise(total.median, weight.median)
         if rise is not None:
-            risen.append(f"{total.candidate.label} from {number(rise.low)} (epoch {rise.begins}) to {number(rise.high)} (epoch {rise.ends})")
+            low, high = f"{number(rise.low)} (epoch {rise.begins})", f"{number(rise.high)} (epoch {rise.ends})"
+            risen.append(f"{total.candidate.label} from {low} to {high}")
     if not risen:
         return ()
     text = (

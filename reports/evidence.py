@@ -1,8 +1,6 @@
 """How sure: the gates, every confirmation seed, and the winner's difference to each baseline on the test split."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +11,7 @@ from reports.figure_data import SeedStrip, kl_factor, seed_strips
 from reports.legends import seed_legend
 from reports.parts import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
 from reports.scales import Scale, kl_scale, positive_scale
-from reports.svg import draw
+from reports.svg import NAMES, draw
 from reports.tables import confirmed_name, measure
 from reports.wording import count, number, share, spread
 from studies.record import StudyRecord, TrainingRun
@@ -70,7 +68,7 @@ def pass_rates_table(candidates: tuple[Candidate, ...]) -> Table:
         rows.append((one.label, _passed_mark(one.passed, len(one.runs)), rate, f"{low:.2f} to {high:.2f}"))
     return Table(
         caption="Fresh seeds that pass every gate",
-        columns=("candidate", "pass", "share", "95 % interval of the share"),
+        columns=("candidate", "pass", "share", "95 % interval"),
         rows=tuple(rows),
         words=(0, 1),
     )
@@ -120,7 +118,9 @@ def _strip_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
     kl_label = f"final KL, {kl_unit(study)}"
     return (
         _strip_exhibit("seeds-kl", kl_label, strips, kl, kl_scale(np.concatenate(kl), band), shade=band),
-        _strip_exhibit("seeds-unexplained", "unexplained", strips, unexplained, positive_scale(np.concatenate(unexplained))),
+        _strip_exhibit(
+            "seeds-unexplained", "unexplained", strips, unexplained, positive_scale(np.concatenate(unexplained))
+        ),
     )
 
 
@@ -147,7 +147,7 @@ def _strip_exhibit(
         title=f"{label[0].upper()}{label[1:]}: every seed",
         caption=f"One marker per seed, on the validation split{', the band shaded' if shade else ''}.",
         alternative=alternative,
-        svg=draw(identity, alternative, paint, height=96 + 34 * len(strips)),
+        svg=draw(identity, alternative, paint, height=52 + 34 * len(strips), left=NAMES),
         data=data,
     )
 

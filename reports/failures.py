@@ -150,8 +150,8 @@ def _collapse_blocks(study: StudyRecord) -> tuple[Prose, ...]:
     worst = min(collapsed, key=lambda trial: (_gate_value(trial, "alive"), trial.number))
     latents = study.definition.model.latent_dim
     text = (
-        f"{count(len(collapsed), 'trial')} ended with a KL inside the band and yet collapsed: trial {worst.number}, for "
-        f"one, has a KL of {number(worst.kl)} nats per latent with {_gate_value(worst, 'alive'):.0f} of {latents} "
+        f"{count(len(collapsed), 'trial')} ended with a KL inside the band and yet collapsed: trial {worst.number}, "
+        f"for one, has a KL of {number(worst.kl)} nats per latent with {_gate_value(worst, 'alive'):.0f} of {latents} "
         f"latents active. Its encoder says next to nothing about a row, so its KL is low for the wrong reason; the "
         f"`alive` gate keeps such trials from winning."
     )
@@ -165,7 +165,9 @@ def _error_blocks(study: StudyRecord) -> tuple[Fold, ...]:
     kinds = Counter(first_line(trial.error) for trial in failed)
     examples = {first_line(trial.error): trial for trial in reversed(failed)}
     blocks = tuple(
-        Code(label=f"{count(n, 'trial')}, first trial {examples[line].number}", text=examples[line].error, copyable=False)
+        Code(
+            label=f"{count(n, 'trial')}, first trial {examples[line].number}", text=examples[line].error, copyable=False
+        )
         for line, n in kinds.most_common(_ERRORS_SHOWN)
     )
     return (Fold(summary=f"Errors of {count(len(failed), 'trial')}", blocks=blocks),)

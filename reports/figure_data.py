@@ -140,7 +140,8 @@ class LatentProfile:
     @property
     def kl(self) -> np.ndarray:
         """Both parts together, by rank, nats, shape [d]."""
-        return self.mean_part + self.variance_part
+        kl: np.ndarray = self.mean_part + self.variance_part
+        return kl
 
     @property
     def collapsed(self) -> int:
@@ -160,9 +161,7 @@ def _latent_profile(candidate: Candidate) -> LatentProfile | None:
     if not sorted_parts:
         return None
     mean_part, variance_part = np.mean(np.stack(sorted_parts), axis=0)
-    return LatentProfile(
-        candidate=candidate, mean_part=mean_part, variance_part=variance_part, runs=len(sorted_parts)
-    )
+    return LatentProfile(candidate=candidate, mean_part=mean_part, variance_part=variance_part, runs=len(sorted_parts))
 
 
 def _is_measured(run: TrainingRun) -> bool:
@@ -190,7 +189,7 @@ _NOTABLE_RISE = 0.01
 
 
 def annealing_rise(total: np.ndarray, kl_weight: np.ndarray) -> Rise | None:
-    """The total loss's rise from its lowest to its highest later value while the KL weight still grows, if there is one.
+    """The rise of a loss from its lowest to its highest later value while the KL weight still grows, if there is one.
 
     Args:
         total: loss per epoch, shape [T].

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from reports.figure_data import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
 from reports.palette import BAND, INK, MUTED, OUTCOMES, line_style
-from reports.scales import Scale, kl_scale, log_ticks, positive_scale
+from reports.scales import Scale, kl_scale, log_ticks, positive_scale, round_up
 from reports.search_data import Outcome, PassBins, Progress, Scatter
 from reports.wording import number
 from studies.space import Range
@@ -54,7 +54,9 @@ def _without_zero_start(values: np.ndarray) -> np.ndarray:
     return values[values != 0] if np.any(values > 0) else values
 
 
-def paint_seeds(axes: Axes, strips: Sequence[SeedStrip], values: Sequence[np.ndarray], label: str, scale: Scale) -> None:
+def paint_seeds(
+    axes: Axes, strips: Sequence[SeedStrip], values: Sequence[np.ndarray], label: str, scale: Scale
+) -> None:
     """One row per candidate, one marker per seed: filled where every gate passes, hollow where not."""
     _set_scale(axes.xaxis, axes, scale)
     for row, (strip, numbers) in enumerate(zip(strips, values, strict=True)):
@@ -109,7 +111,9 @@ def paint_latents(axes: Axes, profiles: Sequence[LatentProfile]) -> None:
     first = profiles[0]
     rank = np.arange(1, len(first.kl) + 1)
     color = line_style(0).color
-    _set_scale(axes.yaxis, axes, positive_scale(np.concatenate([[0.0], *(profile.kl for profile in profiles)])))
+    highest = round_up(max(float(np.max(first.kl)), COLLAPSED_NATS))
+    every = np.concatenate([profile.kl for profile in profiles])
+    _set_scale(axes.yaxis, axes, kl_scale(every, (0.0, highest)))
     axes.bar(rank, first.mean_part, color=color, alpha=0.95, width=0.7)
     axes.bar(rank, first.variance_part, bottom=first.mean_part, color=color, alpha=0.45, width=0.7)
     for index, profile in enumerate(profiles[1:], start=1):
@@ -130,7 +134,9 @@ def paint_latents(axes: Axes, profiles: Sequence[LatentProfile]) -> None:
     axes.grid(axis="x", visible=False)
 
 
-def paint_rate_distortion(axes: Axes, points: Scatter, marks: Sequence[tuple[float, float]], band: Band, label: str) -> None:
+def paint_rate_distortion(
+    axes: Axes, points: Scatter, marks: Sequence[tuple[float, float]], band: Band, label: str
+) -> None:
     """Every trial's KL against `unexplained`, the band shaded; `marks` are the compared candidates' medians."""
     every = [*marks, *zip(points.x[points.drawable], points.y[points.drawable], strict=True)]
     _set_scale(axes.xaxis, axes, kl_scale(np.array([x for x, _ in every]), band))
@@ -157,7 +163,7 @@ def _paint_mark(axes: Axes, index: int, x: float, y: float) -> None:
     )
 
 
-def paint_slice(axes: Axes, points: Scatter, space: Range, winner: float | None) -> None:
+def paint_slice(axes: Axes, name: str, points: Scatter, space: Range, winner: float | None) -> None:
     """One hyperparameter against the score; trials that left no score stand on the upper edge."""
     _set_scale(axes.xaxis, axes, range_scale(space))
     scale = positive_scale(points.y)
@@ -167,7 +173,7 @@ def paint_slice(axes: Axes, points: Scatter, space: Range, winner: float | None)
     if winner is not None:
         axes.axvline(winner, color=line_style(0).color, linewidth=1.3)
     _paint_outcomes(axes, at_edge)
-    _label(axes, "", "score, lower is better")
+    _label(axes, name, "score, lower is better")
 
 
 def paint_progress(axes: Axes, search: Progress) -> None:
@@ -204,7 +210,9 @@ def paint_pass_bins(axes: Axes, bins: PassBins, space: Range) -> None:
     some = bins.trials > 0
     left, right = bins.edges[:-1][some], bins.edges[1:][some]
     rate = bins.passed[some] / bins.trials[some]
-    axes.bar(left, rate, width=right - left, align="edge", color=OUTCOMES[Outcome.PASSED].color, alpha=0.55, linewidth=0)
+    axes.bar(
+        left, rate, width=right - left, align="edge", color=OUTCOMES[Outcome.PASSED].color, alpha=0.55, linewidth=0
+    )
     middle = np.sqrt(left * right) if space.log else (left + right) / 2
     for at, k, n in zip(middle, bins.passed[some], bins.trials[some], strict=True):
         axes.plot([at, at], wilson_interval(int(k), int(n)), color=INK, linewidth=1)
@@ -212,7 +220,7 @@ def paint_pass_bins(axes: Axes, bins: PassBins, space: Range) -> None:
     axes.set_ylim(0, 1.12)
     axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
     axes.yaxis.set_major_formatter(_PLAIN)
-    _label(axes, "", "share that passes")
+    _label(axes, bins.name, "share that passes")
 
 
 def paint_importance(axes: Axes, shares: Sequence[tuple[str, float]]) -> None:
@@ -220,7 +228,9 @@ def paint_importance(axes: Axes, shares: Sequence[tuple[str, float]]) -> None:
     rows = np.arange(len(shares))
     axes.barh(rows, [share for _, share in shares], color=line_style(0).color, height=0.6)
     for row, (_, share) in enumerate(shares):
-        axes.annotate(f"{share:.2f}", (share, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10.5)
+        axes.annotate(
+            f"{share:.2f}", (share, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10.5
+        )
     axes.set_yticks(rows, [name for name, _ in shares])
     axes.set_ylim(len(shares) - 0.4, -0.6)
     _set_scale(axes.xaxis, axes, Scale(kind="linear", low=0, high=1.15 * max(share for _, share in shares) or 1.0))
@@ -233,22 +243,22 @@ def range_scale(space: Range) -> Scale:
     """The axis of a searched range, on its own scale."""
     if space.log:
         margin = (space.high / space.low) ** 0.03
-        return Scale(kind="log", low=space.low / margin, high=space.high * margin, ticks=log_ticks(space.low, space.high))
+        return Scale(
+            kind="log", low=space.low / margin, high=space.high * margin, ticks=log_ticks(space.low, space.high)
+        )
     margin = 0.03 * (space.high - space.low)
     return Scale(kind="linear", low=space.low - margin, high=space.high + margin)
 
 
 def _set_scale(axis: Axis, axes: Axes, scale: Scale) -> None:
-    set_scale, set_limits = (
-        (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
-    )
+    set_scale, set_limits = (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
     if scale.kind == "symlog":
         set_scale("symlog", linthresh=scale.linear_to, linscale=1.2)
     else:
         set_scale(scale.kind)
     set_limits(scale.low, scale.high)
     axis.set_minor_locator(NullLocator())
-    axis.set_major_locator(FixedLocator(scale.ticks) if scale.ticks else MaxNLocator(5))
+    axis.set_major_locator(FixedLocator(scale.ticks) if scale.ticks else MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(_PLAIN)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports.candidates import compared, confirmed
+from reports.candidates import compared
 from reports.palette import LINES, OUTCOMES, line_style
 from reports.parts import LegendEntry
 from reports.search_data import Outcome

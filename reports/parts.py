@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from markupsafe import Markup
-
 Tone = Literal["plain", "good", "caution", "bad"]
 
 
@@ -79,7 +77,7 @@ class Exhibit:
         title: what is drawn.
         caption: how to read it.
         alternative: the text that stands for the picture, made of its numbers.
-        svg: the drawing.
+        svg: the drawing, as markup.
         data: the numbers behind it.
     """
 
@@ -87,7 +85,7 @@ class Exhibit:
     title: str
     caption: str
     alternative: str
-    svg: Markup = field(repr=False)
+    svg: str = field(repr=False)
     data: Table
 
 

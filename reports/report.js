@@ -1,59 +1,50 @@
 "use strict";
-// Adds sorting, filtering, copying and the JSON file to a page that is complete without it.
+// Sorting, filtering, copying and the JSON file, for a page that is complete without them.
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const say = (text) => { document.getElementById("said").textContent = text; };
-  const button = (text, act) => {
+  const find = (id) => document.getElementById(id);
+  const say = (words) => { find("said").textContent = words; };
+  const button = (words, act) => {
     const made = document.createElement("button");
     made.type = "button";
-    made.textContent = text;
+    made.textContent = words;
     made.addEventListener("click", act);
     return made;
   };
 
-  const text = (row, column) => row.cells[column].textContent.trim();
-  const missing = (value) => value === "" || value === "–";
   const compare = (a, b) => {
     const [x, y] = [Number(a), Number(b)];
     return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y;
   };
   const sort = (table, heading, column) => {
-    const falling = heading.getAttribute("aria-sort") === "ascending";
+    const falling = heading.ariaSort === "ascending";
     all("th[aria-sort]", table).forEach((other) => other.removeAttribute("aria-sort"));
-    heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
-    const rows = all("tbody tr", table);
-    rows.sort((a, b) => {
-      const [x, y] = [text(a, column), text(b, column)];
-      if (missing(x) || missing(y)) return missing(x) - missing(y);
-      return falling ? compare(y, x) : compare(x, y);
-    });
+    heading.ariaSort = falling ? "descending" : "ascending";
+    const value = (row) => row.cells[column].textContent.trim();
+    const missing = (row) => ["", "–"].includes(value(row));
+    const order = (a, b) => falling ? compare(value(b), value(a)) : compare(value(a), value(b));
+    const rows = all("tbody tr", table).sort((a, b) => missing(a) - missing(b) || order(a, b));
     table.tBodies[0].append(...rows);
-    say(`Sorted by ${heading.textContent}, ${falling ? "descending" : "ascending"}; missing values last.`);
+    say(`Sorted by ${heading.textContent}, ${heading.ariaSort}; missing values last.`);
   };
-  all("table.sortable").forEach((table) => {
-    all("thead th", table).forEach((heading, column) => {
-      const name = heading.textContent;
-      heading.textContent = "";
-      heading.append(button(name, () => sort(table, heading, column)));
-    });
-  });
+  all("table.sortable").forEach((table) => all("thead th", table).forEach((heading, column) => {
+    const made = button(heading.textContent, () => sort(table, heading, column));
+    heading.replaceChildren(made);
+  }));
 
-  const tools = document.getElementById("trial-tools");
-  if (tools) {
+  if (find("trial-tools")) {
     const rows = all("#trial-table tbody tr");
-    const [words, outcome] = [document.getElementById("trial-words"), document.getElementById("trial-outcome")];
+    const [words, outcome] = [find("trial-words"), find("trial-outcome")];
     const filter = () => {
-      const wanted = words.value.toLowerCase();
       rows.forEach((row) => {
-        const fits = outcome.value === "" || row.dataset.outcome === outcome.value;
-        row.hidden = !(fits && row.textContent.toLowerCase().includes(wanted));
+        const fits = ["", row.dataset.outcome].includes(outcome.value);
+        row.hidden = !(fits && row.textContent.toLowerCase().includes(words.value.toLowerCase()));
       });
-      const left = rows.filter((row) => !row.hidden).length;
-      document.getElementById("trial-count").textContent = `${left} of ${rows.length} rows fit.`;
+      find("trial-count").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows fit.`;
     };
     words.addEventListener("input", filter);
     outcome.addEventListener("change", filter);
-    tools.hidden = false;
+    find("trial-tools").hidden = false;
   }
 
   const content = async (link) => {
@@ -67,9 +58,7 @@
     link.href = URL.createObjectURL(new Blob([body], { type }));
     link.download = name;
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   };
-  // Fields of a CSV; quotes within a quoted field are doubled.
   const fields = (csv) => {
     const rows = [[]];
     for (const [, quoted, plain, end] of csv.matchAll(/(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n|$)/g)) {
@@ -78,25 +67,22 @@
     }
     return rows.filter((row) => row.length > 1);
   };
-  // Numbers keep their digits: they are copied, not parsed.
+  // Numbers keep all their digits: they are copied, not parsed.
   const json = (csv, texts) => {
     const [names, ...rows] = fields(csv);
-    const value = (name, field) =>
-      texts.includes(name) ? JSON.stringify(field) : field === "" ? "null" : field.toLowerCase();
-    const object = (row) => `{${names.map((name, i) => `${JSON.stringify(name)}: ${value(name, row[i])}`).join(", ")}}`;
+    const value = (name, field) => texts.includes(name) ? JSON.stringify(field) : field.toLowerCase() || "null";
+    const object = (row) => `{${names.map((name, i) => `"${name}": ${value(name, row[i])}`).join(", ")}}`;
     return `[\n${rows.map(object).join(",\n")}\n]\n`;
   };
   all("a[data-texts]").forEach((link) => {
-    const plain = link.download.replace(/\.gz$/, "");
-    link.textContent = plain;
-    link.addEventListener("click", async (event) => {
-      if (plain === link.download) return;
+    const [csv, texts] = [link.download.replace(/\.gz$/, ""), link.dataset.texts.split(" ")];
+    const name = csv.replace(/csv$/, "json");
+    if (csv !== link.download) link.addEventListener("click", async (event) => {
       event.preventDefault();
-      save(plain, "text/csv", await content(link));
+      save(csv, "text/csv", await content(link));
     });
-    const made = button(plain.replace("csv", "json"), async () =>
-      save(plain.replace("csv", "json"), "application/json", json(await content(link), link.dataset.texts.split(" "))));
-    link.after(" ", made);
+    link.textContent = csv;
+    link.after(button(name, async () => save(name, "application/json", json(await content(link), texts))));
   });
 
   all("pre[data-copy]").forEach((pre) => {
@@ -108,18 +94,11 @@
         getSelection().selectAllChildren(pre);
         say(made.textContent = "Press Ctrl-C");
       }
-      setTimeout(() => { made.textContent = "Copy"; }, 2000);
     });
     made.className = "copy";
     pre.before(made);
   });
 
-  addEventListener("beforeprint", () => all("details:not([open])").forEach((fold) => {
-    fold.open = true;
-    fold.dataset.print = "";
-  }));
-  addEventListener("afterprint", () => all("details[data-print]").forEach((fold) => {
-    fold.open = false;
-    delete fold.dataset.print;
-  }));
+  // For browsers that cannot open them by style.
+  addEventListener("beforeprint", () => all("details.fold").forEach((fold) => { fold.open = true; }));
 })();

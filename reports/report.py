@@ -2,19 +2,20 @@
 
 import base64
 import hashlib
+import html
 import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from reports.advice import advice_section
 from reports.banner import as_of, banner
 from reports.dynamics import dynamics_section
 from reports.evidence import evidence_section
 from reports.failures import causes, failures_section
+from reports.glossary import glossary_section
 from reports.parts import Page
-from reports.provenance import glossary_section, provenance_section
+from reports.provenance import provenance_section
 from reports.search_sections import health_section, importance_section
 from reports.settings import settings_section
 from reports.tables import write_atomically
@@ -41,11 +42,11 @@ def render_report(study: StudyRecord) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["code"] = _mark_code
+    environment.filters["code"] = _escape_with_code
     return environment.get_template("report.html.j2").render(
         page=report_page(study),
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
+        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+        script=script,
         script_hash=_csp_hash(script),
     )
 
@@ -77,6 +78,6 @@ def _csp_hash(script: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def _mark_code(text: str) -> Markup:
-    """Escaped text whose words in backticks are set as code."""
-    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
+def _escape_with_code(text: str) -> str:
+    """Text as markup, its words in backticks set as code."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))

@@ -9,7 +9,7 @@ import numpy as np
 # Beyond these ratios the small values of a linear axis can no longer be told apart.
 _LOG_RATIO = 30.0
 _BEYOND_BAND = 4.0
-_MOST_TICKS = 6
+_MOST_TICKS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,15 @@ def kl_scale(values: np.ndarray, band: tuple[float, float]) -> Scale:
     return Scale(kind="symlog", low=0.0, high=1.3 * high, ticks=(0.0, upper, *beyond), linear_to=upper)
 
 
+def round_up(value: float) -> float:
+    """The least of 1, 2 and 5 times a power of ten that is not below a positive value.
+
+    >>> [round_up(value) for value in (0.3, 2.0, 5.1)]
+    [0.5, 2.0, 10.0]
+    """
+    return _round_numbers(value, 10 * value, (1, 2, 5))[0]
+
+
 def log_ticks(low: float, high: float) -> tuple[float, ...]:
     """Round numbers between two positive ones: powers of ten, or 1, 2 and 5 times them where there are too few.
 
@@ -66,10 +75,15 @@ def log_ticks(low: float, high: float) -> tuple[float, ...]:
     >>> log_ticks(1e-5, 10)
     (1e-05, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
     """
+    fine = _round_numbers(low, high, (1, 2, 5))
+    if len(fine) <= _MOST_TICKS:
+        return fine
+    powers = _round_numbers(low, high, (1,))
+    return powers[:: math.ceil(len(powers) / _MOST_TICKS)]
+
+
+def _round_numbers(low: float, high: float, steps: tuple[int, ...]) -> tuple[float, ...]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1, 2, 5) if math.log10(high / low) < 2 else (1,)
     # Written as a decimal first: 10.0**-5 * 2 is not the float that a reader calls 2e-05.
-    ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
-    inside = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
-    every = math.ceil(len(inside) / (_MOST_TICKS + 1))
-    return tuple(inside[::every])
+    numbers = (float(f"{step}e{power}") for power in range(first, last + 1) for step in steps)
+    return tuple(one for one in numbers if low * (1 - 1e-9) <= one <= high * (1 + 1e-9))

@@ -62,7 +62,8 @@ class Scatter:
     @property
     def drawable(self) -> np.ndarray:
         """Which points have both numbers, shape [n]."""
-        return np.isfinite(self.x) & np.isfinite(self.y)
+        both: np.ndarray = np.isfinite(self.x) & np.isfinite(self.y)
+        return both
 
     def where(self, wanted: Outcome) -> np.ndarray:
         """Which points have this outcome, shape [n]."""

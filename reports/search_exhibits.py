@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,24 +24,34 @@ from reports.search_data import (
     rate_distortion,
     slice_of,
 )
-from reports.svg import draw
+from reports.svg import NAMES, draw
 from reports.wording import count, number, share, spread
 from studies.record import StudyRecord
 from studies.summary import Summary
 from vae.diagnostics import wilson_interval
 
 
-def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit:
-    """Every trial's KL against what it leaves unexplained."""
+def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit | None:
+    """Every trial's KL against what it leaves unexplained; None where all diverged or failed."""
     factor = kl_factor(study)
     points = rate_distortion(ended, factor)
-    medians = [(factor * one.median(lambda run: run.kl), one.median(lambda run: run.unexplained)) for one in compared(study)]
+    if not np.any(points.drawable):
+        return None
+    medians = [
+        (factor * one.median(lambda run: run.kl), one.median(lambda run: run.unexplained)) for one in compared(study)
+    ]
     marks = [mark for mark in medians if all(math.isfinite(value) for value in mark)]
     data = _outcome_table(points, f"KL, {kl_unit(study)}", "unexplained")
-    told = "; ".join(f"{row[1]} trials that end as '{row[0]}', median KL {row[2]}, unexplained {row[4]}" for row in data.rows)
+    told = "; ".join(
+        f"{row[1]} trials that end as '{row[0]}', median KL {row[2]}, unexplained {row[4]}" for row in data.rows
+    )
     alternative = f"Final KL against unexplained, one point per trial: {told}. The band is {spread(*_band(study))}."
     paint = partial(
-        figures.paint_rate_distortion, points=points, marks=marks, band=_band(study), label=f"final KL, {kl_unit(study)}"
+        figures.paint_rate_distortion,
+        points=points,
+        marks=marks,
+        band=_band(study),
+        label=f"final KL, {kl_unit(study)}",
     )
     return Exhibit(
         identity="rate-distortion",
@@ -81,14 +92,14 @@ def importance_exhibit(study: StudyRecord) -> Exhibit | None:
         return None
     alternative = f"Share of importance: {', '.join(f'{name} {value:.2f}' for name, value in shares)}."
     return Exhibit(
-        identity="importance",
+        identity="importance-shares",
         title="Importance",
         caption=(
-            f"PED-ANOVA over {count(len(study.finished), 'finished trial')}: which hyperparameters tell the best trials "
-            f"from the rest, within these ranges. Association, not cause."
+            f"PED-ANOVA over {count(len(study.finished), 'finished trial')}: which hyperparameters tell the best "
+            f"trials from the rest, within these ranges. Association, not cause."
         ),
         alternative=alternative,
-        svg=draw("importance", alternative, partial(figures.paint_importance, shares=shares)),
+        svg=draw("importance-shares", alternative, partial(figures.paint_importance, shares=shares), left=NAMES),
         data=Table(
             caption="Share of importance",
             columns=("hyperparameter", "share"),
@@ -137,11 +148,13 @@ def _slice_exhibit(study: StudyRecord, summary: Summary, ended: EndedTrials, nam
     edges = bin_edges(space)
     where = bin_of(edges, points.x.tolist())
     rows = []
-    for b, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+    for b, (low, high) in enumerate(pairwise(edges)):
         scores = points.y[(where == b) & np.isfinite(points.y)]
         told = (number(float(np.min(scores))), number(float(np.median(scores)))) if scores.size else (number(None),) * 2
         rows.append((spread(float(low), float(high)), str(int(np.sum(where == b))), *told))
-    alternative = f"Score by {name}, best in each part of the range: {'; '.join(f'{row[0]}: {row[2]}' for row in rows)}."
+    alternative = (
+        f"Score by {name}, best in each part of the range: {'; '.join(f'{row[0]}: {row[2]}' for row in rows)}."
+    )
     if chosen is not None:
         alternative += f" The line marks {number(chosen)}."
     identity = f"slice-{name.replace('_', '-')}"
@@ -150,7 +163,9 @@ def _slice_exhibit(study: StudyRecord, summary: Summary, ended: EndedTrials, nam
         title=name,
         caption="",
         alternative=alternative,
-        svg=draw(identity, alternative, partial(figures.paint_slice, points=points, space=space, winner=chosen), height=220),
+        svg=draw(
+            identity, alternative, partial(figures.paint_slice, name=name, points=points, space=space, winner=chosen), height=220
+        ),
         data=Table(
             caption=f"Score by {name}",
             columns=(name, "trials", "best score", "median score"),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from reports.legends import outcome_legend
-from reports.parts import Block, Facts, Gallery, Heading, Prose, Section
+from reports.parts import Block, Facts, Gallery, Heading, Prose, Section, Table
 from reports.search_data import EndedTrials, Progress, ended_trials, progress
 from reports.search_exhibits import (
     importance_exhibit,
@@ -23,19 +23,18 @@ _NOTHING_YET = Prose(text="No trial has finished yet.")
 
 def importance_section(study: StudyRecord, summary: Summary) -> Section:
     """Which hyperparameters decide over passing and over the score."""
-    ended = ended_trials(study)
-    blocks = _importance_blocks(study, summary, ended) if ended.trials else (_NOTHING_YET,)
+    blocks = _importance_blocks(study, summary, ended_trials(study)) if study.finished else (_NOTHING_YET,)
     return Section(identity="importance", title="What mattered?", blocks=blocks)
 
 
 def _importance_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials) -> tuple[Block, ...]:
     legend = outcome_legend(ended.outcomes)
     shares = importance_exhibit(study)
-    overview = (rate_distortion_exhibit(study, ended), *((shares,) if shares is not None else ()))
+    overview = tuple(one for one in (rate_distortion_exhibit(study, ended), shares) if one is not None)
     too_few = () if shares is not None else (Prose(text="Importance is computed once enough trials have finished."),)
     passing = count(len(study.finished), "finished trial")
     return (
-        Gallery(exhibits=overview, legend=legend),
+        *((Gallery(exhibits=overview, legend=legend),) if overview else ()),
         *too_few,
         Heading(text="Where trials pass every gate"),
         Prose(
@@ -55,7 +54,7 @@ def _importance_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials)
 def health_section(study: StudyRecord) -> Section:
     """Whether the search worked as a search."""
     blocks = _health_blocks(study) if study.finished else (_NOTHING_YET,)
-    return Section(identity="health", title="Was the search healthy?", blocks=blocks)
+    return Section(identity="health", title="Was the search healthy?", blocks=(*blocks, *_under_way(study)))
 
 
 def _health_blocks(study: StudyRecord) -> tuple[Block, ...]:
@@ -78,8 +77,29 @@ def _health_facts(study: StudyRecord, search: Progress) -> tuple[tuple[str, str]
     return (
         ("best feasible score", number(float(search.best[-1]))),
         ("last improvement", improvement),
-        ("feasible", f"{feasible} of {count(len(complete), 'complete trial')} ({share(feasible / max(1, len(complete)))})"),
+        (
+            "feasible",
+            f"{feasible} of {count(len(complete), 'complete trial')} ({share(feasible / max(1, len(complete)))})",
+        ),
         ("time per trial", f"{per_trial}, median; {duration(float(seconds.sum()))} of training in all"),
         ("sampler", f"{asked.sampler}, seed {asked.seed}"),
         ("trained together", f"{count(study.slots, 'trial')} at a time"),
     )
+
+
+def _under_way(study: StudyRecord) -> tuple[Table, ...]:
+    """The latest epoch of the trials that were running when the records were read."""
+    running = [trial for trial in study.trials if trial.state is TrialState.RUNNING]
+    if not running:
+        return ()
+    watched = ("kl", "reconstruction", "kl_weight", "total")
+    rows = tuple(
+        (
+            str(trial.number),
+            f"{number(trial.progress.get('epoch', 0))} of {study.definition.training.epochs}",
+            *(number(trial.progress.get(name)) for name in watched),
+        )
+        for trial in running
+    )
+    columns = ("trial", "epoch", "KL, nats per latent", "reconstruction", "KL weight", "total")
+    return (Table(caption="Trials under way, training values of the latest epoch", columns=columns, rows=rows),)

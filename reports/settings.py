@@ -2,20 +2,19 @@
 
 import json
 import math
+from collections.abc import Mapping
 
-from reports.candidates import Candidate, compared
+from reports.candidates import compared
 from reports.parts import Block, Cell, Code, Mark, Prose, Section, Table
 from reports.wording import count, number, spread
 from studies.record import StudyRecord
 from studies.summary import Summary
 from vae.hyperparameters import NAMES, Hyperparameters
 
-_SETTINGS = "settings"
-
 
 def settings_section(study: StudyRecord, summary: Summary) -> Section:
     """The settings of the winner, or of the best trial so far."""
-    return Section(identity=_SETTINGS, title="Which settings?", blocks=_blocks(study, summary))
+    return Section(identity="settings", title="Which settings?", blocks=_blocks(study, summary))
 
 
 def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
@@ -32,55 +31,54 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
 
 
 def settings_table(study: StudyRecord, summary: Summary) -> Table:
-    """One row per hyperparameter: the winner's value, the baselines', the range, and what passing trials used."""
-    candidates, edges = compared(study), dict(summary.edges)
-    rows = [(*_row(study, name, candidates), *_edge_note(edges, name)) for name in NAMES if _is_shown(name, candidates)]
-    beta = ("β, nats per nat", *(number(effective_beta(study, _settings(one))) for one in candidates), "", "")
-    noted = _edge_note(edges, "")
+    """One row per hyperparameter: the leader's value, the baselines', the range, and what passing trials used."""
+    settings, edges = _compared_settings(study), dict(summary.edges)
+    rows = [(*_row(study, name, settings), *_edge_note(edges, name)) for name in NAMES if _is_shown(name, settings)]
+    beta = ("β, nats per nat", *(number(effective_beta(study, one)) for one in settings.values()), "", "")
     return Table(
         caption="Settings",
         columns=(
             "hyperparameter",
-            *(one.label for one in candidates),
+            *settings,
             "searched",
-            f"in the {count(_passing(study), 'passing trial')}",
+            f"in the {count(sum(trial.passed for trial in study.finished), 'passing trial')}",
             *(("note",) if edges else ()),
         ),
-        rows=(*rows, (*beta, *noted)),
-        words=(0, len(candidates) + 1, len(candidates) + 2, len(candidates) + 3),
+        rows=(*rows, (*beta, *_edge_note(edges, ""))),
+        words=tuple((0, *range(len(settings) + 1, len(settings) + 4))),
     )
 
 
-def _settings(candidate: Candidate) -> Hyperparameters:
-    return candidate.runs[0].hyperparameters
+def _compared_settings(study: StudyRecord) -> dict[str, Hyperparameters]:
+    """The leader's settings, then every baseline's, by what a reader calls them."""
+    leader = compared(study)[0]
+    return {leader.label: leader.runs[0].hyperparameters, **study.definition.baseline_hyperparameters()}
 
 
-def _is_shown(name: str, candidates: tuple[Candidate, ...]) -> bool:
+def _is_shown(name: str, settings: Mapping[str, Hyperparameters]) -> bool:
     """Gradient clipping is left out where nobody uses it."""
-    return name != "clipnorm" or any(math.isfinite(_settings(one).clipnorm) for one in candidates)
+    return name != "clipnorm" or any(math.isfinite(one.clipnorm) for one in settings.values())
 
 
-def _edge_note(edges: dict[str, str], name: str) -> tuple[Cell, ...]:
+def _edge_note(edges: Mapping[str, str], name: str) -> tuple[Cell, ...]:
     """The last column's cell; there is no such column where no value lies on an edge."""
     if not edges:
         return ()
     return (Mark(f"on the {edges[name]} edge", "caution") if name in edges else "",)
 
 
-def _row(study: StudyRecord, name: str, candidates: tuple[Candidate, ...]) -> tuple[Cell, ...]:
+def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters]) -> tuple[Cell, ...]:
     space = study.definition.space.searched().get(name)
-    searched = "fixed" if space is None else f"{spread(space.low, space.high)}{', log' if space.log else ''}"
-    values = (setting(name, getattr(_settings(one), name)) for one in candidates)
-    return name, *values, searched, "" if space is None else _passing_range(study, name)
+    values = (setting(name, getattr(one, name)) for one in settings.values())
+    if space is None:
+        return name, *values, "fixed", ""
+    searched = f"{spread(space.low, space.high)}{', log' if space.log else ''}"
+    return name, *values, searched, _passing_range(study, name)
 
 
 def setting(name: str, value: float) -> str:
     """A hyperparameter's value as a reader sees it; an absent bound is "none"."""
     return "none" if math.isinf(value) and name in ("clip_low", "clip_high", "clipnorm") else number(value)
-
-
-def _passing(study: StudyRecord) -> int:
-    return sum(trial.passed for trial in study.finished)
 
 
 def _passing_range(study: StudyRecord, name: str) -> str:

@@ -1,24 +1,27 @@
 """A matplotlib drawing as inline SVG: searchable text, the page's colours and fonts, the same bytes every time."""
 
 import base64
+import html
 import io
 import re
 import warnings
 from collections.abc import Callable
 
 import matplotlib
-from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 from PIL import Image
 
 from reports.palette import CSS_VARIABLES, GRID, INK, MUTED
 
 _POINTS_PER_INCH = 72
 _WIDTH, _HEIGHT = 400, 262
+_MARGIN, _BELOW, _NUMBERS = 8, 38, 58
+NAMES = 118
 _PALETTE_COLORS = 32
 
-_STYLE = {
+_STYLE: dict[RcKeyType, str | float | bool] = {
     "axes.edgecolor": MUTED,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -45,7 +48,9 @@ _STYLE = {
 }
 
 
-def draw(identity: str, alternative: str, paint: Callable[[Axes], None], *, height: int = _HEIGHT) -> Markup:
+def draw(
+    identity: str, alternative: str, paint: Callable[[Axes], None], *, height: int = _HEIGHT, left: int = _NUMBERS
+) -> str:
     """What `paint` draws, as one `<svg>` for the page.
 
     Args:
@@ -53,12 +58,14 @@ def draw(identity: str, alternative: str, paint: Callable[[Axes], None], *, heig
         alternative: the text that stands for the picture.
         paint: draws into the axes that it is given.
         height: in points; the width is 400.
+        left: room for the tick labels of the vertical axis in points; `NAMES` where they are names.
     """
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": identity}):
-        figure = Figure(figsize=(_WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH), layout="constrained")
-        axes = figure.subplots()
-        paint(axes)
-        return Markup(_inline(_save(figure), identity, alternative))
+        figure = Figure(figsize=(_WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
+        # Margins are fixed, so that panels side by side line up, and because a computed layout draws everything twice.
+        width, tall = _WIDTH - left - _MARGIN, height - _BELOW - _MARGIN
+        paint(figure.add_axes((left / _WIDTH, _BELOW / height, width / _WIDTH, tall / height)))
+        return _inline(_save(figure), identity, alternative)
 
 
 def _save(figure: Figure) -> str:
@@ -85,7 +92,7 @@ def _inline(document: str, identity: str, alternative: str) -> str:
     view_box = re.search(r'viewBox="[^"]*"', svg)
     if view_box is None:
         raise AssertionError("matplotlib's SVG has a viewBox")
-    return f'<svg {view_box[0]} role="img" aria-label="{escape(alternative)}">{svg[svg.index(">") + 1 :]}'
+    return f'<svg {view_box[0]} role="img" aria-label="{html.escape(alternative)}">{svg[svg.index(">") + 1 :]}'
 
 
 def _fewer_colors(png: str) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import math
 from urllib.parse import quote
 
 from reports.evidence import missed_gates
@@ -63,8 +64,8 @@ def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
 
 
 def _rank(trial: TrialRecord) -> tuple[bool, bool, float, int]:
-    scored = trial.score == trial.score  # noqa: PLR0124  NaN differs from itself
-    return _is_failure(trial), not trial.feasible, trial.score if scored else float("inf"), trial.number
+    score = math.inf if math.isnan(trial.score) else trial.score
+    return _is_failure(trial), not trial.feasible, score, trial.number
 
 
 def _is_failure(trial: TrialRecord) -> bool:

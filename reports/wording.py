@@ -77,19 +77,10 @@ def spread(low: float, high: float) -> str:
     return f"{number(low)} to {number(high)}"
 
 
-def listing(words: list[str]) -> str:
-    """Words as an enumeration.
-
-    >>> [listing(["a"]), listing(["a", "b"]), listing(["a", "b", "c"])]
-    ['a', 'a and b', 'a, b and c']
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 def first_line(text: str, limit: int = 160) -> str:
-    """The first line that says something, cut at `limit` characters.
+    r"""The first line that says something, cut at `limit` characters.
 
-    >>> first_line("\\n  ValueError: no  \\n  more")
+    >>> first_line("\n  ValueError: no  \n  more")
     'ValueError: no'
     """
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -166,14 +166,14 @@ class TrainingSection(Section):
         epochs: of every trial.
         batch_size: rows per step.
         learning_rate: Adam's step size, where it is not searched.
-        clipnorm: largest norm of a variable's gradient, where it is not searched; None for no clipping.
+        clipnorm: largest norm of a variable's gradient, where it is not searched; None or infinity for no clipping.
         precision: of the arithmetic.
     """
 
     epochs: Count
     batch_size: Count = 128
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    clipnorm: Annotated[float, Field(gt=0)] | None = None
+    clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
     precision: Annotated[Literal["float32"], _not_yet(_OTHER_PRECISIONS, "use 'float32'")] = "float32"
 
 
@@ -193,7 +193,7 @@ class Baseline(Section):
     l2: Annotated[float, Field(ge=0)] | None = None
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    clipnorm: Annotated[float, Field(gt=0)] | None = None
+    clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
     method: Annotated[Literal["beta1", "sigma", "control"], AfterValidator(_no_method)] | None = None
 
     def settings(self) -> dict[str, float]:

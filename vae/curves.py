@@ -18,13 +18,15 @@ class TrainingCurves:
         kl: training KL.
         reconstruction: training reconstruction error under the study's reduction.
         kl_weight: KL weight, mean over the epoch's steps.
-        total: training loss, reconstruction + KL weight · KL (under the study's reduction) + L2.
+        total: training loss, reconstruction + KL weight · KL (under the study's reduction) + L2, and what layers of a
+            user's own network add to it.
         validation_kl: KL on the validation split.
         validation_reconstruction: reconstruction error on the validation split.
         validation_unexplained: squared error over that of predicting the training mean.
         clip_share_low: share of (row, latent) whose raw z_log_var lies at or below the lower bound, validation.
         clip_share_high: the same at or above the upper bound.
-        nonfinite_steps: number of steps whose loss or gradient was not finite.
+        nonfinite_steps: number of steps whose loss was not finite. Weights that a gradient broke show in the next
+            step's loss; in the epoch's last step they show in the validation values, and count as one step.
 
     Raises:
         ValueError: an array's shape differs from the others'.

@@ -1,6 +1,8 @@
 """From what a user calls their data to the rows that it holds."""
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,7 +87,8 @@ def _download(name: str) -> RawData:
     """Keras's copy, from its cache or the network; training rows first."""
     from keras import datasets  # Loads TensorFlow; only where nothing on disk will do.
 
-    (rows, labels), (more_rows, more_labels) = getattr(datasets, name.replace("-", "_")).load_data()
+    with contextlib.redirect_stdout(sys.stderr):  # Keras shows its progress where results belong.
+        (rows, labels), (more_rows, more_labels) = getattr(datasets, name.replace("-", "_")).load_data()
     return RawData(name=name, rows=np.concatenate([rows, more_rows]), labels=np.concatenate([labels, more_labels]))
 
 

@@ -19,6 +19,8 @@ _NOISE_SEED = 0
 _CALL_VALUES = 2**22
 _ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, section 5.3
 _VARIANCE_FLOOR = 1e-6
+# A diverged member's values overflow; that its measures are infinite or NaN says enough.
+_QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,8 +30,8 @@ class Members:
     Attributes:
         weights: values of `vae.stacking.trainable_variables`.
         others: values of `vae.stacking.other_variables`.
-        clip_low: lower clip bounds, shape [K].
-        clip_high: upper clip bounds, shape [K].
+        clip_low: lower clip bounds, float32 [K].
+        clip_high: upper clip bounds, float32 [K].
     """
 
     weights: Stacked
@@ -56,11 +58,11 @@ class Outcome:
     reconstruction: np.ndarray
     squared: np.ndarray
 
+    @_QUIET
     def kl_parts(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean part ½μ² and variance part ½(e^lv − 1 − lv) per latent, mean over rows, each [K, d]."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean_part = 0.5 * np.mean(np.square(self.mean), axis=1)
-            variance_part = 0.5 * np.mean(np.expm1(self.log_var) - self.log_var, axis=1)
+        mean_part = 0.5 * np.mean(np.square(self.mean), axis=1)
+        variance_part = 0.5 * np.mean(np.expm1(self.log_var) - self.log_var, axis=1)
         return mean_part, variance_part
 
     def kl(self) -> np.ndarray:
@@ -107,7 +109,7 @@ class Evaluator:
         taken = np.minimum(np.arange(-(-count // PACKET) * PACKET), count - 1)
         rows = self._splits[split][taken]
         noise = self._split_noise(split)[:samples, taken]
-        bounds = tf.constant(members.clip_low, tf.float32), tf.constant(members.clip_high, tf.float32)
+        bounds = tf.constant(members.clip_low), tf.constant(members.clip_high)
         size = max(1, _CALL_VALUES // (samples * self._features * PACKET)) * PACKET
         parts = [
             self._rows_outcome(
@@ -122,9 +124,7 @@ class Evaluator:
         columns = zip(*parts, strict=True)
         arrays = [np.concatenate([part.numpy() for part in column], axis=1)[:, :count] for column in columns]
         mean, raw, clipped, reconstruction, squared = (array.astype(np.float64) for array in arrays)
-        return Outcome(
-            mean=mean, raw_log_var=raw, log_var=clipped, reconstruction=reconstruction, squared=squared
-        )
+        return Outcome(mean=mean, raw_log_var=raw, log_var=clipped, reconstruction=reconstruction, squared=squared)
 
     def reconstruction(self, outcome: Outcome) -> np.ndarray:
         """Mean reconstruction error over rows under the study's reduction, shape [K]."""
@@ -135,6 +135,7 @@ class Evaluator:
         """Squared error over that of predicting the training mean on the same split, shape [K]."""
         return np.asarray(np.mean(outcome.squared, axis=1) / self._mean_error[split])
 
+    @_QUIET
     def measure(self, members: Members, split: str) -> list[Measures]:
         """The final measures of each member on a split, in the members' order."""
         outcome = self.outcome(members, split, samples=FINAL_SAMPLES)
@@ -210,12 +211,16 @@ class Evaluator:
 
 def _prior_mismatch(outcome: Outcome) -> np.ndarray:
     """½(v + m² − 1 − ln v) per latent, [K, d]; m and v are the mean and variance of the aggregate posterior."""
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        m = np.mean(outcome.mean, axis=1)
-        v = np.var(outcome.mean, axis=1) + np.mean(np.exp(outcome.log_var), axis=1)
-        return np.asarray(0.5 * (v + np.square(m) - 1 - np.log(v)))
+    m = np.mean(outcome.mean, axis=1)
+    v = np.var(outcome.mean, axis=1) + np.mean(np.exp(outcome.log_var), axis=1)
+    return np.asarray(0.5 * (v + np.square(m) - 1 - np.log(v)))
 
 
-def gather(values: Sequence[tf.Variable], slots: Sequence[int]) -> list[tf.Tensor]:
-    """The rows `slots` of stacked variables."""
-    return [tf.gather(value, list(slots)) for value in values]
+def joined(members: Sequence[Members]) -> Members:
+    """Several members as one group, along the leading axis."""
+    return Members(
+        weights=[tf.concat(values, axis=0) for values in zip(*(m.weights for m in members), strict=True)],
+        others=[tf.concat(values, axis=0) for values in zip(*(m.others for m in members), strict=True)],
+        clip_low=np.concatenate([m.clip_low for m in members]),
+        clip_high=np.concatenate([m.clip_high for m in members]),
+    )

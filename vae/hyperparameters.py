@@ -66,7 +66,8 @@ class Hyperparameters:
         >>> Hyperparameters.from_json(AFTER.as_json()) == AFTER
         True
         """
-        return cls(**{name: _UNBOUNDED[name] if value is None else value for name, value in values.items()})
+        bounded: dict[str, Any] = {name: _UNBOUNDED[name] if value is None else value for name, value in values.items()}
+        return cls(**bounded)
 
 
 NAMES: tuple[str, ...] = tuple(field.name for field in fields(Hyperparameters))

@@ -50,7 +50,7 @@ class Measures:
     @property
     def kl_per_latent(self) -> np.ndarray:
         """KL to the prior per latent, mean over rows, nats, shape [d]."""
-        return self.kl_mean_part + self.kl_variance_part
+        return np.asarray(self.kl_mean_part + self.kl_variance_part)
 
     @property
     def kl(self) -> float:

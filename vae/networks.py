@@ -27,24 +27,24 @@ class Network:
     decoder: keras.Model
 
     def __post_init__(self) -> None:
-        outputs = self.encoder.outputs
-        if not isinstance(outputs, list) or len(outputs) != 2:
-            raise ValueError(
-                "the encoder must be a functional Keras model with two outputs, [z_mean, z_log_var], "
-                f"but has {len(outputs or [])}."
-            )
-        shapes = [tuple(output.shape) for output in outputs]
+        _check_input("encoder", self.encoder)
+        _check_input("decoder", self.decoder)
+        heads = self.encoder.output
+        if not isinstance(heads, list | tuple) or len(heads) != 2:
+            count = len(self.encoder.outputs)
+            raise ValueError(f"the encoder must give a list of two outputs, [z_mean, z_log_var], but gives {count}.")
+        shapes = [list(head.shape) for head in heads]
         if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] is None:
             raise ValueError(f"the encoder's outputs must both have shape [n, latent_dim], but have {shapes}.")
-        if tuple(self.decoder.input_shape) != (None, self.latent_dim):
+        if list(self.decoder.input_shape) != shapes[0]:
             raise ValueError(
                 f"the decoder must take [n, {self.latent_dim}], but takes {list(self.decoder.input_shape)}."
             )
-        if math.prod(self.decoder.output_shape[1:]) != math.prod(self.input_shape):
-            raise ValueError(
-                f"the decoder must give rows of shape {list(self.input_shape)}, "
-                f"but gives {list(self.decoder.output_shape[1:])}."
-            )
+        if not isinstance(self.decoder.output, keras.KerasTensor):
+            raise ValueError(f"the decoder must give one tensor, but gives {type(self.decoder.output).__name__}.")
+        given = list(self.decoder.output_shape[1:])
+        if None in given or math.prod(given) != math.prod(self.input_shape):
+            raise ValueError(f"the decoder must give rows of shape {list(self.input_shape)}, but gives {given}.")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -60,7 +60,7 @@ class Network:
         """The kernels of the layers that give μ and z_log_var, found through the Keras graph.
 
         Raises:
-            ValueError: a layer behind an output has no kernel.
+            ValueError: no layer behind an output has a kernel.
         """
         return [_kernel_behind(output) for output in self.encoder.outputs]
 
@@ -70,25 +70,36 @@ class Network:
         return [layer for layer in layers if isinstance(layer, SearchedDropout)]
 
 
-def _kernel_behind(output: keras.KerasTensor) -> keras.Variable:
+def _check_input(name: str, model: keras.Model) -> None:
+    """Refuse a model that is not built of one input of a known shape (a subclass of `keras.Model`, say)."""
+    inputs = getattr(model, "inputs", None)
+    if not inputs or len(inputs) != 1 or None in inputs[0].shape[1:]:
+        raise ValueError(
+            f"the {name} must be a functional or sequential Keras model with one input of fixed shape, "
+            f"but {model.name!r} has {[list(tensor.shape) for tensor in inputs] if inputs else 'none yet'}."
+        )
+
+
+def _kernel_behind(tensor: keras.KerasTensor) -> keras.Variable:
     """The kernel of the nearest layer upstream of an encoder output that has one."""
-    operation = output._keras_history.operation
-    while not hasattr(operation, "kernel"):
-        inputs = operation._inbound_nodes[0].input_tensors if operation._inbound_nodes else []
-        if len(inputs) != 1:
-            raise ValueError(
-                f"the layer {operation.name!r} behind an encoder output has no kernel to regularise; "
-                "let a Dense layer give z_mean and another z_log_var."
-            )
-        operation = inputs[0]._keras_history.operation
-    return operation.kernel
+    operation, node, index = tensor._keras_history
+    if hasattr(operation, "kernel"):
+        return operation.kernel
+    if isinstance(operation, keras.Model):
+        return _kernel_behind(operation.outputs[index])
+    inputs = operation._inbound_nodes[node].input_tensors
+    if len(inputs) != 1:
+        raise ValueError(
+            f"found no layer with a kernel to regularise behind an encoder output, as far back as {operation.name!r}; "
+            "let a Dense layer give z_mean and another z_log_var."
+        )
+    return _kernel_behind(inputs[0])
 
 
 def _latent_heads(features: keras.KerasTensor, latent_dim: int) -> list[keras.KerasTensor]:
     """The two linear heads, with the recipe's Glorot-normal initial values."""
     return [
-        dense(latent_dim, kernel_initializer="glorot_normal", name=name)(features)
-        for name in ("z_mean", "z_log_var")
+        dense(latent_dim, kernel_initializer="glorot_normal", name=name)(features) for name in ("z_mean", "z_log_var")
     ]
 
 
@@ -177,6 +188,8 @@ def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: 
     if not (isinstance(built, tuple) and len(built) == 2 and all(isinstance(model, keras.Model) for model in built)):
         raise ValueError(f"the model factory must give (encoder, decoder), two Keras models, but gave {built!r}.")
     network = Network(encoder=built[0], decoder=built[1])
+    if network.input_shape != input_shape:
+        raise ValueError(f"the encoder takes rows of shape {list(network.input_shape)}, not {list(input_shape)}.")
     if network.latent_dim != latent_dim:
         raise ValueError(f"the encoder has {network.latent_dim} latents, but latent_dim is {latent_dim}.")
     return network

@@ -13,7 +13,7 @@ def _per_member(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
 
 
 def clip_norm(gradient: tf.Tensor, clipnorm: tf.Tensor) -> tf.Tensor:
-    """One variable's gradient [K, ...], each member's scaled to a norm of at most `clipnorm` [K] (Keras's `clipnorm`)."""
+    """One variable's gradient [K, ...], each member's scaled to a norm of at most `clipnorm` [K], as in Keras."""
     norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank))))
     return gradient * _per_member(tf.minimum(1.0, clipnorm / norm), gradient)
 

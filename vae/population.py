@@ -2,53 +2,35 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from vae import optimizer, stacking, streams
-from vae.curves import CURVE_NAMES, TrainingCurves
+from vae.curves import TrainingCurves
 from vae.elbo import Objective, clip_log_var, kl_elements, reconstruction_error, sample_posterior
-from vae.evaluation import Evaluator, Members, gather
+from vae.evaluation import Evaluator, Members, joined
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
 from vae.networks import Network
-from vae.schedules import adam_step_size, kl_weight_at
+from vae.plan import Clock, Plan, plan_epoch
 
+_T = TypeVar("_T")
 # A graph call is kept to about this long, so that signals and time limits are answered.
 _CALL_SECONDS = 1.0
-_IDLE = Hyperparameters(kl_weight=0.0)
+_IDLE = Clock(hyperparameters=Hyperparameters(kl_weight=0.0), seed=0, epoch=0)
 
 
 @dataclass(slots=True)
 class _Slot:
-    """One member: its settings, its own clock, and what was measured of it."""
+    """One member: its settings and time, and what was measured of it."""
 
-    hyperparameters: Hyperparameters = _IDLE
-    seed: int = 0
+    clock: Clock = _IDLE
     active: bool = False
-    epoch: int = 0
     seconds: float = 0.0
     rows: list[np.ndarray] = field(default_factory=list)  # one per epoch, in the order of CURVE_NAMES
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """What the present epoch needs of every slot, in its own time."""
-
-    order: tf.Tensor  # [K, n] int32: rows in the order of training
-    kl_weight: tf.Tensor  # [steps, K]
-    step_size: tf.Tensor  # [steps, K]
-    noise_key: tf.Tensor  # [K] int32
-    first_step: tf.Tensor  # [K] int32
-    clip_low: tf.Tensor  # [K]
-    clip_high: tf.Tensor  # [K]
-    l2: tf.Tensor  # [K]
-    clipnorm: tf.Tensor  # [K]
-
-    def tensors(self) -> tuple[tf.Tensor, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,9 +99,9 @@ class Population:
         self._squares = stacking.stack(trainable, slots)
         self._members = [_Slot() for _ in range(slots)]
         self._batch = 0
-        self._steps: list[np.ndarray] = []  # [batches of a call, K, 5] since the epoch began
+        self._steps: list[np.ndarray] = []  # [batches of a call, K, 4] since the epoch began
         self._seconds_per_batch = 0.0
-        self._plan: _Plan | None = None
+        self._plan: Plan | None = None
         self._start = tf.function(self._trace_start)
         self._train = tf.function(self._trace_train)
 
@@ -136,11 +118,11 @@ class Population:
         for index, (variable, value) in enumerate(zip(self._others, others, strict=True)):
             rate = tf.constant(hyperparameters.encoder_dropout, variable.dtype) if index in self._rates else value
             variable[slot].assign(rate)
-        self._members[slot] = _Slot(hyperparameters, seed, active=True)
+        self._members[slot] = _Slot(Clock(hyperparameters=hyperparameters, seed=seed, epoch=0), active=True)
         self._plan = None
 
     def stop(self, slot: int) -> None:
-        """Take the member out of a slot; its values stay until the next one starts there."""
+        """Take the member out of a slot. Measure or copy it first: the slot's values move on with the others'."""
         self._members[slot].active = False
 
     def advance(self) -> bool:
@@ -163,7 +145,7 @@ class Population:
 
     def epoch(self, slot: int) -> int:
         """Epochs that the member in a slot has been trained for."""
-        return self._members[slot].epoch
+        return self._members[slot].clock.epoch
 
     def seconds(self, slot: int) -> float:
         """The member's share of the wall time of its epochs."""
@@ -175,80 +157,73 @@ class Population:
 
     def measure(self, slots: Sequence[int], split: str) -> list[Measures]:
         """Final measures of the members in `slots` on a split, in that order."""
-        # Padded to an even number, so that the result does not depend on how many are measured together.
-        padded = [*slots, slots[-1]] if len(slots) % 2 and self.slots > 1 else list(slots)
-        return self._evaluator.measure(self._gathered(padded), split)[: len(slots)]
+        return self._evaluator.measure(self._gathered(self._evened(slots)), split)[: len(slots)]
+
+    def member(self, slot: int) -> Members:
+        """A copy of the member's values, with a leading axis of one."""
+        return self._gathered([slot])
+
+    def measure_members(self, members: Sequence[Members], split: str) -> list[Measures]:
+        """Final measures of members that were copied out of their slots, in their order."""
+        return self._evaluator.measure(joined(self._evened(members)), split)[: len(members)]
 
     def weights(self, slot: int) -> list[np.ndarray]:
         """The member's values of the network's trainable variables."""
-        return [value.numpy() for value in gather(self._weights, [slot])]
+        return [value[0].numpy() for value in self.member(slot).weights]
+
+    def _evened(self, chosen: Sequence[_T]) -> list[_T]:
+        """Padded to an even number, so that a result does not depend on how many are measured together."""
+        return [*chosen, chosen[-1]] if len(chosen) % 2 and self.slots > 1 else list(chosen)
 
     def _active(self) -> list[_Slot]:
         return [member for member in self._members if member.active]
 
     def _gathered(self, slots: Sequence[int]) -> Members:
-        chosen = [self._members[slot].hyperparameters for slot in slots]
+        chosen = [self._members[slot].clock.hyperparameters for slot in slots]
         return Members(
-            weights=gather(self._weights, slots),
-            others=gather(self._others, slots),
-            clip_low=np.array([settings.clip_low for settings in chosen]),
-            clip_high=np.array([settings.clip_high for settings in chosen]),
+            weights=stacking.gather(self._weights, slots),
+            others=stacking.gather(self._others, slots),
+            clip_low=np.array([settings.clip_low for settings in chosen], np.float32),
+            clip_high=np.array([settings.clip_high for settings in chosen], np.float32),
         )
 
-    def _make_plan(self) -> _Plan:
-        rows = len(self._train_rows)
-        members = self._members
-        first = np.array([member.epoch * self.steps_per_epoch for member in members])
-        steps = first + np.arange(self.steps_per_epoch)[:, np.newaxis]  # [steps, K]
-
-        def each(name: str) -> np.ndarray:
-            return np.array([getattr(member.hyperparameters, name) for member in members])
-
-        weight = kl_weight_at(
-            steps,
-            kl_weight=each("kl_weight"),
-            annealing_epochs=each("annealing_epochs"),
-            steps_per_epoch=self.steps_per_epoch,
-        )
-        order = np.stack([streams.batch_order(member.seed, member.epoch, rows) for member in members])
-        return _Plan(
-            order=tf.constant(order),
-            kl_weight=tf.constant(weight, tf.float32),
-            step_size=tf.constant(adam_step_size(steps, each("learning_rate")), tf.float32),
-            noise_key=tf.constant([streams.noise_key(member.seed) for member in members]),
-            first_step=tf.constant(first, tf.int32),
-            clip_low=tf.constant(each("clip_low"), tf.float32),
-            clip_high=tf.constant(each("clip_high"), tf.float32),
-            l2=tf.constant(each("l2"), tf.float32),
-            clipnorm=tf.constant(each("clipnorm"), tf.float32),
-        )
+    def _make_plan(self) -> Plan:
+        clocks = [member.clock for member in self._members]
+        return plan_epoch(clocks, rows=len(self._train_rows), steps_per_epoch=self.steps_per_epoch)
 
     def _end_epoch(self) -> None:
         """Validate every slot, and turn the epoch's steps into a row of each active member's curves."""
-        steps = np.concatenate(self._steps).astype(np.float64)  # [steps, K, 4]
-        sizes = np.full(self.steps_per_epoch, self._batch_size)
-        sizes[-1] = len(self._train_rows) - self._batch_size * (self.steps_per_epoch - 1)
-        means = np.tensordot(sizes, steps, axes=1) / len(self._train_rows)  # [K, 4]
+        steps = np.concatenate(self._steps)  # [steps, K, 4]
         nonfinite = np.sum(~np.isfinite(steps).all(axis=2), axis=0)
-        members = self._gathered(range(self.slots))
-        outcome = self._evaluator.outcome(members, "validation", samples=1)
-        validation = np.stack(
-            [
-                outcome.kl(),
-                self._evaluator.reconstruction(outcome),
-                self._evaluator.unexplained(outcome, "validation"),
-                *outcome.clip_shares(members),
-            ],
-            axis=1,
-        )  # [K, 5]
+        validation = self._validate()
         # Weights that broke in the last step only show here.
         nonfinite += (nonfinite == 0) & ~np.isfinite(validation).all(axis=1)
-        rows = np.concatenate([means, validation, nonfinite[:, np.newaxis]], axis=1).astype(np.float32)
-        for member, row in zip(self._members, rows, strict=True):
+        rows = np.concatenate([self._step_means(steps), validation, nonfinite[:, np.newaxis]], axis=1)
+        for member, row in zip(self._members, rows.astype(np.float32), strict=True):
             if member.active:
                 member.rows.append(row)
-                member.epoch += 1
+                member.clock = replace(member.clock, epoch=member.clock.epoch + 1)
         self._batch, self._steps, self._plan = 0, [], None
+
+    def _step_means(self, steps: np.ndarray) -> np.ndarray:
+        """Means over the epoch's rows of what was measured per step: [K, 4] from [steps, K, 4]."""
+        sizes = np.full(self.steps_per_epoch, self._batch_size)
+        sizes[-1] = len(self._train_rows) - self._batch_size * (self.steps_per_epoch - 1)
+        # Not a matrix product: its order of summation may depend on the number of members.
+        return np.asarray(np.average(steps.astype(np.float64), axis=0, weights=sizes))
+
+    def _validate(self) -> np.ndarray:
+        """The five validation values of every slot, float32 [K, 5], in the order of the curves."""
+        members = self._gathered(range(self.slots))
+        outcome = self._evaluator.outcome(members, "validation", samples=1)
+        values = [
+            outcome.kl(),
+            self._evaluator.reconstruction(outcome),
+            self._evaluator.unexplained(outcome, "validation"),
+            *outcome.clip_shares(members),
+        ]
+        with np.errstate(over="ignore"):  # what float32 cannot hold is as good as infinite
+            return np.stack(values, axis=1).astype(np.float32)
 
     def _trace_start(self, slot: tf.Tensor, key: tf.Tensor) -> None:
         for variable, mean, square, value in zip(
@@ -260,7 +235,7 @@ class Population:
 
     def _trace_train(self, *inputs: tf.Tensor) -> tf.Tensor:
         """Train batches first..last; what was measured of each step, [batches, K, 4]."""
-        plan, first, last = _Plan(*inputs[:-2]), inputs[-2], inputs[-1]
+        plan, first, last = Plan(*inputs[:-2]), inputs[-2], inputs[-1]
         full = len(self._train_rows) // self._batch_size
         remainder = len(self._train_rows) % self._batch_size
         measured = tf.TensorArray(tf.float32, size=last - first, element_shape=[self.slots, 4])
@@ -271,7 +246,7 @@ class Population:
                 measured = measured.write(full - first, self._trace_step(plan, tf.constant(full), remainder))
         return measured.stack()
 
-    def _trace_step(self, plan: _Plan, index: tf.Tensor, size: int) -> tf.Tensor:
+    def _trace_step(self, plan: Plan, index: tf.Tensor, size: int) -> tf.Tensor:
         """One optimisation step of every member; KL, reconstruction, KL weight and total, [K, 4]."""
         # Slots beyond the last repeat the first: see PACKET in `vae.stacking`.
         padded = stacking.padded_slots(self.slots, size)
@@ -309,19 +284,24 @@ class Population:
         self, weights: list[tf.Tensor], others: list[tf.Tensor], step: _Step
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """KL (mean over latents), reconstruction, KL weight and total, [K, 4], and the updated other variables."""
-        mean, raw, updated_encoder = self._stacked.encode(weights, others, step.rows, training=True)
+        mean, raw, encoding = self._stacked.encode(weights, others, step.rows, training=True)
         log_var = clip_log_var(raw, step.clip_low[:, tf.newaxis, tf.newaxis], step.clip_high[:, tf.newaxis, tf.newaxis])
         z = sample_posterior(mean, log_var, step.noise)
-        output, updated_decoder = self._stacked.decode(weights, others, z, training=True)
+        output, decoding = self._stacked.decode(weights, others, z, training=True)
         errors = reconstruction_error(tf.reshape(step.rows, tf.shape(output)), output, self._objective)  # [K, B]
         reconstruction = tf.reduce_mean(errors, axis=1) * self._objective.reconstruction_scale(output.shape[2])
         kl = tf.reduce_mean(tf.reduce_mean(kl_elements(mean, log_var), axis=2), axis=1)
-        penalty = step.l2 * tf.add_n([tf.reduce_sum(tf.square(weights[head]), axis=[1, 2]) for head in self._heads])
         weighted_kl = step.kl_weight * kl * self._objective.kl_scale(self._network.latent_dim)
-        total = reconstruction + weighted_kl + penalty
-        return tf.stack([kl, reconstruction, step.kl_weight, total], axis=1), [*updated_encoder, *updated_decoder]
+        total = reconstruction + weighted_kl + step.l2 * self._squared_head_norms(weights)
+        total += sum([*encoding.losses, *decoding.losses])
+        return tf.stack([kl, reconstruction, step.kl_weight, total], axis=1), [*encoding.others, *decoding.others]
 
-    def _posterior_noise(self, plan: _Plan, index: tf.Tensor, size: int) -> tf.Tensor:
+    def _squared_head_norms(self, weights: list[tf.Tensor]) -> tf.Tensor:
+        """Squared norms of the latent heads' kernels, added up: [K]."""
+        squares = [tf.square(weights[head]) for head in self._heads]
+        return sum(tf.reduce_sum(square, axis=list(range(1, square.shape.rank))) for square in squares)
+
+    def _posterior_noise(self, plan: Plan, index: tf.Tensor, size: int) -> tf.Tensor:
         """ε of every member at a step, [K, B, d]: a function of the member's seed and its own step alone."""
         shape = [size, self._network.latent_dim]
         seeds = tf.stack([plan.noise_key, plan.first_step + index], axis=1)

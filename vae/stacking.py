@@ -1,6 +1,7 @@
 """K members of one network as stacked variables: their values, their calls, their fresh initial values."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -40,6 +41,11 @@ def stack(variables: Iterable[keras.Variable], slots: int) -> list[tf.Variable]:
     ]
 
 
+def gather(values: Sequence[tf.Variable], slots: Sequence[int]) -> list[tf.Tensor]:
+    """The rows `slots` of stacked variables."""
+    return [tf.gather(value, list(slots)) for value in values]
+
+
 def padded_slots(slots: int, rows: int) -> int:
     """The least even number of members, at least `slots`, that makes members times `rows` a multiple of `PACKET`.
 
@@ -51,6 +57,19 @@ def padded_slots(slots: int, rows: int) -> int:
     if slots == 1:
         return 1
     return next(count for count in range(slots + slots % 2, slots + 2 * PACKET, 2) if count * rows % PACKET == 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Effects:
+    """What calling the members leaves besides their outputs.
+
+    Attributes:
+        others: values of the called model's other variables afterwards, each [K, *variable shape].
+        losses: what its layers add to each member's loss (regularisers, `add_loss`), each [K].
+    """
+
+    others: list[tf.Tensor]
+    losses: list[tf.Tensor]
 
 
 class StackedNetwork:
@@ -66,58 +85,60 @@ class StackedNetwork:
 
     def encode(
         self, weights: Stacked, others: Stacked, rows: tf.Tensor, *, training: bool
-    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """μ and raw z_log_var, each [K, n, d], of rows [K, n, *shape], and the encoder's other variables afterwards."""
-        (mean, log_var), updated = _call_each(
+    ) -> tuple[tf.Tensor, tf.Tensor, Effects]:
+        """μ and raw z_log_var, each [K, n, d], of rows [K, n, *shape], and the encoder's effects."""
+        (mean, log_var), effects = _call_each(
             self.network.encoder, weights[: self._encoder_weights], others[: self._encoder_others], rows, training
         )
-        return mean, log_var, updated
+        return mean, log_var, effects
 
     def decode(
         self, weights: Stacked, others: Stacked, latents: tf.Tensor, *, training: bool
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Flattened outputs [K, n, D] of latents [K, n, d], and the decoder's other variables afterwards."""
-        output, updated = _call_each(
+    ) -> tuple[tf.Tensor, Effects]:
+        """Flattened outputs [K, n, D] of latents [K, n, d], and the decoder's effects."""
+        output, effects = _call_each(
             self.network.decoder, weights[self._encoder_weights :], others[self._encoder_others :], latents, training
         )
         features = int(tf.TensorShape(output.shape[2:]).num_elements())
-        return tf.reshape(output, [tf.shape(output)[0], tf.shape(output)[1], features]), updated
+        return tf.reshape(output, [tf.shape(output)[0], tf.shape(output)[1], features]), effects
 
 
 def _call_each(
     model: keras.Model, weights: Stacked, others: Stacked, inputs: tf.Tensor, training: bool
-) -> tuple[Any, list[tf.Tensor]]:
-    """`model` called for each member on its own values and inputs; outputs and updated others are stacked."""
+) -> tuple[Any, Effects]:
+    """`model` called for each member on its own values and inputs; outputs and effects are stacked."""
 
-    def call(member: tuple[Stacked, Stacked, tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
-        return model.stateless_call(member[0], member[1], member[2], training=training)
+    def call(member: tuple[Stacked, Stacked, tf.Tensor]) -> Any:
+        return model.stateless_call(*member, training=training, return_losses=True)
 
     members = (list(weights), list(others), inputs)
-    if inputs.shape[0] != 1:
-        return tf.vectorized_map(call, members, fallback_to_while_loop=True)
-    # One member needs no vectorising, which would only add reshapes (and loops, for convolutions).
-    outputs = call(tf.nest.map_structure(lambda values: values[0], members))
-    return tf.nest.map_structure(lambda values: values[tf.newaxis], outputs)
+    if inputs.shape[0] == 1:
+        # One member needs no vectorising, which would only add reshapes (and loops, for convolutions).
+        called = call(tf.nest.map_structure(lambda values: values[0], members))
+        called = tf.nest.map_structure(lambda values: values[tf.newaxis], called)
+    else:
+        called = tf.vectorized_map(call, members, fallback_to_while_loop=True)
+    output, updated, losses = called
+    return output, Effects(updated, losses)
 
 
 def initial_values(network: Network) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     """A function from a trial's weights key (int32 scalar) to fresh initial values of the trainable variables.
 
-    Each value is drawn by its variable's own initializer. Traceable: the key may be a tensor.
+    What a Keras initializer drew when the network was built is drawn again; other values are as built. Traceable: the
+    key may be a tensor.
 
     Raises:
-        ValueError: a variable's initializer cannot be found, so that a trial could not start afresh.
+        ValueError: a variable was drawn at random, but not by an initializer that can be found and seeded.
     """
-    variables = trainable_variables(network)
+    layers = [layer for model in _models(network) for layer in model._flatten_layers(include_self=False)]
+    owners = {id(variable): layer for layer in layers for variable in layer._trainable_variables}
     seeds = keras.random.SeedGenerator(0, name="weights")
-    initializers = [_reseeded(initializer, seeds) for initializer in map(_finder(network), variables)]
+    draws = [_drawing(variable, owners[id(variable)], seeds) for variable in trainable_variables(network)]
 
     def draw(key: tf.Tensor) -> list[tf.Tensor]:
         seeds.state.assign(tf.stack([tf.cast(key, seeds.state.dtype), tf.zeros([], seeds.state.dtype)]))
-        return [
-            tf.convert_to_tensor(initializer(variable.shape, dtype=variable.dtype))
-            for initializer, variable in zip(initializers, variables, strict=True)
-        ]
+        return [tf.convert_to_tensor(draw_one()) for draw_one in draws]
 
     return draw
 
@@ -126,9 +147,7 @@ def initial_others(network: Network, seed: int) -> list[tf.Tensor]:
     """Values of the other variables at the start of a trial: as built, but random layers seeded by the trial."""
     layers = [layer for model in _models(network) for layer in model._flatten_layers()]
     generators = [generator for layer in layers for generator in layer._seed_generators]
-    seeded = {
-        id(generator.state): [streams.layer_key(seed, index), 0] for index, generator in enumerate(generators)
-    }
+    seeded = {id(generator.state): [streams.layer_key(seed, index), 0] for index, generator in enumerate(generators)}
     return [
         tf.constant(seeded[id(variable)], variable.value.dtype)
         if id(variable) in seeded
@@ -137,36 +156,42 @@ def initial_others(network: Network, seed: int) -> list[tf.Tensor]:
     ]
 
 
-def _finder(network: Network) -> Callable[[keras.Variable], keras.initializers.Initializer]:
-    """Finds a variable's initializer on its layer: `kernel_initializer` for `kernel`, and so on through Keras."""
-    layers = [layer for model in _models(network) for layer in model._flatten_layers(include_self=False)]
-    owners = {id(variable): layer for layer in layers for variable in layer._trainable_variables}
-
-    def find(variable: keras.Variable) -> keras.initializers.Initializer:
-        layer = owners[id(variable)]
-        # Recurrent and separable layers say `recurrent_initializer` of their `recurrent_kernel`.
-        for name in (variable.name, variable.name.removesuffix("_kernel")):
-            initializer = getattr(layer, f"{name}_initializer", None)
-            if initializer is not None:
-                return initializer
-        built = variable.numpy()
-        if np.all(built == built.flat[0]):
-            return keras.initializers.Constant(built.flat[0])
+def _drawing(
+    variable: keras.Variable, layer: keras.layers.Layer, seeds: keras.random.SeedGenerator
+) -> Callable[[], Any]:
+    """A function that gives a variable's initial values, drawing from `seeds` if they are random."""
+    initializer = _initializer(variable, layer)
+    if "seed" in getattr(initializer, "get_config", dict)():
+        copy = initializer.__class__.from_config({**initializer.get_config(), "seed": None})
+        copy.seed = seeds
+        return lambda: copy(variable.shape, dtype=variable.dtype)
+    built = variable.numpy()
+    if not _is_constant(built) and (initializer is None or _varies(initializer, variable)):
         raise ValueError(
-            f"the initial values of {variable.path!r} cannot be drawn again for each trial: give the layer "
-            f"{type(layer).__name__} an attribute {variable.name}_initializer that holds its Keras initializer."
+            f"the initial values of {variable.path!r} cannot be drawn again for each trial: let its layer "
+            f"({type(layer).__name__}) hold a Keras initializer with a seed as {variable.name}_initializer."
         )
+    return lambda: built
 
-    return find
+
+def _initializer(variable: keras.Variable, layer: keras.layers.Layer) -> Any:
+    """A variable's initializer, which Keras keeps on the layer under a name made from the variable's; None if missing.
+
+    Recurrent and separable layers say `recurrent_initializer` of their `recurrent_kernel`, depthwise ones
+    `depthwise_initializer` of their `kernel`.
+    """
+    for name in (variable.name, variable.name.removesuffix("_kernel"), "depthwise"):
+        initializer = getattr(layer, f"{name}_initializer", None)
+        if initializer is not None:
+            return initializer
+    return None
 
 
-def _reseeded(
-    initializer: keras.initializers.Initializer, seeds: keras.random.SeedGenerator
-) -> keras.initializers.Initializer:
-    """A copy of a random initializer that draws from `seeds`; any other initializer unchanged."""
-    config = initializer.get_config()
-    if "seed" not in config:
-        return initializer
-    copy = initializer.__class__.from_config({**config, "seed": None})
-    copy.seed = seeds
-    return copy
+def _is_constant(values: np.ndarray) -> bool:
+    return bool(np.all(values == values.flat[0]))
+
+
+def _varies(initializer: Any, variable: keras.Variable) -> bool:
+    """Whether an initializer gives other values each time."""
+    first, second = (np.asarray(initializer(variable.shape, dtype=variable.dtype)) for _ in range(2))
+    return not np.array_equal(first, second)

@@ -63,11 +63,11 @@ def draw(asked: StudyDefinition, rng: np.random.Generator) -> Hyperparameters:
 
 
 def train(settings: Hyperparameters, seed: int) -> tuple[TrainingCurves, Measures | None]:
-    """Curves and validation measures as a VAE of these settings might leave them; below a weight of 2e-5 it diverges."""
+    """Curves and validation measures as such a VAE might leave them; below a KL weight of 2e-5 it diverges."""
     rng = np.random.default_rng(seed)
     weight = max(settings.kl_weight, 1e-9)
     level = 2.2 * (0.1 / weight) ** 0.35 * rng.lognormal(0, 0.04) * (1 - 0.3 * min(1.0, settings.l2 * 200))
-    active = int(np.clip(round(LATENTS * 1.05 * (0.3 / weight) ** 0.4), 0, LATENTS))
+    active = int(np.clip(round(LATENTS * 1.05 * (0.12 / weight) ** 1.2), 0, LATENTS))
     level *= 1.0 if active else 0.002
     floor = 0.06 + 0.1 * settings.encoder_dropout + 0.03 * (LATENTS - active) + 0.05 * weight + rng.normal(0, 0.003)
     epoch = np.arange(1, EPOCHS + 1)
@@ -186,6 +186,7 @@ def confirm(study: StudyRecord, seeds: int = 8) -> StudyRecord:
     """The study with its three leading trials and its baselines confirmed on fresh seeds."""
     asked = study.definition
     leaders = sorted(study.trials, key=lambda t: (not t.feasible, t.score))[:3]
+    candidates: dict[str, tuple[int | None, Hyperparameters]]
     candidates = {f"trial {t.number}": (t.number, t.hyperparameters) for t in leaders}
     candidates |= {name: (None, settings) for name, settings in asked.baseline_hyperparameters().items()}
     runs = []
@@ -246,3 +247,91 @@ def unconfirmed() -> StudyRecord:
 def make() -> Callable[..., StudyRecord]:
     """`make_study` itself, for studies of a test's own."""
     return make_study
+
+
+HOSTILE = '<script>alert(1)</script> </pre> "quoted" `code` $x_1$ {{ 7*7 }} é 漢字'
+
+
+def hostile_study() -> StudyRecord:
+    """A study in which every text that others may choose would be markup if it were not escaped."""
+    asked = definition(baselines={HOSTILE: {"kl_weight": 0.05}, "a name that goes on and on": {"kl_weight": 0.5}})
+    trials = (
+        *searched_trials(asked, 30),
+        *(failed_trial(asked, 30 + n, f"ValueError: {HOSTILE}\n  {n}") for n in (0, 1)),
+    )
+    study = confirm(study_of(asked, trials))
+    return replace(
+        study,
+        name=HOSTILE,
+        definition_toml=HOSTILE,
+        storage=HOSTILE,
+        resume_command=HOSTILE,
+        provenance={HOSTILE: HOSTILE},
+        data=replace(study.data or DataFacts(rows={}, shape=(), scaling="", fingerprint=""), warnings=(HOSTILE,)),
+    )
+
+
+def exploding_study() -> StudyRecord:
+    """A study whose baseline *before* ends at a KL of several thousand."""
+    study = make_study(30)
+
+    def explode(run: ConfirmationRun) -> ConfirmationRun:
+        if run.candidate != "before" or run.curves is None or run.measures is None:
+            return run
+        rows = run.curves.as_rows() * np.array([400, 3, 1, 9, 400, 3, 3, 1, 1, 0], np.float32)
+        parts = {name: 400 * getattr(run.measures, name) for name in ("kl_mean_part", "kl_variance_part")}
+        curves = TrainingCurves.from_rows(rows)
+        return replace(run, kl=400 * run.kl, curves=curves, measures=replace(run.measures, **parts))
+
+    return replace(study, confirmation=tuple(explode(run) for run in study.confirmation))
+
+
+def running_study() -> StudyRecord:
+    """A study that was read while four of its trials trained."""
+    asked = definition()
+    running = tuple(running_trial(asked, 34 + n, 5 + n) for n in range(4))
+    return study_of(asked, (*searched_trials(asked, 34), *running))
+
+
+def bad_study(state: TrialState, error: str = "") -> StudyRecord:
+    """A study of 30 trials of which none is worth anything: all diverged, pruned or failed."""
+    asked, rng = definition(), np.random.default_rng(0)
+    trials = (trial(asked, n, replace(draw(asked, rng), kl_weight=1e-5)) for n in range(30))
+    if state is TrialState.FAILED:
+        return study_of(asked, tuple(failed_trial(asked, n, error) for n in range(30)))
+    return study_of(asked, tuple(replace(one, state=state, feasible=False) for one in trials))
+
+
+KINDS: dict[str, Callable[[], StudyRecord]] = {
+    "no trials": lambda: make_study(0),
+    "one trial": lambda: make_study(1, seeds=0),
+    "two trials": lambda: make_study(2),
+    "all failed": lambda: bad_study(TrialState.FAILED, "OSError: gone"),
+    "all diverged": lambda: bad_study(TrialState.COMPLETE),
+    "all pruned": lambda: bad_study(TrialState.PRUNED),
+    "one hyperparameter": lambda: make_study(30, space={"kl_weight": {"low": 0.005, "high": 0.5, "log": True}}),
+    "summed KL": lambda: make_study(30, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]}),
+    "not confirmed": lambda: make_study(30, seeds=0),
+    "running": running_study,
+    "exploding baseline": exploding_study,
+    "hostile": hostile_study,
+    "finished": make_study,
+}
+
+
+@pytest.fixture(scope="session")
+def hostile() -> StudyRecord:
+    """A study whose texts try to be markup."""
+    return hostile_study()
+
+
+@pytest.fixture(scope="session")
+def running() -> StudyRecord:
+    """A study with trials under way."""
+    return running_study()
+
+
+@pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.replace(" ", "-"))
+def any_study(request: pytest.FixtureRequest) -> StudyRecord:
+    """A study of every kind that a report has to survive."""
+    return KINDS[request.param]()

@@ -49,6 +49,12 @@ def test_an_array_is_taken_as_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_what_the_function_prints_stays_off_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read(tmp_path, "print('loading'); return [[1, 2], [3, 4]]")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "loading\n")
+
+
 def test_nested_lists_are_taken_as_rows(tmp_path: Path) -> None:
     assert read(tmp_path, "return [[1, 2], [3, 4]]").rows.tolist() == [[1, 2], [3, 4]]
 

@@ -1,5 +1,6 @@
 """Rows that a function of the user's own gives."""
 
+import contextlib
 import importlib
 import re
 import sys
@@ -61,21 +62,23 @@ def load_function(source: str, folder: Path) -> Any:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise DataProblem(f"{source}: no module '{error.name}' in {folder} or among what is installed") from error
-        raise DataProblem(f"{source}: importing it failed: {_with_line(error, folder)}") from error
+        raise DataProblem(f"{source}: importing it failed: {with_line(error, folder)}") from error
     if not callable(getattr(module, function_name, None)):
         raise DataProblem(f"{source}: {module.__file__} has no function '{function_name}'")
     return getattr(module, function_name)
 
 
 def _call(request: Request) -> Any:
-    function = load_function(request.source, request.folder)
-    try:
-        return function()
-    except Exception as error:
-        raise DataProblem(f"{request.source}: {_with_line(error, request.folder)}") from error
+    # What the user's own code prints must not mix with results on standard output.
+    with contextlib.redirect_stdout(sys.stderr):
+        function = load_function(request.source, request.folder)
+        try:
+            return function()
+        except Exception as error:
+            raise DataProblem(f"{request.source}: {with_line(error, request.folder)}") from error
 
 
-def _with_line(error: Exception, folder: Path) -> str:
+def with_line(error: Exception, folder: Path) -> str:
     """The error with the last line of the user's own that led to it."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"

@@ -1,0 +1,1 @@
+"""Optuna studies over populations of autoencoders: searching, confirming, and the command line."""

@@ -1,0 +1,179 @@
+"""Leading trials and baselines on fresh seeds: who wins on validation, and what the test split says of it."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.owner import Owner
+from search.progress import Ended
+from search.seeds import confirmation_seed
+from search.storage import Result, Row, Run, StudyStorage
+from search.training import Job
+from search.trials import finish
+from studies.definition import StudyDefinition
+from studies.record import TrialRecord, TrialState
+from studies.summary import paired_difference
+from vae.diagnostics import final_kl, judge
+from vae.evaluation import Members
+from vae.hyperparameters import Hyperparameters
+from vae.population import Population
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What is confirmed: a leading trial or a baseline.
+
+    Attributes:
+        label: "trial 37", or the baseline's name.
+        hyperparameters: its settings.
+        is_baseline: whether it is scored on the test split whoever wins.
+    """
+
+    label: str
+    hyperparameters: Hyperparameters
+    is_baseline: bool
+
+
+def trial_label(number: int) -> str:
+    """The label of a leading trial."""
+    return f"trial {number}"
+
+
+def candidates(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> list[Candidate]:
+    """The study's leading trials, best first, then its baselines. No finished trial gives none."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    # Feasible trials have no violation, so this puts them first, by score.
+    ranked = sorted(complete, key=lambda trial: (trial.violation, trial.score, trial.number))
+    leading = [
+        Candidate(label=trial_label(trial.number), hyperparameters=trial.hyperparameters, is_baseline=False)
+        for trial in ranked[: definition.confirmation.top]
+    ]
+    baselines = [
+        Candidate(label=name, hyperparameters=settings, is_baseline=True)
+        for name, settings in definition.baseline_hyperparameters().items()
+    ]
+    return [*leading, *baselines] if leading else []
+
+
+class ConfirmationSource:
+    """Every candidate on every fresh seed, as a source of jobs; what an earlier process finished is kept.
+
+    The weights of the members trained here are kept until it is known whom the test split is to score.
+    """
+
+    def __init__(
+        self,
+        rows: StudyStorage,
+        definition: StudyDefinition,
+        chosen: Sequence[Candidate],
+        *,
+        population: Population,
+        owner: Owner,
+        told: Callable[[Ended], None],
+    ) -> None:
+        self._rows = rows
+        self._definition = definition
+        self._population = population
+        self._owner = owner
+        self._told = told
+        self._labels: dict[int, str] = {}
+        self.members: dict[int, Members] = {}
+        wanted = [
+            Run(
+                hyperparameters=candidate.hyperparameters,
+                seed=confirmation_seed(definition.study.seed, index),
+                label=candidate.label,
+            )
+            for candidate in chosen
+            for index in range(definition.confirmation.seeds)
+        ]
+        known = {(row.run.label, row.run.seed): row for row in rows.rows()}
+        there = [known[key] for run in wanted if (key := (run.label, run.seed)) in known]
+        self._left = [Job(number=row.number, run=row.run) for row in there if row.result is None]
+        self._pending = [run for run in wanted if (run.label, run.seed) not in known]
+        self.remaining = len(self._left) + len(self._pending)
+
+    def take(self, free: int) -> list[Job]:
+        """What was left running, then new rows."""
+        left, self._left = self._left[:free], self._left[free:]
+        for job in left:
+            self._rows.take_over(job.number, self._owner)
+        runs, self._pending = self._pending[: free - len(left)], self._pending[free - len(left) :]
+        jobs = left + [Job(number=self._rows.create_row(run, self._owner), run=run) for run in runs]
+        self._labels |= {job.number: job.run.label for job in jobs}
+        return jobs
+
+    def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
+        """Judge, score and store results, and keep the members."""
+        for number, result in finished.items():
+            self.members[number] = self._population.member(slots[number])
+            self._told(finish(self._rows, self._definition, number, self._labels[number], result))
+
+
+class RetrainingSource:
+    """Finished rows trained once more, for the members alone: nothing is stored, and nothing can differ."""
+
+    def __init__(self, rows: Sequence[Row], population: Population) -> None:
+        self._pending = [Job(number=row.number, run=row.run) for row in rows]
+        self._population = population
+        self.members: dict[int, Members] = {}
+
+    def take(self, free: int) -> list[Job]:
+        """The next rows."""
+        jobs, self._pending = self._pending[:free], self._pending[free:]
+        return jobs
+
+    def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
+        """Keep the members."""
+        self.members |= {number: self._population.member(slots[number]) for number in finished}
+
+
+def choose_winner(definition: StudyDefinition, rows: Sequence[Row], labels: Sequence[str]) -> str:
+    """The label of the leading trial that wins, on validation alone.
+
+    Most seeds passing all gates, then the lowest mean score. Among those whose score does not differ from the lowest
+    beyond seed noise (the 95 % interval of the paired difference holds 0), the one whose KL stays farthest from the
+    band's edges.
+    """
+    standings = {label: _standing(definition, [row for row in rows if row.run.label == label]) for label in labels}
+    most = max(standing.passed for standing in standings.values())
+    leading = {label: standing for label, standing in standings.items() if standing.passed == most}
+    first = min(leading.values(), key=lambda standing: standing.mean_score)
+    level = {label: standing for label, standing in leading.items() if _is_level(standing, first)}
+    return max(level, key=lambda label: level[label].margin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How a leading trial did over its seeds: seeds passed, score by seed, KL's mean distance from the band's edges."""
+
+    passed: int
+    scores: dict[int, float]
+    margin: float
+
+    @property
+    def mean_score(self) -> float:
+        return float(np.mean(list(self.scores.values())))
+
+
+def _standing(definition: StudyDefinition, rows: Sequence[Row]) -> _Standing:
+    thresholds = definition.thresholds()
+    low, high = thresholds.kl_band
+    passed, margins = 0, []
+    for row in rows:
+        if row.result is None or "validation" not in row.result.measures:
+            margins.append(-math.inf)
+            continue
+        measures = row.result.measures["validation"]
+        kl = thresholds.banded_kl(final_kl(row.result.curves, thresholds.window), measures.latent_dim)
+        passed += all(gate.passed for gate in judge(row.result.curves, measures, thresholds))
+        margins.append(min(kl - low, high - kl))
+    return _Standing(passed, {row.run.seed: row.score for row in rows}, float(np.mean(margins)))
+
+
+def _is_level(standing: _Standing, first: _Standing) -> bool:
+    if standing is first:
+        return True
+    return paired_difference(standing.scores, first.scores).low <= 0

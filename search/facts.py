@@ -1,0 +1,51 @@
+"""What is known of a study as a whole, beside its definition and its rows."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from studies.record import DataFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFacts:
+    """The facts of a study: settled when it is created, or found on its way.
+
+    Attributes:
+        slots: K, the number of members trained together; measured or chosen once.
+        comparable: all of the definition that makes two trials comparable, as JSON values.
+        folder: what relative sources are relative to, and where the user's modules are looked for.
+        data: what it is trained on.
+        provenance: versions, machine and commands, by name, in display order.
+        importance: share of importance by hyperparameter; empty before there are enough trials.
+        winner: number of the confirmed winner; None before.
+        test_looks: when the test split was scored, UTC.
+    """
+
+    slots: int
+    comparable: Mapping[str, Any]
+    folder: str
+    data: DataFacts
+    provenance: Mapping[str, str]
+    importance: Mapping[str, float] = field(default_factory=dict)
+    winner: int | None = None
+    test_looks: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256, in hex, of what makes two trials comparable."""
+        parts = {"definition": self.comparable, "slots": self.slots, "data": self.data.fingerprint}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """The facts as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The facts that `as_json` wrote."""
+        data = values["data"]
+        data = DataFacts(**{**data, "shape": tuple(data["shape"]), "warnings": tuple(data["warnings"])})
+        return cls(**{**values, "data": data, "test_looks": tuple(values["test_looks"])})

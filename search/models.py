@@ -1,0 +1,94 @@
+"""The network and the population that a definition asks for."""
+
+import math
+from pathlib import Path
+
+from studies.definition import StudyDefinition
+from studies.errors import DefinitionError
+from vae.datasets import DataProblem, Dataset
+from vae.elbo import Objective
+from vae.networks import Network, conv_network, dense_network, factory_network
+from vae.population import Population
+from vae.sources.functions import load_function, with_line
+
+
+def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
+    """The encoder and decoder of a definition.
+
+    Args:
+        definition: the study.
+        dataset: for the shape of a row, and for whether values lie in [0, 1].
+        folder: where a user's factory is looked for.
+
+    Raises:
+        DefinitionError: the user's factory fails, or what it gives does not fit.
+    """
+    model = definition.model
+    bounded = dataset.unit_interval and model.likelihood == "gaussian"
+    output = "sigmoid" if bounded else "linear"
+    if model.kind == "dense":
+        network = dense_network(
+            dataset.shape, model.latent_dim, hidden=model.hidden or (), activation=model.activation, output_activation=output
+        )
+    elif model.kind == "conv":
+        network = conv_network(
+            dataset.shape,
+            model.latent_dim,
+            filters=model.filters or (),
+            hidden=model.hidden or (),
+            activation=model.activation,
+            output_activation=output,
+        )
+    else:
+        network = _user_network(definition, dataset, folder)
+    if _uses_dropout(definition) and not network.searched_dropouts():
+        raise DefinitionError(
+            ["space.encoder_dropout is used, but the encoder holds no vae.layers.SearchedDropout layer; add one or drop it"]
+        )
+    return network
+
+
+def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
+    kind = definition.model.kind
+    try:
+        factory = load_function(kind, folder)
+    except DataProblem as error:
+        raise DefinitionError([f"model.kind: {error}"]) from error
+    try:
+        return factory_network(factory, dataset.shape, definition.model.latent_dim)
+    except Exception as error:
+        raise DefinitionError([f"model.kind: {kind}: {with_line(error, folder)}"]) from error
+
+
+def _uses_dropout(definition: StudyDefinition) -> bool:
+    space = definition.space
+    return "encoder_dropout" in space.searched() or bool(space.fixed()["encoder_dropout"])
+
+
+def build_population(definition: StudyDefinition, network: Network, dataset: Dataset, *, slots: int) -> Population:
+    """A population of `slots` members that trains what the definition asks for."""
+    splits = {name: rows for name, rows in dataset.splits.items() if len(rows)}
+    return Population(
+        network,
+        splits,
+        objective_of(definition),
+        slots=slots,
+        batch_size=definition.training.batch_size,
+        clips_gradients=_clips_gradients(definition),
+    )
+
+
+def objective_of(definition: StudyDefinition) -> Objective:
+    """Likelihood and reductions of a definition."""
+    model = definition.model
+    return Objective(
+        likelihood=model.likelihood,
+        reconstruction_reduction=model.reconstruction_reduction,
+        kl_reduction=definition.study.kl_reduction,
+    )
+
+
+def _clips_gradients(definition: StudyDefinition) -> bool:
+    """Whether any trial or baseline has a finite clipnorm."""
+    baselines = definition.baseline_hyperparameters().values()
+    return definition.space.clipnorm is not None or any(math.isfinite(settings.clipnorm) for settings in baselines)

@@ -1,0 +1,195 @@
+"""What the user sees while a study runs: on standard error, a live line on a terminal, plain lines elsewhere."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+# Without a terminal, a line at least this often while something trains.
+_PLAIN_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A training that has ended.
+
+    Attributes:
+        label: "trial 12", or a confirmation run's candidate.
+        score: what the search minimises.
+        kl: final KL in the band's unit; NaN if it diverged.
+        feasible: whether it meets every constraint.
+    """
+
+    label: str
+    score: float
+    kl: float
+    feasible: bool
+
+
+class Progress(Protocol):
+    """Told what happens while a study runs."""
+
+    def say(self, line: str) -> None:
+        """A line for the user."""
+
+    def begin(self, phase: str, *, done: int, total: int) -> None:
+        """A phase of `total` trainings of which `done` were finished earlier."""
+
+    def ended(self, ended: Ended) -> None:
+        """One more training of this phase has ended."""
+
+    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
+        """The latest epoch of every running training, by number."""
+
+
+class Silence:
+    """Progress that nobody sees."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    def begin(self, phase: str, *, done: int, total: int) -> None:
+        """Nothing."""
+
+    def ended(self, ended: Ended) -> None:
+        """Nothing."""
+
+    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
+        """Nothing."""
+
+
+def watched_values(values: Mapping[str, float]) -> str:
+    """The four values that the recipe tells people to watch, of one training's latest epoch."""
+    if "kl" not in values:
+        return "first epoch"
+    return (
+        f"epoch {values['epoch']:.0f}/{values['epochs']:.0f}  KL {values['kl']:.3g}  "
+        f"reconstruction {values['reconstruction']:.4g}  KL weight {values['kl_weight']:.3g}  "
+        f"total {values['total']:.4g}"
+    )
+
+
+def leading(running: Mapping[int, Mapping[str, float]]) -> int | None:
+    """The running training that is farthest on, the lowest number first; None if nothing runs."""
+    return min(running, key=lambda number: (-running[number].get("epoch", 0), number), default=None)
+
+
+def duration(seconds: float) -> str:
+    """A time in words: 42 s, 3 min 20 s, 2 h 5 min."""
+    if not math.isfinite(seconds):
+        return "unknown time"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class _Clock:
+    """How far a phase is, and how long the rest will take at the pace since it began."""
+
+    def __init__(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+        self._began = time.monotonic()
+        self._done_before = done
+        self._partly = 0.0  # running trainings, in whole ones
+
+    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
+        self._partly = sum(values["epoch"] / values["epochs"] for values in running.values())
+
+    def left(self) -> str:
+        """Time left, in words."""
+        trained = self.done - self._done_before + self._partly
+        if trained < 0.1:
+            return "time left unknown yet"
+        pace = (time.monotonic() - self._began) / trained
+        return f"about {duration(max(0.0, self.total - self.done - self._partly) * pace)} left"
+
+
+class Terminal(AbstractContextManager["Terminal"]):
+    """Progress on standard error."""
+
+    def __init__(self, *, live: bool) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._is_live = live and self._console.is_terminal
+        self._live: Live | None = None
+        self._clock = _Clock(0, 0)
+        self._phase = ""
+        self._best: Ended | None = None
+        self._running: Mapping[int, Mapping[str, float]] = {}
+        self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop_live()
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False)
+
+    def begin(self, phase: str, *, done: int, total: int) -> None:
+        self._stop_live()
+        self._clock, self._phase, self._best, self._running = _Clock(done, total), phase, None, {}
+        self._last_line = time.monotonic()
+        if self._is_live and total > done:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._table)
+            self._live.start()
+
+    def ended(self, ended: Ended) -> None:
+        self._clock.done += 1
+        if self._best is None or (not ended.feasible, ended.score) < (not self._best.feasible, self._best.score):
+            self._best = ended
+        if self._clock.done == self._clock.total:
+            self._stop_live()
+            self.say(self._line())
+
+    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
+        self._running = running
+        self._clock.watch(running)
+        if self._live is None and time.monotonic() - self._last_line >= _PLAIN_SECONDS:
+            self.say(self._line())
+            self._last_line = time.monotonic()
+
+    def _stop_live(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _line(self) -> str:
+        parts = [f"{self._phase} {self._clock.done}/{self._clock.total}", self._best_so_far(), self._leader()]
+        if self._clock.done < self._clock.total:
+            parts.append(self._clock.left())
+        return " · ".join(part for part in parts if part)
+
+    def _table(self) -> Table:
+        grid = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=max(1, self._clock.total), completed=self._clock.done, width=24)
+        grid.add_row(f"{self._phase} {self._clock.done}/{self._clock.total}", bar, self._clock.left())
+        rows = Table.grid()
+        rows.add_row(grid)
+        for line in (self._best_so_far(), self._leader()):
+            if line:
+                rows.add_row(f"  {line}")
+        return rows
+
+    def _best_so_far(self) -> str:
+        if self._best is None:
+            return ""
+        outside = "" if self._best.feasible else " (not feasible)"
+        return f"best {self._best.label}: score {self._best.score:.4g}, KL {self._best.kl:.3g}{outside}"
+
+    def _leader(self) -> str:
+        number = leading(self._running)
+        return "" if number is None else f"running {number}: {watched_values(self._running[number])}"

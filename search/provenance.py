@@ -1,0 +1,38 @@
+"""What a result depends on beside the definition: versions and the machine."""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import joblib
+
+_LIBRARIES = ("klsearch", "tensorflow", "keras", "optuna", "numpy", "pandas", "matplotlib", "joblib")
+
+
+def provenance() -> dict[str, str]:
+    """Versions and machine by name, in display order."""
+    versions = {name: _version(name) for name in _LIBRARIES}
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
+        "processor": _processor(),
+        "usable cores": str(joblib.cpu_count()),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it."""
+    if sys.platform == "linux":
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()

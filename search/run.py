@@ -1,0 +1,240 @@
+"""Running a study from its definition to its report: the one call behind `klsearch run` and `resume`."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from reports.report import write_report
+from reports.tables import write_trials_csv
+from search.backends import open_storage
+from search.confirmation import ConfirmationSource, RetrainingSource, candidates, choose_winner
+from search.facts import StudyFacts
+from search.importance import importances
+from search.models import build_network, build_population
+from search.owner import this_process
+from search.place import Place
+from search.progress import Progress, leading
+from search.provenance import provenance
+from search.records import study_record, trial_records
+from search.slots import auto_slots
+from search.stopping import Stopper
+from search.storage import FINISHED, LEASE_SECONDS, Row, StudyStorage
+from search.training import Interrupted, Trainer
+from search.trials import TrialSource
+from studies.catalog import LoadedDefinition
+from studies.data import load_data
+from studies.definition import StudyDefinition, differences
+from studies.errors import StudyConflict
+from studies.record import DataFacts, StudyRecord
+from vae.datasets import Dataset
+from vae.population import Population
+
+_ALIVE_SECONDS = LEASE_SECONDS / 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a study is to be run.
+
+    Attributes:
+        slots: K for a new study; None measures the best. A study that exists keeps its own.
+        confirm: whether to confirm once the budget is met.
+    """
+
+    slots: int | None = None
+    confirm: bool = True
+
+
+def run_study(
+    loaded: LoadedDefinition, place: Place, options: RunOptions, *, progress: Progress, stopper: Stopper
+) -> StudyRecord:
+    """Start or continue a study, confirm its winner, and write `report.html` and `trials.csv` into the run folder.
+
+    Returns:
+        The study as stored. It is partial if `stopper` stopped it: what was running stays so in the storage, and goes
+        on with the next run.
+
+    Raises:
+        KlsearchError: the definition, the data or the storage does not allow it; nothing was overwritten.
+    """
+    definition = loaded.definition
+    dataset = load_data(definition, loaded.folder)
+    for warning in (*definition.warnings(), *dataset.warnings):
+        progress.say(f"warning: {warning}")
+    with place.held():
+        session = _Session(loaded, place, options, dataset, progress, stopper)
+        try:
+            session.search()
+            if options.confirm and definition.confirmation.seeds:
+                session.confirm()
+        except Interrupted:
+            progress.say("Stopped; what was trained is kept.")
+        finally:
+            session.leave()
+        record = study_record(session.storage, url=place.shown_url, resume_command=place.resume_command)
+        if not stopper.signalled:
+            write_outputs(record, place)
+        return record
+
+
+def write_outputs(record: StudyRecord, place: Place) -> None:
+    """Write `trials.csv` and `report.html` into the run folder."""
+    write_trials_csv(record, place.folder / "trials.csv")
+    write_report(record, place.folder / "report.html")
+
+
+class _Session:
+    """One process's work on one study."""
+
+    def __init__(
+        self,
+        loaded: LoadedDefinition,
+        place: Place,
+        options: RunOptions,
+        dataset: Dataset,
+        progress: Progress,
+        stopper: Stopper,
+    ) -> None:
+        self._definition = loaded.definition
+        self._progress = progress
+        self._stopper = stopper
+        self._owner = this_process()
+        self._last_alive = 0.0
+        storage = open_storage(place.url, create=True)
+        exists = StudyStorage.exists(storage, place.name)
+        if exists:
+            self.storage = StudyStorage.load(storage, place.name)
+            slots = _agreed_slots(self.storage, loaded.definition, dataset, options, place)
+        network = build_network(loaded.definition, dataset, loaded.folder)
+        if not exists:
+            slots = options.slots or auto_slots(network, dataset, loaded.definition, say=progress.say)
+            facts = _new_facts(loaded, dataset, slots)
+            self.storage = StudyStorage.create(storage, place.name, definition=loaded.toml_for_any_folder(), facts=facts)
+        else:
+            self.storage.replace_definition(loaded.toml_for_any_folder())
+        place.create(loaded.toml_for_any_folder())
+        self._population: Population = build_population(loaded.definition, network, dataset, slots=slots)
+        self._compiled = False
+
+    def search(self) -> None:
+        """Train trials until the study's budget is met."""
+        budget = self._definition.study.trials
+        trials = self.storage.trials()
+        done = sum(trial.state in FINISHED for trial in trials)
+        if done >= budget:
+            return
+        if trials:
+            left = len(self.storage.running())
+            self._progress.say(f"Going on with {self.storage.name}: {done} of {budget} trials done, {left} taken up again.")
+        self._compile()
+        self._progress.begin("trials", done=done, total=budget)
+        source = TrialSource(
+            self.storage, self._definition, budget=budget, owner=self._owner, told=self._progress.ended
+        )
+        self._trainer(self.storage).train(source)
+        facts = self.storage.facts
+        self.storage.replace_facts(replace(facts, importance=importances(self.storage.trials())))
+
+    def confirm(self) -> None:
+        """Train the leading trials and the baselines on fresh seeds, choose the winner, look at the test split."""
+        chosen = candidates(self._definition, trial_records(self.storage, self._definition))
+        if not chosen:
+            self._progress.say("No trial has finished, so there is nothing to confirm.")
+            return
+        rows = self.storage.confirmation()
+        source = ConfirmationSource(
+            rows,
+            self._definition,
+            chosen,
+            population=self._population,
+            owner=self._owner,
+            told=self._progress.ended,
+        )
+        if source.remaining:
+            self._compile()
+            total = len(chosen) * self._definition.confirmation.seeds
+            self._progress.begin("confirming on fresh seeds", done=total - source.remaining, total=total)
+            self._trainer(rows).train(source)
+        leaders = [candidate.label for candidate in chosen if not candidate.is_baseline]
+        winner = choose_winner(self._definition, rows.rows(), leaders)
+        scored = {winner, *(candidate.label for candidate in chosen if candidate.is_baseline)}
+        looked = self._score_on_test(rows, source, [row for row in rows.rows() if row.run.label in scored])
+        facts = self.storage.facts
+        looks = (*facts.test_looks, datetime.now(UTC).isoformat(timespec="seconds")) if looked else facts.test_looks
+        number = int(winner.removeprefix("trial "))
+        self.storage.replace_facts(replace(facts, winner=number, test_looks=looks))
+
+    def _score_on_test(self, rows: StudyStorage, source: ConfirmationSource, chosen: Sequence[Row]) -> bool:
+        """Measure confirmed members on the test split, those that it has not scored yet; whether there were any."""
+        unscored = [row for row in chosen if row.result is not None and list(row.result.measures) == ["validation"]]
+        members = dict(source.members)
+        forgotten = [row for row in unscored if row.number not in members]
+        if forgotten:
+            self._compile()
+            again = RetrainingSource(forgotten, self._population)
+            self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights an earlier run held.")
+            self._trainer(rows).train(again)
+            members |= again.members
+        for row in unscored:
+            (measures,) = self._population.measure_members([members[row.number]], "test")
+            rows.add_test_measures(row.number, measures)
+        return bool(unscored)
+
+    def leave(self) -> None:
+        """Give up the lease, so that what was left running can be taken up at once."""
+        self.storage.say_gone(self._owner)
+
+    def _compile(self) -> None:
+        if not self._compiled:
+            self._progress.say(f"Compiling one program for {self._population.slots} members at a time…")
+            self._population.compile()
+            self._compiled = True
+
+    def _trainer(self, rows: StudyStorage) -> Trainer:
+        def watch(running: Mapping[int, Mapping[str, float]]) -> None:
+            self._progress.watch(running)
+            if time.monotonic() - self._last_alive >= _ALIVE_SECONDS:
+                number = leading(running)
+                rows.say_alive(self._owner, {} if number is None else {number: running[number]})
+                self._last_alive = time.monotonic()
+
+        return Trainer(self._population, epochs=self._definition.training.epochs, watch=watch, stop=self._stopper)
+
+
+def _new_facts(loaded: LoadedDefinition, dataset: Dataset, slots: int) -> StudyFacts:
+    return StudyFacts(
+        slots=slots,
+        comparable=loaded.definition.fingerprint_parts(),
+        folder=str(loaded.folder),
+        data=DataFacts(
+            rows=dataset.rows,
+            shape=dataset.shape,
+            scaling=dataset.scaling.words,
+            fingerprint=dataset.fingerprint,
+            warnings=dataset.warnings,
+        ),
+        provenance=provenance(),
+    )
+
+
+def _agreed_slots(
+    storage: StudyStorage, definition: StudyDefinition, dataset: Dataset, options: RunOptions, place: Place
+) -> int:
+    """K of a study that exists, if what is asked for now may go on in it.
+
+    Raises:
+        StudyConflict: what makes trials comparable has changed; the message lists it.
+    """
+    facts = storage.facts
+    changed = differences(dict(facts.comparable), definition.fingerprint_parts())
+    if facts.data.fingerprint != dataset.fingerprint:
+        changed.append("data: the rows are not those that the study was trained on")
+    if options.slots not in (None, facts.slots):
+        changed.append(f"slots: {facts.slots}, now {options.slots}")
+    if changed:
+        raise StudyConflict(
+            f"study {storage.name!r} in {place.folder} was made under another definition ({'; '.join(changed)}). "
+            "Give --out another folder for a new study, or run the old definition to go on."
+        )
+    return facts.slots

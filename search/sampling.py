@@ -1,0 +1,98 @@
+"""What to try next: the only place that asks a sampler."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+from scipy.stats import qmc
+
+from search.seeds import sampler_seed
+from studies.space import Range
+
+
+class Suggestion(NamedTuple):
+    """Values of the searched hyperparameters, with the ranges that they were drawn from."""
+
+    params: dict[str, float]
+    distributions: dict[str, BaseDistribution]
+
+
+def distributions_of(ranges: Mapping[str, Range]) -> dict[str, BaseDistribution]:
+    """Optuna's distribution of each range."""
+    return {
+        name: IntDistribution(int(r.low), int(r.high), log=r.log)
+        if r.integer
+        else FloatDistribution(r.low, r.high, log=r.log)
+        for name, r in ranges.items()
+    }
+
+
+class Advisor:
+    """Suggests trials from the history of a study, held in memory.
+
+    A suggestion is a function of the study's seed, the trial's number and the history as of `learn` and of earlier
+    `suggest`s: never of the wall clock, so a resumed study goes on as an uninterrupted one would.
+
+    Args:
+        kind: "tpe", "random" or "qmc".
+        ranges: what is searched.
+        seed: the study's seed.
+    """
+
+    def __init__(self, kind: str, ranges: Mapping[str, Range], seed: int) -> None:
+        self._kind = kind
+        self._distributions = distributions_of(ranges)
+        self._seed = seed
+        self._history = optuna.create_study(sampler=RandomSampler())
+
+    def learn(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take the trials of the storage, in ascending number, for the whole history."""
+        self._history = optuna.create_study(sampler=RandomSampler())
+        self._history.add_trials(trials)
+
+    def suggest(self, given: Mapping[str, float] | None = None) -> Suggestion:
+        """The next trial's settings, or the `given` ones; until the next `learn` it counts as running."""
+        number = len(self._history.get_trials(deepcopy=False))
+        if given is None and self._kind == "qmc":
+            given = self._sobol(number)
+        if given is not None:
+            self._history.enqueue_trial(dict(given))
+        self._history.sampler = self._sampler(number)
+        trial = self._history.ask()
+        params = {name: _suggest(trial, name, range_) for name, range_ in self._distributions.items()}
+        return Suggestion(params, self._distributions)
+
+    def _sampler(self, number: int) -> BaseSampler:
+        seed = sampler_seed(self._seed, number)
+        if self._kind == "tpe":
+            return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+        return RandomSampler(seed=seed)
+
+    def _sobol(self, number: int) -> dict[str, float]:
+        """The `number`-th point of a scrambled Sobol sequence, mapped onto the ranges."""
+        sequence = qmc.Sobol(len(self._distributions), scramble=True, rng=sampler_seed(self._seed, 0))
+        point = sequence.fast_forward(number).random(1)[0]
+        return {
+            name: _within(distribution, share)
+            for (name, distribution), share in zip(self._distributions.items(), point.tolist(), strict=True)
+        }
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> float:
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+
+
+def _within(distribution: BaseDistribution, share: float) -> float:
+    """The value that lies at `share` of a distribution's range, on its own scale."""
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = distribution.low, distribution.high
+    if isinstance(distribution, IntDistribution):
+        return min(high, low + int(share * (high - low + 1)))
+    value = low * (high / low) ** share if distribution.log else low + share * (high - low)
+    return min(max(value, low), high)

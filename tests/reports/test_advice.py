@@ -1,0 +1,132 @@
+"""What next."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from reports.advice import advise, widened
+from reports.failures import causes
+from reports.parts import Step
+from studies.record import StudyRecord, TrialState
+from studies.summary import summarize
+
+Make = Callable[..., StudyRecord]
+
+
+def advice(study: StudyRecord) -> dict[str, Step]:
+    return {step.action: step for step in advise(study, summarize(study), causes(study))}
+
+
+def test_a_stable_winner_is_to_be_used(study: StudyRecord) -> None:
+    step = advice(study)[f"Use the settings of trial {study.winner}"]
+    assert step.reason.startswith("8 of 8 fresh seeds pass every gate")
+
+
+def test_an_interrupted_search_is_to_be_continued_with_its_command(running: StudyRecord) -> None:
+    step = advice(running)["Go on with the search"]
+    assert step.reason == "34 of 60 trials have finished."
+    assert step.code == "klsearch resume runs/digits"
+
+
+def test_an_unconfirmed_winner_is_to_be_confirmed(unconfirmed: StudyRecord) -> None:
+    assert "was confirmed on 0 fresh seeds; 8 are needed" in advice(unconfirmed)["Confirm the winner"].reason
+
+
+def test_a_definition_without_confirmation_is_to_be_given_one(make: Make) -> None:
+    study = make(60, seeds=0, confirmation={"seeds": 0})
+    assert tomllib.loads(advice(study)["Confirm the winner"].code) == {"confirmation": {"seeds": 8}}
+
+
+def test_where_nothing_is_feasible_the_nearest_trial_is_named_with_what_it_misses(make: Make) -> None:
+    study = make(30, space={"kl_weight": {"low": 1e-4, "high": 1e-3, "log": True}})
+    best = summarize(study).best
+    assert best is not None
+    step = advice(study)[f"Search around trial {best.number}"]
+    assert step.reason.startswith(f"None of 30 complete trials is feasible. Trial {best.number} came nearest: band ")
+    assert "'KL above the band', in 30 of them" in step.reason
+
+
+def test_a_value_on_an_edge_gives_the_toml_of_a_wider_range(make: Make) -> None:
+    study = make(60, space={"kl_weight": {"low": 0.02, "high": 0.4, "log": True}})
+    edge = [replace(t, hyperparameters=replace(t.hyperparameters, kl_weight=0.0201)) for t in study.trials]
+    step = advice(replace(study, trials=tuple(edge)))["Widen the range of `kl_weight` downwards"]
+    assert tomllib.loads(step.code) == {"space": {"kl_weight": {"low": 0.002, "high": 0.4, "log": True}}}
+    assert step.reason.startswith("The best of 60 trials lies on the low edge of 0.02 to 0.4")
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "expected"),
+    [
+        ("kl_weight", "high", (1e-5, 10.0)),
+        ("clip_low", "low", (-28.0, -4.0)),
+        ("clip_low", "high", (-20.0, -0.5)),  # one below the least upper bound
+        ("clip_high", "low", (-1.25, 4.0)),
+        ("annealing_epochs", "high", (0, 22)),
+        ("annealing_epochs", "low", (0, 15)),
+        ("encoder_dropout", "high", (0.0, 0.75)),
+        ("encoder_dropout", "low", (0.0, 0.5)),
+    ],
+)
+def test_ranges_are_widened_only_as_far_as_they_mean_something(
+    study: StudyRecord, name: str, side: str, expected: tuple[float, float]
+) -> None:
+    assert widened(study, name, study.definition.space.searched()[name], side) == expected
+
+
+def test_a_natural_limit_is_not_to_be_widened(make: Make) -> None:
+    study = make(30, space={"encoder_dropout": {"low": 0.0, "high": 0.5}, "kl_weight": 0.1})
+    edge = [replace(t, hyperparameters=replace(t.hyperparameters, encoder_dropout=0.0)) for t in study.trials]
+    step = advice(replace(study, trials=tuple(edge)))["Leave the range of `encoder_dropout` as it is"]
+    assert step.code == ""
+
+
+def with_scores(study: StudyRecord, scores: list[float]) -> StudyRecord:
+    trials = (replace(t, score=score, feasible=True) for t, score in zip(study.trials, scores, strict=True))
+    return replace(study, trials=tuple(trials))
+
+
+def test_a_long_quiet_search_is_enough(study: StudyRecord) -> None:
+    step = advice(with_scores(study, [2.0, 1.0, *[3.0] * 58]))["Stop searching this space: enough has been searched"]
+    assert "1 by trial 1, was not improved by the 58 trials after it (97 % of 60)" in step.reason
+
+
+def test_a_search_that_still_improved_may_go_on(study: StudyRecord) -> None:
+    found = advice(with_scores(study, [*[3.0] * 58, 2.0, 2.5]))
+    step = found["Search on if a better score is worth it: it was still improving"]
+    assert step.code == "klsearch resume runs/digits --trials 120"
+    assert "with only 1 trial of 60 after it" in step.reason
+
+
+def test_a_baseline_that_does_as_well_may_be_kept(make: Make) -> None:
+    study = make(60, baselines={"mine": {"kl_weight": 0.05, "clip_low": -10.0, "clip_high": 2.0}})
+    assert "Consider to keep the settings of mine" in advice(study)
+
+
+def test_seeds_that_fail_are_named_with_their_gates(study: StudyRecord) -> None:
+    gates = {"alive": False, "band": True}
+    broken = [
+        replace(run, gates=tuple(replace(gate, passed=gates.get(gate.name, gate.passed)) for gate in run.gates))
+        if run.trial == study.winner and run.seed < 9002
+        else run
+        for run in study.confirmation
+    ]
+    step = advice(replace(study, confirmation=tuple(broken)))[
+        "Look at the seeds that fail before relying on the winner"
+    ]
+    assert step.reason == f"2 of 8 seeds of trial {study.winner} miss a gate (alive by 2)."
+
+
+def test_errors_come_before_going_on(study: StudyRecord) -> None:
+    failed = tuple(replace(trial, state=TrialState.FAILED, error="OSError") for trial in study.trials)
+    assert list(advice(replace(study, trials=failed, confirmation=(), winner=None)))[:2] == [
+        "Look at the errors",
+        "Go on with the search",
+    ]
+
+
+def test_every_study_gets_advice_and_each_reason_a_number(any_study: StudyRecord) -> None:
+    steps = advice(any_study)
+    assert steps
+    assert all(any(char.isdigit() for char in step.reason) for step in steps.values())

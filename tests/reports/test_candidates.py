@@ -1,0 +1,45 @@
+"""Who is compared with whom."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from reports.candidates import Candidate, compared, confirmed
+from studies.record import StudyRecord
+from studies.summary import best_trial
+
+Make = Callable[..., StudyRecord]
+
+
+def test_a_confirmed_study_compares_its_winner_with_every_baseline_over_all_seeds(study: StudyRecord) -> None:
+    assert [one.name for one in compared(study)] == ["winner", "before", "after"]
+    assert [len(one.runs) for one in compared(study)] == [8, 8, 8]
+
+
+def test_leading_trials_that_did_not_win_are_shown_between_winner_and_baselines(study: StudyRecord) -> None:
+    names = [one.name for one in confirmed(study)]
+    assert names[0] == "winner"
+    assert [name.split()[0] for name in names[1:3]] == ["trial", "trial"]
+    assert names[3:] == ["before", "after"]
+
+
+def test_before_the_confirmation_the_best_trial_stands_beside_trials_with_a_baseline_s_settings(
+    unconfirmed: StudyRecord,
+) -> None:
+    repeat = replace(unconfirmed.trials[0], origin="after")
+    study = replace(unconfirmed, trials=(repeat, *unconfirmed.trials[1:]))
+    best = best_trial(study.trials)
+    assert best is not None
+    assert [one.label for one in compared(study)] == [f"best so far (trial {best.number})", "after (trial 0)"]
+    assert confirmed(study) == ()
+
+
+def test_a_study_without_trials_compares_nobody(make: Make) -> None:
+    assert compared(make(0)) == ()
+
+
+def test_medians_leave_out_what_is_not_finite(study: StudyRecord) -> None:
+    first, second, third = (replace(run, kl=kl) for run, kl in zip(study.trials, (1.0, 3.0, math.nan), strict=False))
+    candidate = Candidate(name="a", label="a", runs=(first, second, third))
+    assert candidate.median(lambda run: run.kl) == 2.0
+    assert math.isnan(Candidate(name="a", label="a", runs=(third,)).median(lambda run: run.kl))

@@ -1,0 +1,187 @@
+"""The whole file: one for every kind of study, self-contained, the same bytes for the same records."""
+
+import base64
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reports.report import render_report, report_page, write_report
+from studies.record import StudyRecord
+
+Make = Callable[..., StudyRecord]
+
+SECTIONS = [
+    *("settings", "evidence", "dynamics", "importance", "failures", "health", "next", "trials"),
+    *("provenance", "glossary"),
+]
+VOID = {"meta", "input", "path", "use", "image", "circle", "br"}
+
+
+class Outline(HTMLParser):
+    """The tags, ids, links and texts of a page; closes what it opens or fails."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.ids: Counter[str] = Counter()
+        self.references: list[str] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        if tag not in VOID:
+            self._open.append(tag)
+        self.note(attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.note(attrs)
+
+    def note(self, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value is not None:
+                self.ids[value] += 1
+            if name in ("href", "src", "aria-labelledby") and value is not None:
+                self.references.append(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def html(any_study: StudyRecord) -> str:
+    return render_report(any_study)
+
+
+def test_every_kind_of_study_has_every_section_and_a_verdict(any_study: StudyRecord, html: str) -> None:
+    outline = Outline(html)
+    assert [name for name in SECTIONS if outline.ids[name] != 1] == []
+    assert [section.identity for section in report_page(any_study).sections] == SECTIONS
+    assert outline.tags["h1"] == 1
+
+
+def test_ids_are_unique_and_every_inner_link_has_its_target(html: str) -> None:
+    outline = Outline(html)
+    assert [name for name, n in outline.ids.items() if n > 1] == []
+    inner = {reference.removeprefix("#") for reference in outline.references if reference.startswith("#")}
+    used = set(re.findall(r"url\(#([^)]*)\)", html))
+    assert inner | used <= set(outline.ids)
+
+
+def test_nothing_is_loaded_from_anywhere(html: str) -> None:
+    outside = [link for link in Outline(html).references if not re.match(r"#|data:|[\w-]+$", link)]
+    assert outside == []
+    assert re.search(r"url\((?!#)", html) is None
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; img-src data:; ")
+
+
+def test_the_policy_allows_exactly_the_page_s_own_script(study: StudyRecord) -> None:
+    html = render_report(study)
+    (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+    assert len(script.encode()) < 5000
+
+
+def test_no_number_that_is_meant_to_be_read_has_more_than_six_digits(any_study: StudyRecord, html: str) -> None:
+    exact = r"<pre.*?</pre>|<style.*?</style>|<script.*?</script>"
+    texts = " ".join(Outline(re.sub(exact, "", html, flags=re.DOTALL)).texts)
+    decimals = re.findall(r"\d+\.\d+", texts)
+    assert [number for number in decimals if len(number.replace(".", "").lstrip("0")) > 6] == []
+
+
+def test_hostile_texts_stay_texts(hostile: StudyRecord) -> None:
+    html = render_report(hostile)
+    outline = Outline(html)
+    assert outline.tags["script"] == 1
+    assert "alert(1)</script>" not in html
+    texts = "".join(outline.texts)
+    assert texts.count("<script>alert(1)</script>") > 10
+    assert "{{ 7*7 }}" in texts
+
+
+def test_a_study_under_way_says_that_it_is_partial_and_how_to_go_on(running: StudyRecord) -> None:
+    banner = report_page(running).banner
+    assert banner.partial == "Partial: 34 of 60 trials have finished. 4 under way."
+    assert banner.resume_command == "klsearch resume runs/digits"
+    assert "klsearch resume runs/digits" in render_report(running)
+
+
+def test_a_finished_and_confirmed_study_is_not_partial(study: StudyRecord) -> None:
+    assert report_page(study).banner.partial == ""
+
+
+DIGEST = """
+import hashlib, runpy, sys
+from reports import render_report
+make_study = runpy.run_path(sys.argv[1])["make_study"]
+print(hashlib.sha256(render_report(make_study(25)).encode()).hexdigest())
+"""
+
+
+def test_the_same_records_give_the_same_bytes_in_any_process_and_time_zone() -> None:
+    conftest = Path(__file__).with_name("conftest.py")
+    digests = set()
+    for zone, seed in (("UTC", "1"), ("Asia/Tokyo", "2")):
+        done = subprocess.run(
+            [sys.executable, "-c", DIGEST, str(conftest)],
+            env=os.environ | {"TZ": zone, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1
+
+
+def test_writing_gives_the_path_and_the_rendered_page(study: StudyRecord, tmp_path: Path) -> None:
+    path = write_report(study, tmp_path / "runs" / "report.html")
+    assert path.read_text(encoding="utf-8") == render_report(study)
+
+
+def test_a_hundred_trials_stay_below_a_megabyte(make: Make) -> None:
+    assert len(render_report(make(100)).encode()) < 1_000_000
+
+
+def test_ten_thousand_trials_stay_below_three_megabytes_and_show_five_hundred(make: Make) -> None:
+    few = make(200, study={"trials": 10_000})
+    rng = np.random.default_rng(5)
+    trials = tuple(
+        replace(
+            few.trials[number % 200],
+            number=number,
+            seed=int(rng.integers(2**63)),
+            hyperparameters=replace(
+                few.trials[number % 200].hyperparameters, l2=rng.uniform(), clip_low=-rng.uniform()
+            ),
+            score=rng.uniform(),
+            seconds=rng.uniform(),
+            kl=rng.uniform(0, 50),
+            kl_slope=rng.normal(),
+        )
+        for number in range(10_000)
+    )
+    html = render_report(replace(few, trials=trials))
+    assert len(html.encode()) < 3_000_000
+    assert html.count("<tr data-outcome=") == 500
+    assert "The other 9,500 are in the files." in html

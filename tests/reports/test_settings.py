@@ -1,0 +1,78 @@
+"""Which settings."""
+
+import math
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from reports.parts import Mark
+from reports.settings import effective_beta, settings_table, settings_toml
+from studies.definition import StudyDefinition
+from studies.record import StudyRecord
+from studies.summary import summarize
+from vae.hyperparameters import BEFORE, Hyperparameters
+
+Make = Callable[..., StudyRecord]
+
+
+def test_the_table_holds_the_winner_the_baselines_and_the_searched_ranges(study: StudyRecord) -> None:
+    table = settings_table(study, summarize(study))
+    assert table.columns[1:4] == (f"winner (trial {study.winner})", "before", "after")
+    rows = {row[0]: row for row in table.rows}
+    assert rows["clip_low"][2:5] == ("none", "-20", "-20 to -4")
+    assert rows["kl_weight"][2:5] == ("0.001", "0.0001", "1e-05 to 1, log")
+    assert rows["learning_rate"][-2:] == ("fixed", "")
+
+
+def test_baselines_are_shown_before_they_are_confirmed(unconfirmed: StudyRecord) -> None:
+    assert settings_table(unconfirmed, summarize(unconfirmed)).columns[2:4] == ("before", "after")
+
+
+def test_a_value_on_an_edge_is_marked(make: Make) -> None:
+    study = make(30, space={"kl_weight": {"low": 0.3, "high": 0.9}, "l2": 0.0})
+    at_edge = replace(study.trials[0].hyperparameters, kl_weight=0.301)
+    trials = tuple(replace(trial, hyperparameters=at_edge) for trial in study.trials)
+    study = replace(study, trials=trials)
+    table = settings_table(study, summarize(study))
+    assert table.columns[-1] == "note"
+    assert table.rows[0][-1] == Mark("on the low edge", "caution")
+
+
+def test_the_toml_reads_back_to_the_same_settings_as_a_baseline(study: StudyRecord) -> None:
+    winner = next(trial for trial in study.trials if trial.number == study.winner)
+    baselines = tomllib.loads(settings_toml(study, winner.number, winner.hyperparameters))["baselines"]
+    asked = study.definition.model_dump(mode="python") | {"baselines": baselines}
+    asked["study"]["kl_band"] = list(asked["study"]["kl_band"])
+    assert StudyDefinition.model_validate(asked).baseline_hyperparameters()[f"trial-{winner.number}"] == (
+        winner.hyperparameters
+    )
+
+
+def test_absent_bounds_are_infinities_in_the_toml(study: StudyRecord) -> None:
+    values = tomllib.loads(settings_toml(study, 3, BEFORE))["baselines"]["trial-3"]
+    assert (values["clip_low"], values["clip_high"]) == (-math.inf, math.inf)
+    assert "clipnorm" not in values
+
+
+def test_a_name_with_a_line_break_stays_in_the_comment(study: StudyRecord) -> None:
+    text = settings_toml(replace(study, name="a\n[study]\nname = 'b'"), 3, BEFORE)
+    assert list(tomllib.loads(text)) == ["baselines"]
+
+
+@pytest.mark.parametrize(
+    ("kl_reduction", "reconstruction_reduction", "expected"),
+    # 64 features, 8 latents, weight 0.5
+    [("sum", "sum", 0.5), ("sum", "mean", 32.0), ("mean", "mean", 4.0), ("mean", "sum", 0.0625)],
+)
+def test_the_effective_beta_undoes_the_means_of_the_loss(
+    make: Make, kl_reduction: str, reconstruction_reduction: str, expected: float
+) -> None:
+    study = make(0, study={"kl_reduction": kl_reduction}, model={"reconstruction_reduction": reconstruction_reduction})
+    assert effective_beta(study, Hyperparameters(kl_weight=0.5)) == expected
+
+
+def test_the_effective_beta_is_unknown_while_the_data_are(make: Make) -> None:
+    study = replace(make(0, model={"reconstruction_reduction": "mean"}), data=None)
+    assert math.isnan(effective_beta(study, BEFORE))

@@ -1,0 +1,109 @@
+"""The frames and files of trials and confirmation runs."""
+
+import io
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, trials_frame, write_atomically, write_trials_csv
+from studies.record import StudyRecord
+from studies.summary import runs_of
+from vae.diagnostics import GATE_NAMES
+from vae.hyperparameters import NAMES
+
+Make = Callable[..., StudyRecord]
+
+COLUMNS = [
+    *("number", "state", "origin", "score", "kl", "kl_sum", "kl_slope", "reconstruction", "unexplained", "elbo"),
+    *("active_units", "clip_share", *NAMES, *(f"gate_{name}" for name in GATE_NAMES)),
+    *("feasible", "seconds", "epochs", "seed", "error"),
+]
+
+
+def read_csv(text: str) -> pd.DataFrame:
+    """A CSV whose texts are not taken for missing values."""
+    return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+
+
+def test_there_is_one_row_per_trial_and_the_columns_keep_their_order(study: StudyRecord) -> None:
+    frame = trials_frame(study)
+    assert list(frame.columns) == COLUMNS
+    assert frame["number"].tolist() == [trial.number for trial in study.trials]
+
+
+def test_a_study_without_trials_has_an_empty_frame_with_every_column(make: Make) -> None:
+    assert list(trials_frame(make(0)).columns) == COLUMNS
+    assert len(confirmation_frame(make(0))) == 0
+
+
+def test_values_are_those_of_the_records_at_full_precision(study: StudyRecord) -> None:
+    frame = trials_frame(study)
+    for row, trial in zip(frame.itertuples(), study.trials, strict=True):
+        assert row.score == trial.score
+        assert row.kl_weight == trial.hyperparameters.kl_weight
+        assert [getattr(row, f"gate_{gate.name}") for gate in trial.gates] == [gate.passed for gate in trial.gates]
+
+
+def test_a_diverged_trial_and_an_absent_bound_leave_their_fields_missing(study: StudyRecord) -> None:
+    frame = trials_frame(study)
+    diverged = frame[frame["gate_finite"] == False]  # noqa: E712  an element-wise comparison
+    assert len(diverged) > 0
+    assert diverged[["kl", "kl_sum", "unexplained", "elbo"]].isna().all().all()
+    assert frame["clipnorm"].isna().all()
+
+
+def test_kl_sum_is_the_mean_times_the_number_of_latents(study: StudyRecord) -> None:
+    frame = trials_frame(study).dropna(subset=["kl"])
+    latents = study.definition.model.latent_dim
+    np.testing.assert_allclose(frame["kl_sum"], frame["kl"] * latents, rtol=1e-15)
+
+
+def test_the_csv_reads_back_to_the_same_numbers(study: StudyRecord, tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "trials.csv"
+    write_trials_csv(study, path)
+    back = pd.read_csv(path)
+    frame = trials_frame(study)
+    for name in ("score", "kl", "kl_weight", "elbo", "seconds", "seed"):
+        np.testing.assert_array_equal(back[name].to_numpy(float), frame[name].to_numpy(float, na_value=np.nan))
+
+
+@pytest.mark.parametrize("error", ['a, "quoted" field', "two\nlines", "NA", "1e5", "é 漢字", "\udcff"])
+def test_errors_stay_text_whatever_they_look_like(make: Make, error: str) -> None:
+    one = make(1)
+    failed = replace(one, trials=(replace(one.trials[0], error=error),))
+    text = as_csv(trials_frame(failed)).encode(errors="backslashreplace").decode()
+    assert read_csv(text)["error"].tolist() == [error.encode(errors="backslashreplace").decode()]
+
+
+def test_the_confirmation_frame_names_the_winner_and_holds_its_test_measures(study: StudyRecord) -> None:
+    frame = confirmation_frame(study)
+    winner = frame[frame["name"] == "winner"]
+    assert winner["trial"].unique().tolist() == [study.winner]
+    assert winner["test_unexplained"].tolist() == [
+        run.test.unexplained for run in runs_of(study, "winner") if run.test is not None
+    ]
+    others = frame[frame["name"].str.startswith("trial ")]
+    assert len(others) == 16
+    assert others["test_kl"].isna().all()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "trials.csv"
+    write_atomically(path, "old")
+    with pytest.raises(TypeError):
+        write_atomically(path, 5)  # type: ignore[arg-type]
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["trials.csv"]
+
+
+def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_atomically(path, "é")
+    beside = tmp_path / "beside"
+    beside.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(beside.stat().st_mode)

@@ -1,0 +1,125 @@
+"""Rows from tables."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vae.datasets import DataProblem, Dataset, load_dataset
+
+TABLE = np.random.default_rng(1).normal(size=(40, 3))
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+CSV = "age,height,who,flag\n" + "".join(
+    f"{20 + row},{1.5 + row / 100},p{row // 2},{row % 2 == 0}\n" for row in range(30)
+)
+
+
+def load_csv(folder: Path, text: str, **options: Any) -> Dataset:
+    write(folder / "rows.csv", text)
+    return load_dataset("rows.csv", folder=folder, **options)
+
+
+def test_numbers_and_truth_values_of_a_csv_are_data_and_a_group_is_not(tmp_path: Path) -> None:
+    data = load_csv(tmp_path, CSV, group="who", scaling="none")
+    assert data.columns == ("age", "height", "flag")
+    assert sum(data.rows.values()) == 30
+    ages = [{int(age) // 2 for age in rows[:, 0]} for rows in data.splits.values()]
+    assert sum(map(len, ages)) == 15
+
+
+def test_labels_of_a_csv_may_be_text(tmp_path: Path) -> None:
+    data = load_csv(tmp_path, CSV, labels="who", scaling="none")
+    assert data.labels is not None
+    assert [f"p{(int(age) - 20) // 2}" for age in data.train[:, 0]] == data.labels["train"].tolist()
+
+
+def test_a_column_of_text_is_refused_by_name_with_its_row_line_and_value(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match=r"column 'who' holds 'p0' at row 0 \(counted from 0, line 2\)"):
+        load_csv(tmp_path, CSV)
+    odd = "a,b\n1,2\n3,4\n5,oops\n"
+    with pytest.raises(DataProblem, match=r"column 'b' holds 'oops' at row 2 \(counted from 0, line 4\)"):
+        load_csv(tmp_path, odd)
+
+
+def test_all_columns_of_text_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match=r"column 'a' \(and in 1 more: 'c'\) holds 'x'"):
+        load_csv(tmp_path, "a,b,c\nx,1,y\nz,2,w\n")
+
+
+def test_an_empty_cell_is_named_with_its_column_row_and_line(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match=r"NaN .* in 1 value at column 'b', row 1 \(counted from 0\), line 3"):
+        load_csv(tmp_path, "a,b\n1,2\n3,\n5,6\n")
+
+
+def test_no_line_is_claimed_where_lines_are_not_rows(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match=r"column 'b', row 1 \(counted from 0\); fill"):
+        load_csv(tmp_path, "a,b\n\n1,2\n3,\n5,6\n")
+
+
+def test_an_infinity_in_a_csv_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match="infinity in 1 value at column 'a', row 2"):
+        load_csv(tmp_path, "a,b\n1,2\n3,4\ninf,6\n")
+
+
+def test_an_unknown_column_is_refused_with_the_near_one(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match=r"has no column 'wo' \(data\.group\); did you mean 'who'\?"):
+        load_csv(tmp_path, CSV, group="wo")
+
+
+def test_a_row_without_a_group_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match="column 'who' has no value in 1 rows, the first at row 3"):
+        load_csv(tmp_path, CSV.replace("p1,False", ",False"), group="who")
+
+
+def test_a_first_line_of_numbers_is_data_and_said_to_be(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "rows.csv", TABLE, delimiter=",")
+    data = load_dataset("rows.csv", folder=tmp_path)
+    assert sum(data.rows.values()) == 40
+    assert data.columns == ("0", "1", "2")
+    assert "the first line holds numbers and was read as data" in data.warnings[0]
+
+
+def test_a_csv_from_a_spreadsheet_with_a_byte_order_mark_keeps_its_first_name(tmp_path: Path) -> None:
+    assert load_csv(tmp_path, "\ufeffa,b\n" + "".join(f"{row},{-row}\n" for row in range(9))).columns == ("a", "b")
+
+
+def test_only_the_first_rows_of_a_csv_are_read(tmp_path: Path) -> None:
+    assert sum(load_csv(tmp_path, CSV, group="who", rows=20).rows.values()) == 20
+
+
+def test_other_separators_are_recognised_and_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match="its columns look separated by ';'; separate them by commas"):
+        load_csv(tmp_path, "a;b\n1;2\n3;4\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "rows.csv: is empty"),
+        (b"a,b\n", "is empty: no rows"),
+        (b"a,b\n1,2\n3,4,5\n", "is not comma-separated UTF-8 text"),
+        (b"\xff\xfea\x00", "is not comma-separated UTF-8 text"),
+        (b"a,b\n1,2\n", "holds one row"),
+    ],
+)
+def test_a_csv_without_rows_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(DataProblem) as caught:
+        load_dataset("rows.csv", folder=tmp_path)
+    assert reason in str(caught.value)
+
+
+def test_a_parquet_is_read_like_a_csv(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra klsearch[parquet]")
+    import pandas as pd
+
+    write(tmp_path / "rows.csv", CSV)
+    pd.read_csv(tmp_path / "rows.csv").to_parquet(tmp_path / "rows.parquet")
+    options: dict[str, Any] = {"folder": tmp_path, "group": "who", "rows": 25}
+    assert load_dataset("rows.parquet", **options).fingerprint == load_dataset("rows.csv", **options).fingerprint

@@ -1,0 +1,40 @@
+"""The annealed KL weight and Adam's step size, as tables."""
+
+import numpy as np
+import pytest
+
+from vae.schedules import adam_step_size, kl_weight_at
+
+
+@pytest.mark.parametrize(
+    ("step", "annealing_epochs", "expected"),
+    [
+        (0, 2, 0.0),
+        (1, 2, 0.05),
+        (4, 2, 0.2),
+        (7, 2, 0.35),
+        (8, 2, 0.4),
+        (9, 2, 0.4),
+        (10_000, 2, 0.4),
+        (0, 0, 0.4),
+        (1, 0, 0.4),
+        (3, 1, 0.3),
+    ],
+)
+def test_the_kl_weight_rises_linearly_over_the_annealing_epochs(
+    step: int, annealing_epochs: int, expected: float
+) -> None:
+    weight = kl_weight_at(step, kl_weight=0.4, annealing_epochs=annealing_epochs, steps_per_epoch=4)
+    assert weight == pytest.approx(expected, abs=1e-15)
+
+
+def test_every_member_follows_its_own_schedule() -> None:
+    steps = np.array([[0, 6], [1, 7]])  # the second member started three epochs earlier
+    weights = kl_weight_at(steps, kl_weight=[1.0, 10.0], annealing_epochs=[1, 4], steps_per_epoch=2)
+    assert weights.tolist() == [[0.0, 7.5], [0.5, 8.75]]
+
+
+def test_the_first_step_of_adam_has_the_size_of_the_learning_rate() -> None:
+    # √(1 − β₂) / (1 − β₁) = √0.001 / 0.1, by which m / √v = 0.1 g / √(0.001 g²) is brought to ±1.
+    assert adam_step_size(0, 0.5) == pytest.approx(0.5 * np.sqrt(0.001) / 0.1)
+    assert adam_step_size([10**6, 10**6], [0.5, 0.1]) == pytest.approx([0.5, 0.1])

@@ -1,0 +1,73 @@
+"""What an epoch needs of every member, in the member's own time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from vae import streams
+from vae.hyperparameters import Hyperparameters
+from vae.schedules import adam_step_size, kl_weight_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Where a member stands: all that its next epoch depends on besides its values.
+
+    Attributes:
+        hyperparameters: its settings.
+        seed: its seed.
+        epoch: epochs it has been trained for.
+    """
+
+    hyperparameters: Hyperparameters
+    seed: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What one epoch of K members needs, as tensors."""
+
+    order: tf.Tensor  # [K, n] int32: rows in the order of training
+    kl_weight: tf.Tensor  # [steps, K]
+    step_size: tf.Tensor  # [steps, K]
+    noise_key: tf.Tensor  # [K] int32
+    first_step: tf.Tensor  # [K] int32
+    clip_low: tf.Tensor  # [K]
+    clip_high: tf.Tensor  # [K]
+    l2: tf.Tensor  # [K]
+    clipnorm: tf.Tensor  # [K]
+
+    def tensors(self) -> tuple[tf.Tensor, ...]:
+        """The fields in order: what a traced function can take."""
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+
+def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int) -> Plan:
+    """The next epoch of every member, over `rows` training rows."""
+    first = np.array([clock.epoch * steps_per_epoch for clock in clocks])
+    steps = first + np.arange(steps_per_epoch)[:, np.newaxis]  # [steps, K]
+
+    def each(name: str) -> np.ndarray:
+        return np.array([getattr(clock.hyperparameters, name) for clock in clocks])
+
+    weight = kl_weight_at(
+        steps,
+        kl_weight=each("kl_weight"),
+        annealing_epochs=each("annealing_epochs"),
+        steps_per_epoch=steps_per_epoch,
+    )
+    order = np.stack([streams.batch_order(clock.seed, clock.epoch, rows) for clock in clocks])
+    return Plan(
+        order=tf.constant(order),
+        kl_weight=tf.constant(weight, tf.float32),
+        step_size=tf.constant(adam_step_size(steps, each("learning_rate")), tf.float32),
+        noise_key=tf.constant([streams.noise_key(clock.seed) for clock in clocks]),
+        first_step=tf.constant(first, tf.int32),
+        clip_low=tf.constant(each("clip_low"), tf.float32),
+        clip_high=tf.constant(each("clip_high"), tf.float32),
+        l2=tf.constant(each("l2"), tf.float32),
+        clipnorm=tf.constant(each("clipnorm"), tf.float32),
+    )
