@@ -1,5 +1,6 @@
 """What next: advice that follows from this study's numbers, each sentence with the number and the n behind it."""
 
+from reports.evidence import difference_on_test
 from reports.failures import MOVING, Cause, collapsed_in_band
 from reports.parts import Section, Step, Steps
 from reports.search_data import progress
@@ -108,15 +109,18 @@ def _shaky_seeds(summary: Summary, study: StudyRecord) -> tuple[Step, ...]:
 
 
 def _ties(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
-    return tuple(
-        Step(
-            action=f"Consider to keep the settings of {name}",
-            reason=f"Over {count(summary.seeds, 'seed')}, {name} passes as often and the winner's `unexplained` on the "
-            f"test split is not told apart from it.",
-        )
-        for name in (baseline_names(study) if summary.seeds else ())
-        if ties(study, name)
+    names = [name for name in baseline_names(study) if ties(study, name)] if summary.seeds else []
+    return tuple(_tie(study, name) for name in names)
+
+
+def _tie(study: StudyRecord, baseline: str) -> Step:
+    difference = difference_on_test(study, baseline, "unexplained")
+    reason = (
+        f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` on the "
+        f"test split is not surely lower: winner less {baseline} {number(difference.mean)} "
+        f"(95 % {spread(difference.low, difference.high)})."
     )
+    return Step(action=f"Consider keeping the settings of {baseline}", reason=reason)
 
 
 def _widen(study: StudyRecord, name: str, side: str) -> Step:

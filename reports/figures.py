@@ -19,7 +19,7 @@ Band = tuple[float, float]
 
 # Above this many points an SVG marker each costs more than a picture of them all.
 _RASTERIZE_ABOVE = 500
-_LONGEST_NAME = 18
+_LONGEST_NAME = 16
 # A tick at 0.30000000000000004 is one at 0.3.
 _PLAIN = FuncFormatter(lambda value, _: number(round(value, 12)))
 
@@ -76,7 +76,7 @@ def paint_seeds(
                 markeredgecolor=color,
                 markerfacecolor=color if passed else "none",
             )
-    axes.set_yticks(range(len(strips)), [_short(strip.candidate.label) for strip in strips])
+    axes.set_yticks(range(len(strips)), [_short(strip.candidate.name) for strip in strips])
     axes.set_ylim(len(strips) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)

@@ -164,7 +164,10 @@ def _slice_exhibit(study: StudyRecord, summary: Summary, ended: EndedTrials, nam
         caption="",
         alternative=alternative,
         svg=draw(
-            identity, alternative, partial(figures.paint_slice, name=name, points=points, space=space, winner=chosen), height=220
+            identity,
+            alternative,
+            partial(figures.paint_slice, name=name, points=points, space=space, winner=chosen),
+            height=220,
         ),
         data=Table(
             caption=f"Score by {name}",

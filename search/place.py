@@ -85,8 +85,21 @@ def new_place(name: str, *, storage: str | None, out: Path | None) -> Place:
     folder = (out or Path("runs") / name).resolve()
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give another --out.")
+    _check_free(folder, name)
     url = storage or os.environ.get(STORAGE_VARIABLE)
     return Place(folder=folder, url=url or embedded_url(folder), name=name, embedded=url is None)
+
+
+def _check_free(folder: Path, name: str) -> None:
+    """Refuse a folder that holds something else than this study."""
+    if not folder.exists():
+        return
+    if (folder / _ABOUT).exists():
+        held = _about(folder)["study"]
+        if held != name:
+            raise StudyConflict(f"{folder} holds study {held!r}, not {name!r}; give another --out.")
+    elif any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise UsageError(f"{folder} is no run folder and not empty; give another --out.")
 
 
 def known_place(run: str | None, *, storage: str | None, study: str | None) -> Place:

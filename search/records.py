@@ -1,10 +1,14 @@
 """A study's rows and facts as the records that reports are made of."""
 
 import math
+from pathlib import Path
 
 from optuna.trial import TrialState as OptunaState
 
+from search.backends import open_storage
+from search.place import Place
 from search.storage import Row, StudyStorage
+from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition
 from studies.parsing import parse_definition
 from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
@@ -17,6 +21,32 @@ _STATES = {
     OptunaState.RUNNING: TrialState.RUNNING,
     OptunaState.WAITING: TrialState.RUNNING,
 }
+
+
+def load_study(place: Place) -> StudyRecord:
+    """The study at a place, as its storage holds it now; nothing is written.
+
+    Raises:
+        StorageError: there is no such study, or its storage cannot be read.
+    """
+    storage = StudyStorage.load(open_storage(place.url, create=False), place.name)
+    return study_record(storage, url=place.shown_url, resume_command=place.resume_command)
+
+
+def stored_definition(place: Place) -> LoadedDefinition:
+    """The definition that the study at a place was last run under.
+
+    Raises:
+        StorageError: there is no such study, or its storage cannot be read.
+    """
+    storage = StudyStorage.load(open_storage(place.url, create=False), place.name)
+    toml = storage.definition
+    return LoadedDefinition(
+        definition=parse_definition(toml, f"{place.name}.toml"),
+        toml=toml,
+        folder=Path(storage.facts.folder),
+        path=None,
+    )
 
 
 def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> StudyRecord:

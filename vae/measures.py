@@ -59,5 +59,5 @@ class Measures:
 
     @property
     def clip_share(self) -> float:
-        """The larger of the two clip shares, which the *clipping* gate judges."""
-        return max(self.clip_share_low, self.clip_share_high)
+        """The larger of the two clip shares, which the *clipping* gate judges; NaN if either is."""
+        return float(np.maximum(self.clip_share_low, self.clip_share_high))

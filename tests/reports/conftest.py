@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
+from reports.report import render_report
 from studies.definition import StudyDefinition
 from studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
 from vae.curves import TrainingCurves
@@ -231,24 +233,6 @@ def make_study(trials: int = 60, *, seeds: int = 8, **changes: Any) -> StudyReco
     return confirm(study, seeds) if seeds and trials else study
 
 
-@pytest.fixture(scope="session")
-def study() -> StudyRecord:
-    """A finished and confirmed study of 60 trials."""
-    return make_study()
-
-
-@pytest.fixture(scope="session")
-def unconfirmed() -> StudyRecord:
-    """A finished study of 60 trials that was not confirmed."""
-    return make_study(seeds=0)
-
-
-@pytest.fixture(scope="session")
-def make() -> Callable[..., StudyRecord]:
-    """`make_study` itself, for studies of a test's own."""
-    return make_study
-
-
 HOSTILE = '<script>alert(1)</script> </pre> "quoted" `code` $x_1$ {{ 7*7 }} é 漢字'
 
 
@@ -311,7 +295,7 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
     "all pruned": lambda: bad_study(TrialState.PRUNED),
     "one hyperparameter": lambda: make_study(30, space={"kl_weight": {"low": 0.005, "high": 0.5, "log": True}}),
     "summed KL": lambda: make_study(30, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]}),
-    "not confirmed": lambda: make_study(30, seeds=0),
+    "not confirmed": lambda: make_study(seeds=0),
     "running": running_study,
     "exploding baseline": exploding_study,
     "hostile": hostile_study,
@@ -319,19 +303,61 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
 }
 
 
-@pytest.fixture(scope="session")
-def hostile() -> StudyRecord:
-    """A study whose texts try to be markup."""
-    return hostile_study()
+@cache
+def study_of_kind(kind: str) -> StudyRecord:
+    """One of `KINDS`, made once."""
+    return KINDS[kind]()
 
 
-@pytest.fixture(scope="session")
+@cache
+def page_of_kind(kind: str) -> str:
+    """Its report, rendered once."""
+    return render_report(study_of_kind(kind))
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.replace(" ", "-"))
+def kind(request: pytest.FixtureRequest) -> str:
+    """The name of each kind of study that a report has to survive."""
+    return str(request.param)
+
+
+@pytest.fixture
+def any_study(kind: str) -> StudyRecord:
+    """A study of each kind."""
+    return study_of_kind(kind)
+
+
+@pytest.fixture
+def page(kind: str) -> str:
+    """The report of a study of each kind."""
+    return page_of_kind(kind)
+
+
+@pytest.fixture
+def page_of() -> Callable[[str], str]:
+    """The report of the study of a kind."""
+    return page_of_kind
+
+
+@pytest.fixture
+def study() -> StudyRecord:
+    """A finished and confirmed study of 60 trials."""
+    return study_of_kind("finished")
+
+
+@pytest.fixture
+def unconfirmed() -> StudyRecord:
+    """A finished study of 60 trials that was not confirmed."""
+    return study_of_kind("not confirmed")
+
+
+@pytest.fixture
 def running() -> StudyRecord:
-    """A study with trials under way."""
-    return running_study()
+    """A study with four trials under way."""
+    return study_of_kind("running")
 
 
-@pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.replace(" ", "-"))
-def any_study(request: pytest.FixtureRequest) -> StudyRecord:
-    """A study of every kind that a report has to survive."""
-    return KINDS[request.param]()
+@pytest.fixture
+def make() -> Callable[..., StudyRecord]:
+    """`make_study` itself, for studies of a test's own."""
+    return make_study

@@ -1,0 +1,339 @@
+"""The command line: every command parses, makes one call and prints. Heavy libraries load inside commands."""
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from studies.errors import KlsearchError, UsageError
+
+if TYPE_CHECKING:
+    from search.place import Place
+    from search.progress import Progress
+    from studies.catalog import LoadedDefinition
+    from studies.record import StudyRecord
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class _Duration(click.ParamType):
+    """A time such as 90, 90s, 10m or 1h30m, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        import re
+
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
+        if not parts or "".join(number + unit for number, unit in parts) != value:
+            self.fail(f"{value!r} is no time; write it as 90s, 10m or 1h30m.", param, ctx)
+        return float(sum(float(number) * _UNITS[unit or "s"] for number, unit in parts))
+
+
+class _Slots(click.ParamType):
+    """A number of members, or "auto"."""
+
+    name = "auto|K"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value in (None, "auto"):
+            return None
+        try:
+            slots = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither 'auto' nor a number.", param, ctx)
+        if not 1 <= slots <= 1024:
+            self.fail(f"{slots} is not between 1 and 1024.", param, ctx)
+        return slots
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_storage_options = _options(
+    click.option(
+        "--storage",
+        metavar="URL",
+        help="sqlite:///FILE, journal:///FILE or postgresql+psycopg://…; default: KLSEARCH_STORAGE, else the run folder.",
+    ),
+    click.option("--study", metavar="NAME", help="The study's name in the storage; default: the definition's."),
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_run_argument = click.argument("run", required=False)
+_training_options = _options(
+    click.option("--trials", type=click.IntRange(1), metavar="N", help="Finished trials in the study in all."),
+    click.option("--timeout", type=_Duration(), help="Stop after this time, say 10m; what was trained is kept."),
+    click.option("--slots", type=_Slots(), default="auto", show_default=True, help="Members trained together."),
+    _storage_options,
+    click.option("--no-confirm", is_flag=True, help="Do not retrain the leading trials on fresh seeds."),
+    click.option("--require-stable", is_flag=True, help="Exit with 3 unless the verdict is stable."),
+    click.option("--quiet", is_flag=True, help="Print nothing but errors and the result."),
+    click.option("--no-progress", is_flag=True, help="Plain lines instead of a live display."),
+    _json_option,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="klsearch", message="klsearch %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Find the settings that keep a variational autoencoder's KL term in its band.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, definition or data, 3 not stable (with --require-stable),
+    4 storage, 130 interrupted with everything saved.
+    """
+    del debug
+
+
+@cli.command(short_help="Start a study, or continue it.")
+@click.argument("study_or_file", metavar="STUDY")
+@click.option("--seed", type=click.IntRange(0), help="The study's seed, instead of the definition's.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder; default: runs/NAME.")
+@_training_options
+def run(
+    study_or_file: str, seed: int | None, out: Path | None, trials: int | None, storage: str | None,
+    study: str | None, **options: Any,
+) -> int:  # fmt: skip
+    """Search the settings of STUDY, a built-in study's name or a TOML file, confirm the winner, write the report.
+
+    A study that exists is continued.
+    """
+    from search.place import new_place
+    from studies.catalog import load_definition, override
+
+    loaded = override(load_definition(study_or_file), trials=trials, seed=seed, name=study)
+    place = new_place(loaded.definition.study.name, storage=storage, out=out)
+    return _train(loaded, place, **options)
+
+
+@cli.command(short_help="Continue an existing study.")
+@_run_argument
+@_training_options
+def resume(run: str | None, trials: int | None, storage: str | None, study: str | None, **options: Any) -> int:
+    """Continue the study in the run folder RUN, or the one that --storage and --study name."""
+    from search.place import known_place
+    from search.records import stored_definition
+    from studies.catalog import override
+
+    place = known_place(run, storage=storage, study=study)
+    return _train(override(stored_definition(place), trials=trials), place, **options)
+
+
+def _train(
+    loaded: "LoadedDefinition", place: "Place", *, timeout: float | None, slots: int | None, no_confirm: bool,
+    require_stable: bool, quiet: bool, no_progress: bool, as_json: bool,
+) -> int:  # fmt: skip
+    from search.progress import Silence, Terminal
+    from search.quiet import load_tensorflow
+    from search.stopping import Stopper
+    from studies.data import load_data
+    from studies.summary import summarize
+    from vae.diagnostics import Verdict
+
+    load_data(loaded.definition, loaded.folder)  # what is wrong with the data should not wait for TensorFlow
+    stopper = Stopper(timeout)
+    with stopper.listening(), Terminal(live=not no_progress) as terminal:
+        progress: Progress = Silence() if quiet else terminal
+        progress.say("Loading TensorFlow…")
+        load_tensorflow()
+        from search.run import RunOptions, run_study
+
+        options = RunOptions(slots=slots, confirm=not no_confirm)
+        record = run_study(loaded, place, options, progress=progress, stopper=stopper)
+    _print_result(record, place, stopped=stopper.signalled, as_json=as_json)
+    if stopper.signalled:
+        return EXIT_INTERRUPTED
+    stable = summarize(record).verdict in (Verdict.STABLE, Verdict.CAVEATS)
+    return EXIT_NOT_STABLE if require_stable and not stable else 0
+
+
+def _print_result(record: "StudyRecord", place: "Place", *, stopped: bool, as_json: bool) -> None:
+    from search.documents import as_text, best_document
+    from search.text import result_text
+
+    if as_json:
+        click.echo(as_text(best_document(record)))
+    else:
+        click.echo(result_text(record, report=None if stopped else place.folder / "report.html"))
+
+
+@cli.command(short_help="Write the HTML report again.")
+@_run_argument
+@_storage_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in RUN.")
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+def report(run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool) -> None:
+    """Write the HTML report of RUN again, from its storage alone."""
+    from reports.report import write_report
+    from search.place import known_place
+    from search.records import load_study
+
+    place = known_place(run, storage=storage, study=study)
+    path = write_report(load_study(place), output or place.folder / "report.html")
+    click.echo(path)
+    if open_it:
+        click.launch(str(path))
+
+
+@cli.command(short_help="Where a study stands.")
+@_run_argument
+@_storage_options
+@click.option("--watch", is_flag=True, help="Again every two seconds, until the study ends.")
+@_json_option
+def status(run: str | None, storage: str | None, study: str | None, watch: bool, as_json: bool) -> None:
+    """Where the study of RUN stands, with the latest values of its leading running trials."""
+    import time
+
+    from search.documents import as_text, status_document
+    from search.place import known_place
+    from search.records import load_study
+    from search.text import status_text
+
+    place = known_place(run, storage=storage, study=study)
+    while True:
+        record = load_study(place)
+        click.echo(as_text(status_document(record)) if as_json else status_text(record))
+        if not watch or len(record.finished) >= record.definition.study.trials:
+            return
+        time.sleep(2)
+
+
+@cli.command(short_help="The winner.")
+@_run_argument
+@_storage_options
+@_json_option
+def best(run: str | None, storage: str | None, study: str | None, as_json: bool) -> None:
+    """The winner of RUN, or the best trial so far, with its verdict and settings."""
+    from search.documents import as_text, best_document
+    from search.place import known_place
+    from search.records import load_study
+    from search.text import best_text
+
+    record = load_study(known_place(run, storage=storage, study=study))
+    click.echo(as_text(best_document(record)) if as_json else best_text(record))
+
+
+@cli.command(short_help="All trials.")
+@_run_argument
+@_storage_options
+@_json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def trials(run: str | None, storage: str | None, study: str | None, as_json: bool, as_csv: bool) -> None:
+    """Every trial of RUN."""
+    from search.documents import as_text, trials_document
+    from search.place import known_place
+    from search.records import load_study
+
+    if as_json and as_csv:
+        raise UsageError("give --json or --csv, not both.")
+    record = load_study(known_place(run, storage=storage, study=study))
+    if as_json:
+        click.echo(as_text(trials_document(record)))
+    elif as_csv:
+        from reports import tables
+
+        click.echo(tables.as_csv(tables.trials_frame(record)), nl=False)
+    else:
+        from search.text import trials_text
+
+        click.echo(trials_text(record))
+
+
+@cli.command("list", short_help="The built-in studies.")
+@_json_option
+def list_studies(as_json: bool) -> None:
+    """The built-in studies, which `run` and `check` take by name."""
+    from search.documents import as_text
+    from studies.catalog import builtin_studies
+
+    studies = builtin_studies()
+    if as_json:
+        click.echo(as_text({"studies": [{"name": name, "about": about} for name, about in studies.items()]}))
+    else:
+        width = max(map(len, studies))
+        click.echo("\n".join(f"{name.ljust(width)}  {about}" for name, about in studies.items()))
+
+
+@cli.command(short_help="Write a commented definition to start from.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def init(file: Path, force: bool) -> None:
+    """Write a commented study definition to FILE."""
+    from studies.catalog import template
+    from studies.files import write_atomically
+
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder; name a file in it, say {file / 'study.toml'}.")
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists; give --force to overwrite it.")
+    write_atomically(file, template())
+    click.echo(f"Wrote {file}. Next: klsearch check {file}")
+
+
+@cli.command(short_help="Validate a definition and its data without training.")
+@click.argument("study_or_file", metavar="STUDY")
+@_json_option
+def check(study_or_file: str, as_json: bool) -> None:
+    """Validate STUDY, a built-in study's name or a TOML file, and load its data, without training."""
+    from search.documents import as_text
+    from search.text import check_document, check_text
+    from studies.catalog import load_definition
+    from studies.data import load_data
+
+    loaded = load_definition(study_or_file)
+    dataset = load_data(loaded.definition, loaded.folder)
+    click.echo(as_text(check_document(loaded, dataset)) if as_json else check_text(loaded, dataset))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    try:
+        status = cli.main(given, standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "klsearch"
+        return _fail(f"{error.format_message()} See `{hint} --help`.", EXIT_USAGE, as_json=as_json)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted.", EXIT_INTERRUPTED, as_json=as_json)
+    except KlsearchError as error:
+        if "--debug" in given:
+            traceback.print_exc()
+        return _fail(str(error), error.exit_code, as_json=as_json)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAILED
+    except Exception as error:
+        if "--debug" in given:
+            traceback.print_exc()
+        message = f"{type(error).__name__}: {error} (an error in klsearch; `klsearch --debug …` shows where)"
+        return _fail(message, EXIT_FAILED, as_json=as_json)
+
+
+def _fail(message: str, exit_code: int, *, as_json: bool) -> int:
+    from search.documents import as_text, error_document
+
+    if as_json:
+        click.echo(as_text(error_document(message, exit_code)))
+    else:
+        click.echo("\n".join(f"klsearch: {line}" for line in message.splitlines()), err=True)
+    return exit_code

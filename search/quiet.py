@@ -1,0 +1,38 @@
+"""Loading TensorFlow without its start-up lines on the user's terminal."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _standard_error_aside() -> Iterator[None]:
+    """Collect what is written to file descriptor 2, by C code too; give it back if the block fails."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(terminal, aside.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow; its notes about devices and instruction sets are shown only if the import fails."""
+    # Read when the library is loaded; worker processes inherit them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with _standard_error_aside():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # its notes come with the first look at the devices
+    tf.get_logger().setLevel("ERROR")  # which operations vectorized_map turns into loops is known

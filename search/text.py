@@ -1,0 +1,170 @@
+"""What the command line prints for people."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from search.progress import leading, watched_values
+from studies.catalog import LoadedDefinition
+from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from studies.summary import Summary, baseline_names, runs_of, summarize
+from vae.datasets import Dataset
+from vae.hyperparameters import Hyperparameters
+
+
+def result_text(study: StudyRecord, *, report: Path | None) -> str:
+    """The end of a run: verdict, winner beside the baselines, where the report is or how to go on."""
+    lines = [best_text(study)]
+    done, budget = len(study.finished), study.definition.study.trials
+    if done < budget:
+        lines.append(f"\n{done} of {budget} trials are done. Go on with: {study.resume_command}")
+    if report is not None:
+        lines.append(f"\nReport: {report}")
+    return "\n".join(lines)
+
+
+def best_text(study: StudyRecord) -> str:
+    """The verdict, the winner's settings, and what it reaches beside the baselines."""
+    summary = summarize(study)
+    lines = [f"{summary.verdict.value.upper()}: {summary.sentence}"]
+    if summary.best is None:
+        return lines[0]
+    lines += ["", *_settings_lines(summary, study), "", *_table(_standing_rows(study, summary.best))]
+    return "\n".join(lines)
+
+
+def _settings_lines(summary: Summary, study: StudyRecord) -> list[str]:
+    best = summary.best
+    assert best is not None
+    lead = f"Trial {best.number}, {'the winner' if study.winner == best.number else 'the best so far'}"
+    lines = [f"{lead}{'' if best.feasible else ' (not feasible: no trial passes all gates)'}:"]
+    return lines + [f"  {name} = {value}" for name, value in shown_settings(best.hyperparameters).items()]
+
+
+def shown_settings(settings: Hyperparameters) -> dict[str, str]:
+    """Settings in four significant digits, as TOML writes them; an absent gradient clipping is left out."""
+    values = {name: getattr(settings, name) for name in settings.__slots__}
+    return {
+        name: str(value) if isinstance(value, int) else f"{value:.4g}"
+        for name, value in values.items()
+        if name != "clipnorm" or math.isfinite(value)
+    }
+
+
+def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
+    """A table of the winner beside the baselines; of the best trial alone before confirmation."""
+    confirmed = runs_of(study, "winner")
+    if not confirmed:
+        header = ["", "KL per latent", "unexplained", "active latents"]
+        active = f"{best.measures.active_units} of {best.measures.latent_dim}" if best.measures else "-"
+        return [header, [f"trial {best.number}", _number(best.kl), _number(best.unexplained), active]]
+    split = "test" if any(run.test is not None for run in confirmed) else "validation"
+    header = [f"median on the {split} split", "KL per latent", "unexplained", "active latents", "seeds passed"]
+    return [header, *(_candidate_row(study, name) for name in ("winner", *baseline_names(study)))]
+
+
+def _candidate_row(study: StudyRecord, name: str) -> list[str]:
+    runs = runs_of(study, name)
+    measured = [run.test or run.measures for run in runs if (run.test or run.measures) is not None]
+    cells = ["diverged"] * 3
+    if measured:
+        cells = [
+            _number(_median([m.kl for m in measured if m is not None])),
+            _number(_median([m.unexplained for m in measured if m is not None])),
+            f"{_median([m.active_units for m in measured if m is not None]):g} of {measured[0].latent_dim}",  # type: ignore[union-attr]
+        ]
+    return [name, *cells, f"{_passed(runs)} of {len(runs)}"]
+
+
+def _passed(runs: tuple[ConfirmationRun, ...]) -> int:
+    return sum(run.passed for run in runs)
+
+
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "-"
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Rows as aligned lines, the first column to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def status_text(study: StudyRecord) -> str:
+    """Where the study stands: counts, the leading running trials' latest values, best so far."""
+    summary = summarize(study)
+    counts = ", ".join(
+        f"{count} {state.value}" for state in TrialState if (count := sum(t.state is state for t in study.trials))
+    )
+    lines = [f"{study.name}: {len(study.finished)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"]
+    running = {t.number: t.progress for t in study.trials if t.state is TrialState.RUNNING and t.progress}
+    if (number := leading(running)) is not None:
+        lines.append(f"running trial {number}: {watched_values(running[number])}")
+    if summary.best is not None:
+        best = summary.best
+        lines.append(f"best trial {best.number}: score {_number(best.score)}, KL {_number(best.kl)} per latent")
+    if study.confirmation:
+        done = sum(run.state is TrialState.COMPLETE for run in study.confirmation)
+        lines.append(f"confirmation: {done} of {len(study.confirmation)} trainings done")
+    lines.append(f"{summary.verdict.value}: {summary.sentence}")
+    return "\n".join(lines)
+
+
+def trials_text(study: StudyRecord) -> str:
+    """A table of all trials."""
+    searched = list(study.definition.space.searched())
+    header = ["trial", "state", "score", "KL", "unexplained", "gates failed", *searched]
+    rows = [
+        [
+            str(trial.number),
+            trial.state.value,
+            _number(trial.score),
+            _number(trial.kl),
+            _number(trial.unexplained),
+            ",".join(gate.name for gate in trial.gates if not gate.passed) or "-",
+            *(_number(getattr(trial.hyperparameters, name)) for name in searched),
+        ]
+        for trial in study.trials
+    ]
+    return "\n".join(_table([header, *rows]))
+
+
+def check_document(loaded: LoadedDefinition, dataset: Dataset) -> dict[str, Any]:
+    """What `check` found, as JSON values."""
+    definition = loaded.definition
+    return {
+        "study": definition.study.name,
+        "valid": True,
+        "trials": definition.study.trials,
+        "rows": dataset.rows,
+        "shape": list(dataset.shape),
+        "scaling": dataset.scaling.words,
+        "fingerprint": dataset.fingerprint,
+        "warnings": [*definition.warnings(), *dataset.warnings],
+    }
+
+
+def check_text(loaded: LoadedDefinition, dataset: Dataset) -> str:
+    """What `check` found, for people."""
+    found = check_document(loaded, dataset)
+    rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
+    shape = "×".join(map(str, dataset.shape))
+    lines = [
+        f"{found['study']}: valid",
+        f"data: {rows} rows of {shape} values; scaling: {found['scaling']}",
+        f"search: {found['trials']} trials over {', '.join(loaded.definition.space.searched())}",
+        *(f"warning: {warning}" for warning in found["warnings"]),
+    ]
+    return "\n".join(lines)
