@@ -116,8 +116,8 @@ def _ties(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
 def _tie(study: StudyRecord, baseline: str) -> Step:
     difference = difference_on_test(study, baseline, "unexplained")
     reason = (
-        f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` on the "
-        f"test split is not surely lower: winner less {baseline} {number(difference.mean)} "
+        f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` "
+        f"on the test split is not surely lower: winner less {baseline} {number(difference.mean)} "
         f"(95 % {spread(difference.low, difference.high)})."
     )
     return Step(action=f"Consider keeping the settings of {baseline}", reason=reason)

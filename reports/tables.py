@@ -94,7 +94,7 @@ def write_atomically(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        # Error texts may hold bytes that were never UTF-8; they are no reason to lose a report.
+        # The same bytes stand in the report's own text.
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         os.replace(unfinished, path)
     finally:
@@ -144,4 +144,5 @@ def _integers(values: Sequence[int | None]) -> Any:
 
 
 def _text(values: Sequence[str]) -> np.ndarray:
-    return np.array([str(value) for value in values], dtype=object)
+    # Error texts may hold bytes that were never UTF-8; they are no reason to lose a table.
+    return np.array([str(value).encode(errors="backslashreplace").decode() for value in values], dtype=object)

@@ -111,7 +111,7 @@ def _files(study: StudyRecord) -> tuple[tuple[str, str], ...]:
 
 def _file(name: str, text: str, *, compressed: bool) -> tuple[str, str]:
     """A file's name and its data URL, which downloads without JavaScript too; long ones are compressed."""
-    data = text.encode("utf-8", errors="backslashreplace")
+    data = text.encode()
     if not compressed:
         return name, f"data:text/csv;charset=utf-8,{quote(data, safe=',;:=+()/@')}"
     return f"{name}.gz", f"data:application/gzip;base64,{base64.b64encode(gzip.compress(data, mtime=0)).decode()}"

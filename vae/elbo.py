@@ -77,8 +77,9 @@ def squared_error(rows: tf.Tensor, output: tf.Tensor, objective: Objective) -> t
 def reconstruction_error(rows: tf.Tensor, output: tf.Tensor, objective: Objective) -> tf.Tensor:
     """What the likelihood makes of the reconstruction, summed over features: [..., rows] from two [..., rows, D].
 
-    Gaussian: squared error. Bernoulli: cross-entropy in nats.
+    Gaussian: squared error. Bernoulli: cross-entropy in nats. The rows may lack leading axes of the output.
     """
     if objective.likelihood == "gaussian":
         return squared_error(rows, output, objective)
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels=rows, logits=output), axis=-1)
+    labels = tf.broadcast_to(rows, tf.shape(output))
+    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=output), axis=-1)

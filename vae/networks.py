@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -29,7 +30,7 @@ class Network:
     def __post_init__(self) -> None:
         _check_input("encoder", self.encoder)
         _check_input("decoder", self.decoder)
-        heads = self.encoder.output
+        heads = _output(self.encoder)
         if not isinstance(heads, list | tuple) or len(heads) != 2:
             count = len(self.encoder.outputs)
             raise ValueError(f"the encoder must give a list of two outputs, [z_mean, z_log_var], but gives {count}.")
@@ -40,8 +41,8 @@ class Network:
             raise ValueError(
                 f"the decoder must take [n, {self.latent_dim}], but takes {list(self.decoder.input_shape)}."
             )
-        if not isinstance(self.decoder.output, keras.KerasTensor):
-            raise ValueError(f"the decoder must give one tensor, but gives {type(self.decoder.output).__name__}.")
+        if not isinstance(_output(self.decoder), keras.KerasTensor):
+            raise ValueError(f"the decoder must give one tensor, but gives a {type(_output(self.decoder)).__name__}.")
         given = list(self.decoder.output_shape[1:])
         if None in given or math.prod(given) != math.prod(self.input_shape):
             raise ValueError(f"the decoder must give rows of shape {list(self.input_shape)}, but gives {given}.")
@@ -78,6 +79,13 @@ def _check_input(name: str, model: keras.Model) -> None:
             f"the {name} must be a functional or sequential Keras model with one input of fixed shape, "
             f"but {model.name!r} has {[list(tensor.shape) for tensor in inputs] if inputs else 'none yet'}."
         )
+
+
+def _output(model: keras.Model) -> Any:
+    """What calling a model gives: a tensor, or a list or dictionary of them."""
+    if isinstance(model, keras.Sequential):  # which has no `output` before it is called
+        return model.outputs[0] if len(model.outputs) == 1 else model.outputs
+    return model.output
 
 
 def _kernel_behind(tensor: keras.KerasTensor) -> keras.Variable:

@@ -102,22 +102,21 @@ class Population:
         self._steps: list[np.ndarray] = []  # [batches of a call, K, 4] since the epoch began
         self._seconds_per_batch = 0.0
         self._plan: Plan | None = None
-        self._start = tf.function(self._trace_start)
+        self._entering: set[int] = set()
+        self._draw = tf.function(self._trace_draw, input_signature=[tf.TensorSpec([None], tf.int32)] * 2)
         self._train = tf.function(self._trace_train)
 
     def compile(self) -> None:
         """Trace the training program now, so that its cost is not counted to the first trials."""
+        nobody = tf.zeros([0], tf.int32)
+        self._draw(nobody, nobody)
         self._train(*self._make_plan().tensors(), tf.constant(0), tf.constant(0))
 
     def start(self, slot: int, hyperparameters: Hyperparameters, seed: int) -> None:
         """Move a new member into a slot: fresh weights, optimizer state and clock. Only between epochs."""
         if self._batch:
             raise RuntimeError("a member can only start between epochs.")
-        self._start(tf.constant(slot), tf.constant(streams.weights_key(seed)))
-        others = stacking.initial_others(self._network, seed)
-        for index, (variable, value) in enumerate(zip(self._others, others, strict=True)):
-            rate = tf.constant(hyperparameters.encoder_dropout, variable.dtype) if index in self._rates else value
-            variable[slot].assign(rate)
+        self._entering.add(slot)
         self._members[slot] = _Slot(Clock(hyperparameters=hyperparameters, seed=seed, epoch=0), active=True)
         self._plan = None
 
@@ -127,6 +126,7 @@ class Population:
 
     def advance(self) -> bool:
         """Train for about a second; True when that ended the epoch of every slot."""
+        self._enter()
         plan = self._plan = self._plan or self._make_plan()
         left = self.steps_per_epoch - self._batch
         allowed = int(_CALL_SECONDS / self._seconds_per_batch) if self._seconds_per_batch else 1
@@ -179,6 +179,7 @@ class Population:
         return [member for member in self._members if member.active]
 
     def _gathered(self, slots: Sequence[int]) -> Members:
+        self._enter()
         chosen = [self._members[slot].clock.hyperparameters for slot in slots]
         return Members(
             weights=stacking.gather(self._weights, slots),
@@ -225,13 +226,32 @@ class Population:
         with np.errstate(over="ignore"):  # what float32 cannot hold is as good as infinite
             return np.stack(values, axis=1).astype(np.float32)
 
-    def _trace_start(self, slot: tf.Tensor, key: tf.Tensor) -> None:
-        for variable, mean, square, value in zip(
-            self._weights, self._means, self._squares, self._draw_weights(key), strict=True
-        ):
-            variable[slot].assign(value)
-            mean[slot].assign(tf.zeros_like(value))
-            square[slot].assign(tf.zeros_like(value))
+    def _enter(self) -> None:
+        """Give the members that started since the last epoch their initial values, all at once."""
+        if not self._entering:
+            return
+        slots = sorted(self._entering)
+        self._entering.clear()
+        clocks = [self._members[slot].clock for slot in slots]
+        keys = [streams.weights_key(clock.seed) for clock in clocks]
+        self._draw(tf.constant(slots), tf.constant(keys))
+        others = [stacking.initial_others(self._network, clock.seed) for clock in clocks]
+        for index, (variable, values) in enumerate(zip(self._others, zip(*others, strict=True), strict=True)):
+            rates = [clock.hyperparameters.encoder_dropout for clock in clocks]
+            _write(variable, slots, tf.constant(rates, variable.dtype) if index in self._rates else tf.stack(values))
+
+    def _trace_draw(self, slots: tf.Tensor, keys: tf.Tensor) -> None:
+        """Fresh weights and optimizer state for the members in `slots`, drawn from their keys."""
+        drawn = tf.map_fn(
+            self._draw_weights,
+            keys,
+            fn_output_signature=[variable.dtype for variable in self._weights],
+            parallel_iterations=1,  # each draw sets the seed generator's state
+        )
+        for variable, mean, square, values in zip(self._weights, self._means, self._squares, drawn, strict=True):
+            _write(variable, slots, values)
+            _write(mean, slots, tf.zeros_like(values))
+            _write(square, slots, tf.zeros_like(values))
 
     def _trace_train(self, *inputs: tf.Tensor) -> tf.Tensor:
         """Train batches first..last; what was measured of each step, [batches, K, 4]."""
@@ -306,3 +326,11 @@ class Population:
         shape = [size, self._network.latent_dim]
         seeds = tf.stack([plan.noise_key, plan.first_step + index], axis=1)
         return tf.stack([tf.random.stateless_normal(shape, seeds[slot]) for slot in range(self.slots)])
+
+
+def _write(variable: tf.Variable, slots: tf.Tensor, values: tf.Tensor) -> None:
+    """Put `values` [n, ...] into the rows `slots` of a stacked variable.
+
+    Assigning to a slice would do the same, but from then on every read of the variable copies it.
+    """
+    variable.assign(tf.tensor_scatter_nd_update(variable, tf.expand_dims(slots, 1), values))

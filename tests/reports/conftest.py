@@ -31,6 +31,9 @@ SPACE: dict[str, Any] = {
     "encoder_dropout": {"low": 0.0, "high": 0.5},
 }
 
+# Drawn in a third of the time.
+TWO_RANGES: dict[str, Any] = {"kl_weight": SPACE["kl_weight"], "encoder_dropout": SPACE["encoder_dropout"]}
+
 TOML = """[study]
 name = "digits"  # a comment that must survive
 trials = 60
@@ -238,7 +241,9 @@ HOSTILE = '<script>alert(1)</script> </pre> "quoted" `code` $x_1$ {{ 7*7 }} Ã© æ
 
 def hostile_study() -> StudyRecord:
     """A study in which every text that others may choose would be markup if it were not escaped."""
-    asked = definition(baselines={HOSTILE: {"kl_weight": 0.05}, "a name that goes on and on": {"kl_weight": 0.5}})
+    asked = definition(
+        space=TWO_RANGES, baselines={HOSTILE: {"kl_weight": 0.05}, "a name that goes on and on": {"kl_weight": 0.5}}
+    )
     trials = (
         *searched_trials(asked, 30),
         *(failed_trial(asked, 30 + n, f"ValueError: {HOSTILE}\n  {n}") for n in (0, 1)),
@@ -257,7 +262,7 @@ def hostile_study() -> StudyRecord:
 
 def exploding_study() -> StudyRecord:
     """A study whose baseline *before* ends at a KL of several thousand."""
-    study = make_study(30)
+    study = make_study(30, space=TWO_RANGES)
 
     def explode(run: ConfirmationRun) -> ConfirmationRun:
         if run.candidate != "before" or run.curves is None or run.measures is None:
@@ -272,14 +277,14 @@ def exploding_study() -> StudyRecord:
 
 def running_study() -> StudyRecord:
     """A study that was read while four of its trials trained."""
-    asked = definition()
+    asked = definition(space=TWO_RANGES)
     running = tuple(running_trial(asked, 34 + n, 5 + n) for n in range(4))
     return study_of(asked, (*searched_trials(asked, 34), *running))
 
 
 def bad_study(state: TrialState, error: str = "") -> StudyRecord:
     """A study of 30 trials of which none is worth anything: all diverged, pruned or failed."""
-    asked, rng = definition(), np.random.default_rng(0)
+    asked, rng = definition(space=TWO_RANGES), np.random.default_rng(0)
     trials = (trial(asked, n, replace(draw(asked, rng), kl_weight=1e-5)) for n in range(30))
     if state is TrialState.FAILED:
         return study_of(asked, tuple(failed_trial(asked, n, error) for n in range(30)))
@@ -288,14 +293,14 @@ def bad_study(state: TrialState, error: str = "") -> StudyRecord:
 
 KINDS: dict[str, Callable[[], StudyRecord]] = {
     "no trials": lambda: make_study(0),
-    "one trial": lambda: make_study(1, seeds=0),
-    "two trials": lambda: make_study(2),
+    "one trial": lambda: make_study(1, seeds=0, space=TWO_RANGES),
+    "two trials": lambda: make_study(2, space=TWO_RANGES),
     "all failed": lambda: bad_study(TrialState.FAILED, "OSError: gone"),
     "all diverged": lambda: bad_study(TrialState.COMPLETE),
     "all pruned": lambda: bad_study(TrialState.PRUNED),
     "one hyperparameter": lambda: make_study(30, space={"kl_weight": {"low": 0.005, "high": 0.5, "log": True}}),
-    "summed KL": lambda: make_study(30, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]}),
-    "not confirmed": lambda: make_study(seeds=0),
+    "summed KL": lambda: make_study(30, space=TWO_RANGES, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]}),
+    "not confirmed": lambda: make_study(seeds=0, space=TWO_RANGES),
     "running": running_study,
     "exploding baseline": exploding_study,
     "hostile": hostile_study,
@@ -304,15 +309,15 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
 
 
 @cache
-def study_of_kind(kind: str) -> StudyRecord:
+def cached_study(kind: str) -> StudyRecord:
     """One of `KINDS`, made once."""
     return KINDS[kind]()
 
 
 @cache
-def page_of_kind(kind: str) -> str:
+def cached_html(kind: str) -> str:
     """Its report, rendered once."""
-    return render_report(study_of_kind(kind))
+    return render_report(cached_study(kind))
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.replace(" ", "-"))
@@ -324,37 +329,43 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def any_study(kind: str) -> StudyRecord:
     """A study of each kind."""
-    return study_of_kind(kind)
+    return cached_study(kind)
 
 
 @pytest.fixture
-def page(kind: str) -> str:
+def study_of_kind() -> Callable[[str], StudyRecord]:
+    """The study of a kind."""
+    return cached_study
+
+
+@pytest.fixture
+def html(kind: str) -> str:
     """The report of a study of each kind."""
-    return page_of_kind(kind)
+    return cached_html(kind)
 
 
 @pytest.fixture
-def page_of() -> Callable[[str], str]:
+def html_of() -> Callable[[str], str]:
     """The report of the study of a kind."""
-    return page_of_kind
+    return cached_html
 
 
 @pytest.fixture
 def study() -> StudyRecord:
     """A finished and confirmed study of 60 trials."""
-    return study_of_kind("finished")
+    return cached_study("finished")
 
 
 @pytest.fixture
 def unconfirmed() -> StudyRecord:
     """A finished study of 60 trials that was not confirmed."""
-    return study_of_kind("not confirmed")
+    return cached_study("not confirmed")
 
 
 @pytest.fixture
 def running() -> StudyRecord:
     """A study with four trials under way."""
-    return study_of_kind("running")
+    return cached_study("running")
 
 
 @pytest.fixture

@@ -1,0 +1,132 @@
+"""The verdict: every number at the top is the one that the files give."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pandas as pd
+import pytest
+
+from reports.banner import as_of, banner, partial_notice, utc
+from reports.parts import Banner
+from reports.tables import confirmation_frame, trials_frame
+from reports.wording import duration, number
+from studies.record import StudyRecord
+from studies.summary import summarize
+from vae.diagnostics import wilson_interval
+
+Make = Callable[..., StudyRecord]
+
+
+def banner_of(study: StudyRecord) -> Banner:
+    return banner(study, summarize(study))
+
+
+def tile(study: StudyRecord, label: str) -> tuple[str, str]:
+    """A tile's number and what stands below it."""
+    (found,) = (tile for tile in banner_of(study).tiles if tile.label == label)
+    return found.value, found.detail
+
+
+def of(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    return frame[frame["name"] == name]
+
+
+def test_the_final_kl_is_the_median_over_the_winner_s_seeds(study: StudyRecord) -> None:
+    kl = of(confirmation_frame(study), "winner")["kl"].median()
+    value, detail = tile(study, "Final KL")
+    assert value == number(kl)
+    assert detail == f"nats per latent, band 0 to 5; {number(8 * kl)} over all 8 latents; median of 8 seeds"
+
+
+def test_a_summed_band_leads_with_the_summed_kl(make: Make) -> None:
+    study = make(30, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]})
+    kl = of(confirmation_frame(study), "winner")["kl_sum"].median()
+    value, detail = tile(study, "Final KL")
+    assert value == number(kl)
+    assert detail.startswith(f"nats over all latents, band 0 to 40; {number(kl / 8)} per latent")
+
+
+def test_unexplained_is_that_of_the_test_split_with_every_baseline_beside_it(study: StudyRecord) -> None:
+    frame = confirmation_frame(study)
+    medians = {name: number(of(frame, name)["test_unexplained"].median()) for name in ("winner", "before", "after")}
+    value, detail = tile(study, "Unexplained")
+    assert value == medians["winner"]
+    assert detail.endswith(f"test split; median of 8 seeds; before {medians['before']}; after {medians['after']}")
+
+
+def test_active_latents_are_the_fewest_of_any_seed(study: StudyRecord) -> None:
+    fewest = of(confirmation_frame(study), "winner")["active_units"].min()
+    assert tile(study, "Active latents")[0] == f"{fewest} of 8"
+
+
+def test_passing_seeds_are_those_whose_gates_all_passed(study: StudyRecord) -> None:
+    frame = confirmation_frame(study)
+    gates = [name for name in frame.columns if name.startswith("gate_")]
+    passed = int(of(frame, "winner")[gates].all(axis=1).sum())
+    low, high = wilson_interval(passed, 8)
+    value, detail = tile(study, "Seeds that pass")
+    assert value == f"{passed} of 8"
+    assert detail.startswith(f"95 % interval {low:.2f} to {high:.2f}; before 0 of 8")
+
+
+def test_trials_are_counted_as_the_csv_holds_them(study: StudyRecord) -> None:
+    frame = trials_frame(study)
+    gates = frame[[name for name in frame.columns if name.startswith("gate_")]]
+    passed, diverged = int(gates.all(axis=1).sum()), int((~frame["gate_finite"]).sum())
+    value, detail = tile(study, "Trials finished")
+    assert value == f"{(frame['state'] == 'complete').sum()} of 60"
+    assert detail == (
+        f"{passed} pass every gate, {len(frame) - passed - diverged} miss one, {diverged} diverged or failed"
+    )
+
+
+def test_the_training_time_is_the_sum_over_the_csv(study: StudyRecord) -> None:
+    seconds = trials_frame(study)["seconds"]
+    value, detail = tile(study, "Training time")
+    assert value == duration(seconds.sum())
+    assert detail.startswith(f"{duration(seconds.median())} per trial")
+
+
+def test_an_unconfirmed_study_shows_its_best_feasible_trial(unconfirmed: StudyRecord) -> None:
+    frame = trials_frame(unconfirmed)
+    best = frame[frame["feasible"]].sort_values("score").iloc[0]
+    assert tile(unconfirmed, "Final KL")[0] == number(best["kl"])
+    assert tile(unconfirmed, "Unexplained") == (number(best["unexplained"]), "of the variance, validation split")
+    assert "Seeds that pass" not in [tile.label for tile in banner_of(unconfirmed).tiles]
+
+
+def test_the_sentence_holds_no_number_that_the_files_do_not(study: StudyRecord) -> None:
+    winner = of(confirmation_frame(study), "winner")
+    low, high = wilson_interval(int(winner["passed"].sum()), len(winner))
+    known = {str(winner["trial"].iloc[0]), "8", "95", f"{low:.2f}", f"{high:.2f}"}
+    assert set(re.findall(r"\d+(?:\.\d+)?", banner_of(study).sentence)) <= known
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "tone"),
+    [("finished", "Stable", "good"), ("running", "Not enough evidence", "plain"), ("two trials", None, "plain")],
+)
+def test_word_and_tone_say_the_same(
+    kind: str, word: str | None, tone: str, study_of_kind: Callable[[str], StudyRecord]
+) -> None:
+    top = banner_of(study_of_kind(kind))
+    assert top.tone == tone
+    assert word is None or top.word == word
+
+
+def test_a_study_whose_winner_is_not_confirmed_is_partial(unconfirmed: StudyRecord) -> None:
+    assert partial_notice(unconfirmed) == "Partial: all 60 trials have finished, but the winner is not confirmed yet."
+
+
+def test_a_study_that_asks_for_no_confirmation_is_whole_without_one(make: Make) -> None:
+    assert partial_notice(make(60, seeds=0, confirmation={"seeds": 0})) == ""
+
+
+def test_times_are_told_in_utc_and_come_from_the_records(study: StudyRecord) -> None:
+    tokyo = timezone(timedelta(hours=9))
+    late = datetime(2031, 1, 1, 3, 4, 5, tzinfo=tokyo)
+    trials = (*study.trials[:-1], replace(study.trials[-1], ended=late))
+    assert as_of(replace(study, trials=trials)) == "2030-12-31 18:04:05 UTC"
+    assert utc(datetime(2030, 1, 2)) == "2030-01-02 00:00:00 UTC"

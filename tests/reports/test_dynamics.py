@@ -1,0 +1,83 @@
+"""What the KL did."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from reports.dynamics import dynamics_section, endings_table
+from reports.parts import Exhibit, Gallery, Prose
+from reports.tables import confirmation_frame
+from reports.wording import number
+from studies.record import ConfirmationRun, StudyRecord
+from vae.curves import CURVE_NAMES, TrainingCurves
+
+Make = Callable[..., StudyRecord]
+
+
+def exhibits(study: StudyRecord) -> dict[str, Exhibit]:
+    galleries = (block for block in dynamics_section(study).blocks if isinstance(block, Gallery))
+    return {one.identity: one for gallery in galleries for one in gallery.exhibits}
+
+
+def texts(study: StudyRecord) -> str:
+    return " ".join(block.text for block in dynamics_section(study).blocks if isinstance(block, Prose))
+
+
+def test_the_four_watched_curves_and_the_latents_are_drawn(study: StudyRecord) -> None:
+    assert list(exhibits(study)) == [
+        *("curve-validation-kl", "curve-validation-reconstruction", "curve-kl-weight", "curve-total", "latents")
+    ]
+
+
+def test_alternative_texts_hold_the_numbers_of_the_data(study: StudyRecord) -> None:
+    kl = exhibits(study)["curve-validation-kl"]
+    last = str(kl.data.rows[-1][1]).split()[0]
+    assert f"winner (trial {study.winner}) from " in kl.alternative
+    assert f" to {last}; before from " in kl.alternative
+    assert kl.alternative.endswith("The band is 0 to 5.")
+
+
+def test_the_tables_behind_curves_end_with_the_last_epoch(study: StudyRecord) -> None:
+    for name, exhibit in exhibits(study).items():
+        if name.startswith("curve-"):
+            assert [row[0] for row in exhibit.data.rows][:: len(exhibit.data.rows) - 1] == ["1", "40"]
+            assert len(exhibit.data.rows) == 10
+
+
+def test_the_endings_are_medians_over_the_seeds(study: StudyRecord) -> None:
+    rows = {row[0]: row[1:] for row in endings_table(study).rows}
+    frame = confirmation_frame(study)
+    medians = [frame[frame["name"] == name].median(numeric_only=True) for name in ("winner", "before", "after")]
+    assert rows["KL, nats per latent"] == tuple(number(median["kl"]) for median in medians)
+    assert rows["unexplained"] == tuple(number(median["unexplained"]) for median in medians)
+    assert rows["ELBO, nats"] == tuple(number(median["elbo"]) for median in medians)
+
+
+def with_totals(run: ConfirmationRun, totals: list[float]) -> ConfirmationRun:
+    rows = np.ones((len(totals), len(CURVE_NAMES)), np.float32)
+    rows[:, CURVE_NAMES.index("total")] = totals
+    rows[:, CURVE_NAMES.index("kl_weight")] = np.arange(1, len(totals) + 1)
+    rows[:, CURVE_NAMES.index("nonfinite_steps")] = 0
+    return replace(run, curves=TrainingCurves.from_rows(rows))
+
+
+def test_a_total_that_rises_while_the_weight_is_annealed_is_explained(study: StudyRecord) -> None:
+    runs = tuple(with_totals(run, [5.0, 2.0, 3.0]) for run in study.confirmation if run.trial == study.winner)
+    explained = texts(replace(study, confirmation=runs))
+    assert f"winner (trial {study.winner}) from 2 (epoch 2) to 3 (epoch 3)" in explained
+    assert "no fault" in explained
+
+
+def test_a_total_that_falls_is_not_explained(study: StudyRecord) -> None:
+    assert "no fault" not in texts(study)
+
+
+def test_the_variance_part_is_told_because_clipping_acts_on_it_alone(study: StudyRecord) -> None:
+    assert f"The variance part makes up 70 % of the KL of the winner (trial {study.winner})." in texts(study)
+
+
+def test_a_diverged_baseline_is_told_and_breaks_nothing(make: Make) -> None:
+    study = make(30, baselines={"wild": {"kl_weight": 1e-6}})
+    assert "wild diverged" in texts(study)
+    assert "8 of 8 diverged" in exhibits(study)["curve-total"].alternative

@@ -1,0 +1,78 @@
+"""How sure."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from reports.candidates import compared
+from reports.evidence import difference_on_test, evidence_section, gates_table, pass_rates_table
+from reports.parts import Fold, Gallery, Mark, Prose, Table
+from reports.tables import confirmation_frame
+from studies.record import StudyRecord
+from studies.summary import summarize
+from vae.diagnostics import GATE_NAMES
+
+Make = Callable[..., StudyRecord]
+
+
+def texts(study: StudyRecord) -> str:
+    blocks = evidence_section(study, summarize(study)).blocks
+    return " ".join(block.text for block in blocks if isinstance(block, Prose))
+
+
+def test_each_gate_has_a_row_with_how_many_seeds_pass_it(study: StudyRecord) -> None:
+    table = gates_table(study, compared(study)[0])
+    assert [row[0] for row in table.rows] == list(GATE_NAMES)
+    assert {row[1] for row in table.rows} == {Mark("8 of 8 seeds", "good")}
+    before = gates_table(study, compared(study)[1])
+    assert before.rows[GATE_NAMES.index("band")][1] == Mark("0 of 8 seeds", "bad")
+
+
+def test_the_gates_of_one_training_are_passed_or_missed(unconfirmed: StudyRecord) -> None:
+    table = gates_table(unconfirmed, compared(unconfirmed)[0])
+    assert {row[1] for row in table.rows} == {Mark("passed", "good")}
+
+
+def test_pass_rates_have_wilson_s_interval(study: StudyRecord) -> None:
+    rows = {row[0]: row[1:] for row in pass_rates_table(compared(study)).rows}
+    assert rows["before"] == (Mark("0 of 8 seeds", "bad"), "0 %", "0.00 to 0.32")
+
+
+def test_the_difference_to_a_baseline_is_paired_by_seed_on_the_test_split(study: StudyRecord) -> None:
+    frame = confirmation_frame(study).set_index("seed")
+    winner, before = (frame[frame["name"] == name]["test_kl"] for name in ("winner", "before"))
+    difference = difference_on_test(study, "before", "kl")
+    assert abs(difference.mean - (winner - before).mean()) < 1e-12
+    assert difference.low < difference.mean < difference.high < 0
+    assert difference.pairs == 8
+
+
+def test_a_summed_band_gets_summed_differences(study: StudyRecord) -> None:
+    one, eight = (difference_on_test(study, "after", "kl", factor=factor).mean for factor in (1.0, 8.0))
+    assert eight == 8 * one
+
+
+def test_the_section_says_what_its_intervals_do_not_cover(study: StudyRecord) -> None:
+    assert "training noise, not of sampling the data" in texts(study)
+    assert "The winner is the best of 60 trials on the validation split" in texts(study)
+    assert texts(study).endswith("The test split has been scored once.")
+    assert texts(replace(study, test_looks=3)).endswith("The test split has been scored 3 times.")
+
+
+def test_every_confirmation_run_is_listed(study: StudyRecord) -> None:
+    (fold,) = (block for block in evidence_section(study, summarize(study)).blocks if isinstance(block, Fold))
+    (table,) = fold.blocks
+    assert isinstance(table, Table)
+    assert len(table.rows) == len(study.confirmation) == 40
+
+
+def test_an_unconfirmed_study_says_so_and_draws_no_seeds(unconfirmed: StudyRecord) -> None:
+    blocks = evidence_section(unconfirmed, summarize(unconfirmed)).blocks
+    assert texts(unconfirmed).startswith("Not confirmed on fresh seeds.")
+    assert not any(isinstance(block, Gallery) for block in blocks)
+
+
+def test_one_seed_gives_no_difference(make: Make) -> None:
+    study = make(30, seeds=1)
+    tables = [block for block in evidence_section(study, summarize(study)).blocks if isinstance(block, Table)]
+    assert tables[-1].rows[0][-1] == "too few pairs to tell"
+    assert tables[-1].rows[0][2] == "needs 2 pairs"

@@ -1,0 +1,71 @@
+"""Drawings that belong to the page: its text, its colours, the same bytes."""
+
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from reports import figures
+from reports.palette import INK, LINES
+from reports.search_data import Outcome, Scatter
+from reports.svg import draw
+from studies.space import Range
+
+
+def paint(axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1], color=LINES[0].color, label="a")
+    axes.set_xlabel("cost in $ and 漢字")
+    axes.text(0, 0, "<b>bold</b>", color=INK)
+
+
+def test_text_stays_text_and_is_searchable() -> None:
+    svg = draw("one", "a line", paint)
+    assert ">cost in $ and 漢字</text>" in svg
+    assert ">&lt;b&gt;bold&lt;/b&gt;</text>" in svg
+
+
+def test_colours_and_fonts_are_the_page_s() -> None:
+    svg = draw("one", "a line", paint)
+    assert "var(--series-0)" in svg
+    assert "var(--ink)" in svg
+    assert re.search(r"font-family|#0[15]0\d0\d|<style|<metadata", svg) is None
+
+
+def test_the_alternative_text_is_escaped_and_the_size_left_to_the_page() -> None:
+    svg = draw("one", '"quoted" <b>', paint)
+    assert svg.startswith('<svg viewBox="0 0 400 262" role="img" aria-label="&quot;quoted&quot; &lt;b&gt;">')
+
+
+def test_the_same_drawing_gives_the_same_bytes_and_shares_no_id_with_another() -> None:
+    one, again, other = draw("one", "", paint), draw("one", "", paint), draw("other", "", paint)
+    assert one == again
+    ids = [set(re.findall(r' id="([^"]*)"', svg)) for svg in (one, other)]
+    assert ids[0]
+    assert ids[0].isdisjoint(ids[1])
+
+
+def scatter(n: int) -> Scatter:
+    numbers = np.random.default_rng(0).uniform(0.1, 1, (2, n))
+    return Scatter(x=numbers[0], y=numbers[1], outcomes=(Outcome.PASSED, Outcome.MISSED) * (n // 2))
+
+
+@pytest.mark.parametrize(("n", "pictures"), [(100, 0), (5000, 1)])
+def test_thousands_of_points_become_one_small_picture(n: int, pictures: int) -> None:
+    space = Range(low=0.1, high=1.0)
+    svg = draw("one", "", partial(figures.paint_slice, name="x", points=scatter(n), space=space, winner=0.5))
+    assert svg.count("data:image/png;base64,") == pictures
+    assert svg.count("<use") > (100 if pictures == 0 else 10)
+    assert len(svg) < 90_000
+
+
+def test_the_axis_of_an_exploding_kl_has_plain_round_ticks() -> None:
+    points = Scatter(x=np.array([1.0, 4000.0]), y=np.array([0.1, 0.2]), outcomes=(Outcome.PASSED, Outcome.MISSED))
+    svg = draw(
+        "one",
+        "",
+        partial(figures.paint_rate_distortion, points=points, marks=[], band=(0.0, 5.0), label="KL"),
+    )
+    texts = re.findall(r">([^<>]+)</text>", svg)
+    assert texts[:5] == ["0", "5", "10", "100", "1000"]

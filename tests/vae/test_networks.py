@@ -1,0 +1,172 @@
+"""Networks: what is built, where the latent heads are found, and what is refused."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from vae.networks import Network, conv_network, dense_network, factory_network
+
+Heads = Sequence[keras.KerasTensor] | dict[str, keras.KerasTensor]
+
+
+def encoder(heads: Any, inputs: keras.KerasTensor) -> keras.Model:
+    return keras.Model(inputs, heads)
+
+
+def decoder(latent_dim: int = 2, features: int = 4) -> keras.Model:
+    return keras.Sequential([keras.Input((latent_dim,)), keras.layers.Dense(features)])
+
+
+@pytest.fixture
+def inputs() -> keras.KerasTensor:
+    return keras.Input((4,))
+
+
+def linear(units: int, name: str | None = None) -> keras.layers.Dense:
+    return keras.layers.Dense(units, name=name)
+
+
+def test_a_dense_network_mirrors_its_widths() -> None:
+    network = dense_network((64,), 8, hidden=[32, 16], output_activation="sigmoid")
+    shapes = [tuple(variable.shape) for variable in network.encoder.trainable_variables[::2]]
+    assert shapes == [(64, 32), (32, 16), (16, 8), (16, 8)]
+    assert [tuple(v.shape) for v in network.decoder.trainable_variables[::2]] == [(8, 16), (16, 32), (32, 64)]
+    assert (network.input_shape, network.latent_dim) == ((64,), 8)
+    assert len(network.searched_dropouts()) == 2
+
+
+@pytest.mark.parametrize(("activation", "low", "high"), [("sigmoid", 0, 1), ("linear", -math.inf, math.inf)])
+def test_the_output_activation_bounds_the_reconstruction(activation: str, low: float, high: float) -> None:
+    network = dense_network((64,), 8, hidden=[32], output_activation=activation)
+    outputs = network.decoder(np.full((1, 8), 1e3)).numpy()
+    assert low <= outputs.min() < outputs.max() <= high
+    assert (np.abs(outputs).max() > 1) == (activation == "linear")
+
+
+def test_the_latent_heads_are_linear_with_glorot_normal_kernels() -> None:
+    network = dense_network((64,), 8, hidden=[32])
+    heads = [network.encoder.get_layer(name) for name in ("z_mean", "z_log_var")]
+    assert all(isinstance(head.kernel_initializer, keras.initializers.GlorotNormal) for head in heads)
+    assert all(head.activation is keras.activations.linear for head in heads)
+    assert network.latent_head_kernels() == [head.kernel for head in heads]
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
+def test_a_dense_network_takes_images_too(shape: tuple[int, ...]) -> None:
+    network = dense_network(shape, 2, hidden=[8])
+    assert network.decoder(np.zeros((3, 2))).shape == (3, *shape)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (7, 9), (8, 8, 3), (5, 11, 2)])
+def test_a_convolutional_network_gives_images_of_the_size_it_takes(shape: tuple[int, ...]) -> None:
+    network = conv_network(shape, 2, filters=[4, 8], hidden=[10])
+    mean, log_var = network.encoder(np.zeros((3, *shape)))
+    assert mean.shape == log_var.shape == (3, 2)
+    assert network.decoder(mean).shape == (3, *shape)
+    assert len(network.searched_dropouts()) == 3
+
+
+def test_latent_head_kernels_are_found_behind_layers_without_one(inputs: keras.KerasTensor) -> None:
+    mean, log_var = linear(2), linear(2)
+    heads = [
+        keras.layers.BatchNormalization()(mean(inputs)),
+        keras.layers.Activation("tanh")(keras.layers.Dropout(0.1)(log_var(inputs))),
+    ]
+    network = Network(encoder=encoder(heads, inputs), decoder=decoder())
+    assert network.latent_head_kernels() == [mean.kernel, log_var.kernel]
+
+
+def test_latent_head_kernels_are_found_inside_a_nested_model(inputs: keras.KerasTensor) -> None:
+    inner = keras.Input((3,))
+    mean, log_var = linear(2), linear(2)
+    nested = keras.Model(inner, [mean(inner), log_var(inner)])
+    network = Network(encoder=encoder(nested(linear(3)(inputs)), inputs), decoder=decoder())
+    assert network.latent_head_kernels() == [mean.kernel, log_var.kernel]
+
+
+def test_a_layer_used_twice_is_followed_where_the_head_used_it(inputs: keras.KerasTensor) -> None:
+    squash = keras.layers.Activation("tanh")
+    mean, log_var = linear(2), linear(2)
+    hidden = squash(linear(3)(inputs))
+    heads = [mean(hidden), squash(log_var(hidden))]
+    network = Network(encoder=encoder(heads, inputs), decoder=decoder())
+    assert network.latent_head_kernels() == [mean.kernel, log_var.kernel]
+
+
+def test_heads_that_share_a_layer_share_its_kernel(inputs: keras.KerasTensor) -> None:
+    both = linear(4)
+    network = Network(encoder=encoder(list(keras.ops.split(both(inputs), 2, axis=1)), inputs), decoder=decoder())
+    assert network.latent_head_kernels() == [both.kernel, both.kernel]
+
+
+def test_heads_without_a_kernel_are_refused(inputs: keras.KerasTensor) -> None:
+    heads = [keras.layers.Activation("tanh")(inputs), keras.layers.Activation("relu")(inputs)]
+    network = Network(encoder=encoder(heads, inputs), decoder=decoder(4))
+    with pytest.raises(ValueError, match=r"found no layer with a kernel .* let a Dense layer give z_mean"):
+        network.latent_head_kernels()
+
+
+def test_an_encoder_must_give_two_outputs_in_order(inputs: keras.KerasTensor) -> None:
+    for heads, count in ((linear(2)(inputs), 1), ([linear(2)(inputs)] * 3, 3), ({"b": inputs, "a": inputs}, 2)):
+        with pytest.raises(ValueError, match=rf"a list of two outputs, \[z_mean, z_log_var\], but gives {count}\."):
+            Network(encoder=encoder(heads, inputs), decoder=decoder())
+
+
+def test_the_encoder_s_outputs_must_be_vectors_of_one_size(inputs: keras.KerasTensor) -> None:
+    for heads in ([linear(2)(inputs), linear(3)(inputs)], [keras.layers.Reshape((2, 2))(inputs)] * 2):
+        with pytest.raises(ValueError, match=r"both have shape \[n, latent_dim\], but have \[\[None, 2"):
+            Network(encoder=encoder(heads, inputs), decoder=decoder())
+
+
+def test_a_decoder_must_fit_the_encoder(inputs: keras.KerasTensor) -> None:
+    fitting = encoder([linear(2)(inputs), linear(2)(inputs)], inputs)
+    with pytest.raises(ValueError, match=r"the decoder must take \[n, 2\], but takes \[None, 3\]\."):
+        Network(encoder=fitting, decoder=decoder(latent_dim=3))
+    with pytest.raises(ValueError, match=r"the decoder must give rows of shape \[4\], but gives \[5\]\."):
+        Network(encoder=fitting, decoder=decoder(features=5))
+    latents = keras.Input((2,))
+    with pytest.raises(ValueError, match=r"the decoder must give one tensor, but gives a list\."):
+        Network(encoder=fitting, decoder=keras.Model(latents, [linear(4)(latents), linear(1)(latents)]))
+
+
+class Subclassed(keras.Model):
+    pass
+
+
+def test_models_without_one_input_of_fixed_shape_are_refused(inputs: keras.KerasTensor) -> None:
+    fitting = encoder([linear(2)(inputs), linear(2)(inputs)], inputs)
+    open_ended = keras.Input((None, 4))
+    two = [inputs, keras.Input((1,))]
+    expected = "must be a functional or sequential Keras model with one input of fixed shape"
+    for unfit in (
+        Subclassed(),
+        keras.Sequential([linear(4)]),
+        keras.Model(open_ended, linear(2)(open_ended)),
+        keras.Model(two, keras.layers.Concatenate()(two)),
+    ):
+        with pytest.raises(ValueError, match=f"the encoder {expected}"):
+            Network(encoder=unfit, decoder=decoder())
+        with pytest.raises(ValueError, match=f"the decoder {expected}"):
+            Network(encoder=fitting, decoder=unfit)
+
+
+def test_a_factory_s_models_become_a_network() -> None:
+    def factory(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, keras.Model]:
+        rows = keras.Input(shape)
+        return encoder([linear(latent_dim)(rows), linear(latent_dim)(rows)], rows), decoder(latent_dim, *shape)
+
+    assert factory_network(factory, (4,), 3).latent_dim == 3
+    with pytest.raises(ValueError, match="the encoder has 3 latents, but latent_dim is 2"):
+        factory_network(lambda shape, latent_dim: factory(shape, 3), (4,), 2)
+    with pytest.raises(ValueError, match=r"the encoder takes rows of shape \[5\], not \[4\]"):
+        factory_network(lambda shape, latent_dim: factory((5,), latent_dim), (4,), 2)
+
+
+@pytest.mark.parametrize("given", [None, "vae", (decoder(), None), [decoder(), decoder()], (decoder(),)])
+def test_a_factory_must_give_two_models(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"must give \(encoder, decoder\), two Keras models, but gave"):
+        factory_network(lambda shape, latent_dim: given, (4,), 2)

@@ -1,0 +1,65 @@
+"""Adam for many members against Keras's Adam, one member at a time."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vae.optimizer import adam, clip_norm
+from vae.schedules import adam_step_size
+
+RATES = [0.01, 0.3]
+GRADIENTS = np.random.default_rng(0).normal(size=(6, 2, 3, 4)).astype(np.float32)  # [steps, members, ...]
+
+
+def test_every_member_moves_as_under_adam_of_keras() -> None:
+    stacked, mean, square = (tf.Variable(tf.zeros([2, 3, 4])) for _ in range(3))
+    for step, gradient in enumerate(GRADIENTS):
+        adam(stacked, mean, square, tf.constant(gradient), tf.constant(adam_step_size(step, RATES), tf.float32))
+    for member, rate in enumerate(RATES):
+        alone = keras.Variable(np.zeros((3, 4)))
+        theirs = keras.optimizers.Adam(rate)
+        for gradient in GRADIENTS[:, member]:
+            theirs.apply([tf.constant(gradient)], [alone])
+        np.testing.assert_allclose(stacked[member], alone, rtol=1e-5, atol=1e-7)
+
+
+def test_a_member_counts_its_own_steps() -> None:
+    variable, mean, square = (tf.Variable(tf.zeros([2, 1])) for _ in range(3))
+    adam(variable, mean, square, tf.ones([2, 1]), tf.constant(adam_step_size([0, 100], 0.1), tf.float32))
+    # Bias correction makes the first step ±0.1; a member said to be at step 100 gets hardly any.
+    assert variable[0, 0].numpy() == pytest.approx(-0.1, rel=1e-4)
+    assert variable[1, 0].numpy() == pytest.approx(-0.1 * 0.1 / math.sqrt(0.001) * math.sqrt(1 - 0.999**101), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "clipnorm", "expected"),
+    [
+        ([3.0, 4.0], 1.0, [0.6, 0.8]),
+        ([3.0, 4.0], 5.0, [3.0, 4.0]),
+        ([3.0, 4.0], 100.0, [3.0, 4.0]),
+        ([0.1, 0.7], math.inf, [0.1, 0.7]),
+        ([0.0, 0.0], 1.0, [0.0, 0.0]),
+        ([0.0, 0.0], math.inf, [0.0, 0.0]),
+    ],
+)
+def test_a_gradient_is_scaled_to_its_largest_norm(
+    gradient: list[float], clipnorm: float, expected: list[float]
+) -> None:
+    clipped = clip_norm(tf.constant([gradient]), tf.constant([clipnorm]))
+    np.testing.assert_allclose(clipped, [expected], rtol=1e-6)
+
+
+def test_an_infinite_clipnorm_changes_no_bit() -> None:
+    gradient = tf.constant(GRADIENTS[0])
+    np.testing.assert_array_equal(clip_norm(gradient, tf.constant([math.inf, math.inf])), gradient)
+
+
+def test_every_member_is_clipped_by_its_own_norm() -> None:
+    gradient = tf.constant([[[3.0, 0.0], [0.0, 4.0]], [[math.nan, 0.0], [0.0, 4.0]], [[30.0, 0.0], [0.0, 40.0]]])
+    clipped = clip_norm(gradient, tf.constant([1.0, 1.0, 100.0])).numpy()
+    np.testing.assert_allclose(clipped[0], [[0.6, 0], [0, 0.8]], rtol=1e-6)
+    assert np.isnan(clipped[1]).any()
+    np.testing.assert_array_equal(clipped[2], gradient[2])
