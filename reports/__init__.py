@@ -1,20 +1,19 @@
 """Records in, HTML out: tables, figures and the self-contained report. Neither TensorFlow nor Optuna."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-# Where each public name lives; pandas and matplotlib are loaded with the first name that needs them.
-_HOMES = {
-    "confirmation_frame": "reports.tables",
-    "render_report": "reports.report",
-    "trials_frame": "reports.tables",
-    "write_report": "reports.report",
-    "write_trials_csv": "reports.tables",
-}
+if TYPE_CHECKING:
+    from reports.report import render_report, write_report
+    from reports.tables import confirmation_frame, trials_frame, write_trials_csv
 
 __all__ = ["confirmation_frame", "render_report", "trials_frame", "write_report", "write_trials_csv"]
 
+_REPORT = ("render_report", "write_report")
+
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'reports' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    """A public name, with which pandas, matplotlib and Jinja2 are loaded; importing the room alone loads none."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("reports.report" if name in _REPORT else "reports.tables"), name)

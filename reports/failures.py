@@ -56,7 +56,7 @@ def _blocks(study: StudyRecord, found: tuple[Cause, ...]) -> tuple[Block, ...]:
     if not found:
         return (Prose(text=f"Nothing: all {count(len(ended), 'trial')} pass every gate."),)
     passed = sum(trial.passed for trial in ended)
-    text = f"{passed} of {count(len(ended), 'trial')} pass every gate. A trial may miss for several reasons."
+    text = f"{passed:,} of {count(len(ended), 'trial')} pass every gate. A trial may miss for several reasons."
     return Prose(text=text), _cause_table(found, len(ended)), *_collapse_blocks(study), *_error_blocks(study)
 
 

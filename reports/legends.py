@@ -1,6 +1,7 @@
 """Legends in the page's own text, so that they wrap on a phone and hold any name."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reports.candidates import compared
 from reports.palette import LINES, OUTCOMES, line_style
@@ -18,6 +19,11 @@ def _line_entry(index: int, label: str) -> LegendEntry:
     style = line_style(index)
     dashes = " ".join(f"{length * 1.6:g}" for length in style.dashes)
     return LegendEntry(label=label, color=f"var(--series-{index % len(LINES)})", path=style.path, dashes=dashes)
+
+
+def mark_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:
+    """The compared candidates, each with its marker alone."""
+    return tuple(replace(entry, dashes=None) for entry in line_legend(study))
 
 
 def seed_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:

@@ -39,7 +39,10 @@ def positive_scale(values: np.ndarray) -> Scale:
     low, high = float(np.min(finite)), float(np.max(finite))
     if low > 0 and high > _LOG_RATIO * low:
         return Scale(kind="log", low=low / 1.3, high=high * 1.3, ticks=log_ticks(low / 1.3, high * 1.3))
-    margin = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
+    if low == high:
+        margin = 0.5 * abs(high) or 0.5
+        return Scale(kind="linear", low=low - margin, high=high + margin, ticks=(high,))
+    margin = 0.06 * (high - low)
     bottom = 0.0 if 0 <= low < 0.5 * high else low - margin
     return Scale(kind="linear", low=bottom, high=high + margin)
 

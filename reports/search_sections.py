@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from reports.legends import outcome_legend
+from reports.legends import mark_legend, outcome_legend
 from reports.parts import Block, Facts, Gallery, Heading, Prose, Section, Table
 from reports.search_data import EndedTrials, Progress, ended_trials, progress
 from reports.search_exhibits import (
@@ -34,7 +34,7 @@ def _importance_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials)
     too_few = () if shares is not None else (Prose(text="Importance is computed once enough trials have finished."),)
     passing = count(len(study.finished), "finished trial")
     return (
-        *((Gallery(exhibits=overview, legend=legend),) if overview else ()),
+        *((Gallery(exhibits=overview, legend=(*mark_legend(study), *legend)),) if overview else ()),
         *too_few,
         Heading(text="Where trials pass every gate"),
         Prose(

@@ -18,15 +18,23 @@ def clip_norm(gradient: tf.Tensor, clipnorm: tf.Tensor) -> tf.Tensor:
     return gradient * _per_member(tf.minimum(1.0, clipnorm / norm), gradient)
 
 
-def adam(
-    variable: tf.Variable, mean: tf.Variable, square: tf.Variable, gradient: tf.Tensor, step_size: tf.Tensor
-) -> None:
-    """Move one stacked variable [K, ...] and its two moments by one Adam step of size `step_size` [K].
+def adam_step(
+    weights: tf.Tensor, mean: tf.Tensor, square: tf.Tensor, gradient: tf.Tensor, step_size: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """One variable's weights and two moments, each [K, ...], after one Adam step of size `step_size` [K].
 
     The bias correction is in the step size (`vae.schedules.adam_step_size`), so a member's step count is its own.
     """
-    new_mean = mean + (gradient - mean) * (1 - BETA_1)
-    new_square = square + (tf.square(gradient) - square) * (1 - BETA_2)
-    mean.assign(new_mean)
-    square.assign(new_square)
-    variable.assign_sub(_per_member(step_size, gradient) * new_mean / (tf.sqrt(new_square) + _EPSILON))
+    mean += (gradient - mean) * (1 - BETA_1)
+    square += (tf.square(gradient) - square) * (1 - BETA_2)
+    return weights - _per_member(step_size, gradient) * mean / (tf.sqrt(square) + _EPSILON), mean, square
+
+
+def adam(
+    variable: tf.Variable, mean: tf.Variable, square: tf.Variable, gradient: tf.Tensor, step_size: tf.Tensor
+) -> None:
+    """Move one stacked variable and its two moments, each [K, ...], by one Adam step of size `step_size` [K]."""
+    state = (variable, mean, square)
+    moved = adam_step(*(held.read_value() for held in state), gradient, step_size)
+    for held, value in zip(state, moved, strict=True):
+        held.assign(value)

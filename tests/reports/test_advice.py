@@ -75,10 +75,12 @@ def test_ranges_are_widened_only_as_far_as_they_mean_something(
     assert widened(study, name, study.definition.space.searched()[name], side) == expected
 
 
-def test_a_natural_limit_is_not_to_be_widened(make: Make) -> None:
-    study = make(30, space={"encoder_dropout": {"low": 0.0, "high": 0.5}, "kl_weight": 0.1})
-    edge = [replace(t, hyperparameters=replace(t.hyperparameters, encoder_dropout=0.0)) for t in study.trials]
-    step = advice(replace(study, trials=tuple(edge)))["Leave the range of `encoder_dropout` as it is"]
+def test_a_range_without_room_beyond_it_is_left_as_it_is(make: Make) -> None:
+    # 40 epochs, of which the last 5 need the full KL weight
+    study = make(30, space={"annealing_epochs": {"low": 0, "high": 35}, "kl_weight": 0.1})
+    edge = [replace(t, hyperparameters=replace(t.hyperparameters, annealing_epochs=35)) for t in study.trials]
+    step = advice(replace(study, trials=tuple(edge)))["Leave the range of `annealing_epochs` as it is"]
+    assert step.reason.endswith("lies on the high edge of 0 to 35, and there is no room beyond it.")
     assert step.code == ""
 
 

@@ -44,7 +44,7 @@ class PlainVAE(keras.Model):
         return self.decoder(self.encoder(rows)[0])
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        ((rows, noise, kl_weight),) = data
+        rows, noise, kl_weight = data[0]
         with tf.GradientTape() as tape:
             mean, log_var = self.encoder(rows, training=True)
             log_var = tf.clip_by_value(log_var, -1.5, 0.05)
