@@ -176,9 +176,11 @@ class _Session:
             self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights an earlier run held.")
             self._trainer(rows).train(again)
             members |= again.members
-        for row in unscored:
-            (measures,) = self._population.measure_members([members[row.number]], "test")
-            rows.add_test_measures(row.number, measures)
+        for first in range(0, len(unscored), self._population.slots):
+            group = unscored[first : first + self._population.slots]
+            measured = self._population.measure_members([members[row.number] for row in group], "test")
+            for row, measures in zip(group, measured, strict=True):
+                rows.add_test_measures(row.number, measures)
         return bool(unscored)
 
     def leave(self) -> None:

@@ -34,7 +34,6 @@ def adam(
     variable: tf.Variable, mean: tf.Variable, square: tf.Variable, gradient: tf.Tensor, step_size: tf.Tensor
 ) -> None:
     """Move one stacked variable and its two moments, each [K, ...], by one Adam step of size `step_size` [K]."""
-    state = (variable, mean, square)
-    moved = adam_step(*(held.read_value() for held in state), gradient, step_size)
-    for held, value in zip(state, moved, strict=True):
+    moved = adam_step(variable.read_value(), mean.read_value(), square.read_value(), gradient, step_size)
+    for held, value in zip((variable, mean, square), moved, strict=True):
         held.assign(value)
