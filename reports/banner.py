@@ -79,7 +79,11 @@ def _kl_tile(study: StudyRecord, leader: Candidate) -> Tile:
     band = f"{kl_unit(study)}, band {spread(*study.definition.thresholds().kl_band)}"
     summed = study.definition.study.kl_reduction == "sum"
     other = f"{number(kl)} per latent" if summed else f"{number(kl * latents)} over all {latents} latents"
-    return Tile(label="Final KL", value=number(kl_factor(study) * kl), detail=f"{band}; {other}{_over(leader)}")
+    return Tile(
+        label="Final KL",
+        value=number(kl_factor(study) * kl),
+        detail=f"{band}; {other}; validation split{_over(leader)}",
+    )
 
 
 def _over(candidate: Candidate) -> str:

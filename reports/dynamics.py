@@ -202,7 +202,7 @@ def _latent_exhibit(profiles: tuple[LatentProfile, ...]) -> Exhibit:
         identity="latents",
         title="KL per latent",
         caption=(
-            f"Bars: the {profiles[0].candidate.label}, dark the mean part, light the variance part. Lines: the others. "
+            f"Bars: the {profiles[0].candidate.label}, the variance part stacked on the mean part. Lines: the others. "
             f"× marks a collapsed latent (below {COLLAPSED_NATS} nats)."
         ),
         alternative=alternative,

@@ -45,6 +45,7 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
         gates,
         Gallery(exhibits=_strip_exhibits(study), legend=seed_legend(study)),
         *_difference_blocks(study),
+        Prose(text=_choice(study)),
         Prose(text=_limits(study, summary)),
         Fold(summary=f"All {count(len(study.confirmation), 'confirmation run')}", blocks=(_runs_table(study),)),
     )
@@ -213,6 +214,15 @@ def _direction(difference: Difference) -> str:
     if difference.high < 0:
         return "lower"
     return "higher" if difference.low > 0 else "not told apart"
+
+
+def _choice(study: StudyRecord) -> str:
+    leading = len({run.trial for run in study.confirmation if run.trial is not None})
+    return (
+        f"The winner is chosen among the {count(leading, 'leading trial')} on the validation split: by the number of "
+        f"seeds that pass every gate, then by the mean score; where scores differ by no more than the seeds' noise, it "
+        f"is the one farther from the band's edges."
+    )
 
 
 def _limits(study: StudyRecord, summary: Summary) -> str:

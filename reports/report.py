@@ -18,8 +18,8 @@ from reports.parts import Page
 from reports.provenance import provenance_section
 from reports.search_sections import health_section, importance_section
 from reports.settings import settings_section
-from reports.tables import write_atomically
 from reports.trial_list import trials_section
+from studies.files import write_atomically
 from studies.record import StudyRecord
 from studies.summary import summarize
 

@@ -17,7 +17,7 @@ from reports.palette import CSS_VARIABLES, GRID, INK, MUTED
 
 _POINTS_PER_INCH = 72
 _WIDTH, _HEIGHT = 400, 262
-_MARGIN, _BELOW, _NUMBERS = 8, 38, 66
+_ABOVE, _BELOW, _RIGHT, _NUMBERS = 8, 38, 14, 66
 NAMES = 118
 _PALETTE_COLORS = 32
 
@@ -63,7 +63,7 @@ def draw(
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": identity}):
         figure = Figure(figsize=(_WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
         # Margins are fixed, so that panels side by side line up, and because a computed layout draws everything twice.
-        width, tall = _WIDTH - left - _MARGIN, height - _BELOW - _MARGIN
+        width, tall = _WIDTH - left - _RIGHT, height - _BELOW - _ABOVE
         paint(figure.add_axes((left / _WIDTH, _BELOW / height, width / _WIDTH, tall / height)))
         return _inline(_save(figure), identity, alternative)
 

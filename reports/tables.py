@@ -1,7 +1,6 @@
 """Trials and confirmation runs as pandas frames: the numbers behind everything that the report says."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from studies.files import write_atomically
 from studies.record import ConfirmationRun, StudyRecord, TrainingRun
 from vae.diagnostics import GATE_NAMES
 from vae.hyperparameters import NAMES
@@ -83,22 +83,6 @@ def as_csv(frame: pd.DataFrame) -> str:
 def write_trials_csv(study: StudyRecord, path: Path) -> None:
     """Write `trials_frame` to a file, which is either the whole new one or the old one, never half of it."""
     write_atomically(path, as_csv(trials_frame(study)))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text beside `path` and move it there in one step; missing folders are made.
-
-    Raises:
-        OSError: the folder cannot be written; nothing is left behind.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # The same bytes stand in the report's own text.
-        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _judged(runs: Sequence[TrainingRun]) -> dict[str, Any]:

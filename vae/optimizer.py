@@ -15,7 +15,9 @@ def _per_member(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
 def clip_norm(gradient: tf.Tensor, clipnorm: tf.Tensor) -> tf.Tensor:
     """One variable's gradient [K, ...], each member's scaled to a norm of at most `clipnorm` [K], as in Keras."""
     norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank))))
-    return gradient * _per_member(tf.minimum(1.0, clipnorm / norm), gradient)
+    # Not clipnorm / norm: TensorFlow turns a division by a square root into an approximate operation, whose last bit
+    # depends on the number of members.
+    return gradient / _per_member(tf.maximum(1.0, norm / clipnorm), gradient)
 
 
 def adam_step(

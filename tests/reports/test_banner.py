@@ -37,7 +37,10 @@ def test_the_final_kl_is_the_median_over_the_winner_s_seeds(study: StudyRecord) 
     kl = of(confirmation_frame(study), "winner")["kl"].median()
     value, detail = tile(study, "Final KL")
     assert value == number(kl)
-    assert detail == f"nats per latent, band 0 to 5; {number(8 * kl)} over all 8 latents; median of 8 seeds"
+    assert (
+        detail
+        == f"nats per latent, band 0 to 5; {number(8 * kl)} over all 8 latents; validation split; median of 8 seeds"
+    )
 
 
 def test_a_summed_band_leads_with_the_summed_kl(make: Make) -> None:

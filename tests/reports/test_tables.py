@@ -1,7 +1,6 @@
 """The frames and files of trials and confirmation runs."""
 
 import io
-import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, trials_frame, write_atomically, write_trials_csv
+from reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, trials_frame, write_trials_csv
 from studies.record import StudyRecord
 from studies.summary import runs_of
 from vae.diagnostics import GATE_NAMES
@@ -91,20 +90,3 @@ def test_the_confirmation_frame_names_the_winner_and_holds_its_test_measures(stu
     others = frame[frame["name"].str.startswith("trial ")]
     assert len(others) == 16
     assert others["test_kl"].isna().all()
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "trials.csv"
-    write_atomically(path, "old")
-    with pytest.raises(TypeError):
-        write_atomically(path, 5)  # type: ignore[arg-type]
-    assert path.read_text() == "old"
-    assert [file.name for file in tmp_path.iterdir()] == ["trials.csv"]
-
-
-def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    write_atomically(path, "é")
-    beside = tmp_path / "beside"
-    beside.touch()
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(beside.stat().st_mode)

@@ -1,0 +1,23 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from studies.files import write_atomically
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "trials.csv"
+    write_atomically(path, "old")
+    with pytest.raises(TypeError):
+        write_atomically(path, 5)  # type: ignore[arg-type]
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["trials.csv"]
+
+
+def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_atomically(path, "é")
+    beside = tmp_path / "beside"
+    beside.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(beside.stat().st_mode)
