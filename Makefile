@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test lint format bench faults lock
+.PHONY: help demo test lint format lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -24,12 +24,6 @@ lint: $(INSTALLED) ## rules, format and types
 format: $(INSTALLED) ## put the code into the form that lint asks for
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-
-bench: $(INSTALLED) ## compare speeds; takes minutes and wants an idle machine
-	$(BIN)/python -m pytest -m bench tests/benchmarks
-
-faults: $(INSTALLED) ## the tests that kill processes; takes minutes
-	$(BIN)/python -m pytest -m faults
 
 lock: ## write requirements.lock again, from pyproject.toml, with the newest releases
 	$(PYTHON) -m venv build/lock
