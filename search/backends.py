@@ -1,20 +1,28 @@
 """Opening Optuna storages by URL, each configured so that several processes may share it."""
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from search.journal_lock import JournalLock
 from studies.errors import StorageError
 
+JOURNAL = "storage.journal"
 _KINDS = "sqlite:///FILE, journal:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+# What Optuna and the drivers raise when a storage goes away, and on what is none that they can read.
+_LOST = (SQLAlchemyError, StorageInternalError)
+_UNREADABLE = (*_LOST, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -25,17 +33,28 @@ def embedded_url(folder: Path) -> str:
     Per trial of six hyperparameters and 4 kB of curves it took 13 ms to create and finish a row, against 43 ms for
     SQLite with a write-ahead log and 109 ms for SQLite as it comes.
     """
-    return f"journal:///{folder.resolve() / 'storage.journal'}"
+    return URL.create("journal", database=str(folder.resolve() / JOURNAL)).render_as_string()
+
+
+def absolute(url: str) -> str:
+    """The URL with the path of its file, if it names one, made absolute: it then holds in any working folder."""
+    parsed = _parse(url)
+    file = file_of(url)
+    if file is None or file.is_absolute():
+        return url
+    return parsed.set(database=str(file.resolve())).render_as_string(hide_password=False)
 
 
 def without_password(url: str) -> str:
     """The URL as it may be shown or stored: no password, in the address or among its options."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return "(not a storage URL)"
     options = {name: value for name, value in parsed.query.items() if not _SECRET.search(name)}
-    return parsed.set(password=None, query=options).render_as_string(hide_password=True)
+    return URL.create(
+        parsed.drivername, parsed.username, None, parsed.host, parsed.port, parsed.database, options
+    ).render_as_string()
 
 
 def file_of(url: str) -> Path | None:
@@ -48,8 +67,10 @@ def file_of(url: str) -> Path | None:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the second from a port that is no number
         raise StorageError(f"this is not a storage URL; give {_KINDS}.") from None
+    if "@" in (parsed.host or ""):
+        raise StorageError("the storage URL holds a second @; write one that belongs to the password as %40.")
     if not parsed.drivername.startswith(("sqlite", "journal", "postgresql")):
         raise StorageError(f"storage {parsed.drivername!r} is not supported; give {_KINDS}.")
     if parsed.drivername.startswith(("sqlite", "journal")) and not parsed.database:
@@ -57,45 +78,65 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def open_storage(url: str, *, create: bool) -> BaseStorage:
-    """The storage behind a URL.
+@contextmanager
+def opened(url: str, *, create: bool) -> Iterator[BaseStorage]:
+    """The storage behind a URL, for a block; its connections are closed when that ends.
 
     Args:
         url: where it is.
-        create: whether a file that does not exist may be made.
+        create: whether a file that does not exist, and tables that a database does not have, may be made.
 
     Raises:
-        StorageError: it cannot be reached or opened; the message holds no password.
+        StorageError: it cannot be opened, or stops answering in the block; the message holds no password.
     """
     parsed, file = _parse(url), file_of(url)
     if file is not None and not file.exists() and not create:
         raise StorageError(f"there is no storage {file}.")
+    with ExitStack() as closing:
+        with _said_plainly(_UNREADABLE, f"cannot open the storage {without_password(url)}"):
+            if file is not None and create:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            if parsed.drivername == "journal":
+                storage: BaseStorage = JournalStorage(JournalFileBackend(str(file), lock_obj=JournalLock(str(file))))
+            else:
+                database = _database(parsed, create=create)
+                closing.callback(database.engine.dispose)
+                storage = get_storage(database)
+            storage.get_all_studies()
+        with _said_plainly(_LOST, f"the storage {without_password(url)} stopped answering"):
+            yield storage
+
+
+@contextmanager
+def _said_plainly(errors: tuple[type[Exception], ...], what: str) -> Iterator[None]:
+    """Turn these errors in the block into a StorageError that says what they stopped."""
     try:
-        if file is not None and create:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        if parsed.drivername == "journal":
-            storage: BaseStorage = JournalStorage(JournalFileBackend(str(file)))
-        else:
-            storage = get_storage(_relational(url, parsed))
-        storage.get_all_studies()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SQLAlchemyError, RuntimeError, ImportError) as error:
-        raise StorageError(f"cannot open the storage {without_password(url)}: {_reason(error)}") from error
-    return storage
+        yield
+    except errors as error:
+        raise StorageError(f"{what}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
     """The first line of what went wrong. SQLAlchemy's and drivers' messages name host and user, never the password."""
     if isinstance(error, ImportError):
         return f"{error}; install klsearch[postgres]."
-    origin = getattr(error, "orig", None) or error
+    cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+    origin = getattr(cause, "orig", None) or cause
     return str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__
 
 
-def _relational(url: str, parsed: URL) -> RDBStorage:
-    if not parsed.drivername.startswith("sqlite"):
-        return RDBStorage(url, engine_kwargs={"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True})
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-    _share_sqlite(storage)
+def _database(parsed: URL, *, create: bool) -> RDBStorage:
+    """Optuna's storage in a relational database; its tables are made if they are not there and `create` allows it."""
+    if parsed.drivername.startswith("sqlite"):
+        options: dict[str, Any] = {"connect_args": {"timeout": 60}}
+    else:
+        options = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True}
+    if parsed.drivername == "postgresql":  # which SQLAlchemy takes for the driver before psycopg 3
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    url = parsed.render_as_string(hide_password=False)
+    storage = RDBStorage(url, engine_kwargs=options, skip_table_creation=not create)
+    if parsed.drivername.startswith("sqlite"):
+        _share_sqlite(storage)
     return storage
 
 

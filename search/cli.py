@@ -13,6 +13,7 @@ from studies.errors import KlsearchError, UsageError
 if TYPE_CHECKING:
     from search.place import Place
     from search.progress import Progress
+    from search.stopping import Stopper
     from studies.catalog import LoadedDefinition
     from studies.record import StudyRecord
 
@@ -22,7 +23,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[float]):
     """A time such as 90, 90s, 10m or 1h30m, in seconds."""
 
     name = "time"
@@ -38,7 +39,7 @@ class _Duration(click.ParamType):
         return float(sum(float(number) * _UNITS[unit or "s"] for number, unit in parts))
 
 
-class _Slots(click.ParamType):
+class _Slots(click.ParamType[int | None]):
     """A number of members, or "auto"."""
 
     name = "auto|K"
@@ -70,7 +71,7 @@ _storage_options = _options(
     click.option(
         "--storage",
         metavar="URL",
-        help="sqlite:///FILE, journal:///FILE or postgresql+psycopg://…; default: KLSEARCH_STORAGE, else the run folder.",
+        help="sqlite:///FILE, journal:///FILE or postgresql+psycopg://…; default: KLSEARCH_STORAGE or the run folder.",
     ),
     click.option("--study", metavar="NAME", help="The study's name in the storage; default: the definition's."),
 )
@@ -82,7 +83,7 @@ _training_options = _options(
     click.option("--slots", type=_Slots(), default="auto", show_default=True, help="Members trained together."),
     _storage_options,
     click.option("--no-confirm", is_flag=True, help="Do not retrain the leading trials on fresh seeds."),
-    click.option("--require-stable", is_flag=True, help="Exit with 3 unless the verdict is stable."),
+    click.option("--require-stable", is_flag=True, help="Exit with 3 unless it is stable, with or without caveats."),
     click.option("--quiet", is_flag=True, help="Print nothing but errors and the result."),
     click.option("--no-progress", is_flag=True, help="Plain lines instead of a live display."),
     _json_option,
@@ -156,21 +157,22 @@ def _train(
 
         options = RunOptions(slots=slots, confirm=not no_confirm)
         record = run_study(loaded, place, options, progress=progress, stopper=stopper)
-    _print_result(record, place, stopped=stopper.signalled, as_json=as_json)
+    _print_result(record, place, stopper, as_json=as_json)
     if stopper.signalled:
         return EXIT_INTERRUPTED
     stable = summarize(record).verdict in (Verdict.STABLE, Verdict.CAVEATS)
     return EXIT_NOT_STABLE if require_stable and not stable else 0
 
 
-def _print_result(record: "StudyRecord", place: "Place", *, stopped: bool, as_json: bool) -> None:
+def _print_result(record: "StudyRecord", place: "Place", stopper: "Stopper", *, as_json: bool) -> None:
     from search.documents import as_text, best_document
     from search.text import result_text
 
     if as_json:
         click.echo(as_text(best_document(record)))
     else:
-        click.echo(result_text(record, report=None if stopped else place.folder / "report.html"))
+        report = None if stopper.signalled else place.folder / "report.html"
+        click.echo(result_text(record, report=report, stopped=stopper.signalled or stopper.stopped))
 
 
 @cli.command(short_help="Write the HTML report again.")
@@ -310,6 +312,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status if isinstance(status, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
     except click.ClickException as error:
         hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "klsearch"
         return _fail(f"{error.format_message()} See `{hint} --help`.", EXIT_USAGE, as_json=as_json)

@@ -89,10 +89,10 @@ class ConfirmationSource:
             for candidate in chosen
             for index in range(definition.confirmation.seeds)
         ]
-        known = {(row.run.label, row.run.seed): row for row in rows.rows()}
-        there = [known[key] for run in wanted if (key := (run.label, run.seed)) in known]
+        known = {row.run: row for row in rows.rows()}
+        there = [known[run] for run in wanted if run in known]
         self._left = [Job(number=row.number, run=row.run) for row in there if row.result is None]
-        self._pending = [run for run in wanted if (run.label, run.seed) not in known]
+        self._pending = [run for run in wanted if run not in known]
         self.remaining = len(self._left) + len(self._pending)
 
     def take(self, free: int) -> list[Job]:

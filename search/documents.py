@@ -67,10 +67,11 @@ def status_document(study: StudyRecord) -> Document:
 
 
 _MEASURES = ("score", "kl", "kl_sum", "unexplained")
-_NO_TRIAL: Document = {
-    name: None
-    for name in ("trial", "feasible", *_MEASURES, "reconstruction", "active_units", "hyperparameters", "seed", "gates")
-}
+_TRIAL = (
+    *("trial", "feasible", *_MEASURES, "reconstruction", "active_units", "elbo"),
+    *("hyperparameters", "seed", "gates"),
+)
+_NO_TRIAL: Document = dict.fromkeys(_TRIAL)
 
 
 def _measured(run: TrainingRun) -> Document:

@@ -34,9 +34,10 @@ def encode_measures(measures: Measures) -> dict[str, Any]:
 
 def decode_measures(values: Mapping[str, Any]) -> Measures:
     """The measures that `encode_measures` wrote."""
-    scalars = {name: _number(values[name]) for name in _SCALARS}
-    latents = {name: np.array([_number(value) for value in values[name]], dtype=np.float64) for name in LATENT_NAMES}
-    return Measures(**scalars, **latents, active_units=int(values["active_units"]))
+    decoded: dict[str, Any] = {name: _number(values[name]) for name in _SCALARS}
+    for name in LATENT_NAMES:
+        decoded[name] = np.array([_number(value) for value in values[name]], dtype=np.float64)
+    return Measures(**decoded, active_units=int(values["active_units"]))
 
 
 def _finite(value: float) -> float | None:

@@ -28,7 +28,11 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
     output = "sigmoid" if bounded else "linear"
     if model.kind == "dense":
         network = dense_network(
-            dataset.shape, model.latent_dim, hidden=model.hidden or (), activation=model.activation, output_activation=output
+            dataset.shape,
+            model.latent_dim,
+            hidden=model.hidden or (),
+            activation=model.activation,
+            output_activation=output,
         )
     elif model.kind == "conv":
         network = conv_network(
@@ -43,7 +47,10 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
         network = _user_network(definition, dataset, folder)
     if _uses_dropout(definition) and not network.searched_dropouts():
         raise DefinitionError(
-            ["space.encoder_dropout is used, but the encoder holds no vae.layers.SearchedDropout layer; add one or drop it"]
+            [
+                "encoder_dropout is searched or set, but the encoder holds no vae.layers.SearchedDropout layer; add one, "
+                "or leave encoder_dropout out of [space] and [baselines]"
+            ]
         )
     return network
 
@@ -61,8 +68,10 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
 
 def _uses_dropout(definition: StudyDefinition) -> bool:
-    space = definition.space
-    return "encoder_dropout" in space.searched() or bool(space.fixed()["encoder_dropout"])
+    baselines = definition.baseline_hyperparameters().values()
+    fixed = definition.space.fixed().get("encoder_dropout", 0)
+    searched = "encoder_dropout" in definition.space.searched()
+    return searched or fixed > 0 or any(settings.encoder_dropout > 0 for settings in baselines)
 
 
 def build_population(definition: StudyDefinition, network: Network, dataset: Dataset, *, slots: int) -> Population:
@@ -90,5 +99,8 @@ def objective_of(definition: StudyDefinition) -> Objective:
 
 def _clips_gradients(definition: StudyDefinition) -> bool:
     """Whether any trial or baseline has a finite clipnorm."""
-    baselines = definition.baseline_hyperparameters().values()
-    return definition.space.clipnorm is not None or any(math.isfinite(settings.clipnorm) for settings in baselines)
+    fixed = definition.training.clipnorm
+    given = [settings.clipnorm for settings in definition.baseline_hyperparameters().values()]
+    return definition.space.clipnorm is not None or any(
+        map(math.isfinite, [*given, math.inf if fixed is None else fixed])
+    )

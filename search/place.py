@@ -3,12 +3,13 @@
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.backends import embedded_url, without_password
+from search.backends import JOURNAL, absolute, embedded_url, without_password
 from studies.errors import StorageError, StudyConflict, UsageError
 from studies.files import write_atomically
 
@@ -40,10 +41,12 @@ class Place:
     @property
     def resume_command(self) -> str:
         """What continues the study from the present working folder."""
+        if not (self.folder / _ABOUT).exists():
+            return f"klsearch resume --storage {shlex.quote(self.shown_url)} --study {shlex.quote(self.name)}"
         folder = self.folder
         if folder.is_relative_to(Path.cwd()):
             folder = folder.relative_to(Path.cwd())
-        return f"klsearch resume {folder}"
+        return f"klsearch resume {shlex.quote(str(folder))}"
 
     def create(self, definition: str) -> None:
         """Make the run folder, or write its definition again."""
@@ -81,25 +84,23 @@ class Place:
 
 
 def new_place(name: str, *, storage: str | None, out: Path | None) -> Place:
-    """Where a study of that name goes: `out` or runs/<name>, and the storage given, else the one in the folder."""
+    """Where a study of that name goes: `out` or runs/<name>, and the storage that this folder's study has, if any.
+
+    Raises:
+        UsageError: the folder holds something else.
+        StudyConflict: the folder holds another study, or the same in another storage.
+    """
     folder = (out or Path("runs") / name).resolve()
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give another --out.")
-    _check_free(folder, name)
-    url = storage or os.environ.get(STORAGE_VARIABLE)
-    return Place(folder=folder, url=url or embedded_url(folder), name=name, embedded=url is None)
-
-
-def _check_free(folder: Path, name: str) -> None:
-    """Refuse a folder that holds something else than this study."""
-    if not folder.exists():
-        return
     if (folder / _ABOUT).exists():
-        held = _about(folder)["study"]
-        if held != name:
-            raise StudyConflict(f"{folder} holds study {held!r}, not {name!r}; give another --out.")
-    elif any(not path.name.startswith(".") for path in folder.iterdir()):
+        return _place_of_run(folder, storage, name)
+    if folder.exists() and any(path.name != JOURNAL and not path.name.startswith(".") for path in folder.iterdir()):
         raise UsageError(f"{folder} is no run folder and not empty; give another --out.")
+    url = storage or os.environ.get(STORAGE_VARIABLE)
+    if url is None:
+        return Place(folder=folder, url=embedded_url(folder), name=name, embedded=True)
+    return Place(folder=folder, url=absolute(url), name=name, embedded=False)
 
 
 def known_place(run: str | None, *, storage: str | None, study: str | None) -> Place:
@@ -107,17 +108,31 @@ def known_place(run: str | None, *, storage: str | None, study: str | None) -> P
 
     Raises:
         UsageError: neither names one.
+        StudyConflict: the run folder's study is another one, or in another storage.
     """
+    if run is not None:
+        return _place_of_run(_folder(run), storage, study)
     url = storage or os.environ.get(STORAGE_VARIABLE)
-    if run is None:
-        if url is None or study is None:
-            raise UsageError("name the run: its folder, or --storage URL with --study NAME.")
-        return Place(folder=(Path("runs") / study).resolve(), url=url, name=study, embedded=False)
-    folder = _folder(run)
-    about = _about(folder)
-    if about["storage"] is None and storage is None:
-        return Place(folder=folder, url=embedded_url(folder), name=about["study"], embedded=True)
-    return Place(folder=folder, url=url or about["storage"], name=study or about["study"], embedded=False)
+    if url is None or study is None:
+        raise UsageError("name the run: its folder, or --storage URL with --study NAME.")
+    folder = (Path("runs") / study).resolve()
+    if (folder / _ABOUT).exists():
+        return _place_of_run(folder, url, study)
+    return Place(folder=folder, url=absolute(url), name=study, embedded=False)
+
+
+def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place:
+    """The place that a run folder tells of; `storage` and `study` may only repeat it, and add the password."""
+    name, told = _about(folder)
+    if study not in (None, name):
+        raise StudyConflict(f"{folder} holds study {name!r}, not {study!r}; name another run folder.")
+    known = told or embedded_url(folder)
+    given = storage or (os.environ.get(STORAGE_VARIABLE) if told else None)
+    if given is not None and without_password(absolute(given)) == known:
+        known = absolute(given)
+    elif storage is not None:
+        raise StudyConflict(f"the study in {folder} lies in {known}; leave --storage out, or name another run folder.")
+    return Place(folder=folder, url=known, name=name, embedded=told is None)
 
 
 def _folder(run: str) -> Path:
@@ -129,9 +144,10 @@ def _folder(run: str) -> Path:
     raise UsageError(f"{run}: no run folder{hint}.")
 
 
-def _about(folder: Path) -> dict[str, str | None]:
+def _about(folder: Path) -> tuple[str, str | None]:
+    """The study that a run folder holds, and its storage without password; None for the one in the folder."""
     try:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        return {"study": str(about["study"]), "storage": about["storage"]}
+        return str(about["study"]), about["storage"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{folder / _ABOUT} cannot be read: {error}") from error

@@ -137,9 +137,11 @@ class Terminal(AbstractContextManager["Terminal"]):
         self._stop_live()
 
     def say(self, line: str) -> None:
+        """A line above the live display."""
         self._console.print(line, markup=False)
 
     def begin(self, phase: str, *, done: int, total: int) -> None:
+        """Start the display of a phase."""
         self._stop_live()
         self._clock, self._phase, self._best, self._running = _Clock(done, total), phase, None, {}
         self._last_line = time.monotonic()
@@ -148,14 +150,17 @@ class Terminal(AbstractContextManager["Terminal"]):
             self._live.start()
 
     def ended(self, ended: Ended) -> None:
+        """Count a training, and show the best so far."""
         self._clock.done += 1
         if self._best is None or (not ended.feasible, ended.score) < (not self._best.feasible, self._best.score):
             self._best = ended
         if self._clock.done == self._clock.total:
+            self._running = {}
             self._stop_live()
             self.say(self._line())
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
+        """Show the leading training; without a terminal, in a line from time to time."""
         self._running = running
         self._clock.watch(running)
         if self._live is None and time.monotonic() - self._last_line >= _PLAIN_SECONDS:

@@ -2,11 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState as OptunaState
 
-from search.backends import open_storage
+from search.backends import opened
 from search.place import Place
+from search.seeds import confirmation_seed
 from search.storage import Row, StudyStorage
 from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition
@@ -29,8 +31,9 @@ def load_study(place: Place) -> StudyRecord:
     Raises:
         StorageError: there is no such study, or its storage cannot be read.
     """
-    storage = StudyStorage.load(open_storage(place.url, create=False), place.name)
-    return study_record(storage, url=place.shown_url, resume_command=place.resume_command)
+    with opened(place.url, create=False) as storage:
+        study = StudyStorage.load(storage, place.name)
+        return study_record(study, url=place.shown_url, resume_command=place.resume_command)
 
 
 def stored_definition(place: Place) -> LoadedDefinition:
@@ -39,13 +42,11 @@ def stored_definition(place: Place) -> LoadedDefinition:
     Raises:
         StorageError: there is no such study, or its storage cannot be read.
     """
-    storage = StudyStorage.load(open_storage(place.url, create=False), place.name)
-    toml = storage.definition
+    with opened(place.url, create=False) as storage:
+        study = StudyStorage.load(storage, place.name)
+        toml, folder = study.definition, Path(study.facts.folder)
     return LoadedDefinition(
-        definition=parse_definition(toml, f"{place.name}.toml"),
-        toml=toml,
-        folder=Path(storage.facts.folder),
-        path=None,
+        definition=parse_definition(toml, f"{place.name}.toml"), toml=toml, folder=folder, path=None
     )
 
 
@@ -68,7 +69,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         fingerprint=facts.fingerprint,
         slots=facts.slots,
         trials=tuple(_trial(row, definition) for row in storage.rows()),
-        confirmation=tuple(_confirmation(row, definition) for row in storage.confirmation_rows()),
+        confirmation=tuple(_confirmation(row, definition) for row in confirmed_rows(storage, definition)),
         winner=facts.winner,
         importance=facts.importance,
         data=facts.data,
@@ -84,6 +85,26 @@ def trial_records(storage: StudyStorage, definition: StudyDefinition) -> list[Tr
     return [_trial(row, definition) for row in storage.rows()]
 
 
+def confirmed_rows(storage: StudyStorage, definition: StudyDefinition) -> list[Row]:
+    """The rows of the confirmation that the definition asks for as it is now.
+
+    Rows of a baseline that was changed or taken out since, and of seeds that are no longer asked for, are left out.
+    """
+    seeds = {confirmation_seed(definition.study.seed, index) for index in range(definition.confirmation.seeds)}
+    baselines = definition.baseline_hyperparameters()
+    return [
+        row
+        for row in storage.confirmation_rows()
+        if row.run.seed in seeds
+        and (_trial_number(row.run.label) is not None or baselines.get(row.run.label) == row.run.hyperparameters)
+    ]
+
+
+def _trial_number(label: str) -> int | None:
+    """The number of the leading trial that a confirmation's label names; None for a baseline."""
+    return int(label.removeprefix("trial ")) if label.startswith("trial ") else None
+
+
 def _trial(row: Row, definition: StudyDefinition) -> TrialRecord:
     gates = _gates(row, definition)
     constrained = [gate.passed for gate in gates if gate.name in CONSTRAINT_GATES]
@@ -97,27 +118,27 @@ def _trial(row: Row, definition: StudyDefinition) -> TrialRecord:
 
 
 def _confirmation(row: Row, definition: StudyDefinition) -> ConfirmationRun:
-    label = row.run.label
     return ConfirmationRun(
         **_common(row, definition, _gates(row, definition)),
-        candidate=label,
-        trial=int(label.removeprefix("trial ")) if label.startswith("trial ") else None,
+        candidate=row.run.label,
+        trial=_trial_number(row.run.label),
         test=row.result.measures.get("test") if row.result is not None else None,
     )
 
 
-def _common(row: Row, definition: StudyDefinition, gates: tuple[Gate, ...]) -> dict[str, object]:
+def _common(row: Row, definition: StudyDefinition, gates: tuple[Gate, ...]) -> dict[str, Any]:
+    """The fields that a trial and a confirmation run have in common."""
     result, window = row.result, definition.gates.window
     measures = result.measures.get("validation") if result is not None else None
-    measured = result is not None and measures is not None
+    measured = result.curves if result is not None and measures is not None else None
     return {
         "state": _STATES[row.state],
         "hyperparameters": row.run.hyperparameters,
         "seed": row.run.seed,
         "curves": result.curves if result is not None else None,
         "measures": measures,
-        "kl": final_kl(result.curves, window) if measured else math.nan,
-        "kl_slope": kl_slope(result.curves, window) if measured else math.nan,
+        "kl": final_kl(measured, window) if measured is not None else math.nan,
+        "kl_slope": kl_slope(measured, window) if measured is not None else math.nan,
         "score": row.score,
         "gates": gates,
         "seconds": result.seconds if result is not None else math.nan,

@@ -74,7 +74,9 @@ class Advisor:
     def _sobol(self, number: int) -> dict[str, float]:
         """The `number`-th point of a scrambled Sobol sequence, mapped onto the ranges."""
         sequence = qmc.Sobol(len(self._distributions), scramble=True, rng=sampler_seed(self._seed, 0))
-        point = sequence.fast_forward(number).random(1)[0]
+        if number:  # SciPy cannot skip no points
+            sequence.fast_forward(number)
+        point = sequence.random(1)[0]
         return {
             name: _within(distribution, share)
             for (name, distribution), share in zip(self._distributions.items(), point.tolist(), strict=True)
@@ -92,7 +94,7 @@ def _within(distribution: BaseDistribution, share: float) -> float:
     """The value that lies at `share` of a distribution's range, on its own scale."""
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = distribution.low, distribution.high
-    if isinstance(distribution, IntDistribution):
-        return min(high, low + int(share * (high - low + 1)))
-    value = low * (high / low) ** share if distribution.log else low + share * (high - low)
-    return min(max(value, low), high)
+    end = high + 1 if isinstance(distribution, IntDistribution) else high  # every whole number gets its share
+    value = low * (end / low) ** share if distribution.log else low + share * (end - low)
+    value = min(max(value, low), high)
+    return int(value) if isinstance(distribution, IntDistribution) else value

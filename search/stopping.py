@@ -12,20 +12,22 @@ class Stopper:
 
     Args:
         timeout: seconds from now; None for no limit.
+
+    Attributes:
+        signalled: whether a signal came.
+        stopped: whether anyone asked and was told to stop.
     """
 
     def __init__(self, timeout: float | None = None) -> None:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self.signalled = False
+        self.stopped = False
 
     def __call__(self) -> bool:
         """Whether to stop now."""
-        return self.signalled or self.timed_out
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether the time given is over."""
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        timed_out = self._deadline is not None and time.monotonic() >= self._deadline
+        self.stopped = self.stopped or self.signalled or timed_out
+        return self.stopped
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -38,6 +40,7 @@ class Stopper:
                 signal.signal(number, handler)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        del frame
+        del number, frame
         self.signalled = True
-        signal.signal(number, signal.SIG_DFL)
+        for either in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(either, signal.SIG_DFL)

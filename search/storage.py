@@ -36,7 +36,6 @@ _RUN = "klsearch:run"
 # Optuna 5.0 writes its own times without a zone, in that of the machine that writes.
 _STARTED, _ENDED = "started", "ended"
 _OWNER = "klsearch:owner"
-_ERROR = "klsearch:error"
 _CONFIRMATION_SUFFIX = " (confirmation)"
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -143,7 +142,9 @@ class StudyStorage:
             raise StorageError(f"the storage holds no study {name!r}; it holds: {known}.") from None
         schema = study._attributes().get(_SCHEMA)
         if schema is None:
-            raise StorageError(f"study {name!r} in this storage was not made by klsearch; choose another name (--study).")
+            raise StorageError(
+                f"study {name!r} in this storage was not made by klsearch; choose another name (--study)."
+            )
         if schema > SCHEMA_VERSION:
             raise StorageError(
                 f"study {name!r} was written by a newer klsearch (storage format {schema}, this one knows "
@@ -175,14 +176,21 @@ class StudyStorage:
         return cls(storage, name)
 
     @classmethod
-    def exists(cls, storage: BaseStorage, name: str) -> bool:
-        """Whether a whole study of that name is there; the rest of one cut off in the making is removed."""
+    def exists(cls, storage: BaseStorage, name: str, *, alone: bool) -> bool:
+        """Whether a whole study of that name is there; the rest of one cut off in the making is removed.
+
+        Args:
+            storage: where to look.
+            name: the study's name.
+            alone: whether only klsearch writes there, so that a study without any attribute is no one else's.
+        """
         try:
             study = cls(storage, name)
         except KeyError:
             return False
         attributes = study._attributes()
-        if _SCHEMA not in attributes and (not attributes or _DEFINITION in attributes) and not study._trials():
+        is_ours = _DEFINITION in attributes or (alone and not attributes)
+        if is_ours and _SCHEMA not in attributes and not study._trials():
             storage.delete_study(study._study_id)
             return False
         return True
@@ -257,12 +265,6 @@ class StudyStorage:
                 trial.set_constraint(name, violation)
         self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [score])
 
-    def fail_row(self, number: int, error: str) -> None:
-        """Close a row that could not be trained, with the reason."""
-        trial_id = self._id(number)
-        self._storage.set_trial_user_attr(trial_id, _ERROR, error)
-        self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-
     def add_test_measures(self, number: int, measures: Measures) -> None:
         """Write a closed training's measures on the test split."""
         self._storage.set_study_user_attr(self._study_id, f"{_TEST}{number}", encode_measures(measures))
@@ -281,7 +283,7 @@ class StudyStorage:
         if owner.is_known_dead():
             return True
         said = self._attributes().get(_worker_key(owner))
-        return said is not None and json.loads(said)["until"] < time.time()
+        return said is None or json.loads(said)["until"] < time.time()
 
     def trials(self) -> list[FrozenTrial]:
         """The rows as Optuna's trials, for its samplers and importances."""
@@ -296,11 +298,10 @@ class StudyStorage:
         return self._rows([trial for trial in self._trials() if trial.state is TrialState.RUNNING])
 
     def _rows(self, trials: list[FrozenTrial]) -> list[Row]:
-        progress, attributes = self._progress(), self._attributes()
+        attributes = self._attributes()
+        said = {key: json.loads(text)["progress"] for key, text in attributes.items() if key.startswith(_WORKER)}
         return [
-            _row(trial, progress.get(str(trial.number), {}), attributes.get(f"{_TEST}{trial.number}"))
-            for trial in trials
-            if _RUN in trial.user_attrs
+            _row(trial, said, attributes.get(f"{_TEST}{trial.number}")) for trial in trials if _RUN in trial.user_attrs
         ]
 
     def _trials(self) -> list[FrozenTrial]:
@@ -312,18 +313,15 @@ class StudyStorage:
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
-    def _progress(self) -> dict[str, dict[str, float]]:
-        said = [json.loads(text) for key, text in self._attributes().items() if key.startswith(_WORKER)]
-        return {number: values for worker in said for number, values in worker["progress"].items()}
-
 
 def _worker_key(owner: Owner) -> str:
     return f"{_WORKER}{owner.host}:{owner.boot}:{owner.process}:{owner.started}"
 
 
-def _row(trial: FrozenTrial, progress: Mapping[str, float], test: Mapping[str, Any] | None) -> Row:
+def _row(trial: FrozenTrial, said: Mapping[str, Any], test: Mapping[str, Any] | None) -> Row:
+    """A row from Optuna's trial, what every worker said last by its key, and the measures on the test split."""
     run, values = trial.user_attrs[_RUN], trial.user_attrs.get(_RESULT)
-    finished = trial.state in FINISHED
+    owner, finished = Owner.from_json(trial.user_attrs[_OWNER]), trial.state in FINISHED
     result = _result(values, test) if values is not None and finished else None
     return Row(
         number=trial.number,
@@ -331,13 +329,13 @@ def _row(trial: FrozenTrial, progress: Mapping[str, float], test: Mapping[str, A
         run=Run(
             hyperparameters=Hyperparameters.from_json(run["hyperparameters"]), seed=run["seed"], label=run["label"]
         ),
-        owner=Owner.from_json(trial.user_attrs[_OWNER]),
+        owner=owner,
         result=result,
         score=trial.value if finished and trial.value is not None else math.nan,
-        error=trial.user_attrs.get(_ERROR, ""),
-        progress={} if trial.state.is_finished() else progress,
+        error="marked as failed from outside" if trial.state is TrialState.FAIL else "",
+        progress={} if trial.state.is_finished() else said.get(_worker_key(owner), {}).get(str(trial.number), {}),
         started=datetime.fromisoformat(run[_STARTED]),
-        ended=datetime.fromisoformat(values[_ENDED]) if result is not None else None,
+        ended=datetime.fromisoformat(values[_ENDED]) if values is not None and finished else None,
     )
 
 

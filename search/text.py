@@ -12,11 +12,11 @@ from vae.datasets import Dataset
 from vae.hyperparameters import Hyperparameters
 
 
-def result_text(study: StudyRecord, *, report: Path | None) -> str:
-    """The end of a run: verdict, winner beside the baselines, where the report is or how to go on."""
+def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
+    """The end of a run: verdict, winner beside the baselines, how to go on if it is not whole, where the report is."""
     lines = [best_text(study)]
     done, budget = len(study.finished), study.definition.study.trials
-    if done < budget:
+    if stopped or done < budget:
         lines.append(f"\n{done} of {budget} trials are done. Go on with: {study.resume_command}")
     if report is not None:
         lines.append(f"\nReport: {report}")
@@ -108,7 +108,9 @@ def status_text(study: StudyRecord) -> str:
     counts = ", ".join(
         f"{count} {state.value}" for state in TrialState if (count := sum(t.state is state for t in study.trials))
     )
-    lines = [f"{study.name}: {len(study.finished)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"]
+    lines = [
+        f"{study.name}: {len(study.finished)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"
+    ]
     running = {t.number: t.progress for t in study.trials if t.state is TrialState.RUNNING and t.progress}
     if (number := leading(running)) is not None:
         lines.append(f"running trial {number}: {watched_values(running[number])}")

@@ -99,7 +99,8 @@ class Trainer:
             del self._jobs[slot]
 
     def _has_ended(self, slot: int) -> bool:
-        return self._population.epoch(slot) >= self._epochs or self._population.curves(slot).diverged
+        diverged = self._population.latest(slot).get("nonfinite_steps", 0) > 0
+        return diverged or self._population.epoch(slot) >= self._epochs
 
     def _fill(self, source: Source) -> None:
         free = [slot for slot in range(self._population.slots) if slot not in self._jobs]
@@ -120,7 +121,6 @@ class Trainer:
 
     def _progress(self) -> dict[int, Mapping[str, float]]:
         return {
-            job.number: {"epoch": self._population.epoch(slot), "epochs": self._epochs}
-            | dict(self._population.curves(slot).latest())
+            job.number: {"epoch": self._population.epoch(slot), "epochs": self._epochs} | self._population.latest(slot)
             for slot, job in sorted(self._jobs.items(), key=lambda item: item[1].number)
         }

@@ -10,7 +10,7 @@ from search.progress import Ended
 from search.sampling import Advisor
 from search.score import constraints, score
 from search.seeds import trial_seed
-from search.storage import FINISHED, Result, Run, StudyStorage
+from search.storage import FINISHED, Result, Row, Run, StudyStorage
 from search.training import Job
 from studies.definition import StudyDefinition
 from studies.space import Range
@@ -26,6 +26,7 @@ class TrialSource:
         definition: what is searched, scored and judged.
         budget: finished trials in the study in all.
         owner: this worker.
+        is_dead: whether another worker no longer trains.
         told: is told of each trial after its result was stored.
     """
 
@@ -36,12 +37,14 @@ class TrialSource:
         *,
         budget: int,
         owner: Owner,
+        is_dead: Callable[[Owner], bool],
         told: Callable[[Ended], None],
     ) -> None:
         self._storage = storage
         self._definition = definition
         self._budget = budget
         self._owner = owner
+        self._is_dead = is_dead
         self._told = told
         ranges = definition.space.searched()
         self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
@@ -50,13 +53,14 @@ class TrialSource:
 
     def take(self, free: int) -> list[Job]:
         """Trials that a dead worker left, then new ones as far as the budget allows."""
-        jobs = self._left_running(free)
         trials = self._storage.trials()
-        counted = sum(trial.state in FINISHED or trial.state is TrialState.RUNNING for trial in trials)
-        wanted = min(free - len(jobs), self._budget - counted)
-        if wanted > 0:
+        left = self._left_running()
+        counted = sum(trial.state in FINISHED or trial.state is TrialState.RUNNING for trial in trials) - len(left)
+        wanted = min(free, self._budget - counted)
+        jobs = [self._take_up(row) for row in left[: max(0, wanted)]]
+        if wanted > len(left):
             self._advisor.learn(trials)
-            jobs += [self._ask(len(trials) + index) for index in range(wanted)]
+            jobs += [self._ask(len(trials) + index) for index in range(wanted - len(left))]
         self._mine |= {job.number for job in jobs}
         return jobs
 
@@ -66,12 +70,14 @@ class TrialSource:
         for number, result in finished.items():
             self._told(finish(self._storage, self._definition, number, f"trial {number}", result))
 
-    def _left_running(self, free: int) -> list[Job]:
+    def _left_running(self) -> list[Row]:
+        """Rows that nobody trains any more."""
         rows = [row for row in self._storage.running() if row.number not in self._mine]
-        left = [row for row in rows if row.owner == self._owner or self._storage.is_dead(row.owner)][:free]
-        for row in left:
-            self._storage.take_over(row.number, self._owner)
-        return [Job(number=row.number, run=row.run) for row in left]
+        return [row for row in rows if row.owner == self._owner or self._is_dead(row.owner)]
+
+    def _take_up(self, row: Row) -> Job:
+        self._storage.take_over(row.number, self._owner)
+        return Job(number=row.number, run=row.run)
 
     def _ask(self, number: int) -> Job:
         given = self._given[number] if number < len(self._given) else None

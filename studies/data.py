@@ -47,9 +47,13 @@ def _misfits(definition: StudyDefinition, dataset: Dataset) -> list[str]:
     if batch_size > rows["train"]:
         found.append(f"training.batch_size = {batch_size} is larger than the training split of {rows['train']} rows")
     if definition.model.likelihood == "bernoulli" and not dataset.unit_interval:
-        found.append(
-            "model.likelihood = 'bernoulli' needs values in [0, 1]; set data.scaling = 'minmax' or use 'gaussian'"
+        scaled = dataset.scaling.kind in ("minmax", "image")
+        way_out = (
+            "held-out values lie beyond the training rows' range, so use"
+            if scaled
+            else "set data.scaling = 'minmax' or"
         )
+        found.append(f"model.likelihood = 'bernoulli' needs values in [0, 1]; {way_out} 'gaussian'")
     if definition.model.kind == "conv" and len(dataset.shape) == 1:
         found.append("model.kind = 'conv' needs images, but the data are a table; use 'dense'")
     if seeds > 0 and rows["test"] == 0:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from studies.space import Section, problem, problems_at
+from studies.space import Section, not_nan, problem, problems_at
 from vae.hyperparameters import NAMES
 
 Count = Annotated[int, Field(ge=1)]
@@ -37,6 +37,8 @@ def _folder_name(name: str) -> str:
         raise problem("a study's name must not be empty, '.' or '..', begin with '-', or begin or end with a space")
     if any(char in '/\\:*?"<>|' or not char.isprintable() for char in name):
         raise problem("a study's name becomes a folder: no / \\ : * ? \" < > | and no control characters")
+    if name.endswith("(confirmation)"):
+        raise problem("a study's name must not end in '(confirmation)', which marks the rows of a confirmation")
     if len(name.encode()) > 120:
         raise problem("a study's name must not be longer than 120 bytes")
     return name
@@ -187,8 +189,8 @@ class Baseline(Section):
     """`[baselines.NAME]`: settings to beat; those left out are the recipe's."""
 
     kl_weight: Annotated[float, Field(ge=0)] | None = None
-    clip_low: Annotated[float, Field(allow_inf_nan=True)] | None = None
-    clip_high: Annotated[float, Field(allow_inf_nan=True)] | None = None
+    clip_low: Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)] | None = None
+    clip_high: Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)] | None = None
     annealing_epochs: Annotated[int, Field(ge=0)] | None = None
     l2: Annotated[float, Field(ge=0)] | None = None
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None

@@ -80,7 +80,8 @@ def _within(low: float, *, above: bool = False, below: float = math.inf) -> Call
     return check
 
 
-def _not_nan(value: Any) -> Any:
+def not_nan(value: Any) -> Any:
+    """A check that a number is one; infinity may stand for "no bound"."""
     if isinstance(value, float) and math.isnan(value):
         raise problem("must be a number, but is nan")
     return value
@@ -92,7 +93,7 @@ _Whole = Annotated[Annotated[IntegerRange, Tag(RANGE_TAG)] | Annotated[int, Tag(
 _Bound = Annotated[
     Annotated[Range, Tag(RANGE_TAG)] | Annotated[float, Field(allow_inf_nan=True), Tag(NUMBER_TAG)],
     _FREE_TO_SEARCH,
-    AfterValidator(_not_nan),
+    AfterValidator(not_nan),
 ]
 
 

@@ -66,12 +66,12 @@ def best_trial(trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
 
 
 def runs_of(study: StudyRecord, candidate: str) -> tuple[ConfirmationRun, ...]:
-    """The confirmation runs of "winner" or of a baseline, in ascending seed."""
+    """The finished confirmation runs of "winner" or of a baseline, in ascending seed."""
     if candidate == "winner":
         chosen = [run for run in study.confirmation if run.trial is not None and run.trial == study.winner]
     else:
         chosen = [run for run in study.confirmation if run.trial is None and run.candidate == candidate]
-    return tuple(sorted(chosen, key=lambda run: run.seed))
+    return tuple(sorted((run for run in chosen if run.state is TrialState.COMPLETE), key=lambda run: run.seed))
 
 
 def baseline_names(study: StudyRecord) -> tuple[str, ...]:

@@ -95,10 +95,8 @@ class Evaluator:
         self._latent_dim = network.latent_dim
         self._features = math.prod(network.input_shape)
         self._splits = splits
-        train_mean = np.mean(splits["train"], axis=0, dtype=np.float64)
-        self._mean_error = {
-            name: float(np.sum(np.square(rows - train_mean)) / len(rows)) for name, rows in splits.items() if len(rows)
-        }
+        train_mean = np.asarray(np.mean(splits["train"], axis=0, dtype=np.float64))
+        self._mean_error = {name: _mean_error(rows, train_mean) for name, rows in splits.items() if len(rows)}
         self._noise: dict[str, np.ndarray] = {}
         self._rows_outcome = tf.function(self._trace, reduce_retracing=True)
 
@@ -207,6 +205,13 @@ class Evaluator:
             tf.reduce_mean(reconstruction_error(flat_rows, output, self._objective), axis=1),
             tf.reduce_mean(squared_error(flat_rows, output, self._objective), axis=1),
         )
+
+
+def _mean_error(rows: np.ndarray, train_mean: np.ndarray) -> float:
+    """Squared error of predicting the training mean, summed over features, mean over rows."""
+    size = max(1, _CALL_VALUES // train_mean.size)
+    parts = [np.sum(np.square(rows[first : first + size] - train_mean)) for first in range(0, len(rows), size)]
+    return float(np.sum(parts) / len(rows))
 
 
 def _prior_mismatch(outcome: Outcome) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from vae import optimizer, stacking, streams
-from vae.curves import TrainingCurves
+from vae.curves import CURVE_NAMES, TrainingCurves
 from vae.elbo import Objective, clip_log_var, kl_elements, reconstruction_error, sample_posterior
 from vae.evaluation import Evaluator, Members, joined
 from vae.hyperparameters import Hyperparameters
@@ -17,6 +17,8 @@ from vae.measures import Measures
 from vae.networks import Network
 from vae.plan import Clock, Plan, plan_epoch
 
+# Final measures need the outputs of several posterior samples of a whole split: more members at a time cost memory.
+_MEASURED_TOGETHER = 8
 _T = TypeVar("_T")
 # A graph call is kept to about this long, so that signals and time limits are answered.
 _CALL_SECONDS = 1.0
@@ -49,7 +51,7 @@ class Population:
     """K slots advanced together, an epoch at a time; a member leaves and the next moves in without recompiling.
 
     A member's result is a function of its hyperparameters and seed alone: not of its slot, its neighbours, the tick
-    at which it started, or (for even K) of K.
+    at which it started, or (from K = 2 on) of K.
 
     Args:
         network: the architecture, built once.
@@ -111,11 +113,18 @@ class Population:
         nobody = tf.zeros([0], tf.int32)
         self._draw(nobody, nobody)
         self._train(*self._make_plan().tensors(), tf.constant(0), tf.constant(0))
+        self._validate()
 
     def start(self, slot: int, hyperparameters: Hyperparameters, seed: int) -> None:
-        """Move a new member into a slot: fresh weights, optimizer state and clock. Only between epochs."""
+        """Move a new member into a slot: fresh weights, optimizer state and clock. Only between epochs.
+
+        Raises:
+            ValueError: the member asks for gradient clipping, and the population was made without.
+        """
         if self._batch:
             raise RuntimeError("a member can only start between epochs.")
+        if hyperparameters.clipnorm < np.inf and not self._clips_gradients:
+            raise ValueError(f"clipnorm is {hyperparameters.clipnorm}, but the population was made without clipping.")
         self._entering.add(slot)
         self._members[slot] = _Slot(Clock(hyperparameters=hyperparameters, seed=seed, epoch=0), active=True)
         self._plan = None
@@ -155,9 +164,18 @@ class Population:
         """The member's curves so far."""
         return TrainingCurves.from_rows(np.array(self._members[slot].rows, dtype=np.float32))
 
+    def latest(self, slot: int) -> dict[str, float]:
+        """The values of the member's last epoch by curve name; empty before the first has ended."""
+        rows = self._members[slot].rows
+        return dict(zip(CURVE_NAMES, rows[-1].tolist(), strict=True)) if rows else {}
+
     def measure(self, slots: Sequence[int], split: str) -> list[Measures]:
         """Final measures of the members in `slots` on a split, in that order."""
-        return self._evaluator.measure(self._gathered(self._evened(slots)), split)[: len(slots)]
+        measured: list[Measures] = []
+        for first in range(0, len(slots), _MEASURED_TOGETHER):
+            group = slots[first : first + _MEASURED_TOGETHER]
+            measured += self._evaluator.measure(self._gathered(self._evened(group)), split)[: len(group)]
+        return measured
 
     def member(self, slot: int) -> Members:
         """A copy of the member's values, with a leading axis of one."""
@@ -215,7 +233,7 @@ class Population:
 
     def _validate(self) -> np.ndarray:
         """The five validation values of every slot, float32 [K, 5], in the order of the curves."""
-        members = self._gathered(range(self.slots))
+        members = self._gathered(self._evened(range(self.slots)))
         outcome = self._evaluator.outcome(members, "validation", samples=1)
         values = [
             outcome.kl(),
@@ -224,7 +242,7 @@ class Population:
             *outcome.clip_shares(members),
         ]
         with np.errstate(over="ignore"):  # what float32 cannot hold is as good as infinite
-            return np.stack(values, axis=1).astype(np.float32)
+            return np.stack(values, axis=1)[: self.slots].astype(np.float32)
 
     def _enter(self) -> None:
         """Give the members that started since the last epoch their initial values, all at once."""

@@ -26,7 +26,7 @@ SPLITS: dict[int, dict[str, np.ndarray]] = {
     1: {
         "train": float32([[0], [2]]),
         "line": float32([[-3], [-2], [1], [2]]),
-        "at 4.1": float32([[0], [4.1], [4.1], [4.1]]),
+        "at 4.1": float32([[0.0], [4.1], [4.1], [4.1]]),
     },
     2: {
         "train": SQUARE,

@@ -20,7 +20,7 @@ HIDDEN = (32, 16)
 SEED = 11
 EPOCHS = 5
 SETTINGS = Hyperparameters(
-    kl_weight=0.3, clip_low=-1.5, clip_high=0.05, annealing_epochs=2, l2=0.01, learning_rate=2e-3, clipnorm=0.5
+    kl_weight=0.02, clip_low=-0.2, clip_high=0.05, annealing_epochs=2, l2=0.01, learning_rate=2e-3, clipnorm=0.5
 )
 OTHERS = Hyperparameters(kl_weight=1.0, encoder_dropout=0.4, learning_rate=0.01)
 
@@ -47,7 +47,7 @@ class PlainVAE(keras.Model):
         rows, noise, kl_weight = data[0]
         with tf.GradientTape() as tape:
             mean, log_var = self.encoder(rows, training=True)
-            log_var = tf.clip_by_value(log_var, -1.5, 0.05)
+            log_var = tf.clip_by_value(log_var, -0.2, 0.05)
             output = self.decoder(mean + tf.exp(0.5 * log_var) * noise, training=True)
             per_latent = -0.5 * (1 + log_var - mean**2 - tf.exp(log_var))
             if self.bernoulli:  # mean over features, sum over latents
@@ -72,7 +72,7 @@ def reference(model: PlainVAE, rows: np.ndarray, batch_size: int) -> dict[str, n
             batch = rows[order[step * batch_size : (step + 1) * batch_size]]
             clock = epoch * steps + step
             noise = tf.random.stateless_normal((len(batch), LATENTS), (streams.noise_key(SEED), clock))
-            weight = 0.3 * min(1.0, clock / (2 * steps))
+            weight = 0.02 * min(1.0, clock / (2 * steps))
             weights = np.full(len(batch), weight, np.float32)
             logs.append({**model.train_on_batch((batch, noise, weights), return_dict=True), "kl_weight": weight})
             sizes.append(len(batch))
@@ -98,22 +98,22 @@ def test_a_member_trains_as_a_plain_keras_model(
         if bernoulli
         else Objective()
     )
-    population = Population(network, splits, objective, slots=4, batch_size=batch_size, clips_gradients=True)
-    for slot in range(4):
-        population.start(slot, SETTINGS if slot == 2 else OTHERS, SEED + 2 - slot)
+    population = Population(network, splits, objective, slots=2, batch_size=batch_size, clips_gradients=True)
+    population.start(0, OTHERS, SEED + 1)
+    population.start(1, SETTINGS, SEED)
     plain = PlainVAE(features, bernoulli=bernoulli)
-    for variable, values in zip(plain.trainable_variables, population.weights(2), strict=True):
+    for variable, values in zip(plain.trainable_variables, population.weights(1), strict=True):
         variable.assign(values)
 
     train(population, EPOCHS)
     expected = reference(plain, splits["train"], batch_size)
 
-    curves = population.curves(2)
+    curves = population.curves(1)
     for name, values in expected.items():
         np.testing.assert_allclose(getattr(curves, name), values, rtol=1e-4, err_msg=name)
-    for variable, values in zip(plain.trainable_variables, population.weights(2), strict=True):
+    for variable, values in zip(plain.trainable_variables, population.weights(1), strict=True):
         np.testing.assert_allclose(values, variable, rtol=1e-2, atol=1e-4)
     # All parts had a say: the log-variance met both bounds, and the KL weight ended its rise.
-    assert curves.clip_share_high[0] > 0.1
-    assert curves.clip_share_low[-1] > 0.01
-    assert curves.kl_weight[-1] == pytest.approx(0.3)
+    assert curves.clip_share_low.max() > 0.01
+    assert curves.clip_share_high.max() > 0.01
+    assert curves.kl_weight[-1] == pytest.approx(0.02)

@@ -37,8 +37,7 @@ STILL = 1e-20  # a learning rate under which no weight moves
 SEED = 7
 EPOCHS = 4
 BATCH = 128
-# 1,257 rows: nine full batches and one of 105.
-SIZES = np.array([BATCH] * 9 + [105])
+STEPS = 9
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,8 @@ def network() -> Network:
 @pytest.fixture(scope="module")
 def population(network: Network, digits: dict[str, np.ndarray]) -> Population:
     """Ten slots for the tests to start members in; each test leaves it between epochs."""
-    return Population(network, digits, Objective(), slots=len(CHANGED), batch_size=BATCH, clips_gradients=True)
+    splits = {**digits, "train": digits["train"][: STEPS * BATCH]}
+    return Population(network, splits, Objective(), slots=len(CHANGED), batch_size=BATCH, clips_gradients=True)
 
 
 Trained = dict[str, tuple[TrainingCurves, dict[str, np.ndarray], dict[str, bytes]]]
@@ -95,6 +95,14 @@ def test_equal_members_in_different_slots_have_equal_bits(trained: Trained) -> N
     assert trained["nothing"][2] == trained["nothing, in another slot"][2]
 
 
+def test_a_member_of_another_seed_trains_otherwise(population: Population, train: Train) -> None:
+    for slot in range(population.slots):
+        population.start(slot, BASE, SEED + slot % 2)
+    train(population, 1)
+    curves = [population.curves(slot).as_rows().tobytes() for slot in range(population.slots)]
+    assert curves[0] == curves[2] != curves[1] == curves[3]
+
+
 def test_reconstruction_and_validation_improve_while_training(trained: Trained) -> None:
     for curves, _, _ in trained.values():
         assert curves.epochs == EPOCHS
@@ -114,13 +122,14 @@ def test_slower_annealing_gives_a_larger_kl_meanwhile(trained: Trained) -> None:
 def test_l2_shrinks_the_kernels_of_both_latent_heads(trained: Trained) -> None:
     for head in ("z_mean", "z_log_var"):
         free, shrunk = (np.linalg.norm(trained[name][1][f"{head}/kernel"]) for name in ("nothing", "l2"))
-        assert shrunk < 0.7 * free
+        assert shrunk < 0.8 * free
 
 
 def test_a_tight_bound_is_met_and_a_wide_one_is_not(trained: Trained) -> None:
     assert trained["clip_low"][0].clip_share_low[-1] > 0.1
     assert trained["clip_high"][0].clip_share_high[0] > 0.1
-    assert trained["nothing"][0].clip_share_low[-1] == trained["nothing"][0].clip_share_high[-1] == 0
+    assert trained["nothing"][0].clip_share_low[-1] < 0.01
+    assert trained["nothing"][0].clip_share_high[-1] < 0.01
 
 
 def test_the_total_is_reconstruction_weighted_kl_and_l2(population: Population, network: Network, train: Train) -> None:
@@ -145,15 +154,16 @@ def test_dropout_acts_in_training_and_not_in_validation(population: Population, 
     assert dropped.validation_reconstruction == pytest.approx(kept.validation_reconstruction, rel=1e-6)
 
 
-def test_the_kl_weight_curve_is_the_mean_over_rows_of_an_annealed_weight(population: Population, train: Train) -> None:
+def test_the_kl_weight_curve_is_the_mean_of_a_weight_annealed_in_the_member_s_own_time(
+    population: Population, train: Train
+) -> None:
     train(population, 1)  # so that the members do not start with the population
     lengths = (0, 1, 2, 5)
     start_all(population, *(replace(BASE, annealing_epochs=length) for length in lengths))
     train(population, 3)
     for slot, length in enumerate(lengths):
-        ramps = [[min(1.0, (10 * epoch + step) / (10 * length or 1)) for step in range(10)] for epoch in range(3)]
-        full = np.ones((3, 10)) if length == 0 else np.array(ramps)
-        expected = 0.1 * np.average(full, axis=1, weights=SIZES)
+        ramp = np.minimum(1, np.arange(3 * STEPS) / (length * STEPS)) if length else np.ones(3 * STEPS)
+        expected = 0.1 * ramp.reshape(3, STEPS).mean(axis=1)
         np.testing.assert_allclose(population.curves(slot).kl_weight, expected, rtol=1e-6)
 
 
@@ -183,7 +193,7 @@ def test_an_epoch_in_many_calls_gives_the_bits_of_one_in_few(
     monkeypatch.setattr("vae.population._CALL_SECONDS", 0.0)
     start_all(population, BASE)
     for _ in range(EPOCHS):
-        assert [population.advance() for _ in range(population.steps_per_epoch)] == [False] * 9 + [True]
+        assert [population.advance() for _ in range(population.steps_per_epoch)] == [False] * (STEPS - 1) + [True]
     assert bits(population, 0) == trained["nothing"][2]
 
 
@@ -195,6 +205,12 @@ def test_a_member_cannot_start_within_an_epoch(population: Population, monkeypat
     while not population.advance():
         pass
     population.start(0, BASE, SEED)
+
+
+def test_clipping_that_would_not_happen_is_refused(network: Network, digits: dict[str, np.ndarray]) -> None:
+    without = Population(network, digits, Objective(), slots=2, batch_size=BATCH)
+    with pytest.raises(ValueError, match=r"clipnorm is 0\.5, but the population was made without clipping"):
+        without.start(0, CHANGED["clipnorm"], SEED)
 
 
 def test_measuring_between_epochs_changes_nothing(

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 
 from vae.elbo import Objective
 from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
+from vae.layers import SearchedDropout, dense
 from vae.networks import Network, dense_network
 from vae.population import Population
 
@@ -32,13 +34,13 @@ EPOCHS = 3
 def garments() -> dict[str, np.ndarray]:
     """Rows of Fashion-MNIST's size; what is in them does not matter here."""
     rows = np.random.default_rng(0).random((500, 784), np.float32)
-    return {"train": rows[:400], "validation": rows[400:]}
+    return {"train": rows[:384], "validation": rows[384:]}
 
 
 @pytest.fixture(scope="module")
 def few_features() -> dict[str, np.ndarray]:
     rows = np.random.default_rng(1).random((401, 5), np.float32)
-    return {"train": rows[:301], "validation": rows[301:]}
+    return {"train": rows[:300], "validation": rows[300:]}
 
 
 def population(network: Network, splits: dict[str, np.ndarray], slots: int, batch_size: int) -> Population:
@@ -57,7 +59,7 @@ def run(members: Population, slot: int, late: int, train: Train, bits: Bits) -> 
 
 def test_at_the_size_of_digits(digits: dict[str, np.ndarray], train: Train, bits: Bits) -> None:
     network = dense_network((64,), 8, hidden=[128, 64], output_activation="sigmoid")
-    splits = {**digits, "train": digits["train"][:600]}  # four batches of 128 and one of 88
+    splits = {**digits, "train": digits["train"][:512]}  # full batches only: a second kind takes seconds to compile
     two, three, four, eight = (population(network, splits, slots, 128) for slots in (2, 3, 4, 8))
     expected = run(two, 0, 0, train, bits)
     for members, slot, late in (
@@ -78,37 +80,36 @@ def test_at_the_size_of_fashion_mnist(garments: dict[str, np.ndarray], train: Tr
     network = dense_network((784,), 16, hidden=[512, 256], output_activation="sigmoid")
     two, four, eight = (population(network, garments, slots, 128) for slots in (2, 4, 8))
     expected = run(two, 0, 0, train, bits)
-    for members, slot, late in ((two, 1, 1), (four, 3, 0), (four, 0, 1), (eight, 7, 1), (eight, 2, 0)):
+    for members, slot, late in ((two, 1, 1), (four, 3, 0), (eight, 2, 1)):
         assert run(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
 
 
-@pytest.mark.parametrize(
-    ("hidden", "latent_dim", "batch_size", "activation"),
-    [([7, 13], 3, 37, "tanh"), ([50, 25], 5, 50, "selu"), ([20, 9], 1, 64, "gelu")],
-)
-def test_at_awkward_sizes(
-    few_features: dict[str, np.ndarray],
-    train: Train,
-    bits: Bits,
-    hidden: list[int],
-    latent_dim: int,
-    batch_size: int,
-    activation: str,
-) -> None:
-    network = dense_network((5,), latent_dim, hidden=hidden, activation=activation, output_activation="sigmoid")
-    two, more = (population(network, few_features, slots, batch_size) for slots in (2, 5))
-    expected = run(two, 0, 0, train, bits)
-    for members, slot, late in ((two, 1, 1), (more, 4, 0), (more, 0, 2), (more, 2, 1)):
+def awkward_network() -> Network:
+    """Widths that fill no packets, and every activation that has a packet's own way of computing it."""
+    rows, z = keras.Input((5,)), keras.Input((3,))
+    h = SearchedDropout()(dense(13, activation="selu")(dense(7, activation="tanh")(rows)))
+    decoder = dense(5, activation="sigmoid")(dense(25, activation="softplus")(dense(50, activation="gelu")(z)))
+    return Network(encoder=keras.Model(rows, [dense(3)(h), dense(3)(h)]), decoder=keras.Model(z, decoder))
+
+
+@pytest.fixture(scope="module")
+def awkward(few_features: dict[str, np.ndarray]) -> list[Population]:
+    """Three and eight members, trained on eight batches of 37 rows and one of 4."""
+    network = awkward_network()
+    return [population(network, few_features, slots, 37) for slots in (3, 8)]
+
+
+def test_at_awkward_sizes(awkward: list[Population], train: Train, bits: Bits) -> None:
+    three, eight = awkward
+    expected = run(three, 0, 0, train, bits)
+    for members, slot, late in ((three, 1, 1), (three, 2, 0), (eight, 7, 1), (eight, 0, 2), (eight, 3, 0)):
         assert run(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
 
 
-def test_trials_of_another_seed_or_setting_differ(
-    few_features: dict[str, np.ndarray], train: Train, bits: Bits
+def test_in_one_call_per_batch(
+    awkward: list[Population], train: Train, bits: Bits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    members = population(dense_network((5,), 3, hidden=[8]), few_features, 4, 64)
-    for slot, (settings, seed) in enumerate(((TRIAL, SEED), (TRIAL, SEED), (TRIAL, SEED + 1), (AFTER, SEED))):
-        members.start(slot, settings, seed)
-    train(members, 1)
-    first, same, *others = (bits(members, slot)["curves"] for slot in range(4))
-    assert first == same
-    assert len({first, *others}) == 3
+    three, _ = awkward
+    expected = run(three, 0, 0, train, bits)
+    monkeypatch.setattr("vae.population._CALL_SECONDS", 0.0)
+    assert run(three, 0, 0, train, bits) == expected

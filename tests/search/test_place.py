@@ -1,0 +1,180 @@
+"""Where a study lives."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from search.backends import file_of
+from search.place import Place, known_place, new_place
+from studies.errors import StorageError, StudyConflict, UsageError
+
+TOML = "[study]\n"
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def new(name: str = "tiny", *, storage: str | None = None, out: Path | None = None) -> Place:
+    return new_place(name, storage=storage, out=out)
+
+
+def known(run: str | None = None, *, storage: str | None = None, study: str | None = None) -> Place:
+    return known_place(run, storage=storage, study=study)
+
+
+def test_a_study_goes_below_runs_and_keeps_its_storage_there(work: Path) -> None:
+    place = new()
+    assert (place.folder, place.embedded, place.name) == (work / "runs" / "tiny", True, "tiny")
+    assert place.url == f"journal:///{work}/runs/tiny/storage.journal"
+    assert not place.folder.exists(), "nothing is written before the study is created"
+
+
+def test_a_run_is_found_by_folder_and_by_name(work: Path) -> None:
+    new().create(TOML)
+    new(out=work / "elsewhere").create(TOML)
+    assert known("tiny") == known("runs/tiny") == known(str(work / "runs" / "tiny")) == new()
+    assert known("elsewhere").folder == work / "elsewhere"
+
+
+def test_a_run_folder_that_moved_is_still_the_run(work: Path) -> None:
+    new().create(TOML)
+    (work / "runs" / "tiny").rename(work / "moved")
+    assert known("moved").url == f"journal:///{work}/moved/storage.journal"
+
+
+@pytest.mark.parametrize("name", ["a b", "50%20", "was?ist#das", "ä"])
+def test_a_folder_of_any_name_holds_its_own_storage(name: str, work: Path) -> None:
+    new(out=work / name).create(TOML)
+    assert file_of(known(name).url) == work / name / "storage.journal"
+    assert known(name).resume_command == f"klsearch resume {shlex.quote(name)}"
+
+
+def test_a_storage_file_is_meant_relative_to_where_it_was_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new(storage="sqlite:///x.db").create(TOML)
+    (work / "elsewhere").mkdir()
+    monkeypatch.chdir(work / "elsewhere")
+    assert known("../runs/tiny").url == f"sqlite:///{work}/x.db"
+
+
+def test_a_run_folder_remembers_its_storage_but_no_password() -> None:
+    url = "postgresql+psycopg://me:secret@db/studies?sslmode=require"
+    new(storage=url).create(TOML)
+    assert known("tiny").url == "postgresql+psycopg://me@db/studies?sslmode=require"
+    assert new().url == known("tiny").url, "run continues where the study is"
+    assert known("tiny", storage=url).url == url
+    assert "secret" not in "".join(path.read_text() for path in Path("runs/tiny").iterdir())
+
+
+def test_the_environment_names_the_storage_of_a_new_study(monkeypatch: pytest.MonkeyPatch, work: Path) -> None:
+    monkeypatch.setenv("KLSEARCH_STORAGE", "sqlite:///env.db")
+    assert new().url == f"sqlite:///{work}/env.db"
+    assert new(storage="sqlite:///given.db").url == f"sqlite:///{work}/given.db"
+    assert known(study="tiny").url == f"sqlite:///{work}/env.db"
+
+
+def test_the_environment_does_not_lead_a_run_away_from_its_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    new().create(TOML)
+    before = known("tiny")
+    monkeypatch.setenv("KLSEARCH_STORAGE", "sqlite:///env.db")
+    assert new() == known("tiny") == before
+
+
+def test_the_environment_brings_the_password_of_a_run_s_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    new(storage="postgresql+psycopg://me:secret@db/studies").create(TOML)
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@db/studies")
+    assert known("tiny").url == "postgresql+psycopg://me:secret@db/studies"
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@otherdb/studies")
+    assert known("tiny").url == "postgresql+psycopg://me@db/studies"
+
+
+def test_another_storage_for_a_run_is_refused() -> None:
+    new().create(TOML)
+    with pytest.raises(StudyConflict, match=r"lies in journal:.*leave --storage out"):
+        new(storage="sqlite:///x.db")
+    with pytest.raises(StudyConflict, match=r"lies in journal:.*leave --storage out"):
+        known("tiny", storage="sqlite:///x.db")
+
+
+def test_another_study_in_a_run_folder_is_refused(work: Path) -> None:
+    new().create(TOML)
+    with pytest.raises(StudyConflict, match="holds study 'tiny', not 'other'"):
+        new("other", out=work / "runs" / "tiny")
+
+
+def test_a_folder_with_something_else_in_it_is_refused(work: Path) -> None:
+    (work / "photos").mkdir()
+    (work / "photos" / "cat.png").touch()
+    (work / "file").touch()
+    with pytest.raises(UsageError, match="is no run folder and not empty; give another --out"):
+        new(out=work / "photos")
+    with pytest.raises(UsageError, match="is a file; give another --out"):
+        new(out=work / "file")
+
+
+def test_an_empty_folder_and_one_where_a_study_was_cut_off_in_the_making_are_taken(work: Path) -> None:
+    for name, files in {"empty": (), "begun": ("storage.journal", ".lock")}.items():
+        (work / name).mkdir()
+        for file in files:
+            (work / name / file).touch()
+        assert new(out=work / name).folder == work / name
+
+
+def test_a_run_that_does_not_exist_is_named_with_those_that_do(work: Path) -> None:
+    with pytest.raises(UsageError, match="tiny: no run folder; `klsearch run STUDY` starts one"):
+        known("tiny")
+    new().create(TOML)
+    with pytest.raises(UsageError, match="tidy: no run folder; there are runs/tiny"):
+        known("tidy")
+    with pytest.raises(UsageError, match="--storage URL with --study NAME"):
+        known()
+
+
+@pytest.mark.parametrize("about", ["", "[]", "{}", '{"study": "tiny"}', "\0"])
+def test_a_run_folder_whose_note_is_broken_says_so(about: str, work: Path) -> None:
+    new().create(TOML)
+    (work / "runs" / "tiny" / "run.json").write_text(about)
+    with pytest.raises(StorageError, match=r"run\.json cannot be read"):
+        known("tiny")
+
+
+def test_the_definition_lies_in_the_run_folder_as_it_was_run(work: Path) -> None:
+    new().create(TOML)
+    assert (work / "runs" / "tiny" / "study.toml").read_text() == TOML
+    assert json.loads((work / "runs" / "tiny" / "run.json").read_text()) == {"study": "tiny", "storage": None}
+
+
+def test_the_resume_command_is_short_and_can_be_typed_as_it_is(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new().create(TOML)
+    assert known("tiny").resume_command == "klsearch resume runs/tiny"
+    monkeypatch.chdir(work / "runs")
+    assert known("tiny").resume_command == "klsearch resume tiny"
+    (work / "elsewhere").mkdir()
+    monkeypatch.chdir(work / "elsewhere")
+    assert known(str(work / "runs" / "tiny")).resume_command == f"klsearch resume {work}/runs/tiny"
+
+
+def test_a_study_without_a_run_folder_is_resumed_by_its_storage() -> None:
+    place = known(storage="postgresql+psycopg://me:secret@db/studies", study="my study")
+    assert place.resume_command == ("klsearch resume --storage postgresql+psycopg://me@db/studies --study 'my study'")
+
+
+def test_one_process_at_a_time_holds_a_run_folder() -> None:
+    place = new()
+    with place.held():
+        with pytest.raises(StudyConflict, match=r"is being trained by process \d+; wait for it, or give another --out"):
+            with place.held():
+                pass
+    with place.held():
+        pass  # free again
+
+
+def test_a_storage_that_is_shared_is_held_by_nobody() -> None:
+    place = new(storage="sqlite:///x.db")
+    with place.held(), place.held():
+        assert not place.folder.exists()

@@ -1,0 +1,119 @@
+"""What the user sees while a study runs."""
+
+import io
+from contextlib import redirect_stderr
+
+import pytest
+
+from search.progress import Ended, Silence, Terminal, duration, leading, watched_values
+
+VALUES = {
+    **{"epoch": 37.0, "epochs": 60.0, "kl": 2.34567, "reconstruction": 1.1644, "kl_weight": 0.1, "total": 1.3991},
+    **{"validation_kl": 9.0, "nonfinite_steps": 0.0},
+}
+
+
+def shown(*, live: bool = False) -> tuple[Terminal, io.StringIO]:
+    err = io.StringIO()
+    with redirect_stderr(err):
+        return Terminal(live=live), err
+
+
+def ended(label: str, score: float, kl: float = 2.0, *, feasible: bool = True) -> Ended:
+    return Ended(label=label, score=score, kl=kl, feasible=feasible)
+
+
+def test_the_four_values_that_the_recipe_watches_are_shown() -> None:
+    text = watched_values(VALUES)
+    assert text == "epoch 37/60  KL 2.35  reconstruction 1.164  KL weight 0.1  total 1.399"
+
+
+def test_before_the_first_epoch_there_is_nothing_to_watch() -> None:
+    assert watched_values({"epoch": 0.0, "epochs": 60.0}) == "first epoch"
+
+
+def test_the_leading_training_is_the_farthest_of_the_lowest_number() -> None:
+    assert leading({5: {"epoch": 3.0}, 4: {"epoch": 7.0}, 6: {"epoch": 7.0}}) == 4
+    assert leading({}) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "0 s"),
+        (42, "42 s"),
+        (59.7, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (90_000, "25 h 0 min"),
+        (float("nan"), "unknown time"),
+        (float("inf"), "unknown time"),
+    ],
+)
+def test_a_duration_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_without_a_terminal_a_line_sums_up_each_phase() -> None:
+    terminal, err = shown()
+    with terminal:
+        terminal.begin("trials", done=0, total=2)
+        terminal.watch({0: VALUES, 1: VALUES})
+        terminal.ended(ended("trial 0", 0.5))
+        assert err.getvalue() == ""
+        terminal.ended(ended("trial 1", 0.25, 1.5))
+    assert err.getvalue() == "trials 2/2 · best trial 1: score 0.25, KL 1.5\n"
+
+
+def test_without_a_terminal_a_line_now_and_then_says_where_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.progress._PLAIN_SECONDS", 0.0)
+    terminal, err = shown()
+    terminal.begin("trials", done=0, total=20)
+    terminal.ended(ended("trial 0", 0.5))
+    terminal.watch({4: VALUES, 3: VALUES})
+    line = err.getvalue()
+    assert line.startswith(
+        f"trials 1/20 · best trial 0: score 0.5, KL 2 · running 3: {watched_values(VALUES)} · about "
+    )
+    assert line.endswith(" left\n")
+
+
+def test_time_left_counts_trainings_that_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.progress._PLAIN_SECONDS", 0.0)
+    terminal, err = shown()
+    terminal.begin("trials", done=10, total=20)
+    terminal.watch({10: {**VALUES, "epoch": 0.0}})
+    assert err.getvalue().splitlines()[-1].endswith("time left unknown yet")
+    terminal.watch({10: {**VALUES, "epoch": 30.0}})
+    assert err.getvalue().splitlines()[-1].endswith("about 0 s left")
+
+
+def test_a_feasible_training_is_better_than_any_other() -> None:
+    terminal, err = shown()
+    terminal.begin("trials", done=0, total=3)
+    terminal.ended(ended("trial 0", 0.1, 7.0, feasible=False))
+    terminal.ended(ended("trial 1", 0.9))
+    terminal.ended(ended("trial 2", 0.2, 7.0, feasible=False))
+    assert "best trial 1: score 0.9, KL 2\n" in err.getvalue()
+
+
+def test_a_best_training_outside_the_gates_is_marked() -> None:
+    terminal, err = shown()
+    terminal.begin("trials", done=0, total=1)
+    terminal.ended(ended("trial 0", 0.1, 7.0, feasible=False))
+    assert "best trial 0: score 0.1, KL 7 (not feasible)" in err.getvalue()
+
+
+def test_markup_in_a_message_is_text() -> None:
+    terminal, err = shown()
+    terminal.say("warning: column [red]a[/red] is constant")
+    assert err.getvalue() == "warning: column [red]a[/red] is constant\n"
+
+
+def test_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    silence = Silence()
+    silence.say("something")
+    silence.begin("trials", done=0, total=1)
+    silence.watch({0: VALUES})
+    silence.ended(ended("trial 0", 0.1))
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,164 @@
+"""What to try next."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.sampling import Advisor, Suggestion, distributions_of
+from studies.space import IntegerRange, Range
+
+RANGES = {
+    "kl_weight": Range(low=1e-4, high=1.0, log=True),
+    "clip_low": Range(low=-20.0, high=-4.0),
+    "annealing_epochs": IntegerRange(low=0, high=5),
+}
+Rate = Callable[[dict[str, Any]], tuple[float, ...]]
+KINDS = ("tpe", "random", "qmc")
+
+
+def ended(suggestion: Suggestion, value: float, *violations: float) -> FrozenTrial:
+    """A suggestion as a complete trial of that score, violating constraints that much."""
+    return create_trial(
+        params=suggestion.params,
+        distributions=suggestion.distributions,
+        value=value,
+        system_attrs={f"constraints:{index}": violation for index, violation in enumerate(violations)},
+    )
+
+
+def searched(advisor: Advisor, count: int, rate: Rate, history: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
+    """So many trials, each asked for when all before it have ended; `rate` gives a score and perhaps violations."""
+    trials = list(history or [])
+    for _ in range(count):
+        advisor.learn(trials)
+        suggestion = advisor.suggest()
+        trials.append(ended(suggestion, *rate(suggestion.params)))
+    return trials
+
+
+def by_weight(params: dict[str, float]) -> tuple[float]:
+    """Best at a KL weight of 0.01."""
+    return (abs(math.log10(params["kl_weight"]) + 2),)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_suggestion_lies_in_its_range(kind: str) -> None:
+    for trial in searched(Advisor(kind, RANGES, 0), 40, by_weight):
+        assert set(trial.params) == set(RANGES)
+        assert all(RANGES[name].low <= value <= RANGES[name].high for name, value in trial.params.items())
+        assert isinstance(trial.params["annealing_epochs"], int)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_history_and_seed_give_the_same_suggestion(kind: str) -> None:
+    history = searched(Advisor(kind, RANGES, 0), 15, by_weight)
+    first, again = Advisor(kind, RANGES, 0), Advisor(kind, RANGES, 0)
+    again.learn(history[:3])  # what it was asked before does not matter
+    again.suggest()
+    for advisor in (first, again):
+        advisor.learn(history)
+    assert [first.suggest().params for _ in range(4)] == [again.suggest().params for _ in range(4)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_that_is_resumed_suggests_what_an_uninterrupted_one_does(kind: str) -> None:
+    whole = searched(Advisor(kind, RANGES, 0), 16, by_weight)
+    first = searched(Advisor(kind, RANGES, 0), 9, by_weight)
+    assert [trial.params for trial in searched(Advisor(kind, RANGES, 0), 7, by_weight, first)] == [
+        trial.params for trial in whole
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_suggestion_is_repeated_and_other_seeds_suggest_others(kind: str) -> None:
+    one, other = (
+        [trial.params["kl_weight"] for trial in searched(Advisor(kind, RANGES, seed), 30, by_weight)] for seed in (0, 1)
+    )
+    assert len({*one, *other}) == 60
+
+
+def test_suggestions_for_several_slots_differ_though_none_has_ended() -> None:
+    advisor = Advisor("tpe", RANGES, 0)
+    advisor.learn(searched(Advisor("tpe", RANGES, 0), 20, by_weight))
+    weights = [advisor.suggest().params["kl_weight"] for _ in range(8)]
+    assert len(set(weights)) == 8
+
+
+def test_tpe_comes_to_suggest_what_was_good() -> None:
+    trials = searched(Advisor("tpe", RANGES, 0), 60, by_weight)
+    first, last = ([trial.value or 0.0 for trial in part] for part in (trials[:10], trials[-20:]))
+    assert sum(last) / 20 < sum(first) / 10 / 3
+
+
+def test_tpe_turns_to_what_meets_the_constraints() -> None:
+    """The score alone calls for high weights; only those up to 0.01 are feasible."""
+
+    def free(params: dict[str, float]) -> tuple[float]:
+        return (-math.log10(params["kl_weight"]),)
+
+    def bound(params: dict[str, float]) -> tuple[float, float]:
+        return *free(params), math.log10(params["kl_weight"]) + 2
+
+    feasible = {
+        rate.__name__: sum(trial.params["kl_weight"] <= 0.01 for trial in trials[-20:])
+        for rate in (free, bound)
+        if (trials := searched(Advisor("tpe", RANGES, 0), 60, rate))
+    }
+    assert feasible["free"] <= 3
+    assert feasible["bound"] >= 10
+
+
+def test_given_settings_are_taken_as_they_are() -> None:
+    advisor = Advisor("tpe", RANGES, 0)
+    given = {"kl_weight": 0.123, "clip_low": -20.0, "annealing_epochs": 5}
+    suggestion = advisor.suggest(given)
+    assert suggestion.params == given
+    assert suggestion.distributions == distributions_of(RANGES)
+    assert advisor.suggest().params != given
+
+
+def test_random_suggestions_do_not_depend_on_the_scores() -> None:
+    def other(params: dict[str, float]) -> tuple[float]:
+        return (params["clip_low"],)
+
+    one, two = (searched(Advisor("random", RANGES, 0), 12, rate) for rate in (by_weight, other))
+    assert [trial.params for trial in one] == [trial.params for trial in two]
+
+
+def test_quasi_random_suggestions_cover_every_range_evenly() -> None:
+    trials = searched(Advisor("qmc", RANGES, 0), 48, by_weight)
+    decades = Counter(math.floor(math.log10(trial.params["kl_weight"])) for trial in trials)
+    assert {decade: decades[decade] for decade in range(-4, 0)} == dict.fromkeys(range(-4, 0), 12)
+    epochs = Counter(trial.params["annealing_epochs"] for trial in trials)
+    assert set(epochs) == set(range(6))
+    assert max(epochs.values()) - min(epochs.values()) <= 2
+
+
+def test_quasi_random_whole_numbers_on_a_log_scale_favour_the_small_ones() -> None:
+    trials = searched(
+        Advisor("qmc", {"annealing_epochs": IntegerRange(low=1, high=15, log=True)}, 0), 64, lambda _: (0,)
+    )
+    epochs = Counter(trial.params["annealing_epochs"] for trial in trials)
+    assert epochs[1] == pytest.approx(16, abs=2)  # a quarter: log 2 / log 16
+    assert sum(epochs[n] for n in range(8, 16)) == pytest.approx(16, abs=2)
+
+
+def test_a_trial_that_runs_elsewhere_counts_to_the_numbering() -> None:
+    advisor = Advisor("random", RANGES, 0)
+    fresh = [advisor.suggest().params for _ in range(2)]
+    running = create_trial(state=TrialState.RUNNING, params=fresh[0], distributions=distributions_of(RANGES))
+    advisor.learn([running])
+    assert advisor.suggest().params == fresh[1]
+
+
+def test_ranges_keep_their_scale_and_kind() -> None:
+    assert distributions_of(RANGES) == {
+        "kl_weight": optuna.distributions.FloatDistribution(1e-4, 1.0, log=True),
+        "clip_low": optuna.distributions.FloatDistribution(-20.0, -4.0),
+        "annealing_epochs": optuna.distributions.IntDistribution(0, 5),
+    }

@@ -1,0 +1,257 @@
+"""One study in its storage."""
+
+import math
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from search.backends import opened
+from search.owner import this_process
+from search.storage import Result, Row, Run, StudyStorage
+from studies.errors import StorageError, StudyConflict
+from studies.record import StudyRecord
+from vae.curves import CURVE_NAMES, TrainingCurves
+from vae.hyperparameters import Hyperparameters
+from vae.measures import Measures
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Finished, Workshop
+
+RUN = Run(hyperparameters=Hyperparameters(kl_weight=1 / 3, clip_high=2.0), seed=123, label="search")
+DISTRIBUTIONS: dict[str, BaseDistribution] = {
+    "kl_weight": FloatDistribution(1e-4, 1.0, log=True),
+    "annealing_epochs": IntDistribution(0, 5),
+}
+PARAMS = {"kl_weight": 1 / 3, "annealing_epochs": 3}
+DEAD = replace(this_process(), started="1")
+ELSEWHERE = replace(this_process(), host="elsewhere")
+
+
+@pytest.fixture(params=["journal", "sqlite", "postgres"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
+    """A storage of each kind."""
+    kind = request.param
+    url = request.getfixturevalue("postgres") if kind == "postgres" else f"{kind}:///{tmp_path / 'storage'}"
+    with opened(url, create=True) as storage:
+        yield storage
+
+
+@pytest.fixture
+def study(storage: BaseStorage, workshop: "Workshop") -> StudyStorage:
+    """An empty study in a storage of each kind; the PostgreSQL server keeps those of other tests."""
+    return workshop.new_study(storage, str(uuid.uuid4()))
+
+
+def result(epochs: int = 3, *, with_nan: bool = False) -> Result:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(epochs, len(CURVE_NAMES))).astype(np.float32)
+    if with_nan:
+        rows[-1, :3] = np.nan, np.inf, -np.inf
+    latents = {name: rng.normal(size=3) for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch")}
+    scalars = dict(
+        zip(("reconstruction", "unexplained", "clip_share_low", "clip_share_high"), rng.random(4), strict=True)
+    )
+    elbo = math.nan if with_nan else -1 / 3
+    measures = Measures(**{name: float(value) for name, value in scalars.items()}, **latents, elbo=elbo, active_units=2)
+    return Result(curves=TrainingCurves.from_rows(rows), measures={"validation": measures}, seconds=0.25)
+
+
+def bits(measured: Measures) -> list[bytes]:
+    return [np.asarray(getattr(measured, name)).tobytes() for name in Measures.__slots__]
+
+
+def again(study: StudyStorage, storage: BaseStorage) -> Row:
+    """The study's first row, as another process reads it."""
+    return StudyStorage.load(storage, study.name).rows()[0]
+
+
+@pytest.mark.parametrize("with_nan", [False, True])
+def test_a_finished_row_comes_back_bit_for_bit(study: StudyStorage, storage: BaseStorage, with_nan: bool) -> None:
+    number = study.create_row(RUN, this_process(), params=PARAMS, distributions=DISTRIBUTIONS)
+    left = result(with_nan=with_nan)
+    study.finish_row(number, left, score=1 / 3, constraints={"band": 2 / 3, "alive": -1.0})
+    row = again(study, storage)
+    assert (row.number, row.state, row.run, row.owner) == (0, TrialState.COMPLETE, RUN, this_process())
+    assert (row.score, row.error, row.progress) == (1 / 3, "", {})
+    assert row.result is not None
+    assert row.result.seconds == 0.25
+    assert row.result.curves.as_rows().tobytes() == left.curves.as_rows().tobytes()
+    assert bits(row.result.measures["validation"]) == bits(left.measures["validation"])
+    (trial,) = study.trials()
+    assert trial.params == PARAMS
+    assert trial.distributions == DISTRIBUTIONS
+    assert dict(trial.constraints) == {"band": 2 / 3, "alive": -1.0}
+
+
+def test_measures_on_the_test_split_are_added_to_a_closed_row(study: StudyStorage, storage: BaseStorage) -> None:
+    number = study.create_row(RUN, this_process())
+    study.finish_row(number, result(), score=0.5, constraints={})
+    (test,) = result().measures.values()
+    study.add_test_measures(number, test)
+    row = again(study, storage)
+    assert row.result is not None
+    assert list(row.result.measures) == ["validation", "test"]
+    assert bits(row.result.measures["test"]) == bits(test)
+
+
+def test_a_running_row_is_whole_from_the_start(study: StudyStorage, storage: BaseStorage) -> None:
+    study.create_row(RUN, this_process(), params=PARAMS, distributions=DISTRIBUTIONS)
+    row = again(study, storage)
+    assert (row.state, row.run, row.result, row.ended) == (TrialState.RUNNING, RUN, None, None)
+    assert math.isnan(row.score)
+    assert study.trials()[0].params == PARAMS
+    assert [running.number for running in study.running()] == [0]
+
+
+def test_times_are_in_utc(study: StudyStorage, storage: BaseStorage) -> None:
+    study.finish_row(study.create_row(RUN, this_process()), result(), score=0.5, constraints={})
+    row = again(study, storage)
+    assert row.ended is not None
+    assert timedelta(0) <= row.ended - row.started < timedelta(minutes=5)
+    assert abs(datetime.now(UTC) - row.ended) < timedelta(minutes=5)
+
+
+def test_a_failed_row_keeps_its_reason(study: StudyStorage, storage: BaseStorage) -> None:
+    study.fail_row(study.create_row(RUN, this_process()), "out of memory")
+    row = again(study, storage)
+    assert (row.state, row.error, row.result) == (TrialState.FAIL, "out of memory", None)
+
+
+def test_definition_and_facts_come_back_and_can_be_replaced(
+    study: StudyStorage, storage: BaseStorage, workshop: "Workshop"
+) -> None:
+    assert study.facts == workshop.facts
+    facts = replace(workshop.facts, winner=3, importance={"kl_weight": 0.75, "l2": 0.25}, test_looks=("2026-03-01",))
+    study.replace_facts(facts)
+    study.replace_definition("[study]\n# ä\n")
+    other = StudyStorage.load(storage, study.name)
+    assert other.facts == facts
+    assert other.facts.fingerprint == workshop.facts.fingerprint, "what was found out changes no fingerprint"
+    assert other.definition == "[study]\n# ä\n"
+
+
+def test_rows_of_a_confirmation_lie_apart(study: StudyStorage, storage: BaseStorage) -> None:
+    assert study.confirmation_rows() == []
+    names = StudyStorage.names(storage)
+    study.create_row(RUN, this_process())
+    number = study.confirmation().create_row(replace(RUN, label="before"), this_process())
+    assert number == 0
+    assert [row.run.label for row in StudyStorage.load(storage, study.name).confirmation_rows()] == ["before"]
+    assert [row.run.label for row in study.rows()] == ["search"]
+    assert StudyStorage.names(storage) == names, "a confirmation is no study of its own"
+
+
+def test_a_study_is_created_once(study: StudyStorage, storage: BaseStorage, workshop: "Workshop") -> None:
+    with pytest.raises(StudyConflict, match=r"exists in this storage; choose another name \(--study\)"):
+        workshop.new_study(storage, study.name)
+
+
+def test_a_study_that_is_not_there_is_named_with_those_that_are(study: StudyStorage, storage: BaseStorage) -> None:
+    with pytest.raises(StorageError, match=f"the storage holds no study 'tidy'; it holds: .*{study.name}"):
+        StudyStorage.load(storage, "tidy")
+
+
+def test_a_study_of_a_newer_klsearch_is_refused(study: StudyStorage, storage: BaseStorage) -> None:
+    storage.set_study_user_attr(storage.get_study_id_from_name(study.name), "klsearch:schema", 2)
+    with pytest.raises(StorageError, match=r"newer klsearch \(storage format 2, this one knows 1\); upgrade klsearch"):
+        StudyStorage.load(storage, study.name)
+
+
+def test_a_study_of_another_program_is_refused_and_left_alone(storage: BaseStorage) -> None:
+    name = str(uuid.uuid4())
+    foreign = optuna.create_study(study_name=name, storage=storage)
+    assert StudyStorage.exists(storage, name, alone=False)
+    with pytest.raises(StorageError, match="was not made by klsearch; choose another name"):
+        StudyStorage.load(storage, name)
+    foreign.enqueue_trial({"x": 1.0})
+    assert StudyStorage.exists(storage, name, alone=True)
+    assert len(foreign.trials) == 1
+
+
+def test_what_is_left_of_a_study_cut_off_in_the_making_is_removed(storage: BaseStorage) -> None:
+    def begun(**attributes: str) -> str:
+        name = str(uuid.uuid4())
+        study = storage.create_new_study([StudyDirection.MINIMIZE], name)
+        for key, value in attributes.items():
+            storage.set_study_user_attr(study, f"klsearch:{key}", value)
+        return name
+
+    for name, alone in [
+        (begun(definition="[study]"), False),
+        (begun(definition="", facts="{}"), True),
+        (begun(), True),
+    ]:
+        assert not StudyStorage.exists(storage, name, alone=alone)
+        assert name not in StudyStorage.names(storage)
+    assert StudyStorage.exists(storage, begun(), alone=False), "it may be another program's that has just begun"
+
+
+def test_a_row_taken_over_is_the_new_owner_s(study: StudyStorage, storage: BaseStorage) -> None:
+    study.take_over(study.create_row(RUN, DEAD), this_process())
+    assert again(study, storage).owner == this_process()
+
+
+def test_a_running_row_shows_what_its_owner_said_last(study: StudyStorage, storage: BaseStorage) -> None:
+    number = study.create_row(RUN, DEAD)
+    study.say_alive(DEAD, {number: {"epoch": 7.0, "kl": 2.5}})
+    assert again(study, storage).progress == {"epoch": 7.0, "kl": 2.5}
+    study.take_over(number, this_process())
+    assert again(study, storage).progress == {}, "that was the dead owner's"
+    study.say_alive(this_process(), {number: {"epoch": 1.0, "kl": 9.0}})
+    assert again(study, storage).progress == {"epoch": 1.0, "kl": 9.0}
+    study.finish_row(number, result(), score=0.5, constraints={})
+    assert again(study, storage).progress == {}
+
+
+def test_an_owner_of_another_machine_is_dead_when_its_lease_is_over(
+    study: StudyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not study.is_dead(ELSEWHERE), "it may not have said anything yet"
+    study.say_alive(ELSEWHERE, {})
+    assert not study.is_dead(ELSEWHERE)
+    study.say_gone(ELSEWHERE)
+    assert study.is_dead(ELSEWHERE)
+
+
+def test_an_owner_whose_process_is_gone_is_dead_at_once(study: StudyStorage) -> None:
+    study.say_alive(DEAD, {})
+    assert study.is_dead(DEAD)
+    assert not study.is_dead(this_process())
+
+
+def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(study: StudyStorage) -> None:
+    """A single step of a large model may take longer than the lease."""
+    study.say_gone(this_process())
+    assert not study.is_dead(this_process())
+
+
+def test_rows_that_others_put_into_a_study_are_not_its_trials(study: StudyStorage, storage: BaseStorage) -> None:
+    optuna.load_study(study_name=study.name, storage=storage).enqueue_trial({"x": 1.0})
+    assert study.rows() == []
+
+
+def test_a_record_holds_what_the_storage_holds(
+    finished: "Finished", record: Callable[[StudyStorage], StudyRecord]
+) -> None:
+    with opened(f"journal:///{finished.folder / 'storage.journal'}", create=False) as storage:
+        study = StudyStorage.load(storage, "tiny")
+        made, rows = record(study), study.rows()
+    assert (made.name, made.slots, made.winner) == ("tiny", 8, study.facts.winner)
+    assert [trial.number for trial in made.trials] == list(range(24))
+    for trial, row in zip(made.trials, rows, strict=True):
+        assert row.result is not None and trial.curves is not None and trial.measures is not None
+        assert trial.kl == pytest.approx(float(np.mean(row.result.curves.validation_kl[-2:])))
+        assert trial.kl_sum == pytest.approx(3 * trial.kl)
+        assert (trial.score, trial.seed, trial.epochs) == (row.score, row.run.seed, 12)
+        assert [gate.name for gate in trial.gates][:2] == ["finite", "band"]

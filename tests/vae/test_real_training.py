@@ -1,0 +1,106 @@
+"""Real trainings that are healthy, collapsed, exploding and diverging get the gates and verdicts they deserve."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vae.diagnostics import DIVERGED_VIOLATION, Gate, GateThresholds, Verdict, judge, verdict
+from vae.elbo import Objective
+from vae.hyperparameters import Hyperparameters
+from vae.networks import dense_network
+from vae.population import Population
+
+Train = Callable[[Population, int], None]
+
+HEALTHY = Hyperparameters(kl_weight=0.3, clip_low=-10, clip_high=4, annealing_epochs=2, l2=1e-4, learning_rate=5e-3)
+COLLAPSED = replace(HEALTHY, kl_weight=100.0)
+CLIPPED = replace(HEALTHY, clip_low=-1.0)
+EXPLODING = Hyperparameters(kl_weight=1e-6)
+SEEDS = 8
+BATCH = 128
+THRESHOLDS = GateThresholds(window=10)
+
+
+def gates(population: Population, slot: int) -> dict[str, Gate]:
+    measures = population.measure([slot], "validation")[0]
+    return {gate.name: gate for gate in judge(population.curves(slot), measures, THRESHOLDS)}
+
+
+def failed(judged: dict[str, Gate]) -> set[str]:
+    return {name for name, gate in judged.items() if not gate.passed}
+
+
+def verdict_on(judged: list[dict[str, Gate]]) -> Verdict:
+    return verdict(sum(not failed(one) for one in judged), len(judged), finished_trials=20)
+
+
+@pytest.fixture(scope="module")
+def full_batches(digits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The digits without a short last batch, which would take seconds to compile."""
+    return {**digits, "train": digits["train"][: 9 * BATCH]}
+
+
+@pytest.fixture(scope="module")
+def trained(full_batches: dict[str, np.ndarray], train: Train) -> dict[str, list[dict[str, Gate]]]:
+    """Gates of digits scaled to [0, 1], after 60 epochs, by kind of settings."""
+    network = dense_network((64,), 4, hidden=[32], output_activation="sigmoid")
+    kinds = {"healthy": [HEALTHY] * SEEDS, "collapsed": [COLLAPSED] * SEEDS, "clipped": [CLIPPED, CLIPPED]}
+    slots = [(kind, settings) for kind, members in kinds.items() for settings in members]
+    population = Population(network, full_batches, Objective(), slots=len(slots), batch_size=BATCH)
+    for slot, (_, settings) in enumerate(slots):
+        population.start(slot, settings, seed=slot)
+    train(population, 60)
+    judged = [(kind, gates(population, slot)) for slot, (kind, _) in enumerate(slots)]
+    return {kind: [of for name, of in judged if name == kind] for kind in kinds}
+
+
+@pytest.fixture(scope="module")
+def unscaled(full_batches: dict[str, np.ndarray], train: Train) -> list[dict[str, Gate]]:
+    """Gates of digits as they come, 0 to 16, under a tiny KL weight and no clipping; the second learns too fast."""
+    rows = {name: 16 * values for name, values in full_batches.items()}
+    population = Population(dense_network((64,), 4, hidden=[32]), rows, Objective(), slots=2, batch_size=BATCH)
+    population.start(0, EXPLODING, seed=0)
+    population.start(1, replace(EXPLODING, learning_rate=30.0), seed=0)
+    train(population, 20)
+    return [gates(population, slot) for slot in range(2)]
+
+
+def test_healthy_trainings_pass_every_gate_and_are_stable(trained: dict[str, list[dict[str, Gate]]]) -> None:
+    assert [failed(judged) for judged in trained["healthy"]] == [set()] * SEEDS
+    assert all(0.5 < judged["band"].value < 3 for judged in trained["healthy"])
+    assert verdict_on(trained["healthy"]) is Verdict.STABLE
+
+
+def test_collapsed_trainings_lie_in_the_band_but_are_not_alive(trained: dict[str, list[dict[str, Gate]]]) -> None:
+    for judged in trained["collapsed"]:
+        assert judged["band"].passed
+        assert judged["band"].value < 0.01
+        assert judged["alive"].value == 0
+        assert {"alive", "reconstruction"} <= failed(judged)
+    assert verdict_on(trained["collapsed"]) is Verdict.NOT_STABLE
+
+
+def test_a_bound_that_holds_the_model_back_is_told_by_the_clipping_gate(
+    trained: dict[str, list[dict[str, Gate]]],
+) -> None:
+    for judged in trained["clipped"]:
+        assert failed(judged) == {"clipping"}
+        assert judged["clipping"].violation > 1
+
+
+def test_an_exploding_training_leaves_the_band_far_behind(unscaled: list[dict[str, Gate]]) -> None:
+    exploded, _ = unscaled
+    assert exploded["finite"].passed
+    assert exploded["band"].value > 20
+    assert exploded["band"].violation > 3
+    assert {"band", "settled"} <= failed(exploded)
+
+
+def test_a_diverging_training_fails_every_gate_by_a_finite_number(unscaled: list[dict[str, Gate]]) -> None:
+    _, diverged = unscaled
+    assert failed(diverged) == set(diverged)
+    assert diverged["finite"].value > 0
+    assert {gate.violation for name, gate in diverged.items() if name != "finite"} == {DIVERGED_VIOLATION}
+    assert verdict_on([diverged] * SEEDS) is Verdict.NOT_STABLE
