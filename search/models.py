@@ -48,8 +48,8 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
     if _uses_dropout(definition) and not network.searched_dropouts():
         raise DefinitionError(
             [
-                "encoder_dropout is searched or set, but the encoder holds no vae.layers.SearchedDropout layer; add one, "
-                "or leave encoder_dropout out of [space] and [baselines]"
+                "encoder_dropout is searched or set, but the encoder holds no vae.layers.SearchedDropout layer; "
+                "add one, or leave encoder_dropout out of [space] and [baselines]"
             ]
         )
     return network

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.encoding import decode_curves, decode_measures, encode_curves, encode_measures
 from search.facts import StudyFacts
-from search.owner import Owner
+from search.owner import Owner, this_process
 from studies.errors import StorageError, StudyConflict
 from vae.curves import TrainingCurves
 from vae.hyperparameters import Hyperparameters
@@ -279,11 +279,14 @@ class StudyStorage:
         self._storage.set_study_user_attr(self._study_id, _worker_key(owner), json.dumps({"until": 0, "progress": {}}))
 
     def is_dead(self, owner: Owner) -> bool:
-        """Whether a worker no longer trains: its process is gone, or it was silent beyond its lease."""
-        if owner.is_known_dead():
-            return True
+        """Whether a worker no longer trains: it said so, its process is gone, or it was silent beyond its lease.
+
+        A process that lives on this machine may be silent: one step of a large model can outlast the lease.
+        """
         said = self._attributes().get(_worker_key(owner))
-        return said is None or json.loads(said)["until"] < time.time()
+        until = 0.0 if said is None else json.loads(said)["until"]
+        is_here = owner.host == this_process().host
+        return until == 0 or owner.is_known_dead() or (not is_here and until < time.time())
 
     def trials(self) -> list[FrozenTrial]:
         """The rows as Optuna's trials, for its samplers and importances."""

@@ -37,7 +37,8 @@ def _settings_lines(summary: Summary, study: StudyRecord) -> list[str]:
     best = summary.best
     assert best is not None
     lead = f"Trial {best.number}, {'the winner' if study.winner == best.number else 'the best so far'}"
-    lines = [f"{lead}{'' if best.feasible else ' (not feasible: no trial passes all gates)'}:"]
+    failed = ", ".join(gate.name for gate in best.gates if not gate.passed)
+    lines = [f"{lead}{f' (in the search it failed: {failed})' if failed else ''}:"]
     return lines + [f"  {name} = {value}" for name, value in shown_settings(best.hyperparameters).items()]
 
 

@@ -130,7 +130,8 @@ class ModelSection(Section):
 
     Attributes:
         kind: "dense", "conv", or "package.module:factory" for the user's own.
-        hidden: widths of the dense encoder's hidden layers; the decoder mirrors them.
+        hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any; the decoder
+            mirrors them.
         filters: filters of the convolutional encoder's layers; the decoder mirrors them.
         latent_dim: d, the number of latents.
         activation: of the hidden layers.
@@ -149,12 +150,13 @@ class ModelSection(Section):
     @model_validator(mode="after")
     def _sizes_fit_kind(self) -> Self:
         wanted = {"dense": "hidden", "conv": "filters"}.get(self.kind)
+        known = {"dense": ("hidden",), "conv": ("filters", "hidden")}.get(self.kind, ())
         found: list[tuple[tuple[str, ...], str]] = []
         for name in ("hidden", "filters"):
             given = getattr(self, name) is not None
             if name == wanted and not given:
                 found.append(((name,), f"missing; a {self.kind} model needs it, such as {name} = [128, 64]"))
-            elif name != wanted and given:
+            elif name not in known and given:
                 found.append(((name,), f"has no effect on a model of kind '{self.kind}'; remove it"))
         if found:
             raise problems_at("model", found)

@@ -189,7 +189,9 @@ class Workshop:
 
     def new_study(self, storage: optuna.storages.BaseStorage, name: str = "tiny") -> StudyStorage:
         """An empty study of the small definition."""
-        return StudyStorage.create(storage, name, definition=TINY, facts=self.facts)
+        study = StudyStorage.create(storage, name, definition=TINY, facts=self.facts)
+        study.say_alive(this_process(), {})
+        return study
 
     def search(
         self,

@@ -1,6 +1,7 @@
 """One study in its storage."""
 
 import math
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from optuna.trial import TrialState
 
 from search.backends import opened
 from search.owner import this_process
-from search.storage import Result, Row, Run, StudyStorage
+from search.storage import LEASE_SECONDS, Result, Row, Run, StudyStorage
 from studies.errors import StorageError, StudyConflict
 from studies.record import StudyRecord
 from vae.curves import CURVE_NAMES, TrainingCurves
@@ -59,11 +60,15 @@ def result(epochs: int = 3, *, with_nan: bool = False) -> Result:
     if with_nan:
         rows[-1, :3] = np.nan, np.inf, -np.inf
     latents = {name: rng.normal(size=3) for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch")}
-    scalars = dict(
-        zip(("reconstruction", "unexplained", "clip_share_low", "clip_share_high"), rng.random(4), strict=True)
+    measures = Measures(
+        reconstruction=1 / 7,
+        unexplained=1 / 9,
+        elbo=math.nan if with_nan else -1 / 3,
+        active_units=2,
+        clip_share_low=0.0,
+        clip_share_high=0.1,
+        **latents,
     )
-    elbo = math.nan if with_nan else -1 / 3
-    measures = Measures(**{name: float(value) for name, value in scalars.items()}, **latents, elbo=elbo, active_units=2)
     return Result(curves=TrainingCurves.from_rows(rows), measures={"validation": measures}, seconds=0.25)
 
 
@@ -122,10 +127,11 @@ def test_times_are_in_utc(study: StudyStorage, storage: BaseStorage) -> None:
     assert abs(datetime.now(UTC) - row.ended) < timedelta(minutes=5)
 
 
-def test_a_failed_row_keeps_its_reason(study: StudyStorage, storage: BaseStorage) -> None:
-    study.fail_row(study.create_row(RUN, this_process()), "out of memory")
+def test_a_row_that_another_program_failed_says_so(study: StudyStorage, storage: BaseStorage) -> None:
+    study.create_row(RUN, this_process())
+    optuna.load_study(study_name=study.name, storage=storage).tell(0, state=TrialState.FAIL)
     row = again(study, storage)
-    assert (row.state, row.error, row.result) == (TrialState.FAIL, "out of memory", None)
+    assert (row.state, row.error, row.result) == (TrialState.FAIL, "marked as failed from outside", None)
 
 
 def test_definition_and_facts_come_back_and_can_be_replaced(
@@ -217,22 +223,34 @@ def test_a_running_row_shows_what_its_owner_said_last(study: StudyStorage, stora
 def test_an_owner_of_another_machine_is_dead_when_its_lease_is_over(
     study: StudyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not study.is_dead(ELSEWHERE), "it may not have said anything yet"
     study.say_alive(ELSEWHERE, {})
     assert not study.is_dead(ELSEWHERE)
-    study.say_gone(ELSEWHERE)
+    now = time.time()
+    monkeypatch.setattr("search.storage.time.time", lambda: now + 2 * LEASE_SECONDS)
+    assert not study.is_dead(ELSEWHERE)
+    monkeypatch.setattr("search.storage.time.time", lambda: now + 4 * LEASE_SECONDS)
     assert study.is_dead(ELSEWHERE)
+
+
+def test_an_owner_that_said_it_is_gone_is_dead_at_once(study: StudyStorage) -> None:
+    for owner in (ELSEWHERE, this_process()):
+        study.say_alive(owner, {})
+        assert not study.is_dead(owner)
+        study.say_gone(owner)
+        assert study.is_dead(owner)
 
 
 def test_an_owner_whose_process_is_gone_is_dead_at_once(study: StudyStorage) -> None:
     study.say_alive(DEAD, {})
     assert study.is_dead(DEAD)
-    assert not study.is_dead(this_process())
 
 
-def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(study: StudyStorage) -> None:
-    """A single step of a large model may take longer than the lease."""
-    study.say_gone(this_process())
+def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(
+    study: StudyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.say_alive(this_process(), {})
+    now = time.time()
+    monkeypatch.setattr("search.storage.time.time", lambda: now + 100 * LEASE_SECONDS)
     assert not study.is_dead(this_process())
 
 

@@ -250,6 +250,13 @@ def test_a_stopped_member_is_no_longer_counted(population: Population, train: Tr
     assert (population.epoch(5), population.curves(5).epochs) == (2, 2)
 
 
+def test_the_latest_values_are_the_ends_of_the_curves(population: Population, train: Train) -> None:
+    start_all(population)
+    assert population.latest(0) == {}
+    train(population, 2)
+    assert population.latest(0) == population.curves(0).latest()
+
+
 def test_the_members_share_the_time_between_them(population: Population, train: Train) -> None:
     start_all(population)
     began = time.perf_counter()

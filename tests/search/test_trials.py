@@ -1,0 +1,214 @@
+"""The search as a source of trials: what comes first, what is taken up again, what a resumed study becomes."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from search.backends import opened
+from search.owner import Owner, this_process
+from search.seeds import trial_seed
+from search.storage import Row, Run, StudyStorage
+from search.trials import baselines_inside
+from studies.definition import StudyDefinition
+from vae.hyperparameters import BEFORE, Hyperparameters
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Workshop
+
+DEAD = replace(this_process(), started="1")
+RUN = Run(hyperparameters=Hyperparameters(kl_weight=0.5, learning_rate=1e-2), seed=5, label="search")
+
+
+def left(row: Row) -> dict[str, Any]:
+    """All that a trial leaves, but for the time that it took."""
+    assert row.result is not None
+    (measures,) = row.result.measures.values()
+    return {
+        "run": row.run,
+        "score": row.score,
+        "curves": row.result.curves.as_rows().tobytes(),
+        "measures": [np.asarray(getattr(measures, name)).tobytes() for name in measures.__slots__],
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What 12 trials leave that were searched without interruption."""
+    with opened(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
+        study = workshop.new_study(storage)
+        workshop.search(study, 12)
+        return [left(row) for row in study.rows()]
+
+
+def test_the_budget_is_met_exactly(workshop: "Workshop", study: StudyStorage) -> None:
+    ended = workshop.search(study, 6)
+    assert [one.label for one in ended] == [f"trial {number}" for number in range(6)]
+    assert [row.state for row in study.rows()] == [TrialState.COMPLETE] * 6
+    assert workshop.search(study, 6) == []
+    assert workshop.search(study, 3) == [], "a smaller budget takes nothing away"
+
+
+def test_baselines_inside_the_space_are_the_first_trials_and_named(workshop: "Workshop", study: StudyStorage) -> None:
+    workshop.search(study, 4)
+    rows = study.rows()
+    assert [row.run.label for row in rows] == ["before", "mine", "search", "search"]
+    assert rows[0].run.hyperparameters == replace(BEFORE, learning_rate=1e-2)
+    assert rows[1].run.hyperparameters == replace(BEFORE, learning_rate=1e-2, kl_weight=0.1)
+    assert [row.run.seed for row in rows] == [trial_seed(0, number) for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "inside"),
+    [
+        ("space", {}, ["before", "mine"]),  # "after" clips, which this space does not
+        ("space", {"clip_low": -20.0, "clip_high": 2.0, "l2": 1e-4, "annealing_epochs": 10}, []),  # 1e-4 < 1e-3
+        ("space", {"kl_weight": {"low": 0.01, "high": 1.0}}, ["mine"]),
+        ("space", {"annealing_epochs": {"low": 0, "high": 4}}, []),  # both anneal for 5 epochs
+        ("space", {"annealing_epochs": 5}, ["before", "mine"]),
+        ("space", {"annealing_epochs": 4}, []),
+        ("space", {"learning_rate": {"low": 1e-3, "high": 1e-1}}, ["before", "mine"]),
+        ("training", {"learning_rate": 1e-3}, ["before", "mine"]),
+        ("training", {"clipnorm": 1.0}, ["before", "mine"]),
+    ],
+)
+def test_a_baseline_is_inside_if_every_setting_is_one_that_the_search_may_take(
+    workshop: "Workshop", table: str, changes: dict[str, Any], inside: list[str]
+) -> None:
+    tables = workshop.definition.model_dump(exclude_unset=True)
+    if table == "space" and "clip_low" in changes:
+        tables["training"] = {**tables["training"], "epochs": 20}
+    tables[table] = {**tables[table], **changes}
+    assert [name for name, _ in baselines_inside(StudyDefinition.model_validate(tables))] == inside
+
+
+def test_a_resumed_study_is_the_uninterrupted_one_bit_for_bit(
+    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]]
+) -> None:
+    """8 is a multiple of the 4 slots: the first run then ends where the uninterrupted one had refilled them all."""
+    workshop.search(study, 8)
+    workshop.search(study, 12)
+    assert [left(row) for row in study.rows()] == whole
+
+
+@pytest.mark.parametrize("epochs", [0, 5, 17])
+def test_a_study_cut_off_while_it_trains_is_the_uninterrupted_one_once_resumed(
+    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], epochs: int
+) -> None:
+    workshop.search(study, 12, epochs=epochs)
+    assert len(study.running()) == 4
+    workshop.search(study, 12)
+    assert [left(row) for row in study.rows()] == whole
+
+
+def test_no_suggestion_is_repeated_however_often_a_study_is_resumed(workshop: "Workshop", study: StudyStorage) -> None:
+    for trials in (3, 4, 9, 14):
+        workshop.search(study, trials)
+    weights = Counter(row.run.hyperparameters.kl_weight for row in study.rows())
+    assert max(weights.values()) == 1
+    assert len({row.run.seed for row in study.rows()}) == 14
+
+
+def test_a_dead_worker_s_trial_is_taken_up_with_its_number_settings_and_seed(
+    workshop: "Workshop", study: StudyStorage
+) -> None:
+    workshop.search(study, 4)
+    workshop.search(study, 8, epochs=3, owner=DEAD)
+    cut_off = {row.number: row.run for row in study.running()}
+    assert sorted(cut_off) == [4, 5, 6, 7]
+    workshop.search(study, 6)
+    assert {row.number: row.run for row in study.rows() if row.number in cut_off} == cut_off
+    assert [row.number for row in study.running()] == [6, 7], "the budget does not reach so far"
+    workshop.search(study, 8)
+    assert [row.state for row in study.rows()] == [TrialState.COMPLETE] * 8
+    assert {row.owner for row in study.rows()} == {this_process()}
+
+
+def test_a_suggestion_that_was_cut_off_before_its_neighbours_were_made_is_kept(
+    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]]
+) -> None:
+    """Killed between two rows of one refill: the rest of it is suggested as it would have been."""
+    workshop.search(study, 5, epochs=0)
+    assert len(study.rows()) == 4
+    workshop.search(study, 6, epochs=12)
+    workshop.search(study, 12)
+    assert [left(row)["run"] for row in study.rows()][:6] == [one["run"] for one in whole[:6]]
+
+
+TELL = """
+import json
+from search.owner import this_process
+print(json.dumps(this_process().as_json()), flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def other(environment: dict[str, str]) -> Iterator[tuple[Owner, "subprocess.Popen[str]"]]:
+    """A process that lives on this machine."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    yield Owner.from_json(json.loads(process.stdout.readline())), process
+    process.kill()
+    process.communicate()
+
+
+def test_a_trial_of_a_process_that_lives_is_left_to_it_and_taken_up_when_it_dies(
+    workshop: "Workshop", study: StudyStorage, other: tuple[Owner, "subprocess.Popen[str]"]
+) -> None:
+    owner, process = other
+    study.say_alive(owner, {})
+    number = study.create_row(RUN, owner)
+    workshop.search(study, 4)
+    assert [row.number for row in study.running()] == [number]
+    assert len(study.rows()) == 4, "the trial of the other process counts to the budget"
+    process.kill()
+    process.wait()
+    workshop.search(study, 4)
+    assert study.running() == []
+    assert study.rows()[number].run == RUN
+    assert study.rows()[number].owner == this_process()
+
+
+def test_a_trial_that_diverges_is_a_finite_worst_result_and_leaves_its_neighbours_alone(
+    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]]
+) -> None:
+    """It breaks in its first epochs; the next trial moves into its slot beside those still in training."""
+    broken = replace(RUN, hyperparameters=replace(RUN.hyperparameters, learning_rate=1e30))
+    study.create_row(broken, DEAD)
+    workshop.search(study, 4)
+    rows = study.rows()
+    assert rows[0].result is not None
+    assert rows[0].result.curves.diverged
+    assert rows[0].result.measures == {}
+    assert rows[0].score == 3.0
+    violations = study.trials()[0].constraints
+    assert set(violations) == {"band", "alive", "settled", "clipping"}
+    assert all(1e5 < violation < float("inf") for violation in violations.values())
+    mine = whole[1]
+    alone = {row.run.label: left(row) for row in rows[1:]}["mine"]
+    assert alone["run"] == replace(mine["run"], seed=alone["run"].seed)
+    assert all(row.result is not None and not row.result.curves.diverged for row in rows[1:])
+
+
+def test_neighbours_of_a_diverging_trial_are_bit_identical(
+    workshop: "Workshop", tmp_path: Path, whole: list[dict[str, Any]]
+) -> None:
+    broken = replace(RUN, hyperparameters=replace(RUN.hyperparameters, learning_rate=1e30))
+    with opened(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
+        study = workshop.new_study(storage)
+        study.create_row(broken, DEAD)
+        for one in whole[:3]:
+            study.create_row(one["run"], DEAD)
+        workshop.search(study, 4)
+        assert [left(row) for row in study.rows()[1:]] == whole[:3]
