@@ -34,7 +34,7 @@ from vae.evaluation import Members
 from vae.networks import Network
 from vae.population import Population
 
-_ALIVE_SECONDS = LEASE_SECONDS / 4
+_ALIVE_SECONDS = LEASE_SECONDS / 10  # as often as `status --watch` looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from vae.population import Population
 
 ROOT = Path(__file__).parents[2]
 
-TINY = """
+TINY = """\
 [study]
 name = "tiny"
 trials = 24
@@ -72,19 +72,11 @@ max_kl_slope = 0.2
 """
 
 
-def write_rows(path: Path, *, scale: float = 1.0, seed: int = 0) -> None:
+def write_rows(path: Path) -> None:
     """200 rows of 6 columns that two hidden numbers explain."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = np.tanh(rng.normal(size=(200, 2)) @ rng.normal(size=(2, 6))) + 0.1 * rng.normal(size=(200, 6))
-    np.savetxt(path, scale * rows, delimiter=",", header="a,b,c,d,e,f", comments="")
-
-
-def edited(toml: str, *changes: tuple[str, str]) -> str:
-    """The text with each first string replaced by the second; each must be there."""
-    for old, new in changes:
-        assert old in toml, old
-        toml = toml.replace(old, new)
-    return toml
+    np.savetxt(path, rows, delimiter=",", header="a,b,c,d,e,f", comments="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +121,27 @@ def environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)}
 
 
+def write_definition(folder: Path, *changes: tuple[str, str]) -> Path:
+    """The small study's definition beside its data, with each first string replaced by the second."""
+    toml = TINY
+    for old, new in changes:
+        assert old in toml, old
+        toml = toml.replace(old, new)
+    write_rows(folder / "rows.csv")
+    (folder / "tiny.toml").write_text(toml)
+    return folder / "tiny.toml"
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[..., Path]:
+    """`write_definition` itself, for a folder of the test's choice."""
+    return write_definition
+
+
 @pytest.fixture
 def definition_file(tmp_path: Path) -> Path:
     """The small study's definition beside its data, in a folder of the test's own."""
-    write_rows(tmp_path / "rows.csv")
-    path = tmp_path / "tiny.toml"
-    path.write_text(TINY)
-    return path
+    return write_definition(tmp_path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +157,10 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The small study, searched with 8 slots and confirmed."""
     folder = tmp_path_factory.mktemp("finished")
-    write_rows(folder / "rows.csv")
-    (folder / "tiny.toml").write_text(TINY)
-    called = call("run", folder / "tiny.toml", "--out", folder / "run", "--slots", 8)
+    definition = write_definition(folder)
+    called = call("run", definition, "--out", folder / "run", "--slots", 8)
     assert called.code == 0, called.err
-    return Finished(folder / "run", folder / "tiny.toml", called)
+    return Finished(folder / "run", definition, called)
 
 
 @pytest.fixture

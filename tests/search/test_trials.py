@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,13 +40,22 @@ def left(row: Row) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A study of 12 trials that was searched without interruption: its journal, and what its trials left."""
+
+    journal: Path
+    left: list[dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def whole(workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What 12 trials leave that were searched without interruption."""
-    with opened(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
+def whole(workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A study searched without interruption."""
+    journal = tmp_path_factory.mktemp("whole") / "journal"
+    with opened(f"journal:///{journal}", create=True) as storage:
         study = workshop.new_study(storage)
         workshop.search(study, 12)
-        return [left(row) for row in study.rows()]
+        return Whole(journal, [left(row) for row in study.rows()])
 
 
 def test_the_budget_is_met_exactly(workshop: "Workshop", study: StudyStorage) -> None:
@@ -91,22 +100,22 @@ def test_a_baseline_is_inside_if_every_setting_is_one_that_the_search_may_take(
 
 
 def test_a_resumed_study_is_the_uninterrupted_one_bit_for_bit(
-    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]]
+    workshop: "Workshop", study: StudyStorage, whole: Whole
 ) -> None:
     """8 is a multiple of the 4 slots: the first run then ends where the uninterrupted one had refilled them all."""
     workshop.search(study, 8)
     workshop.search(study, 12)
-    assert [left(row) for row in study.rows()] == whole
+    assert [left(row) for row in study.rows()] == whole.left
 
 
 @pytest.mark.parametrize("epochs", [0, 5, 17])
 def test_a_study_cut_off_while_it_trains_is_the_uninterrupted_one_once_resumed(
-    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], epochs: int
+    workshop: "Workshop", study: StudyStorage, whole: Whole, epochs: int
 ) -> None:
     workshop.search(study, 12, epochs=epochs)
     assert len(study.running()) == 4
     workshop.search(study, 12)
-    assert [left(row) for row in study.rows()] == whole
+    assert [left(row) for row in study.rows()] == whole.left
 
 
 def test_no_suggestion_is_repeated_however_often_a_study_is_resumed(workshop: "Workshop", study: StudyStorage) -> None:
@@ -132,15 +141,36 @@ def test_a_dead_worker_s_trial_is_taken_up_with_its_number_settings_and_seed(
     assert {row.owner for row in study.rows()} == {this_process()}
 
 
-def test_a_suggestion_that_was_cut_off_before_its_neighbours_were_made_is_kept(
-    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]]
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.5, 0.62, 0.9])
+def test_wherever_a_study_was_cut_off_it_is_completed_and_nothing_is_asked_twice(
+    workshop: "Workshop", whole: Whole, tmp_path: Path, share: float
 ) -> None:
-    """Killed between two rows of one refill: the rest of it is suggested as it would have been."""
-    workshop.search(study, 5, epochs=0)
-    assert len(study.rows()) == 4
-    workshop.search(study, 6, epochs=12)
-    workshop.search(study, 12)
-    assert [left(row)["run"] for row in study.rows()][:6] == [one["run"] for one in whole[:6]]
+    """What a process leaves that is killed is the beginning of its journal, cut at any byte."""
+    journal = whole.journal.read_bytes()
+    made = journal.rindex(b"klsearch:schema") + 100  # before, there is no study
+    (tmp_path / "journal").write_bytes(journal[: made + int(share * (len(journal) - made))])
+    with opened(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
+        study = StudyStorage.load(storage, "tiny")
+        asked = [row.run for row in study.rows()]
+        workshop.search(study, 12)
+        rows = study.rows()
+    assert [row.run for row in rows][: len(asked)] == asked
+    assert [row.state for row in rows] == [TrialState.COMPLETE] * 12
+    assert [row.run.seed for row in rows] == [trial_seed(0, number) for number in range(12)]
+    assert len({row.run.hyperparameters for row in rows}) == 12
+
+
+def test_a_refill_that_was_cut_off_in_the_middle_goes_on_as_it_would_have(
+    workshop: "Workshop", whole: Whole, tmp_path: Path
+) -> None:
+    lines = whole.journal.read_bytes().splitlines(keepends=True)
+    created = [index for index, line in enumerate(lines) if b"klsearch:run" in line]
+    (tmp_path / "journal").write_bytes(b"".join(lines[: created[9] + 1]))
+    with opened(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
+        study = StudyStorage.load(storage, "tiny")
+        assert [row.number for row in study.running()] == [8, 9]
+        workshop.search(study, 12)
+        assert [left(row) for row in study.rows()] == whole.left
 
 
 TELL = """
@@ -180,35 +210,34 @@ def test_a_trial_of_a_process_that_lives_is_left_to_it_and_taken_up_when_it_dies
     assert study.rows()[number].owner == this_process()
 
 
-def test_a_trial_that_diverges_is_a_finite_worst_result_and_leaves_its_neighbours_alone(
-    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]]
-) -> None:
-    """It breaks in its first epochs; the next trial moves into its slot beside those still in training."""
-    broken = replace(RUN, hyperparameters=replace(RUN.hyperparameters, learning_rate=1e30))
-    study.create_row(broken, DEAD)
-    workshop.search(study, 4)
-    rows = study.rows()
-    assert rows[0].result is not None
-    assert rows[0].result.curves.diverged
-    assert rows[0].result.measures == {}
-    assert rows[0].score == 3.0
-    violations = study.trials()[0].constraints
-    assert set(violations) == {"band", "alive", "settled", "clipping"}
-    assert all(1e5 < violation < float("inf") for violation in violations.values())
-    mine = whole[1]
-    alone = {row.run.label: left(row) for row in rows[1:]}["mine"]
-    assert alone["run"] == replace(mine["run"], seed=alone["run"].seed)
-    assert all(row.result is not None and not row.result.curves.diverged for row in rows[1:])
+BROKEN = replace(RUN, hyperparameters=replace(RUN.hyperparameters, learning_rate=1e30))
+
+
+def test_a_trial_that_diverges_is_a_finite_worst_result(workshop: "Workshop", study: StudyStorage) -> None:
+    study.create_row(BROKEN, DEAD)
+    workshop.search(study, 1)
+    (row,), (trial,) = study.rows(), study.trials()
+    assert row.result is not None
+    assert row.result.curves.diverged
+    assert row.result.curves.epochs < 12, "it leaves its slot at once"
+    assert row.result.measures == {}
+    assert (row.state, row.score) == (TrialState.COMPLETE, 3.0)
+    assert set(trial.constraints) == {"band", "alive", "settled", "clipping"}
+    assert all(1e5 < violation < float("inf") for violation in trial.constraints.values())
 
 
 def test_neighbours_of_a_diverging_trial_are_bit_identical(
-    workshop: "Workshop", tmp_path: Path, whole: list[dict[str, Any]]
+    workshop: "Workshop", study: StudyStorage, whole: Whole
 ) -> None:
-    broken = replace(RUN, hyperparameters=replace(RUN.hyperparameters, learning_rate=1e30))
-    with opened(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
-        study = workshop.new_study(storage)
-        study.create_row(broken, DEAD)
-        for one in whole[:3]:
-            study.create_row(one["run"], DEAD)
-        workshop.search(study, 4)
-        assert [left(row) for row in study.rows()[1:]] == whole[:3]
+    study.create_row(BROKEN, DEAD)
+    for one in whole.left[:3]:
+        study.create_row(one["run"], DEAD)
+    workshop.search(study, 4)
+    assert [left(row) for row in study.rows()[1:]] == whole.left[:3]
+
+
+def test_the_search_goes_on_after_a_trial_that_diverged(workshop: "Workshop", study: StudyStorage) -> None:
+    study.create_row(BROKEN, DEAD)
+    workshop.search(study, 6)
+    assert [row.state for row in study.rows()] == [TrialState.COMPLETE] * 6
+    assert max(row.score for row in study.rows()[1:]) < 3.0

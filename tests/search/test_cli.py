@@ -1,0 +1,285 @@
+"""The command line where nothing is trained: definitions, data, places, and one clear line for whatever is wrong."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from click import BadParameter
+
+from search.cli import _Duration
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called, Finished
+
+Klsearch = Callable[..., "Called"]
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("2d", 172_800),
+        ("1h2m3s", 3723),
+        ("0", 0),
+    ],
+)
+def test_a_time_is_written_with_its_units(text: str, seconds: float) -> None:
+    assert _Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "10 m", "-5s", "5w", "1h 30m", "m", "1e3", "10mm"])
+def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(BadParameter, match="write it as 90s, 10m or 1h30m"):
+        _Duration().convert(text, None, None)
+
+
+def test_built_in_studies_are_listed_and_can_be_checked(klsearch: Klsearch) -> None:
+    listed = klsearch("list")
+    assert listed.code == 0
+    names = [entry["name"] for entry in klsearch("list", "--json").document["studies"]]
+    assert names == ["digits", "fashion-mnist"]
+    assert [line.split()[0] for line in listed.out.splitlines()] == names
+    checked = klsearch("check", "digits")
+    assert checked.code == 0
+    assert "digits: valid" in checked.out
+    assert "1,257 train, 270 validation, 270 test rows of 8×8 values" in checked.out
+
+
+def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_file: Path) -> None:
+    document = klsearch("check", definition_file, "--json").document
+    assert set(document) == {
+        *("schema_version", "study", "valid", "trials", "rows", "shape", "scaling", "fingerprint", "warnings"),
+    }
+    assert (document["study"], document["valid"], document["trials"]) == ("tiny", True, 24)
+    assert document["rows"] == {"train": 128, "validation": 36, "test": 36}
+    assert document["shape"] == [6]
+    assert len(document["warnings"]) == 1
+    assert "too short to judge *settled*" in document["warnings"][0]
+
+
+def test_init_writes_a_definition_that_is_valid_and_never_overwrites_unasked(klsearch: Klsearch, work: Path) -> None:
+    written = klsearch("init", "mine.toml")
+    assert (written.code, written.out) == (0, "Wrote mine.toml. Next: klsearch check mine.toml\n")
+    assert klsearch("check", "mine.toml").code == 0
+    (work / "mine.toml").write_text("mine\n")
+    refused = klsearch("init", "mine.toml")
+    assert (refused.code, refused.err) == (2, "klsearch: mine.toml exists; give --force to overwrite it.\n")
+    assert (work / "mine.toml").read_text() == "mine\n"
+    assert klsearch("init", "mine.toml", "--force").code == 0
+    assert klsearch("init", ".").code == 2
+
+
+BAD_DEFINITIONS = {
+    "unknown key": ("high = 10.0, log = true", "hihg = 10.0, log = true", r"tiny\.toml:20: space\.kl_weight\.hihg: "),
+    "annealing longer than training": (
+        "annealing_epochs = { low = 0, high = 6 }",
+        "annealing_epochs = { low = 0, high = 40 }",
+        r"tiny\.toml:21: space\.annealing_epochs: reaches 40, but training lasts 12 epochs",
+    ),
+    "text for a number": ("epochs = 12", 'epochs = "12"', r"tiny\.toml:15: training\.epochs: "),
+    "no TOML": ("[space]", "[space", r"tiny\.toml:19: "),
+    "no budget": ("trials = 24", "trials = 0", r"tiny\.toml:3: study\.trials: "),
+}
+
+
+@pytest.mark.parametrize("problem", BAD_DEFINITIONS)
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_wrong_definition_is_named_with_its_line(
+    command: str, problem: str, klsearch: Klsearch, definition_file: Path, work: Path
+) -> None:
+    right, wrong, _ = BAD_DEFINITIONS[problem]
+    assert right in definition_file.read_text()
+    definition_file.write_text(definition_file.read_text().replace(right, wrong))
+    called = klsearch(command, "tiny.toml")
+    assert_refused(called, BAD_DEFINITIONS[problem][2], work)
+
+
+def assert_refused(called: "Called", pattern: str, work: Path) -> None:
+    """One clear line on standard error, exit code 2, and nothing written."""
+    assert (called.code, called.out) == (2, "")
+    (line,) = called.err.splitlines()
+    assert re.match(f"klsearch: {pattern}", line), line
+    assert "Traceback" not in called.err
+    assert not (work / "runs").exists()
+
+
+def table(rows: np.ndarray | None = None) -> list[list[str]]:
+    values = np.random.default_rng(0).normal(size=(200, 6)) if rows is None else rows
+    return [[f"{value:.6f}" for value in row] for row in values]
+
+
+def with_cell(row: int, column: int, text: str) -> list[list[str]]:
+    cells = table()
+    cells[row][column] = text
+    return cells
+
+
+BAD_DATA = {
+    "NaN": (with_cell(4, 2, "nan"), r"rows\.csv: .*NaN.* column 'c', row 4 \(counted from 0\), line 6"),
+    "infinity": (with_cell(4, 2, "inf"), r"rows\.csv: infinity .* column 'c', row 4 \(counted from 0\), line 6"),
+    "text": (with_cell(4, 2, "three"), r"rows\.csv: column 'c' holds 'three' at row 4 \(counted from 0, line 6\)"),
+    "constant": (table(np.ones((200, 6))), r"rows\.csv: .*constant"),
+    "one row": (table()[:1], r"rows\.csv: holds one row"),
+    "fewer rows than a batch": (
+        table()[:40],
+        r"rows\.csv: training\.batch_size = 32 is larger than the training split",
+    ),
+    "no rows": ([], r"rows\.csv: .*no rows"),
+}
+
+
+@pytest.mark.parametrize("problem", BAD_DATA)
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_data_that_cannot_be_trained_on_are_named_with_their_place(
+    command: str, problem: str, klsearch: Klsearch, definition_file: Path, work: Path
+) -> None:
+    cells, pattern = BAD_DATA[problem]
+    (work / "rows.csv").write_text("\n".join(",".join(row) for row in [list("abcdef"), *cells]) + "\n")
+    assert_refused(klsearch(command, "tiny.toml"), pattern, work)
+
+
+def test_data_that_are_not_there_are_named(klsearch: Klsearch, definition_file: Path, work: Path) -> None:
+    (work / "rows.csv").unlink()
+    assert_refused(klsearch("run", "tiny.toml"), r".*rows\.csv", work)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        (["run", "digts"], r"digts: no built-in study and no file of that name; did you mean 'digits'\?"),
+        (["run", "nowhere.toml"], "nowhere.toml: no built-in study and no file of that name"),
+        (["run", "."], r"\.: is a folder, not a study definition"),
+        (["check", "nothing"], "nothing: no built-in study"),
+        (["run"], "Missing argument 'STUDY'"),
+        (["run", "digits", "--trials", "0"], "Invalid value for '--trials'"),
+        (["run", "digits", "--timeout", "soon"], "Invalid value for '--timeout': 'soon' is no time"),
+        (["run", "digits", "--slots", "many"], "Invalid value for '--slots': 'many' is neither 'auto' nor a number"),
+        (["run", "digits", "--slots", "0"], "Invalid value for '--slots': 0 is not between 1 and 1024"),
+        (["run", "digits", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["run", "digits", "--unknown"], "No such option"),
+        (["trail"], "No such command 'trail'"),
+        (["best", "nothing"], "nothing: no run folder; `klsearch run STUDY` starts one"),
+        (["resume", "nothing"], "nothing: no run folder"),
+        (["status"], "name the run: its folder, or --storage URL with --study NAME"),
+        (["best", "--storage", "sqlite:///x.db"], "name the run: its folder, or --storage URL with --study NAME"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_the_way_out(
+    arguments: list[str], pattern: str, klsearch: Klsearch, work: Path
+) -> None:
+    assert_refused(klsearch(*arguments), pattern, work)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["run", "digts", "--json"], 2),
+        (["best", "nothing", "--json"], 2),
+        (["check", "--json"], 2),
+        (["status", "--storage", "sqlite:///nothing.db", "--study", "tiny", "--json"], 4),
+    ],
+)
+def test_an_error_is_a_document_too_where_one_was_asked_for(
+    arguments: list[str], code: int, klsearch: Klsearch
+) -> None:
+    called = klsearch(*arguments)
+    assert (called.code, called.err) == (code, "")
+    assert set(called.document) == {"schema_version", "error"}
+    assert set(called.document["error"]) == {"message", "exit_code"}
+    assert called.document["error"]["exit_code"] == code
+
+
+@pytest.mark.parametrize(
+    ("storage", "pattern"),
+    [
+        ("sqlite:///nothing.db", "there is no storage nothing.db|there is no storage .*nothing.db"),
+        ("postgresql+psycopg://me:t0p5ecret@127.0.0.1:1/x", "cannot open the storage .*refused"),
+        ("mysql://me:t0p5ecret@db/x", "storage 'mysql' is not supported"),
+    ],
+)
+@pytest.mark.parametrize("command", ["best", "resume", "report"])
+def test_a_storage_that_cannot_be_reached_exits_with_4(
+    command: str, storage: str, pattern: str, klsearch: Klsearch, work: Path
+) -> None:
+    called = klsearch(command, "--storage", storage, "--study", "tiny")
+    assert (called.code, called.out) == (4, "")
+    (line,) = called.err.splitlines()
+    assert re.search(pattern, line)
+    assert "t0p5ecret" not in line
+    assert list(work.iterdir()) == []
+
+
+def test_a_study_that_a_storage_does_not_hold_exits_with_4(klsearch: Klsearch, finished: "Finished") -> None:
+    called = klsearch("best", "--storage", f"journal:///{finished.folder / 'storage.journal'}", "--study", "tidy")
+    assert (called.code, called.err) == (4, "klsearch: the storage holds no study 'tidy'; it holds: tiny.\n")
+
+
+def test_without_a_command_the_help_is_shown(klsearch: Klsearch) -> None:
+    called = klsearch()
+    assert called.code == 2
+    assert called.err.startswith("Usage: klsearch")
+    for command in ("run", "resume", "report", "status", "best", "trials", "list", "init", "check"):
+        assert f"\n  {command} " in called.err
+    assert klsearch("--help").out == called.err
+
+
+def test_every_option_has_a_help_text_and_every_command_a_line(klsearch: Klsearch) -> None:
+    import click
+
+    from search.cli import cli
+
+    for name, command in cli.commands.items():
+        assert command.short_help, name
+        assert klsearch(name, "--help").code == 0
+        assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
+
+
+def test_the_version_is_told(klsearch: Klsearch) -> None:
+    called = klsearch("--version")
+    assert (called.code, called.out.split()[0]) == (0, "klsearch")
+
+
+def test_debug_shows_where_an_error_came_from(klsearch: Klsearch) -> None:
+    called = klsearch("--debug", "best", "nothing")
+    assert called.code == 2
+    assert "Traceback" in called.err
+    assert called.err.splitlines()[-1].startswith("klsearch: nothing: no run folder")
+
+
+def test_output_that_nobody_reads_any_more_ends_quietly(
+    command: list[str], environment: dict[str, str], finished: "Finished"
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    called = subprocess.run(
+        [*command, "trials", str(finished.folder), "--json"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    os.close(writing)
+    assert (called.returncode, called.stderr) == (1, "")
+
+
+def test_the_documents_are_one_line_of_json_each(klsearch: Klsearch, finished: "Finished") -> None:
+    for arguments in (["list"], ["best", finished.folder], ["trials", finished.folder], ["status", finished.folder]):
+        (line,) = klsearch(*arguments, "--json").out.splitlines()
+        assert json.loads(line)["schema_version"] == 1

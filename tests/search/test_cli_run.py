@@ -1,0 +1,254 @@
+"""Whole studies through the command line, in this process."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called, Finished
+
+Klsearch = Callable[..., "Called"]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """A fingerprint of each file, but of the lock, which names the process that held it last."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, old
+    path.write_text(text.replace(old, new))
+
+
+def timeless(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of trials without the seconds that they took."""
+    return {**document, "trials": [{**trial, "seconds": None} for trial in document["trials"]]}
+
+
+def test_a_run_leaves_its_folder_and_prints_the_result_alone(finished: "Finished") -> None:
+    assert {path.name for path in finished.folder.iterdir()} == {
+        *(".lock", "report.html", "run.json", "storage.journal", "study.toml", "trials.csv"),
+    }
+    verdict, *lines = finished.called.out.splitlines()
+    assert verdict.partition(":")[0] in ("STABLE", "STABLE, WITH CAVEATS", "NOT STABLE")
+    assert any("median on the test split" in line for line in lines)
+    for name in ("winner", "before", "after", "mine"):
+        assert any(line.startswith(name) and line.endswith("of 8") for line in lines)
+    assert lines[-1] == f"Report: {finished.folder / 'report.html'}"
+    assert "klsearch resume" not in finished.called.out
+
+
+def test_progress_goes_to_standard_error_and_holds_no_noise(finished: "Finished") -> None:
+    beginnings = ("Loading TensorFlow…", "warning: ", "Compiling one program for 8 members", "trials ", "confirming ")
+    lines = finished.called.err.splitlines()
+    assert [line for line in lines if not line.startswith(beginnings)] == []
+    assert any(line.startswith("trials 24/24 · best trial ") for line in lines)
+    assert any(line.startswith("confirming on fresh seeds 40/40") for line in lines)
+
+
+def test_texts_for_people_agree_with_the_documents(finished: "Finished", klsearch: Klsearch) -> None:
+    document = klsearch("best", finished.folder, "--json").document
+    best = klsearch("best", finished.folder).out
+    assert best.startswith(f"{document['verdict'].upper()}: {document['sentence']}\n")
+    assert f"Trial {document['trial']}, the winner:" in best
+    status = klsearch("status", finished.folder).out
+    assert status.startswith("tiny: 24 of 24 trials done (24 complete)\n")
+    assert "confirmation: 40 of 40 trainings done" in status
+    lines = klsearch("trials", finished.folder).out.splitlines()
+    assert len(lines) == 25
+    assert lines[0].split()[:3] == ["trial", "state", "score"]
+
+
+def test_trials_as_csv_are_the_run_s_trials_csv(finished: "Finished", klsearch: Klsearch) -> None:
+    printed = klsearch("trials", finished.folder, "--csv").out
+    assert printed == (finished.folder / "trials.csv").read_text()
+    listed = klsearch("trials", finished.folder, "--json").document["trials"]
+    rows = list(csv.DictReader(io.StringIO(printed)))
+    assert [float(row["score"]) for row in rows] == pytest.approx([trial["score"] for trial in listed])
+    assert klsearch("trials", finished.folder, "--csv", "--json").code == 2
+
+
+def test_the_report_is_written_again_from_the_storage_alone(
+    finished: "Finished", klsearch: Klsearch, tmp_path: Path
+) -> None:
+    (tmp_path / "moved").mkdir()
+    for name in ("run.json", "storage.journal"):
+        shutil.copy(finished.folder / name, tmp_path / "moved" / name)
+    called = klsearch("report", tmp_path / "moved", "-o", tmp_path / "out.html")
+    assert (called.code, called.out) == (0, f"{tmp_path / 'out.html'}\n")
+    assert "<html" in (tmp_path / "out.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        ("high = 10.0", "high = 20.0", "space.kl_weight.high: 10.0, now 20.0"),
+        ("learning_rate = 1e-2", "learning_rate = 1e-3", "training.learning_rate: 0.01, now 0.001"),
+        ("latent_dim = 3", "latent_dim = 4", "model.latent_dim: 3, now 4"),
+        ('name = "tiny"', 'name = "tiny"\nseed = 5', "study.seed: 0, now 5"),
+        ('name = "tiny"', 'name = "tiny"\nkl_band = [0.0, 4.0]', "study.kl_band: [0.0, 5.0], now [0.0, 4.0]"),
+        ('source = "rows.csv"', 'source = "rows.csv"\nscaling = "none"', "data.scaling: 'auto', now 'none'"),
+    ],
+)
+def test_another_definition_of_a_study_is_refused_with_the_difference(
+    finished_copy: "Finished", klsearch: Klsearch, old: str, new: str, difference: str
+) -> None:
+    before = contents(finished_copy.folder)
+    edit(finished_copy.definition_file, old, new)
+    called = klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--quiet")
+    assert (called.code, called.out) == (2, "")
+    (line,) = called.err.splitlines()
+    assert difference in line
+    assert "Give --out another folder" in line
+    assert contents(finished_copy.folder) == before
+
+
+def test_other_rows_under_the_same_definition_are_refused(finished_copy: "Finished", klsearch: Klsearch) -> None:
+    before = contents(finished_copy.folder)
+    rows = finished_copy.definition_file.parent / "rows.csv"
+    values = np.loadtxt(rows, delimiter=",", skiprows=1)
+    np.savetxt(rows, values[::-1], delimiter=",", header="a,b,c,d,e,f", comments="")
+    called = klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--quiet")
+    assert called.code == 2
+    assert "data: the rows are not those that the study was trained on" in called.err
+    assert contents(finished_copy.folder) == before
+
+
+@pytest.mark.parametrize("command", ["run", "resume"])
+def test_another_number_of_slots_is_refused(finished_copy: "Finished", klsearch: Klsearch, command: str) -> None:
+    before = contents(finished_copy.folder)
+    place = (
+        [finished_copy.definition_file, "--out", finished_copy.folder] if command == "run" else [finished_copy.folder]
+    )
+    called = klsearch(command, *place, "--slots", 4, "--quiet")
+    assert called.code == 2
+    assert "slots: 8, now 4" in called.err
+    assert contents(finished_copy.folder) == before
+
+
+def test_another_study_in_the_folder_of_a_run_is_refused(finished_copy: "Finished", klsearch: Klsearch) -> None:
+    before = contents(finished_copy.folder)
+    called = klsearch("run", finished_copy.definition_file, "--study", "other", "--out", finished_copy.folder)
+    assert called.code == 2
+    assert "holds study 'tiny', not 'other'" in called.err
+    assert contents(finished_copy.folder) == before
+
+
+def test_gates_baselines_and_budget_of_a_study_may_change(finished_copy: "Finished", klsearch: Klsearch) -> None:
+    """No trial settles so well as is asked for now, so the verdict is *not stable*."""
+    folder = finished_copy.folder
+    before = klsearch("trials", folder, "--json").document["trials"]
+    edit(finished_copy.definition_file, "max_kl_slope = 0.2", "max_kl_slope = 1e-9")
+    edit(finished_copy.definition_file, "kl_weight = 0.1", "kl_weight = 0.3")
+    edit(finished_copy.definition_file, "trials = 24", "trials = 28")
+    called = klsearch("run", finished_copy.definition_file, "--out", folder, "--quiet", "--json", "--require-stable")
+    assert (called.code, called.err) == (3, "")
+    best = called.document
+    assert (best["verdict"], best["feasible"], best["passed"]) == ("not stable", False, 0)
+    after = klsearch("trials", folder, "--json").document["trials"]
+    assert len(after) == 28
+    for old, new in zip(before, after, strict=False):
+        same = set(old) - {"gates", "feasible"}
+        assert {name: old[name] for name in same} == {name: new[name] for name in same}
+        assert not new["gates"]["settled"], "every trial is judged by the gates as they are now"
+    entries = [entry for entry in best["confirmation"] if entry["name"] == "mine"]
+    assert len(entries) == 16, "the runs of the old settings are out, those of the new ones are in"
+    earlier = klsearch("best", finished_copy.folder, "--json").document
+    assert earlier == best
+    assert "kl_weight = 0.3" in (folder / "study.toml").read_text()
+
+
+def test_a_time_that_is_over_leaves_a_partial_study_and_says_how_to_go_on(
+    definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(definition_file.parent)
+    called = klsearch("run", "tiny.toml", "--timeout", "0s", "--slots", 8)
+    assert called.code == 0
+    assert called.out.startswith("NOT ENOUGH EVIDENCE: No trial has finished yet")
+    assert "0 of 24 trials are done. Go on with: klsearch resume runs/tiny" in called.out
+    assert "Report: " in called.out
+    assert Path("runs/tiny/report.html").exists()
+    assert klsearch("status", "tiny", "--json").document["counts"]["complete"] == 0
+    assert klsearch("trials", "tiny", "--json").document["trials"] == []
+
+
+PASSWORD = "sw0rdfish"
+
+
+def everything_said(called: "Called", folder: Path) -> str:
+    files = [path.read_bytes().decode("utf-8", "replace") for path in folder.rglob("*") if path.is_file()]
+    return "\n".join([called.out, called.err, *files])
+
+
+def test_a_study_run_in_two_parts_on_a_server_is_the_one_run_at_once_in_its_folder(
+    finished: "Finished", definition_file: Path, klsearch: Klsearch, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First 8 of 24 trials, then the rest and the confirmation: trials, scores and verdict are the same numbers."""
+    work = definition_file.parent
+    monkeypatch.chdir(work)
+    first = klsearch("run", "tiny.toml", "--trials", 8, "--slots", 8, "--storage", postgres, "--no-confirm")
+    assert first.code == 0, first.err
+    assert PASSWORD not in everything_said(first, work)
+    assert json.loads((work / "runs/tiny/run.json").read_text())["storage"].startswith(
+        "postgresql+psycopg://searcher@/"
+    )
+
+    assert klsearch("best", "tiny").code == 4, "the run folder does not hold the password"
+    monkeypatch.setenv("KLSEARCH_STORAGE", postgres.replace(PASSWORD, "wr0ng"))
+    refused = klsearch("resume", "tiny")
+    assert refused.code == 4
+    assert 'password authentication failed for user "searcher"' in refused.err
+    assert "wr0ng" not in everything_said(refused, work)
+    monkeypatch.delenv("KLSEARCH_STORAGE")
+
+    shutil.rmtree(work / "runs")
+    second = klsearch("resume", "--storage", postgres, "--study", "tiny", "--trials", 24, "--json")
+    assert second.code == 0, second.err
+    assert "Going on with tiny: 8 of 24 trials done, 0 taken up again." in second.err
+    assert PASSWORD not in everything_said(second, work)
+    assert second.document == klsearch("best", finished.folder, "--json").document
+    monkeypatch.setenv("KLSEARCH_STORAGE", postgres)
+    trials = klsearch("trials", "tiny", "--json")
+    assert PASSWORD not in everything_said(trials, work)
+    assert timeless(trials.document) == timeless(klsearch("trials", finished.folder, "--json").document)
+
+
+def test_a_study_with_trials_that_diverge_ends_with_valid_documents(
+    definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Huge values unscaled, and step sizes up to 1e30."""
+    monkeypatch.chdir(definition_file.parent)
+    rows = np.loadtxt("rows.csv", delimiter=",", skiprows=1)
+    np.savetxt("rows.csv", 1e6 * rows, delimiter=",", header="a,b,c,d,e,f", comments="")
+    edit(definition_file, 'source = "rows.csv"', 'source = "rows.csv"\nscaling = "none"')
+    edit(definition_file, "seeds = 8\ntop = 2", "seeds = 2\ntop = 2")
+    edit(definition_file, "[space]\n", "[space]\nlearning_rate = { low = 1e-2, high = 1e30, log = true }\n")
+    called = klsearch("run", "tiny.toml", "--slots", 2, "--trials", 6, "--json", "--quiet")
+    assert (called.code, called.err) == (0, "")
+    assert "NaN" not in called.out
+    assert "Infinity" not in called.out
+    trials = klsearch("trials", "tiny", "--json").document["trials"]
+    diverged = [trial for trial in trials if trial["diverged"]]
+    assert len(trials) == 6
+    assert diverged
+    for trial in diverged:
+        assert (trial["state"], trial["score"], trial["feasible"]) == ("complete", 3.0, False)
+        assert (trial["kl"], trial["kl_sum"], trial["unexplained"]) == (None, None, None)
+        assert not any(trial["gates"].values())
+    assert all(trial["score"] <= 3.0 for trial in trials)
+    best = called.document
+    assert best["verdict"] == "not enough evidence"
+    assert best["trial"] not in [trial["number"] for trial in diverged] or len(diverged) == 6
+    assert klsearch("status", "tiny").code == 0
+    assert klsearch("trials", "tiny").code == 0
+    assert klsearch("best", "tiny").code == 0

@@ -1,0 +1,261 @@
+"""Leading trials and baselines on fresh seeds."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from search.confirmation import Candidate, RetrainingSource, candidates, choose_winner
+from search.owner import this_process
+from search.records import confirmed_rows, trial_records
+from search.seeds import confirmation_seed
+from search.storage import Result, Row, Run, StudyStorage
+from studies.definition import StudyDefinition
+from vae.curves import TrainingCurves
+from vae.hyperparameters import Hyperparameters
+from vae.measures import Measures
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Workshop
+
+SETTINGS = Hyperparameters(kl_weight=0.5)
+SEEDS = range(8)
+
+
+def measures(**changes: Any) -> Measures:
+    values = {"reconstruction": 1.0, "unexplained": 0.2, "elbo": -1.0, "clip_share_low": 0.0, "clip_share_high": 0.0}
+    latents = {name: np.full(3, 0.5) for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch")}
+    return Measures(**{**values, **latents, "active_units": 3, **changes})
+
+
+def row(label: str, seed: int, *, score: float, kl: float) -> Row:
+    """A run that passes every gate if its KL lies in the band of 0 to 5; one without a KL diverged."""
+    curves = np.zeros((6, 10), np.float32)
+    curves[:, 4], curves[0, 5] = kl, 9.0
+    curves[-1, 9] = np.isnan(kl)
+    result = Result(
+        curves=TrainingCurves.from_rows(curves),
+        measures={} if np.isnan(kl) else {"validation": measures()},
+        seconds=1.0,
+    )
+    now = datetime.now(UTC)
+    return Row(
+        number=0,
+        state=TrialState.COMPLETE,
+        run=Run(hyperparameters=SETTINGS, seed=seed, label=label),
+        owner=this_process(),
+        result=result,
+        score=score,
+        error="",
+        progress={},
+        started=now,
+        ended=now,
+    )
+
+
+def runs(label: str, scores: list[float], kl: list[float] | float) -> list[Row]:
+    kls = kl if isinstance(kl, list) else [kl] * len(scores)
+    return [row(label, seed, score=score, kl=kl) for seed, (score, kl) in enumerate(zip(scores, kls, strict=True))]
+
+
+NOISE = [-0.02, 0.02, -0.01, 0.01, 0.0, 0.015, -0.015, 0.005]
+
+
+def around(mean: float, *, reverse: bool = False) -> list[float]:
+    return [mean + noise for noise in (NOISE[::-1] if reverse else NOISE)]
+
+
+@pytest.mark.parametrize(
+    ("case", "rows", "winner"),
+    [
+        (
+            "most seeds that pass, whatever the score",
+            [*runs("trial 1", around(0.1), [2.0] * 7 + [6.0]), *runs("trial 2", around(0.4), 2.0)],
+            "trial 2",
+        ),
+        (
+            "then the lowest mean score, where it is lower beyond noise",
+            [*runs("trial 1", around(0.1), 4.9), *runs("trial 2", around(0.4), 2.5)],
+            "trial 1",
+        ),
+        (
+            "else the one farther from the band's edges: from the upper one",
+            [*runs("trial 1", around(0.2), 4.5), *runs("trial 2", around(0.201, reverse=True), 2.5)],
+            "trial 2",
+        ),
+        (
+            "else the one farther from the band's edges: from the lower one",
+            [*runs("trial 1", around(0.2), 0.5), *runs("trial 2", around(0.201, reverse=True), 3.5)],
+            "trial 2",
+        ),
+        (
+            "a difference that is the same on every seed is beyond noise, however small",
+            [*runs("trial 1", around(0.2), 4.5), *runs("trial 2", around(0.201), 2.5)],
+            "trial 1",
+        ),
+        (
+            "one that is clearly worse does not win by its distance from the edges",
+            [
+                *runs("trial 1", around(0.2), 4.5),
+                *runs("trial 2", around(0.201, reverse=True), 4.0),
+                *runs("trial 3", around(0.5), 2.5),
+            ],
+            "trial 2",
+        ),
+        (
+            "a seed that diverged does not pass",
+            [*runs("trial 1", around(0.1), [2.0] * 7 + [np.nan]), *runs("trial 2", around(0.3), 2.5)],
+            "trial 2",
+        ),
+        (
+            "where no seed passes, the score still decides",
+            [*runs("trial 1", around(0.9), 9.0), *runs("trial 2", around(0.7), 8.0)],
+            "trial 2",
+        ),
+        (
+            "one seed says nothing of noise",
+            [*runs("trial 1", [0.1], 4.9), *runs("trial 2", [0.4], 2.5)],
+            "trial 2",
+        ),
+        ("a single one wins", runs("trial 7", around(0.2), 2.0), "trial 7"),
+        (
+            "all diverged",
+            [*runs("trial 1", [3.0] * 8, np.nan), *runs("trial 2", [3.0] * 8, np.nan)],
+            "trial 1",
+        ),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) and " " in value else "",
+)
+def test_the_winner_has(workshop: "Workshop", case: str, rows: list[Row], winner: str) -> None:
+    del case
+    labels = list(dict.fromkeys(one.run.label for one in rows))
+    assert choose_winner(workshop.definition, rows, labels) == winner
+
+
+def test_baselines_cannot_win(workshop: "Workshop") -> None:
+    rows = [*runs("trial 1", around(0.5), 6.0), *runs("before", around(0.1), 2.0)]
+    assert choose_winner(workshop.definition, rows, ["trial 1"]) == "trial 1"
+
+
+def chosen_of(study: StudyStorage, definition: StudyDefinition) -> list[Candidate]:
+    return candidates(definition, trial_records(study, definition))
+
+
+def test_candidates_are_the_leading_trials_and_every_baseline(workshop: "Workshop", study: StudyStorage) -> None:
+    assert chosen_of(study, workshop.definition) == []
+    workshop.search(study, 6)
+    best = sorted(study.rows(), key=lambda row: row.score)
+    feasible = {trial.number for trial in trial_records(study, workshop.definition) if trial.feasible}
+    leading = [one for one in best if one.number in feasible][:2]
+    chosen = chosen_of(study, workshop.definition)
+    assert [one.label for one in chosen] == [f"trial {one.number}" for one in leading] + ["before", "after", "mine"]
+    assert [one.hyperparameters for one in chosen[:2]] == [one.run.hyperparameters for one in leading]
+    assert {one.label: one.hyperparameters for one in chosen[2:]} == workshop.definition.baseline_hyperparameters()
+    assert [one.is_baseline for one in chosen] == [False, False, True, True, True]
+
+
+def test_a_trial_that_violates_its_constraints_leads_only_where_no_other_is_left(
+    workshop: "Workshop", study: StudyStorage
+) -> None:
+    for kl in (0.1, 0.9):  # the first diverges, with the best score it could have
+        number = study.create_row(Run(hyperparameters=SETTINGS, seed=int(10 * kl), label="search"), this_process())
+        result = row("", 0, score=0.0, kl=np.nan if kl == 0.1 else kl).result
+        assert result is not None
+        study.finish_row(number, result, score=kl, constraints={})
+    assert [one.label for one in chosen_of(study, workshop.definition)][:2] == ["trial 1", "trial 0"]
+
+
+TWO = [
+    Candidate(label="trial 3", hyperparameters=Hyperparameters(kl_weight=0.1, learning_rate=1e-2), is_baseline=False),
+    Candidate(label="before", hyperparameters=Hyperparameters(kl_weight=1e-3, learning_rate=1e-2), is_baseline=True),
+]
+
+
+def bits(rows: list[Row]) -> list[tuple[Run, bytes]]:
+    return [(one.run, one.result.curves.as_rows().tobytes()) for one in rows if one.result is not None]
+
+
+def test_every_candidate_is_trained_on_the_same_fresh_seeds(workshop: "Workshop", study: StudyStorage) -> None:
+    workshop.search(study, 4)
+    workshop.confirm(study, TWO)
+    rows = study.confirmation_rows()
+    seeds = [confirmation_seed(0, index) for index in SEEDS]
+    for candidate in TWO:
+        mine = [one for one in rows if one.run.label == candidate.label]
+        assert [one.run.seed for one in mine] == seeds
+        assert {one.run.hyperparameters for one in mine} == {candidate.hyperparameters}
+        assert all(one.state is TrialState.COMPLETE for one in mine)
+    assert set(seeds).isdisjoint(one.run.seed for one in study.rows())
+    assert len({curves for _, curves in bits(rows)}) == len(rows), "every seed trains another model"
+
+
+@pytest.mark.parametrize("epochs", [0, 7, 30])
+def test_an_interrupted_confirmation_goes_on_with_the_same_runs(
+    workshop: "Workshop", study: StudyStorage, epochs: int
+) -> None:
+    workshop.confirm(study, TWO, epochs=epochs)
+    before = study.confirmation_rows()
+    assert 0 < len(before) < 16
+    finished = sum(one.result is not None for one in before)
+    assert workshop.confirm(study, TWO).remaining == 16 - finished
+    rows = study.confirmation_rows()
+    assert [one.run for one in rows][: len(before)] == [one.run for one in before]
+    assert len(rows) == len({(one.run.label, one.run.seed) for one in rows}) == 16
+    assert all(one.result is not None for one in rows)
+    assert workshop.confirm(study, TWO).remaining == 0
+
+
+def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:
+    source = workshop.confirm(study, TWO)
+    rows = study.confirmation_rows()
+    again = RetrainingSource(rows, workshop.population)
+    workshop.train(again)
+    assert set(again.members) == set(source.members) == set(range(16))
+    first, second = (
+        workshop.population.measure_members([members[number] for number in order], "test")
+        for members, order in ((source.members, range(16)), (again.members, range(16)))
+    )
+    few = workshop.population.measure_members([again.members[number] for number in (5, 6, 7)], "test")
+    for one, two in [*zip(first, second, strict=True), *zip(first[5:8], few, strict=True)]:
+        for name in Measures.__slots__:
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name), strict=True)
+
+
+def test_a_leading_trial_s_confirmation_is_its_training_on_another_seed(
+    workshop: "Workshop", study: StudyStorage
+) -> None:
+    """Trained as a trial with a confirmation's seed, the same settings leave the same curves."""
+    workshop.confirm(study, TWO[:1])
+    confirmed = study.confirmation_rows()[2]
+    study.create_row(replace(confirmed.run, label="search"), this_process())
+    workshop.search(study, 1)
+    (trial,) = study.rows()
+    assert [curves for _, curves in bits([trial])] == [curves for _, curves in bits([confirmed])]
+
+
+def test_a_baseline_that_changed_is_confirmed_again_and_its_old_runs_no_longer_count(
+    workshop: "Workshop", study: StudyStorage
+) -> None:
+    changed = replace(TWO[1], hyperparameters=replace(TWO[1].hyperparameters, kl_weight=0.5))
+    workshop.confirm(study, TWO)
+    assert workshop.confirm(study, [TWO[0], changed]).remaining == 8
+    assert len(study.confirmation_rows()) == 24
+    settings = {"kl_weight": 0.5, "annealing_epochs": 0}
+    tables = workshop.definition.model_dump(exclude_unset=True)
+    tables["baselines"] = {"before": settings}
+    definition = StudyDefinition.model_validate(tables)
+    counted = confirmed_rows(study, definition)
+    assert [one.run.hyperparameters.kl_weight for one in counted if one.run.label == "before"] == [0.5] * 8
+    assert len([one for one in counted if one.run.label == "trial 3"]) == 8
+
+
+def test_seeds_that_are_no_longer_asked_for_do_not_count(workshop: "Workshop", study: StudyStorage) -> None:
+    workshop.confirm(study, TWO)
+    tables = workshop.definition.model_dump(exclude_unset=True)
+    tables["confirmation"]["seeds"] = 3
+    definition = StudyDefinition.model_validate(tables)
+    counted = [one for one in confirmed_rows(study, definition) if one.run.label == "trial 3"]
+    assert [one.run.seed for one in counted] == [confirmation_seed(0, index) for index in range(3)]

@@ -1,0 +1,176 @@
+"""The JSON documents: exactly their fields, and numbers that agree with each other and with the storage."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from search.backends import opened
+from search.documents import as_text, best_document, status_document, trials_document
+from search.seeds import confirmation_seed
+from search.storage import StudyStorage
+from studies.record import StudyRecord
+from vae.diagnostics import GATE_NAMES, wilson_interval
+from vae.hyperparameters import NAMES
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called, Finished, Workshop
+
+Klsearch = Callable[..., "Called"]
+
+TRIAL = {
+    *("trial", "feasible", "score", "kl", "kl_sum", "unexplained", "reconstruction", "active_units", "elbo"),
+    *("hyperparameters", "seed", "gates"),
+}
+BEST = {
+    *("schema_version", "study", "verdict", "sentence", "passed", "seeds", "interval", "caveats", "confirmation"),
+    *TRIAL,
+}
+CONFIRMED = {"name", "trial", "seed", "passed", "split", "kl", "unexplained"}
+LISTED = {
+    *("number", "state", "origin", "score", "kl", "kl_sum", "unexplained", "feasible", "hyperparameters"),
+    *("seconds", "epochs", "gates", "seed", "diverged", "error"),
+}
+STATUS = {
+    *("schema_version", "study", "verdict", "sentence", "budget", "finished", "counts", "slots", "confirmation"),
+    *("best", "running"),
+}
+
+
+@pytest.fixture(scope="module")
+def best(finished: "Finished", klsearch: Klsearch) -> dict[str, Any]:
+    return klsearch("best", finished.folder, "--json").document
+
+
+@pytest.fixture(scope="module")
+def trials(finished: "Finished", klsearch: Klsearch) -> list[dict[str, Any]]:
+    document = klsearch("trials", finished.folder, "--json").document
+    assert set(document) == {"schema_version", "study", "trials"}
+    listed: list[dict[str, Any]] = document["trials"]
+    return listed
+
+
+def test_best_has_exactly_its_fields(best: dict[str, Any]) -> None:
+    assert set(best) == BEST
+    assert set(best["hyperparameters"]) == set(NAMES)
+    assert set(best["gates"]) == set(GATE_NAMES)
+    assert all(set(entry) == CONFIRMED for entry in best["confirmation"])
+    assert best["schema_version"] == 1
+    assert best["study"] == "tiny"
+
+
+def test_the_winner_is_one_of_the_trials(best: dict[str, Any], trials: list[dict[str, Any]]) -> None:
+    trial = trials[best["trial"]]
+    for name in ("score", "kl", "kl_sum", "unexplained", "feasible", "hyperparameters", "seed", "gates"):
+        assert best[name] == trial[name]
+    assert best["kl_sum"] == pytest.approx(3 * best["kl"])
+    assert best["hyperparameters"]["clip_low"] is None, "no bound"
+    assert best["hyperparameters"]["clipnorm"] is None
+
+
+def test_the_winner_and_every_baseline_have_both_splits_and_other_leaders_validation_only(
+    best: dict[str, Any],
+) -> None:
+    splits: dict[str, list[str]] = {}
+    for entry in best["confirmation"]:
+        splits.setdefault(entry["name"], []).append(entry["split"])
+    both = sorted(8 * ["test", "validation"])
+    (other,) = set(splits) - {"winner", "before", "after", "mine"}
+    assert other.startswith("trial ")
+    assert splits.pop(other) == 8 * ["validation"]
+    assert {name: sorted(found) for name, found in splits.items()} == dict.fromkeys(splits, both)
+
+
+def test_all_candidates_are_confirmed_on_the_same_seeds_none_of_which_a_trial_had(
+    best: dict[str, Any], trials: list[dict[str, Any]]
+) -> None:
+    seeds = [confirmation_seed(0, index) for index in range(8)]
+    for name in {entry["name"] for entry in best["confirmation"]}:
+        of_name = [e["seed"] for e in best["confirmation"] if (e["name"], e["split"]) == (name, "validation")]
+        assert of_name == seeds
+    assert set(seeds).isdisjoint(trial["seed"] for trial in trials)
+
+
+def test_the_verdict_counts_the_winner_s_seeds(best: dict[str, Any]) -> None:
+    passed = [e["passed"] for e in best["confirmation"] if (e["name"], e["split"]) == ("winner", "validation")]
+    assert (best["passed"], best["seeds"]) == (sum(passed), 8)
+    assert best["interval"] == pytest.approx(wilson_interval(sum(passed), 8))
+    assert f"{sum(passed)} of 8 fresh seeds" in best["sentence"]
+
+
+def test_equal_settings_are_confirmed_with_equal_results(finished: "Finished", best: dict[str, Any]) -> None:
+    """The first trials are baselines; where one of them leads, its runs are those of the baseline."""
+    by_name: dict[str, list[Any]] = {}
+    with opened(f"journal:///{finished.folder / 'storage.journal'}", create=False) as storage:
+        for row in StudyStorage.load(storage, "tiny").confirmation_rows():
+            assert row.result is not None
+            by_name.setdefault(row.run.label, []).append(row.result.curves.as_rows().tobytes())
+    for number, name in enumerate(("before", "mine")):
+        assert by_name.get(f"trial {number}", by_name[name]) == by_name[name]
+
+
+def test_trials_have_exactly_their_fields(trials: list[dict[str, Any]]) -> None:
+    assert [trial["number"] for trial in trials] == list(range(24))
+    for trial in trials:
+        assert set(trial) == LISTED
+        assert (trial["state"], trial["epochs"], trial["error"], trial["diverged"]) == ("complete", 12, None, False)
+        assert set(trial["gates"]) == set(GATE_NAMES)
+        assert trial["seconds"] > 0
+    assert [trial["origin"] for trial in trials] == ["before", "mine"] + 22 * ["search"]
+
+
+def test_feasible_trials_pass_the_gates_that_are_constraints(trials: list[dict[str, Any]]) -> None:
+    for trial in trials:
+        gates = trial["gates"]
+        assert trial["feasible"] == all(gates[name] for name in ("band", "alive", "settled", "clipping"))
+        if gates["band"]:
+            assert trial["score"] == trial["unexplained"]
+
+
+def test_status_has_exactly_its_fields(finished: "Finished", klsearch: Klsearch, best: dict[str, Any]) -> None:
+    status = klsearch("status", finished.folder, "--json").document
+    assert set(status) == STATUS
+    assert (status["budget"], status["finished"], status["slots"], status["running"]) == (24, 24, 8, [])
+    assert status["counts"] == {"complete": 24, "pruned": 0, "failed": 0, "running": 0}
+    assert status["confirmation"] == {"finished": 40, "started": 40}
+    assert set(status["best"]) == TRIAL
+    assert status["best"] == {name: best[name] for name in TRIAL}
+    assert (status["verdict"], status["sentence"]) == (best["verdict"], best["sentence"])
+
+
+def test_a_study_without_trials_has_the_same_fields_with_nothing_in_them(
+    study: StudyStorage, record: Callable[[StudyStorage], StudyRecord]
+) -> None:
+    empty = record(study)
+    best = json.loads(as_text(best_document(empty)))
+    assert set(best) == BEST
+    assert {best[name] for name in TRIAL} == {None}
+    assert (best["verdict"], best["confirmation"], best["interval"]) == ("not enough evidence", [], [0.0, 1.0])
+    assert json.loads(as_text(trials_document(empty)))["trials"] == []
+    status = json.loads(as_text(status_document(empty)))
+    assert set(status) == STATUS
+    assert status["best"] is None
+
+
+def test_a_running_trial_is_listed_without_results_and_watched_in_the_status(
+    workshop: "Workshop", study: StudyStorage, record: Callable[[StudyStorage], StudyRecord]
+) -> None:
+    workshop.search(study, 2, epochs=3)
+    running = study.running()[0]
+    study.say_alive(running.owner, {running.number: {"epoch": 3.0, "epochs": 12.0, "kl": 2.5, "kl_weight": 0.1}})
+    (first, second) = json.loads(as_text(trials_document(record(study))))["trials"]
+    assert (first["state"], second["state"]) == ("running", "running")
+    assert [first[name] for name in ("score", "kl", "kl_sum", "unexplained", "seconds")] == [None] * 5
+    assert (first["gates"], first["epochs"], first["feasible"]) == ({}, 0, False)
+    status = json.loads(as_text(status_document(record(study))))
+    assert status["running"] == [{"trial": 0, "epoch": 3.0, "epochs": 12.0, "kl": 2.5, "kl_weight": 0.1}]
+    assert status["counts"]["running"] == 2
+
+
+def test_numbers_that_are_not_finite_are_null_wherever_they_stand() -> None:
+    document = {"a": math.nan, "b": [math.inf, 1.0, {"c": -math.inf}], "d": (0.0, np.float64("nan"))}
+    expected = {"schema_version": 1, "a": None, "b": [None, 1.0, {"c": None}], "d": [0.0, None]}
+    assert json.loads(as_text(document)) == expected
