@@ -186,6 +186,8 @@ def report(run: str | None, storage: str | None, study: str | None, output: Path
     from search.place import known_place
     from search.records import load_study
 
+    if output is not None and output.is_dir():
+        raise UsageError(f"{output} is a folder; name a file in it, say {output / 'report.html'}.")
     place = known_place(run, storage=storage, study=study)
     path = write_report(load_study(place), output or place.folder / "report.html")
     click.echo(path)
@@ -320,18 +322,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message()} See `{hint} --help`.", EXIT_USAGE, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted.", EXIT_INTERRUPTED, as_json=as_json)
-    except KlsearchError as error:
-        if "--debug" in given:
-            traceback.print_exc()
-        return _fail(str(error), error.exit_code, as_json=as_json)
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_FAILED
     except Exception as error:
         if "--debug" in given:
             traceback.print_exc()
-        message = f"{type(error).__name__}: {error} (an error in klsearch; `klsearch --debug …` shows where)"
-        return _fail(message, EXIT_FAILED, as_json=as_json)
+        exit_code = error.exit_code if isinstance(error, KlsearchError) else EXIT_FAILED
+        return _fail(_in_words(error), exit_code, as_json=as_json)
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong, for the user."""
+    if isinstance(error, KlsearchError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error} (an error in klsearch; `klsearch --debug …` shows where)"
 
 
 def _fail(message: str, exit_code: int, *, as_json: bool) -> int:

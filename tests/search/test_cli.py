@@ -231,6 +231,18 @@ def test_a_study_that_a_storage_does_not_hold_exits_with_4(klsearch: Klsearch, f
     assert (called.code, called.err) == (4, "klsearch: the storage holds no study 'tidy'; it holds: tiny.\n")
 
 
+def test_a_file_that_cannot_be_written_is_a_failure_that_names_it(
+    klsearch: Klsearch, finished: "Finished", definition_file: Path, work: Path
+) -> None:
+    (work / "file").touch()
+    for arguments in (["report", finished.folder, "-o", "file/report.html"], ["init", "file/x.toml"]):
+        called = klsearch(*arguments)
+        assert (called.code, called.out) == (1, "")
+        assert re.fullmatch(r"klsearch: \S*file\S*: (Not a directory|File exists)\n", called.err), called.err
+    refused = klsearch("report", finished.folder, "-o", ".")
+    assert (refused.code, refused.err) == (2, "klsearch: . is a folder; name a file in it, say report.html.\n")
+
+
 def test_without_a_command_the_help_is_shown(klsearch: Klsearch) -> None:
     called = klsearch()
     assert called.code == 2

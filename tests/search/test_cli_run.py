@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from search.place import known_place
+from search.records import load_study
+from vae.measures import Measures
+
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
 
@@ -166,6 +170,30 @@ def test_gates_baselines_and_budget_of_a_study_may_change(finished_copy: "Finish
     earlier = klsearch("best", finished_copy.folder, "--json").document
     assert earlier == best
     assert "kl_weight = 0.3" in (folder / "study.toml").read_text()
+
+
+def test_an_interrupted_confirmation_goes_on_to_the_same_result(
+    finished: "Finished", finished_copy: "Finished", klsearch: Klsearch
+) -> None:
+    """Cut off while the test split was scored: all members are trained again, and measure the same to the last bit."""
+    journal = finished_copy.folder / "storage.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    scored = [index for index, line in enumerate(lines) if b'"klsearch:test:' in line]
+    assert len(scored) == 32, "the winner and three baselines on eight seeds"
+    journal.write_bytes(b"".join(lines[: scored[5]]))
+    place = known_place(str(finished_copy.folder), storage=None, study=None)
+    assert load_study(place).winner is None
+    called = klsearch("resume", finished_copy.folder, "--json")
+    assert called.code == 0
+    assert "Training 27 confirmed members again, whose weights an earlier run held." in called.err
+    cut_off, whole = load_study(place), load_study(known_place(str(finished.folder), storage=None, study=None))
+    assert called.document == klsearch("best", finished.folder, "--json").document
+    assert (whole.test_looks, cut_off.test_looks) == (1, 2), "every look at the test split is counted"
+    for one, other in zip(cut_off.confirmation, whole.confirmation, strict=True):
+        assert (one.candidate, one.seed, one.test is None) == (other.candidate, other.seed, other.test is None)
+        if one.test is not None and other.test is not None:
+            for name in Measures.__slots__:
+                np.testing.assert_array_equal(getattr(one.test, name), getattr(other.test, name), strict=True)
 
 
 def test_a_time_that_is_over_leaves_a_partial_study_and_says_how_to_go_on(

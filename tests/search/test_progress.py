@@ -1,6 +1,10 @@
 """What the user sees while a study runs."""
 
 import io
+import os
+import pty
+import re
+import time
 from contextlib import redirect_stderr
 
 import pytest
@@ -117,3 +121,22 @@ def test_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     silence.watch({0: VALUES})
     silence.ended(ended("trial 0", 0.1))
     assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_the_leader_s_values_are_shown_live_and_leave_with_the_phase() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as reader, os.fdopen(theirs, "w") as tty:
+        with redirect_stderr(tty), Terminal(live=True) as terminal:
+            terminal.begin("trials", done=0, total=2)
+            terminal.ended(ended("trial 0", 0.5))
+            terminal.watch({1: VALUES})
+            time.sleep(0.6)  # it is drawn four times a second
+            terminal.ended(ended("trial 1", 0.25))
+        tty.flush()
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", reader.read(65536).decode())
+    assert "trials 1/2" in text
+    assert "best trial 0: score 0.5, KL 2" in text
+    # The line is folded where the terminal is narrow.
+    assert " ".join(f"running 1: {watched_values(VALUES)}".split()) in " ".join(text.split())
+    assert " left" in text
+    assert text.rstrip().endswith("trials 2/2 · best trial 1: score 0.25, KL 2")

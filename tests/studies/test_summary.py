@@ -1,0 +1,273 @@
+"""What a study may claim, from records made by hand."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from studies import summary
+from studies.definition import StudyDefinition
+from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from studies.summary import Difference, best_trial, paired_difference, summarize
+from vae.diagnostics import GATE_NAMES, Gate, Verdict
+from vae.hyperparameters import Hyperparameters
+from vae.measures import Measures
+
+DEFINITION = StudyDefinition.model_validate(
+    {
+        "study": {"name": "made", "trials": 20},
+        "data": {"source": "digits"},
+        "model": {"kind": "dense", "hidden": [8], "latent_dim": 2},
+        "training": {"epochs": 60},
+        "space": {
+            "kl_weight": {"low": 1e-4, "high": 1.0, "log": True},
+            "clip_low": {"low": -20.0, "high": -10.0},
+            "clip_high": 2.0,
+            "annealing_epochs": {"low": 0, "high": 20},
+        },
+    }
+)
+MIDDLE = Hyperparameters(kl_weight=0.01, clip_low=-15.0, clip_high=2.0, annealing_epochs=10)
+
+
+def gates(**violations: float) -> tuple[Gate, ...]:
+    """The six gates; those named are missed by so much."""
+    return tuple(
+        Gate(name=name, passed=name not in violations, value=0.0, threshold="", violation=violations.get(name, 0.0))
+        for name in GATE_NAMES
+    )
+
+
+def trial(number: int, score: float = 0.5, *, settings: Hyperparameters = MIDDLE, **violations: float) -> TrialRecord:
+    feasible = not set(violations) & {"band", "alive", "settled", "clipping"}
+    return TrialRecord(
+        number=number,
+        state=TrialState.COMPLETE,
+        hyperparameters=settings,
+        seed=number,
+        score=score,
+        gates=gates(**violations),
+        feasible=feasible,
+    )
+
+
+def measures(unexplained: float) -> Measures:
+    latents = {name: np.zeros(2) for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch")}
+    return Measures(
+        **latents,
+        reconstruction=1.0,
+        unexplained=unexplained,
+        elbo=-1.0,
+        active_units=2,
+        clip_share_low=0.0,
+        clip_share_high=0.0,
+    )
+
+
+def confirmed(candidate: str, passes: list[bool], unexplained: list[float] | None = None) -> list[ConfirmationRun]:
+    """A candidate's runs by seed, with `unexplained` on the test split."""
+    return [
+        ConfirmationRun(
+            candidate=candidate,
+            trial=int(candidate.removeprefix("trial ")) if candidate.startswith("trial ") else None,
+            state=TrialState.COMPLETE,
+            hyperparameters=MIDDLE,
+            seed=seed,
+            gates=gates() if passed else gates(band=1.0),
+            test=measures(unexplained[seed]) if unexplained is not None else None,
+        )
+        for seed, passed in enumerate(passes)
+    ]
+
+
+def study(
+    trials: list[TrialRecord] | None = None, confirmation: list[ConfirmationRun] | None = None, **changes: Any
+) -> StudyRecord:
+    made = [trial(number, 0.5 + number) for number in range(20)] if trials is None else trials
+    values: dict[str, Any] = {
+        **{"name": "made", "definition": DEFINITION, "definition_toml": "", "fingerprint": "", "slots": 2},
+        **{"trials": tuple(made), "confirmation": tuple(confirmation or []), "winner": 0 if confirmation else None},
+    }
+    return StudyRecord(**(values | changes))
+
+
+ALL, MOST, FEW = [True] * 8, [True] * 6 + [False] * 2, [True] * 5 + [False] * 3
+CLEARLY_WORSE = [0.4, 0.41, 0.42, 0.39, 0.4, 0.41, 0.42, 0.39]
+GOOD = [0.1, 0.11, 0.12, 0.09, 0.1, 0.11, 0.12, 0.09]
+
+
+def test_the_best_trial_is_the_feasible_one_of_the_lowest_score() -> None:
+    trials = (trial(0, 0.3), trial(1, 0.1, band=0.5), trial(2, 0.2), trial(3, 0.2))
+    assert best_trial(trials) is trials[2], "of equal ones the first"
+
+
+def test_without_a_feasible_trial_the_least_violating_is_best() -> None:
+    trials = (trial(0, 0.1, band=0.5, alive=0.5), trial(1, 0.9, settled=0.7), trial(2, 0.2, clipping=0.7))
+    assert best_trial(trials) is trials[2], "of equally violating ones the lower score"
+
+
+def test_only_constraints_decide_over_feasibility() -> None:
+    trials = (trial(0, 0.3), trial(1, 0.1, reconstruction=1e6))
+    assert best_trial(trials) is trials[1]
+
+
+def test_trials_that_are_not_complete_are_never_best() -> None:
+    states = (TrialState.RUNNING, TrialState.FAILED, TrialState.PRUNED)
+    assert best_trial(tuple(replace(trial(0), state=state) for state in states)) is None
+    assert best_trial(()) is None
+
+
+def test_a_paired_difference_has_student_s_interval() -> None:
+    """Differences 1, 2, 3, 4: mean 2.5, standard deviation 1.29099, t(0.975, 3) = 3.182: ± 2.05396."""
+    found = paired_difference({n: 10.0 + n for n in range(1, 5)}, dict.fromkeys(range(1, 5), 10.0))
+    assert (found.mean, found.pairs) == (2.5, 4)
+    assert (found.low, found.high) == pytest.approx((0.44604, 4.55396), abs=1e-4)
+
+
+def test_only_seeds_with_two_finite_values_are_paired() -> None:
+    found = paired_difference({1: 1.0, 2: math.nan, 3: 5.0, 4: 9.0}, {1: 0.0, 2: 0.0, 3: 2.0, 5: 0.0})
+    assert (found.mean, found.pairs) == (2.0, 2)
+    # Differences 1 and 3: standard deviation √2, t(0.975, 1) = 12.706, ± 12.706 · √2 / √2.
+    assert (found.low, found.high) == pytest.approx((2 - 12.706, 2 + 12.706))
+
+
+def test_one_pair_says_nothing_and_none_even_less() -> None:
+    assert paired_difference({1: 1.0}, {1: 0.0}) == Difference(mean=1.0, low=-math.inf, high=math.inf, pairs=1)
+    assert math.isnan(paired_difference({1: 1.0}, {2: 0.0}).mean)
+
+
+def test_many_pairs_have_the_normal_interval() -> None:
+    found = paired_difference({n: float(n % 2) for n in range(100)}, dict.fromkeys(range(100), 0.0))
+    assert found.high - found.mean == pytest.approx(1.96 * math.sqrt(25 / 99) / 10)
+
+
+def test_runs_are_found_by_candidate_in_the_order_of_their_seeds() -> None:
+    runs = [*confirmed("trial 0", ALL)[::-1], *confirmed("trial 1", ALL), *confirmed("before", ALL, GOOD)]
+    made = study(confirmation=runs)
+    assert [run.seed for run in summary.runs_of(made, "winner")] == list(range(8))
+    assert {run.candidate for run in summary.runs_of(made, "winner")} == {"trial 0"}
+    assert {run.candidate for run in summary.runs_of(made, "before")} == {"before"}
+    assert summary.baseline_names(made) == ("before",)
+    assert summary.test_unexplained(summary.runs_of(made, "before")) == dict(enumerate(GOOD))
+
+
+def test_runs_that_have_not_ended_do_not_count() -> None:
+    runs = confirmed("trial 0", ALL)
+    made = study(confirmation=[*runs, replace(runs[0], seed=8, state=TrialState.RUNNING, gates=())])
+    assert (summarize(made).passed, summarize(made).seeds) == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "edges"),
+    [
+        ({}, ()),
+        ({"kl_weight": 1e-4}, (("kl_weight", "low"),)),
+        ({"kl_weight": 1.1e-4}, (("kl_weight", "low"),)),  # 1 % of the range on its log scale
+        ({"kl_weight": 1.3e-4}, ()),  # 2.8 %
+        ({"kl_weight": 0.9}, (("kl_weight", "high"),)),  # 98.9 %
+        ({"kl_weight": 0.8}, ()),  # 97.6 %
+        ({"clip_low": -19.9}, (("clip_low", "low"),)),
+        ({"clip_low": -10.1}, (("clip_low", "high"),)),
+        ({"annealing_epochs": 0}, ()),  # there is no shorter annealing than none
+        ({"annealing_epochs": 20}, (("annealing_epochs", "high"),)),
+        ({"clip_high": 9.0}, ()),  # not searched
+        ({"kl_weight": 1.0, "annealing_epochs": 20}, (("kl_weight", "high"), ("annealing_epochs", "high"))),
+    ],
+)
+def test_an_edge_is_what_lies_within_two_percent_of_it(
+    changes: dict[str, Any], edges: tuple[tuple[str, str], ...]
+) -> None:
+    assert summary.edges(study(), trial(0, settings=replace(MIDDLE, **changes))) == edges
+
+
+@pytest.mark.parametrize(
+    ("passes", "unexplained", "tie"),
+    [
+        (ALL, GOOD, True),
+        (ALL, GOOD[::-1], True),  # not better beyond noise
+        (ALL, [value - 0.05 for value in GOOD], True),  # better than the winner
+        (ALL, CLEARLY_WORSE, False),
+        (MOST, GOOD, False),  # passes on fewer seeds
+        (ALL, [math.nan] * 8, True),  # nothing to tell them apart by
+    ],
+)
+def test_a_baseline_ties_if_it_passes_as_often_and_is_not_clearly_worse(
+    passes: list[bool], unexplained: list[float], tie: bool
+) -> None:
+    made = study(confirmation=[*confirmed("trial 0", ALL, GOOD), *confirmed("before", passes, unexplained)])
+    assert summary.ties(made, "before") is tie
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict", "sentence"),
+    [
+        (study([]), Verdict.NOT_ENOUGH_EVIDENCE, "No trial has finished yet (0 started)."),
+        (
+            study([replace(trial(0), state=TrialState.RUNNING)]),
+            Verdict.NOT_ENOUGH_EVIDENCE,
+            "No trial has finished yet (1 started).",
+        ),
+        (
+            study([trial(number) for number in range(19)], confirmed("trial 0", ALL)),
+            Verdict.NOT_ENOUGH_EVIDENCE,
+            "Only 19 trials have finished; 20 are needed to judge.",
+        ),
+        (study(), Verdict.NOT_ENOUGH_EVIDENCE, "Trial 0 leads, confirmed on 0 fresh seeds; 8 are needed."),
+        (
+            study(confirmation=confirmed("trial 0", [True] * 7)),
+            Verdict.NOT_ENOUGH_EVIDENCE,
+            "Trial 0 leads, confirmed on 7 fresh seeds; 8 are needed.",
+        ),
+        (
+            study(confirmation=confirmed("trial 0", ALL)),
+            Verdict.STABLE,
+            "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00).",
+        ),
+        (
+            study(confirmation=[*confirmed("trial 0", ALL, GOOD), *confirmed("before", ALL, CLEARLY_WORSE)]),
+            Verdict.STABLE,
+            "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00).",
+        ),
+        (
+            study(confirmation=[*confirmed("trial 0", ALL, GOOD), *confirmed("before", ALL, GOOD)]),
+            Verdict.CAVEATS,
+            "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00), but baseline before does as "
+            "well.",
+        ),
+        (
+            study(confirmation=confirmed("trial 0", MOST)),
+            Verdict.CAVEATS,
+            "Trial 0: 6 of 8 fresh seeds pass all gates (95 % interval 0.41 to 0.93).",
+        ),
+        (
+            study(confirmation=confirmed("trial 0", FEW)),
+            Verdict.NOT_STABLE,
+            "Trial 0: 5 of 8 fresh seeds pass all gates (95 % interval 0.31 to 0.86).",
+        ),
+        (
+            study([trial(n, settings=replace(MIDDLE, kl_weight=1.0)) for n in range(20)], confirmed("trial 0", ALL)),
+            Verdict.CAVEATS,
+            "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00), but kl_weight lies on the high "
+            "edge of its range.",
+        ),
+        (
+            study(confirmation=confirmed("trial 0", [True] * 19 + [False])),
+            Verdict.STABLE,
+            "Trial 0: 19 of 20 fresh seeds pass all gates (95 % interval 0.76 to 0.99).",
+        ),
+    ],
+    ids=lambda value: value.value.replace(" ", "-") if isinstance(value, Verdict) else "",
+)
+def test_the_verdict_and_why(made: StudyRecord, verdict: Verdict, sentence: str) -> None:
+    found = summarize(made)
+    assert (found.verdict, found.sentence) == (verdict, sentence)
+
+
+def test_the_confirmed_winner_is_best_even_where_another_trial_scored_lower() -> None:
+    made = study(confirmation=confirmed("trial 3", ALL), winner=3)
+    found = summarize(made)
+    assert found.best is made.trials[3]
+    assert (found.passed, found.seeds) == (8, 8)
+    assert found.interval == pytest.approx((0.6756, 1.0), abs=1e-4)
