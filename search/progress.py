@@ -192,8 +192,9 @@ class Terminal(AbstractContextManager["Terminal"]):
     def _best_so_far(self) -> str:
         if self._best is None:
             return ""
+        kl = "diverged" if math.isnan(self._best.kl) else f"KL {self._best.kl:.3g}"
         outside = "" if self._best.feasible else " (not feasible)"
-        return f"best {self._best.label}: score {self._best.score:.4g}, KL {self._best.kl:.3g}{outside}"
+        return f"best {self._best.label}: score {self._best.score:.4g}, {kl}{outside}"
 
     def _leader(self) -> str:
         number = leading(self._running)

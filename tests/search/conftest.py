@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -142,6 +143,25 @@ def write() -> Callable[..., Path]:
 def definition_file(tmp_path: Path) -> Path:
     """The small study's definition beside its data, in a folder of the test's own."""
     return write_definition(tmp_path)
+
+
+_TELL = """
+import json
+from search.owner import this_process
+print(json.dumps(this_process().as_json()), flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def other(environment: dict[str, str]) -> Iterator[tuple[Owner, "subprocess.Popen[str]"]]:
+    """Another process of this machine as an owner; it lives until the test ends it or itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        yield Owner.from_json(json.loads(process.stdout.readline())), process
+        process.kill()
 
 
 @dataclass(frozen=True, slots=True)

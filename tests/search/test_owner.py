@@ -1,36 +1,12 @@
 """Who trains a trial, and whether they still do."""
 
-import json
 import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
-
 from search.owner import Owner, this_process
-
-TELL = """
-import json
-from search.owner import this_process
-print(json.dumps(this_process().as_json()), flush=True)
-input()
-"""
-
-
-@pytest.fixture
-def other(environment: dict[str, str]) -> Iterator[tuple[Owner, subprocess.Popen[str]]]:
-    """Another process that lives until it is told to end, as an owner."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdout is not None
-    yield Owner.from_json(json.loads(process.stdout.readline())), process
-    process.kill()
-    process.communicate()
 
 
 def test_this_process_lives() -> None:

@@ -1,10 +1,7 @@
 """The search as a source of trials: what comes first, what is taken up again, what a resumed study becomes."""
 
-import json
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,26 +168,6 @@ def test_a_refill_that_was_cut_off_in_the_middle_goes_on_as_it_would_have(
         assert [row.number for row in study.running()] == [8, 9]
         workshop.search(study, 12)
         assert [left(row) for row in study.rows()] == whole.left
-
-
-TELL = """
-import json
-from search.owner import this_process
-print(json.dumps(this_process().as_json()), flush=True)
-input()
-"""
-
-
-@pytest.fixture
-def other(environment: dict[str, str]) -> Iterator[tuple[Owner, "subprocess.Popen[str]"]]:
-    """A process that lives on this machine."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdout is not None
-    yield Owner.from_json(json.loads(process.stdout.readline())), process
-    process.kill()
-    process.communicate()
 
 
 def test_a_trial_of_a_process_that_lives_is_left_to_it_and_taken_up_when_it_dies(
