@@ -136,24 +136,28 @@ def plain(drawn: bytes) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode(errors="ignore")).split())
 
 
+def read_until(reader: io.FileIO, words: str) -> str:
+    """What is drawn on a terminal until these words end it."""
+    drawn, deadline = b"", time.monotonic() + 60
+    while not plain(drawn).endswith(words) and time.monotonic() < deadline:
+        drawn += reader.read(65536) or b""
+        time.sleep(0.02)
+    return plain(drawn)
+
+
 def test_on_a_terminal_the_leader_s_values_are_shown_live_and_leave_with_the_phase() -> None:
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
-    with os.fdopen(ours, "rb", buffering=0) as reader, os.fdopen(theirs, "w") as tty:
-        drawn, deadline = b"", time.monotonic() + 60
+    with io.FileIO(ours, "r") as reader, os.fdopen(theirs, "w") as tty:
         with redirect_stderr(tty), Terminal(live=True) as terminal:
             terminal.begin("trials", done=0, total=2)
             terminal.ended(ended("trial 0", 0.5))
             terminal.watch({1: VALUES})
-            while "total 1.399" not in plain(drawn) and time.monotonic() < deadline:
-                time.sleep(0.05)
-                drawn += reader.read(65536) or b""
+            text = read_until(reader, "total 1.399")
             terminal.ended(ended("trial 1", 0.25))
-        tty.flush()
-        last = reader.read(65536) or b""
-    text = plain(drawn)
+        last = "trials 2/2 · best trial 1: score 0.25, KL 2"
+        assert read_until(reader, last).endswith(last)
     assert "trials 1/2" in text
     assert "best trial 0: score 0.5, KL 2" in text
     assert " ".join(f"running 1: {watched_values(VALUES)}".split()) in text, "folded where the terminal is narrow"
     assert " left" in text
-    assert plain(last).endswith("trials 2/2 · best trial 1: score 0.25, KL 2")
