@@ -92,7 +92,7 @@ def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> D
     return Difference(mean=mean, low=mean - half, high=mean + half, pairs=n)
 
 
-def test_unexplained(runs: tuple[ConfirmationRun, ...]) -> dict[int, float]:
+def unexplained_on_test(runs: tuple[ConfirmationRun, ...]) -> dict[int, float]:
     """`unexplained` on the test split by seed; NaN where the run has none."""
     return {run.seed: run.test.unexplained if run.test is not None else math.nan for run in runs}
 
@@ -120,7 +120,7 @@ def ties(study: StudyRecord, baseline: str) -> bool:
     winner, other = runs_of(study, "winner"), runs_of(study, baseline)
     if sum(run.passed for run in other) < sum(run.passed for run in winner):
         return False
-    return not paired_difference(test_unexplained(winner), test_unexplained(other)).high < 0
+    return not paired_difference(unexplained_on_test(winner), unexplained_on_test(other)).high < 0
 
 
 def summarize(study: StudyRecord) -> Summary:

@@ -150,7 +150,7 @@ def test_runs_are_found_by_candidate_in_the_order_of_their_seeds() -> None:
     assert {run.candidate for run in summary.runs_of(made, "winner")} == {"trial 0"}
     assert {run.candidate for run in summary.runs_of(made, "before")} == {"before"}
     assert summary.baseline_names(made) == ("before",)
-    assert summary.test_unexplained(summary.runs_of(made, "before")) == dict(enumerate(GOOD))
+    assert summary.unexplained_on_test(summary.runs_of(made, "before")) == dict(enumerate(GOOD))
 
 
 def test_runs_that_have_not_ended_do_not_count() -> None:
