@@ -147,7 +147,7 @@ def _train(
     from studies.summary import summarize
     from vae.diagnostics import Verdict
 
-    load_data(loaded.definition, loaded.folder)  # what is wrong with the data should not wait for TensorFlow
+    dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with the data should not wait for TensorFlow
     stopper = Stopper(timeout)
     with stopper.listening(), Terminal(live=not no_progress) as terminal:
         progress: Progress = Silence() if quiet else terminal
@@ -156,7 +156,7 @@ def _train(
         from search.run import RunOptions, run_study
 
         options = RunOptions(slots=slots, confirm=not no_confirm)
-        record = run_study(loaded, place, options, progress=progress, stopper=stopper)
+        record = run_study(loaded, dataset, place, options, progress=progress, stopper=stopper)
     _print_result(record, place, stopper, as_json=as_json)
     if stopper.signalled:
         return EXIT_INTERRUPTED

@@ -25,7 +25,6 @@ from search.storage import FINISHED, LEASE_SECONDS, Row, StudyStorage
 from search.training import Interrupted, Trainer
 from search.trials import TrialSource
 from studies.catalog import LoadedDefinition
-from studies.data import load_data
 from studies.definition import StudyDefinition, differences
 from studies.errors import StudyConflict
 from studies.record import DataFacts, StudyRecord
@@ -51,9 +50,23 @@ class RunOptions:
 
 
 def run_study(
-    loaded: LoadedDefinition, place: Place, options: RunOptions, *, progress: Progress, stopper: Stopper
+    loaded: LoadedDefinition,
+    dataset: Dataset,
+    place: Place,
+    options: RunOptions,
+    *,
+    progress: Progress,
+    stopper: Stopper,
 ) -> StudyRecord:
     """Start or continue a study, confirm its winner, and write `report.html` and `trials.csv` into the run folder.
+
+    Args:
+        loaded: what to search.
+        dataset: its data, from `studies.data.load_data`.
+        place: the run folder and the storage.
+        options: how to run it.
+        progress: is told what happens.
+        stopper: is asked about once a second whether to stop.
 
     Returns:
         The study as stored. It is partial if `stopper` stopped it: what was running stays so in the storage, and goes
@@ -63,7 +76,6 @@ def run_study(
         KlsearchError: the definition, the data or the storage does not allow it; nothing was overwritten.
     """
     definition = loaded.definition
-    dataset = load_data(definition, loaded.folder)
     for warning in (*definition.warnings(), *dataset.warnings):
         progress.say(f"warning: {warning}")
     network = build_network(definition, dataset, loaded.folder)

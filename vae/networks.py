@@ -111,6 +111,20 @@ def _latent_heads(features: keras.KerasTensor, latent_dim: int) -> list[keras.Ke
     ]
 
 
+def _narrowing(h: keras.KerasTensor, hidden: Sequence[int], activation: str) -> keras.KerasTensor:
+    """The encoder's dense hidden layers, with searched dropout after each."""
+    for units in hidden:
+        h = SearchedDropout()(dense(units, activation=activation)(h))
+    return h
+
+
+def _widening(h: keras.KerasTensor, hidden: Sequence[int], activation: str) -> keras.KerasTensor:
+    """The decoder's dense hidden layers: the encoder's mirrored."""
+    for units in reversed(hidden):
+        h = dense(units, activation=activation)(h)
+    return h
+
+
 def dense_network(
     input_shape: tuple[int, ...],
     latent_dim: int,
@@ -130,13 +144,9 @@ def dense_network(
     """
     inputs = keras.Input(input_shape)
     h = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
-    for units in hidden:
-        h = SearchedDropout()(dense(units, activation=activation)(h))
-    encoder = keras.Model(inputs, _latent_heads(h, latent_dim), name="encoder")
+    encoder = keras.Model(inputs, _latent_heads(_narrowing(h, hidden, activation), latent_dim), name="encoder")
     latents = keras.Input((latent_dim,))
-    h = latents
-    for units in reversed(hidden):
-        h = dense(units, activation=activation)(h)
+    h = _widening(latents, hidden, activation)
     h = dense(math.prod(input_shape), activation=output_activation)(h)
     if len(input_shape) > 1:
         h = keras.layers.Reshape(input_shape)(h)
@@ -165,14 +175,10 @@ def conv_network(
         h = SearchedDropout()(h)
     smallest = tuple(h.shape[1:])
     h = keras.layers.Flatten()(h)
-    for units in hidden:
-        h = SearchedDropout()(dense(units, activation=activation)(h))
-    encoder = keras.Model(inputs, _latent_heads(h, latent_dim), name="encoder")
+    encoder = keras.Model(inputs, _latent_heads(_narrowing(h, hidden, activation), latent_dim), name="encoder")
 
     latents = keras.Input((latent_dim,))
-    h = latents
-    for units in reversed(hidden):
-        h = dense(units, activation=activation)(h)
+    h = _widening(latents, hidden, activation)
     h = dense(math.prod(smallest), activation=activation)(h)
     h = keras.layers.Reshape(smallest)(h)
     for count in reversed(filters):
