@@ -16,6 +16,7 @@ from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
 from vae.networks import Network
 from vae.plan import Clock, Plan, plan_epoch
+from vae.snapshot import MemberState, Snapshot
 
 # Final measures need the outputs of several posterior samples of a whole split: more members at a time cost memory.
 _MEASURED_TOGETHER = 8
@@ -188,6 +189,55 @@ class Population:
     def weights(self, slot: int) -> list[np.ndarray]:
         """The member's values of the network's trainable variables."""
         return [value[0].numpy() for value in self.member(slot).weights]
+
+    def snapshot(self) -> Snapshot:
+        """The active members as they are now: between any two calls of `advance`, in the middle of an epoch too."""
+        self._enter()
+        active = [slot for slot, member in enumerate(self._members) if member.active]
+        values = [value.numpy() for value in stacking.gather(self._stacked_variables(), active)]
+        steps = np.concatenate([np.zeros([0, self.slots, 4], np.float32), *self._steps])
+        members = {
+            slot: MemberState(
+                clock=self._members[slot].clock,
+                seconds=self._members[slot].seconds,
+                curves=self.curves(slot).as_rows(),
+                steps=steps[:, slot],
+                values=[value[index] for value in values],
+            )
+            for index, slot in enumerate(active)
+        }
+        return Snapshot(batch=self._batch, members=members)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put members into slots, where they go on bit for bit; other slots are left as they are.
+
+        Raises:
+            ValueError: they are members of another network.
+            RuntimeError: members of other slots train, and stand elsewhere in their epoch.
+        """
+        members, variables = snapshot.members, self._stacked_variables()
+        others = [member for slot, member in enumerate(self._members) if member.active and slot not in members]
+        if others and snapshot.batch != self._batch:
+            raise RuntimeError("members can only go on together where they stand at the same batch of an epoch.")
+        shapes = [variable.shape[1:] for variable in variables]
+        if any([value.shape for value in member.values] != shapes for member in members.values()):
+            raise ValueError("the snapshot was taken of another network.")
+        self._enter()
+        if not members:
+            return
+        for index, variable in enumerate(variables):
+            values = np.stack([member.values[index] for member in members.values()])
+            _write(variable, list(members), tf.constant(values, variable.dtype))
+        steps = np.zeros([snapshot.batch, self.slots, 4], np.float32)
+        for slot, member in members.items():
+            self._members[slot] = _Slot(member.clock, True, member.seconds, list(member.curves))
+            steps[:, slot] = member.steps
+        if not others:
+            self._batch, self._steps = snapshot.batch, [steps] if snapshot.batch else []
+        self._plan = None
+
+    def _stacked_variables(self) -> list[tf.Variable]:
+        return [*self._weights, *self._others, *self._means, *self._squares]
 
     def _evened(self, chosen: Sequence[_T]) -> list[_T]:
         """Padded to an even number, so that a result does not depend on how many are measured together."""
