@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from vae.elbo import Objective, clip_log_var, reconstruction_error, sample_posterior, squared_error
+from vae.elbo import Objective, clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
 from vae.measures import Measures
 from vae.networks import Network
 from vae.stacking import PACKET, Stacked, StackedNetwork
@@ -100,6 +100,36 @@ class Evaluator:
         self._noise: dict[str, np.ndarray] = {}
         self._rows_outcome = tf.function(self._trace, reduce_retracing=True)
 
+    def epoch_measures(self, weights: Stacked, others: Stacked, clip_low: tf.Tensor, clip_high: tf.Tensor) -> tf.Tensor:
+        """KL, reconstruction, unexplained and both clip shares on the validation split, [K, 5].
+
+        Traceable: what the curves hold of every epoch, from one posterior sample per row.
+        """
+        rows, noise = self._splits["validation"], self._split_noise("validation")[0]
+        count = len(rows)
+        chunks = -(-count // max(PACKET, _CALL_VALUES // self._features))
+        size = -(-count // (chunks * PACKET)) * PACKET
+        # Rows beyond the last repeat it (see PACKET), and count nothing.
+        taken = np.minimum(np.arange(chunks * size), count - 1)
+        share = tf.constant((np.arange(chunks * size) < count) / np.float32(count), tf.float32)
+        low, high = clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis]
+        all_rows, all_noise = tf.constant(rows[taken]), tf.constant(noise[taken][np.newaxis])
+        means = tf.zeros([clip_low.shape[0], 5])
+        for chunk in tf.range(chunks):
+            first = chunk * size
+            mean, raw, log_var, reconstruction, squared = self._trace(
+                weights, others, clip_low, clip_high, all_rows[first : first + size], all_noise[:, first : first + size]
+            )
+            values = [
+                tf.reduce_mean(kl_elements(mean, log_var), axis=2),
+                reconstruction * self._objective.reconstruction_scale(self._features),
+                squared / self._mean_error["validation"],
+                _share(tf.logical_and(raw <= low, tf.math.is_finite(low))),
+                _share(tf.logical_and(raw >= high, tf.math.is_finite(high))),
+            ]
+            means += tf.stack([tf.reduce_sum(value * share[first : first + size], axis=1) for value in values], axis=1)
+        return means
+
     def outcome(self, members: Members, split: str, *, samples: int) -> Outcome:
         """What the members make of every row of a split, with the first `samples` of the fixed posterior noise."""
         count = len(self._splits[split])
@@ -181,8 +211,8 @@ class Evaluator:
 
     def _trace(
         self,
-        weights: list[tf.Tensor],
-        others: list[tf.Tensor],
+        weights: Stacked,
+        others: Stacked,
         clip_low: tf.Tensor,
         clip_high: tf.Tensor,
         rows: tf.Tensor,
@@ -205,6 +235,11 @@ class Evaluator:
             tf.reduce_mean(reconstruction_error(flat_rows, output, self._objective), axis=1),
             tf.reduce_mean(squared_error(flat_rows, output, self._objective), axis=1),
         )
+
+
+def _share(flags: tf.Tensor) -> tf.Tensor:
+    """Share of the latents that a flag is set for: [K, n] from [K, n, d]."""
+    return tf.reduce_mean(tf.cast(flags, tf.float32), axis=2)
 
 
 def _mean_error(rows: np.ndarray, train_mean: np.ndarray) -> float:

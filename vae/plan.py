@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -26,8 +27,7 @@ class Clock:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class Plan(NamedTuple):
     """What one epoch of K members needs, as tensors."""
 
     order: tf.Tensor  # [K, n] int32: rows in the order of training
@@ -39,10 +39,6 @@ class Plan:
     clip_high: tf.Tensor  # [K]
     l2: tf.Tensor  # [K]
     clipnorm: tf.Tensor  # [K]
-
-    def tensors(self) -> tuple[tf.Tensor, ...]:
-        """The fields in order: what a traced function can take."""
-        return tuple(getattr(self, name) for name in self.__slots__)
 
 
 def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int) -> Plan:

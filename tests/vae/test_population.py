@@ -273,11 +273,10 @@ def test_nothing_is_traced_again_for_the_trials_to_come(population: Population, 
     population.measure([0], "validation")
 
     def traces() -> list[int]:
-        programs = (population._draw, population._train, population._evaluator._rows_outcome)
-        return [program.experimental_get_tracing_count() for program in programs]
+        return [population.traces(), population._evaluator._rows_outcome.experimental_get_tracing_count()]
 
     before, rng = traces(), np.random.default_rng(0)
-    for trial in range(20):
+    for trial in range(50):
         settings = Hyperparameters(
             kl_weight=rng.uniform(),
             clip_low=-rng.uniform(3, 20),

@@ -1,0 +1,251 @@
+"""Some members of a population, trained by one thread in one compiled program that all shards share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from vae import optimizer, stacking, streams
+from vae.elbo import Objective, clip_log_var, kl_elements, reconstruction_error, sample_posterior
+from vae.evaluation import Evaluator
+from vae.networks import Network
+from vae.plan import Clock, Plan, plan_epoch
+
+
+class _State(NamedTuple):
+    """Everything that training changes: stacked variables, each [k, ...]."""
+
+    weights: list[tf.Variable]
+    others: list[tf.Variable]
+    means: list[tf.Variable]
+    squares: list[tf.Variable]
+
+    def variables(self) -> list[tf.Variable]:
+        """All of them, in the order of the fields."""
+        return [variable for variables in self for variable in variables]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Step:
+    """What one step needs of every member."""
+
+    rows: tf.Tensor  # [k, B, *shape]
+    noise: tf.Tensor  # [k, B, d]
+    kl_weight: tf.Tensor  # [k]
+    clip_low: tf.Tensor  # [k]
+    clip_high: tf.Tensor  # [k]
+    l2: tf.Tensor  # [k]
+
+
+class Program:
+    """The compiled functions that train `members` members of one architecture.
+
+    They take the variables that they change, so one trace serves every shard.
+
+    Args:
+        network: the architecture, built once.
+        train_rows: float32 [n, *shape].
+        evaluator: of the same network.
+        objective: likelihood and reductions.
+        members: k, the number of members trained together.
+        batch_size: rows in a step; a last short batch is trained as it is.
+        clips_gradients: whether any member will have a finite `clipnorm`; without, its cost is saved.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        train_rows: np.ndarray,
+        evaluator: Evaluator,
+        objective: Objective,
+        *,
+        members: int,
+        batch_size: int,
+        clips_gradients: bool,
+    ) -> None:
+        self.network = network
+        self.members = members
+        self.steps_per_epoch = -(-len(train_rows) // batch_size)
+        self.train_rows = tf.constant(train_rows)
+        self._evaluator = evaluator
+        self._objective = objective
+        self._batch_size = batch_size
+        self._clips_gradients = clips_gradients
+        self._stacked = stacking.StackedNetwork(network)
+        self._draw_weights = stacking.initial_values(network)
+        trainable = stacking.trainable_variables(network)
+        heads = {id(kernel) for kernel in network.latent_head_kernels()}
+        self._heads = [index for index, variable in enumerate(trainable) if id(variable) in heads]
+        self.draw = tf.function(self._trace_draw)
+        self.train = tf.function(self._trace_train)
+        self.validate = tf.function(self._trace_validate)
+
+    def traces(self) -> int:
+        """How often TensorFlow has traced one of the programs."""
+        programs = (self.draw, self.train, self.validate)
+        return sum(program.experimental_get_tracing_count() for program in programs)
+
+    def new_state(self) -> _State:
+        """Variables of a shard, all zero."""
+        trainable, others = stacking.trainable_variables(self.network), stacking.other_variables(self.network)
+        weights, means, squares = (stacking.stack(trainable, self.members) for _ in range(3))
+        return _State(weights, stacking.stack(others, self.members), means, squares)
+
+    def _trace_draw(self, state: _State, place: tf.Tensor, key: tf.Tensor) -> None:
+        """Fresh weights and optimizer state for the member in `place`, drawn from its key."""
+        drawn = self._draw_weights(key)
+        for variable, mean, square, value in zip(state.weights, state.means, state.squares, drawn, strict=True):
+            _write(variable, place, value)
+            _write(mean, place, tf.zeros_like(value))
+            _write(square, place, tf.zeros_like(value))
+
+    def _trace_train(self, state: _State, plan: Plan, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        """Train batches first..last; what was measured of each step, [batches, k, 4]."""
+        full = len(self.train_rows) // self._batch_size
+        remainder = len(self.train_rows) % self._batch_size
+        measured = tf.TensorArray(tf.float32, size=last - first, element_shape=[self.members, 4])
+        for index in tf.range(first, tf.minimum(last, full)):
+            measured = measured.write(index - first, self._trace_step(state, plan, index, self._batch_size))
+        if remainder:
+            if last > full:
+                measured = measured.write(full - first, self._trace_step(state, plan, tf.constant(full), remainder))
+        return measured.stack()
+
+    def _trace_step(self, state: _State, plan: Plan, index: tf.Tensor, size: int) -> tf.Tensor:
+        """One optimisation step of every member; KL, reconstruction, KL weight and total, [k, 4]."""
+        # Members beyond the last repeat the first: see PACKET in `vae.stacking`.
+        padded = stacking.padded_slots(self.members, size)
+        places = [place % self.members for place in range(padded)]
+
+        def pad(values: tf.Tensor) -> tf.Tensor:
+            return values if padded == self.members else tf.gather(values, places)
+
+        step = _Step(
+            rows=tf.gather(self.train_rows, pad(plan.order[:, index * self._batch_size :][:, :size])),
+            noise=pad(self._posterior_noise(plan, index, size)),
+            kl_weight=pad(plan.kl_weight[index]),
+            clip_low=pad(plan.clip_low),
+            clip_high=pad(plan.clip_high),
+            l2=pad(plan.l2),
+        )
+        weights = [pad(variable.read_value()) for variable in state.weights]
+        others = [pad(variable.read_value()) for variable in state.others]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            measured, updated = self._loss(weights, others, step)
+            loss = tf.reduce_sum(measured[:, -1])
+        for variable, mean, square, gradient in zip(
+            state.weights, state.means, state.squares, tape.gradient(loss, weights), strict=True
+        ):
+            gradient = gradient[: self.members]
+            if self._clips_gradients:
+                gradient = optimizer.clip_norm(gradient, plan.clipnorm)
+            optimizer.adam(variable, mean, square, gradient, plan.step_size[index])
+        for variable, value in zip(state.others, updated, strict=True):
+            variable.assign(value[: self.members])
+        return measured[: self.members]
+
+    def _loss(
+        self, weights: list[tf.Tensor], others: list[tf.Tensor], step: _Step
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """KL (mean over latents), reconstruction, KL weight and total, [k, 4], and the updated other variables."""
+        mean, raw, encoding = self._stacked.encode(weights, others, step.rows, training=True)
+        log_var = clip_log_var(raw, step.clip_low[:, tf.newaxis, tf.newaxis], step.clip_high[:, tf.newaxis, tf.newaxis])
+        z = sample_posterior(mean, log_var, step.noise)
+        output, decoding = self._stacked.decode(weights, others, z, training=True)
+        errors = reconstruction_error(tf.reshape(step.rows, tf.shape(output)), output, self._objective)  # [k, B]
+        reconstruction = tf.reduce_mean(errors, axis=1) * self._objective.reconstruction_scale(output.shape[2])
+        kl = tf.reduce_mean(tf.reduce_mean(kl_elements(mean, log_var), axis=2), axis=1)
+        weighted_kl = step.kl_weight * kl * self._objective.kl_scale(self.network.latent_dim)
+        total = reconstruction + weighted_kl + step.l2 * self._squared_head_norms(weights)
+        total += sum([*encoding.losses, *decoding.losses])
+        return tf.stack([kl, reconstruction, step.kl_weight, total], axis=1), [*encoding.others, *decoding.others]
+
+    def _squared_head_norms(self, weights: list[tf.Tensor]) -> tf.Tensor:
+        """Squared norms of the latent heads' kernels, added up: [k]."""
+        squares = [tf.square(weights[head]) for head in self._heads]
+        return sum(tf.reduce_sum(square, axis=list(range(1, square.shape.rank))) for square in squares)
+
+    def _posterior_noise(self, plan: Plan, index: tf.Tensor, size: int) -> tf.Tensor:
+        """ε of every member at a step, [k, B, d]: a function of the member's seed and its own step alone."""
+        shape = [size, self.network.latent_dim]
+        seeds = tf.stack([plan.noise_key, plan.first_step + index], axis=1)
+        return tf.stack([tf.random.stateless_normal(shape, seeds[place]) for place in range(self.members)])
+
+    def _trace_validate(self, state: _State, plan: Plan) -> tf.Tensor:
+        """The five validation values of every member, [k, 5], in the order of the curves."""
+        # An odd number of members has other bits than an even one; rows are padded by the evaluator.
+        places = [*range(self.members), 0] if self.members % 2 and self.members > 1 else None
+
+        def pad(values: tf.Tensor) -> tf.Tensor:
+            return values if places is None else tf.gather(values, places)
+
+        weights = [pad(variable.read_value()) for variable in state.weights]
+        others = [pad(variable.read_value()) for variable in state.others]
+        measures = self._evaluator.epoch_measures(weights, others, pad(plan.clip_low), pad(plan.clip_high))
+        return measures[: self.members]
+
+
+class Shard:
+    """k members that one thread trains, each in its place."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._state = program.new_state()
+        self._plan: Plan | None = None
+        rates = {id(layer.rate) for layer in program.network.searched_dropouts()}
+        others = stacking.other_variables(program.network)
+        self._rates = [index for index, variable in enumerate(others) if id(variable) in rates]
+
+    def begin(self, clocks: Sequence[Clock]) -> None:
+        """Plan the next epoch of every member."""
+        program = self._program
+        self._plan = plan_epoch(clocks, rows=len(program.train_rows), steps_per_epoch=program.steps_per_epoch)
+
+    def train(self, first: int, last: int) -> np.ndarray:
+        """Train batches first..last of the planned epoch; what was measured of each step, float32 [batches, k, 4]."""
+        measured = self._program.train(self._state, self._plan, tf.constant(first), tf.constant(last))
+        return np.asarray(measured.numpy())
+
+    def validate(self) -> np.ndarray:
+        """The five validation values of every member, float32 [k, 5], in the order of the curves."""
+        return np.asarray(self._program.validate(self._state, self._plan).numpy())
+
+    def enter(self, place: int, clock: Clock) -> None:
+        """Give a member that starts its initial values."""
+        key = streams.weights_key(clock.seed)
+        self._program.draw(self._state, tf.constant(place), tf.constant(key))
+        others = stacking.initial_others(self._program.network, clock.seed)
+        for index, (variable, value) in enumerate(zip(self._state.others, others, strict=True)):
+            is_rate = index in self._rates
+            started = tf.constant(clock.hyperparameters.encoder_dropout, variable.dtype) if is_rate else value
+            _write(variable, tf.constant(place), started)
+
+    def model(self, place: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """A member's values of the network's trainable variables and of its other variables."""
+        return [variable[place] for variable in self._state.weights], [
+            variable[place] for variable in self._state.others
+        ]
+
+    def read(self, place: int) -> list[np.ndarray]:
+        """A member's values of all variables: weights, other variables, and Adam's two moments."""
+        return [variable[place].numpy() for variable in self._state.variables()]
+
+    def fits(self, values: Sequence[np.ndarray]) -> bool:
+        """Whether these are a member's values of all variables, by their shapes."""
+        return [value.shape for value in values] == [variable.shape[1:] for variable in self._state.variables()]
+
+    def write(self, place: int, values: Sequence[np.ndarray]) -> None:
+        """Put a member's values of all variables into its place."""
+        for variable, value in zip(self._state.variables(), values, strict=True):
+            _write(variable, tf.constant(place), tf.constant(value, variable.dtype))
+
+
+def _write(variable: tf.Variable, place: tf.Tensor, value: tf.Tensor) -> None:
+    """Put `value` into the row `place` of a stacked variable.
+
+    Assigning to a slice would do the same, but from then on every read of the variable copies it.
+    """
+    variable.assign(tf.tensor_scatter_nd_update(variable, tf.reshape(place, [1, 1]), value[tf.newaxis]))
