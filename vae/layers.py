@@ -3,6 +3,9 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
+
+_PHILOX = 1  # Salmon et al. 2011; the number that TensorFlow's operations know it by
 
 
 @keras.saving.register_keras_serializable(package="klsearch")
@@ -10,7 +13,8 @@ class SearchedDropout(keras.layers.Layer):
     """Dropout whose rate is a variable instead of a number fixed when the graph is traced.
 
     Use it in an encoder of your own wherever `encoder_dropout` shall act. In training each value is dropped with
-    probability `rate` and the others are scaled by 1 / (1 − rate); otherwise values pass unchanged. `rate` starts at 0.
+    probability `rate` (to within 1/65536) and the others are scaled by 1 / (1 − rate); otherwise values pass unchanged.
+    `rate` starts at 0.
 
     Input and output have the same shape.
     """
@@ -24,9 +28,20 @@ class SearchedDropout(keras.layers.Layer):
         """The inputs, thinned out when training."""
         if not training:
             return inputs
-        kept = 1.0 - self.rate
-        draw = keras.random.uniform(keras.ops.shape(inputs), dtype=inputs.dtype, seed=self.seed_generator)
-        return keras.ops.where(draw < kept, inputs / kept, keras.ops.zeros_like(inputs))
+        kept = 1.0 - tf.convert_to_tensor(self.rate)
+        # Drawing is what dropout costs: each draw of 32 bits decides on two values, by its upper and its lower half.
+        count = tf.size(inputs)
+        key, position = tf.unstack(tf.cast(self.seed_generator.next(), tf.uint64))
+        bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=[(count + 1) // 2],
+            key=key[tf.newaxis],
+            counter=tf.stack([tf.zeros([], tf.uint64), position]),
+            alg=_PHILOX,
+            dtype=tf.int32,
+        )
+        draws = tf.reshape(tf.concat([bits, tf.bitwise.left_shift(bits, 16)], axis=0)[:count], tf.shape(inputs))
+        highest_kept = tf.cast(tf.round(kept * 65536.0) - 32769.0, tf.int32) * 65536 + 65535
+        return inputs * tf.cast(tf.where(draws <= highest_kept, 1.0 / kept, 0.0), inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package="klsearch")

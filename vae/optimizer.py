@@ -36,6 +36,21 @@ def adam(
     variable: tf.Variable, mean: tf.Variable, square: tf.Variable, gradient: tf.Tensor, step_size: tf.Tensor
 ) -> None:
     """Move one stacked variable and its two moments, each [K, ...], by one Adam step of size `step_size` [K]."""
+    if variable.shape[0] == 1:
+        # One pass over memory, but it takes a single step size. Its own bias correction is left out: it is in ours.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=mean.handle,
+            v=square.handle,
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=step_size[0],
+            beta1=BETA_1,
+            beta2=BETA_2,
+            epsilon=_EPSILON,
+            grad=gradient,
+        )
+        return
     moved = adam_step(variable.read_value(), mean.read_value(), square.read_value(), gradient, step_size)
     for held, value in zip((variable, mean, square), moved, strict=True):
         held.assign(value)

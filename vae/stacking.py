@@ -114,8 +114,8 @@ def _call_each(
     members = (list(weights), list(others), inputs)
     if inputs.shape[0] == 1:
         # One member needs no vectorising, which would only add reshapes (and loops, for convolutions).
-        called = call(tf.nest.map_structure(lambda values: values[0], members))
-        called = tf.nest.map_structure(lambda values: values[tf.newaxis], called)
+        called = call(tf.nest.map_structure(lambda values: tf.squeeze(values, 0), members))
+        called = tf.nest.map_structure(lambda values: tf.expand_dims(values, 0), called)
     else:
         called = tf.vectorized_map(call, members, fallback_to_while_loop=True)
     output, updated, losses = called
