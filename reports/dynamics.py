@@ -8,7 +8,7 @@ import numpy as np
 
 from reports import figures
 from reports.candidates import compared
-from reports.evidence import kl_unit
+from reports.evidence import difference_on_test, kl_unit
 from reports.figure_data import (
     COLLAPSED_NATS,
     CurveBand,
@@ -20,21 +20,25 @@ from reports.figure_data import (
 )
 from reports.legends import line_legend
 from reports.parts import Block, Exhibit, Gallery, Heading, Prose, Section, Table
+from reports.remedies import slope
+from reports.responses import Responses, training_gap
 from reports.svg import draw
 from reports.tables import measure
 from reports.wording import count, number, share, spread
 from studies.record import StudyRecord, TrainingRun
+from studies.summary import baseline_names
+from vae.measures import Measures
 
 # A curve's table shows this many epochs; the trend is read from it, not the noise.
 _TABLE_EPOCHS = 10
 
 
-def dynamics_section(study: StudyRecord) -> Section:
-    """The curves of the winner and the baselines."""
-    return Section(identity="dynamics", title="What did the KL do?", blocks=_blocks(study))
+def dynamics_section(study: StudyRecord, measured: Responses) -> Section:
+    """The curves of the winner and the baselines; `measured` as `reports.responses.responses` gives it."""
+    return Section(identity="dynamics", title="What did the KL do?", blocks=_blocks(study, measured))
 
 
-def _blocks(study: StudyRecord) -> tuple[Block, ...]:
+def _blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
     exhibits = _curve_exhibits(study)
     if not exhibits:
         return (Prose(text="No trial has finished, so there are no curves to show yet."),)
@@ -44,6 +48,8 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
         *_rise_blocks(study),
         Heading(text="Inside the latent space"),
         endings_table(study),
+        Prose(text=_gap_told(study, measured)),
+        *_mismatch_blocks(study),
         *_latent_blocks(study),
     )
 
@@ -156,7 +162,7 @@ def endings_table(study: StudyRecord) -> Table:
         ("active latents", lambda run: measure(run.measures, "active_units")),
         ("unexplained", lambda run: run.unexplained),
         ("reconstruction", lambda run: measure(run.measures, "reconstruction")),
-        ("validation less training reconstruction", _gap),
+        ("validation less training reconstruction", training_gap),
         ("ELBO, nats", lambda run: measure(run.measures, "elbo")),
         ("prior mismatch, nats per latent", lambda run: _latent_mean(run, "prior_mismatch")),
     )
@@ -179,10 +185,49 @@ def _latent_mean(run: TrainingRun, name: str) -> float:
     return math.nan if run.measures is None else float(np.mean(getattr(run.measures, name)))
 
 
-def _gap(run: TrainingRun) -> float:
-    """Validation less training reconstruction in the last epoch; training is measured with dropout on."""
-    latest = run.curves.latest() if run.curves is not None else {}
-    return latest["validation_reconstruction"] - latest["reconstruction"] if latest else math.nan
+def _gap_told(study: StudyRecord, measured: Responses) -> str:
+    """The gap between training and validation, and how dropout moves it."""
+    leader = compared(study)[0]
+    gap = number(leader.median(training_gap))
+    text = (
+        f"Validation less training reconstruction of the {leader.label}: {gap}. Training is measured with dropout on, "
+        f"which raises its error, so a gap below 0 does not rule out overfitting."
+    )
+    dropout = measured.found.get("encoder_dropout")
+    if dropout is None:
+        return text
+    return f"{text} {dropout.step} more encoder dropout changes the gap by {slope(dropout.gap)}; n = {measured.trials}."
+
+
+def _mismatch_blocks(study: StudyRecord) -> tuple[Prose, ...]:
+    """Whether the winner's latent space follows the prior more closely than each baseline's."""
+    told = [_mismatch_told(study, name) for name in baseline_names(study)]
+    told = [sentence for sentence in told if sentence]
+    if not told:
+        return ()
+    meaning = "The closer, the more of what is drawn from the prior lies where the decoder was trained."
+    return (Prose(text=" ".join([*told, meaning])),)
+
+
+def _mismatch_told(study: StudyRecord, baseline: str) -> str:
+    difference = difference_on_test(study, baseline, _mean_mismatch)
+    if difference.pairs < 2 or not math.isfinite(difference.high):
+        return ""
+    told = f"{number(abs(difference.mean))} nats per latent"
+    if difference.high < 0:
+        reading = f"lie closer to the prior than those of {baseline}, by {told}"
+    elif difference.low > 0:
+        reading = f"lie farther from the prior than those of {baseline}, by {told}"
+    else:
+        reading = f"cannot be told from those of {baseline} by their distance from the prior"
+    return (
+        f"On the test split, the winner's latents {reading} (difference in prior mismatch: 95 % "
+        f"{spread(difference.low, difference.high)}, {count(difference.pairs, 'seed')})."
+    )
+
+
+def _mean_mismatch(measures: Measures) -> float:
+    return float(np.mean(measures.prior_mismatch))
 
 
 def _latent_blocks(study: StudyRecord) -> tuple[Block, ...]:

@@ -16,6 +16,7 @@ from reports.failures import causes, failures_section
 from reports.glossary import glossary_section
 from reports.parts import Page
 from reports.provenance import provenance_section
+from reports.responses import responses
 from reports.search_sections import health_section, importance_section
 from reports.settings import settings_section
 from reports.trial_list import trials_section
@@ -53,18 +54,18 @@ def render_report(study: StudyRecord) -> str:
 
 def report_page(study: StudyRecord) -> Page:
     """What the report says, without a line of HTML."""
-    summary, found = summarize(study), causes(study)
+    summary, found, measured = summarize(study), causes(study), responses(study)
     return Page(
         study=study.name,
         banner=banner(study, summary),
         sections=(
             settings_section(study, summary),
             evidence_section(study, summary),
-            dynamics_section(study),
-            importance_section(study, summary),
+            dynamics_section(study, measured),
+            importance_section(study, summary, measured),
             failures_section(study, found),
             health_section(study),
-            advice_section(study, summary, found),
+            advice_section(study, summary, found, measured),
             trials_section(study),
             provenance_section(study),
             glossary_section(study),

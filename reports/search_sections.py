@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 
+from reports.evidence import kl_unit
 from reports.legends import mark_legend, outcome_legend
 from reports.parts import Block, Facts, Gallery, Heading, Prose, Section, Table
-from reports.search_data import EndedTrials, Progress, ended_trials, progress
+from reports.remedies import interval, method, signed, too_few
+from reports.responses import Responses
+from reports.search_data import Progress, ended_trials, progress
 from reports.search_exhibits import (
     importance_exhibit,
     pass_exhibits,
@@ -21,21 +24,23 @@ from studies.summary import Summary
 _NOTHING_YET = Prose(text="No trial has finished yet.")
 
 
-def importance_section(study: StudyRecord, summary: Summary) -> Section:
-    """Which hyperparameters decide over passing and over the score."""
-    blocks = _importance_blocks(study, summary, ended_trials(study)) if study.finished else (_NOTHING_YET,)
+def importance_section(study: StudyRecord, summary: Summary, measured: Responses) -> Section:
+    """Which hyperparameters decide over passing and over the score, and which way; `measured` as `responses` gives."""
+    blocks = _importance_blocks(study, summary, measured) if study.finished else (_NOTHING_YET,)
     return Section(identity="importance", title="What mattered?", blocks=blocks)
 
 
-def _importance_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials) -> tuple[Block, ...]:
+def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses) -> tuple[Block, ...]:
+    ended = ended_trials(study)
     legend = outcome_legend(ended.outcomes)
     shares = importance_exhibit(study)
     overview = tuple(one for one in (rate_distortion_exhibit(study, ended), shares) if one is not None)
-    too_few = () if shares is not None else (Prose(text="Importance is computed once enough trials have finished."),)
+    no_shares = () if shares is not None else (Prose(text="Importance is computed once enough trials have finished."),)
     passing = count(len(study.finished), "finished trial")
     return (
         *((Gallery(exhibits=overview, legend=(*mark_legend(study), *legend)),) if overview else ()),
-        *too_few,
+        *no_shares,
+        *_response_blocks(study, measured),
         Heading(text="Where trials pass every gate"),
         Prose(
             text=f"Share of {passing} that passes in each fifth of a range, with Wilson's 95 % interval; the number of "
@@ -49,6 +54,37 @@ def _importance_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials)
         ),
         Gallery(exhibits=slice_exhibits(study, summary, ended), legend=legend),
     )
+
+
+def _response_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
+    heading = Heading(text="Which way each one moves the KL")
+    if not measured.found:
+        return heading, Prose(text=too_few(measured))
+    return heading, responses_table(study, measured), Prose(text=method(measured))
+
+
+def responses_table(study: StudyRecord, measured: Responses) -> Table:
+    """By how much the KL and `unexplained` change with one more step of each hyperparameter."""
+    return Table(
+        caption="Change with one more step, the other hyperparameters held",
+        columns=("hyperparameter", "step", f"KL, {kl_unit(study)}", "95 %", "unexplained", "95 %", "reading"),
+        rows=tuple(
+            (
+                one.name,
+                one.step,
+                signed(one.kl.change),
+                interval(one.kl),
+                signed(one.unexplained.change),
+                interval(one.unexplained),
+                f"KL {_MOVES[one.kl.direction]}, unexplained {_MOVES[one.unexplained.direction]}",
+            )
+            for one in measured.found.values()
+        ),
+        words=(0, 1, 6),
+    )
+
+
+_MOVES = {1: "rises", -1: "falls", 0: "unclear"}
 
 
 def health_section(study: StudyRecord) -> Section:
