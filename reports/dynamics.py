@@ -164,7 +164,7 @@ def endings_table(study: StudyRecord) -> Table:
         ("reconstruction", lambda run: measure(run.measures, "reconstruction")),
         ("validation less training reconstruction", training_gap),
         ("ELBO, nats", lambda run: measure(run.measures, "elbo")),
-        ("prior mismatch, nats per latent", lambda run: _latent_mean(run, "prior_mismatch")),
+        ("prior mismatch, nats per latent", lambda run: mean_mismatch(run.measures)),
     )
     shares: tuple[tuple[str, Callable[[TrainingRun], float]], ...] = (
         ("at the lower clip bound", lambda run: measure(run.measures, "clip_share_low")),
@@ -210,7 +210,7 @@ def _mismatch_blocks(study: StudyRecord) -> tuple[Prose, ...]:
 
 
 def _mismatch_told(study: StudyRecord, baseline: str) -> str:
-    difference = difference_on_test(study, baseline, _mean_mismatch)
+    difference = difference_on_test(study, baseline, mean_mismatch)
     if difference.pairs < 2 or not math.isfinite(difference.high):
         return ""
     told = f"{number(abs(difference.mean))} nats per latent"
@@ -226,8 +226,9 @@ def _mismatch_told(study: StudyRecord, baseline: str) -> str:
     )
 
 
-def _mean_mismatch(measures: Measures) -> float:
-    return float(np.mean(measures.prior_mismatch))
+def mean_mismatch(measures: Measures | None) -> float:
+    """Prior mismatch, mean over latents, nats; NaN where nothing was measured."""
+    return math.nan if measures is None else float(np.mean(measures.prior_mismatch))
 
 
 def _latent_blocks(study: StudyRecord) -> tuple[Block, ...]:

@@ -15,6 +15,7 @@ from reports.evidence import evidence_section
 from reports.failures import causes, failures_section
 from reports.glossary import glossary_section
 from reports.parts import Page
+from reports.pictures import pictures_section
 from reports.provenance import provenance_section
 from reports.responses import responses
 from reports.search_sections import health_section, importance_section
@@ -62,6 +63,7 @@ def report_page(study: StudyRecord) -> Page:
             settings_section(study, summary),
             evidence_section(study, summary),
             dynamics_section(study, measured),
+            pictures_section(study),
             importance_section(study, summary, measured),
             failures_section(study, found),
             health_section(study),

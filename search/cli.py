@@ -180,8 +180,13 @@ def _print_result(record: "StudyRecord", place: "Place", stopper: "Stopper", *, 
 @_storage_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in RUN.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
-def report(run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool) -> None:
+@click.option("--no-samples", is_flag=True, help="Leave out pictures of the data and names of its columns.")
+def report(
+    run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool, no_samples: bool
+) -> None:
     """Write the HTML report of RUN again, from its storage alone."""
+    from dataclasses import replace
+
     from reports.report import write_report
     from search.place import known_place
     from search.records import load_study
@@ -189,7 +194,8 @@ def report(run: str | None, storage: str | None, study: str | None, output: Path
     if output is not None and output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it, say {output / 'report.html'}.")
     place = known_place(run, storage=storage, study=study)
-    path = write_report(load_study(place), output or place.folder / "report.html")
+    record = load_study(place)
+    path = write_report(replace(record, samples=None) if no_samples else record, output or place.folder / "report.html")
     click.echo(path)
     if open_it:
         click.launch(str(path))

@@ -20,7 +20,7 @@ from studies.record import StudyRecord
 Make = Callable[..., StudyRecord]
 
 SECTIONS = [
-    *("settings", "evidence", "dynamics", "importance", "failures", "health", "next", "trials"),
+    *("settings", "evidence", "dynamics", "pictures", "importance", "failures", "health", "next", "trials"),
     *("provenance", "glossary"),
 ]
 VOID = {"meta", "input", "path", "use", "image", "circle", "br"}

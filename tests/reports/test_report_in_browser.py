@@ -94,7 +94,7 @@ def open_report(chromium_browser: Browser, html_of: Callable[[str], str], tmp_pa
 def test_a_page_fits_the_screen_and_loads_nothing(open_report: Open, kind: str, width: int, theme: Theme) -> None:
     page = open_report(kind, width=width, theme=theme).page
     assert page.evaluate(CARELESS) is False
-    assert page.locator("main section").count() == 10
+    assert page.locator("main section").count() == 11
 
 
 def test_the_themes_really_differ(open_report: Open) -> None:

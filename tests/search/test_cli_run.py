@@ -15,6 +15,7 @@ import pytest
 from search.place import known_place
 from search.records import load_study
 from vae.measures import Measures
+from vae.samples import ColumnErrors
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
@@ -91,6 +92,21 @@ def test_the_report_is_written_again_from_the_storage_alone(
     called = klsearch("report", tmp_path / "moved", "-o", tmp_path / "out.html")
     assert (called.code, called.out) == (0, f"{tmp_path / 'out.html'}\n")
     assert "<html" in (tmp_path / "out.html").read_text()
+
+
+def test_the_columns_of_a_table_are_kept_for_the_report_and_left_out_when_asked(
+    finished: "Finished", klsearch: Klsearch, tmp_path: Path
+) -> None:
+    samples = load_study(known_place(str(finished.folder), storage=None, study=None)).samples
+    assert isinstance(samples, ColumnErrors)
+    winner = klsearch("best", finished.folder, "--json").document["trial"]
+    assert samples.names == (f"trial {winner}", "before", "after", "mine")
+    assert (sorted(samples.columns), samples.split, samples.of) == (list("abcdef"), "test", 6)
+    assert 'id="columns"' in (finished.folder / "report.html").read_text()
+    assert klsearch("report", finished.folder, "--no-samples", "-o", tmp_path / "out.html").code == 0
+    without = (tmp_path / "out.html").read_text()
+    assert 'id="columns"' not in without
+    assert "No data is in this report." in without
 
 
 @pytest.mark.parametrize(
