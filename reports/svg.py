@@ -116,11 +116,11 @@ def _smaller_png(png: str) -> str:
     A cloud of points, whose edges are half transparent, gets a palette: it needs few colours, and is six times smaller
     with them. A picture keeps all of its colours.
     """
-    image = Image.open(io.BytesIO(base64.b64decode(png)))
-    pixels = np.asarray(image.convert("RGBA"))
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    pixels = np.asarray(image)
     if np.all((pixels[..., 3] == 0) | (pixels[..., 3] == 255)):
-        is_grey = np.all(pixels[..., :2] == pixels[..., 1:3])
-        image = image.convert("LA" if is_grey else "RGBA")
+        if np.all(pixels[..., :2] == pixels[..., 1:3]):
+            image = image.convert("LA")
     else:
         image = image.quantize(_PALETTE_COLORS, method=Image.Quantize.FASTOCTREE)
     buffer = io.BytesIO()

@@ -43,7 +43,7 @@ def decode_measures(values: Mapping[str, Any]) -> Measures:
     return Measures(**decoded, active_units=int(values["active_units"]))
 
 
-_SAMPLES = {"images": ImageSamples, "columns": ColumnErrors}
+_SAMPLES: dict[str, type[Samples]] = {"images": ImageSamples, "columns": ColumnErrors}
 
 
 def encode_samples(samples: Samples) -> dict[str, Any]:

@@ -116,9 +116,8 @@ def _noise(*shape: int) -> np.ndarray:
 
 def _errors_of_mean(splits: Mapping[str, np.ndarray], split: str) -> np.ndarray:
     """Squared error of predicting the training mean, summed over the rows of a split, [D]."""
-    train_mean = _flat(np.mean(splits["train"], axis=0, keepdims=True, dtype=np.float64))
-    rows = splits[split]
-    total = np.zeros(train_mean.shape[1])
+    rows, train_mean = splits[split], np.mean(_flat(splits["train"]), axis=0, dtype=np.float64)
+    total = np.zeros(train_mean.shape)
     for first in range(0, len(rows), _CALL_ROWS):
         total += np.sum(np.square(_flat(rows[first : first + _CALL_ROWS]) - train_mean), axis=0)
     return total
@@ -178,7 +177,7 @@ def _traversal(models: _Models, rows: np.ndarray, latents: np.ndarray) -> np.nda
         row[:, latent] = _TRAVERSED
     flat = wanted.reshape(-1, models.latent_dim)
     output = models.decode(np.broadcast_to(flat, (models.count, *flat.shape)))[0]
-    return output.reshape(len(latents), len(_TRAVERSED), -1)
+    return np.asarray(output.reshape(len(latents), len(_TRAVERSED), -1))
 
 
 def _smaller(images: np.ndarray) -> np.ndarray:
@@ -189,7 +188,8 @@ def _smaller(images: np.ndarray) -> np.ndarray:
         return images
     high, wide = max(1, height // block), max(1, width // block)
     cut = images[..., : high * block, : wide * block, :]
-    return cut.reshape(*leading, high, min(block, height), wide, min(block, width), channels).mean(axis=(-4, -2))
+    blocks = cut.reshape(*leading, high, min(block, height), wide, min(block, width), channels)
+    return np.asarray(blocks.mean(axis=(-4, -2)))
 
 
 def _column_errors(

@@ -156,7 +156,7 @@ def test_columns_are_ranked_by_what_the_first_model_leaves_of_them_and_constant_
     taken = take_samples(linear_network((3,), 3), Objective(), TABLE, models, columns=("a", "b", "c"))
     assert isinstance(taken, ColumnErrors)
     assert (taken.columns, taken.of) == (("b", "a"), 2)
-    np.testing.assert_allclose(taken.unexplained, [[2.5, 0], [0, 2]], atol=1e-6)
+    np.testing.assert_allclose(taken.unexplained, [[2.5, 0.0], [0.0, 2.0]], atol=1e-6)
 
 
 def test_of_many_columns_the_worst_and_the_best_are_kept() -> None:
