@@ -1,7 +1,7 @@
 """What the KL did: the four watched curves, KL per latent, and where the winner and the baselines ended."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from reports.candidates import compared
 from reports.evidence import difference_on_test, kl_unit
 from reports.figure_data import (
     COLLAPSED_NATS,
+    WATCHED,
     CurveBand,
     LatentProfile,
     annealing_rise,
@@ -66,10 +67,28 @@ def _ending(study: StudyRecord) -> str:
 
 
 def _curve_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
-    band = study.definition.thresholds().kl_band
-    loss = study.definition.model.reconstruction_reduction
-    titles = {
-        "validation_kl": ("KL", f"KL, {kl_unit(study)}", "Validation split. The band is shaded."),
+    return curve_exhibits(
+        {curve: curve_bands(study, curve) for curve in WATCHED},
+        unit=kl_unit(study),
+        shade=study.definition.thresholds().kl_band,
+        loss=study.definition.model.reconstruction_reduction,
+    )
+
+
+def curve_exhibits(
+    bands: Mapping[str, tuple[CurveBand, ...]], *, unit: str, shade: figures.Band | None, loss: str
+) -> tuple[Exhibit, ...]:
+    """The four watched curves, each of all candidates on the same axes; one that nobody has is left out.
+
+    Args:
+        bands: by curve of `reports.figure_data.WATCHED`.
+        unit: of the KL.
+        shade: the band to shade behind the KL.
+        loss: how the error of a row is reduced over its features.
+    """
+    shaded = " The band is shaded." if shade else ""
+    drawn = {
+        "validation_kl": ("KL", f"KL, {unit}", f"Validation split.{shaded}"),
         "validation_reconstruction": (
             "Reconstruction",
             "reconstruction error",
@@ -78,13 +97,13 @@ def _curve_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
         "kl_weight": ("KL weight", "KL weight", "Mean over the steps of each epoch; it rises while it is annealed."),
         "total": ("Total", "training loss", "Training loss: reconstruction + KL weight · KL + L2."),
     }
-    found = []
-    for curve, (title, label, caption) in titles.items():
-        bands = curve_bands(study, curve)
-        if bands:
-            shade = band if curve == "validation_kl" else None
-            found.append(_curve_exhibit(f"curve-{curve.replace('_', '-')}", title, label, caption, bands, shade))
-    return tuple(found)
+    return tuple(
+        _curve_exhibit(
+            f"curve-{curve.replace('_', '-')}", *drawn[curve], bands[curve], shade if curve == "validation_kl" else None
+        )
+        for curve in WATCHED
+        if bands[curve]
+    )
 
 
 def _curve_exhibit(

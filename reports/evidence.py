@@ -211,10 +211,11 @@ def _interval(difference: Difference) -> str:
 def _reading(kl: Difference, unexplained: Difference) -> str:
     if kl.pairs < 2:
         return "too few pairs to tell"
-    return f"KL {_direction(kl)}, unexplained {_direction(unexplained)}"
+    return f"KL {direction(kl)}, unexplained {direction(unexplained)}"
 
 
-def _direction(difference: Difference) -> str:
+def direction(difference: Difference) -> str:
+    """Whether a difference is surely lower or higher than 0, in words."""
     if difference.high < 0:
         return "lower"
     return "higher" if difference.low > 0 else "not told apart"

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.advice import advice_section
 from reports.banner import as_of, banner
+from reports.comparison import comparison_page
 from reports.dynamics import dynamics_section
 from reports.evidence import evidence_section
 from reports.failures import causes, failures_section
@@ -40,13 +41,32 @@ def write_report(study: StudyRecord, path: Path) -> Path:
 
 def render_report(study: StudyRecord) -> str:
     """The report as HTML that loads nothing, runs only its own script, and can be read without it."""
+    return _render(report_page(study))
+
+
+def write_comparison(first: StudyRecord, second: StudyRecord, path: Path) -> Path:
+    """Write the comparison of two studies to a file, as `write_report` does. Gives the path.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_atomically(path, render_comparison(first, second))
+    return path
+
+
+def render_comparison(first: StudyRecord, second: StudyRecord) -> str:
+    """Two studies side by side, as HTML like the report's."""
+    return _render(comparison_page(first, second))
+
+
+def _render(page: Page) -> str:
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["code"] = _escape_with_code
     return environment.get_template("report.html.j2").render(
-        page=report_page(study),
+        page=page,
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=_csp_hash(script),

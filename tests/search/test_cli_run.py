@@ -94,6 +94,23 @@ def test_the_report_is_written_again_from_the_storage_alone(
     assert "<html" in (tmp_path / "out.html").read_text()
 
 
+def test_two_runs_are_compared_beside_the_first(finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path) -> None:
+    before = contents(finished_copy.folder)
+    called = klsearch("compare", finished_copy.folder, finished_copy.folder)
+    assert (called.code, called.err) == (0, "")
+    written = finished_copy.folder / "compared-with-tiny.html"
+    assert called.out == f"{written}\n"
+    assert "tiny (A) and tiny (B)" in written.read_text()
+    assert contents(finished_copy.folder) == before | {written.name: contents(finished_copy.folder)[written.name]}
+    url = f"journal:///{finished_copy.folder / 'storage.journal'}"
+    named = klsearch("compare", "tiny", "tiny", "--storage", url, "-o", tmp_path / "by-name.html")
+    assert named.code == 0, named.err
+    refused = klsearch("compare", finished_copy.folder, finished_copy.folder, "-o", tmp_path)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "comparison.html" in refused.err
+    assert klsearch("compare", finished_copy.folder, tmp_path / "nothing").code == 2
+
+
 def test_the_columns_of_a_table_are_kept_for_the_report_and_left_out_when_asked(
     finished: "Finished", klsearch: Klsearch, tmp_path: Path
 ) -> None:
