@@ -345,6 +345,27 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
 }
 
 
+@pytest.fixture(scope="session")
+def ten_thousand() -> StudyRecord:
+    """A study of 10,000 trials, every one with numbers of its own; its curves are those of 200."""
+    few = make_study(200, study={"trials": 10_000})
+    rng = np.random.default_rng(5)
+    trials = tuple(
+        replace(
+            few.trials[number % 200],
+            number=number,
+            seed=int(rng.integers(2**63)),
+            hyperparameters=replace(few.trials[number % 200].hyperparameters, l2=rng.uniform()),
+            score=rng.uniform(),
+            seconds=rng.uniform(),
+            kl=rng.uniform(0, 50),
+            kl_slope=rng.normal(),
+        )
+        for number in range(10_000)
+    )
+    return replace(few, trials=trials)
+
+
 @cache
 def cached_study(kind: str) -> StudyRecord:
     """One of `KINDS`, made once."""
