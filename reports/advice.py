@@ -75,7 +75,7 @@ def _go_on(study: StudyRecord) -> tuple[Step, ...]:
 def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """Where nothing is feasible: what came nearest, what most trials miss by, and the range to search next."""
     complete = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
-    if summary.best is None or any(trial.feasible for trial in complete):
+    if summary.best is None or len(complete) < MIN_FINISHED_TRIALS or any(trial.feasible for trial in complete):
         return ()
     if summary.best.diverged:
         reason = f"All {count(len(complete), 'complete trial')} diverged or miss every gate they were measured for."

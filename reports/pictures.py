@@ -137,7 +137,7 @@ def _traversal_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
     changes = np.mean(np.abs(samples.traversal[:, -1].astype(float) - samples.traversal[:, 0]), axis=(1, 2, 3)) / 255
     latents = [str(latent + 1) for latent in samples.latents]
     kl_by_latent = [number(float(kl)) for kl in samples.latent_kl]
-    told = ", ".join(f"latent {latent} {kl}" for latent, kl in zip(latents, kl_by_latent, strict=True))
+    told = ", ".join(f"latent {latent}: {kl}" for latent, kl in zip(latents, kl_by_latent, strict=True))
     ends = f"{samples.values[0]:g} to {samples.values[-1]:g}"
     name = _names(study, samples)[0]
     rows = tuple(

@@ -155,10 +155,11 @@ def _sentence(
     """Why the verdict is what it is."""
     finished = len(study.finished)
     if best is None:
-        return f"No trial has finished yet ({len(study.trials)} started)."
+        return f"No trial has been trained to its end yet ({len(study.trials)} started)."
     if word is Verdict.NOT_ENOUGH_EVIDENCE:
         if finished < MIN_FINISHED_TRIALS:
-            return f"Only {finished} trials have finished; {MIN_FINISHED_TRIALS} are needed to judge."
+            trials = "trial has" if finished == 1 else "trials have"
+            return f"Only {finished} {trials} finished; {MIN_FINISHED_TRIALS} are needed to judge."
         return f"Trial {best.number} leads, confirmed on {seeds} fresh seeds; {MIN_CONFIRMATION_SEEDS} are needed."
     low, high = wilson_interval(passed, seeds)
     text = (

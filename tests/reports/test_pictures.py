@@ -64,7 +64,7 @@ def test_captions_and_tables_hold_the_numbers(study: StudyRecord) -> None:
     winner = np.median([run.measures.prior_mismatch.mean() for run in runs_of(study, "winner") if run.measures])
     assert f"prior mismatch, nats per latent: winner {number(float(winner))}, before " in shown["prior-samples"].caption
     assert shown["traversal"].data.rows[0][:2] == ("5", "3.1")
-    assert "latent 5 3.1, latent 1 2.5" in shown["traversal"].alternative
+    assert "latent 5: 3.1, latent 1: 2.5" in shown["traversal"].alternative
 
 
 def test_a_report_says_that_it_holds_data_and_how_to_leave_them_out(study: StudyRecord) -> None:
