@@ -43,7 +43,7 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
     marks = [mark for mark in medians if all(math.isfinite(value) for value in mark)]
     data = _outcome_table(points, f"KL, {kl_unit(study)}", "unexplained")
     told = "; ".join(
-        f"{count(int(row[1]), 'trial')} of the outcome '{row[0]}', median KL {row[2]}, unexplained {row[4]}"
+        f"{count(int(str(row[1])), 'trial')} of the outcome '{row[0]}', median KL {row[2]}, unexplained {row[4]}"
         for row in data.rows
     )
     alternative = f"Final KL against unexplained, one point per trial: {told}. The band is {spread(*_band(study))}."

@@ -92,7 +92,7 @@ def test_an_unconfirmed_leader_is_the_best_feasible_trial_of_the_file(html_of: C
     html = html_of("not confirmed")
     trials, shown = carried(html, "trials.csv"), tiles(html)
     feasible = trials[trials["feasible"]]
-    best = feasible.loc[feasible["score"].idxmin()]
+    best = feasible.sort_values("score").iloc[0]
     (sentence,) = re.findall(r"<h1>Not enough evidence</h1>\s*<p>(.*?)</p>", html)
     assert numbers(sentence) == [best["number"], 0, 8]
     assert float(shown["Final KL"][0]) == pytest.approx(best["kl"], rel=1e-3)
