@@ -169,7 +169,7 @@ def _verdict_blocks(sides: _Sides) -> tuple[Block, ...]:
     return (
         Table(
             caption="Verdicts and winners; medians over the confirmation seeds where there are any",
-            columns=("", *(side.label for side in sides)),
+            columns=("measure", *(side.label for side in sides)),
             rows=tuple(rows),
             words=(0, 1, 2),
         ),

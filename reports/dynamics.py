@@ -27,7 +27,7 @@ from reports.svg import draw
 from reports.tables import measure
 from reports.wording import count, number, share, spread
 from studies.record import StudyRecord, TrainingRun
-from studies.summary import baseline_names
+from studies.summary import Difference, baseline_names
 from vae.measures import Measures
 
 # A curve's table shows this many epochs; the trend is read from it, not the noise.
@@ -218,31 +218,38 @@ def _gap_told(study: StudyRecord, measured: Responses) -> str:
     return f"{text} {dropout.step} more encoder dropout changes the gap by {slope(dropout.gap)}; n = {measured.trials}."
 
 
-def _mismatch_blocks(study: StudyRecord) -> tuple[Prose, ...]:
+def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
     """Whether the winner's latent space follows the prior more closely than each baseline's."""
-    told = [_mismatch_told(study, name) for name in baseline_names(study)]
-    told = [sentence for sentence in told if sentence]
-    if not told:
+    differences = {name: difference_on_test(study, name, mean_mismatch) for name in baseline_names(study)}
+    known = {name: one for name, one in differences.items() if one.pairs > 1}
+    if not known:
         return ()
-    meaning = "The closer, the more of what is drawn from the prior lies where the decoder was trained."
-    return (Prose(text=" ".join([*told, meaning])),)
-
-
-def _mismatch_told(study: StudyRecord, baseline: str) -> str:
-    difference = difference_on_test(study, baseline, mean_mismatch)
-    if difference.pairs < 2 or not math.isfinite(difference.high):
-        return ""
-    told = f"{number(abs(difference.mean))} nats per latent"
-    if difference.high < 0:
-        reading = f"lie closer to the prior than those of {baseline}, by {told}"
-    elif difference.low > 0:
-        reading = f"lie farther from the prior than those of {baseline}, by {told}"
-    else:
-        reading = f"cannot be told from those of {baseline} by their distance from the prior"
-    return (
-        f"On the test split, the winner's latents {reading} (difference in prior mismatch: 95 % "
-        f"{spread(difference.low, difference.high)}, {count(difference.pairs, 'seed')})."
+    nearer = {name: _nearer(one) for name, one in known.items()}
+    told = "; ".join(
+        f"{words} {', '.join(name for name, one in nearer.items() if one == words)}"
+        for words in (_CLOSER, _FARTHER, _UNCLEAR)
+        if words in nearer.values()
     )
+    text = (
+        f"The winner's latents, over all rows of the test split, lie {told}. The closer to the prior, the more of what "
+        f"is drawn from it lies where the decoder was trained."
+    )
+    table = Table(
+        caption="Prior mismatch on the test split, winner less baseline, nats per latent, paired by seed",
+        columns=("baseline", "difference", "95 % interval", "seeds"),
+        rows=tuple((name, number(one.mean), spread(one.low, one.high), str(one.pairs)) for name, one in known.items()),
+    )
+    return Prose(text=text), table
+
+
+_CLOSER, _FARTHER = "closer to the prior than those of", "farther from it than those of"
+_UNCLEAR = "at a distance that cannot be told from that of"
+
+
+def _nearer(difference: Difference) -> str:
+    if difference.high < 0:
+        return _CLOSER
+    return _FARTHER if difference.low > 0 else _UNCLEAR
 
 
 def mean_mismatch(measures: Measures | None) -> float:

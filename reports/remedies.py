@@ -61,6 +61,8 @@ def _answer(study: StudyRecord, measured: Responses, remedy: _Remedy) -> Step:
     known = [(name, sign) for name, sign in remedy.moves if name in measured.found]
     effects = [measured.found[name].kl.signed(sign).direction for name, sign in known]
     told = [_told(study, measured, name, sign) for name, sign in known]
+    if told and remedy.moves[0][0] == "clip_low":
+        told.append(f"In the median trial {share(measured.clip_share)} of the log-variances lie at a bound.")
     told += [f"`{name}` did not vary here (n = 0)." for name, _ in remedy.moves if name not in measured.found]
     return Step(action=f"{remedy.action}? {_verdict(effects)}", reason=" ".join(told))
 

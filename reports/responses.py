@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.figure_data import kl_factor
+from reports.tables import measure
 from reports.wording import number
 from studies.record import StudyRecord, TrainingRun, TrialRecord
 from studies.space import Range
@@ -68,6 +69,7 @@ class Responses:
         needed: the trials that it takes.
         left_out: trials that diverged and so have nothing to measure.
         explained: share of the variance of KL over the trials that the fit explains (R²).
+        clip_share: median over the trials of the share of log-variances at a clip bound.
     """
 
     found: Mapping[str, Response]
@@ -75,6 +77,7 @@ class Responses:
     needed: int
     left_out: int
     explained: float
+    clip_share: float
 
 
 def responses(study: StudyRecord) -> Responses:
@@ -95,6 +98,7 @@ def responses(study: StudyRecord) -> Responses:
     kept = _independent(list(columns.values()))
     names = [name for name, keep in zip(columns, kept, strict=True) if keep]
     needed = max(MIN_FINISHED_TRIALS, _TRIALS_PER_COEFFICIENT * (1 + len(searched)))
+    clip_shares = [measure(trial.measures, "clip_share") for trial in trials]
     found: dict[str, Response] = {}
     explained = math.nan
     if names and len(trials) >= needed:
@@ -117,6 +121,9 @@ def responses(study: StudyRecord) -> Responses:
         needed=needed,
         left_out=len(study.finished) - len(trials),
         explained=explained,
+        clip_share=float(np.median([measure(trial.measures, "clip_share") for trial in trials]))
+        if trials
+        else math.nan,
     )
 
 

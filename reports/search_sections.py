@@ -67,20 +67,18 @@ def responses_table(study: StudyRecord, measured: Responses) -> Table:
     """By how much the KL and `unexplained` change with one more step of each hyperparameter."""
     return Table(
         caption="Change with one more step, the other hyperparameters held",
-        columns=("hyperparameter", "step", f"KL, {kl_unit(study)}", "95 %", "unexplained", "95 %", "reading"),
+        columns=("hyperparameter", "step", f"KL, {kl_unit(study)} (95 %)", "unexplained (95 %)", "reading"),
         rows=tuple(
             (
                 one.name,
                 one.step,
-                signed(one.kl.change),
-                interval(one.kl),
-                signed(one.unexplained.change),
-                interval(one.unexplained),
+                f"{signed(one.kl.change)} ({interval(one.kl)})",
+                f"{signed(one.unexplained.change)} ({interval(one.unexplained)})",
                 f"KL {_MOVES[one.kl.direction]}, unexplained {_MOVES[one.unexplained.direction]}",
             )
             for one in measured.found.values()
         ),
-        words=(0, 1, 6),
+        words=(0, 1, 4),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports.report import render_report
+from reports.report import render_comparison, render_report
 from studies.definition import StudyDefinition
 from studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
 from vae.curves import TrainingCurves
@@ -374,7 +374,9 @@ def cached_study(kind: str) -> StudyRecord:
 
 @cache
 def cached_html(kind: str) -> str:
-    """Its report, rendered once."""
+    """Its report, rendered once; or the comparison of two of them."""
+    if kind == "comparison":
+        return render_comparison(cached_study("finished"), cached_study("hostile"))
     return render_report(cached_study(kind))
 
 

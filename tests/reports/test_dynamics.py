@@ -96,12 +96,14 @@ def test_the_gap_to_training_is_told_with_what_dropout_does_to_it(study: StudyRe
 def test_the_latents_are_said_to_lie_closer_to_the_prior_only_where_they_surely_do(
     study: StudyRecord, unconfirmed: StudyRecord
 ) -> None:
-    assert "the winner's latents lie closer to the prior than those of before, by " in texts(study)
+    assert "lie closer to the prior than those of before, after. The closer" in texts(study)
     same = tuple(
         replace(run, test=replace(run.test, prior_mismatch=np.full(8, 0.1 + 0.01 * (run.seed % 3))))
         if run.test is not None
         else run
         for run in study.confirmation
     )
-    assert "cannot be told from those of before" in texts(replace(study, confirmation=same))
+    assert "lie at a distance that cannot be told from that of before, after." in texts(
+        replace(study, confirmation=same)
+    )
     assert "closer to the prior" not in texts(unconfirmed)

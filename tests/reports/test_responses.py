@@ -166,8 +166,8 @@ def test_the_table_repeats_the_slopes(study: StudyRecord) -> None:
     measured = responses(study)
     rows = {row[0]: row for row in responses_table(study, measured).rows}
     assert set(rows) == set(study.definition.space.searched())
-    assert float(str(rows["kl_weight"][2])) == pytest.approx(measured.found["kl_weight"].kl.change, rel=5e-3)
-    assert str(rows["kl_weight"][6]).startswith("KL falls, unexplained ")
+    assert float(str(rows["kl_weight"][2]).split()[0]) == pytest.approx(measured.found["kl_weight"].kl.change, rel=5e-3)
+    assert str(rows["kl_weight"][4]).startswith("KL falls, unexplained ")
 
 
 def test_a_summed_kl_has_slopes_in_the_band_s_unit(make: Make) -> None:
