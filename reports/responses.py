@@ -121,9 +121,7 @@ def responses(study: StudyRecord) -> Responses:
         needed=needed,
         left_out=len(study.finished) - len(trials),
         explained=explained,
-        clip_share=float(np.median([measure(trial.measures, "clip_share") for trial in trials]))
-        if trials
-        else math.nan,
+        clip_share=float(np.median(clip_shares)) if clip_shares else math.nan,
     )
 
 
