@@ -155,7 +155,9 @@ def _sentence(
     """Why the verdict is what it is."""
     finished = len(study.finished)
     if best is None:
-        return f"No trial has been trained to its end yet ({len(study.trials)} started)."
+        if finished:
+            return f"None of {finished} finished trials was trained to its end."
+        return f"No trial has finished yet ({len(study.trials)} started)."
     if word is Verdict.NOT_ENOUGH_EVIDENCE:
         if finished < MIN_FINISHED_TRIALS:
             trials = "trial has" if finished == 1 else "trials have"

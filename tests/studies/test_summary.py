@@ -203,11 +203,11 @@ def test_a_baseline_ties_if_it_passes_as_often_and_is_not_clearly_worse(
 @pytest.mark.parametrize(
     ("made", "verdict", "sentence"),
     [
-        (study([]), Verdict.NOT_ENOUGH_EVIDENCE, "No trial has been trained to its end yet (0 started)."),
+        (study([]), Verdict.NOT_ENOUGH_EVIDENCE, "No trial has finished yet (0 started)."),
         (
             study([replace(trial(0), state=TrialState.RUNNING)]),
             Verdict.NOT_ENOUGH_EVIDENCE,
-            "No trial has been trained to its end yet (1 started).",
+            "No trial has finished yet (1 started).",
         ),
         (
             study([trial(number) for number in range(19)], confirmed("trial 0", ALL)),
