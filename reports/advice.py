@@ -1,10 +1,12 @@
 """What next: advice that follows from this study's numbers, each sentence with the number and the n behind it."""
 
-from reports.evidence import difference_on_test, kl_unit
+import math
+
+from reports.evidence import difference_on_test
 from reports.failures import MOVING, Cause, collapsed_in_band
 from reports.figure_data import kl_factor
 from reports.parts import Section, Step, Steps
-from reports.remedies import remedy_blocks, slope
+from reports.remedies import kl_change, remedy_blocks
 from reports.responses import Responses
 from reports.search_data import progress
 from reports.settings import toml_number
@@ -38,15 +40,18 @@ def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ..
 
 def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """The advice whose conditions this study meets; never none."""
+    nearest = _nearest(study, summary, causes, measured)
+    # One range of KL weights to search next is enough.
+    given = {"kl_weight"} if any(step.code for step in nearest) else set[str]()
     found = (
         *_use(study, summary),
         *_errors(study),
         *_go_on(study),
-        *_nearest(study, summary, causes, measured),
+        *nearest,
         *_confirm(study, summary),
         *_shaky_seeds(summary, study),
         *_ties(study, summary),
-        *(_widen(study, name, side) for name, side in summary.edges),
+        *(_widen(study, name, side) for name, side in summary.edges if name not in given),
         *_train_longer(study, causes),
         *_collapsed(study),
         *_enough(study),
@@ -103,11 +108,13 @@ def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses)
     low, high = study.definition.thresholds().kl_band
     kl, decades, why = kl_factor(study) * nearest.kl, 0.0, ""
     if response is not None and response.kl.direction and not low <= kl <= high:
-        decades = ((low + high) / 2 - kl) / response.kl.change
+        middle = (low + high) / 2
+        decades = (math.log10(middle / kl) if measured.kl_is_log else middle - kl) / response.kl.change
         decades = min(max(decades, -_MOST_DECADES), _MOST_DECADES)
+        side = "higher" if decades > 0 else "lower"
         why = (
-            f" The KL changes by {slope(response.kl, kl_unit(study))} per decade of the KL weight (n = "
-            f"{measured.trials}), so the band is to be looked for at {'higher' if decades > 0 else 'lower'} weights."
+            f" A decade more of KL weight {kl_change(study, measured, response.kl)} (n = {measured.trials}), so the "
+            f"band is to be looked for at {side} weights."
         )
     centre = nearest.hyperparameters.kl_weight * 10**decades
     ends = (toml_number(float(f"{centre * factor:.2g}")) for factor in (0.1, 10))

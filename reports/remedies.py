@@ -48,12 +48,13 @@ def too_few(measured: Responses) -> str:
 
 def method(measured: Responses) -> str:
     """How responses are measured, and how far to believe them."""
+    log = "'s logarithm, taken because some trial ended far above the band" if measured.kl_is_log else ""
     left_out = f"; {count(measured.left_out, 'diverged trial')} left out" if measured.left_out else ""
     return (
         f"Measured over n = {count(measured.trials, 'trial')}{left_out}: least squares on all searched hyperparameters "
-        f"at once, which explains {share(measured.explained)} of the variance of the KL. Each number is a mean slope "
-        f"with the others held. The search chose which settings to try, so this is no experiment, and near the winner "
-        f"a slope may differ."
+        f"at once, which explains {share(measured.explained)} of the variance of the KL{log}. Each number is a mean "
+        f"slope with the others held. The search chose which settings to try, so this is no experiment, and near the "
+        f"winner a slope may differ."
     )
 
 
@@ -82,14 +83,29 @@ def _told(study: StudyRecord, measured: Responses, name: str, sign: int) -> str:
     kl, unexplained = response.kl.signed(sign), response.unexplained.signed(sign)
     moved = f"`{name}` {'higher' if sign > 0 else 'lower'} by {'one ' * (response.step == 'decade')}{response.step}"
     return (
-        f"{moved[0].upper()}{moved[1:]} changes the KL by {slope(kl, kl_unit(study))} and `unexplained` by "
+        f"{moved[0].upper()}{moved[1:]} {kl_change(study, measured, kl)} and changes `unexplained` by "
         f"{slope(unexplained)}; n = {measured.trials}."
     )
 
 
-def slope(change: Slope, unit: str = "") -> str:
+def kl_change(study: StudyRecord, measured: Responses, change: Slope) -> str:
+    """What one step does to the KL, as a verb with its object."""
+    if measured.kl_is_log:
+        return f"multiplies the KL by {kl_cell(measured, change, mark='95 % ')}"
+    return f"changes the KL by {signed(change.change)} {kl_unit(study)} (95 % {interval(change)})"
+
+
+def kl_cell(measured: Responses, change: Slope, *, mark: str = "") -> str:
+    """A change of the KL with its interval: a difference, or a factor where its logarithm was fitted."""
+    if not measured.kl_is_log:
+        return f"{signed(change.change)} ({mark}{interval(change)})"
+    factor, low, high = (f"{10**decades:.3g}" for decades in (change.change, change.low, change.high))
+    return f"{factor} ({mark}{low} to {high})"
+
+
+def slope(change: Slope) -> str:
     """A change with its interval."""
-    return f"{signed(change.change)}{' ' * bool(unit)}{unit} (95 % {interval(change)})"
+    return f"{signed(change.change)} (95 % {interval(change)})"
 
 
 def interval(change: Slope) -> str:

@@ -18,6 +18,9 @@ from vae.diagnostics import MIN_FINISHED_TRIALS
 _TRIALS_PER_COEFFICIENT = 3
 # A column is taken for a combination of others where less than this share of it is left over.
 _DEPENDENT = 1e-6
+# Times the band's upper end: a KL beyond it is no matter of a few nats.
+_FAR_ABOVE = 10.0
+_LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
 # What a reader would change a hyperparameter by, where its range is not logarithmic; else the whole range.
 _STEPS = {"clip_low": 1.0, "clip_high": 1.0, "annealing_epochs": 10.0, "encoder_dropout": 0.1}
 
@@ -47,7 +50,7 @@ class Response:
     Attributes:
         name: the hyperparameter.
         step: one step in words: "decade", "0.1", "10 epochs".
-        kl: of the final KL, in the band's unit.
+        kl: of the final KL in the band's unit, or of its log10; see `Responses.kl_is_log`.
         unexplained: of `unexplained`.
         gap: of validation less training reconstruction.
     """
@@ -69,6 +72,8 @@ class Responses:
         needed: the trials that it takes.
         left_out: trials that diverged and so have nothing to measure.
         explained: share of the variance of KL over the trials that the fit explains (R²).
+        kl_is_log: whether log10 of the KL was fitted, because some trial ended far above the band: differences of
+            thousands of nats would leave nothing to be seen near it.
         clip_share: median over the trials of the share of log-variances at a clip bound.
     """
 
@@ -77,6 +82,7 @@ class Responses:
     needed: int
     left_out: int
     explained: float
+    kl_is_log: bool
     clip_share: float
 
 
@@ -90,7 +96,7 @@ def responses(study: StudyRecord) -> Responses:
     of MacKinnon & White (1985), which holds where the spread is not the same everywhere.
 
     The search chooses where to look, so these are slopes over the trials that it ran, not of a designed experiment.
-    One that did not vary, or only together with others, has none.
+    A hyperparameter that did not vary, or only together with others, has none.
     """
     trials = [trial for trial in study.finished if _is_measured(trial)]
     searched = study.definition.space.searched()
@@ -101,17 +107,19 @@ def responses(study: StudyRecord) -> Responses:
     clip_shares = [measure(trial.measures, "clip_share") for trial in trials]
     found: dict[str, Response] = {}
     explained = math.nan
+    kl = np.array([kl_factor(study) * trial.kl for trial in trials])
+    kl_is_log = bool(np.any(kl > _FAR_ABOVE * study.definition.thresholds().kl_band[1]))
     if names and len(trials) >= needed:
         design = _design([columns[name] for name in names])
-        factor = kl_factor(study)
-        kl, explained = _fit(design, [factor * trial.kl for trial in trials], len(names))
-        unexplained, _ = _fit(design, [trial.unexplained for trial in trials], len(names))
-        gap, _ = _fit(design, [training_gap(trial) for trial in trials], len(names))
+        fitted = np.log10(np.maximum(kl, _LEAST_KL)) if kl_is_log else kl
+        kl_slopes, explained = _fit(design, fitted, len(names))
+        unexplained, _ = _fit(design, np.array([trial.unexplained for trial in trials]), len(names))
+        gap, _ = _fit(design, np.array([training_gap(trial) for trial in trials]), len(names))
         for index, name in enumerate(names):
             found[name] = Response(
                 name=name,
                 step=_step(name, searched[name])[1],
-                kl=kl[index],
+                kl=kl_slopes[index],
                 unexplained=unexplained[index],
                 gap=gap[index],
             )
@@ -121,6 +129,7 @@ def responses(study: StudyRecord) -> Responses:
         needed=needed,
         left_out=len(study.finished) - len(trials),
         explained=explained,
+        kl_is_log=kl_is_log,
         clip_share=float(np.median(clip_shares)) if clip_shares else math.nan,
     )
 
@@ -182,12 +191,11 @@ def _design(columns: list[np.ndarray]) -> np.ndarray:
     return np.stack([np.ones(trials), *columns, *added], axis=1)
 
 
-def _fit(design: np.ndarray, values: list[float], slopes: int) -> tuple[list[Slope], float]:
+def _fit(design: np.ndarray, y: np.ndarray, slopes: int) -> tuple[list[Slope], float]:
     """The first `slopes` coefficients after the intercept with their intervals, and R².
 
     With X = QR, leverages h are the row norms of Q squared, and HC3 is (XᵀX)⁻¹Xᵀ diag(r²/(1−h)²) X(XᵀX)⁻¹.
     """
-    y = np.array(values, dtype=float)
     q, r = np.linalg.qr(design)
     solver = np.linalg.solve(r, q.T)  # [coefficients, n]
     coefficients = solver @ y

@@ -7,7 +7,7 @@ import numpy as np
 from reports.evidence import kl_unit
 from reports.legends import mark_legend, outcome_legend
 from reports.parts import Block, Facts, Gallery, Heading, Prose, Section, Table
-from reports.remedies import interval, method, signed, too_few
+from reports.remedies import interval, kl_cell, method, signed, too_few
 from reports.responses import Responses
 from reports.search_data import Progress, ended_trials, progress
 from reports.search_exhibits import (
@@ -65,14 +65,15 @@ def _response_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ..
 
 def responses_table(study: StudyRecord, measured: Responses) -> Table:
     """By how much the KL and `unexplained` change with one more step of each hyperparameter."""
+    unit = "factor" if measured.kl_is_log else kl_unit(study)
     return Table(
         caption="Change with one more step, the other hyperparameters held",
-        columns=("hyperparameter", "step", f"KL, {kl_unit(study)} (95 %)", "unexplained (95 %)", "reading"),
+        columns=("hyperparameter", "step", f"KL, {unit} (95 %)", "unexplained (95 %)", "reading"),
         rows=tuple(
             (
                 one.name,
                 one.step,
-                f"{signed(one.kl.change)} ({interval(one.kl)})",
+                kl_cell(measured, one.kl),
                 f"{signed(one.unexplained.change)} ({interval(one.unexplained)})",
                 f"KL {_MOVES[one.kl.direction]}, unexplained {_MOVES[one.unexplained.direction]}",
             )

@@ -89,7 +89,7 @@ def test_the_interval_is_hc3_s_by_hand() -> None:
     from reports.responses import _fit
 
     design = np.array([[1, -0.5], [1, -0.5], [1, 0.5], [1, 0.5]])
-    (slope,), explained = _fit(design, [0.0, 2.0, 2.0, 6.0], 1)
+    (slope,), explained = _fit(design, np.array([0.0, 2.0, 2.0, 6.0]), 1)
     # Var(mean) = Σ (r / ½)² / 2² = 2 and 8; t(2) = 4.302653
     assert slope.change == pytest.approx(3.0)
     assert slope.high - slope.change == pytest.approx(4.302653 * np.sqrt(2 + 8))
@@ -189,6 +189,41 @@ def test_where_nothing_is_in_the_band_the_next_range_follows_the_measured_slope(
     space = tomllib.loads(step.code)["space"]["kl_weight"]
     assert space["low"] == pytest.approx(10 * best.hyperparameters.kl_weight, rel=0.05)
     assert space["high"] == pytest.approx(1000 * best.hyperparameters.kl_weight, rel=0.05)
+
+
+def test_a_kl_far_above_the_band_is_measured_by_its_factor(study: StudyRecord) -> None:
+    """KL = 20 / weight, up to two millions: a decade less of KL weight makes ten times the KL."""
+    wild = obeying(study, lambda settings: 20 / settings.kl_weight)
+    measured = responses(wild)
+    assert measured.kl_is_log
+    assert measured.found["kl_weight"].kl.change == pytest.approx(-1)
+    answer = remedies(wild)["Lower the KL weight? It would make it worse here"]
+    assert answer.startswith("`kl_weight` lower by one decade multiplies the KL by 10 (95 % 10 to 10) and changes ")
+    assert responses_table(wild, measured).columns[2] == "KL, factor (95 %)"
+    assert str(responses_table(wild, measured).rows[0][2]) == "0.1 (0.1 to 0.1)"
+
+
+def test_the_next_range_follows_the_factor_too(make: Make) -> None:
+    study = make(40, seeds=0, space={"kl_weight": {"low": 1e-3, "high": 1.0, "log": True}})
+    # At a weight of 1 the KL is 100; the middle of the band, 2.5, is log10(40) = 1.6 decades away.
+    wild = obeying(study, lambda settings: 100 / settings.kl_weight)
+    wild = replace(wild, trials=tuple(above(trial) for trial in wild.trials))
+    steps = advise(wild, summarize(wild), causes(wild), responses(wild))
+    best = summarize(wild).best
+    assert best is not None
+    space = tomllib.loads(next(step.code for step in steps if "Search around" in step.action))["space"]["kl_weight"]
+    middle = best.hyperparameters.kl_weight * best.kl / 2.5
+    assert (space["low"], space["high"]) == pytest.approx((middle / 10, middle * 10), rel=0.06)
+    assert not any("Widen the range of `kl_weight`" in step.action for step in steps), "one range is enough"
+
+
+def above(trial: TrialRecord) -> TrialRecord:
+    """The trial, judged by the KL that it was given."""
+    gates = tuple(
+        replace(gate, passed=False, value=trial.kl, violation=trial.kl) if gate.name == "band" else gate
+        for gate in trial.gates
+    )
+    return replace(trial, gates=gates, feasible=False)
 
 
 def test_a_slope_points_up_or_down_only_where_its_interval_leaves_zero_out() -> None:
