@@ -1,6 +1,7 @@
 """What mattered, and how the search went."""
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from reports.search_exhibits import (
 )
 from reports.wording import count, duration, number, share
 from studies.record import StudyRecord, TrialState
-from studies.summary import Summary
+from studies.summary import Summary, edges
 
 _NOTHING_YET = Prose(text="No trial has finished yet.")
 
@@ -116,10 +117,26 @@ def _health_facts(study: StudyRecord, search: Progress) -> tuple[tuple[str, str]
             "feasible",
             f"{feasible} of {count(len(complete), 'complete trial')} ({share(feasible / max(1, len(complete)))})",
         ),
+        ("settings tried more than once", _repeated(study)),
+        ("tried at an edge of a range", _at_edges(study)),
         ("time per trial", f"{per_trial}, median; {duration(float(seconds.sum()))} of training in all"),
         ("sampler", f"{asked.sampler}, seed {asked.seed}"),
         ("trained together", f"{count(study.slots, 'trial')} at a time"),
     )
+
+
+def _repeated(study: StudyRecord) -> str:
+    """How many trials repeat the searched settings of an earlier one: they teach the search nothing but noise."""
+    names = tuple(study.definition.space.searched())
+    tried = {tuple(getattr(trial.hyperparameters, name) for name in names) for trial in study.finished}
+    return f"{len(study.finished) - len(tried)} of {count(len(study.finished), 'trial')}"
+
+
+def _at_edges(study: StudyRecord) -> str:
+    """Where trials lie on an edge that could be widened: many on one say that the search wants to leave its range."""
+    found = Counter(edge for trial in study.finished for edge in edges(study, trial))
+    told = "; ".join(f"`{name}` {side} {n}" for (name, side), n in found.most_common())
+    return told or "none"
 
 
 def _under_way(study: StudyRecord) -> tuple[Table, ...]:

@@ -13,11 +13,11 @@ from vae.samples import ColumnErrors, ImageSamples, Samples
 from vae.stacking import StackedNetwork
 
 _NOISE_SEED = 0
-_IMAGES = 10
+_IMAGES = 8
 # Values that one kept image may have: 32×32 in colour, 55×55 in grey.
 _IMAGE_VALUES = 3072
 _LONGEST_SIDE = 4  # times the shorter one: beyond, it is a series rather than a picture
-_LATENTS = 6
+_LATENTS = 5
 _TRAVERSED = np.linspace(-3.0, 3.0, 7)
 # As many posterior samples as final measures take.
 _COLUMN_SAMPLES = 8

@@ -9,11 +9,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+
 from reports.report import render_report, write_report
 from studies.record import StudyRecord
+from vae.samples import ImageSamples
 
 Make = Callable[..., StudyRecord]
 
@@ -153,6 +157,28 @@ def test_writing_gives_the_path_and_the_same_bytes_every_time(
 
 def test_a_hundred_trials_stay_below_a_megabyte(make: Make) -> None:
     assert len(render_report(make(100)).encode()) < 1_000_000
+
+
+def test_a_hundred_trials_with_the_largest_pictures_stay_below_a_megabyte_and_a_half(make: Make) -> None:
+    """Noise in colour, which cannot be compressed, of as many models and values as are kept."""
+    rng = np.random.default_rng(0)
+
+    def noise(*shape: int) -> np.ndarray:
+        return rng.integers(0, 256, size=(*shape, 32, 32, 3), dtype=np.uint8)
+
+    samples = ImageSamples(
+        split="test",
+        names=("trial 0", "before", "after", "mine", "other"),
+        originals=noise(8),
+        reconstructions=noise(5, 8),
+        unexplained=np.ones((5, 8)),
+        prior_samples=noise(5, 8),
+        traversal=noise(5, 7),
+        latents=np.arange(5),
+        latent_kl=np.ones(5),
+        values=np.linspace(-3, 3, 7),
+    )
+    assert len(render_report(replace(make(100), samples=samples)).encode()) < 1_500_000
 
 
 def test_ten_thousand_trials_stay_below_three_megabytes_and_ten_seconds(ten_thousand: StudyRecord) -> None:

@@ -114,7 +114,7 @@ def test_few_rows_are_kept_and_large_images_are_made_smaller_by_averaging_blocks
         linear_network((100, 120), 1), Objective(), {"train": 1 - rows, "validation": rows, "test": rows}, {"a": model}
     )
     assert isinstance(taken, ImageSamples)
-    assert taken.originals.shape == (10, 50, 60, 1)
+    assert taken.originals.shape == (8, 50, 60, 1)
     assert set(taken.originals.ravel().tolist()) == {64}, "a quarter of each block of four is white"
     assert taken.traversal.shape == (1, 7, 50, 60, 1)
 
