@@ -135,7 +135,7 @@ def _repeated(study: StudyRecord) -> str:
 def _at_edges(study: StudyRecord) -> str:
     """Where trials lie on an edge that could be widened: many on one say that the search wants to leave its range."""
     found = Counter(edge for trial in study.finished for edge in edges(study, trial))
-    told = "; ".join(f"`{name}` {side} {n}" for (name, side), n in found.most_common())
+    told = "; ".join(f"{n} on the {side} edge of `{name}`" for (name, side), n in found.most_common())
     return told or "none"
 
 

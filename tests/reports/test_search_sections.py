@@ -32,6 +32,6 @@ def test_trials_on_an_edge_are_counted_by_edge_the_most_frequent_first(make: Mak
         for trial, weight in zip(study.trials, weights, strict=True)
     )
     told = health(replace(study, trials=trials))["tried at an edge of a range"]
-    assert told == "`kl_weight` high 5; `kl_weight` low 2"
+    assert told == "5 on the high edge of `kl_weight`; 2 on the low edge of `kl_weight`"
     inside = tuple(replace(trial, hyperparameters=trials[-1].hyperparameters) for trial in trials)
     assert health(replace(study, trials=inside))["tried at an edge of a range"] == "none"

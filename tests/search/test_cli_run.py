@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from search.backends import opened
 from search.place import known_place
 from search.records import load_study
+from search.storage import StudyStorage
 from vae.measures import Measures
 from vae.samples import ColumnErrors
 
@@ -92,6 +94,23 @@ def test_the_report_is_written_again_from_the_storage_alone(
     called = klsearch("report", tmp_path / "moved", "-o", tmp_path / "out.html")
     assert (called.code, called.out) == (0, f"{tmp_path / 'out.html'}\n")
     assert "<html" in (tmp_path / "out.html").read_text()
+
+
+def test_samples_that_were_lost_are_made_again_of_the_same_models(
+    finished_copy: "Finished", klsearch: Klsearch
+) -> None:
+    place = known_place(str(finished_copy.folder), storage=None, study=None)
+    before = load_study(place).samples
+    assert isinstance(before, ColumnErrors)
+    with opened(place.url, create=False) as storage:
+        StudyStorage.load(storage, place.name).confirmation().replace_samples(None, [])
+    for told in (1, 0):
+        called = klsearch("resume", finished_copy.folder)
+        assert called.err.count("Training 4 confirmed members again") == told
+        after = load_study(place).samples
+        assert isinstance(after, ColumnErrors)
+        assert (after.names, after.columns) == (before.names, before.columns)
+        np.testing.assert_array_equal(after.unexplained, before.unexplained)
 
 
 def test_two_runs_are_compared_beside_the_first(finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path) -> None:
