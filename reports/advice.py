@@ -6,7 +6,8 @@ from reports.evidence import difference_on_test
 from reports.failures import MOVING, Cause, collapsed_in_band
 from reports.figure_data import kl_factor
 from reports.parts import Section, Step, Steps
-from reports.remedies import kl_change, remedy_blocks
+from reports.remedies import remedy_blocks
+from reports.response_words import kl_change
 from reports.responses import Responses
 from reports.search_data import progress
 from reports.settings import toml_number

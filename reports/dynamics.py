@@ -21,7 +21,7 @@ from reports.figure_data import (
 )
 from reports.legends import line_legend
 from reports.parts import Block, Exhibit, Gallery, Heading, Prose, Section, Table
-from reports.remedies import slope
+from reports.response_words import slope
 from reports.responses import Responses, training_gap
 from reports.svg import draw
 from reports.tables import measure

@@ -70,7 +70,7 @@ class Responses:
         found: by hyperparameter, in the order of the search space; empty where there are too few trials.
         trials: n, the trials that it was measured over.
         needed: the trials that it takes.
-        left_out: trials that diverged and so have nothing to measure.
+        left_out: finished trials that diverged or were stopped early, and so have no final measures.
         explained: share of the variance of KL over the trials that the fit explains (R²).
         kl_is_log: whether log10 of the KL was fitted, because some trial ended far above the band: differences of
             thousands of nats would leave nothing to be seen near it.

@@ -8,7 +8,7 @@ import numpy as np
 from reports.evidence import kl_unit
 from reports.legends import mark_legend, outcome_legend
 from reports.parts import Block, Facts, Gallery, Heading, Prose, Section, Table
-from reports.remedies import interval, kl_cell, method, signed, too_few
+from reports.response_words import interval, kl_cell, method, signed, too_few
 from reports.responses import Responses
 from reports.search_data import Progress, ended_trials, progress
 from reports.search_exhibits import (
