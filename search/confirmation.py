@@ -20,7 +20,7 @@ from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
 from vae.population import Population
 
-# As many as a report has lines to tell apart.
+# Of whom pictures are kept: more would make the report large.
 _MOST_SHOWN = 5
 
 

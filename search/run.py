@@ -196,9 +196,9 @@ class _Session:
         winner = choose_winner(self._definition, confirmed_rows(self.storage, self._definition), leaders)
         baselines = list(self._definition.baseline_hyperparameters())
         self._score_on_test(rows, source, {winner, *baselines})
-        self._keep_samples(rows, source, [winner, *baselines])
         number = int(winner.removeprefix("trial "))
         self.storage.replace_facts(replace(self.storage.facts, winner=number))
+        self._keep_samples(rows, source, [winner, *baselines])
 
     def _score_on_test(self, rows: StudyStorage, source: ConfirmationSource, labels: Set[str]) -> None:
         """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""
