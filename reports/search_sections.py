@@ -69,18 +69,17 @@ def responses_table(study: StudyRecord, measured: Responses) -> Table:
     unit = "factor" if measured.kl_is_log else kl_unit(study)
     return Table(
         caption="Change with one more step, the other hyperparameters held",
-        columns=("hyperparameter", "step", f"KL, {unit} (95 %)", "unexplained (95 %)", "reading"),
+        columns=("hyperparameter", f"KL, {unit} (95 %)", "unexplained (95 %)", "reading"),
         rows=tuple(
             (
-                one.name,
-                one.step,
+                f"{one.name} per {one.step}",
                 kl_cell(measured, one.kl),
                 f"{signed(one.unexplained.change)} ({interval(one.unexplained)})",
                 f"KL {_MOVES[one.kl.direction]}, unexplained {_MOVES[one.unexplained.direction]}",
             )
             for one in measured.found.values()
         ),
-        words=(0, 1, 4),
+        words=(0, 3),
     )
 
 
