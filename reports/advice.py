@@ -114,7 +114,7 @@ def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses)
         decades = min(max(decades, -_MOST_DECADES), _MOST_DECADES)
         side = "higher" if decades > 0 else "lower"
         why = (
-            f" A decade more of KL weight {kl_change(study, measured, response.kl)} (n = {measured.trials}), so the "
+            f" A decade more of KL weight {kl_change(study, measured, response.kl)}; n = {measured.trials}. So the "
             f"band is to be looked for at {side} weights."
         )
     centre = nearest.hyperparameters.kl_weight * 10**decades

@@ -16,6 +16,8 @@ from vae.diagnostics import MIN_FINISHED_TRIALS
 
 # Fewer trials per coefficient leave residuals that are too small and intervals that are too narrow.
 _TRIALS_PER_COEFFICIENT = 3
+# With fewer, squares cost more in the width of the intervals than they save in bias.
+_TRIALS_PER_COEFFICIENT_WITH_SQUARES = 5
 # A column is taken for a combination of others where less than this share of it is left over.
 _DEPENDENT = 1e-6
 # Times the band's upper end: a KL beyond it is no matter of a few nats.
@@ -186,7 +188,7 @@ def _design(columns: list[np.ndarray]) -> np.ndarray:
     kept = _independent([*columns, *squares])[len(columns) :]
     added = [square for square, keep in zip(squares, kept, strict=True) if keep]
     trials = len(columns[0])
-    if trials < _TRIALS_PER_COEFFICIENT * (1 + len(columns) + len(added)):
+    if trials < _TRIALS_PER_COEFFICIENT_WITH_SQUARES * (1 + len(columns) + len(added)):
         added = []
     return np.stack([np.ones(trials), *columns, *added], axis=1)
 
