@@ -131,6 +131,8 @@ def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
     finished = len(study.finished)
     if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or finished < study.definition.study.trials:
         return ()
+    if finished >= MIN_FINISHED_TRIALS and not summary.best.feasible:
+        return ()  # there is nothing yet that deserves it
     if not study.definition.confirmation.seeds:
         reason = (
             f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(finished, 'trial')}."

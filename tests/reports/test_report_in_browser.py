@@ -114,7 +114,6 @@ def test_the_themes_really_differ(open_report: Open) -> None:
         ("exploding baseline", DESKTOP, "dark"),
         ("hostile", PHONE, "dark"),
         ("comparison", PHONE, "light"),
-        ("comparison", DESKTOP, "dark"),
     ],
 )
 def test_axe_finds_nothing_to_object_to(open_report: Open, kind: str, width: int, theme: Theme) -> None:
