@@ -4,12 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.report import render_report, write_report
+    from reports.report import render_comparison, render_report, write_comparison, write_report
     from reports.tables import confirmation_frame, trials_frame, write_trials_csv
 
-__all__ = ["confirmation_frame", "render_report", "trials_frame", "write_report", "write_trials_csv"]
+__all__ = [
+    "confirmation_frame",
+    "render_comparison",
+    "render_report",
+    "trials_frame",
+    "write_comparison",
+    "write_report",
+    "write_trials_csv",
+]
 
-_REPORT = ("render_report", "write_report")
+_REPORT = ("render_comparison", "render_report", "write_comparison", "write_report")
 
 
 def __getattr__(name: str) -> object:

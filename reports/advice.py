@@ -1,8 +1,14 @@
 """What next: advice that follows from this study's numbers, each sentence with the number and the n behind it."""
 
+import math
+
 from reports.evidence import difference_on_test
 from reports.failures import MOVING, Cause, collapsed_in_band
+from reports.figure_data import kl_factor
 from reports.parts import Section, Step, Steps
+from reports.remedies import remedy_blocks
+from reports.response_words import kl_change
+from reports.responses import Responses
 from reports.search_data import progress
 from reports.settings import toml_number
 from reports.wording import count, number, share, spread
@@ -16,24 +22,37 @@ _QUIET_TRIALS = 20
 _QUIET_SHARE = 0.5
 _MANY = 0.2
 _MOST_DROPOUT = 0.9
+# A straight line is not to be believed further beyond the trials than this.
+_MOST_DECADES = 2.0
 
 
-def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> Section:
-    """What to do with this study, the most important first; `causes` as `reports.failures.causes` gives them."""
-    return Section(identity="next", title="What next?", blocks=(Steps(items=advise(study, summary, causes)),))
+def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> Section:
+    """What to do with this study, the most important first, and what the recipe's own advice does here.
+
+    Args:
+        study: the records.
+        summary: as `studies.summary.summarize` gives it.
+        causes: as `reports.failures.causes` gives them.
+        measured: as `reports.responses.responses` gives it.
+    """
+    steps = Steps(items=advise(study, summary, causes, measured))
+    return Section(identity="next", title="What next?", blocks=(steps, *remedy_blocks(study, measured)))
 
 
-def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> tuple[Step, ...]:
+def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """The advice whose conditions this study meets; never none."""
+    nearest = _nearest(study, summary, causes, measured)
+    # One range of KL weights to search next is enough.
+    given = {"kl_weight"} if any(step.code for step in nearest) else set[str]()
     found = (
         *_use(study, summary),
         *_errors(study),
         *_go_on(study),
-        *_nearest(study, summary, causes),
+        *nearest,
         *_confirm(study, summary),
         *_shaky_seeds(summary, study),
         *_ties(study, summary),
-        *(_widen(study, name, side) for name, side in summary.edges),
+        *(_widen(study, name, side) for name, side in summary.edges if name not in given),
         *_train_longer(study, causes),
         *_collapsed(study),
         *_enough(study),
@@ -59,10 +78,10 @@ def _go_on(study: StudyRecord) -> tuple[Step, ...]:
     return (Step(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
 
 
-def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) -> tuple[Step, ...]:
-    """Where nothing is feasible: what came nearest, and what most trials miss by."""
+def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
+    """Where nothing is feasible: what came nearest, what most trials miss by, and the range to search next."""
     complete = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
-    if summary.best is None or any(trial.feasible for trial in complete):
+    if summary.best is None or len(complete) < MIN_FINISHED_TRIALS or any(trial.feasible for trial in complete):
         return ()
     if summary.best.diverged:
         reason = f"All {count(len(complete), 'complete trial')} diverged or miss every gate they were measured for."
@@ -74,7 +93,33 @@ def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...]) ->
         most += f", most often with {frequent.region}." if frequent.region else "."
     none = f"None of {count(len(complete), 'complete trial')} is feasible."
     reason = f"{none} Trial {summary.best.number} came nearest: {_misses(summary.best)}.{most}"
-    return (Step(action=f"Search around trial {summary.best.number}", reason=reason),)
+    towards, code = _next_weights(study, summary.best, measured)
+    return (Step(action=f"Search around trial {summary.best.number}", reason=f"{reason}{towards}", code=code),)
+
+
+def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses) -> tuple[str, str]:
+    """Why to search which KL weights next, and the TOML; empty where the KL weight is not searched in decades.
+
+    Where the nearest trial misses the band and the KL surely responds to the KL weight, the range is centred where
+    that response reaches the middle of the band, at most two decades away; else on the nearest trial.
+    """
+    space, response = study.definition.space.searched().get("kl_weight"), measured.found.get("kl_weight")
+    if space is None or not space.log:
+        return "", ""
+    low, high = study.definition.thresholds().kl_band
+    kl, decades, why = kl_factor(study) * nearest.kl, 0.0, ""
+    if response is not None and response.kl.direction and not low <= kl <= high:
+        middle = (low + high) / 2
+        decades = (math.log10(middle / kl) if measured.kl_is_log else middle - kl) / response.kl.change
+        decades = min(max(decades, -_MOST_DECADES), _MOST_DECADES)
+        side = "higher" if decades > 0 else "lower"
+        why = (
+            f" A decade more of KL weight {kl_change(study, measured, response.kl)}; n = {measured.trials}. So the "
+            f"band is to be looked for at {side} weights."
+        )
+    centre = nearest.hyperparameters.kl_weight * 10**decades
+    ends = (toml_number(float(f"{centre * factor:.2g}")) for factor in (0.1, 10))
+    return why, "[space]\nkl_weight = {{ low = {}, high = {}, log = true }}".format(*ends)
 
 
 def _misses(trial: TrialRecord) -> str:
@@ -86,6 +131,8 @@ def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
     finished = len(study.finished)
     if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or finished < study.definition.study.trials:
         return ()
+    if finished >= MIN_FINISHED_TRIALS and not summary.best.feasible:
+        return ()  # there is nothing yet that deserves it
     if not study.definition.confirmation.seeds:
         reason = (
             f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(finished, 'trial')}."
@@ -114,7 +161,7 @@ def _ties(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
 
 
 def _tie(study: StudyRecord, baseline: str) -> Step:
-    difference = difference_on_test(study, baseline, "unexplained")
+    difference = difference_on_test(study, baseline, lambda measures: measures.unexplained)
     reason = (
         f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` "
         f"on the test split is not surely lower: winner less {baseline} {number(difference.mean)} "

@@ -1,16 +1,17 @@
 """What the KL did: the four watched curves, KL per latent, and where the winner and the baselines ended."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 
 from reports import figures
 from reports.candidates import compared
-from reports.evidence import kl_unit
+from reports.evidence import difference_on_test, kl_unit
 from reports.figure_data import (
     COLLAPSED_NATS,
+    WATCHED,
     CurveBand,
     LatentProfile,
     annealing_rise,
@@ -20,21 +21,25 @@ from reports.figure_data import (
 )
 from reports.legends import line_legend
 from reports.parts import Block, Exhibit, Gallery, Heading, Prose, Section, Table
+from reports.response_words import slope
+from reports.responses import Responses, training_gap
 from reports.svg import draw
 from reports.tables import measure
 from reports.wording import count, number, share, spread
 from studies.record import StudyRecord, TrainingRun
+from studies.summary import Difference, baseline_names
+from vae.measures import Measures
 
 # A curve's table shows this many epochs; the trend is read from it, not the noise.
 _TABLE_EPOCHS = 10
 
 
-def dynamics_section(study: StudyRecord) -> Section:
-    """The curves of the winner and the baselines."""
-    return Section(identity="dynamics", title="What did the KL do?", blocks=_blocks(study))
+def dynamics_section(study: StudyRecord, measured: Responses) -> Section:
+    """The curves of the winner and the baselines; `measured` as `reports.responses.responses` gives it."""
+    return Section(identity="dynamics", title="What did the KL do?", blocks=_blocks(study, measured))
 
 
-def _blocks(study: StudyRecord) -> tuple[Block, ...]:
+def _blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
     exhibits = _curve_exhibits(study)
     if not exhibits:
         return (Prose(text="No trial has finished, so there are no curves to show yet."),)
@@ -44,6 +49,8 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
         *_rise_blocks(study),
         Heading(text="Inside the latent space"),
         endings_table(study),
+        Prose(text=_gap_told(study, measured)),
+        *_mismatch_blocks(study),
         *_latent_blocks(study),
     )
 
@@ -60,10 +67,28 @@ def _ending(study: StudyRecord) -> str:
 
 
 def _curve_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
-    band = study.definition.thresholds().kl_band
-    loss = study.definition.model.reconstruction_reduction
-    titles = {
-        "validation_kl": ("KL", f"KL, {kl_unit(study)}", "Validation split. The band is shaded."),
+    return curve_exhibits(
+        {curve: curve_bands(study, curve) for curve in WATCHED},
+        unit=kl_unit(study),
+        shade=study.definition.thresholds().kl_band,
+        loss=study.definition.model.reconstruction_reduction,
+    )
+
+
+def curve_exhibits(
+    bands: Mapping[str, tuple[CurveBand, ...]], *, unit: str, shade: figures.Band | None, loss: str
+) -> tuple[Exhibit, ...]:
+    """The four watched curves, each of all candidates on the same axes; one that nobody has is left out.
+
+    Args:
+        bands: by curve of `reports.figure_data.WATCHED`.
+        unit: of the KL.
+        shade: the band to shade behind the KL.
+        loss: how the error of a row is reduced over its features.
+    """
+    shaded = " The band is shaded." if shade else ""
+    drawn = {
+        "validation_kl": ("KL", f"KL, {unit}", f"Validation split.{shaded}"),
         "validation_reconstruction": (
             "Reconstruction",
             "reconstruction error",
@@ -72,13 +97,13 @@ def _curve_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
         "kl_weight": ("KL weight", "KL weight", "Mean over the steps of each epoch; it rises while it is annealed."),
         "total": ("Total", "training loss", "Training loss: reconstruction + KL weight · KL + L2."),
     }
-    found = []
-    for curve, (title, label, caption) in titles.items():
-        bands = curve_bands(study, curve)
-        if bands:
-            shade = band if curve == "validation_kl" else None
-            found.append(_curve_exhibit(f"curve-{curve.replace('_', '-')}", title, label, caption, bands, shade))
-    return tuple(found)
+    return tuple(
+        _curve_exhibit(
+            f"curve-{curve.replace('_', '-')}", *drawn[curve], bands[curve], shade if curve == "validation_kl" else None
+        )
+        for curve in WATCHED
+        if bands[curve]
+    )
 
 
 def _curve_exhibit(
@@ -156,9 +181,9 @@ def endings_table(study: StudyRecord) -> Table:
         ("active latents", lambda run: measure(run.measures, "active_units")),
         ("unexplained", lambda run: run.unexplained),
         ("reconstruction", lambda run: measure(run.measures, "reconstruction")),
-        ("validation less training reconstruction", _gap),
+        ("validation less training reconstruction", training_gap),
         ("ELBO, nats", lambda run: measure(run.measures, "elbo")),
-        ("prior mismatch, nats per latent", lambda run: _latent_mean(run, "prior_mismatch")),
+        ("prior mismatch, nats per latent", lambda run: mean_mismatch(run.measures)),
     )
     shares: tuple[tuple[str, Callable[[TrainingRun], float]], ...] = (
         ("at the lower clip bound", lambda run: measure(run.measures, "clip_share_low")),
@@ -179,10 +204,57 @@ def _latent_mean(run: TrainingRun, name: str) -> float:
     return math.nan if run.measures is None else float(np.mean(getattr(run.measures, name)))
 
 
-def _gap(run: TrainingRun) -> float:
-    """Validation less training reconstruction in the last epoch; training is measured with dropout on."""
-    latest = run.curves.latest() if run.curves is not None else {}
-    return latest["validation_reconstruction"] - latest["reconstruction"] if latest else math.nan
+def _gap_told(study: StudyRecord, measured: Responses) -> str:
+    """The gap between training and validation, and how dropout moves it."""
+    leader = compared(study)[0]
+    gap = number(leader.median(training_gap))
+    text = (
+        f"Validation less training reconstruction of the {leader.label}: {gap}. Training is measured with dropout on, "
+        f"which raises its error, so a gap below 0 does not rule out overfitting."
+    )
+    dropout = measured.found.get("encoder_dropout")
+    if dropout is None:
+        return text
+    return f"{text} {dropout.step} more encoder dropout changes the gap by {slope(dropout.gap)}; n = {measured.trials}."
+
+
+def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
+    """Whether the winner's latent space follows the prior more closely than each baseline's."""
+    differences = {name: difference_on_test(study, name, mean_mismatch) for name in baseline_names(study)}
+    known = {name: one for name, one in differences.items() if one.pairs > 1}
+    if not known:
+        return ()
+    nearer = {name: _nearer(one) for name, one in known.items()}
+    told = "; ".join(
+        f"{words} {', '.join(name for name, one in nearer.items() if one == words)}"
+        for words in (_CLOSER, _FARTHER, _UNCLEAR)
+        if words in nearer.values()
+    )
+    text = (
+        f"The winner's latents, over all rows of the test split, lie {told}. The closer to the prior, the more of what "
+        f"is drawn from it lies where the decoder was trained."
+    )
+    table = Table(
+        caption="Prior mismatch on the test split, winner less baseline, nats per latent, paired by seed",
+        columns=("baseline", "difference", "95 % interval", "seeds"),
+        rows=tuple((name, number(one.mean), spread(one.low, one.high), str(one.pairs)) for name, one in known.items()),
+    )
+    return Prose(text=text), table
+
+
+_CLOSER, _FARTHER = "closer to the prior than those of", "farther from it than those of"
+_UNCLEAR = "at a distance that cannot be told from that of"
+
+
+def _nearer(difference: Difference) -> str:
+    if difference.high < 0:
+        return _CLOSER
+    return _FARTHER if difference.low > 0 else _UNCLEAR
+
+
+def mean_mismatch(measures: Measures | None) -> float:
+    """Prior mismatch, mean over latents, nats; NaN where nothing was measured."""
+    return math.nan if measures is None else float(np.mean(measures.prior_mismatch))
 
 
 def _latent_blocks(study: StudyRecord) -> tuple[Block, ...]:

@@ -1,6 +1,7 @@
 """How sure: the gates, every confirmation seed, and the winner's difference to each baseline on the test split."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ from reports.wording import count, number, share, spread
 from studies.record import StudyRecord, TrainingRun
 from studies.summary import Difference, Summary, baseline_names, paired_difference, runs_of
 from vae.diagnostics import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
+from vae.measures import Measures
 
 _MEANINGS = {
     "finite": "no step of the training was infinite or not a number",
@@ -179,8 +181,9 @@ def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
 
 
 def _difference_row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
-    kl = difference_on_test(study, baseline, "kl", factor=kl_factor(study))
-    unexplained = difference_on_test(study, baseline, "unexplained")
+    factor = kl_factor(study)
+    kl = difference_on_test(study, baseline, lambda measures: factor * measures.kl)
+    unexplained = difference_on_test(study, baseline, lambda measures: measures.unexplained)
     return (
         baseline,
         number(kl.mean),
@@ -192,10 +195,11 @@ def _difference_row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
     )
 
 
-def difference_on_test(study: StudyRecord, baseline: str, name: str, *, factor: float = 1.0) -> Difference:
-    """Winner less baseline in one measure on the test split, times `factor`, paired by seed."""
+def difference_on_test(study: StudyRecord, baseline: str, read: Callable[[Measures], float]) -> Difference:
+    """Winner less baseline in one number on the test split, paired by seed."""
     winner, other = (
-        {run.seed: factor * measure(run.test, name) for run in runs_of(study, who)} for who in ("winner", baseline)
+        {run.seed: read(run.test) for run in runs_of(study, who) if run.test is not None}
+        for who in ("winner", baseline)
     )
     return paired_difference(winner, other)
 
@@ -207,10 +211,11 @@ def _interval(difference: Difference) -> str:
 def _reading(kl: Difference, unexplained: Difference) -> str:
     if kl.pairs < 2:
         return "too few pairs to tell"
-    return f"KL {_direction(kl)}, unexplained {_direction(unexplained)}"
+    return f"KL {direction(kl)}, unexplained {direction(unexplained)}"
 
 
-def _direction(difference: Difference) -> str:
+def direction(difference: Difference) -> str:
+    """Whether a difference is surely lower or higher than 0, in words."""
     if difference.high < 0:
         return "lower"
     return "higher" if difference.low > 0 else "not told apart"

@@ -46,11 +46,12 @@ def curve_bands(study: StudyRecord, curve: str) -> tuple[CurveBand, ...]:
         curve: one of `WATCHED`.
     """
     factor = kl_factor(study) if curve == "validation_kl" else 1.0
-    bands = (_curve_band(candidate, curve, factor) for candidate in compared(study))
+    bands = (curve_band(candidate, curve, factor) for candidate in compared(study))
     return tuple(band for band in bands if band is not None)
 
 
-def _curve_band(candidate: Candidate, curve: str, factor: float) -> CurveBand | None:
+def curve_band(candidate: Candidate, curve: str, factor: float) -> CurveBand | None:
+    """One curve of one candidate times `factor`; None where it has no curves."""
     curves = [run.curves for run in candidate.runs if run.curves is not None and run.curves.epochs > 0]
     if not curves:
         return None

@@ -20,6 +20,7 @@ Band = tuple[float, float]
 # Above this many points an SVG marker each costs more than a picture of them all.
 _RASTERIZE_ABOVE = 500
 _LONGEST_NAME = 16
+_GAP = 0.06  # between images, of their width
 # A tick at 0.30000000000000004 is one at 0.3.
 _PLAIN = FuncFormatter(lambda value, _: number(round(value, 12)))
 
@@ -237,6 +238,44 @@ def paint_importance(axes: Axes, shares: Sequence[tuple[str, float]]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     _label(axes, "share of importance", "")
+
+
+def paint_images(
+    axes: Axes, images: np.ndarray, labels: Sequence[str], columns: Sequence[str] = (), label: str = ""
+) -> None:
+    """A grid of grey or colour images, uint8 [rows, columns, height, width, channels], with a name to each row."""
+    rows, across = images.shape[:2]
+    axes.imshow(_mosaic(images), interpolation="none", extent=(0, across, rows, 0), aspect="auto")
+    axes.set_yticks(np.arange(rows) + 0.5, [_short(name) for name in labels])
+    axes.set_xticks(np.arange(len(columns)) + 0.5, list(columns))
+    axes.set_frame_on(False)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    _label(axes, label, "")
+
+
+def _mosaic(images: np.ndarray) -> np.ndarray:
+    """The grid as one picture, RGBA uint8, with transparent gaps."""
+    rows, across, height, width, channels = images.shape
+    gap = max(1, round(width * _GAP))
+    mosaic = np.zeros((rows, height + gap, across, width + gap, 4), np.uint8)
+    drawn = mosaic[:, :height, :, :width]
+    drawn[..., :3] = np.moveaxis(np.broadcast_to(images, (*images.shape[:4], 3)) if channels == 1 else images, 1, 2)
+    drawn[..., 3] = 255
+    return mosaic.reshape(rows * (height + gap), across * (width + gap), 4)
+
+
+def paint_columns(axes: Axes, columns: Sequence[str], errors: np.ndarray, places: Sequence[int]) -> None:
+    """One row per column of a table, one marker per candidate; `places` say which style each row of `errors` has."""
+    _set_scale(axes.xaxis, axes, positive_scale(errors))
+    rows = np.arange(len(columns))
+    for values, place in reversed(list(zip(errors, places, strict=True))):
+        style = line_style(place)
+        axes.plot(values, rows, linestyle="none", marker=style.marker, markersize=6, color=style.color, alpha=0.9)
+    axes.set_yticks(rows, [_short(name) for name in columns])
+    axes.set_ylim(len(columns) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    _label(axes, "unexplained", "")
 
 
 def range_scale(space: Range) -> Scale:

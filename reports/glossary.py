@@ -45,6 +45,14 @@ _MEANINGS = {
         "How far all rows' latents together are from the prior, per latent, in nats. Much of it means that "
         "sampling from the prior gives latents that the decoder has not seen."
     ),
+    "traversal": (
+        "Pictures decoded from one row's latents, of which one is set from low to high: what that latent stands for. "
+        "One that changes nothing has collapsed."
+    ),
+    "response": (
+        "By how much the KL or `unexplained` changes with one more step of a hyperparameter, the others held: the mean "
+        "slope of a least-squares fit, with squares, over the trials that did not diverge."
+    ),
     "score": (
         "What the search minimises: `unexplained` (at most 2) plus a penalty for a KL outside the band. A "
         "diverged trial scores 2 plus the whole penalty."
@@ -63,6 +71,10 @@ _MEANINGS = {
     ),
     "95 % interval of a pass rate": (
         "Wilson's interval: the pass rates that so many passes among so few seeds leave plausible."
+    ),
+    "95 % interval of a response": (
+        "Student's t with standard errors that hold where trials do not all scatter alike (HC3, MacKinnon and White "
+        "1985). Trials are not drawn at random, so it is a guide, no proof."
     ),
     "95 % interval of a difference": (
         "Student's t over the seeds that both trained on. It speaks of training noise, not of sampling the data."

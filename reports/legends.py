@@ -12,7 +12,12 @@ from studies.record import StudyRecord
 
 def line_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:
     """The compared candidates, each with its line and marker."""
-    return tuple(_line_entry(index, one.label) for index, one in enumerate(compared(study)))
+    return named_lines([one.label for one in compared(study)])
+
+
+def named_lines(labels: Sequence[str]) -> tuple[LegendEntry, ...]:
+    """A line and marker for each label, in the order in which figures draw them."""
+    return tuple(_line_entry(index, label) for index, label in enumerate(labels))
 
 
 def _line_entry(index: int, label: str) -> LegendEntry:

@@ -30,6 +30,9 @@ _SQUARE = "M-3.6-3.6h7.2v7.2h-7.2z"
 _TRIANGLE = "M0-4.4 4.4 3.6h-8.8z"
 _DIAMOND = "M0-5 5 0 0 5-5 0z"
 _DOWN = "M0 4.4 4.4-3.6h-8.8z"
+_LEFT = "M-4.4 0 3.6-4.4v8.8z"
+_RIGHT = "M4.4 0-3.6-4.4v8.8z"
+_PLUS = "M-1.5-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z"
 _CROSS = "M-3.4-3.4 3.4 3.4M-3.4 3.4 3.4-3.4"
 
 LINES = (
@@ -38,6 +41,9 @@ LINES = (
     LineStyle("#050503", (6, 2, 1, 2), "^", _TRIANGLE),
     LineStyle("#050504", (1.2, 1.6), "D", _DIAMOND),
     LineStyle("#050505", (8, 2, 1, 2, 1, 2), "v", _DOWN),
+    LineStyle("#050506", (3, 1.5), "P", _PLUS),
+    LineStyle("#050507", (9, 3), "<", _LEFT),
+    LineStyle("#050508", (4, 1.5, 4, 1.5, 1, 1.5), ">", _RIGHT),
 )
 
 CSS_VARIABLES = {

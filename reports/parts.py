@@ -215,9 +215,18 @@ class Banner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A whole report."""
+    """A whole report.
+
+    Attributes:
+        study: whose it is.
+        banner: the verdict.
+        sections: in the order of reading.
+        as_of: when the last record was written; empty where there is none.
+        kind: what it is, and of what, before the study's name.
+    """
 
     study: str
     banner: Banner
     sections: tuple[Section, ...]
     as_of: str
+    kind: str = "report · study"

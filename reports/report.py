@@ -10,12 +10,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.advice import advice_section
 from reports.banner import as_of, banner
+from reports.comparison import comparison_page
 from reports.dynamics import dynamics_section
 from reports.evidence import evidence_section
 from reports.failures import causes, failures_section
 from reports.glossary import glossary_section
 from reports.parts import Page
+from reports.pictures import pictures_section
 from reports.provenance import provenance_section
+from reports.responses import responses
 from reports.search_sections import health_section, importance_section
 from reports.settings import settings_section
 from reports.trial_list import trials_section
@@ -38,13 +41,32 @@ def write_report(study: StudyRecord, path: Path) -> Path:
 
 def render_report(study: StudyRecord) -> str:
     """The report as HTML that loads nothing, runs only its own script, and can be read without it."""
+    return _render(report_page(study))
+
+
+def write_comparison(first: StudyRecord, second: StudyRecord, path: Path) -> Path:
+    """Write the comparison of two studies to a file, as `write_report` does. Gives the path.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_atomically(path, render_comparison(first, second))
+    return path
+
+
+def render_comparison(first: StudyRecord, second: StudyRecord) -> str:
+    """Two studies side by side, as HTML like the report's."""
+    return _render(comparison_page(first, second))
+
+
+def _render(page: Page) -> str:
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["code"] = _escape_with_code
     return environment.get_template("report.html.j2").render(
-        page=report_page(study),
+        page=page,
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=_csp_hash(script),
@@ -53,18 +75,19 @@ def render_report(study: StudyRecord) -> str:
 
 def report_page(study: StudyRecord) -> Page:
     """What the report says, without a line of HTML."""
-    summary, found = summarize(study), causes(study)
+    summary, found, measured = summarize(study), causes(study), responses(study)
     return Page(
         study=study.name,
         banner=banner(study, summary),
         sections=(
             settings_section(study, summary),
             evidence_section(study, summary),
-            dynamics_section(study),
-            importance_section(study, summary),
+            dynamics_section(study, measured),
+            pictures_section(study),
+            importance_section(study, summary, measured),
             failures_section(study, found),
             health_section(study),
-            advice_section(study, summary, found),
+            advice_section(study, summary, found, measured),
             trials_section(study),
             provenance_section(study),
             glossary_section(study),

@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 
+from reports.wording import spread
 from studies.record import StudyRecord, TrialRecord, TrialState
 from studies.space import Range
 
@@ -114,6 +116,20 @@ def bin_edges(space: Range, bins: int = _BINS) -> np.ndarray:
     if space.log:
         return np.geomspace(space.low, space.high, bins + 1)
     return np.linspace(space.low, space.high, bins + 1)
+
+
+def bin_words(space: Range, edges: np.ndarray) -> tuple[str, ...]:
+    """The bins as a reader sees them; those of whole numbers by the numbers that they hold.
+
+    >>> from studies.space import IntegerRange
+    >>> bin_words(IntegerRange(low=0, high=6), bin_edges(IntegerRange(low=0, high=6)))
+    ('0', '1 to 2', '3', '4 to 5', '6')
+    """
+    if not space.integer:
+        return tuple(spread(float(low), float(high)) for low, high in pairwise(edges))
+    # No edge is a whole number: they begin and end at halves, and k·n/5 is never one and a half.
+    ends = [(math.ceil(low), math.floor(high)) for low, high in pairwise(edges)]
+    return tuple(str(low) if low == high else spread(low, high) for low, high in ends)
 
 
 def bin_of(edges: np.ndarray, values: Sequence[float]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from reports.search_data import (
     Scatter,
     bin_edges,
     bin_of,
+    bin_words,
     importance,
     pass_bins,
     rate_distortion,
@@ -43,7 +43,8 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
     marks = [mark for mark in medians if all(math.isfinite(value) for value in mark)]
     data = _outcome_table(points, f"KL, {kl_unit(study)}", "unexplained")
     told = "; ".join(
-        f"{row[1]} trials that end as '{row[0]}', median KL {row[2]}, unexplained {row[4]}" for row in data.rows
+        f"{count(int(str(row[1])), 'trial')} of the outcome '{row[0]}', median KL {row[2]}, unexplained {row[4]}"
+        for row in data.rows
     )
     alternative = f"Final KL against unexplained, one point per trial: {told}. The band is {spread(*_band(study))}."
     paint = partial(
@@ -114,15 +115,16 @@ def pass_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
 
 
 def _pass_exhibit(study: StudyRecord, bins: PassBins) -> Exhibit:
+    space = study.definition.space.searched()[bins.name]
     rows = []
-    for low, high, n, k in zip(bins.edges, bins.edges[1:], bins.trials, bins.passed, strict=False):
+    for part, n, k in zip(bin_words(space, bins.edges), bins.trials, bins.passed, strict=True):
         rate = share(k / n) if n else number(math.nan)
         interval = spread(*wilson_interval(int(k), int(n))) if n else ""
-        rows.append((spread(float(low), float(high)), str(n), str(k), rate, interval))
+        rows.append((part, str(n), str(k), rate, interval))
     told = "; ".join(f"{row[0]}: {row[2]} of {row[1]}" for row in rows)
     alternative = f"Trials that pass every gate by {bins.name}: {told}."
     identity = f"passes-{bins.name.replace('_', '-')}"
-    paint = partial(figures.paint_pass_bins, bins=bins, space=study.definition.space.searched()[bins.name])
+    paint = partial(figures.paint_pass_bins, bins=bins, space=space)
     return Exhibit(
         identity=identity,
         title=bins.name,
@@ -148,10 +150,10 @@ def _slice_exhibit(study: StudyRecord, summary: Summary, ended: EndedTrials, nam
     edges = bin_edges(space)
     where = bin_of(edges, points.x.tolist())
     rows = []
-    for b, (low, high) in enumerate(pairwise(edges)):
+    for b, part in enumerate(bin_words(space, edges)):
         scores = points.y[(where == b) & np.isfinite(points.y)]
         told = (number(float(np.min(scores))), number(float(np.median(scores)))) if scores.size else (number(None),) * 2
-        rows.append((spread(float(low), float(high)), str(int(np.sum(where == b))), *told))
+        rows.append((part, str(int(np.sum(where == b))), *told))
     alternative = (
         f"Score by {name}, best in each part of the range: {'; '.join(f'{row[0]}: {row[2]}' for row in rows)}."
     )

@@ -1,12 +1,16 @@
 """What mattered, and how the search went."""
 
 import math
+from collections import Counter
 
 import numpy as np
 
+from reports.evidence import kl_unit
 from reports.legends import mark_legend, outcome_legend
 from reports.parts import Block, Facts, Gallery, Heading, Prose, Section, Table
-from reports.search_data import EndedTrials, Progress, ended_trials, progress
+from reports.response_words import interval, kl_cell, method, signed, too_few
+from reports.responses import Responses
+from reports.search_data import Progress, ended_trials, progress
 from reports.search_exhibits import (
     importance_exhibit,
     pass_exhibits,
@@ -16,26 +20,28 @@ from reports.search_exhibits import (
 )
 from reports.wording import count, duration, number, share
 from studies.record import StudyRecord, TrialState
-from studies.summary import Summary
+from studies.summary import Summary, edges
 
 _NOTHING_YET = Prose(text="No trial has finished yet.")
 
 
-def importance_section(study: StudyRecord, summary: Summary) -> Section:
-    """Which hyperparameters decide over passing and over the score."""
-    blocks = _importance_blocks(study, summary, ended_trials(study)) if study.finished else (_NOTHING_YET,)
+def importance_section(study: StudyRecord, summary: Summary, measured: Responses) -> Section:
+    """Which hyperparameters decide over passing and over the score, and which way; `measured` as `responses` gives."""
+    blocks = _importance_blocks(study, summary, measured) if study.finished else (_NOTHING_YET,)
     return Section(identity="importance", title="What mattered?", blocks=blocks)
 
 
-def _importance_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials) -> tuple[Block, ...]:
+def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses) -> tuple[Block, ...]:
+    ended = ended_trials(study)
     legend = outcome_legend(ended.outcomes)
     shares = importance_exhibit(study)
     overview = tuple(one for one in (rate_distortion_exhibit(study, ended), shares) if one is not None)
-    too_few = () if shares is not None else (Prose(text="Importance is computed once enough trials have finished."),)
+    no_shares = () if shares is not None else (Prose(text="Importance is computed once enough trials have finished."),)
     passing = count(len(study.finished), "finished trial")
     return (
         *((Gallery(exhibits=overview, legend=(*mark_legend(study), *legend)),) if overview else ()),
-        *too_few,
+        *no_shares,
+        *_response_blocks(study, measured),
         Heading(text="Where trials pass every gate"),
         Prose(
             text=f"Share of {passing} that passes in each fifth of a range, with Wilson's 95 % interval; the number of "
@@ -49,6 +55,35 @@ def _importance_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials)
         ),
         Gallery(exhibits=slice_exhibits(study, summary, ended), legend=legend),
     )
+
+
+def _response_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
+    heading = Heading(text="Which way each one moves the KL")
+    if not measured.found:
+        return heading, Prose(text=too_few(measured))
+    return heading, responses_table(study, measured), Prose(text=method(measured))
+
+
+def responses_table(study: StudyRecord, measured: Responses) -> Table:
+    """By how much the KL and `unexplained` change with one more step of each hyperparameter."""
+    unit = "factor" if measured.kl_is_log else kl_unit(study)
+    return Table(
+        caption="Change with one more step, the other hyperparameters held",
+        columns=("hyperparameter", f"KL, {unit} (95 %)", "unexplained (95 %)", "reading"),
+        rows=tuple(
+            (
+                f"{one.name} per {one.step}",
+                kl_cell(measured, one.kl),
+                f"{signed(one.unexplained.change)} ({interval(one.unexplained)})",
+                f"KL {_MOVES[one.kl.direction]}, unexplained {_MOVES[one.unexplained.direction]}",
+            )
+            for one in measured.found.values()
+        ),
+        words=(0, 3),
+    )
+
+
+_MOVES = {1: "rises", -1: "falls", 0: "unclear"}
 
 
 def health_section(study: StudyRecord) -> Section:
@@ -81,10 +116,26 @@ def _health_facts(study: StudyRecord, search: Progress) -> tuple[tuple[str, str]
             "feasible",
             f"{feasible} of {count(len(complete), 'complete trial')} ({share(feasible / max(1, len(complete)))})",
         ),
+        ("settings tried more than once", _repeated(study)),
+        ("tried at an edge of a range", _at_edges(study)),
         ("time per trial", f"{per_trial}, median; {duration(float(seconds.sum()))} of training in all"),
         ("sampler", f"{asked.sampler}, seed {asked.seed}"),
         ("trained together", f"{count(study.slots, 'trial')} at a time"),
     )
+
+
+def _repeated(study: StudyRecord) -> str:
+    """How many trials repeat the searched settings of an earlier one: they teach the search nothing but noise."""
+    names = tuple(study.definition.space.searched())
+    tried = {tuple(getattr(trial.hyperparameters, name) for name in names) for trial in study.finished}
+    return f"{len(study.finished) - len(tried)} of {count(len(study.finished), 'trial')}"
+
+
+def _at_edges(study: StudyRecord) -> str:
+    """Where trials lie on an edge that could be widened: many on one say that the search wants to leave its range."""
+    found = Counter(edge for trial in study.finished for edge in edges(study, trial))
+    told = "; ".join(f"{n} on the {side} edge of `{name}`" for (name, side), n in found.most_common())
+    return told or "none"
 
 
 def _under_way(study: StudyRecord) -> tuple[Table, ...]:

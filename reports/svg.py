@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
@@ -49,7 +50,13 @@ _STYLE: dict[RcKeyType, str | float | bool] = {
 
 
 def draw(
-    identity: str, alternative: str, paint: Callable[[Axes], None], *, height: int = _HEIGHT, left: int = _NUMBERS
+    identity: str,
+    alternative: str,
+    paint: Callable[[Axes], None],
+    *,
+    height: int = _HEIGHT,
+    left: int = _NUMBERS,
+    below: int | None = None,
 ) -> str:
     """What `paint` draws, as one `<svg>` for the page.
 
@@ -59,13 +66,21 @@ def draw(
         paint: draws into the axes that it is given.
         height: in points; the width is 400.
         left: room for the tick labels of the vertical axis in points; `NAMES` where they are names.
+        below: room for the horizontal axis in points, where it is not the usual one.
     """
+    bottom = _BELOW if below is None else below
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": identity}):
         figure = Figure(figsize=(_WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
         # Margins are fixed, so that panels side by side line up, and because a computed layout draws everything twice.
-        width, tall = _WIDTH - left - _RIGHT, height - _BELOW - _ABOVE
-        paint(figure.add_axes((left / _WIDTH, _BELOW / height, width / _WIDTH, tall / height)))
+        width, tall = _WIDTH - left - _RIGHT, height - bottom - _ABOVE
+        paint(figure.add_axes((left / _WIDTH, bottom / height, width / _WIDTH, tall / height)))
         return _inline(_save(figure), identity, alternative)
+
+
+def image_height(rows: int, columns: int, aspect: float, left: int, *, below: int | None = None) -> int:
+    """The height in points at which a grid of images, each `aspect` times as high as wide, is not distorted."""
+    width = (_WIDTH - left - _RIGHT) / columns
+    return round(rows * aspect * width + _ABOVE + (_BELOW if below is None else below))
 
 
 def _save(figure: Figure) -> str:
@@ -86,7 +101,7 @@ def _inline(document: str, identity: str, alternative: str) -> str:
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
     svg = re.sub("|".join(CSS_VARIABLES), lambda match: f"var({CSS_VARIABLES[match[0]]})", svg)
-    svg = re.sub(r'(data:image/png;base64,)([^"]*)', lambda match: match[1] + _fewer_colors(match[2]), svg)
+    svg = re.sub(r'(data:image/png;base64,)([^"]*)', lambda match: match[1] + _smaller_png(match[2]), svg)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").strip()
     view_box = re.search(r'viewBox="[^"]*"', svg)
@@ -95,9 +110,19 @@ def _inline(document: str, identity: str, alternative: str) -> str:
     return f'<svg {view_box[0]} role="img" aria-label="{html.escape(alternative)}">{svg[svg.index(">") + 1 :]}'
 
 
-def _fewer_colors(png: str) -> str:
-    """A base64 PNG with a palette: a cloud of points needs few colours, and is six times smaller with them."""
-    image = Image.open(io.BytesIO(base64.b64decode(png)))
+def _smaller_png(png: str) -> str:
+    """A base64 PNG that is smaller.
+
+    A cloud of points, whose edges are half transparent, gets a palette: it needs few colours, and is six times smaller
+    with them. A picture keeps all of its colours.
+    """
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    pixels = np.asarray(image)
+    if np.all((pixels[..., 3] == 0) | (pixels[..., 3] == 255)):
+        if np.all(pixels[..., :2] == pixels[..., 1:3]):
+            image = image.convert("LA")
+    else:
+        image = image.quantize(_PALETTE_COLORS, method=Image.Quantize.FASTOCTREE)
     buffer = io.BytesIO()
-    image.quantize(_PALETTE_COLORS, method=Image.Quantize.FASTOCTREE).save(buffer, format="png", optimize=True)
+    image.save(buffer, format="png", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -94,7 +94,7 @@ def _row(trial: TrialRecord, searched: tuple[str, ...]) -> tuple[Cell, ...]:
 def _shown(study: StudyRecord, shown: tuple[TrialRecord, ...]) -> str:
     hidden = len(study.trials) - len(shown)
     if not hidden:
-        return f"All {count(len(shown), 'trial')}, the best first."
+        return f"{'All ' * (len(shown) > 1)}{count(len(shown), 'trial')}, the best first."
     failed = sum(_is_failure(trial) for trial in shown)
     return (
         f"{len(shown)} of {count(len(study.trials), 'trial')}: the {len(shown) - failed} best and "

@@ -180,19 +180,55 @@ def _print_result(record: "StudyRecord", place: "Place", stopper: "Stopper", *, 
 @_storage_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in RUN.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
-def report(run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool) -> None:
+@click.option("--no-samples", is_flag=True, help="Leave out pictures of the data and names of its columns.")
+def report(
+    run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool, no_samples: bool
+) -> None:
     """Write the HTML report of RUN again, from its storage alone."""
+    from dataclasses import replace
+
     from reports.report import write_report
     from search.place import known_place
     from search.records import load_study
 
-    if output is not None and output.is_dir():
-        raise UsageError(f"{output} is a folder; name a file in it, say {output / 'report.html'}.")
+    _refuse_folder(output, "report.html")
     place = known_place(run, storage=storage, study=study)
-    path = write_report(load_study(place), output or place.folder / "report.html")
+    record = load_study(place)
+    path = write_report(replace(record, samples=None) if no_samples else record, output or place.folder / "report.html")
     click.echo(path)
     if open_it:
         click.launch(str(path))
+
+
+@cli.command(short_help="Two studies side by side, as HTML.")
+@click.argument("first")
+@click.argument("second")
+@click.option("--storage", metavar="URL", help="Where both are; FIRST and SECOND are then names of studies.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: compared-with-….html in FIRST."
+)
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+def compare(first: str, second: str, storage: str | None, output: Path | None, open_it: bool) -> None:
+    """Compare the studies of two runs: definitions, verdicts, curves, and winners paired by seed."""
+    from reports.report import write_comparison
+    from search.place import known_place
+    from search.records import load_study
+
+    _refuse_folder(output, "comparison.html")
+    places = [
+        known_place(None if storage else run, storage=storage, study=run if storage else None)
+        for run in (first, second)
+    ]
+    records = [load_study(place) for place in places]
+    path = output or places[0].folder / f"compared-with-{places[1].name}.html"
+    click.echo(write_comparison(records[0], records[1], path))
+    if open_it:
+        click.launch(str(path))
+
+
+def _refuse_folder(output: Path | None, example: str) -> None:
+    if output is not None and output.is_dir():
+        raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
 
 
 @cli.command(short_help="Where a study stands.")

@@ -20,6 +20,9 @@ from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
 from vae.population import Population
 
+# Of whom pictures are kept: more would make the report large.
+_MOST_SHOWN = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -128,6 +131,17 @@ class RetrainingSource:
     def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
         """Keep the members."""
         self.members |= {number: self._population.member(slots[number]) for number in finished}
+
+
+def rows_to_show(rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
+    """A row of each label, all of one seed: the first on which the first label did not diverge; at most five.
+
+    A label that diverged on that seed is left out.
+    """
+    measured = [row for row in rows if row.result is not None and row.result.measures]
+    seed = next((row.run.seed for row in measured if row.run.label == labels[0]), None)
+    shown = {row.run.label: row for row in measured if row.run.seed == seed}
+    return [shown[label] for label in labels if label in shown][:_MOST_SHOWN]
 
 
 def choose_winner(definition: StudyDefinition, rows: Sequence[Row], labels: Sequence[str]) -> str:

@@ -1,14 +1,17 @@
-"""Curves and measures as JSON values: exact, compact, and never pickled."""
+"""Curves, measures and samples as JSON values: exact, compact, and never pickled."""
 
 import base64
 import math
+import zlib
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from vae.curves import CURVE_NAMES, TrainingCurves
 from vae.measures import LATENT_NAMES, Measures
+from vae.samples import ColumnErrors, ImageSamples, Samples
 
 
 def encode_curves(curves: TrainingCurves) -> str:
@@ -38,6 +41,36 @@ def decode_measures(values: Mapping[str, Any]) -> Measures:
     for name in LATENT_NAMES:
         decoded[name] = np.array([_number(value) for value in values[name]], dtype=np.float64)
     return Measures(**decoded, active_units=int(values["active_units"]))
+
+
+_SAMPLES: dict[str, type[Samples]] = {"images": ImageSamples, "columns": ColumnErrors}
+
+
+def encode_samples(samples: Samples) -> dict[str, Any]:
+    """The samples as JSON values, arrays compressed."""
+    kind = next(name for name, record in _SAMPLES.items() if isinstance(samples, record))
+    values = {field.name: getattr(samples, field.name) for field in fields(samples)}
+    return {"kind": kind} | {name: _encoded(value) for name, value in values.items()}
+
+
+def decode_samples(values: Mapping[str, Any]) -> Samples:
+    """The samples that `encode_samples` wrote."""
+    record = _SAMPLES[values["kind"]]
+    return record(**{name: _decoded(value) for name, value in values.items() if name != "kind"})
+
+
+def _encoded(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        return list(value) if isinstance(value, tuple) else value
+    kind = "|u1" if value.dtype == np.uint8 else "<i8" if value.dtype.kind == "i" else "<f8"
+    packed = base64.b64encode(zlib.compress(value.astype(kind).tobytes(), 9)).decode("ascii")
+    return {"type": kind, "shape": list(value.shape), "bytes": packed}
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return np.frombuffer(zlib.decompress(base64.b64decode(value["bytes"])), value["type"]).reshape(value["shape"])
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _finite(value: float) -> float | None:

@@ -73,6 +73,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         winner=facts.winner,
         importance=facts.importance,
         data=facts.data,
+        samples=storage.confirmation_samples(),
         provenance=facts.provenance,
         test_looks=len(facts.test_looks),
         storage=url,

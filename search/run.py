@@ -10,10 +10,10 @@ from optuna.storages import BaseStorage
 from reports.report import write_report
 from reports.tables import write_trials_csv
 from search.backends import opened
-from search.confirmation import ConfirmationSource, RetrainingSource, candidates, choose_winner
+from search.confirmation import ConfirmationSource, RetrainingSource, candidates, choose_winner, rows_to_show
 from search.facts import StudyFacts
 from search.importance import importances
-from search.models import build_network, build_population
+from search.models import build_network, build_population, objective_of
 from search.owner import this_process
 from search.place import Place
 from search.progress import Progress, leading
@@ -31,6 +31,7 @@ from studies.record import DataFacts, StudyRecord
 from vae.datasets import Dataset
 from vae.evaluation import Members
 from vae.networks import Network
+from vae.pictures import take_samples
 from vae.population import Population
 
 _ALIVE_SECONDS = LEASE_SECONDS / 10  # as often as `status --watch` looks
@@ -116,6 +117,8 @@ class _Session:
         stopper: Stopper,
     ) -> None:
         self._definition = loaded.definition
+        self._dataset = dataset
+        self._network = network
         self._progress = progress
         self._stopper = stopper
         self._owner = this_process()
@@ -191,9 +194,11 @@ class _Session:
             self._trainer(rows).train(source)
         leaders = [candidate.label for candidate in chosen if not candidate.is_baseline]
         winner = choose_winner(self._definition, confirmed_rows(self.storage, self._definition), leaders)
-        self._score_on_test(rows, source, {winner, *self._definition.baseline_hyperparameters()})
+        baselines = list(self._definition.baseline_hyperparameters())
+        self._score_on_test(rows, source, {winner, *baselines})
         number = int(winner.removeprefix("trial "))
         self.storage.replace_facts(replace(self.storage.facts, winner=number))
+        self._keep_samples(rows, source, [winner, *baselines])
 
     def _score_on_test(self, rows: StudyStorage, source: ConfirmationSource, labels: Set[str]) -> None:
         """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""
@@ -210,6 +215,22 @@ class _Session:
             measured = self._population.measure_members([members[row.number] for row in group], "test")
             for row, measures in zip(group, measured, strict=True):
                 rows.add_test_measures(row.number, measures)
+
+    def _keep_samples(self, rows: StudyStorage, source: ConfirmationSource, labels: Sequence[str]) -> None:
+        """Keep what one member of each of these candidates makes of a few rows of data, for the report."""
+        shown = rows_to_show(confirmed_rows(self.storage, self._definition), labels)
+        numbers = [row.number for row in shown]
+        if not shown or rows.sampled_rows() == tuple(numbers):
+            return
+        members = source.members | self._trained_again(rows, [row for row in shown if row.number not in source.members])
+        samples = take_samples(
+            self._network,
+            objective_of(self._definition),
+            self._dataset.splits,
+            {row.run.label: members[row.number] for row in shown},
+            columns=self._dataset.columns,
+        )
+        rows.replace_samples(samples, numbers)
 
     def _trained_again(self, rows: StudyStorage, forgotten: Sequence[Row]) -> dict[int, Members]:
         """Confirmed members whose weights an earlier process held, by row number."""

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,13 +14,21 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.encoding import decode_curves, decode_measures, encode_curves, encode_measures
+from search.encoding import (
+    decode_curves,
+    decode_measures,
+    decode_samples,
+    encode_curves,
+    encode_measures,
+    encode_samples,
+)
 from search.facts import StudyFacts
 from search.owner import Owner, this_process
 from studies.errors import StorageError, StudyConflict
 from vae.curves import TrainingCurves
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
+from vae.samples import Samples
 
 SCHEMA_VERSION = 1
 # A worker says that it lives at least this often; one of another host that was silent for thrice as long is dead.
@@ -31,6 +39,7 @@ _DEFINITION = "klsearch:definition"
 _FACTS = "klsearch:facts"  # what is settled when the study is created
 _WORKER = "klsearch:worker:"  # + owner: its lease and the progress of its trials
 _TEST = "klsearch:test:"  # + number: Optuna lets nobody write to a closed row
+_SAMPLES = "klsearch:samples"  # with the confirmation, so that reading the study itself stays cheap
 _RESULT = "klsearch:result"
 _RUN = "klsearch:run"
 # Optuna 5.0 writes its own times without a zone, in that of the machine that writes.
@@ -230,6 +239,25 @@ class StudyStorage:
             return StudyStorage(self._storage, self.name + _CONFIRMATION_SUFFIX).rows()
         except KeyError:
             return []
+
+    def sampled_rows(self) -> tuple[int, ...]:
+        """Numbers of the rows of this confirmation whose members' samples are kept; none before."""
+        text = self._attributes().get(_SAMPLES)
+        return () if text is None else tuple(json.loads(text)["rows"])
+
+    def replace_samples(self, samples: Samples | None, rows: Sequence[int]) -> None:
+        """Keep what the members of these rows of a confirmation make of a few rows of data."""
+        kept = {"rows": list(rows), "samples": None if samples is None else encode_samples(samples)}
+        self._storage.set_study_user_attr(self._study_id, _SAMPLES, json.dumps(kept))
+
+    def confirmation_samples(self) -> Samples | None:
+        """What the confirmed members make of a few rows of data; None where that is not kept. Never writes."""
+        try:
+            attributes = StudyStorage(self._storage, self.name + _CONFIRMATION_SUFFIX)._attributes()
+        except KeyError:
+            return None
+        kept = json.loads(attributes.get(_SAMPLES, '{"samples": null}'))["samples"]
+        return None if kept is None else decode_samples(kept)
 
     def create_row(
         self,

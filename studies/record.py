@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-import numpy as np
-
 from studies.definition import StudyDefinition
 from vae.curves import TrainingCurves
 from vae.diagnostics import Gate
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
+from vae.samples import Samples
 
 
 class TrialState(StrEnum):
@@ -148,19 +147,6 @@ class DataFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Samples:
-    """A few arrays from which the report can show what the models do, in scaled space.
-
-    Attributes:
-        originals: rows of the test split (validation where there is none), shape [n, *row shape].
-        reconstructions: by candidate ("winner", "before", …), each of the same shape as `originals`.
-    """
-
-    originals: np.ndarray
-    reconstructions: Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StudyRecord:
     """A study as its storage holds it.
 
@@ -175,7 +161,8 @@ class StudyRecord:
         winner: number of the confirmed winner; None until confirmed.
         importance: share of importance by hyperparameter (PED-ANOVA); empty where there are too few trials.
         data: what it was trained on; None before the first run loaded it.
-        samples: arrays for pictures; None where none are stored.
+        samples: what the winner ("trial 37") and the baselines make of a few rows, as names of its models; None where
+            that is not stored.
         provenance: versions, machine and commands by name, in display order.
         test_looks: how many times the test split was scored.
         storage: the storage's URL without its password.

@@ -4,15 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from vae.diagnostics import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict, verdict, wilson_interval
 
-# Two-sided 95 % quantiles of Student's t by degrees of freedom 1..30; beyond, the normal quantile is close enough.
-_T95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
 _EDGE_SHARE = 0.02
 # Beyond these there is nothing: a winner without annealing or dropout lies on no edge that could be widened.
 _LEAST = {"kl_weight": 0.0, "annealing_epochs": 0.0, "l2": 0.0, "encoder_dropout": 0.0}
@@ -87,9 +83,17 @@ def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> D
     mean = float(np.mean(values)) if n else math.nan
     if n < 2:
         return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=n)
-    t = _T95[n - 2] if n - 2 < len(_T95) else 1.96
-    half = t * float(np.std(values, ddof=1)) / math.sqrt(n)
+    half = student_t95(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return Difference(mean=mean, low=mean - half, high=mean + half, pairs=n)
+
+
+def student_t95(degrees: int) -> float:
+    """The two-sided 95 % quantile of Student's t.
+
+    >>> round(student_t95(7), 3)
+    2.365
+    """
+    return float(stdtrit(degrees, 0.975))
 
 
 def unexplained_on_test(runs: tuple[ConfirmationRun, ...]) -> dict[int, float]:
@@ -151,10 +155,13 @@ def _sentence(
     """Why the verdict is what it is."""
     finished = len(study.finished)
     if best is None:
+        if finished:
+            return f"None of {finished} finished trials was trained to its end."
         return f"No trial has finished yet ({len(study.trials)} started)."
     if word is Verdict.NOT_ENOUGH_EVIDENCE:
         if finished < MIN_FINISHED_TRIALS:
-            return f"Only {finished} trials have finished; {MIN_FINISHED_TRIALS} are needed to judge."
+            trials = "trial has" if finished == 1 else "trials have"
+            return f"Only {finished} {trials} finished; {MIN_FINISHED_TRIALS} are needed to judge."
         return f"Trial {best.number} leads, confirmed on {seeds} fresh seeds; {MIN_CONFIRMATION_SEEDS} are needed."
     low, high = wilson_interval(passed, seeds)
     text = (

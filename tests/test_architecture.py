@@ -203,6 +203,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "best run --json",
         "trials run --csv",
         "report run",
+        "compare run run",
     ],
 )
 def test_a_command_that_trains_nothing_leaves_tensorflow_unloaded(command: str, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Synthetic studies, made without training: their curves follow simple rules, their gates are judged for real."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports.report import render_report
+from reports.report import render_comparison, render_report
 from studies.definition import StudyDefinition
 from studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
 from vae.curves import TrainingCurves
 from vae.diagnostics import CONSTRAINT_GATES, final_kl, judge, kl_slope
 from vae.hyperparameters import NAMES, Hyperparameters
 from vae.measures import Measures
+from vae.samples import ColumnErrors, ImageSamples
 
 LATENTS = 8
 EPOCHS = 40
@@ -233,7 +234,42 @@ def make_study(trials: int = 60, *, seeds: int = 8, **changes: Any) -> StudyReco
     """A finished study; `seeds = 0` leaves it unconfirmed, `changes` are tables of its definition."""
     asked = definition(**changes)
     study = study_of(asked, searched_trials(asked, trials))
-    return confirm(study, seeds) if seeds and trials else study
+    if not seeds or not trials:
+        return study
+    study = confirm(study, seeds)
+    return replace(study, samples=image_samples(study))
+
+
+def image_samples(study: StudyRecord) -> ImageSamples:
+    """Ten smooth images of 8×8 pixels, and the same with noise as what each confirmed model makes of them."""
+    rng = np.random.default_rng(4)
+    names = (f"trial {study.winner}", *study.definition.baseline_hyperparameters())
+    waves = np.sin(np.arange(8) / 2 + rng.uniform(0, 6, size=(10, 8, 1))) + np.cos(np.arange(8) / 3)
+    originals = np.rint(255 * (waves + 2) / 4).astype(np.uint8)[..., np.newaxis]
+
+    def noisy(*shape: int) -> np.ndarray:
+        noise = rng.normal(0, 20, size=(*shape, 8, 8, 1))
+        return np.clip(originals[: shape[-1]] + noise, 0, 255).astype(np.uint8)
+
+    return ImageSamples(
+        split="test",
+        names=names,
+        originals=originals,
+        reconstructions=noisy(len(names), 10),
+        unexplained=rng.uniform(0.1, 0.3, size=(len(names), 10)),
+        prior_samples=noisy(len(names), 10),
+        traversal=noisy(6, 7),
+        latents=np.array([4, 0, 2, 6, 7, 5]),
+        latent_kl=np.array([3.1, 2.5, 2.0, 1.1, 0.6, 0.2]),
+        values=np.linspace(-3, 3, 7),
+    )
+
+
+def column_samples(study: StudyRecord, names: Sequence[str]) -> ColumnErrors:
+    """Errors of these columns, the worst first."""
+    models = (f"trial {study.winner}", *study.definition.baseline_hyperparameters())
+    errors = np.linspace(0.9, 0.1, len(names)) * np.linspace(1, 1.5, len(models))[:, np.newaxis]
+    return ColumnErrors(split="test", names=models, columns=tuple(names), unexplained=errors, of=len(names))
 
 
 HOSTILE = '<script>alert(1)</script> </pre> "quoted" `code` $x_1$ {{ 7*7 }} é 漢字'
@@ -255,6 +291,7 @@ def hostile_study() -> StudyRecord:
         definition_toml=HOSTILE,
         storage=HOSTILE,
         resume_command=HOSTILE,
+        samples=column_samples(study, [HOSTILE, *(f"column {number}" for number in range(30))]),
         provenance={HOSTILE: HOSTILE},
         data=replace(study.data or DataFacts(rows={}, shape=(), scaling="", fingerprint=""), warnings=(HOSTILE,)),
     )
@@ -308,6 +345,27 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
 }
 
 
+@pytest.fixture(scope="session")
+def ten_thousand() -> StudyRecord:
+    """A study of 10,000 trials, every one with numbers of its own; its curves are those of 200."""
+    few = make_study(200, study={"trials": 10_000})
+    rng = np.random.default_rng(5)
+    trials = tuple(
+        replace(
+            few.trials[number % 200],
+            number=number,
+            seed=int(rng.integers(2**63)),
+            hyperparameters=replace(few.trials[number % 200].hyperparameters, l2=rng.uniform()),
+            score=rng.uniform(),
+            seconds=rng.uniform(),
+            kl=rng.uniform(0, 50),
+            kl_slope=rng.normal(),
+        )
+        for number in range(10_000)
+    )
+    return replace(few, trials=trials)
+
+
 @cache
 def cached_study(kind: str) -> StudyRecord:
     """One of `KINDS`, made once."""
@@ -316,7 +374,9 @@ def cached_study(kind: str) -> StudyRecord:
 
 @cache
 def cached_html(kind: str) -> str:
-    """Its report, rendered once."""
+    """Its report, rendered once; or the comparison of two of them."""
+    if kind == "comparison":
+        return render_comparison(cached_study("finished"), cached_study("hostile"))
     return render_report(cached_study(kind))
 
 

@@ -9,6 +9,7 @@ import pytest
 from reports.advice import advise, widened
 from reports.failures import causes
 from reports.parts import Step
+from reports.responses import responses
 from studies.record import StudyRecord, TrialState
 from studies.summary import summarize
 
@@ -16,7 +17,7 @@ Make = Callable[..., StudyRecord]
 
 
 def advice(study: StudyRecord) -> dict[str, Step]:
-    return {step.action: step for step in advise(study, summarize(study), causes(study))}
+    return {step.action: step for step in advise(study, summarize(study), causes(study), responses(study))}
 
 
 def test_a_stable_winner_is_to_be_used(study: StudyRecord) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from reports.dynamics import dynamics_section, endings_table
 from reports.parts import Exhibit, Gallery, Prose
+from reports.responses import responses
 from reports.tables import confirmation_frame
 from reports.wording import number
 from studies.record import ConfirmationRun, StudyRecord
@@ -16,12 +17,14 @@ Make = Callable[..., StudyRecord]
 
 
 def exhibits(study: StudyRecord) -> dict[str, Exhibit]:
-    galleries = (block for block in dynamics_section(study).blocks if isinstance(block, Gallery))
+    galleries = (block for block in dynamics_section(study, responses(study)).blocks if isinstance(block, Gallery))
     return {one.identity: one for gallery in galleries for one in gallery.exhibits}
 
 
 def texts(study: StudyRecord) -> str:
-    return " ".join(block.text for block in dynamics_section(study).blocks if isinstance(block, Prose))
+    return " ".join(
+        block.text for block in dynamics_section(study, responses(study)).blocks if isinstance(block, Prose)
+    )
 
 
 def test_the_four_watched_curves_and_the_latents_are_drawn(study: StudyRecord) -> None:
@@ -81,3 +84,26 @@ def test_a_diverged_baseline_is_told_and_breaks_nothing(make: Make) -> None:
     study = make(30, baselines={"wild": {"kl_weight": 1e-6}})
     assert "wild diverged" in texts(study)
     assert "8 of 8 diverged" in exhibits(study)["curve-total"].alternative
+
+
+def test_the_gap_to_training_is_told_with_what_dropout_does_to_it(study: StudyRecord) -> None:
+    # In these studies dropout raises the training error by half its rate, and the validation error hardly.
+    change = responses(study).found["encoder_dropout"].gap
+    assert change.high < 0
+    assert f"0.1 more encoder dropout changes the gap by {change.change:+.3g} (95 % " in texts(study)
+
+
+def test_the_latents_are_said_to_lie_closer_to_the_prior_only_where_they_surely_do(
+    study: StudyRecord, unconfirmed: StudyRecord
+) -> None:
+    assert "lie closer to the prior than those of before, after. The closer" in texts(study)
+    same = tuple(
+        replace(run, test=replace(run.test, prior_mismatch=np.full(8, 0.1 + 0.01 * (run.seed % 3))))
+        if run.test is not None
+        else run
+        for run in study.confirmation
+    )
+    assert "lie at a distance that cannot be told from that of before, after." in texts(
+        replace(study, confirmation=same)
+    )
+    assert "closer to the prior" not in texts(unconfirmed)

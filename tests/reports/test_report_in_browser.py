@@ -89,12 +89,14 @@ def open_report(chromium_browser: Browser, html_of: Callable[[str], str], tmp_pa
         ("finished", DESKTOP, "dark"),
         ("hostile", PHONE, "dark"),
         ("hostile", DESKTOP, "light"),
+        ("comparison", PHONE, "dark"),
+        ("comparison", DESKTOP, "light"),
     ],
 )
 def test_a_page_fits_the_screen_and_loads_nothing(open_report: Open, kind: str, width: int, theme: Theme) -> None:
     page = open_report(kind, width=width, theme=theme).page
     assert page.evaluate(CARELESS) is False
-    assert page.locator("main section").count() == 10
+    assert page.locator("main section").count() == (5 if kind == "comparison" else 11)
 
 
 def test_the_themes_really_differ(open_report: Open) -> None:
@@ -105,10 +107,18 @@ def test_the_themes_really_differ(open_report: Open) -> None:
     assert light.evaluate(ink) != dark.evaluate(ink)
 
 
-@pytest.mark.parametrize(("width", "theme"), [(PHONE, "light"), (DESKTOP, "dark")])
-def test_axe_finds_nothing_to_object_to(open_report: Open, width: int, theme: Theme) -> None:
+@pytest.mark.parametrize(
+    ("kind", "width", "theme"),
+    [
+        ("exploding baseline", PHONE, "light"),
+        ("exploding baseline", DESKTOP, "dark"),
+        ("hostile", PHONE, "dark"),
+        ("comparison", PHONE, "light"),
+    ],
+)
+def test_axe_finds_nothing_to_object_to(open_report: Open, kind: str, width: int, theme: Theme) -> None:
     # The policy of the page lets nobody in; axe has to get past it.
-    page = open_report("exploding baseline", width=width, theme=theme, bypass_csp=True).page
+    page = open_report(kind, width=width, theme=theme, bypass_csp=True).page
     page.evaluate("() => document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
     page.add_script_tag(content=(files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
     # To assistive technology a figure is one image, whatever is drawn in it.

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from search.backends import opened
 from search.place import known_place
 from search.records import load_study
+from search.storage import StudyStorage
 from vae.measures import Measures
+from vae.samples import ColumnErrors
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
@@ -91,6 +94,55 @@ def test_the_report_is_written_again_from_the_storage_alone(
     called = klsearch("report", tmp_path / "moved", "-o", tmp_path / "out.html")
     assert (called.code, called.out) == (0, f"{tmp_path / 'out.html'}\n")
     assert "<html" in (tmp_path / "out.html").read_text()
+
+
+def test_samples_that_were_lost_are_made_again_of_the_same_models(
+    finished_copy: "Finished", klsearch: Klsearch
+) -> None:
+    place = known_place(str(finished_copy.folder), storage=None, study=None)
+    before = load_study(place).samples
+    assert isinstance(before, ColumnErrors)
+    with opened(place.url, create=False) as storage:
+        StudyStorage.load(storage, place.name).confirmation().replace_samples(None, [])
+    for told in (1, 0):
+        called = klsearch("resume", finished_copy.folder)
+        assert called.err.count("Training 4 confirmed members again") == told
+        after = load_study(place).samples
+        assert isinstance(after, ColumnErrors)
+        assert (after.names, after.columns) == (before.names, before.columns)
+        np.testing.assert_array_equal(after.unexplained, before.unexplained)
+
+
+def test_two_runs_are_compared_beside_the_first(finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path) -> None:
+    before = contents(finished_copy.folder)
+    called = klsearch("compare", finished_copy.folder, finished_copy.folder)
+    assert (called.code, called.err) == (0, "")
+    written = finished_copy.folder / "compared-with-tiny.html"
+    assert called.out == f"{written}\n"
+    assert "tiny (A) and tiny (B)" in written.read_text()
+    assert contents(finished_copy.folder) == before | {written.name: contents(finished_copy.folder)[written.name]}
+    url = f"journal:///{finished_copy.folder / 'storage.journal'}"
+    named = klsearch("compare", "tiny", "tiny", "--storage", url, "-o", tmp_path / "by-name.html")
+    assert named.code == 0, named.err
+    refused = klsearch("compare", finished_copy.folder, finished_copy.folder, "-o", tmp_path)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "comparison.html" in refused.err
+    assert klsearch("compare", finished_copy.folder, tmp_path / "nothing").code == 2
+
+
+def test_the_columns_of_a_table_are_kept_for_the_report_and_left_out_when_asked(
+    finished: "Finished", klsearch: Klsearch, tmp_path: Path
+) -> None:
+    samples = load_study(known_place(str(finished.folder), storage=None, study=None)).samples
+    assert isinstance(samples, ColumnErrors)
+    winner = klsearch("best", finished.folder, "--json").document["trial"]
+    assert samples.names == (f"trial {winner}", "before", "after", "mine")
+    assert (sorted(samples.columns), samples.split, samples.of) == (list("abcdef"), "test", 6)
+    assert 'id="columns"' in (finished.folder / "report.html").read_text()
+    assert klsearch("report", finished.folder, "--no-samples", "-o", tmp_path / "out.html").code == 0
+    without = (tmp_path / "out.html").read_text()
+    assert 'id="columns"' not in without
+    assert "No data is in this report." in without
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Leading trials and baselines on fresh seeds."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from search.confirmation import Candidate, RetrainingSource, candidates, choose_winner
+from search.confirmation import Candidate, RetrainingSource, candidates, choose_winner, rows_to_show
 from search.owner import this_process
 from search.records import confirmed_rows, trial_records
 from search.seeds import confirmation_seed
@@ -138,6 +139,21 @@ def test_the_winner_has(workshop: "Workshop", case: str, rows: list[Row], winner
 def test_baselines_cannot_win(workshop: "Workshop") -> None:
     rows = [*runs("trial 1", around(0.5), 6.0), *runs("before", around(0.1), 2.0)]
     assert choose_winner(workshop.definition, rows, ["trial 1"]) == "trial 1"
+
+
+def test_the_models_shown_share_the_winner_s_first_seed_that_did_not_diverge() -> None:
+    rows = [
+        *runs("trial 1", around(0.5), 2.0),
+        *runs("trial 2", around(0.5), [math.nan, 2.0] + [3.0] * 6),
+        *runs("before", around(0.5), 2.0),
+        *runs("after", around(0.5), [2.0, math.nan] + [3.0] * 6),
+        *(one for index in range(4) for one in runs(f"mine {index}", around(0.5), 2.0)),
+    ]
+    labels = ["trial 2", "before", "after", *(f"mine {index}" for index in range(4))]
+    shown = rows_to_show(rows, labels)
+    assert [row.run.label for row in shown] == ["trial 2", "before", "mine 0", "mine 1", "mine 2"]
+    assert {row.run.seed for row in shown} == {1}
+    assert rows_to_show(runs("trial 1", around(0.5), math.nan), ["trial 1"]) == []
 
 
 def chosen_of(study: StudyStorage, definition: StudyDefinition) -> list[Candidate]:

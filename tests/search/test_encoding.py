@@ -1,4 +1,4 @@
-"""Curves and measures as JSON values."""
+"""Curves, measures and samples as JSON values."""
 
 import json
 import math
@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from search.encoding import decode_curves, decode_measures, encode_curves, encode_measures
+from search.encoding import (
+    decode_curves,
+    decode_measures,
+    decode_samples,
+    encode_curves,
+    encode_measures,
+    encode_samples,
+)
 from vae.curves import TrainingCurves
 from vae.measures import Measures
+from vae.samples import ColumnErrors, ImageSamples, Samples
 
 rows = arrays(np.float32, st.tuples(st.integers(0, 5), st.just(10)), elements=st.floats(width=32))
 numbers = st.floats() | st.just(math.nan)
@@ -63,3 +71,40 @@ def test_what_is_not_finite_is_null_in_json_and_nan_again() -> None:
     after = decode_measures(json.loads(text))
     assert [math.isnan(value) for value in scalars(after)] == [True, True, True, False, False, False]
     np.testing.assert_array_equal(after.kl_mean_part, [math.nan, 1.5])
+
+
+images = arrays(np.uint8, st.just((2, 4, 3, 1)))
+
+
+@given(images, st.floats(0, 9))
+def test_pictures_come_back_as_they_were(pixels: np.ndarray, error: float) -> None:
+    samples = ImageSamples(
+        split="test",
+        names=("trial 3", "before"),
+        originals=pixels,
+        reconstructions=np.stack([pixels, 255 - pixels]),
+        unexplained=np.full((2, 2), error),
+        prior_samples=np.stack([pixels, pixels]),
+        traversal=pixels[np.newaxis],
+        latents=np.array([4]),
+        latent_kl=np.array([error]),
+        values=np.array([-1.0, 1.0]),
+    )
+    assert_same(decode_samples(json.loads(json.dumps(encode_samples(samples)))), samples)
+
+
+def test_column_errors_come_back_as_they_were() -> None:
+    samples = ColumnErrors(
+        split="validation", names=("trial 3",), columns=("Größe", "b"), unexplained=np.array([[0.3, 0.1]]), of=7
+    )
+    assert_same(decode_samples(json.loads(json.dumps(encode_samples(samples)))), samples)
+
+
+def assert_same(one: Samples, other: Samples) -> None:
+    assert type(one) is type(other)
+    for name in type(other).__slots__:
+        first, second = getattr(one, name), getattr(other, name)
+        if isinstance(second, np.ndarray):
+            np.testing.assert_array_equal(first, second, strict=True)
+        else:
+            assert first == second

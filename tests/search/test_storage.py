@@ -25,6 +25,7 @@ from studies.record import StudyRecord
 from vae.curves import CURVE_NAMES, TrainingCurves
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
+from vae.samples import ColumnErrors
 
 if TYPE_CHECKING:
     from tests.search.conftest import Finished, Workshop
@@ -273,3 +274,22 @@ def test_a_record_holds_what_the_storage_holds(
         assert trial.kl_sum == pytest.approx(3 * trial.kl)
         assert (trial.score, trial.seed, trial.epochs) == (row.score, row.run.seed, 12)
         assert [gate.name for gate in trial.gates][:2] == ["finite", "band"]
+
+
+def test_samples_are_kept_with_the_confirmation_and_replaced_as_a_whole(study: StudyStorage) -> None:
+    assert study.confirmation_samples() is None
+    assert study.confirmation_rows() == [], "looking for samples writes nothing"
+    rows = study.confirmation()
+    assert rows.sampled_rows() == ()
+    for column, numbers in (("a", [3, 8]), ("b", [4, 8])):
+        samples = ColumnErrors(
+            split="test", names=("trial 1", "before"), columns=(column,), unexplained=np.ones((2, 1)), of=1
+        )
+        rows.replace_samples(samples, numbers)
+        kept = study.confirmation_samples()
+        assert isinstance(kept, ColumnErrors)
+        assert kept.columns == (column,)
+        assert rows.sampled_rows() == tuple(numbers)
+    rows.replace_samples(None, [4, 8])
+    assert study.confirmation_samples() is None
+    assert rows.sampled_rows() == (4, 8), "that nothing can be drawn is known too"

@@ -1,0 +1,134 @@
+"""Two studies side by side."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reports.comparison import comparison_page
+from reports.parts import Block, Gallery, Page, Prose, Table
+from reports.report import render_comparison, write_comparison
+from reports.tables import confirmation_frame
+from reports.wording import number
+from studies.record import DataFacts, StudyRecord
+from vae.diagnostics import wilson_interval
+
+Make = Callable[..., StudyRecord]
+NARROW = {"kl_weight": {"low": 0.02, "high": 0.03, "log": True}, "encoder_dropout": 0.4}
+
+
+@pytest.fixture
+def other(make: Make) -> StudyRecord:
+    """A study on the same data that searches few KL weights, and whose models reconstruct worse for their dropout."""
+    return replace(make(30, space=NARROW, training={"learning_rate": 0.00123456}), name="narrow")
+
+
+def blocks(page: Page, identity: str) -> tuple[Block, ...]:
+    return next(section.blocks for section in page.sections if section.identity == identity)
+
+
+def rows(page: Page, identity: str) -> dict[str, tuple[object, ...]]:
+    table = next(block for block in blocks(page, identity) if isinstance(block, Table))
+    return {str(row[0]): row[1:] for row in table.rows}
+
+
+def test_the_definitions_differences_are_listed_to_the_last_digit(study: StudyRecord, other: StudyRecord) -> None:
+    page = comparison_page(study, other)
+    table = next(block for block in blocks(page, "differences") if isinstance(block, Table))
+    assert table.columns == ("table", "key", "digits", "narrow")
+    found = {row[:2]: row[2:] for row in table.rows}
+    assert ("study", "trials") not in found, "it is the same"
+    assert found["training", "learning_rate"] == ("0.001", "0.00123456")
+    assert found["space.kl_weight", "low"] == ("1e-05", "0.02")
+    assert found["space.encoder_dropout", "high"] == ("0.5", "–")
+    assert found["space", "encoder_dropout"] == ("–", "0.4")
+    assert all(first != second for first, second in found.values())
+    assert ("study", "name") not in found
+
+
+def test_a_study_differs_in_nothing_from_itself(study: StudyRecord) -> None:
+    page = comparison_page(study, study)
+    assert [type(block) for block in blocks(page, "differences")] == [Prose]
+    assert page.study == "digits (A) and digits (B)"
+    assert page.banner.word == "No difference in reconstruction can be told"
+
+
+def test_verdicts_and_medians_stand_side_by_side(study: StudyRecord, other: StudyRecord) -> None:
+    found = rows(comparison_page(study, other), "verdicts")
+    assert found["verdict"][0] == "stable"
+    low, high = wilson_interval(8, 8)
+    assert found["seeds that pass every gate"][0] == f"8 of 8 (95 % {low:.2f} to {high:.2f})"
+    for index, one in enumerate((study, other)):
+        frame = confirmation_frame(one)
+        winner = frame[frame["name"] == "winner"]
+        assert found["unexplained, test"][index] == number(winner["test_unexplained"].median())
+        assert found["KL, test, nats per latent"][index] == number(winner["test_kl"].median())
+
+
+def test_winners_are_paired_by_seed_on_the_test_split(study: StudyRecord, other: StudyRecord) -> None:
+    page = comparison_page(study, other)
+    first, second = (
+        frame[frame["name"] == "winner"].set_index("seed")["test_unexplained"]
+        for frame in map(confirmation_frame, (study, other))
+    )
+    mean, _, seeds, reading = rows(page, "paired")["unexplained"]
+    assert (mean, seeds, reading) == (number((first - second).mean()), "8", "lower")
+    assert page.banner.word == "digits reconstructs better"
+    assert comparison_page(other, study).banner.word == "digits reconstructs better"
+    assert rows(comparison_page(other, study), "paired")["unexplained"][3] == "higher"
+
+
+def test_curves_of_both_winners_share_their_axes(study: StudyRecord, other: StudyRecord) -> None:
+    (gallery,) = blocks(comparison_page(study, other), "curves")
+    assert isinstance(gallery, Gallery)
+    assert len(gallery.exhibits) == 4
+    labels = [f"digits: winner (trial {study.winner})", f"narrow: winner (trial {other.winner})"]
+    assert [entry.label for entry in gallery.legend] == labels
+    assert all(label in exhibit.alternative for label in labels for exhibit in gallery.exhibits)
+
+
+def test_studies_of_different_bands_in_different_units_share_the_one_of_a_latent(
+    study: StudyRecord, study_of_kind: Callable[[str], StudyRecord]
+) -> None:
+    (gallery,) = blocks(comparison_page(study, study_of_kind("summed KL")), "curves")
+    assert isinstance(gallery, Gallery)
+    kl = gallery.exhibits[0]
+    assert kl.alternative.startswith("KL, nats per latent per epoch")
+    assert "band" not in kl.caption
+
+
+def other_data(study: StudyRecord) -> StudyRecord:
+    return replace(study, data=DataFacts(rows={}, shape=(8, 8), scaling="", fingerprint="e" * 64))
+
+
+def other_seeds(study: StudyRecord) -> StudyRecord:
+    return replace(study, confirmation=tuple(replace(run, seed=run.seed + 100) for run in study.confirmation))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (other_data, "hold out other rows or scale them otherwise"),
+        (other_seeds, "not confirmed on at least two seeds in common"),
+        (lambda study: replace(study, confirmation=(), winner=None), "No winner of digits (B) is confirmed yet"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_not_to_be(
+    study: StudyRecord, change: Callable[[StudyRecord], StudyRecord], why: str
+) -> None:
+    page = comparison_page(study, change(study))
+    assert page.banner.word == "Not comparable"
+    assert why in page.banner.sentence
+    assert [type(block) for block in blocks(page, "paired")] == [Prose]
+
+
+def test_every_kind_of_study_can_be_compared(any_study: StudyRecord, study: StudyRecord) -> None:
+    html = render_comparison(any_study, study)
+    assert html.count("<h2 ") == 5
+    assert "<script>alert" not in html
+
+
+def test_the_same_records_give_the_same_bytes(study: StudyRecord, other: StudyRecord, tmp_path: Path) -> None:
+    path = write_comparison(study, other, tmp_path / "runs" / "comparison.html")
+    assert path.read_text(encoding="utf-8") == render_comparison(study, other)

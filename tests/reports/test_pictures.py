@@ -1,0 +1,104 @@
+"""What the models make of the data."""
+
+import base64
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reports.parts import Exhibit, Gallery, Prose
+from reports.pictures import pictures_section
+from reports.report import render_report
+from reports.wording import number
+from studies.record import StudyRecord
+from studies.summary import runs_of
+from vae.samples import ColumnErrors, ImageSamples
+
+
+def exhibits(study: StudyRecord) -> dict[str, Exhibit]:
+    galleries = (block for block in pictures_section(study).blocks if isinstance(block, Gallery))
+    return {one.identity: one for gallery in galleries for one in gallery.exhibits}
+
+
+def texts(study: StudyRecord) -> str:
+    return " ".join(block.text for block in pictures_section(study).blocks if isinstance(block, Prose))
+
+
+def embedded(svg: str) -> np.ndarray:
+    """The one picture in a drawing, grey, without its gaps' transparency."""
+    (data,) = re.findall(r"data:image/png;base64,([^\"]*)", svg)
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert image.mode == "LA"
+    return np.asarray(image)
+
+
+def test_images_are_shown_pixel_by_pixel_under_their_originals(study: StudyRecord) -> None:
+    samples = study.samples
+    assert isinstance(samples, ImageSamples)
+    picture = embedded(exhibits(study)["reconstructions"].svg)
+    cell = 8 + 1  # and a gap of a pixel
+    assert picture.shape[:2] == (4 * cell, 10 * cell)
+    np.testing.assert_array_equal(picture[:8, 18:26, 0], samples.originals[2, ..., 0])
+    np.testing.assert_array_equal(picture[18:26, 81:89, 0], samples.reconstructions[1, 9, ..., 0])
+    assert picture[8, :, 1].max() == picture[:, 8, 1].max() == 0, "gaps show the page"
+
+
+def test_rows_bear_the_names_of_the_candidates(study: StudyRecord) -> None:
+    svg = exhibits(study)["reconstructions"].svg
+    for name in ("original", "winner", "before", "after"):
+        assert f">{name}</text>" in svg
+    assert ">latent 5</text>" in exhibits(study)["traversal"].svg
+
+
+def test_captions_and_tables_hold_the_numbers(study: StudyRecord) -> None:
+    samples = study.samples
+    assert isinstance(samples, ImageSamples)
+    shown = exhibits(study)
+    means = [number(float(errors.mean())) for errors in samples.unexplained]
+    assert f"winner {means[0]}, before {means[1]}, after {means[2]}" in shown["reconstructions"].caption
+    assert shown["reconstructions"].data.rows[3][2] == number(float(samples.unexplained[1, 3]))
+    assert [row[0] for row in shown["prior-samples"].data.rows] == ["winner", "before", "after"]
+    winner = np.median([run.measures.prior_mismatch.mean() for run in runs_of(study, "winner") if run.measures])
+    assert f"prior mismatch, nats per latent: winner {number(float(winner))}, before " in shown["prior-samples"].caption
+    assert shown["traversal"].data.rows[0][:2] == ("5", "3.1")
+    assert "latent 5: 3.1, latent 1: 2.5" in shown["traversal"].alternative
+
+
+def test_a_report_says_that_it_holds_data_and_how_to_leave_them_out(study: StudyRecord) -> None:
+    assert texts(study).startswith("This report holds data: 10 rows of the test split")
+    assert "`klsearch report --no-samples`" in texts(study)
+    without = replace(study, samples=None)
+    assert texts(without).endswith("No data is in this report.")
+    assert "data:image/png" not in render_report(without).partition('id="pictures"')[2].partition("</section>")[0]
+
+
+def test_before_the_confirmation_there_is_nothing_to_show(unconfirmed: StudyRecord) -> None:
+    assert texts(unconfirmed) == "Nothing is shown yet: pictures are made when the winner is confirmed."
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(3, 3), (16, 16), (40, 16)])
+def test_the_worst_and_the_best_columns_of_a_table_are_shown(study: StudyRecord, columns: int, shown: int) -> None:
+    errors = np.linspace(0.9, 0.1, columns)[np.newaxis] * np.array([[1.0], [0.5]])
+    names = tuple(f"c{index}" for index in range(columns))
+    samples = ColumnErrors(
+        split="test", names=(f"trial {study.winner}", "after"), columns=names, unexplained=errors, of=columns
+    )
+    one = exhibits(replace(study, samples=samples))["columns"]
+    assert len(one.data.rows) == shown
+    assert one.data.rows[0] == ("c0", "0.9", "0.45")
+    assert one.data.rows[-1] == (f"c{columns - 1}", "0.1", "0.05")
+    assert f"the worst is c0 (0.9), the best c{columns - 1} (0.1)" in one.alternative
+    assert ("The 8 worst and the 8 best columns" if columns == 40 else "All columns") in one.caption
+
+
+def test_colours_stay_with_their_candidates_where_one_is_left_out(study: StudyRecord) -> None:
+    samples = ColumnErrors(
+        split="test", names=(f"trial {study.winner}", "after"), columns=("c",), unexplained=np.ones((2, 1)), of=1
+    )
+    svg = exhibits(replace(study, samples=samples))["columns"].svg
+    assert "var(--series-0)" in svg
+    assert "var(--series-2)" in svg
+    assert "var(--series-1)" not in svg

@@ -1,0 +1,236 @@
+"""How KL responds to each hyperparameter: against known slopes, and against scipy's regression."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import linregress
+
+from reports.advice import advise
+from reports.failures import causes
+from reports.parts import Prose, Steps
+from reports.remedies import remedy_blocks
+from reports.responses import Slope, responses
+from reports.search_sections import responses_table
+from studies.record import StudyRecord, TrialRecord
+from studies.summary import summarize
+from vae.hyperparameters import Hyperparameters
+
+Make = Callable[..., StudyRecord]
+Law = Callable[[Hyperparameters], float]
+
+
+def obeying(study: StudyRecord, law: Law, *, noise: float = 0.0, seed: int = 0) -> StudyRecord:
+    """The study with the KL of every trial as a law of its settings has it, and noise that grows with the weight."""
+    rng = np.random.default_rng(seed)
+
+    def changed(trial: TrialRecord) -> TrialRecord:
+        spread = noise * (1 + abs(np.log10(trial.hyperparameters.kl_weight)))
+        return replace(trial, kl=law(trial.hyperparameters) + spread * rng.normal())
+
+    return replace(study, trials=tuple(changed(trial) for trial in study.trials if not trial.diverged))
+
+
+def issue_law(settings: Hyperparameters) -> float:
+    """−3.1 per decade of KL weight, +0.5 per unit of the upper clip bound, −2 per unit of dropout."""
+    weight = -3.1 * np.log10(settings.kl_weight)
+    return float(weight + 0.5 * settings.clip_high - 2 * settings.encoder_dropout)
+
+
+def test_slopes_without_noise_are_exact(study: StudyRecord) -> None:
+    found = responses(obeying(study, issue_law)).found
+    assert found["kl_weight"].kl.change == pytest.approx(-3.1)
+    assert found["clip_high"].kl.change == pytest.approx(0.5)
+    assert found["encoder_dropout"].kl.change == pytest.approx(-0.2), "per 0.1"
+    assert found["l2"].kl.change == pytest.approx(0, abs=1e-9)
+    assert (found["kl_weight"].step, found["clip_high"].step) == ("decade", "1")
+    assert (found["annealing_epochs"].step, found["encoder_dropout"].step) == ("10 epochs", "0.1")
+
+
+def test_a_curved_response_is_no_other_hyperparameter_s(make: Make) -> None:
+    """A steep exponential curve in the KL weight, with dropout tried where the weight is low: no effect of its own."""
+
+    def together(trial: TrialRecord) -> TrialRecord:
+        settings = trial.hyperparameters
+        at = -np.log10(settings.kl_weight) / 5  # 0..1
+        dropout = float(np.clip(0.5 * at**2 + 0.02 * np.sin(trial.number), 0, 0.5))
+        return replace(trial, hyperparameters=replace(settings, encoder_dropout=dropout))
+
+    study = make(80, seeds=0)
+    drawn = replace(study, trials=tuple(together(trial) for trial in study.trials))
+    bent = obeying(drawn, lambda settings: float(np.log10(settings.kl_weight) ** 2), noise=0.02)
+    assert responses(bent).found["encoder_dropout"].kl.direction == 0
+    assert responses(bent).found["kl_weight"].kl.direction == -1
+
+
+def test_one_hyperparameter_has_the_slope_of_a_simple_regression(make: Make) -> None:
+    study = make(40, seeds=0, space={"kl_weight": {"low": 1e-3, "high": 1.0, "log": True}})
+    study = obeying(study, lambda settings: -3.1 * float(np.log10(settings.kl_weight)), noise=0.3)
+    weights = np.log10([trial.hyperparameters.kl_weight for trial in study.trials])
+    centred = weights - weights.mean()
+    # Frisch and Waugh (1933): the slope on what is left of the variable once its square is taken out of it.
+    square = linregress(centred**2, centred)
+    left = centred - square.slope * centred**2 - square.intercept
+    kl = np.array([trial.kl for trial in study.trials])
+    assert responses(study).found["kl_weight"].kl.change == pytest.approx(linregress(left, kl).slope)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say(study: StudyRecord) -> None:
+    runs = [responses(obeying(study, issue_law, noise=0.3, seed=seed)).found for seed in range(200)]
+    truth = {"kl_weight": -3.1, "clip_high": 0.5, "encoder_dropout": -0.2, "l2": 0.0}
+    for name, slope in truth.items():
+        held = sum(one[name].kl.low <= slope <= one[name].kl.high for one in runs)
+        assert 0.90 <= held / 200 <= 0.99, name
+
+
+def test_the_interval_is_hc3_s_by_hand() -> None:
+    """Four points on two levels: means 1 and 4, residuals ±1 and ±2, every leverage ½."""
+    from reports.responses import _fit
+
+    design = np.array([[1, -0.5], [1, -0.5], [1, 0.5], [1, 0.5]])
+    (slope,), explained = _fit(design, np.array([0.0, 2.0, 2.0, 6.0]), 1)
+    # Var(mean) = Σ (r / ½)² / 2² = 2 and 8; t(2) = 4.302653
+    assert slope.change == pytest.approx(3.0)
+    assert slope.high - slope.change == pytest.approx(4.302653 * np.sqrt(2 + 8))
+    assert explained == pytest.approx(1 - 2.5 / 4.75)
+
+
+def test_too_few_trials_or_none_that_varies_give_no_slopes(make: Make) -> None:
+    assert responses(make(0)).found == {}
+    few = responses(make(20, seeds=0))
+    assert (few.found, few.needed) == ({}, 21), "six slopes and an intercept"
+    study = make(30, seeds=0)
+    same = tuple(replace(t, hyperparameters=study.trials[3].hyperparameters) for t in study.trials)
+    assert responses(replace(study, trials=same)).found == {}
+
+
+def test_a_hyperparameter_that_never_varied_alone_has_no_slope(study: StudyRecord) -> None:
+    def tie(settings: Hyperparameters) -> Hyperparameters:
+        return replace(settings, clip_high=2.0, clip_low=-4 - 30 * settings.encoder_dropout)
+
+    tied = tuple(replace(trial, hyperparameters=tie(trial.hyperparameters)) for trial in study.trials)
+    found = responses(obeying(replace(study, trials=tied), issue_law)).found
+    assert set(found) == {"kl_weight", "clip_low", "annealing_epochs", "l2"}
+
+
+def test_diverged_trials_are_left_out_and_counted(study: StudyRecord) -> None:
+    measured = responses(study)
+    diverged = sum(trial.diverged for trial in study.trials)
+    assert diverged > 0
+    assert (measured.trials, measured.left_out) == (60 - diverged, diverged)
+
+
+def remedies(study: StudyRecord) -> dict[str, str]:
+    blocks = remedy_blocks(study, responses(study))
+    return {step.action: step.reason for block in blocks if isinstance(block, Steps) for step in block.items}
+
+
+def test_the_recipe_s_remedies_are_answered_with_sign_size_interval_and_n(study: StudyRecord) -> None:
+    answers = remedies(obeying(study, issue_law, noise=0.01))
+    n = sum(not trial.diverged for trial in study.trials)
+    worse = answers["Lower the KL weight? It would make it worse here"]
+    assert worse.startswith("`kl_weight` lower by one decade changes the KL by +3.")
+    assert worse.endswith(f"; n = {n}.")
+    assert answers["Clip the log-variance harder? It lowers the KL here"].count("nats per latent (95 % ") == 2
+    assert (
+        "`encoder_dropout` higher by 0.1 changes the KL by -0." in answers["Add encoder dropout? It lowers the KL here"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("slope", "answer"),
+    [
+        (-3.1, "It would make it worse here"),
+        (3.1, "It lowers the KL here"),
+        (0.0, "No effect on the KL can be told here"),
+    ],
+)
+def test_the_answer_follows_the_sign(study: StudyRecord, slope: float, answer: str) -> None:
+    law: Law = lambda settings: float(slope * np.log10(settings.kl_weight))  # noqa: E731
+    assert f"Lower the KL weight? {answer}" in remedies(obeying(study, law, noise=0.2, seed=3))
+
+
+def test_what_was_fixed_is_said_not_to_have_been_measured(make: Make) -> None:
+    study = make(30, seeds=0, space={"kl_weight": {"low": 0.005, "high": 0.5, "log": True}})
+    assert remedies(study)["Add encoder dropout? Not measured here"] == "`encoder_dropout` did not vary here (n = 0)."
+
+
+def test_too_few_trials_are_said_to_be_too_few(make: Make) -> None:
+    study = make(5, seeds=0)
+    (prose,) = (block for block in remedy_blocks(study, responses(study)) if isinstance(block, Prose))
+    assert prose.text.endswith("takes 21 trials that did not diverge and in which something varied; there are 5.")
+
+
+def test_the_table_repeats_the_slopes(study: StudyRecord) -> None:
+    measured = responses(study)
+    rows = {row[0]: row for row in responses_table(study, measured).rows}
+    assert list(rows)[:3] == ["kl_weight per decade", "clip_low per 1", "clip_high per 1"]
+    assert len(rows) == len(study.definition.space.searched())
+    assert float(str(rows["kl_weight per decade"][1]).split()[0]) == pytest.approx(
+        measured.found["kl_weight"].kl.change, rel=5e-3
+    )
+    assert str(rows["kl_weight per decade"][3]).startswith("KL falls, unexplained ")
+
+
+def test_a_summed_kl_has_slopes_in_the_band_s_unit(make: Make) -> None:
+    study = make(40, seeds=0)
+    summed = make(40, seeds=0, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]})
+    one, eight = (responses(one).found["kl_weight"].kl.change for one in (study, summed))
+    assert eight == pytest.approx(8 * one)
+
+
+def test_where_nothing_is_in_the_band_the_next_range_follows_the_measured_slope(make: Make) -> None:
+    study = make(40, seeds=0, space={"kl_weight": {"low": 1e-4, "high": 1e-3, "log": True}})
+    study = obeying(study, lambda settings: -3 * (np.log10(settings.kl_weight) - 0.5))
+    steps = advise(study, summarize(study), causes(study), responses(study))
+    step = next(step for step in steps if step.action.startswith("Search around trial"))
+    assert "So the band is to be looked for at higher weights." in step.reason
+    # The highest weight, 1e-3, has a KL of 10.5; the middle of the band, 2.5, is 8 / 3 decades away: 2 at most.
+    best = summarize(study).best
+    assert best is not None
+    space = tomllib.loads(step.code)["space"]["kl_weight"]
+    assert space["low"] == pytest.approx(10 * best.hyperparameters.kl_weight, rel=0.05)
+    assert space["high"] == pytest.approx(1000 * best.hyperparameters.kl_weight, rel=0.05)
+
+
+def test_a_kl_far_above_the_band_is_measured_by_its_factor(study: StudyRecord) -> None:
+    """KL = 20 / weight, up to two millions: a decade less of KL weight makes ten times the KL."""
+    wild = obeying(study, lambda settings: 20 / settings.kl_weight)
+    measured = responses(wild)
+    assert measured.kl_is_log
+    assert measured.found["kl_weight"].kl.change == pytest.approx(-1)
+    answer = remedies(wild)["Lower the KL weight? It would make it worse here"]
+    assert answer.startswith("`kl_weight` lower by one decade multiplies the KL by 10 (95 % 10 to 10) and changes ")
+    assert responses_table(wild, measured).columns[1] == "KL, factor (95 %)"
+    assert str(responses_table(wild, measured).rows[0][1]) == "0.1 (0.1 to 0.1)"
+
+
+def test_the_next_range_follows_the_factor_too(make: Make) -> None:
+    study = make(40, seeds=0, space={"kl_weight": {"low": 1e-3, "high": 1.0, "log": True}})
+    # At a weight of 1 the KL is 100; the middle of the band, 2.5, is log10(40) = 1.6 decades away.
+    wild = obeying(study, lambda settings: 100 / settings.kl_weight)
+    wild = replace(wild, trials=tuple(above(trial) for trial in wild.trials))
+    steps = advise(wild, summarize(wild), causes(wild), responses(wild))
+    best = summarize(wild).best
+    assert best is not None
+    space = tomllib.loads(next(step.code for step in steps if "Search around" in step.action))["space"]["kl_weight"]
+    middle = best.hyperparameters.kl_weight * best.kl / 2.5
+    assert (space["low"], space["high"]) == pytest.approx((middle / 10, middle * 10), rel=0.06)
+    assert not any("Widen the range of `kl_weight`" in step.action for step in steps), "one range is enough"
+
+
+def above(trial: TrialRecord) -> TrialRecord:
+    """The trial, judged by the KL that it was given."""
+    gates = tuple(
+        replace(gate, passed=False, value=trial.kl, violation=trial.kl) if gate.name == "band" else gate
+        for gate in trial.gates
+    )
+    return replace(trial, gates=gates, feasible=False)
+
+
+def test_a_slope_points_up_or_down_only_where_its_interval_leaves_zero_out() -> None:
+    assert Slope(change=-3.1, low=-3.6, high=-2.7).direction == -1
+    assert Slope(change=-3.1, low=-3.6, high=-2.7).signed(-1) == Slope(change=3.1, low=2.7, high=3.6)
+    assert Slope(change=1.0, low=-0.1, high=2.1).direction == 0

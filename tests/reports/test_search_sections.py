@@ -1,0 +1,37 @@
+"""Whether the search was healthy."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from reports.parts import Facts
+from reports.search_sections import health_section
+from studies.record import StudyRecord
+
+Make = Callable[..., StudyRecord]
+
+
+def health(study: StudyRecord) -> dict[str, str]:
+    facts = next(block for block in health_section(study).blocks if isinstance(block, Facts))
+    return dict(facts.pairs)
+
+
+def test_repeated_settings_are_counted_whatever_their_seed(study: StudyRecord) -> None:
+    assert health(study)["settings tried more than once"] == "0 of 60 trials"
+    first = study.trials[0].hyperparameters
+    again = tuple(replace(trial, hyperparameters=first) for trial in study.trials[:3])
+    assert (
+        health(replace(study, trials=(*again, *study.trials[3:])))["settings tried more than once"] == "2 of 60 trials"
+    )
+
+
+def test_trials_on_an_edge_are_counted_by_edge_the_most_frequent_first(make: Make) -> None:
+    study = make(30, seeds=0, space={"kl_weight": {"low": 1e-3, "high": 1.0, "log": True}})
+    weights = [1e-3] * 2 + [1.0] * 5 + [0.1] * 23
+    trials = tuple(
+        replace(trial, hyperparameters=replace(trial.hyperparameters, kl_weight=weight))
+        for trial, weight in zip(study.trials, weights, strict=True)
+    )
+    told = health(replace(study, trials=trials))["tried at an edge of a range"]
+    assert told == "5 on the high edge of `kl_weight`; 2 on the low edge of `kl_weight`"
+    inside = tuple(replace(trial, hyperparameters=trials[-1].hyperparameters) for trial in trials)
+    assert health(replace(study, trials=inside))["tried at an edge of a range"] == "none"

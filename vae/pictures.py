@@ -1,0 +1,226 @@
+"""A few rows, what models make of them, and what models draw by themselves: the arrays behind a report's pictures."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from vae.elbo import Objective, clip_log_var, sample_posterior
+from vae.evaluation import Members, joined
+from vae.networks import Network
+from vae.samples import ColumnErrors, ImageSamples, Samples
+from vae.stacking import StackedNetwork
+
+_NOISE_SEED = 0
+_IMAGES = 8
+# Values that one kept image may have: 32×32 in colour, 55×55 in grey.
+_IMAGE_VALUES = 3072
+_LONGEST_SIDE = 4  # times the shorter one: beyond, it is a series rather than a picture
+_LATENTS = 5
+_TRAVERSED = np.linspace(-3.0, 3.0, 7)
+# As many posterior samples as final measures take.
+_COLUMN_SAMPLES = 8
+_COLUMNS_EACH_END = 20
+_CALL_ROWS = 512
+
+
+def take_samples(
+    network: Network,
+    objective: Objective,
+    splits: Mapping[str, np.ndarray],
+    members: Mapping[str, Members],
+    *,
+    columns: tuple[str, ...] | None = None,
+) -> Samples | None:
+    """What the members make of the test split, or of validation where there is none.
+
+    Args:
+        network: the architecture.
+        objective: for the likelihood.
+        splits: rows by split name, float32 [n, *shape]; "test" may have none.
+        members: one member by name; the latents of the first are traversed.
+        columns: names of a table's columns.
+
+    Returns:
+        Pictures for rows that are images, errors by column for tables, None for rows of other shapes.
+    """
+    split = "test" if len(splits.get("test", ())) else "validation"
+    models = _Models(network, objective, joined(list(members.values())))
+    shape = network.input_shape
+    if len(shape) == 1:
+        named = columns or tuple(f"column {index + 1}" for index in range(shape[0]))
+        return _column_errors(models, splits, split, tuple(members), named)
+    image = image_shape(shape)
+    return None if image is None else _image_samples(models, splits, split, tuple(members), image)
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """Height, width and channels of rows that can be shown as grey or colour images, else None.
+
+    >>> image_shape((8, 8)), image_shape((32, 24, 3)), image_shape((500, 3))
+    ((8, 8, 1), (32, 24, 3), None)
+    """
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
+        return None
+    height, width = shape[:2]
+    if max(height, width) > _LONGEST_SIDE * min(height, width):
+        return None
+    return height, width, shape[2] if len(shape) == 3 else 1
+
+
+class _Models:
+    """M members of one network, called on the same rows; dropout off."""
+
+    def __init__(self, network: Network, objective: Objective, members: Members) -> None:
+        self._stacked = StackedNetwork(network)
+        self._members = members
+        self._is_bernoulli = objective.likelihood == "bernoulli"
+        self.count = len(members.clip_low)
+        self.latent_dim = network.latent_dim
+        rows = tf.TensorSpec([None, *network.input_shape], tf.float32)
+        latents = tf.TensorSpec([self.count, None, network.latent_dim], tf.float32)
+        self._encode = tf.function(self._trace_encode, input_signature=[rows])
+        self._decode = tf.function(self._trace_decode, input_signature=[latents])
+
+    def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """μ and clipped z_log_var, each float32 [M, n, d]."""
+        mean, log_var = self._encode(tf.constant(rows))
+        return mean.numpy(), log_var.numpy()
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Reconstructions in the space of the data, float32 [M, n, D], of latents [M, n, d]."""
+        return np.asarray(self._decode(tf.constant(latents, tf.float32)).numpy())
+
+    def reconstruct(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Reconstructions from the posterior samples that `noise` [n, d] gives, float32 [M, n, D]."""
+        mean, log_var = self.encode(rows)
+        return self.decode(sample_posterior(mean, log_var, noise).numpy())
+
+    def _trace_encode(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        members = self._members
+        shared = tf.broadcast_to(rows[tf.newaxis], tf.concat([[self.count], tf.shape(rows)], axis=0))
+        mean, raw, _ = self._stacked.encode(members.weights, members.others, shared, training=False)
+        low, high = (tf.constant(bound)[:, tf.newaxis, tf.newaxis] for bound in (members.clip_low, members.clip_high))
+        return mean, clip_log_var(raw, low, high)
+
+    def _trace_decode(self, latents: tf.Tensor) -> tf.Tensor:
+        output, _ = self._stacked.decode(self._members.weights, self._members.others, latents, training=False)
+        return tf.sigmoid(output) if self._is_bernoulli else output
+
+
+def _noise(*shape: int) -> np.ndarray:
+    """The same draws every time, float32."""
+    return np.random.Generator(np.random.Philox(_NOISE_SEED)).standard_normal(shape, dtype=np.float32)
+
+
+def _errors_of_mean(splits: Mapping[str, np.ndarray], split: str) -> np.ndarray:
+    """Squared error of predicting the training mean, summed over the rows of a split, [D]."""
+    rows, train_mean = splits[split], np.mean(_flat(splits["train"]), axis=0, dtype=np.float64)
+    total = np.zeros(train_mean.shape)
+    for first in range(0, len(rows), _CALL_ROWS):
+        total += np.sum(np.square(_flat(rows[first : first + _CALL_ROWS]) - train_mean), axis=0)
+    return total
+
+
+def _flat(rows: np.ndarray) -> np.ndarray:
+    flat: np.ndarray = rows.reshape(len(rows), -1)
+    return flat
+
+
+def _image_samples(
+    models: _Models,
+    splits: Mapping[str, np.ndarray],
+    split: str,
+    names: tuple[str, ...],
+    image: tuple[int, int, int],
+) -> ImageSamples:
+    rows = splits[split][:_IMAGES]
+    unit = np.sum(_errors_of_mean(splits, split)) / len(splits[split])
+    output = models.reconstruct(rows, _noise(len(rows), models.latent_dim))
+    prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
+    latents, latent_kl = _informative_latents(models, splits[split][:_CALL_ROWS])
+    low, high = float(splits["train"].min()), float(splits["train"].max())
+
+    def pixels(values: np.ndarray) -> np.ndarray:
+        """Flattened rows [..., D] as uint8 [..., height, width, channels]."""
+        shaped = _smaller(values.reshape(*values.shape[:-1], *image))
+        return np.asarray(np.rint(np.clip((shaped - low) / (high - low), 0, 1) * 255), np.uint8)
+
+    return ImageSamples(
+        split=split,
+        names=names,
+        originals=pixels(_flat(rows)),
+        reconstructions=pixels(output),
+        unexplained=np.sum(np.square(output - _flat(rows)), axis=2, dtype=np.float64) / unit,
+        prior_samples=pixels(models.decode(prior)),
+        traversal=pixels(_traversal(models, rows, latents)),
+        latents=latents,
+        latent_kl=latent_kl,
+        values=_TRAVERSED,
+    )
+
+
+def _informative_latents(models: _Models, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first model's latents of the most KL, with their KL in nats."""
+    mean, log_var = (values[0].astype(np.float64) for values in models.encode(rows))
+    kl = np.mean(0.5 * (np.square(mean) + np.expm1(log_var) - log_var), axis=0)
+    order = np.argsort(-kl, kind="stable")[:_LATENTS]
+    return order, kl[order]
+
+
+def _traversal(models: _Models, rows: np.ndarray, latents: np.ndarray) -> np.ndarray:
+    """Outputs of the first model, [latents, steps, D]."""
+    mean, _ = models.encode(rows)
+    wanted = np.tile(mean[0, 0], (len(latents), len(_TRAVERSED), 1))
+    for row, latent in zip(wanted, latents, strict=True):
+        row[:, latent] = _TRAVERSED
+    flat = wanted.reshape(-1, models.latent_dim)
+    output = models.decode(np.broadcast_to(flat, (models.count, *flat.shape)))[0]
+    return np.asarray(output.reshape(len(latents), len(_TRAVERSED), -1))
+
+
+def _smaller(images: np.ndarray) -> np.ndarray:
+    """Images [..., height, width, channels] with blocks of pixels averaged, so that each has at most 3072 values."""
+    *leading, height, width, channels = images.shape
+    block = math.ceil(math.sqrt(height * width * channels / _IMAGE_VALUES))
+    if block == 1:
+        return images
+    high, wide = max(1, height // block), max(1, width // block)
+    cut = images[..., : high * block, : wide * block, :]
+    blocks = cut.reshape(*leading, high, min(block, height), wide, min(block, width), channels)
+    return np.asarray(blocks.mean(axis=(-4, -2)))
+
+
+def _column_errors(
+    models: _Models,
+    splits: Mapping[str, np.ndarray],
+    split: str,
+    names: tuple[str, ...],
+    columns: tuple[str, ...],
+) -> ColumnErrors:
+    rows = splits[split]
+    squared = np.zeros((models.count, len(columns)))
+    for chunk, noise in _chunks(rows, models.latent_dim):
+        for one in noise:
+            squared += np.sum(np.square(models.reconstruct(chunk, one) - chunk), axis=1, dtype=np.float64)
+    of_mean = _errors_of_mean(splits, split)
+    varying = np.flatnonzero(of_mean > 0)
+    unexplained = squared[:, varying] / _COLUMN_SAMPLES / of_mean[varying]
+    order = np.argsort(-unexplained[0], kind="stable")
+    if len(order) > 2 * _COLUMNS_EACH_END:
+        order = np.concatenate([order[:_COLUMNS_EACH_END], order[-_COLUMNS_EACH_END:]])
+    return ColumnErrors(
+        split=split,
+        names=names,
+        columns=tuple(columns[index] for index in varying[order]),
+        unexplained=unexplained[:, order],
+        of=len(varying),
+    )
+
+
+def _chunks(rows: np.ndarray, latent_dim: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some rows at a time with their posterior noise [samples, n, d]."""
+    noise = _noise(_COLUMN_SAMPLES, len(rows), latent_dim)
+    for first in range(0, len(rows), _CALL_ROWS):
+        yield rows[first : first + _CALL_ROWS], noise[:, first : first + _CALL_ROWS]

@@ -1,0 +1,83 @@
+"""What models make of a few rows, in arrays small enough to keep with a study: pictures, or errors by column."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageSamples:
+    """Images and what each of M models makes of them: uint8, 0 the lowest and 255 the highest value of the data.
+
+    Attributes:
+        split: the split that the originals are from.
+        names: of the models, shape [M].
+        originals: shape [n, height, width, channels], channels 1 or 3; smaller than the data's where those are large.
+        reconstructions: from one posterior sample each, shape [M, n, height, width, channels].
+        unexplained: squared error of each reconstruction over the split's mean error of predicting the training mean,
+            shape [M, n]; over many rows it averages to the measure of that name.
+        prior_samples: decoded draws from the prior, the same for every model, shape [M, n, height, width, channels].
+        traversal: decoded by the first model where one latent of the first row's posterior mean takes each of
+            `values`, shape [latents, steps, height, width, channels].
+        latents: which latents those are, the most informative first, shape [latents].
+        latent_kl: their KL in nats, shape [latents].
+        values: shape [steps].
+
+    Raises:
+        ValueError: the arrays do not fit together.
+    """
+
+    split: str
+    names: tuple[str, ...]
+    originals: np.ndarray
+    reconstructions: np.ndarray
+    unexplained: np.ndarray
+    prior_samples: np.ndarray
+    traversal: np.ndarray
+    latents: np.ndarray
+    latent_kl: np.ndarray
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        n, image = len(self.originals), self.originals.shape[1:]
+        expected = {
+            "reconstructions": (len(self.names), n, *image),
+            "unexplained": (len(self.names), n),
+            "prior_samples": (len(self.names), n, *image),
+            "traversal": (len(self.latents), len(self.values), *image),
+            "latent_kl": (len(self.latents),),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} must have shape {list(shape)}, but has {list(getattr(self, name).shape)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ColumnErrors:
+    """How well each of M models reconstructs the columns of a table.
+
+    Attributes:
+        split: the split that it was measured on.
+        names: of the models, shape [M].
+        columns: names of the columns, the worst reconstructed by the first model first; of many only the worst and
+            the best.
+        unexplained: squared error over that of predicting the training mean, shape [M, columns].
+        of: how many columns vary on the split in all.
+
+    Raises:
+        ValueError: the errors do not fit the names.
+    """
+
+    split: str
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    unexplained: np.ndarray
+    of: int
+
+    def __post_init__(self) -> None:
+        shape = (len(self.names), len(self.columns))
+        if self.unexplained.shape != shape:
+            raise ValueError(f"unexplained must have shape {list(shape)}, but has {list(self.unexplained.shape)}.")
+
+
+Samples = ImageSamples | ColumnErrors
