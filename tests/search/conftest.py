@@ -25,14 +25,17 @@ from search.models import build_network, build_population
 from search.owner import Owner, this_process
 from search.progress import Ended
 from search.records import study_record
+from search.stopping import Interrupted
 from search.storage import StudyStorage
-from search.training import Interrupted, Source, Trainer
+from search.training import Saving, Source, Trainer, Watch
 from search.trials import TrialSource
+from search.worker import Worker
 from studies.data import load_data
 from studies.definition import StudyDefinition
 from studies.parsing import parse_definition
 from studies.record import DataFacts, StudyRecord
 from vae.population import Population
+from vae.snapshot import MemberState
 
 ROOT = Path(__file__).parents[2]
 
@@ -190,6 +193,10 @@ def finished_copy(finished: Finished, tmp_path: Path) -> Finished:
     return Finished(tmp_path / "copy" / "run", tmp_path / "copy" / "tiny.toml", finished.called)
 
 
+class Killed(Exception):
+    """Ends a training where a signal that cannot be answered would."""
+
+
 class Workshop:
     """One compiled population of 4 slots, and studies of the small definition for it to train."""
 
@@ -226,18 +233,22 @@ class Workshop:
         definition: StudyDefinition | None = None,
         owner: Owner | None = None,
         epochs: int | None = None,
+        saving: Saving | None = None,
+        killed: bool = False,
+        stranded: Callable[[int], MemberState | None] = lambda number: None,
+        watch: Watch = lambda running: None,
     ) -> list[Ended]:
         """Train until the study has so many finished trials, or for so many epochs; the trials that ended."""
         ended: list[Ended] = []
+        course = saving.course.name if saving is not None else ""
         source = TrialSource(
             study,
             definition or self.definition,
             budget=trials,
-            owner=owner or this_process(),
-            is_dead=study.is_dead,
+            worker=Worker(owner=owner or this_process(), course=course, is_dead=study.is_dead, stranded=stranded),
             told=ended.append,
         )
-        self.train(source, epochs=epochs)
+        self.train(source, epochs=epochs, saving=saving, killed=killed, watch=watch)
         return ended
 
     def confirm(self, study: StudyStorage, chosen: list[Candidate], *, epochs: int | None = None) -> ConfirmationSource:
@@ -247,24 +258,34 @@ class Workshop:
             self.definition,
             chosen,
             population=self.population,
-            owner=this_process(),
+            worker=Worker(owner=this_process()),
             told=lambda ended: None,
         )
         self.train(source, epochs=epochs)
         return source
 
-    def train(self, source: Source, *, epochs: int | None = None) -> None:
-        """Train what a source gives; after so many epochs, stop as if interrupted."""
+    def train(
+        self,
+        source: Source,
+        *,
+        epochs: int | None = None,
+        saving: Saving | None = None,
+        killed: bool = False,
+        watch: Watch = lambda running: None,
+    ) -> None:
+        """Train what a source gives; after so many epochs, stop as if interrupted, or as if killed."""
         left = iter(range(epochs)) if epochs is not None else None
-        trainer = Trainer(
-            self.population,
-            epochs=self.definition.training.epochs,
-            watch=lambda running: None,
-            stop=lambda: left is not None and next(left, None) is None,
-        )
+
+        def stop() -> bool:
+            is_over = left is not None and next(left, None) is None
+            if is_over and killed:
+                raise Killed
+            return is_over
+
+        trainer = Trainer(self.population, epochs=self.definition.training.epochs, watch=watch, stop=stop)
         try:
-            trainer.train(source)
-        except Interrupted:
+            trainer.train(source, saving)
+        except (Interrupted, Killed):
             for slot in range(self.population.slots):
                 self.population.stop(slot)
             while not self.population.advance():
