@@ -85,7 +85,7 @@ class Checkpoint:
                 for index, values in enumerate(zip(*(member.values for member in members), strict=True))
             }
         with replacing(path) as file:
-            np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":

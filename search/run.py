@@ -21,6 +21,7 @@ from search.session import session
 from search.slots import auto_slots
 from search.stopping import Interrupted, Stopper
 from search.storage import StudyStorage
+from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition, differences
 from studies.errors import StudyConflict
@@ -36,10 +37,19 @@ class RunOptions:
     Attributes:
         slots: K for a new study; None measures the best. A study that exists keeps its own.
         confirm: whether to confirm once the budget is met.
+        workers: processes that search; 1 is this process itself. Those of a Dask cluster are as many as it has.
+        scheduler: the address of the Dask cluster whose workers search; None for processes of this machine.
     """
 
     slots: int | None = None
     confirm: bool = True
+    workers: int = 1
+    scheduler: str | None = None
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether no other process is started."""
+        return self.workers == 1 and self.scheduler is None
 
 
 def run_study(
@@ -79,6 +89,16 @@ def run_study(
             study = _begun(storage, loaded, dataset, network, place, options, progress)
         population = build_population(definition, network, dataset, slots=study.facts.slots)
         try:
+            if not options.in_this_process:
+                search_with_workers(
+                    study,
+                    definition,
+                    place,
+                    workers=options.workers,
+                    scheduler=options.scheduler,
+                    progress=progress,
+                    stop=stopper,
+                )
             with session(
                 study, definition, population, place, alone=place.embedded, progress=progress, stopper=stopper
             ) as working:

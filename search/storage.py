@@ -378,6 +378,11 @@ class StudyStorage:
         """Every row, in ascending number."""
         return self._rows(self._trials())
 
+    def row(self, number: int) -> Row:
+        """One row."""
+        (row,) = self._rows([self._storage.get_trial(self._id(number))])
+        return row
+
     def running(self) -> list[Row]:
         """The rows that some process trains, or trained when it died; in ascending number."""
         return self._rows([trial for trial in self._trials() if trial.state is TrialState.RUNNING])

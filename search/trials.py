@@ -129,7 +129,7 @@ class TrialSource:
 
     def _compare(self, number: int, result: Result) -> None:
         """Say why a result was not stored, unless it is the very one that is."""
-        (row,) = (row for row in self._storage.rows() if row.number == number)
+        row = self._storage.row(number)
         if row.state is TrialState.FAIL:
             self._worker.say(f"warning: another program marked trial {number} as failed; its result is dropped.")
         elif row.result is None:
@@ -211,6 +211,13 @@ def finish(
 
     None if it was not stored: its row is closed, or another worker's.
     """
+    ended, violations = judged(definition, label, result)
+    stored = rows.finish_row(number, result, owner=owner, score=ended.score, constraints=violations)
+    return ended if stored else None
+
+
+def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[Ended, dict[str, float]]:
+    """What a training came to on the validation split, and by how much it violates each constraint."""
     study, thresholds, measures = definition.study, definition.thresholds(), result.measures.get("validation")
     unexplained = kl = math.nan
     if measures is not None:
@@ -218,9 +225,8 @@ def finish(
         kl = thresholds.banded_kl(final_kl(result.curves, thresholds.window), measures.latent_dim)
     violations = constraints(judge(result.curves, measures, thresholds))
     value = score(unexplained=unexplained, kl=kl, band=study.kl_band, penalty=study.penalty)
-    if not rows.finish_row(number, result, owner=owner, score=value, constraints=violations):
-        return None
-    return Ended(label=label, score=value, kl=kl, feasible=all(violation <= 0 for violation in violations.values()))
+    is_feasible = all(violation <= 0 for violation in violations.values())
+    return Ended(label=label, score=value, kl=kl, feasible=is_feasible), violations
 
 
 def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, float]]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -138,7 +138,11 @@ def test_definition_and_facts_come_back_and_can_be_replaced(
     study: StudyStorage, storage: BaseStorage, workshop: "Workshop"
 ) -> None:
     assert study.facts == workshop.facts
-    changes = {"winner": 3, "importance": {"kl_weight": 0.75, "l2": 0.25}, "test_looks": ("2026-03-01",)}
+    changes: dict[str, Any] = {
+        "winner": 3,
+        "importance": {"kl_weight": 0.75, "l2": 0.25},
+        "test_looks": ("2026-03-01",),
+    }
     study.change_facts(**changes)
     facts = replace(workshop.facts, **changes)
     study.replace_definition("[study]\n# ä\n")
