@@ -1,6 +1,7 @@
 """Opening Optuna storages by URL, each configured so that several processes may share it."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from search.journal_lock import JournalLock
 from search.patience import reason
@@ -136,10 +137,25 @@ def _database(parsed: URL, *, create: bool) -> RDBStorage:
     if parsed.drivername == "postgresql":  # which SQLAlchemy takes for the driver before psycopg 3
         parsed = parsed.set(drivername="postgresql+psycopg")
     url = parsed.render_as_string(hide_password=False)
-    storage = RDBStorage(url, engine_kwargs=options, skip_table_creation=not create)
+    storage = _with_tables(lambda: RDBStorage(url, engine_kwargs=options, skip_table_creation=not create))
     if parsed.drivername.startswith("sqlite"):
         _share_sqlite(storage)
     return storage
+
+
+def _with_tables(make: Callable[[], RDBStorage]) -> RDBStorage:
+    """What `make` gives; tried again where another process made the same tables at the same moment.
+
+    Optuna looks which tables are missing and then makes those, so that two processes may both begin.
+    """
+    for wait in (0.1, 0.2, 0.5, 1.0, 2.0):
+        try:
+            return make()
+        except (IntegrityError, ProgrammingError, OperationalError, StorageInternalError) as error:
+            if "exist" not in str(error) and "duplicate" not in str(error) and "UNIQUE" not in str(error):
+                raise
+        time.sleep(wait)
+    return make()
 
 
 def _share_sqlite(storage: RDBStorage) -> None:

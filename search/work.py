@@ -4,6 +4,7 @@ Nothing heavy is loaded with this module: TensorFlow reads its settings when it 
 from the first moment.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -45,6 +46,14 @@ def work(task: Task) -> str:
     except Exception as error:  # a scheduler's log would show the whole call
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def work_here(task: Task) -> str:
+    """The same in a process of its own on the starter's machine, which does not outlive the starter."""
+    outcome = work(task)
+    if task.starter.is_known_dead():
+        os._exit(1)  # the pool that it belongs to would keep it for its next task
+    return outcome
 
 
 def _search(task: Task, stopper: Stopper) -> None:

