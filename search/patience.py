@@ -43,6 +43,8 @@ class _PatientStorage:
         self._stop = stop
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python itself looks for, before there is a storage when one is unpickled
+            raise AttributeError(name)
         value = getattr(self._storage, name)
         return partial(self._call, value) if callable(value) else value
 
