@@ -64,7 +64,7 @@ class TrialSource:
         which it did, and asks for the next trial when it did or would have. What comes out is compared, not stored.
         """
         with self._worker.turn():
-            rows = self._storage.rows()
+            rows = self._storage.rows(results=False)
             room = self._room(rows)
             jobs = {}
             for slot, number in sorted(checkpoint.numbers.items(), key=lambda item: item[1]):
@@ -81,7 +81,7 @@ class TrialSource:
     def take(self, free: int) -> list[Job]:
         """What this course trained after its checkpoint, what a dead worker left, and new trials within the budget."""
         with self._worker.turn():
-            rows = {row.number: row for row in self._storage.rows()}
+            rows = {row.number: row for row in self._storage.rows(results=False)}
             room = self._room(list(rows.values()))
             jobs: list[Job] = []
             for row in [*(rows[number] for number in self._again), *self._left_running(rows)]:
@@ -100,7 +100,7 @@ class TrialSource:
 
     def has_more(self) -> bool:
         """Whether there are trials to take now: the budget allows more than others train and have finished."""
-        return self._room(self._storage.rows()) > 0
+        return self._room(self._storage.rows(results=False)) > 0
 
     def lost(self) -> Set[int]:
         """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
@@ -110,7 +110,7 @@ class TrialSource:
             return frozenset()
         kept = {
             row.number
-            for row in self._storage.rows()
+            for row in self._storage.rows(results=False)
             if self._is_of_course(row) and (row.owner == self._worker.owner or row.state in FINISHED)
         }
         lost, self._mine = self._mine - kept, self._mine & kept

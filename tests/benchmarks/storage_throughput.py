@@ -54,9 +54,17 @@ def main(url: str, counts: list[int]) -> None:
 def work(url: str, name: str, budget: int, began: float) -> None:
     """One worker."""
     rows = np.random.default_rng(0).random((60, len(CURVE_NAMES)), np.float32)
-    latents = {name: np.ones(8) for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch")}
-    scalars = {name: 0.1 for name in ("reconstruction", "unexplained", "elbo", "clip_share_low", "clip_share_high")}
-    measures = Measures(**scalars, **latents, active_units=8)
+    measures = Measures(
+        reconstruction=1.0,
+        unexplained=0.1,
+        elbo=-1.0,
+        active_units=8,
+        clip_share_low=0.0,
+        clip_share_high=0.1,
+        kl_mean_part=np.ones(8),
+        kl_variance_part=np.ones(8),
+        prior_mismatch=np.ones(8),
+    )
     result = Result(curves=TrainingCurves.from_rows(rows), measures={"validation": measures}, seconds=SLEEP_SECONDS)
     with opened(url, create=False) as storage:
         study = StudyStorage.load(storage, name)
