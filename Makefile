@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test lint format lock
+.PHONY: help demo test faults lint format lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -15,6 +15,9 @@ demo: $(INSTALLED) ## search the digits study and say where its report is
 
 test: $(INSTALLED) ## all tests; those that need a browser are named and left out where there is no Chromium
 	$(BIN)/python -m pytest
+
+faults: $(INSTALLED) ## kill processes and stop servers in the middle of studies, which takes about ten minutes
+	$(BIN)/python -m pytest -m faults
 
 lint: $(INSTALLED) ## rules, format and types
 	$(BIN)/ruff check

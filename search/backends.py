@@ -1,7 +1,8 @@
 """Opening Optuna storages by URL, each configured so that several processes may share it."""
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from search.journal_lock import JournalLock
+from search.patience import reason
 from studies.errors import StorageError
 
 JOURNAL = "storage.journal"
@@ -79,12 +81,15 @@ def _parse(url: str) -> URL:
 
 
 @contextmanager
-def opened(url: str, *, create: bool) -> Iterator[BaseStorage]:
+def opened(
+    url: str, *, create: bool, patience: Callable[[BaseStorage], BaseStorage] = lambda storage: storage
+) -> Iterator[BaseStorage]:
     """The storage behind a URL, for a block; its connections are closed when that ends.
 
     Args:
         url: where it is.
         create: whether a file that does not exist, and tables that a database does not have, may be made.
+        patience: makes the storage one that is waited for when it goes away in the block; without, that ends the block.
 
     Raises:
         StorageError: it cannot be opened, or stops answering in the block; the message holds no password.
@@ -104,7 +109,7 @@ def opened(url: str, *, create: bool) -> Iterator[BaseStorage]:
                 storage = get_storage(database)
             storage.get_all_studies()
         with _said_plainly(_LOST, f"the storage {without_password(url)} stopped answering"):
-            yield storage
+            yield patience(storage)
 
 
 @contextmanager
@@ -117,12 +122,7 @@ def _said_plainly(errors: tuple[type[Exception], ...], what: str) -> Iterator[No
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what went wrong. SQLAlchemy's and drivers' messages name host and user, never the password."""
-    if isinstance(error, ImportError):
-        return f"{error}; install klsearch[postgres]."
-    cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
-    origin = getattr(cause, "orig", None) or cause
-    return str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__
+    return f"{error}; install klsearch[postgres]." if isinstance(error, ImportError) else reason(error)
 
 
 def _database(parsed: URL, *, create: bool) -> RDBStorage:
@@ -130,14 +130,32 @@ def _database(parsed: URL, *, create: bool) -> RDBStorage:
     if parsed.drivername.startswith("sqlite"):
         options: dict[str, Any] = {"connect_args": {"timeout": 60}}
     else:
-        options = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True}
+        # A machine that is gone must be noticed in seconds, not when TCP gives up after minutes.
+        silence = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
+        own = {name: value for name, value in silence.items() if name not in parsed.query}
+        options = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True, "connect_args": own}
     if parsed.drivername == "postgresql":  # which SQLAlchemy takes for the driver before psycopg 3
         parsed = parsed.set(drivername="postgresql+psycopg")
     url = parsed.render_as_string(hide_password=False)
-    storage = RDBStorage(url, engine_kwargs=options, skip_table_creation=not create)
+    storage = _with_tables(lambda: RDBStorage(url, engine_kwargs=options, skip_table_creation=not create))
     if parsed.drivername.startswith("sqlite"):
         _share_sqlite(storage)
     return storage
+
+
+def _with_tables(make: Callable[[], RDBStorage]) -> RDBStorage:
+    """What `make` gives; tried again where another process made the same tables at the same moment.
+
+    Optuna looks which tables are missing and then makes those, so that two processes may both begin.
+    """
+    for wait in (0.1, 0.2, 0.5, 1.0, 2.0):
+        try:
+            return make()
+        except (IntegrityError, ProgrammingError, OperationalError, StorageInternalError) as error:
+            if "exist" not in str(error) and "duplicate" not in str(error) and "UNIQUE" not in str(error):
+                raise
+        time.sleep(wait)
+    return make()
 
 
 def _share_sqlite(storage: RDBStorage) -> None:

@@ -81,6 +81,9 @@ _training_options = _options(
     click.option("--trials", type=click.IntRange(1), metavar="N", help="Finished trials in the study in all."),
     click.option("--timeout", type=_Duration(), help="Stop after this time, say 10m; what was trained is kept."),
     click.option("--slots", type=_Slots(), default="auto", show_default=True, help="Members trained together."),
+    click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that search."),
+    click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Where they run."),
+    click.option("--scheduler", metavar="ADDRESS", help="The Dask cluster's, say tcp://host:8786."),
     _storage_options,
     click.option("--no-confirm", is_flag=True, help="Do not retrain the leading trials on fresh seeds."),
     click.option("--require-stable", is_flag=True, help="Exit with 3 unless it is stable, with or without caveats."),
@@ -137,7 +140,8 @@ def resume(run: str | None, trials: int | None, storage: str | None, study: str 
 
 
 def _train(
-    loaded: "LoadedDefinition", place: "Place", *, timeout: float | None, slots: int | None, no_confirm: bool,
+    loaded: "LoadedDefinition", place: "Place", *, timeout: float | None, slots: int | None, workers: int, backend: str,
+    scheduler: str | None, no_confirm: bool,
     require_stable: bool, quiet: bool, no_progress: bool, as_json: bool,
 ) -> int:  # fmt: skip
     from search.progress import Silence, Terminal
@@ -147,6 +151,8 @@ def _train(
     from studies.summary import summarize
     from vae.diagnostics import Verdict
 
+    if (backend == "dask") != (scheduler is not None):
+        raise UsageError("give --backend dask and --scheduler ADDRESS together, or neither.")
     dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with the data should not wait for TensorFlow
     stopper = Stopper(timeout)
     with stopper.listening(), Terminal(live=not no_progress) as terminal:
@@ -155,7 +161,7 @@ def _train(
         load_tensorflow()
         from search.run import RunOptions, run_study
 
-        options = RunOptions(slots=slots, confirm=not no_confirm)
+        options = RunOptions(slots=slots, confirm=not no_confirm, workers=workers, scheduler=scheduler)
         record = run_study(loaded, dataset, place, options, progress=progress, stopper=stopper)
     _print_result(record, place, stopper, as_json=as_json)
     if stopper.signalled:

@@ -1,17 +1,18 @@
 """Leading trials and baselines on fresh seeds: who wins on validation, and what the test split says of it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 
-from search.owner import Owner
+from search.checkpoint import Checkpoint
 from search.progress import Ended
 from search.seeds import confirmation_seed
 from search.storage import Result, Row, Run, StudyStorage
 from search.training import Job
 from search.trials import finish
+from search.worker import Worker
 from studies.definition import StudyDefinition
 from studies.record import TrialRecord, TrialState
 from studies.summary import paired_difference
@@ -73,14 +74,15 @@ class ConfirmationSource:
         chosen: Sequence[Candidate],
         *,
         population: Population,
-        owner: Owner,
+        worker: Worker,
         told: Callable[[Ended], None],
     ) -> None:
         self._rows = rows
         self._definition = definition
         self._population = population
-        self._owner = owner
+        self._worker = worker
         self._told = told
+        self.position = -1
         self._labels: dict[int, str] = {}
         self.members: dict[int, Members] = {}
         wanted = [
@@ -98,21 +100,40 @@ class ConfirmationSource:
         self._pending = [run for run in wanted if run not in known]
         self.remaining = len(self._left) + len(self._pending)
 
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """The jobs of a checkpoint that are wanted and not finished."""
+        left = {job.number: job for job in self._left}
+        jobs = {slot: left[number] for slot, number in checkpoint.numbers.items() if number in left}
+        self._left = [job for job in self._left if job not in jobs.values()]
+        self._claim(list(jobs.values()))
+        return jobs
+
     def take(self, free: int) -> list[Job]:
         """What was left running, then new rows."""
         left, self._left = self._left[:free], self._left[free:]
-        for job in left:
-            self._rows.take_over(job.number, self._owner)
+        self._claim(left)
         runs, self._pending = self._pending[: free - len(left)], self._pending[free - len(left) :]
-        jobs = left + [Job(number=self._rows.create_row(run, self._owner), run=run) for run in runs]
-        self._labels |= {job.number: job.run.label for job in jobs}
-        return jobs
+        new = [Job(number=self._rows.create_row(run, self._worker.owner), run=run) for run in runs]
+        self._labels |= {job.number: job.run.label for job in new}
+        return left + new
+
+    def lost(self) -> Set[int]:
+        """None: whoever else confirms now trains the same to the same result, and what is stored first stays."""
+        return frozenset()
 
     def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
         """Judge, score and store results, and keep the members."""
         for number, result in finished.items():
             self.members[number] = self._population.member(slots[number])
-            self._told(finish(self._rows, self._definition, number, self._labels[number], result))
+            label, owner = self._labels[number], self._worker.owner
+            ended = finish(self._rows, self._definition, number, label, result, owner=owner)
+            if ended is not None:
+                self._told(ended)
+
+    def _claim(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._rows.take_over(job.number, self._worker.owner, course=self._worker.course)
+        self._labels |= {job.number: job.run.label for job in jobs}
 
 
 class RetrainingSource:
@@ -122,11 +143,21 @@ class RetrainingSource:
         self._pending = [Job(number=row.number, run=row.run) for row in rows]
         self._population = population
         self.members: dict[int, Members] = {}
+        self.position = -1
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """None: no checkpoint is kept of these."""
+        del checkpoint
+        return {}
 
     def take(self, free: int) -> list[Job]:
         """The next rows."""
         jobs, self._pending = self._pending[:free], self._pending[free:]
         return jobs
+
+    def lost(self) -> Set[int]:
+        """None: nobody else is concerned."""
+        return frozenset()
 
     def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
         """Keep the members."""

@@ -1,4 +1,4 @@
-"""Who is training a trial: named so that a dead owner is recognised at once on the same host."""
+"""Who is training a trial: named so that a dead owner is recognised at once on the same machine."""
 
 import os
 import socket
@@ -14,8 +14,9 @@ class Owner:
     """A process, named so that no other process ever bears the same name.
 
     Attributes:
-        host: the machine's name.
-        boot: the boot of that machine; empty where the system does not tell.
+        host: the machine's name, for people: machines may share one.
+        boot: the boot of that machine, and its table of processes if it has several (containers have their own);
+            empty where the system does not tell.
         process: process id.
         started: when that process started, as the system writes it: process ids are used again.
     """
@@ -34,24 +35,32 @@ class Owner:
         """The owner that `as_json` wrote."""
         return cls(**values)
 
-    def is_known_dead(self) -> bool:
-        """Whether this process certainly no longer runs; of another host nothing is certain."""
+    def is_here(self) -> bool:
+        """Whether the process belongs to this machine since it was last started, so that the system knows it."""
         here = this_process()
-        if self.host != here.host:
-            return False
-        return self.boot != here.boot or _started(self.process) != self.started
+        return (self.host, self.boot) == (here.host, here.boot)
+
+    def is_known_dead(self) -> bool:
+        """Whether this process certainly no longer runs; of another machine nothing is certain."""
+        return self.is_here() and _started(self.process) != self.started
 
 
 @cache
 def this_process() -> Owner:
     """The owner that this process is."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return Owner(
-        host=socket.gethostname(),
-        boot=boot.read_text().strip() if boot.exists() else "",
-        process=os.getpid(),
-        started=_started(os.getpid()),
-    )
+    return Owner(host=socket.gethostname(), boot=_boot(), process=os.getpid(), started=_started(os.getpid()))
+
+
+def _boot() -> str:
+    boot, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if boot.exists() and processes.exists():
+        return f"{boot.read_text().strip()}/{processes.stat().st_ino}"
+    # macOS; elsewhere there is no such setting, or no such command
+    try:
+        told = subprocess.run(["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return told.stdout.strip()
 
 
 def _started(process: int) -> str:

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from search.backends import JOURNAL, absolute, embedded_url, without_password
@@ -29,7 +29,7 @@ class Place:
     """
 
     folder: Path
-    url: str
+    url: str = field(repr=False)
     name: str
     embedded: bool
 
@@ -37,6 +37,11 @@ class Place:
     def shown_url(self) -> str:
         """The URL as it may be shown."""
         return without_password(self.url)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the courses' checkpoints."""
+        return self.folder / "checkpoint"
 
     @property
     def resume_command(self) -> str:

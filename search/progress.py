@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -65,6 +65,18 @@ class Silence:
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
         """Nothing."""
+
+
+class Aloud(Silence):
+    """Progress of which only warnings are shown, each in one line: what a started worker has to say."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def say(self, line: str) -> None:
+        """A warning; nothing of other lines."""
+        if line.startswith("warning: "):
+            print(line, file=self._file, flush=True)
 
 
 def watched_values(values: Mapping[str, float]) -> str:

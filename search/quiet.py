@@ -26,13 +26,20 @@ def _standard_error_aside() -> Iterator[None]:
             os.close(terminal)
 
 
-def load_tensorflow() -> None:
-    """Import TensorFlow; its notes about devices and instruction sets are shown only if the import fails."""
+def load_tensorflow(threads: int | None = None) -> None:
+    """Import TensorFlow; its notes about devices and instruction sets are shown only if the import fails.
+
+    Args:
+        threads: how many it may use at a time; None for one on each core.
+    """
     # Read when the library is loaded; worker processes inherit them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with _standard_error_aside():
         import tensorflow as tf
 
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.config.list_physical_devices()  # its notes come with the first look at the devices
     tf.get_logger().setLevel("ERROR")  # which operations vectorized_map turns into loops is known

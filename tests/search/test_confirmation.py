@@ -48,6 +48,7 @@ def row(label: str, seed: int, *, score: float, kl: float) -> Row:
         state=TrialState.COMPLETE,
         run=Run(hyperparameters=SETTINGS, seed=seed, label=label),
         owner=this_process(),
+        course="",
         result=result,
         score=score,
         error="",
@@ -180,7 +181,7 @@ def test_a_trial_that_violates_its_constraints_leads_only_where_no_other_is_left
         number = study.create_row(Run(hyperparameters=SETTINGS, seed=int(10 * kl), label="search"), this_process())
         result = row("", 0, score=0.0, kl=np.nan if kl == 0.1 else kl).result
         assert result is not None
-        study.finish_row(number, result, score=kl, constraints={})
+        study.finish_row(number, result, owner=this_process(), score=kl, constraints={})
     assert [one.label for one in chosen_of(study, workshop.definition)][:2] == ["trial 1", "trial 0"]
 
 

@@ -5,6 +5,9 @@ import signal
 import socket
 import subprocess
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from search.owner import Owner, this_process
 
@@ -39,9 +42,17 @@ def test_a_process_id_that_is_used_again_does_not_bring_its_owner_back() -> None
     assert replace(this_process(), started="1").is_known_dead()
 
 
-def test_a_process_from_before_the_machine_was_started_again_is_dead() -> None:
-    assert replace(this_process(), boot="another").is_known_dead()
+@pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"boot": "another"}])
+def test_of_another_machine_nothing_is_certain_whatever_its_name(change: dict[str, str]) -> None:
+    """A machine of the same name may be this one before it was started again, or another one that lives."""
+    other = replace(this_process(), started="1", **change)  # type: ignore[arg-type]
+    assert not other.is_here()
+    assert not other.is_known_dead()
 
 
-def test_of_another_machine_nothing_is_certain() -> None:
-    assert not replace(this_process(), host="elsewhere", started="1").is_known_dead()
+def test_a_container_has_processes_of_its_own() -> None:
+    """Containers share the boot of their machine, and a process of theirs may bear the same id as one outside."""
+    if not Path("/proc/self/ns/pid").exists():
+        pytest.skip("this system has no separate tables of processes")
+    boot, processes = this_process().boot.split("/")
+    assert not replace(this_process(), boot=f"{boot}/{int(processes) + 1}", started="1").is_known_dead()

@@ -1,13 +1,13 @@
 """One study in its storage."""
 
 import math
-import time
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search.backends import opened
-from search.owner import this_process
+from search.owner import Owner, this_process
 from search.storage import LEASE_SECONDS, Result, Row, Run, StudyStorage
 from studies.errors import StorageError, StudyConflict
 from studies.record import StudyRecord
@@ -86,7 +86,7 @@ def again(study: StudyStorage, storage: BaseStorage) -> Row:
 def test_a_finished_row_comes_back_bit_for_bit(study: StudyStorage, storage: BaseStorage, with_nan: bool) -> None:
     number = study.create_row(RUN, this_process(), params=PARAMS, distributions=DISTRIBUTIONS)
     left = result(with_nan=with_nan)
-    study.finish_row(number, left, score=1 / 3, constraints={"band": 2 / 3, "alive": -1.0})
+    study.finish_row(number, left, owner=this_process(), score=1 / 3, constraints={"band": 2 / 3, "alive": -1.0})
     row = again(study, storage)
     assert (row.number, row.state, row.run, row.owner) == (0, TrialState.COMPLETE, RUN, this_process())
     assert (row.score, row.error, row.progress) == (1 / 3, "", {})
@@ -102,7 +102,7 @@ def test_a_finished_row_comes_back_bit_for_bit(study: StudyStorage, storage: Bas
 
 def test_measures_on_the_test_split_are_added_to_a_closed_row(study: StudyStorage, storage: BaseStorage) -> None:
     number = study.create_row(RUN, this_process())
-    study.finish_row(number, result(), score=0.5, constraints={})
+    study.finish_row(number, result(), owner=this_process(), score=0.5, constraints={})
     (test,) = result().measures.values()
     study.add_test_measures(number, test)
     row = again(study, storage)
@@ -121,7 +121,7 @@ def test_a_running_row_is_whole_from_the_start(study: StudyStorage, storage: Bas
 
 
 def test_times_are_in_utc(study: StudyStorage, storage: BaseStorage) -> None:
-    study.finish_row(study.create_row(RUN, this_process()), result(), score=0.5, constraints={})
+    study.finish_row(study.create_row(RUN, this_process()), result(), owner=this_process(), score=0.5, constraints={})
     row = again(study, storage)
     assert row.ended is not None
     assert timedelta(0) <= row.ended - row.started < timedelta(minutes=5)
@@ -139,8 +139,13 @@ def test_definition_and_facts_come_back_and_can_be_replaced(
     study: StudyStorage, storage: BaseStorage, workshop: "Workshop"
 ) -> None:
     assert study.facts == workshop.facts
-    facts = replace(workshop.facts, winner=3, importance={"kl_weight": 0.75, "l2": 0.25}, test_looks=("2026-03-01",))
-    study.replace_facts(facts)
+    changes: dict[str, Any] = {
+        "winner": 3,
+        "importance": {"kl_weight": 0.75, "l2": 0.25},
+        "test_looks": ("2026-03-01",),
+    }
+    study.change_facts(**changes)
+    facts = replace(workshop.facts, **changes)
     study.replace_definition("[study]\n# ä\n")
     other = StudyStorage.load(storage, study.name)
     assert other.facts == facts
@@ -204,9 +209,70 @@ def test_what_is_left_of_a_study_cut_off_in_the_making_is_removed(storage: BaseS
     assert StudyStorage.exists(storage, begun(), alone=False), "it may be another program's that has just begun"
 
 
+def test_a_study_that_another_process_makes_just_now_is_waited_for(
+    storage: BaseStorage, workshop: "Workshop", other: tuple[Owner, "subprocess.Popen[str]"]
+) -> None:
+    name, (maker, _) = str(uuid.uuid4()), other
+    study = storage.create_new_study([StudyDirection.MINIMIZE], name)
+    storage.set_study_user_attr(study, "klsearch:maker", maker.as_json())
+
+    def make_the_rest(seconds: float) -> None:
+        assert 0 < seconds < 1
+        storage.set_study_user_attr(study, "klsearch:schema", 1)
+
+    assert StudyStorage.exists(storage, name, alone=False, wait=make_the_rest)
+
+
+def test_the_rest_of_a_study_whose_maker_was_killed_is_removed(
+    storage: BaseStorage, other: tuple[Owner, "subprocess.Popen[str]"]
+) -> None:
+    name, (maker, process) = str(uuid.uuid4()), other
+    study = storage.create_new_study([StudyDirection.MINIMIZE], name)
+    storage.set_study_user_attr(study, "klsearch:maker", maker.as_json())
+
+    def kill_the_maker(seconds: float) -> None:
+        process.kill()
+        process.wait()
+
+    assert not StudyStorage.exists(storage, name, alone=False, wait=kill_the_maker)
+    assert name not in StudyStorage.names(storage)
+
+
+def test_what_two_processes_find_out_about_a_study_stays_side_by_side(
+    study: StudyStorage, storage: BaseStorage
+) -> None:
+    one, other = StudyStorage.load(storage, study.name), StudyStorage.load(storage, study.name)
+    one.change_facts(winner=3)
+    other.change_facts(importance={"l2": 1.0})
+    assert (study.facts.winner, study.facts.importance) == (3, {"l2": 1.0})
+
+
+def test_a_result_is_recorded_once(study: StudyStorage, storage: BaseStorage) -> None:
+    number = study.create_row(RUN, this_process())
+    assert study.finish_row(number, result(), owner=this_process(), score=0.5, constraints={})
+    assert not study.finish_row(number, result(epochs=5), owner=this_process(), score=0.7, constraints={})
+    row = again(study, storage)
+    assert row.result is not None
+    assert (row.score, row.result.curves.epochs) == (0.5, 3)
+
+
+def test_a_result_of_a_row_that_was_taken_over_is_not_recorded(study: StudyStorage, storage: BaseStorage) -> None:
+    number = study.create_row(RUN, DEAD)
+    assert study.take_over(number, this_process())
+    assert not study.finish_row(number, result(), owner=DEAD, score=0.5, constraints={})
+    assert again(study, storage).state is TrialState.RUNNING
+
+
+def test_a_row_that_is_finished_is_taken_over_by_nobody(study: StudyStorage, storage: BaseStorage) -> None:
+    number = study.create_row(RUN, this_process(), course="one")
+    study.finish_row(number, result(), owner=this_process(), score=0.5, constraints={})
+    assert not study.take_over(number, DEAD, course="two")
+    assert (again(study, storage).owner, again(study, storage).course) == (this_process(), "one")
+
+
 def test_a_row_taken_over_is_the_new_owner_s(study: StudyStorage, storage: BaseStorage) -> None:
-    study.take_over(study.create_row(RUN, DEAD), this_process())
-    assert again(study, storage).owner == this_process()
+    study.take_over(study.create_row(RUN, DEAD, course="one"), this_process(), course="two")
+    assert (again(study, storage).owner, again(study, storage).course) == (this_process(), "two")
 
 
 def test_a_running_row_shows_what_its_owner_said_last(study: StudyStorage, storage: BaseStorage) -> None:
@@ -217,20 +283,73 @@ def test_a_running_row_shows_what_its_owner_said_last(study: StudyStorage, stora
     assert again(study, storage).progress == {}, "that was the dead owner's"
     study.say_alive(this_process(), {number: {"epoch": 1.0, "kl": 9.0}})
     assert again(study, storage).progress == {"epoch": 1.0, "kl": 9.0}
-    study.finish_row(number, result(), score=0.5, constraints={})
+    study.finish_row(number, result(), owner=this_process(), score=0.5, constraints={})
     assert again(study, storage).progress == {}
 
 
-def test_an_owner_of_another_machine_is_dead_when_its_lease_is_over(
-    study: StudyStorage, monkeypatch: pytest.MonkeyPatch
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 1e9
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that the storage's leases run on."""
+    clock = Clock()
+    monkeypatch.setattr("search.storage.time.time", clock)
+    monkeypatch.setattr("search.storage.time.monotonic", clock)
+    return clock
+
+
+def test_an_owner_of_another_machine_is_dead_when_it_was_silent_for_its_whole_lease(
+    study: StudyStorage, clock: Clock
 ) -> None:
     study.say_alive(ELSEWHERE, {})
     assert not study.is_dead(ELSEWHERE)
-    now = time.time()
-    monkeypatch.setattr("search.storage.time.time", lambda: now + 2 * LEASE_SECONDS)
+    clock.seconds += 0.9 * LEASE_SECONDS
     assert not study.is_dead(ELSEWHERE)
-    monkeypatch.setattr("search.storage.time.time", lambda: now + 4 * LEASE_SECONDS)
+    study.say_alive(ELSEWHERE, {})
+    assert not study.is_dead(ELSEWHERE)
+    clock.seconds += 0.9 * LEASE_SECONDS
+    assert not study.is_dead(ELSEWHERE), "it spoke meanwhile"
+    clock.seconds += 0.2 * LEASE_SECONDS
     assert study.is_dead(ELSEWHERE)
+
+
+def test_clocks_of_two_machines_need_not_agree(study: StudyStorage, clock: Clock) -> None:
+    clock.seconds -= 3600
+    study.say_alive(ELSEWHERE, {})
+    clock.seconds += 3600
+    assert not study.is_dead(ELSEWHERE), "its clock is an hour late"
+    clock.seconds += 1.1 * LEASE_SECONDS
+    assert study.is_dead(ELSEWHERE)
+
+
+def test_an_owner_of_another_machine_that_spoke_last_days_ago_is_dead_at_once(
+    study: StudyStorage, clock: Clock
+) -> None:
+    study.say_alive(ELSEWHERE, {})
+    clock.seconds += 3 * 24 * 3600
+    assert study.is_dead(ELSEWHERE)
+
+
+def test_an_owner_that_never_spoke_is_dead_after_a_lease(study: StudyStorage, clock: Clock) -> None:
+    assert not study.is_dead(ELSEWHERE)
+    clock.seconds += 1.1 * LEASE_SECONDS
+    assert study.is_dead(ELSEWHERE)
+
+
+def test_a_machine_of_the_same_name_is_another_machine(study: StudyStorage, clock: Clock) -> None:
+    namesake = replace(this_process(), boot="another", started="1")
+    study.say_alive(namesake, {})
+    assert not study.is_dead(namesake)
+    clock.seconds += LEASE_SECONDS + 1
+    assert study.is_dead(namesake)
 
 
 def test_an_owner_that_said_it_is_gone_is_dead_at_once(study: StudyStorage) -> None:
@@ -246,12 +365,9 @@ def test_an_owner_whose_process_is_gone_is_dead_at_once(study: StudyStorage) -> 
     assert study.is_dead(DEAD)
 
 
-def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(
-    study: StudyStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(study: StudyStorage, clock: Clock) -> None:
     study.say_alive(this_process(), {})
-    now = time.time()
-    monkeypatch.setattr("search.storage.time.time", lambda: now + 100 * LEASE_SECONDS)
+    clock.seconds += 100 * LEASE_SECONDS
     assert not study.is_dead(this_process())
 
 

@@ -120,6 +120,10 @@ def test_a_snapshot_says_what_it_holds(started: Population, train: Train) -> Non
         assert member.seconds == started.seconds(slot)
 
 
+def test_a_population_without_members_has_an_empty_snapshot(another: Population) -> None:
+    assert another.snapshot().members == {}
+
+
 def test_members_that_stand_elsewhere_in_the_epoch_are_refused(
     started: Population, another: Population, monkeypatch: pytest.MonkeyPatch
 ) -> None:

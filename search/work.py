@@ -1,0 +1,106 @@
+"""What a started worker does: search one study until its budget is met, or until whoever started it is gone.
+
+Nothing heavy is loaded with this module: TensorFlow reads its settings when it is loaded, and signals must be answered
+from the first moment.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from search.owner import Owner
+from search.place import Place
+from search.stopping import Interrupted, Stopper
+from studies.errors import KlsearchError
+
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a worker is given; it finds everything else in the storage.
+
+    Attributes:
+        place: the run folder and the storage.
+        starter: who started it, and whose end ends it.
+        threads: how many threads TensorFlow may use; None for one on each core.
+    """
+
+    place: Place
+    starter: Owner
+    threads: int | None
+
+
+def work(task: Task) -> str:
+    """Search; empty when the budget is met or the starter is gone, else one line that says what went wrong."""
+    stopper = Stopper()
+    try:
+        with stopper.listening():
+            _search(task, stopper)
+    except (Interrupted, KeyboardInterrupt):
+        pass
+    except KlsearchError as error:
+        return str(error)
+    except Exception as error:  # a scheduler's log would show the whole call
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def work_here(task: Task) -> str:
+    """The same in a process of its own on the starter's machine, which does not outlive the starter."""
+    outcome = work(task)
+    if task.starter.is_known_dead():
+        os._exit(1)  # the pool that it belongs to would keep it for its next task
+    return outcome
+
+
+def _search(task: Task, stopper: Stopper) -> None:
+    from search.quiet import load_tensorflow
+
+    load_tensorflow(task.threads)
+    from functools import partial
+
+    from search.backends import opened
+    from search.models import build_network, build_population
+    from search.patience import patient
+    from search.progress import Aloud
+    from search.records import definition_of
+    from search.session import session
+    from search.storage import StudyStorage
+    from studies.data import load_data
+
+    progress = Aloud(sys.stderr)
+    with opened(task.place.url, create=False, patience=partial(patient, say=progress.say, stop=stopper)) as storage:
+        study = StudyStorage.load(storage, task.place.name)
+        loaded = definition_of(study)
+        dataset = load_data(loaded.definition, loaded.folder)
+        if dataset.fingerprint != study.facts.data.fingerprint:
+            raise KlsearchError(f"{loaded.definition.data.source} holds other rows here than where the study was made.")
+        network = build_network(loaded.definition, dataset, loaded.folder)
+        population = build_population(loaded.definition, network, dataset, slots=study.facts.slots)
+        with session(
+            study,
+            loaded.definition,
+            population,
+            task.place,
+            alone=False,
+            progress=progress,
+            stopper=stopper,
+            stop=_until(stopper, lambda: study.is_dead(task.starter)),
+        ) as working:
+            working.search()
+
+
+def _until(stopper: Stopper, is_over: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether to stop: a signal came, or `is_over`, which is looked at once a second."""
+    looked, over = -_LOOK_SECONDS, False
+
+    def stop() -> bool:
+        nonlocal looked, over
+        if not over and time.monotonic() - looked >= _LOOK_SECONDS:
+            over, looked = is_over(), time.monotonic()
+        return over or stopper()
+
+    return stop

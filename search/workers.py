@@ -1,0 +1,164 @@
+"""Several workers on one study, started by joblib: processes of this machine, or those of a Dask cluster."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+import joblib
+
+from search.owner import this_process
+from search.place import Place
+from search.progress import Progress
+from search.stopping import Interrupted
+from search.storage import FINISHED, StudyStorage
+from search.trials import judged
+from search.work import Task, work, work_here
+from studies.definition import StudyDefinition
+from studies.errors import KlsearchError, UsageError
+
+_LOOK_SECONDS = 1.0
+# The workers save, and end; a worker that is in the middle of compiling takes longest.
+_GOODBYE_SECONDS = 30.0
+_DEATHS = 3
+
+
+def search_with_workers(
+    study: StudyStorage,
+    definition: StudyDefinition,
+    place: Place,
+    *,
+    workers: int,
+    scheduler: str | None,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> None:
+    """Search a study with workers until its budget is met.
+
+    They end with this process, however that ends. When some are killed, all are started again and go on from their
+    checkpoints.
+
+    Args:
+        study: in its storage.
+        definition: of the study.
+        place: where workers find the study.
+        workers: processes on this machine; without meaning where there is a scheduler.
+        scheduler: address of a Dask cluster, each of whose workers searches; None for processes of this machine.
+        progress: is told what happens.
+        stop: whether to stop now.
+
+    Raises:
+        Interrupted: `stop` said so; the workers have saved what they had in training.
+        KlsearchError: a worker failed, or workers were killed again and again.
+    """
+    budget = definition.study.trials
+    overseer = _Overseer(study, definition, progress)
+    if overseer.finished >= budget:
+        return
+    deaths = 0
+    with _pool(workers, scheduler) as (count, parallel):
+        progress.say(f"Searching with {count} workers…")
+        progress.begin("trials", done=overseer.finished, total=budget)
+        threads = None if scheduler else max(1, joblib.cpu_count() // count)
+        function = work if scheduler else work_here
+        task = Task(place=place, starter=this_process(), threads=threads)
+        while overseer.finished < budget:
+            finished = overseer.finished
+            errors = overseer.oversee(lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), stop=stop)
+            if errors is not None:
+                for error in sorted(set(filter(None, errors))):
+                    raise KlsearchError(f"a worker failed: {error}")
+                continue
+            deaths = deaths + 1 if overseer.finished == finished else 1
+            if deaths == _DEATHS:
+                raise KlsearchError(
+                    "workers are killed again and again before any trial ends; is there too little memory? Give fewer "
+                    "--workers, or fewer --slots to a new study."
+                )
+            progress.say("warning: a worker was killed; all are started again and go on from their checkpoints.")
+
+
+@contextmanager
+def _pool(workers: int, scheduler: str | None) -> Iterator[tuple[int, joblib.Parallel]]:
+    """The number of workers, and what starts that many."""
+    if scheduler is None:
+        yield workers, joblib.Parallel(n_jobs=workers, backend="loky", batch_size=1, pre_dispatch="all")
+        return
+    try:
+        from distributed import Client  # an optional dependency
+    except ImportError as error:
+        raise UsageError(f"{error}; install klsearch[dask].") from error
+    try:
+        client = Client(scheduler, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
+    with client:
+        cores = client.nthreads()  # type: ignore[no-untyped-call]
+        if not cores or set(cores.values()) != {1}:
+            raise UsageError(
+                f"each worker of the Dask cluster at {scheduler} must have one thread, and there must be one; start "
+                "them with `dask worker ADDRESS --nthreads 1`."
+            )
+        with joblib.parallel_config(backend="dask", client=client, pure=False):
+            yield len(cores), joblib.Parallel(n_jobs=len(cores), batch_size=1, pre_dispatch="all")
+
+
+class _Overseer:
+    """Tells of what the workers write into the storage, and lives for them."""
+
+    def __init__(self, study: StudyStorage, definition: StudyDefinition, progress: Progress) -> None:
+        self._study = study
+        self._definition = definition
+        self._progress = progress
+        self._told = set(self._ended())
+
+    @property
+    def finished(self) -> int:
+        """The number of finished trials, as of the last look."""
+        return len(self._told)
+
+    def oversee(self, start: Callable[[], list[str]], *, stop: Callable[[], bool]) -> list[str] | None:
+        """What the workers that `start` starts come back with; None if some were killed.
+
+        Raises:
+            Interrupted: `stop` said so.
+        """
+        self._study.say_alive(this_process(), {})
+        outcome: list[list[str] | BaseException] = []
+
+        def run() -> None:
+            try:
+                outcome.append(start())
+            except BaseException as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            if stop():
+                self._study.say_gone(this_process())
+                thread.join(_GOODBYE_SECONDS)
+                self._look()
+                raise Interrupted
+            self._look()
+            self._study.say_alive(this_process(), {})
+            thread.join(_LOOK_SECONDS)
+        self._look()
+        (left,) = outcome
+        if isinstance(left, BrokenProcessPool) or type(left).__name__ == "KilledWorker":
+            return None
+        if isinstance(left, BaseException):
+            raise left
+        return left
+
+    def _look(self) -> None:
+        """Tell of what has changed since the last look."""
+        for number in sorted(set(self._ended()) - self._told):
+            self._told.add(number)
+            row = self._study.row(number)
+            if row.result is not None:
+                self._progress.ended(judged(self._definition, f"trial {number}", row.result)[0])
+        self._progress.watch({row.number: row.progress for row in self._study.running() if row.progress})
+
+    def _ended(self) -> list[int]:
+        return [trial.number for trial in self._study.trials() if trial.state in FINISHED]

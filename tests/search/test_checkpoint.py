@@ -1,0 +1,336 @@
+"""Checkpoints, and courses that go on from them."""
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from search.backends import opened
+from search.checkpoint import Checkpoint, Course, UnreadableCheckpoint, claimed_course, remove_left_courses
+from search.owner import this_process
+from search.storage import Row, Run, StudyStorage
+from search.training import Saving
+from vae.hyperparameters import Hyperparameters
+from vae.plan import Clock
+from vae.snapshot import MemberState, Snapshot
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Workshop
+
+DEAD = replace(this_process(), started="1")
+BROKEN = Run(hyperparameters=Hyperparameters(kl_weight=0.5, learning_rate=1e30), seed=5, label="search")
+BUDGET = 14
+
+
+def member(epoch: int = 3, batch: int = 2, seed: int = 0) -> MemberState:
+    rng = np.random.default_rng(seed)
+    return MemberState(
+        clock=Clock(hyperparameters=Hyperparameters(kl_weight=1 / 3), seed=123, epoch=epoch),
+        seconds=0.1,
+        curves=rng.random((epoch, 10), np.float32),
+        steps=rng.random((batch, 4), np.float32),
+        values=[rng.random((2, 3), np.float32), np.array([seed, 7], np.uint32), np.array(np.nan, np.float32)],
+    )
+
+
+def checkpoint(study: str = "tiny", fingerprint: str = "f", batch: int = 2) -> Checkpoint:
+    members = {0: member(batch=batch), 3: member(epoch=1, batch=batch, seed=1)}
+    return Checkpoint(
+        study=study,
+        fingerprint=fingerprint,
+        position=9,
+        numbers={0: 8, 3: 9},
+        snapshot=Snapshot(batch=batch, members=members),
+    )
+
+
+def plain(state: MemberState) -> dict[str, Any]:
+    arrays = [state.curves, state.steps, *state.values]
+    return {
+        "clock": state.clock,
+        "seconds": state.seconds,
+        "arrays": [(array.dtype, array.shape, array.tobytes()) for array in arrays],
+    }
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    written = checkpoint()
+    written.write(tmp_path / "c.npz")
+    read = Checkpoint.read(tmp_path / "c.npz")
+    assert (read.study, read.fingerprint, read.position) == ("tiny", "f", 9)
+    assert (dict(read.numbers), read.snapshot.batch) == ({0: 8, 3: 9}, 2)
+    for slot, state in written.snapshot.members.items():
+        assert plain(read.snapshot.members[slot]) == plain(state)
+
+
+def test_a_checkpoint_of_nobody_comes_back(tmp_path: Path) -> None:
+    replace(checkpoint(), numbers={}, snapshot=Snapshot(batch=0, members={})).write(tmp_path / "c.npz")
+    assert Checkpoint.read(tmp_path / "c.npz").snapshot.members == {}
+
+
+def flipped(path: Path) -> None:
+    """One bit of the last array changed."""
+    content = bytearray(path.read_bytes())
+    values = np.float32(np.nan).tobytes()
+    content[content.rindex(values)] ^= 1
+    path.write_bytes(content)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def pickled(path: Path) -> None:
+    np.savez(path, about=np.array([{"format": 1}], dtype=object), allow_pickle=True)
+
+
+def foreign(path: Path) -> None:
+    np.savez(path, photos=np.zeros(3))
+
+
+def text(path: Path) -> None:
+    path.write_text("no checkpoint")
+
+
+@pytest.mark.parametrize("damage", [flipped, truncated, pickled, foreign, text, Path.unlink])
+def test_a_file_that_is_damaged_or_of_something_else_is_refused(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    checkpoint().write(path)
+    damage(path)
+    with pytest.raises(UnreadableCheckpoint, match=r"c\.npz is no checkpoint that can be read, or not a whole one"):
+        Checkpoint.read(path)
+
+
+def test_a_checkpoint_of_a_newer_klsearch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr("search.checkpoint.FORMAT", 2)
+        checkpoint().write(tmp_path / "c.npz")
+    with pytest.raises(UnreadableCheckpoint, match=r"was written by a newer klsearch; upgrade klsearch"):
+        Checkpoint.read(tmp_path / "c.npz")
+
+
+@contextmanager
+def full_disk(bytes_left: int) -> Iterator[None]:
+    """No file can grow beyond this size, as if the disk were full."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_on_a_full_disk_the_checkpoint_before_stays_and_training_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    with claimed_course(tmp_path, "f", say=said.append) as course:
+        course.save(checkpoint())
+        (path,) = tmp_path.glob("*.npz")
+        before = path.read_bytes()
+        with full_disk(1000):
+            for _ in range(2):
+                course.save(checkpoint(study="later"))
+        assert path.read_bytes() == before
+        (line,) = said
+        assert "no checkpoint could be written" in line and "File too large" in line
+        assert {file.suffix for file in tmp_path.iterdir()} == {".npz", ".lock"}, "nothing half written is left"
+        course.save(checkpoint(study="later"))
+        assert Checkpoint.read(path).study == "later"
+
+
+def test_a_course_is_followed_by_one_process_at_a_time(tmp_path: Path) -> None:
+    with claimed_course(tmp_path, "f", say=pytest.fail) as first:
+        first.save(checkpoint())
+        with claimed_course(tmp_path, "f", say=pytest.fail) as second:
+            assert second.name != first.name
+    with claimed_course(tmp_path, "f", say=pytest.fail) as again:
+        assert again.name == first.name
+        assert again.load("tiny") is not None
+        assert again.load("tiny (confirmation)") is None, "that is of other rows"
+
+
+def test_nothing_is_left_of_a_course_that_came_to_its_end(tmp_path: Path) -> None:
+    with claimed_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
+        course.save(checkpoint())
+        course.clear()
+    remove_left_courses(tmp_path / "checkpoint", "f")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_others_are_left_as_they_are_and_said(tmp_path: Path) -> None:
+    text(tmp_path / "text.npz")
+    checkpoint(fingerprint="another study's").write(tmp_path / "theirs.npz")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    said: list[str] = []
+    with claimed_course(tmp_path, "f", say=said.append) as course:
+        course.save(checkpoint())
+        course.clear()
+    remove_left_courses(tmp_path, "f")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (line,) = said
+    assert line.startswith(f"warning: {tmp_path / 'text.npz'} is no checkpoint")
+
+
+def test_a_member_that_was_left_between_epochs_can_be_taken_in_elsewhere(tmp_path: Path) -> None:
+    checkpoint(batch=0).write(tmp_path / "dead.npz")
+    checkpoint(batch=2, study="other").write(tmp_path / "middle.npz")
+    with claimed_course(tmp_path, "another", say=pytest.fail) as course:
+        found = course.stranded("tiny", 9)
+        assert found is not None
+        assert plain(found) == plain(member(epoch=1, batch=0, seed=1))
+        assert course.stranded("tiny", 7) is None
+        assert course.stranded("other", 9) is None, "it stood in the middle of an epoch"
+
+
+class Chosen(Course):
+    """A course that is saved at the times that a test chooses, counted from 0, and not by the clock."""
+
+    def __init__(self, folder: Path, times: Collection[int], name: str = "course") -> None:
+        super().__init__(folder, name, say=pytest.fail)
+        self._times = times
+        self._asked = -1
+
+    def is_due(self, *, between_epochs: bool) -> bool:
+        self._asked += 1
+        return self._asked in self._times
+
+
+def left(row: Row) -> dict[str, Any]:
+    """All that a trial leaves, but for the time that it took."""
+    assert row.result is not None
+    (measures,) = row.result.measures.values() or [None]
+    return {
+        "run": row.run,
+        "score": row.score,
+        "curves": row.result.curves.as_rows().tobytes(),
+        "measures": [np.asarray(getattr(measures, name)).tobytes() for name in measures.__slots__] if measures else [],
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What the trials of an uninterrupted study leave, whose slots end and are filled at different times."""
+    with opened(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
+        study = workshop.new_study(storage)
+        begin(study)
+        workshop.search(study, BUDGET)
+        return [left(row) for row in study.rows()]
+
+
+def begin(study: StudyStorage) -> None:
+    """Two trials that will diverge, and leave their slots while the others train."""
+    study.create_row(BROKEN, DEAD, course="course")
+    study.create_row(replace(BROKEN, seed=6), DEAD, course="course")
+
+
+@pytest.mark.parametrize(
+    ("saved_at", "killed_after"),
+    [([0], 2), ([0], 14), ([0, 1], 5), ([0, 5], 13), ([0, 12], 13), ([0, 13], 14), ([0, 14], 30), ([0, 25], 25)],
+)
+def test_a_study_that_was_killed_goes_on_as_if_nothing_had_happened(
+    workshop: "Workshop",
+    study: StudyStorage,
+    whole: list[dict[str, Any]],
+    tmp_path: Path,
+    saved_at: list[int],
+    killed_after: int,
+) -> None:
+    begin(study)
+    saving = Saving(course=Chosen(tmp_path, saved_at), study="tiny", fingerprint="f")
+    workshop.search(study, BUDGET, owner=DEAD, epochs=killed_after, saving=saving, killed=True)
+    before = [row.number for row in study.rows() if row.state is TrialState.COMPLETE]
+    saving = replace(saving, course=Chosen(tmp_path, []))
+    ended = workshop.search(study, BUDGET, saving=saving)
+    assert [left(row) for row in study.rows()] == whole
+    assert len(ended) == BUDGET - len(before), "what was finished is not told again"
+    assert list(tmp_path.glob("*.npz")) == [], "its course is over"
+
+
+def test_whoever_is_asked_to_stop_saves_first_and_nothing_is_trained_twice(
+    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    begin(study)
+    saving = Saving(course=Chosen(tmp_path, []), study="tiny", fingerprint="f")
+    workshop.search(study, BUDGET, owner=DEAD, epochs=17, saving=saving)
+    saved = Checkpoint.read(tmp_path / "course.npz")
+    assert sorted(saved.numbers.values()) == [row.number for row in study.running()]
+    workshop.search(study, BUDGET, saving=replace(saving, course=Chosen(tmp_path, [])))
+    assert [left(row) for row in study.rows()] == whole
+
+
+def test_killed_again_and_again_a_study_is_still_the_uninterrupted_one(
+    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    begin(study)
+    rng = np.random.default_rng(0)
+    for life in range(12):
+        saving = Saving(course=Chosen(tmp_path, range(0, 100, 3)), study="tiny", fingerprint="f")
+        owner = replace(this_process(), started=f"life {life}")
+        workshop.search(study, BUDGET, owner=owner, epochs=int(rng.integers(0, 9)), saving=saving, killed=True)
+    workshop.search(study, BUDGET, saving=Saving(course=Chosen(tmp_path, []), study="tiny", fingerprint="f"))
+    assert [left(row) for row in study.rows()] == whole
+
+
+def test_a_smaller_budget_takes_up_no_more_than_it_allows(
+    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+) -> None:
+    saving = Saving(course=Chosen(tmp_path, [0, 14]), study="tiny", fingerprint="f")
+    workshop.search(study, 12, owner=DEAD, epochs=16, saving=saving, killed=True)
+    assert len(study.running()) == 4
+    workshop.search(study, 6, saving=replace(saving, course=Chosen(tmp_path, [])))
+    assert sum(row.state is TrialState.COMPLETE for row in study.rows()) == 6
+
+
+def test_another_worker_goes_on_where_a_dead_one_s_checkpoint_stands(
+    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    dead = Saving(course=Chosen(tmp_path, [0, 9], "dead"), study="tiny", fingerprint="f")
+    for one in whole[2:5]:
+        study.create_row(one["run"], DEAD, course="dead")
+    workshop.search(study, 3, owner=DEAD, epochs=10, saving=dead, killed=True)
+    living = Chosen(tmp_path, [], "living")
+    epochs: list[float] = []
+    workshop.search(
+        study,
+        3,
+        saving=Saving(course=living, study="tiny", fingerprint="f"),
+        stranded=lambda number: living.stranded("tiny", number),
+        watch=lambda running: epochs.append(max(values["epoch"] for values in running.values())),
+    )
+    assert epochs == [10, 11, 12], "nine epochs were trained before"
+    assert [left(row) for row in study.rows()] == whole[2:5]
+    assert {row.course for row in study.rows()} == {"living"}
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from search.checkpoint import claimed_course
+with claimed_course(Path(sys.argv[1]), "f", say=print) as course:
+    print(course.name, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_process_lets_go_of_its_course_at_once(tmp_path: Path, environment: dict[str, str]) -> None:
+    checkpoint().write(tmp_path / "only.npz")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "only\n"
+        with claimed_course(tmp_path, "f", say=pytest.fail) as other:
+            assert other.name != "only"
+        process.kill()
+        process.wait()
+        with claimed_course(tmp_path, "f", say=pytest.fail) as course:
+            assert course.name == "only"

@@ -1,0 +1,280 @@
+"""What people do to studies that run overnight: processes are killed, servers go away. Long, so `make faults`."""
+
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from search.backends import opened
+from search.models import build_network, build_population
+from search.storage import Row, StudyStorage
+from studies.data import load_data
+from studies.parsing import parse_definition
+from vae.population import Population
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called
+
+pytestmark = pytest.mark.faults
+
+Klsearch = Callable[..., "Called"]
+Process = subprocess.Popen[str]
+Start = Callable[..., Process]
+
+# Some seconds for each wave of four trials on a machine with two cores.
+LONGER = (("epochs = 12", "epochs = 300"), ("trials = 24", "trials = 60"))
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    """Starts a command in a process of its own, whose standard error goes to a file; none outlives the test."""
+    with ExitStack() as ending:
+
+        def start(*arguments: object, cwd: Path, err: Path, first: str = "") -> Process:
+            """`first` is Python that runs before the command."""
+            code = f"{first}\nimport sys; from search.cli import main; sys.exit(main())"
+            with err.open("a") as file:
+                process = subprocess.Popen(
+                    [sys.executable, "-c", code, *map(str, arguments)],
+                    cwd=cwd,
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    stderr=file,
+                    text=True,
+                )
+            ending.callback(process.wait)
+            ending.callback(process.kill)
+            return process
+
+        yield start
+
+
+def left(row: Row) -> dict[str, Any]:
+    """All that a trial leaves, but for the time that it took."""
+    assert row.result is not None
+    measures = row.result.measures.get("validation")
+    return {
+        "number": row.number,
+        "run": row.run,
+        "score": row.score,
+        "curves": row.result.curves.as_rows().tobytes(),
+        "measures": [np.asarray(getattr(measures, name)).tobytes() for name in measures.__slots__] if measures else [],
+    }
+
+
+def rows_of(url: str, name: str) -> list[Row]:
+    with opened(url, create=False) as storage:
+        return StudyStorage.load(storage, name).rows()
+
+
+def wait_for_line(file: Path, beginning: str, process: Process) -> None:
+    """Until a process has written such a line."""
+    deadline = time.monotonic() + 240
+    while not re.search(rf"^{beginning}", file.read_text(), re.MULTILINE):
+        assert process.poll() is None, file.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsearch, tmp_path: Path) -> None:
+    options = ("--slots", 20, "--no-confirm", "--no-progress")
+    whole = klsearch("run", "digits", "--out", tmp_path / "whole", *options)
+    assert whole.code == 0, whole.err
+    seconds, rng, folder = [], random.Random(0), tmp_path / "killed"
+    for kill in range(20):
+        err = tmp_path / f"err{kill}"
+        began = time.monotonic()
+        process = start("run", "digits", "--out", folder, *options, cwd=tmp_path, err=err)
+        # Three kills while it starts; the others while it trains, or compiles again.
+        if kill % 7 == 3:
+            time.sleep(rng.uniform(0.5, 5.0))
+        else:
+            wait_for_line(err, "Compiling", process)
+            seconds.append(time.monotonic() - began)
+            time.sleep(rng.uniform(0.0, 6.0))
+        assert process.poll() is None, "it was faster than the kills"
+        process.kill()
+        process.wait()
+        assert not re.search("Traceback|warning: .*(checkpoint|otherwise)", err.read_text())
+    assert any(row.state is TrialState.RUNNING for row in rows_of(f"journal:///{folder}/storage.journal", "digits"))
+    ended = klsearch("resume", folder, *options[2:])
+    assert ended.code == 0, ended.err
+    killed, uninterrupted = (
+        [left(row) for row in rows_of(f"journal:///{tmp_path / name}/storage.journal", "digits")]
+        for name in ("killed", "whole")
+    )
+    assert len(killed) == 100
+    assert killed == uninterrupted
+    assert not (folder / "checkpoint").exists()
+    print(f"20 kills, {len(killed)} trials compared; {np.mean(seconds):.1f} s from start to compiling")
+
+
+def trained_again(definition_file: Path, rows: list[Row]) -> list[dict[str, Any]]:
+    """What the trials of these rows leave when they are trained from nothing but their settings and seeds."""
+    definition = parse_definition(definition_file.read_text(), str(definition_file))
+    dataset = load_data(definition, definition_file.parent)
+    network = build_network(definition, dataset, definition_file.parent)
+    population: Population = build_population(definition, network, dataset, slots=6)
+    for slot, row in enumerate(rows):
+        population.start(slot, row.run.hyperparameters, row.run.seed)
+    for _ in range(definition.training.epochs):
+        while not population.advance():
+            pass
+    measured = population.measure(range(len(rows)), "validation")
+    return [
+        {
+            "curves": population.curves(slot).as_rows().tobytes(),
+            "measures": [np.asarray(getattr(measures, name)).tobytes() for name in measures.__slots__],
+        }
+        for slot, measures in enumerate(measured)
+    ]
+
+
+def assert_whole(rows: list[Row], trials: int) -> None:
+    """Exactly so many finished trials, none running, none double."""
+    finished = [row for row in rows if row.state is TrialState.COMPLETE]
+    assert len(finished) == trials
+    assert not [row for row in rows if row.state is TrialState.RUNNING]
+    assert len({row.run.hyperparameters for row in finished}) == trials
+    assert len({row.run.seed for row in finished}) == trials
+
+
+def test_four_workers_on_postgresql_are_killed_every_few_seconds(
+    start: Start, postgres: str, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    definition = write(tmp_path, *LONGER, ('name = "tiny"', 'name = "four"'))
+    rng, kills = random.Random(0), 0
+
+    def begin(index: int) -> Process:
+        folder = tmp_path / f"worker{index}"
+        arguments = ("run", definition, "--out", folder, "--storage", postgres, "--slots", 4, "--no-confirm")
+        return start(*arguments, "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}")
+
+    workers = [begin(index) for index in range(4)]
+    deadline = time.monotonic() + 400
+    while any(worker.poll() is None for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(rng.uniform(4.0, 8.0))
+        living = [index for index, worker in enumerate(workers) if worker.poll() is None]
+        if living and kills < 10:
+            index = rng.choice(living)
+            workers[index].kill()
+            workers[index].wait()
+            workers[index] = begin(index)
+            kills += 1
+    errors = "".join(path.read_text() for path in tmp_path.glob("err*"))
+    assert [worker.returncode for worker in workers] == [0] * 4, errors
+    assert "sw0rdfish" not in errors and "Traceback" not in errors
+    rows = rows_of(postgres, "four")
+    assert_whole(rows, 60)
+    assert len({row.owner for row in rows}) >= 4
+    drawn = rng.sample([row for row in rows if row.result is not None and not row.result.curves.diverged], 5)
+    expected = [{key: left(row)[key] for key in ("curves", "measures")} for row in drawn]
+    assert trained_again(definition, drawn) == expected
+    print(f"{kills} kills, {len(rows)} rows, {len({row.owner for row in rows})} processes")
+
+
+def test_postgresql_goes_away_for_ten_seconds(
+    start: Start, postgres_server: Any, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    definition = write(tmp_path, *LONGER, ('name = "tiny"', 'name = "away"'))
+    workers = [
+        start(
+            "run", definition, "--out", tmp_path / f"worker{index}", "--storage", postgres_server.url,
+            "--slots", 4, "--no-confirm", "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}",
+        )
+        for index in range(2)
+    ]  # fmt: skip
+    for index, worker in enumerate(workers):
+        wait_for_line(tmp_path / f"err{index}", "Compiling", worker)
+    time.sleep(6.0)
+    postgres_server.stop()
+    time.sleep(10.0)
+    postgres_server.start()
+    assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
+    for index in range(2):
+        lines = (tmp_path / f"err{index}").read_text().splitlines()
+        assert len([line for line in lines if "the storage does not answer" in line]) == 1, lines
+        assert len([line for line in lines if line.startswith("The storage answers again, after ")]) == 1, lines
+        assert not [line for line in lines if "Traceback" in line or "sw0rdfish" in line]
+    assert_whole(rows_of(postgres_server.url, "away"), 60)
+
+
+# What a worker of another machine is to those of this one, with a lease that a test can wait for.
+ELSEWHERE = """
+import socket
+import search.storage, search.trials
+search.storage.LEASE_SECONDS = search.trials.LEASE_SECONDS = 8.0
+socket.gethostname = lambda: "elsewhere"
+"""
+
+
+def test_a_worker_that_was_stalled_finds_its_trials_taken_and_drops_them(
+    start: Start, postgres: str, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    definition = write(tmp_path, *LONGER, ('name = "tiny"', 'name = "stalled"'))
+    options = ("--storage", postgres, "--slots", 4, "--no-confirm", "--no-progress")
+    stalled = start(
+        "run", definition, "--out", tmp_path / "a", *options, cwd=tmp_path, err=tmp_path / "errA", first=ELSEWHERE
+    )
+    wait_for_line(tmp_path / "errA", "Compiling", stalled)
+    time.sleep(8.0)
+    stalled.send_signal(signal.SIGSTOP)
+    had = [row.number for row in rows_of(postgres, "stalled") if row.state is TrialState.RUNNING]
+    here = ELSEWHERE.replace("elsewhere", "here")
+    other = start("run", definition, "--out", tmp_path / "b", *options, cwd=tmp_path, err=tmp_path / "errB", first=here)
+    deadline = time.monotonic() + 120
+    while {row.number: row.owner.host for row in rows_of(postgres, "stalled")}[had[0]] != "here":
+        assert time.monotonic() < deadline, "nobody took over"
+        time.sleep(0.5)
+    stalled.send_signal(signal.SIGCONT)
+    assert [other.wait(timeout=240), stalled.wait(timeout=240)] == [0, 0], (tmp_path / "errA").read_text()
+    assert not re.search("Traceback|warning: trial", (tmp_path / "errA").read_text() + (tmp_path / "errB").read_text())
+    rows = rows_of(postgres, "stalled")
+    assert_whole(rows, 60)
+    assert {rows[number].owner.host for number in had} == {"here"}
+
+
+def test_two_runs_started_at_once_on_one_embedded_study(
+    start: Start, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    definition = write(tmp_path)
+    processes = [
+        start("run", definition, "--out", tmp_path / "run", "--slots", 8, "--no-confirm", cwd=tmp_path, err=err)
+        for err in (tmp_path / "err0", tmp_path / "err1")
+    ]
+    assert sorted(process.wait(timeout=240) for process in processes) == [0, 2]
+    (refused,) = (i for i, process in enumerate(processes) if process.returncode == 2)
+    assert "is being trained by process" in (tmp_path / f"err{refused}").read_text()
+    assert_whole(rows_of(f"journal:///{tmp_path}/run/storage.journal", "tiny"), 24)
+
+
+def test_four_runs_started_at_once_on_one_shared_study(
+    start: Start, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    """All find no study, and one of them makes it; SQLite, since the others are tried on PostgreSQL."""
+    definition = write(tmp_path)
+    url = f"sqlite:///{tmp_path}/shared.db"
+    processes = [
+        start(
+            "run", definition, "--out", tmp_path / f"w{index}", "--storage", url, "--slots", 2, "--no-confirm",
+            cwd=tmp_path, err=tmp_path / f"err{index}",
+        )
+        for index in range(4)
+    ]  # fmt: skip
+    codes = [process.wait(timeout=280) for process in processes]
+    assert codes == [0] * 4, [(tmp_path / f"err{index}").read_text() for index in range(4)]
+    rows = rows_of(url, "tiny")
+    assert_whole(rows, 24)
+    assert [row.number for row in rows] == list(range(24)), "no row was void"
+    assert [row.run.label for row in rows][:2] == ["before", "mine"]

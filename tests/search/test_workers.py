@@ -1,0 +1,178 @@
+"""Several workers on one study, started by one command."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from optuna.trial import TrialState
+
+from search.backends import opened
+from search.owner import Owner
+from search.storage import Row, StudyStorage
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called
+
+Klsearch = Callable[..., "Called"]
+TRIALS = 32
+
+
+def rows_of(folder: Path) -> list[Row]:
+    file = folder / "storage.journal"
+    if not file.exists():
+        return []
+    with opened(f"journal:///{file}", create=False) as storage:
+        names = StudyStorage.names(storage)
+        return StudyStorage(storage, names[0]).rows() if names else []
+
+
+def assert_whole(rows: list[Row], trials: int) -> None:
+    """Exactly so many trials, all finished, none double."""
+    assert [row.number for row in rows] == list(range(trials))
+    assert {row.state for row in rows} == {TrialState.COMPLETE}
+    assert len({row.run.hyperparameters for row in rows}) == trials
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 180
+    while not condition():
+        assert process.poll() is None, "it ended early"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def owners(folder: Path) -> set[Owner]:
+    return {row.owner for row in rows_of(folder)}
+
+
+@pytest.fixture
+def run(
+    command: list[str], environment: dict[str, str], tmp_path: Path, write: Callable[..., Path]
+) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts a run of the small study, with trials that take some seconds, in a process of its own."""
+    definition = write(tmp_path, ("epochs = 12", "epochs = 120"), ("trials = 24", f"trials = {TRIALS}"))
+    with ExitStack() as ending:
+
+        def start(*options: str) -> "subprocess.Popen[str]":
+            arguments = ("run", str(definition), "--out", "run", "--slots", "4", "--no-confirm", "--no-progress")
+            with (tmp_path / "err").open("w") as err:
+                process = subprocess.Popen(
+                    [*command, *arguments, *options],
+                    cwd=tmp_path,
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    stderr=err,
+                    text=True,
+                )
+            ending.callback(process.wait)
+            ending.callback(process.kill)
+            return process
+
+        yield start
+
+
+def test_a_worker_that_is_killed_does_not_end_the_study(
+    run: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    process, folder = run("--workers", "2"), tmp_path / "run"
+    wait_for(lambda: len(owners(folder)) == 2 and len(rows_of(folder)) > 8, process)
+    first = owners(folder)
+    os.kill(min(owner.process for owner in first), signal.SIGKILL)
+    assert process.wait(timeout=240) == 0, (tmp_path / "err").read_text()
+    err = (tmp_path / "err").read_text()
+    assert "warning: a worker was killed; all are started again and go on from their checkpoints." in err
+    assert "Traceback" not in err
+    assert_whole(rows_of(folder), TRIALS)
+    assert not (folder / "checkpoint").exists()
+    assert all(owner.is_known_dead() for owner in first | owners(folder)), "no worker is left"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_command_that_started_them_and_their_trials_go_on(
+    run: Callable[..., "subprocess.Popen[str]"], klsearch: Klsearch, tmp_path: Path, number: signal.Signals
+) -> None:
+    process, folder = run("--workers", "2"), tmp_path / "run"
+    wait_for(lambda: len(owners(folder)) == 2 and len(rows_of(folder)) > 8, process)
+    began = time.monotonic()
+    process.send_signal(number)
+    process.wait(timeout=20)
+    if number is signal.SIGTERM:
+        assert process.returncode == 130
+        assert time.monotonic() - began < 10
+    workers = owners(folder)
+    while not all(owner.is_known_dead() for owner in workers):
+        assert time.monotonic() - began < 20, "they outlive the command"
+        time.sleep(0.1)
+    before = {row.number: row.run for row in rows_of(folder)}
+    ended = klsearch("resume", folder, "--no-confirm")
+    assert ended.code == 0, ended.err
+    rows = rows_of(folder)
+    assert_whole(rows, TRIALS)
+    assert {number: rows[number].run for number in before} == before
+
+
+@pytest.fixture
+def cluster(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """The address of a Dask scheduler with two worker processes of one thread each, on this machine alone."""
+    with ExitStack() as ending:
+
+        def start(*arguments: str) -> "subprocess.Popen[str]":
+            log = ending.enter_context((tmp_path / f"{arguments[0]}.log").open("a"))
+            process = subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
+                cwd=tmp_path, env=environment, stdout=log, stderr=log, text=True,
+            )  # fmt: skip
+            ending.callback(process.wait)
+            ending.callback(process.terminate)
+            return process
+
+        scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        log = tmp_path / "scheduler.log"
+        wait_for(lambda: "Scheduler at:" in log.read_text(), scheduler)
+        address = re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text())
+        assert address is not None
+        for _ in range(2):
+            start("worker", address[1], "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard")
+        wait_for(lambda: log.read_text().count("Register worker") == 2, scheduler)
+        yield address[1]
+
+
+@pytest.mark.faults
+def test_the_workers_of_a_dask_cluster_search_together(
+    run: Callable[..., "subprocess.Popen[str]"], cluster: str, tmp_path: Path
+) -> None:
+    process = run("--backend", "dask", "--scheduler", cluster)
+    assert process.wait(timeout=280) == 0, (tmp_path / "err").read_text()
+    assert "Searching with 2 workers" in (tmp_path / "err").read_text()
+    rows = rows_of(tmp_path / "run")
+    assert_whole(rows, TRIALS)
+    assert len({row.owner for row in rows}) == 2
+
+
+def test_a_scheduler_that_is_not_there_is_one_clear_line(klsearch: Klsearch, definition_file: Path) -> None:
+    called = klsearch(
+        "run", definition_file, "--out", definition_file.parent / "run", "--slots", 2, "--quiet",
+        "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1",
+    )  # fmt: skip
+    assert called.code == 2
+    assert called.err == (
+        "klsearch: there is no Dask scheduler at tcp://127.0.0.1:1; start one with `dask scheduler`.\n"
+    )
+
+
+@pytest.mark.parametrize("options", [("--backend", "dask"), ("--scheduler", "tcp://127.0.0.1:1")])
+def test_dask_needs_its_scheduler_named(klsearch: Klsearch, definition_file: Path, options: tuple[str, str]) -> None:
+    called = klsearch("run", definition_file, *options)
+    assert (called.code, called.err) == (
+        2,
+        "klsearch: give --backend dask and --scheduler ADDRESS together, or neither.\n",
+    )
