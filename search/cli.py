@@ -144,6 +144,7 @@ def _train(
     scheduler: str | None, no_confirm: bool,
     require_stable: bool, quiet: bool, no_progress: bool, as_json: bool,
 ) -> int:  # fmt: skip
+    from search.layout import most_slots
     from search.progress import Silence, Terminal
     from search.quiet import load_tensorflow
     from search.stopping import Stopper
@@ -158,7 +159,7 @@ def _train(
     with stopper.listening(), Terminal(live=not no_progress) as terminal:
         progress: Progress = Silence() if quiet else terminal
         progress.say("Loading TensorFlow…")
-        load_tensorflow()
+        load_tensorflow(members=slots or most_slots(loaded.definition))
         from search.run import RunOptions, run_study
 
         options = RunOptions(slots=slots, confirm=not no_confirm, workers=workers, scheduler=scheduler)

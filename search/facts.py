@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from search.layout import Layout
 from studies.record import DataFacts
 
 
@@ -14,7 +15,7 @@ class StudyFacts:
     """The facts of a study: settled when it is created, or found on its way.
 
     Attributes:
-        slots: K, the number of members trained together; measured or chosen once.
+        layout: how members are trained; measured or chosen once.
         comparable: all of the definition that makes two trials comparable, as JSON values.
         folder: what relative sources are relative to, and where the user's modules are looked for.
         data: what it is trained on.
@@ -24,7 +25,7 @@ class StudyFacts:
         test_looks: when the test split was scored, UTC.
     """
 
-    slots: int
+    layout: Layout
     comparable: Mapping[str, Any]
     folder: str
     data: DataFacts
@@ -36,7 +37,11 @@ class StudyFacts:
     @property
     def fingerprint(self) -> str:
         """sha256, in hex, of what makes two trials comparable."""
-        parts = {"definition": self.comparable, "slots": self.slots, "data": self.data.fingerprint}
+        parts = {
+            "definition": self.comparable,
+            "layout": asdict(self.layout),
+            "data": self.data.fingerprint,
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
@@ -47,5 +52,6 @@ class StudyFacts:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The facts that `as_json` wrote."""
         data = values["data"]
+        layout = Layout(**values["layout"])
         data = DataFacts(**{**data, "shape": tuple(data["shape"]), "warnings": tuple(data["warnings"])})
-        return cls(**{**values, "data": data, "test_looks": tuple(values["test_looks"])})
+        return cls(**{**values, "layout": layout, "data": data, "test_looks": tuple(values["test_looks"])})

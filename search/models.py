@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from search.layout import Layout
 from studies.definition import StudyDefinition
 from studies.errors import DefinitionError
 from vae.datasets import DataProblem, Dataset
@@ -74,14 +75,15 @@ def _uses_dropout(definition: StudyDefinition) -> bool:
     return searched or fixed > 0 or any(settings.encoder_dropout > 0 for settings in baselines)
 
 
-def build_population(definition: StudyDefinition, network: Network, dataset: Dataset, *, slots: int) -> Population:
-    """A population of `slots` members that trains what the definition asks for."""
+def build_population(definition: StudyDefinition, network: Network, dataset: Dataset, layout: Layout) -> Population:
+    """A population that trains what the definition asks for."""
     splits = {name: rows for name, rows in dataset.splits.items() if len(rows)}
     return Population(
         network,
         splits,
         objective_of(definition),
-        slots=slots,
+        slots=layout.slots,
+        together=layout.together,
         batch_size=definition.training.batch_size,
         clips_gradients=_clips_gradients(definition),
     )

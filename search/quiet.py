@@ -4,7 +4,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import joblib
 
 
 @contextmanager
@@ -26,11 +28,13 @@ def _standard_error_aside() -> Iterator[None]:
             os.close(terminal)
 
 
-def load_tensorflow(threads: int | None = None) -> None:
+def load_tensorflow(threads: int | None = None, *, members: int | None = None) -> None:
     """Import TensorFlow; its notes about devices and instruction sets are shown only if the import fails.
 
     Args:
         threads: how many it may use at a time; None for one on each core.
+        members: the most that will be trained at a time; None for more than there are threads. Threads that would be
+            left over share the work within an operation.
     """
     # Read when the library is loaded; worker processes inherit them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -38,8 +42,11 @@ def load_tensorflow(threads: int | None = None) -> None:
     with _standard_error_aside():
         import tensorflow as tf
 
-        if threads is not None:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        threads = threads or joblib.cpu_count()
+        with suppress(RuntimeError):  # a process that computes already keeps the threads that it has
             tf.config.threading.set_inter_op_parallelism_threads(threads)
-        tf.config.list_physical_devices()  # its notes come with the first look at the devices
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // (members or threads)))
+        # Its notes come with the first look at the devices.
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)  # others may work on it too
     tf.get_logger().setLevel("ERROR")  # which operations vectorized_map turns into loops is known

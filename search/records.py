@@ -71,7 +71,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         definition=definition,
         definition_toml=toml,
         fingerprint=facts.fingerprint,
-        slots=facts.slots,
+        slots=facts.layout.slots,
         trials=tuple(_trial(row, definition) for row in storage.rows()),
         confirmation=tuple(_confirmation(row, definition) for row in confirmed_rows(storage, definition)),
         winner=facts.winner,

@@ -11,6 +11,7 @@ from reports.report import write_report
 from reports.tables import write_trials_csv
 from search.backends import opened
 from search.facts import StudyFacts
+from search.layout import Layout, layout_of
 from search.models import build_network, build_population, objective_of
 from search.patience import patient
 from search.place import Place
@@ -18,7 +19,7 @@ from search.progress import Progress
 from search.provenance import provenance
 from search.records import study_record
 from search.session import session
-from search.slots import auto_slots
+from search.slots import auto_layout
 from search.stopping import Interrupted, Stopper
 from search.storage import StudyStorage
 from search.workers import search_with_workers
@@ -29,6 +30,7 @@ from studies.record import DataFacts, StudyRecord
 from vae.datasets import Dataset
 from vae.networks import Network
 from vae.pictures import take_samples
+from vae.shard import side_by_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ def run_study(
     with place.held(), opened(place.url, create=True, patience=patience) as storage:
         with stopper.at_once():
             study = _begun(storage, loaded, dataset, network, place, options, progress)
-        population = build_population(definition, network, dataset, slots=study.facts.slots)
+        population = build_population(definition, network, dataset, study.facts.layout)
         try:
             if not options.in_this_process:
                 search_with_workers(
@@ -140,8 +142,8 @@ def _begun(
     """
     study = None
     if not StudyStorage.exists(storage, place.name, alone=place.embedded):
-        slots = options.slots or auto_slots(network, dataset, loaded.definition, say=progress.say)
-        facts, toml = _new_facts(loaded, dataset, slots), loaded.toml_for_any_folder()
+        layout = _new_layout(network, dataset, loaded.definition, options, progress)
+        facts, toml = _new_facts(loaded, dataset, layout), loaded.toml_for_any_folder()
         with suppress(StudyConflict):  # another process made it while the slots were measured
             study = StudyStorage.create(storage, place.name, definition=toml, facts=facts)
     if study is None:
@@ -154,9 +156,17 @@ def _begun(
     return study
 
 
-def _new_facts(loaded: LoadedDefinition, dataset: Dataset, slots: int) -> StudyFacts:
+def _new_layout(
+    network: Network, dataset: Dataset, definition: StudyDefinition, options: RunOptions, progress: Progress
+) -> Layout:
+    if options.slots is not None:
+        return layout_of(options.slots, definition, side_by_side())
+    return auto_layout(network, dataset, definition, threads=side_by_side(), say=progress.say)
+
+
+def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout) -> StudyFacts:
     return StudyFacts(
-        slots=slots,
+        layout=layout,
         comparable=loaded.definition.fingerprint_parts(),
         folder=str(loaded.folder),
         data=DataFacts(
@@ -192,8 +202,8 @@ def _agree(
     changed = differences(dict(facts.comparable), definition.fingerprint_parts())
     if facts.data.fingerprint != dataset.fingerprint:
         changed.append("data: the rows are not those that the study was trained on")
-    if options.slots not in (None, facts.slots):
-        changed.append(f"slots: {facts.slots}, now {options.slots}")
+    if options.slots not in (None, facts.layout.slots):
+        changed.append(f"slots: {facts.layout.slots}, now {options.slots}")
     if changed:
         way_out = "--out another folder" if place.embedded else "--study another name"
         raise StudyConflict(

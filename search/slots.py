@@ -6,56 +6,61 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from search.layout import Layout, most_slots
 from search.models import objective_of
 from studies.definition import StudyDefinition
 from vae.datasets import Dataset
 from vae.networks import Network
 from vae.slot_timing import seconds_per_member
 
-_MOST = 128
 # Weights, two moments, gradients and their temporary copies, and the activations of a batch that the gradients need.
 _COPIES = 8
 _MEMORY_SHARE = 0.25
 
 
-def auto_slots(network: Network, dataset: Dataset, definition: StudyDefinition, *, say: Callable[[str], None]) -> int:
-    """The number of slots that finishes the study's budget soonest.
+def auto_layout(
+    network: Network, dataset: Dataset, definition: StudyDefinition, *, threads: int, say: Callable[[str], None]
+) -> Layout:
+    """The layout that finishes the study's budget soonest, with no more members than fit into free memory.
 
-    At most a quarter of the budget, so that the sampler gets to learn from some trials before it suggests the others,
-    and no more than fit into a quarter of the free memory. The measured time per member is weighed with the slots that
-    stay empty in the last wave.
+    What a step takes is measured with every thread at work, for they share the memory's bandwidth.
     """
-    trials = definition.study.trials
-    most = max(2, min(_MOST, trials // 4, _fitting(network, definition.training.batch_size)))
-    least = 2 if definition.model.kind == "dense" else 1
     say("Measuring how many members to train at a time…")
-    candidates = [2**power for power in range(12) if least <= 2**power <= most]
-    rows = dataset.train[: definition.training.batch_size]
-    times = seconds_per_member(network, rows, objective_of(definition), candidates)
-    slots = best_slots(times, trials=trials, most=most)
-    seconds = ", ".join(f"{1000 * value:.2g} ms at {count}" for count, value in times.items())
-    say(f"Training {slots} members at a time (one step of one member took {seconds}; budget {trials} trials).")
-    return slots
+    batch_size = definition.training.batch_size
+    most = max(2, min(most_slots(definition), _fitting(network, batch_size)))
+    shards = min(threads, most)
+    candidates = [2**power for power in range(12) if 2**power * shards <= most]
+    times = seconds_per_member(network, dataset.train[:batch_size], objective_of(definition), candidates, shards=shards)
+    layout = best_layout(times, trials=definition.study.trials, most=most, shards=shards)
+    seconds = ", ".join(f"{1000 * value:.2g} ms at {count * shards}" for count, value in times.items())
+    say(
+        f"Training {layout.slots} members at a time, {layout.together} in each of {shards} threads (one step of one "
+        f"member took {seconds}; budget {definition.study.trials} trials)."
+    )
+    return layout
 
 
-def best_slots(times: Mapping[int, float], *, trials: int, most: int) -> int:
-    """The even number of slots (or 1) of the least estimated time for `trials` trials.
+def best_layout(times: Mapping[int, float], *, trials: int, most: int, shards: int) -> Layout:
+    """The layout of the least estimated time for `trials` trials.
 
-    Every wave costs its whole population, empty slots included: ⌈trials / K⌉ · K · t(K), with t interpolated between
-    the measured numbers in log K. Of equal ones the smaller: the sampler learns from more waves.
+    Every wave costs its whole population, empty slots included: ⌈trials / K⌉ · K · t, with t, the seconds per member,
+    interpolated between the measured numbers of members together in their logarithm. Of layouts within 3 % of the best
+    the smallest: the sampler learns from more waves.
 
-    >>> best_slots({2: 2.0, 4: 1.5, 8: 1.0, 16: 1.0, 32: 1.0}, trials=100, most=25)
-    10
+    >>> best_layout({1: 3.0, 2: 2.0, 4: 1.5, 8: 1.0}, trials=100, most=25, shards=2)
+    Layout(slots=20, together=10)
     """
     measured = sorted(times)
-    counts = [count for count in range(measured[0], min(most, measured[-1]) + 1) if count == 1 or count % 2 == 0]
+    counts = [count for count in range(1, most // shards + 1) if count == 1 or count % 2 == 0]
     logs = [math.log2(count) for count in measured]
 
     def estimate(count: int) -> float:
         per_member = float(np.interp(math.log2(count), logs, [times[known] for known in measured]))
-        return math.ceil(trials / count) * count * per_member
+        return math.ceil(trials / (count * shards)) * count * shards * per_member
 
-    return min(counts, key=lambda count: (estimate(count), count))
+    least = min(map(estimate, counts))
+    together = next(count for count in counts if estimate(count) <= 1.03 * least)
+    return Layout(together * shards, together)
 
 
 def _fitting(network: Network, batch_size: int) -> int:

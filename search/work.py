@@ -79,7 +79,7 @@ def _search(task: Task, stopper: Stopper) -> None:
         if dataset.fingerprint != study.facts.data.fingerprint:
             raise KlsearchError(f"{loaded.definition.data.source} holds other rows here than where the study was made.")
         network = build_network(loaded.definition, dataset, loaded.folder)
-        population = build_population(loaded.definition, network, dataset, slots=study.facts.slots)
+        population = build_population(loaded.definition, network, dataset, study.facts.layout)
         with session(
             study,
             loaded.definition,

@@ -1,7 +1,6 @@
 """K members trained together by one compiled program: the only training path."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,9 +95,7 @@ class Population:
             clips_gradients=clips_gradients,
         )
         self._shards = [Shard(self._program) for _ in range(slots // self.together)]
-        self._threads = min(
-            len(self._shards), tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
-        )
+        self._threads = min(len(self._shards), side_by_side())
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="shard") if self._threads > 1 else None
         self._members = [_Slot() for _ in range(slots)]
         self._batch = 0

@@ -1,5 +1,6 @@
 """Some members of a population, trained by one thread in one compiled program that all shards share."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,6 +13,13 @@ from vae.elbo import Objective, clip_log_var, kl_elements, reconstruction_error,
 from vae.evaluation import Evaluator
 from vae.networks import Network
 from vae.plan import Clock, Plan, plan_epoch
+
+
+def side_by_side() -> int:
+    """How many shards this process trains at a time: a processor's threads one each, a GPU one in all."""
+    if tf.config.list_physical_devices("GPU"):
+        return 1
+    return tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
 
 
 class _State(NamedTuple):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -11,15 +12,15 @@ from vae.elbo import Objective, kl_elements, reconstruction_error, sample_poster
 from vae.networks import Network
 from vae.optimizer import adam_step
 
-_ROUNDS = 4
+_ROUNDS = 6
 # A step that takes longer gains nothing more from company, and would only cost time and memory to measure.
 _LONG_STEP_SECONDS = 0.3
 
 
 def seconds_per_member(
-    network: Network, rows: np.ndarray, objective: Objective, candidates: Sequence[int]
+    network: Network, rows: np.ndarray, objective: Objective, candidates: Sequence[int], *, shards: int
 ) -> dict[int, float]:
-    """Seconds of one training step per member, by the number of members trained together.
+    """Seconds of one training step per member, by the number of members trained together in each shard.
 
     One traced program serves every number above 1; one member alone has its own, as in training. The least of a few
     rounds over all numbers is taken, so that a busy moment of the machine does not decide between them.
@@ -29,25 +30,32 @@ def seconds_per_member(
         rows: one batch of training rows, float32 [B, *shape].
         objective: likelihood and reductions.
         candidates: numbers of members to time, ascending; those beyond a long step are left out.
+        shards: how many of them work side by side.
     """
     step = _Step(network, objective)
     together, alone = tf.function(step, reduce_retracing=True), tf.function(step)
     runs: dict[int, Callable[[], None]] = {}
     best: dict[int, float] = {}
-    for slots in candidates:
-        run = runs[slots] = _run(alone if slots == 1 else together, _members(network, rows, slots))
-        run()  # traces, and warms up
-        best[slots] = _seconds(run)
-        if best[slots] > _LONG_STEP_SECONDS:
-            break
-    for _ in range(_ROUNDS):
-        best = {slots: min(best[slots], _seconds(run)) for slots, run in runs.items()}
-    return {slots: seconds / slots for slots, seconds in best.items()}
+    with ThreadPoolExecutor(shards) as pool:
+        for count in candidates:
+            run = runs[count] = _run(alone if count == 1 else together, _members(network, rows, count), pool, shards)
+            run()  # traces, and warms up
+            best[count] = _seconds(run)
+            if best[count] > _LONG_STEP_SECONDS:
+                break
+        for _ in range(_ROUNDS):
+            best = {count: min(best[count], _seconds(run)) for count, run in runs.items()}
+    return {count: seconds / (count * shards) for count, seconds in best.items()}
 
 
-def _run(program: Callable[..., list[tf.Tensor]], members: tuple[object, ...]) -> Callable[[], None]:
-    def run() -> None:
+def _run(
+    program: Callable[..., list[tf.Tensor]], members: tuple[object, ...], pool: ThreadPoolExecutor, shards: int
+) -> Callable[[], None]:
+    def one(_: int) -> None:
         program(*members)[0].numpy()
+
+    def run() -> None:
+        list(pool.map(one, range(shards)))
 
     return run
 

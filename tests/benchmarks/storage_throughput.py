@@ -15,6 +15,7 @@ import numpy as np
 
 from search.backends import opened
 from search.facts import StudyFacts
+from search.layout import Layout
 from search.owner import this_process
 from search.storage import Result, StudyStorage
 from search.trials import TrialSource
@@ -34,7 +35,7 @@ def main(url: str, counts: list[int]) -> None:
         name = str(uuid.uuid4())
         with opened(url, create=True) as storage:
             data = DataFacts(rows={}, shape=(64,), scaling="", fingerprint="")
-            facts = StudyFacts(slots=SLOTS, comparable={}, folder="", data=data, provenance={})
+            facts = StudyFacts(layout=Layout(SLOTS, SLOTS), comparable={}, folder="", data=data, provenance={})
             StudyStorage.create(storage, name, definition=DEFINITION.toml, facts=facts)
         began = time.monotonic() + 10 + count  # when all of them have started
         command = [sys.executable, "-m", "tests.benchmarks.storage_throughput", "--worker", url, name]

@@ -21,6 +21,7 @@ from search.backends import opened
 from search.cli import main
 from search.confirmation import Candidate, ConfirmationSource
 from search.facts import StudyFacts
+from search.layout import Layout
 from search.models import build_network, build_population
 from search.owner import Owner, this_process
 from search.progress import Ended
@@ -205,9 +206,9 @@ class Workshop:
         self.definition = parse_definition(TINY, "tiny.toml")
         self.dataset = load_data(self.definition, folder)
         network = build_network(self.definition, self.dataset, folder)
-        self.population: Population = build_population(self.definition, network, self.dataset, slots=4)
+        self.population: Population = build_population(self.definition, network, self.dataset, Layout(4, 2))
         self.facts = StudyFacts(
-            slots=4,
+            layout=Layout(4, 2),
             comparable=self.definition.fingerprint_parts(),
             folder=str(folder),
             data=DataFacts(

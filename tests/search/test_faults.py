@@ -16,6 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.backends import opened
+from search.layout import Layout
 from search.models import build_network, build_population
 from search.storage import Row, StudyStorage
 from studies.data import load_data
@@ -124,7 +125,7 @@ def trained_again(definition_file: Path, rows: list[Row]) -> list[dict[str, Any]
     definition = parse_definition(definition_file.read_text(), str(definition_file))
     dataset = load_data(definition, definition_file.parent)
     network = build_network(definition, dataset, definition_file.parent)
-    population: Population = build_population(definition, network, dataset, slots=6)
+    population: Population = build_population(definition, network, dataset, Layout(6, 6))
     for slot, row in enumerate(rows):
         population.start(slot, row.run.hyperparameters, row.run.seed)
     for _ in range(definition.training.epochs):

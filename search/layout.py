@@ -1,0 +1,36 @@
+"""How a study's members are dealt out: how many train at a time, and how many of them in each thread."""
+
+from dataclasses import dataclass
+
+from studies.definition import StudyDefinition
+
+_MOST = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a study's members are trained.
+
+    Attributes:
+        slots: K, the number of members trained at a time.
+        together: how many of them one thread trains as one program.
+    """
+
+    slots: int
+    together: int
+
+
+def layout_of(slots: int, definition: StudyDefinition, threads: int) -> Layout:
+    """The layout for a given number of slots: a shard for each thread if that leaves it one member or an even number.
+
+    Where a member does not gain from company, as with convolutions, each is alone.
+    """
+    if definition.model.kind != "dense":
+        return Layout(slots, 1)
+    sizes = [slots // shards for shards in range(min(threads, slots), 0, -1) if slots % shards == 0]
+    return Layout(slots, next((size for size in sizes if size == 1 or size % 2 == 0), slots))
+
+
+def most_slots(definition: StudyDefinition) -> int:
+    """The most members that may train at a time: a quarter of the budget, so that the sampler gets to learn."""
+    return max(2, min(_MOST, definition.study.trials // 4))
