@@ -17,7 +17,7 @@ from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
 from vae.networks import Network
 from vae.plan import Clock
-from vae.shard import Program, Shard
+from vae.shard import Program, Shard, side_by_side
 from vae.snapshot import MemberState, Snapshot
 
 # Final measures need the outputs of several posterior samples of a whole split: more members at a time cost memory.
