@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test faults lint format lock
+.PHONY: help demo test faults bench lint format lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -18,6 +18,9 @@ test: $(INSTALLED) ## all tests; those that need a browser are named and left ou
 
 faults: $(INSTALLED) ## kill processes and stop servers in the middle of studies, which takes about ten minutes
 	$(BIN)/python -m pytest -m faults
+
+bench: $(INSTALLED) ## klsearch beside loops of plain Keras and Keras Tuner, and what a thousand trials cost: half an hour
+	$(BIN)/python -m tests.benchmarks
 
 lint: $(INSTALLED) ## rules, format and types
 	$(BIN)/ruff check

@@ -1,0 +1,120 @@
+"""The studies that are timed, as klsearch and as a loop of plain Keras know them."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from search.models import objective_of
+from studies.catalog import LoadedDefinition, load_definition, override
+from studies.data import load_data
+
+_SPACE = """
+[space]
+kl_weight = { low = 1e-4, high = 1.0, log = true }
+clip_low = { low = -20.0, high = -4.0 }
+clip_high = { low = 0.0, high = 4.0 }
+annealing_epochs = { low = 0, high = 5 }
+l2 = { low = 1e-6, high = 1e-2, log = true }
+encoder_dropout = { low = 0.0, high = 0.4 }
+"""
+
+_DIGITS = f"""
+[study]
+name = "bench-digits"
+trials = 200
+[data]
+source = "digits"
+[model]
+kind = "dense"
+hidden = [128, 64]
+latent_dim = 8
+[training]
+epochs = 30
+{_SPACE}
+"""
+
+_CLOTHES = f"""
+[study]
+name = "bench-clothes"
+trials = 20
+[data]
+source = "fashion-mnist"
+rows = 16000
+split = {{ validation = 0.125, test = 0.125 }}
+[model]
+kind = "dense"
+hidden = [512, 256]
+latent_dim = 16
+[training]
+epochs = 10
+{_SPACE}
+"""
+
+_CONV = f"""
+[study]
+name = "bench-conv"
+trials = 8
+[data]
+source = "digits"
+[model]
+kind = "conv"
+filters = [16, 32]
+hidden = [64]
+latent_dim = 8
+[training]
+epochs = 15
+{_SPACE}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One study to time.
+
+    Attributes:
+        toml: its definition.
+        trials: budgets of the two whole runs; a further trial costs their difference.
+        keras_trials: of the loop of plain Keras, the first of which is left out.
+        keras_tuner: whether Keras Tuner is timed too.
+    """
+
+    toml: str
+    trials: tuple[int, int]
+    keras_trials: int
+    keras_tuner: bool = True
+
+    def write(self, folder: Path) -> Path:
+        """The definition as a file."""
+        path = folder / "study.toml"
+        path.write_text(self.toml, encoding="utf-8")
+        return path
+
+
+CASES = {
+    "digits": Case(toml=_DIGITS, trials=(200, 400), keras_trials=9),
+    "clothes": Case(toml=_CLOTHES, trials=(20, 40), keras_trials=4),
+    "conv": Case(toml=_CONV, trials=(8, 16), keras_trials=4, keras_tuner=False),
+}
+
+
+def load(path: Path) -> tuple[LoadedDefinition, dict[str, np.ndarray]]:
+    """A case's definition and its rows by split, as every contender gets them."""
+    loaded = override(load_definition(str(path)))
+    assert objective_of(loaded.definition).likelihood == "gaussian"
+    return loaded, load_data(loaded.definition, loaded.folder).splits
+
+
+def training_products(definition: LoadedDefinition, rows: int) -> float:
+    """Floating-point operations in the matrix products that one trial of a dense study needs.
+
+    Forward, and backward to weights and inputs; the first layer has no gradient towards its input.
+    """
+    model, training = definition.definition.model, definition.definition.training
+    features = {"digits": 64}.get(definition.definition.data.source, 784)
+    sizes = [features, *(model.hidden or ())]
+    encoder = [*pairwise(sizes), (sizes[-1], 2 * model.latent_dim)]
+    decoder = [(model.latent_dim, sizes[-1]), *zip(sizes[:0:-1], sizes[-2::-1], strict=True)]
+    products = sum(a * b for a, b in [*encoder, *decoder])
+    return 2.0 * (3 * products - sizes[0] * sizes[1]) * rows * training.epochs
