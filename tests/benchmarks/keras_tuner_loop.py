@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import keras_tuner
+import keras_tuner  # type: ignore[import-untyped]
 
 from tests.benchmarks import cases
 from tests.benchmarks.keras_vae import fitted

@@ -10,7 +10,7 @@ from studies.catalog import LoadedDefinition
 from vae.hyperparameters import Hyperparameters
 
 
-class KerasVae(keras.Model):
+class KerasVae(keras.Model):  # type: ignore[misc]
     """Encoder, decoder and the loss of the recipe, trained by `fit`."""
 
     def __init__(self, loaded: LoadedDefinition, shape: tuple[int, ...], settings: Hyperparameters, steps: int) -> None:
