@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 
+from optuna.trial import TrialState
+
 from search.checkpoint import Course, claimed_course, remove_left_courses
 from search.confirmation import ConfirmationSource, RetrainingSource, candidates, choose_winner, rows_to_show
 from search.importance import importances
@@ -162,8 +164,9 @@ class Session:
             self._progress.begin("confirming on fresh seeds", done=total - source.remaining, total=total)
             self._trainer(searching=False).train(source, self._saving(rows.name))
         labels = {candidate.label for candidate in chosen}
-        confirmed = confirmed_rows(self._study, self._definition)
-        if any(row.result is None for row in confirmed if row.run.label in labels):
+        found = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
+        confirmed = [row for row in found if row.state is not TrialState.FAIL]
+        if any(row.result is None for row in confirmed):
             return False
         leaders = [candidate.label for candidate in chosen if not candidate.is_baseline]
         winner = choose_winner(self._definition, confirmed, leaders)

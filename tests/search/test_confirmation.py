@@ -251,6 +251,16 @@ def test_an_interrupted_confirmation_goes_on_in_the_middle_of_its_trainings(
         assert bits(again.confirmation_rows()) == uninterrupted
 
 
+def test_a_training_that_another_program_marked_as_failed_is_made_up_for(
+    workshop: "Workshop", study: StudyStorage
+) -> None:
+    workshop.confirm(study, TWO, epochs=3)
+    study.confirmation().void_row(1)
+    workshop.confirm(study, TWO)
+    rows = [row for row in study.confirmation_rows() if row.number != 1]
+    assert len({(one.run.label, one.run.seed) for one in rows if one.result is not None}) == len(rows) == 16
+
+
 def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:
     source = workshop.confirm(study, TWO)
     rows = study.confirmation_rows()
