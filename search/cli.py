@@ -154,6 +154,8 @@ def _train(
 
     if (backend == "dask") != (scheduler is not None):
         raise UsageError("give --backend dask and --scheduler ADDRESS together, or neither.")
+    if scheduler is not None and workers > 1:
+        raise UsageError("all workers of the Dask cluster search; leave --workers out.")
     dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with the data should not wait for TensorFlow
     stopper = Stopper(timeout)
     with stopper.listening(), Terminal(live=not no_progress) as terminal:

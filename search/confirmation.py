@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
+from optuna.trial import TrialState as OptunaState
 
 from search.checkpoint import Checkpoint
 from search.progress import Ended
@@ -94,7 +95,7 @@ class ConfirmationSource:
             for candidate in chosen
             for index in range(definition.confirmation.seeds)
         ]
-        known = {row.run: row for row in rows.rows()}
+        known = {row.run: row for row in rows.rows() if row.state is not OptunaState.FAIL}
         there = [known[run] for run in wanted if run in known]
         self._left = [Job(number=row.number, run=row.run) for row in there if row.result is None]
         self._pending = [run for run in wanted if run not in known]

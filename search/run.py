@@ -25,7 +25,7 @@ from search.storage import StudyStorage
 from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition, differences
-from studies.errors import StudyConflict
+from studies.errors import StorageError, StudyConflict
 from studies.record import DataFacts, StudyRecord
 from vae.datasets import Dataset
 from vae.networks import Network
@@ -114,6 +114,12 @@ def run_study(
                     )
         except (Interrupted, KeyboardInterrupt):
             progress.say("Stopped; what was trained is kept.")
+        except KeyError as error:
+            if place.name in StudyStorage.names(storage):
+                raise
+            raise StorageError(
+                f"{place.shown_url} no longer holds study {place.name!r}: another program deleted it."
+            ) from error
         record = study_record(study, url=place.shown_url, resume_command=place.resume_command)
     if not stopper.signalled:
         write_outputs(record, place)
@@ -161,7 +167,13 @@ def _new_layout(
 ) -> Layout:
     if options.slots is not None:
         return layout_of(options.slots, definition, side_by_side())
-    return auto_layout(network, dataset, definition, threads=side_by_side(), say=progress.say)
+    return auto_layout(network, dataset, _share(definition, options.workers), threads=side_by_side(), say=progress.say)
+
+
+def _share(definition: StudyDefinition, workers: int) -> StudyDefinition:
+    """The definition with one worker's share of the budget: the sampler is to learn from all of their trials."""
+    trials = -(-definition.study.trials // workers)
+    return definition.model_copy(update={"study": definition.study.model_copy(update={"trials": trials})})
 
 
 def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout) -> StudyFacts:

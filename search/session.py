@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 
+from optuna.trial import TrialState
+
 from search.checkpoint import Course, claimed_course, remove_left_courses
 from search.confirmation import ConfirmationSource, RetrainingSource, candidates, choose_winner, rows_to_show
 from search.importance import importances
@@ -127,14 +129,26 @@ class Session:
         Raises:
             Interrupted: asked to stop before.
         """
-        with nullcontext() if self._alone else self._study.confirming.turn(self._owner, wait=self._wait):
-            self._confirm(sampled)
+        said = False
 
-    def _confirm(self, sampled: Sampled) -> None:
+        def wait(seconds: float) -> None:
+            nonlocal said
+            if not said:
+                self._progress.say("Another process confirms the winner; waiting for it.")
+            said = True
+            self._wait(max(seconds, _WAIT_SECONDS))
+
+        while True:
+            with nullcontext() if self._alone else self._study.confirming.turn(self._owner, wait=wait):
+                if self._confirm(sampled):
+                    return
+
+    def _confirm(self, sampled: Sampled) -> bool:
+        """Confirm; False if that was taken over by another process, for which this one was silent for too long."""
         chosen = candidates(self._definition, trial_records(self._study, self._definition))
         if not chosen:
             self._progress.say("No trial has finished, so there is nothing to confirm.")
-            return
+            return True
         rows = self._study.confirmation()
         source = ConfirmationSource(
             rows,
@@ -149,12 +163,18 @@ class Session:
             total = len(chosen) * self._definition.confirmation.seeds
             self._progress.begin("confirming on fresh seeds", done=total - source.remaining, total=total)
             self._trainer(searching=False).train(source, self._saving(rows.name))
+        labels = {candidate.label for candidate in chosen}
+        found = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
+        confirmed = [row for row in found if row.state is not TrialState.FAIL]
+        if any(row.result is None for row in confirmed):
+            return False
         leaders = [candidate.label for candidate in chosen if not candidate.is_baseline]
-        winner = choose_winner(self._definition, confirmed_rows(self._study, self._definition), leaders)
+        winner = choose_winner(self._definition, confirmed, leaders)
         baselines = list(self._definition.baseline_hyperparameters())
         self._score_on_test(rows, source, {winner, *baselines})
         self._study.change_facts(winner=int(winner.removeprefix("trial ")))
         self._keep_samples(rows, source, [winner, *baselines], sampled)
+        return True
 
     def _score_on_test(self, rows: StudyStorage, source: ConfirmationSource, labels: Set[str]) -> None:
         """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from search.checkpoint import Checkpoint, Course
 from search.stopping import Interrupted
 from search.storage import Result, Run
-from studies.errors import KlsearchError
+from studies.errors import KlsearchError, StudyConflict
 from vae.population import Population
 from vae.snapshot import MemberState, Snapshot
 
@@ -102,9 +102,10 @@ class Trainer:
 
         Raises:
             Interrupted: `stop` said so; running jobs stay running in the storage.
+            StudyConflict: the checkpoint was taken of another network.
         """
+        self._go_on(source, saving)
         try:
-            self._go_on(source, saving)
             while True:
                 self._save_if_due(source, saving)
                 self._leave(source.lost())
@@ -127,7 +128,12 @@ class Trainer:
             return
         self._jobs = source.go_on(checkpoint)
         members = {slot: checkpoint.snapshot.members[slot] for slot in self._jobs}
-        self._population.restore(Snapshot(batch=checkpoint.snapshot.batch, members=members))
+        try:
+            self._population.restore(Snapshot(batch=checkpoint.snapshot.batch, members=members))
+        except ValueError as error:
+            raise StudyConflict(
+                "the model is no longer the one whose training was saved; bring it back to go on, or start a new study."
+            ) from error
         if members and checkpoint.snapshot.batch:
             self._advance(source, saving)
 

@@ -52,10 +52,17 @@ class Turns:
         """
         place = self._enter(owner)
         try:
-            while before := self._before(place, owner):
-                wait(_WAIT_SECONDS * len(before))
-                if self._storage.get_trial(place).state is not TrialState.RUNNING:
+            while True:
+                queue = self._queue()
+                places = [trial._trial_id for trial in queue]
+                if place not in places:
                     place = self._enter(owner)  # others took this process for dead while it waited
+                elif place == places[0]:
+                    break
+                elif self._is_gone(queue[0], owner):
+                    self._close(places[0])
+                else:
+                    wait(_WAIT_SECONDS * places.index(place))
             yield
         finally:
             self._close(place)
@@ -64,19 +71,13 @@ class Turns:
         row = create_trial(state=TrialState.RUNNING, user_attrs={_OWNER: owner.as_json()})
         return self._storage.create_new_trial(self._study_id, template_trial=row)
 
-    def _before(self, place: int, owner: Owner) -> list[FrozenTrial]:
-        """The rows of living processes before one's own; those of dead ones are closed, and own ones left behind."""
-        running = self._storage.get_all_trials(self._study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        before = []
-        for trial in running:
-            if trial._trial_id >= place:
-                continue
-            other = Owner.from_json(trial.user_attrs[_OWNER])
-            if other == owner or self._is_dead(other):
-                self._close(trial._trial_id)
-            else:
-                before.append(trial)
-        return before
+    def _queue(self) -> list[FrozenTrial]:
+        return self._storage.get_all_trials(self._study_id, deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _is_gone(self, first: FrozenTrial, owner: Owner) -> bool:
+        """Whether the first in the queue is a dead process, or a place that this one left behind."""
+        other = Owner.from_json(first.user_attrs[_OWNER])
+        return other == owner or self._is_dead(other)
 
     def _close(self, place: int) -> None:
         with suppress(UpdateFinishedTrialError):  # it was taken for dead

@@ -89,7 +89,7 @@ def _pool(workers: int, scheduler: str | None) -> Iterator[tuple[int, joblib.Par
     except ImportError as error:
         raise UsageError(f"{error}; install klsearch[dask].") from error
     try:
-        client = Client(scheduler, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(scheduler, timeout=5, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
     with client:

@@ -252,7 +252,15 @@ class Workshop:
         self.train(source, epochs=epochs, saving=saving, killed=killed, watch=watch)
         return ended
 
-    def confirm(self, study: StudyStorage, chosen: list[Candidate], *, epochs: int | None = None) -> ConfirmationSource:
+    def confirm(
+        self,
+        study: StudyStorage,
+        chosen: list[Candidate],
+        *,
+        epochs: int | None = None,
+        saving: Saving | None = None,
+        watch: Watch = lambda running: None,
+    ) -> ConfirmationSource:
         """Train candidates on the fresh seeds, all of them or for so many epochs."""
         source = ConfirmationSource(
             study.confirmation(),
@@ -262,7 +270,7 @@ class Workshop:
             worker=Worker(owner=this_process()),
             told=lambda ended: None,
         )
-        self.train(source, epochs=epochs)
+        self.train(source, epochs=epochs, saving=saving, watch=watch)
         return source
 
     def train(

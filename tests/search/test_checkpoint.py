@@ -19,6 +19,7 @@ from search.checkpoint import Checkpoint, Course, UnreadableCheckpoint, claimed_
 from search.owner import this_process
 from search.storage import Row, Run, StudyStorage
 from search.training import Saving
+from studies.errors import StudyConflict
 from vae.hyperparameters import Hyperparameters
 from vae.plan import Clock
 from vae.snapshot import MemberState, Snapshot
@@ -309,6 +310,18 @@ def test_another_worker_goes_on_where_a_dead_one_s_checkpoint_stands(
     assert epochs == [10, 11, 12], "nine epochs were trained before"
     assert [left(row) for row in study.rows()] == whole[2:5]
     assert {row.course for row in study.rows()} == {"living"}
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_kept(
+    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+) -> None:
+    course = Chosen(tmp_path, [])
+    study.create_row(BROKEN, DEAD, course="course")
+    replace(checkpoint(batch=0), position=0, numbers={0: 0, 3: 9}).write(tmp_path / "course.npz")
+    before = (tmp_path / "course.npz").read_bytes()
+    with pytest.raises(StudyConflict, match="the model is no longer the one whose training was saved"):
+        workshop.search(study, 4, saving=Saving(course=course, study="tiny", fingerprint="f"))
+    assert (tmp_path / "course.npz").read_bytes() == before
 
 
 HOLD = """

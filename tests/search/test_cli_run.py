@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optuna
 import pytest
 
 from search.backends import opened
@@ -332,3 +333,38 @@ def test_a_study_with_trials_that_diverge_ends_with_valid_documents(
     assert klsearch("status", "tiny").code == 0
     assert klsearch("trials", "tiny").code == 0
     assert klsearch("best", "tiny").code == 0
+
+
+def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
+    finished_copy: "Finished", klsearch: Klsearch
+) -> None:
+    damaged = finished_copy.folder / "checkpoint" / "damaged.npz"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"PK\x03\x04 not the whole of it")
+    called = klsearch("resume", finished_copy.folder, "--trials", 25, "--no-confirm")
+    assert called.code == 0, called.err
+    (line,) = (line for line in called.err.splitlines() if "checkpoint" in line)
+    assert line.startswith(f"warning: {damaged} is no checkpoint that can be read, or not a whole one; trials that it")
+    assert damaged.read_bytes() == b"PK\x03\x04 not the whole of it"
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(klsearch: Klsearch, definition_file: Path) -> None:
+    called = klsearch("run", definition_file, "--out", "/proc/klsearch", "--slots", 2, "--quiet")
+    assert (called.code, called.out) == (1, "")
+    assert called.err == "klsearch: /proc/klsearch: No such file or directory\n"
+
+
+def test_a_study_that_is_deleted_while_it_is_trained_is_a_storage_error(
+    klsearch: Klsearch, definition_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{definition_file.parent / 'studies.db'}"
+
+    def delete(phase: str, *, done: int, total: int) -> None:
+        optuna.delete_study(study_name="tiny", storage=url)
+
+    monkeypatch.setattr("search.progress.Silence.begin", staticmethod(delete))
+    options = ("--slots", 2, "--storage", url, "--out", definition_file.parent / "run", "--quiet")
+    called = klsearch("run", definition_file, *options)
+    assert (called.code, called.out) == (4, "")
+    (line,) = called.err.splitlines()
+    assert line.endswith("no longer holds study 'tiny': another program deleted it.")

@@ -3,17 +3,21 @@
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from search.backends import opened
+from search.checkpoint import claimed_course
 from search.confirmation import Candidate, RetrainingSource, candidates, choose_winner, rows_to_show
 from search.owner import this_process
 from search.records import confirmed_rows, trial_records
 from search.seeds import confirmation_seed
 from search.storage import Result, Row, Run, StudyStorage
+from search.training import Saving
 from studies.definition import StudyDefinition
 from vae.curves import TrainingCurves
 from vae.hyperparameters import Hyperparameters
@@ -223,6 +227,38 @@ def test_an_interrupted_confirmation_goes_on_with_the_same_runs(
     assert len(rows) == len({(one.run.label, one.run.seed) for one in rows}) == 16
     assert all(one.result is not None for one in rows)
     assert workshop.confirm(study, TWO).remaining == 0
+
+
+def test_an_interrupted_confirmation_goes_on_in_the_middle_of_its_trainings(
+    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+) -> None:
+    workshop.confirm(study, TWO)
+    uninterrupted = bits(study.confirmation_rows())
+    with opened(f"journal:///{tmp_path / 'other'}", create=True) as storage:
+        again = workshop.new_study(storage)
+        with claimed_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
+            saving = Saving(course=course, study="tiny (confirmation)", fingerprint="f")
+            workshop.confirm(again, TWO, epochs=7, saving=saving)
+        epochs: list[float] = []
+        with claimed_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
+            workshop.confirm(
+                again,
+                TWO,
+                saving=Saving(course=course, study="tiny (confirmation)", fingerprint="f"),
+                watch=lambda running: epochs.append(max(values["epoch"] for values in running.values())),
+            )
+        assert epochs[0] == 8
+        assert bits(again.confirmation_rows()) == uninterrupted
+
+
+def test_a_training_that_another_program_marked_as_failed_is_made_up_for(
+    workshop: "Workshop", study: StudyStorage
+) -> None:
+    workshop.confirm(study, TWO, epochs=3)
+    study.confirmation().void_row(1)
+    workshop.confirm(study, TWO)
+    rows = [row for row in study.confirmation_rows() if row.number != 1]
+    assert len({(one.run.label, one.run.seed) for one in rows if one.result is not None}) == len(rows) == 16
 
 
 def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:

@@ -169,6 +169,11 @@ def test_a_scheduler_that_is_not_there_is_one_clear_line(klsearch: Klsearch, def
     )
 
 
+def test_the_cluster_decides_how_many_workers_there_are(klsearch: Klsearch, definition_file: Path) -> None:
+    called = klsearch("run", definition_file, "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1", "--workers", 2)
+    assert (called.code, called.err) == (2, "klsearch: all workers of the Dask cluster search; leave --workers out.\n")
+
+
 @pytest.mark.parametrize("options", [("--backend", "dask"), ("--scheduler", "tcp://127.0.0.1:1")])
 def test_dask_needs_its_scheduler_named(klsearch: Klsearch, definition_file: Path, options: tuple[str, str]) -> None:
     called = klsearch("run", definition_file, *options)
