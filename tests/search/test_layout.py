@@ -1,0 +1,51 @@
+"""How many members train at a time, and how many of them in each thread."""
+
+import pytest
+
+from search.layout import Layout, layout_of, most_slots
+from search.slots import best_layout
+from studies.catalog import load_definition, override
+from studies.definition import StudyDefinition
+
+
+def digits(**changes: int) -> StudyDefinition:
+    return override(load_definition("digits"), **changes).definition
+
+
+@pytest.mark.parametrize(
+    ("slots", "threads", "together"),
+    [
+        (1, 2, 1),
+        (2, 2, 1),
+        (3, 2, 3),  # neither thread could get an even number
+        (4, 2, 2),
+        (6, 2, 6),
+        (8, 2, 4),
+        (8, 3, 4),
+        (8, 16, 1),
+        (20, 4, 20 // 2),  # five for each of four threads would be odd
+        (24, 4, 6),
+    ],
+)
+def test_given_slots_are_dealt_out_to_the_threads(slots: int, threads: int, together: int) -> None:
+    assert layout_of(slots, digits(), threads) == Layout(slots, together)
+
+
+@pytest.mark.parametrize(("trials", "most"), [(1, 2), (8, 2), (40, 10), (100, 25), (10_000, 128)])
+def test_a_quarter_of_the_budget_trains_at_a_time_at_most(trials: int, most: int) -> None:
+    assert most_slots(digits(trials=trials)) == most
+
+
+def test_members_that_gain_from_company_are_trained_together() -> None:
+    assert best_layout({1: 4.0, 2: 2.0, 4: 1.0, 8: 0.5}, trials=64, most=16, shards=2) == Layout(16, 8)
+
+
+def test_members_that_gain_nothing_from_company_are_alone() -> None:
+    assert best_layout({1: 1.0, 2: 1.0, 4: 1.0}, trials=64, most=8, shards=2) == Layout(2, 1)
+    assert best_layout({1: 1.0, 2: 0.98, 4: 0.98}, trials=64, most=8, shards=2) == Layout(2, 1), "2 % is no gain"
+
+
+def test_empty_slots_of_the_last_wave_are_reckoned_with() -> None:
+    # 20 trials: 8 slots take 3 waves of 8, 24 shares; 10 slots 2 waves of 10, 20 shares.
+    assert best_layout({1: 9.0, 2: 1.0, 4: 1.0, 8: 1.0}, trials=20, most=10, shards=1) == Layout(2, 2)
+    assert best_layout({1: 9.0, 2: 4.0, 4: 2.0, 8: 1.0}, trials=20, most=10, shards=1) == Layout(10, 10)
