@@ -41,7 +41,8 @@ class SearchedDropout(keras.layers.Layer):
         )
         draws = tf.reshape(tf.concat([bits, tf.bitwise.left_shift(bits, 16)], axis=0)[:count], tf.shape(inputs))
         highest_kept = tf.cast(tf.round(kept * 65536.0) - 32769.0, tf.int32) * 65536 + 65535
-        return inputs * tf.cast(tf.where(draws <= highest_kept, 1.0 / kept, 0.0), inputs.dtype)
+        # Not inputs · (1 / kept): TensorFlow approximates a reciprocal, but not in the last few of many members.
+        return tf.where(draws <= highest_kept, inputs / tf.cast(kept, inputs.dtype), tf.zeros_like(inputs))
 
 
 @keras.saving.register_keras_serializable(package="klsearch")

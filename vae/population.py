@@ -1,14 +1,13 @@
 """K members trained together by one compiled program: the only training path."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
-import tensorflow as tf
 
 from vae.curves import CURVE_NAMES, TrainingCurves
 from vae.elbo import Objective
@@ -184,35 +183,47 @@ class Population:
 
     def measure(self, slots: Sequence[int], split: str) -> list[Measures]:
         """Final measures of the members in `slots` on a split, in that order."""
-        return self.measure_members([self.member(slot) for slot in slots], split)
+        self._enter()
+        of_shard = [[slot for slot in slots if slot % len(self._shards) == index] for index in range(len(self._shards))]
+        groups = [group for chosen in of_shard for group in self._groups(chosen)]
+        measured = self._each(lambda group: self._measured(self._copied(group), split, len(group)), groups)
+        by_slot = dict(zip((slot for group in groups for slot in group), chain(*measured), strict=True))
+        return [by_slot[slot] for slot in slots]
 
     def member(self, slot: int) -> Members:
         """A copy of the member's values, with a leading axis of one."""
         self._enter()
-        settings = self._members[slot].clock.hyperparameters
-        shard, place = self._place(slot)
-        weights, others = shard.model(place)
-        return Members(
-            weights=[value[tf.newaxis] for value in weights],
-            others=[value[tf.newaxis] for value in others],
-            clip_low=np.array([settings.clip_low], np.float32),
-            clip_high=np.array([settings.clip_high], np.float32),
-        )
+        return self._copied([slot], even=False)
 
     def measure_members(self, members: Sequence[Members], split: str) -> list[Measures]:
         """Final measures of members that were copied out of their slots, in their order."""
-        if self.together == 1:
-            size = 1  # a member alone is computed by other code, whose last bit may differ
-        else:
-            size = min(_MEASURED_TOGETHER, 2 * math.ceil(len(members) / self._threads / 2))
-        groups = [members[first : first + size] for first in range(0, len(members), max(1, size))]
+        groups = self._groups(members)
+        measured = self._each(lambda group: self._measured(joined(self._evened(group)), split, len(group)), groups)
+        return list(chain(*measured))
 
-        def measure(group: Sequence[Members]) -> list[Measures]:
-            # Padded to an even number, so that a result does not depend on how many are measured together.
-            evened = [*group, group[-1]] if len(group) % 2 and size > 1 else group
-            return self._evaluator.measure(joined(evened), split)[: len(group)]
+    def _groups(self, chosen: Sequence[_Item]) -> list[Sequence[_Item]]:
+        """As they are measured together: a member alone is computed by other code, whose last bit may differ."""
+        size = 1 if self.together == 1 else _MEASURED_TOGETHER
+        return [chosen[first : first + size] for first in range(0, len(chosen), size)]
 
-        return [measures for measured in self._each(measure, groups) for measures in measured]
+    def _evened(self, chosen: Sequence[_Item]) -> list[_Item]:
+        """Padded to an even number, so that a result does not depend on how many are measured together."""
+        return [*chosen, chosen[-1]] if len(chosen) % 2 and self.together > 1 else list(chosen)
+
+    def _copied(self, slots: Sequence[int], *, even: bool = True) -> Members:
+        """Copies of members of one shard."""
+        slots = self._evened(slots) if even else slots
+        settings = [self._members[slot].clock.hyperparameters for slot in slots]
+        weights, others = self._place(slots[0])[0].models([self._place(slot)[1] for slot in slots])
+        return Members(
+            weights=weights,
+            others=others,
+            clip_low=np.array([values.clip_low for values in settings], np.float32),
+            clip_high=np.array([values.clip_high for values in settings], np.float32),
+        )
+
+    def _measured(self, members: Members, split: str, count: int) -> list[Measures]:
+        return self._evaluator.measure(members, split)[:count]
 
     def weights(self, slot: int) -> list[np.ndarray]:
         """The member's values of the network's trainable variables."""
@@ -223,15 +234,15 @@ class Population:
         self._enter()
         steps = np.concatenate([np.zeros([0, self.slots, 4], np.float32), *self._steps])
         members = {}
-        for slot, member in enumerate(self._members):
-            if member.active:
-                shard, place = self._place(slot)
+        for index, shard in enumerate(self._shards):
+            slots = [slot for slot in range(index, self.slots, len(self._shards)) if self._members[slot].active]
+            for slot, values in zip(slots, shard.read([self._place(slot)[1] for slot in slots]), strict=True):
                 members[slot] = MemberState(
-                    clock=member.clock,
-                    seconds=member.seconds,
+                    clock=self._members[slot].clock,
+                    seconds=self._members[slot].seconds,
                     curves=self.curves(slot).as_rows(),
                     steps=steps[:, slot],
-                    values=shard.read(place),
+                    values=values,
                 )
         return Snapshot(batch=self._batch, members=members)
 

@@ -101,8 +101,10 @@ class Program:
         weights, means, squares = (stacking.stack(trainable, self.members) for _ in range(3))
         return _State(weights, stacking.stack(others, self.members), means, squares)
 
-    def _trace_draw(self, state: _State, place: tf.Tensor, key: tf.Tensor) -> None:
-        """Fresh weights and optimizer state for the member in `place`, drawn from its key."""
+    def _trace_draw(self, state: _State, place: tf.Tensor, key: tf.Tensor, others: list[tf.Tensor]) -> None:
+        """Fresh weights, drawn from the key, optimizer state, and these other values for the member in `place`."""
+        for variable, value in zip(state.others, others, strict=True):
+            _write(variable, place, value)
         drawn = self._draw_weights(key)
         for variable, mean, square, value in zip(state.weights, state.means, state.squares, drawn, strict=True):
             _write(variable, place, value)
@@ -223,23 +225,20 @@ class Shard:
 
     def enter(self, place: int, clock: Clock) -> None:
         """Give a member that starts its initial values."""
-        key = streams.weights_key(clock.seed)
-        self._program.draw(self._state, tf.constant(place), tf.constant(key))
         others = stacking.initial_others(self._program.network, clock.seed)
-        for index, (variable, value) in enumerate(zip(self._state.others, others, strict=True)):
-            is_rate = index in self._rates
-            started = tf.constant(clock.hyperparameters.encoder_dropout, variable.dtype) if is_rate else value
-            _write(variable, tf.constant(place), started)
+        for index in self._rates:
+            others[index] = tf.constant(clock.hyperparameters.encoder_dropout, others[index].dtype)
+        key = streams.weights_key(clock.seed)
+        self._program.draw(self._state, tf.constant(place), tf.constant(key), others)
 
-    def model(self, place: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """A member's values of the network's trainable variables and of its other variables."""
-        return [variable[place] for variable in self._state.weights], [
-            variable[place] for variable in self._state.others
-        ]
+    def models(self, places: Sequence[int]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Members' values of the network's trainable variables and of its other variables, each [n, ...]."""
+        return stacking.gather(self._state.weights, places), stacking.gather(self._state.others, places)
 
-    def read(self, place: int) -> list[np.ndarray]:
-        """A member's values of all variables: weights, other variables, and Adam's two moments."""
-        return [variable[place].numpy() for variable in self._state.variables()]
+    def read(self, places: Sequence[int]) -> list[list[np.ndarray]]:
+        """Members' values of all variables: weights, other variables, and Adam's two moments."""
+        values = [variable.numpy() for variable in self._state.variables()]
+        return [[value[place] for value in values] for place in places]
 
     def fits(self, values: Sequence[np.ndarray]) -> bool:
         """Whether these are a member's values of all variables, by their shapes."""
