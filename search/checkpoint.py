@@ -170,9 +170,14 @@ class Course:
         """
         return time.monotonic() - self._saved_at >= (self._interval if between_epochs else LONGEST_SECONDS)
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; where that fails, say so once, keep the one before and go on."""
-        began = time.monotonic()
+    def save(self, checkpoint: Checkpoint, *, taken_in: float = 0.0) -> None:
+        """Write a checkpoint; where that fails, say so once, keep the one before and go on.
+
+        Args:
+            checkpoint: of this course.
+            taken_in: seconds that taking it cost, which count like those of writing it.
+        """
+        began = time.monotonic() - taken_in
         try:
             checkpoint.write(self._path)
             self._failed = False

@@ -1,5 +1,6 @@
 """The loop that keeps a population's slots filled: save, finish, refill, advance."""
 
+import time
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
@@ -142,15 +143,15 @@ class Trainer:
             self._save(source, saving)
 
     def _save(self, source: Source, saving: Saving) -> None:
-        saving.course.save(
-            Checkpoint(
-                study=saving.study,
-                fingerprint=saving.fingerprint,
-                position=source.position,
-                numbers={slot: job.number for slot, job in self._jobs.items()},
-                snapshot=self._population.snapshot(),
-            )
+        began = time.monotonic()
+        checkpoint = Checkpoint(
+            study=saving.study,
+            fingerprint=saving.fingerprint,
+            position=source.position,
+            numbers={slot: job.number for slot, job in self._jobs.items()},
+            snapshot=self._population.snapshot(),
         )
+        saving.course.save(checkpoint, taken_in=time.monotonic() - began)
 
     def _leave(self, numbers: Set[int]) -> None:
         for slot in [slot for slot, job in self._jobs.items() if job.number in numbers]:
