@@ -2,7 +2,8 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,6 +76,7 @@ _storage_options = _options(
     ),
     click.option("--study", metavar="NAME", help="The study's name in the storage; default: the definition's."),
 )
+_named_storage_option = click.option("--storage", metavar="URL", help="Where it is; RUN is then the study's name.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _run_argument = click.argument("run", required=False)
 _training_options = _options(
@@ -220,14 +222,11 @@ def report(
 def compare(first: str, second: str, storage: str | None, output: Path | None, open_it: bool) -> None:
     """Compare the studies of two runs: definitions, verdicts, curves, and winners paired by seed."""
     from reports.report import write_comparison
-    from search.place import known_place
+    from search.place import named_place
     from search.records import load_study
 
     _refuse_folder(output, "comparison.html")
-    places = [
-        known_place(None if storage else run, storage=storage, study=run if storage else None)
-        for run in (first, second)
-    ]
+    places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
     path = output or places[0].folder / f"compared-with-{places[1].name}.html"
     click.echo(write_comparison(records[0], records[1], path))
@@ -238,6 +237,47 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
 def _refuse_folder(output: Path | None, example: str) -> None:
     if output is not None and output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
+
+
+@cli.command(short_help="The winner as Keras models, and its settings.")
+@click.argument("run")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@_named_storage_option
+@click.option("--force", is_flag=True, help="Replace the files of an earlier export in DIR.")
+def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
+    """Write the winner of RUN into DIR, to be used without klsearch.
+
+    encoder.keras and decoder.keras, which plain Keras loads; scaler.json, how rows are scaled; vae_settings.py, the
+    settings in plain Keras for a training loop of your own; best.toml, the definition with the winner as a baseline.
+    No weights are stored, so the winner is trained once more: on its best fresh seed, or on its own before it is
+    confirmed.
+    """
+    from search.place import named_place
+    from search.records import stored_definition
+    from search.text import exported_text
+    from studies.data import load_data
+
+    place = named_place(run, storage)
+    loaded = stored_definition(place)
+    dataset = load_data(loaded.definition, loaded.folder)
+    with _training_again(loaded) as progress:
+        from search.export import export_winner
+
+        exported = export_winner(loaded, dataset, place, folder, force=force, progress=progress)
+    click.echo(exported_text(exported))
+
+
+@contextmanager
+def _training_again(loaded: "LoadedDefinition") -> "Iterator[Progress]":
+    """A block that trains what is stored once more, in a process set up as the one that trained it first."""
+    from search.layout import most_slots
+    from search.progress import Terminal
+    from search.quiet import load_tensorflow
+
+    with Terminal(live=True) as progress:
+        progress.say("Loading TensorFlow…")
+        load_tensorflow(members=most_slots(loaded.definition))
+        yield progress
 
 
 @cli.command(short_help="Where a study stands.")

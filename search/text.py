@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.progress import leading, watched_values
 from studies.catalog import LoadedDefinition
@@ -10,6 +10,9 @@ from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from studies.summary import Summary, baseline_names, runs_of, summarize
 from vae.datasets import Dataset
 from vae.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:  # which loads TensorFlow
+    from search.export import Exported
 
 
 def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
@@ -101,6 +104,20 @@ def _table(rows: list[list[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def exported_text(exported: "Exported") -> str:
+    """What an export wrote, and of which training."""
+    winner = "the winner" if exported.confirmed else "the best so far, not confirmed"
+    seed = f"{'fresh ' if exported.fresh else 'its own '}seed {exported.seed}"
+    same = "to the bits that are stored" if exported.matches else "but NOT to the values that are stored"
+    lines = [
+        f"Trial {exported.trial}, {winner}, trained again on {seed}, {same}: "
+        f"KL {_number(exported.kl)} nats per latent on validation.",
+        *(f"  {exported.folder / name}" for name in exported.files),
+        *(f"note: {note}." for note in exported.notes),
+    ]
+    return "\n".join(lines)
 
 
 def status_text(study: StudyRecord) -> str:
