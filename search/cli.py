@@ -267,6 +267,33 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
     click.echo(exported_text(exported))
 
 
+@cli.command(short_help="Train a trial again and compare.")
+@click.argument("run")
+@click.argument("trial", type=click.IntRange(0))
+@_named_storage_option
+@_json_option
+def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
+    """Train TRIAL of RUN again from its stored settings and seed, and say whether it matches bit for bit.
+
+    If not, exit with 1 and name the values that differ, and the versions and parts of the machine that have changed.
+    """
+    from search.documents import as_text, reproduction_document
+    from search.place import named_place
+    from search.records import stored_definition
+    from search.text import reproduction_text
+    from studies.data import load_data
+
+    place = named_place(run, storage)
+    loaded = stored_definition(place)
+    dataset = load_data(loaded.definition, loaded.folder)
+    with _training_again(loaded) as progress:
+        from search.reproduction import reproduce_trial
+
+        found = reproduce_trial(loaded, dataset, place, trial, progress=progress)
+    click.echo(as_text(reproduction_document(found)) if as_json else reproduction_text(found))
+    return 0 if found.matches else EXIT_FAILED
+
+
 @contextmanager
 def _training_again(loaded: "LoadedDefinition") -> "Iterator[Progress]":
     """A block that trains what is stored once more, in a process set up as the one that trained it first."""

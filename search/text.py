@@ -13,6 +13,7 @@ from vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:  # which loads TensorFlow
     from search.export import Exported
+    from search.reproduction import Reproduction
 
 
 def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
@@ -117,6 +118,22 @@ def exported_text(exported: "Exported") -> str:
         *(f"  {exported.folder / name}" for name in exported.files),
         *(f"note: {note}." for note in exported.notes),
     ]
+    return "\n".join(lines)
+
+
+def reproduction_text(reproduction: "Reproduction") -> str:
+    """Whether a trial that was trained again has the same bits, else what differs and what has changed since."""
+    lead = f"Trial {reproduction.trial}, trained again on its seed {reproduction.seed} for {reproduction.epochs} epochs"
+    if reproduction.matches:
+        return f"{lead}, matches bit for bit: every curve and every measure."
+    lines = [f"{lead}, does not match:"]
+    for differing in reproduction.mismatches:
+        place = "" if differing.place is None else f" at {differing.place}"
+        lines.append(f"  {differing.value}{place}: stored {differing.stored!r}, now {differing.now!r}")
+    if not reproduction.changed:
+        return "\n".join([*lines, "Versions and processor are those that the study recorded."])
+    lines.append("Since then changed:")
+    lines += [f"  {name}: {stored}, now {now}" for name, (stored, now) in reproduction.changed.items()]
     return "\n".join(lines)
 
 
