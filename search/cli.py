@@ -79,19 +79,25 @@ _storage_options = _options(
 _named_storage_option = click.option("--storage", metavar="URL", help="Where it is; RUN is then the study's name.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _run_argument = click.argument("run", required=False)
+_timeout_option = click.option(
+    "--timeout", type=_Duration(), help="Stop after this time, say 10m; what was trained is kept."
+)
+_result_options = _options(
+    click.option("--require-stable", is_flag=True, help="Exit with 3 unless it is stable, with or without caveats."),
+    click.option("--quiet", is_flag=True, help="Print nothing but errors and the result."),
+    click.option("--no-progress", is_flag=True, help="Plain lines instead of a live display."),
+    _json_option,
+)
 _training_options = _options(
     click.option("--trials", type=click.IntRange(1), metavar="N", help="Finished trials in the study in all."),
-    click.option("--timeout", type=_Duration(), help="Stop after this time, say 10m; what was trained is kept."),
+    _timeout_option,
     click.option("--slots", type=_Slots(), default="auto", show_default=True, help="Members trained together."),
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that search."),
     click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Where they run."),
     click.option("--scheduler", metavar="ADDRESS", help="The Dask cluster's, say tcp://host:8786."),
     _storage_options,
     click.option("--no-confirm", is_flag=True, help="Do not retrain the leading trials on fresh seeds."),
-    click.option("--require-stable", is_flag=True, help="Exit with 3 unless it is stable, with or without caveats."),
-    click.option("--quiet", is_flag=True, help="Print nothing but errors and the result."),
-    click.option("--no-progress", is_flag=True, help="Plain lines instead of a live display."),
-    _json_option,
+    _result_options,
 )
 
 
@@ -139,6 +145,27 @@ def resume(run: str | None, trials: int | None, storage: str | None, study: str 
 
     place = known_place(run, storage=storage, study=study)
     return _train(override(stored_definition(place), trials=trials), place, **options)
+
+
+@cli.command(short_help="Confirm on more fresh seeds.")
+@_run_argument
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Fresh seeds in all; default: the definition's.")
+@_timeout_option
+@_storage_options
+@_result_options
+def confirm(run: str | None, seeds: int | None, storage: str | None, study: str | None, **options: Any) -> int:
+    """Train the leading trials and the baselines of RUN on N fresh seeds in all, and judge and report again.
+
+    What is trained already stays. The study's definition asks for N seeds from then on.
+    """
+    from search.place import known_place
+    from search.reconfirmation import with_seeds
+    from search.records import load_study, stored_definition
+
+    place = known_place(run, storage=storage, study=study)
+    loaded = with_seeds(stored_definition(place), load_study(place), seeds)
+    alone: dict[str, Any] = {"slots": None, "workers": 1, "backend": "loky", "scheduler": None, "no_confirm": False}
+    return _train(loaded, place, **alone, **options)
 
 
 def _train(

@@ -79,16 +79,16 @@ def load_definition(study: str | Path) -> LoadedDefinition:
     )
 
 
-def override(loaded: LoadedDefinition, **study: int | str | None) -> LoadedDefinition:
-    """The definition with other values in `[study]`, such as `seed`, `trials` or `name`; None leaves one as it is.
+def override(loaded: LoadedDefinition, table: str = "study", **values: int | str | None) -> LoadedDefinition:
+    """The definition with other values in a table, such as the study's `seed` or `trials`; None leaves one as it is.
 
     Raises:
         DefinitionError: a value is out of range.
     """
-    changes = {name: value for name, value in study.items() if value is not None}
+    changes = {name: value for name, value in values.items() if value is not None}
     if not changes:
         return loaded
-    toml = _edited(loaded.toml, "study", changes)
+    toml = _edited(loaded.toml, table, changes)
     definition = parse_definition(toml, str(loaded.path or f"{loaded.definition.study.name}.toml"))
     return LoadedDefinition(definition=definition, toml=toml, folder=loaded.folder, path=loaded.path)
 
@@ -106,7 +106,7 @@ def with_baseline(loaded: LoadedDefinition, name: str, settings: Hyperparameters
 def _edited(toml: str, table: str, changes: Mapping[str, Any]) -> str:
     """The text with some values of one table changed and all comments kept."""
     document = tomlkit.parse(toml)
-    document[table].update(changes)
+    document.setdefault(table, tomlkit.table()).update(changes)
     return tomlkit.dumps(document)
 
 
