@@ -1,6 +1,6 @@
 """Confirming a finished study on more fresh seeds."""
 
-from studies.catalog import LoadedDefinition, override
+from studies.catalog import LoadedDefinition, with_confirmation_seeds
 from studies.errors import UsageError
 from studies.record import StudyRecord
 
@@ -31,4 +31,4 @@ def with_seeds(loaded: LoadedDefinition, study: StudyRecord, seeds: int | None) 
         raise UsageError(
             f"{known} fresh seeds are trained already, and none of them is dropped; give --seeds {known} or more."
         )
-    return override(loaded, "confirmation", seeds=wanted)
+    return with_confirmation_seeds(loaded, wanted)

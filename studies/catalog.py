@@ -79,15 +79,26 @@ def load_definition(study: str | Path) -> LoadedDefinition:
     )
 
 
-def override(loaded: LoadedDefinition, table: str = "study", **values: int | str | None) -> LoadedDefinition:
-    """The definition with other values in a table, such as the study's `seed` or `trials`; None leaves one as it is.
+def override(loaded: LoadedDefinition, **study: int | str | None) -> LoadedDefinition:
+    """The definition with other values in `[study]`, such as `seed`, `trials` or `name`; None leaves one as it is.
 
     Raises:
         DefinitionError: a value is out of range.
     """
-    changes = {name: value for name, value in values.items() if value is not None}
-    if not changes:
-        return loaded
+    changes = {name: value for name, value in study.items() if value is not None}
+    return _changed(loaded, "study", changes) if changes else loaded
+
+
+def with_confirmation_seeds(loaded: LoadedDefinition, seeds: int) -> LoadedDefinition:
+    """The definition that asks for another number of fresh seeds.
+
+    Raises:
+        DefinitionError: there is no test split to score the winner on.
+    """
+    return _changed(loaded, "confirmation", {"seeds": seeds})
+
+
+def _changed(loaded: LoadedDefinition, table: str, changes: Mapping[str, Any]) -> LoadedDefinition:
     toml = _edited(loaded.toml, table, changes)
     definition = parse_definition(toml, str(loaded.path or f"{loaded.definition.study.name}.toml"))
     return LoadedDefinition(definition=definition, toml=toml, folder=loaded.folder, path=loaded.path)
