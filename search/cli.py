@@ -2,7 +2,8 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,21 +76,28 @@ _storage_options = _options(
     ),
     click.option("--study", metavar="NAME", help="The study's name in the storage; default: the definition's."),
 )
+_named_storage_option = click.option("--storage", metavar="URL", help="Where it is; RUN is then the study's name.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _run_argument = click.argument("run", required=False)
+_timeout_option = click.option(
+    "--timeout", type=_Duration(), help="Stop after this time, say 10m; what was trained is kept."
+)
+_result_options = _options(
+    click.option("--require-stable", is_flag=True, help="Exit with 3 unless it is stable, with or without caveats."),
+    click.option("--quiet", is_flag=True, help="Print nothing but errors and the result."),
+    click.option("--no-progress", is_flag=True, help="Plain lines instead of a live display."),
+    _json_option,
+)
 _training_options = _options(
     click.option("--trials", type=click.IntRange(1), metavar="N", help="Finished trials in the study in all."),
-    click.option("--timeout", type=_Duration(), help="Stop after this time, say 10m; what was trained is kept."),
+    _timeout_option,
     click.option("--slots", type=_Slots(), default="auto", show_default=True, help="Members trained together."),
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that search."),
     click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Where they run."),
     click.option("--scheduler", metavar="ADDRESS", help="The Dask cluster's, say tcp://host:8786."),
     _storage_options,
     click.option("--no-confirm", is_flag=True, help="Do not retrain the leading trials on fresh seeds."),
-    click.option("--require-stable", is_flag=True, help="Exit with 3 unless it is stable, with or without caveats."),
-    click.option("--quiet", is_flag=True, help="Print nothing but errors and the result."),
-    click.option("--no-progress", is_flag=True, help="Plain lines instead of a live display."),
-    _json_option,
+    _result_options,
 )
 
 
@@ -137,6 +145,27 @@ def resume(run: str | None, trials: int | None, storage: str | None, study: str 
 
     place = known_place(run, storage=storage, study=study)
     return _train(override(stored_definition(place), trials=trials), place, **options)
+
+
+@cli.command(short_help="Confirm on more fresh seeds.")
+@_run_argument
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Fresh seeds in all; default: the definition's.")
+@_timeout_option
+@_storage_options
+@_result_options
+def confirm(run: str | None, seeds: int | None, storage: str | None, study: str | None, **options: Any) -> int:
+    """Train the leading trials and the baselines of RUN on N fresh seeds in all, and judge and report again.
+
+    What is trained already stays. The study's definition asks for N seeds from then on.
+    """
+    from search.place import known_place
+    from search.reconfirmation import with_seeds
+    from search.records import load_study, stored_definition
+
+    place = known_place(run, storage=storage, study=study)
+    loaded = with_seeds(stored_definition(place), load_study(place), seeds)
+    alone: dict[str, Any] = {"slots": None, "workers": 1, "backend": "loky", "scheduler": None, "no_confirm": False}
+    return _train(loaded, place, **alone, **options)
 
 
 def _train(
@@ -220,14 +249,11 @@ def report(
 def compare(first: str, second: str, storage: str | None, output: Path | None, open_it: bool) -> None:
     """Compare the studies of two runs: definitions, verdicts, curves, and winners paired by seed."""
     from reports.report import write_comparison
-    from search.place import known_place
+    from search.place import named_place
     from search.records import load_study
 
     _refuse_folder(output, "comparison.html")
-    places = [
-        known_place(None if storage else run, storage=storage, study=run if storage else None)
-        for run in (first, second)
-    ]
+    places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
     path = output or places[0].folder / f"compared-with-{places[1].name}.html"
     click.echo(write_comparison(records[0], records[1], path))
@@ -238,6 +264,74 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
 def _refuse_folder(output: Path | None, example: str) -> None:
     if output is not None and output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
+
+
+@cli.command(short_help="The winner as Keras models, and its settings.")
+@click.argument("run")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@_named_storage_option
+@click.option("--force", is_flag=True, help="Replace the files of an earlier export in DIR.")
+def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
+    """Write the winner of RUN into DIR, to be used without klsearch.
+
+    encoder.keras and decoder.keras, which plain Keras loads; scaler.json, how rows are scaled; vae_settings.py, the
+    settings in plain Keras for a training loop of your own; best.toml, the definition with the winner as a baseline.
+    No weights are stored, so the winner is trained once more: on its best fresh seed, or on its own before it is
+    confirmed.
+    """
+    from search.place import named_place
+    from search.records import stored_definition
+    from search.text import exported_text
+    from studies.data import load_data
+
+    place = named_place(run, storage)
+    loaded = stored_definition(place)
+    dataset = load_data(loaded.definition, loaded.folder)
+    with _training_again(loaded) as progress:
+        from search.export import export_winner
+
+        exported = export_winner(loaded, dataset, place, folder, force=force, progress=progress)
+    click.echo(exported_text(exported))
+
+
+@cli.command(short_help="Train a trial again and compare.")
+@click.argument("run")
+@click.argument("trial", type=click.IntRange(0))
+@_named_storage_option
+@_json_option
+def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
+    """Train TRIAL of RUN again from its stored settings and seed, and say whether it matches bit for bit.
+
+    If not, exit with 1 and name the values that differ, and the versions and parts of the machine that have changed.
+    """
+    from search.documents import as_text, reproduction_document
+    from search.place import named_place
+    from search.records import stored_definition
+    from search.text import reproduction_text
+    from studies.data import load_data
+
+    place = named_place(run, storage)
+    loaded = stored_definition(place)
+    dataset = load_data(loaded.definition, loaded.folder)
+    with _training_again(loaded) as progress:
+        from search.reproduction import reproduce_trial
+
+        found = reproduce_trial(loaded, dataset, place, trial, progress=progress)
+    click.echo(as_text(reproduction_document(found)) if as_json else reproduction_text(found))
+    return 0 if found.matches else EXIT_FAILED
+
+
+@contextmanager
+def _training_again(loaded: "LoadedDefinition") -> "Iterator[Progress]":
+    """A block that trains what is stored once more, in a process set up as the one that trained it first."""
+    from search.layout import most_slots
+    from search.progress import Terminal
+    from search.quiet import load_tensorflow
+
+    with Terminal(live=True) as progress:
+        progress.say("Loading TensorFlow…")
+        load_tensorflow(members=most_slots(loaded.definition))
+        yield progress
 
 
 @cli.command(short_help="Where a study stands.")

@@ -138,12 +138,13 @@ class ConfirmationSource:
 
 
 class RetrainingSource:
-    """Finished rows trained once more, for the members alone: nothing is stored, and nothing can differ."""
+    """Finished rows trained once more: members and results are kept here, and nothing is stored."""
 
     def __init__(self, rows: Sequence[Row], population: Population) -> None:
         self._pending = [Job(number=row.number, run=row.run) for row in rows]
         self._population = population
         self.members: dict[int, Members] = {}
+        self.results: dict[int, Result] = {}
         self.position = -1
 
     def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
@@ -161,8 +162,9 @@ class RetrainingSource:
         return frozenset()
 
     def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
-        """Keep the members."""
+        """Keep the members and their results."""
         self.members |= {number: self._population.member(slots[number]) for number in finished}
+        self.results |= finished
 
 
 def rows_to_show(rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:

@@ -2,10 +2,14 @@
 
 import json
 import math
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialRecord, TrialState
 from studies.summary import summarize
+
+if TYPE_CHECKING:  # which loads TensorFlow
+    from search.reproduction import Reproduction
 
 SCHEMA_VERSION = 1
 
@@ -63,6 +67,18 @@ def status_document(study: StudyRecord) -> Document:
         },
         "best": None if summary.best is None else _trial(summary.best),
         "running": [{"trial": trial.number, **trial.progress} for trial in running],
+    }
+
+
+def reproduction_document(reproduction: "Reproduction") -> Document:
+    """Whether a trial that was trained again has the same bits, else what differs and what has changed since."""
+    return {
+        "study": reproduction.study,
+        "trial": reproduction.trial,
+        "seed": reproduction.seed,
+        "matches": reproduction.matches,
+        "mismatches": [asdict(mismatch) for mismatch in reproduction.mismatches],
+        "changed": {name: {"stored": stored, "now": now} for name, (stored, now) in reproduction.changed.items()},
     }
 
 

@@ -19,6 +19,11 @@ class Layout:
     slots: int
     together: int
 
+    def least(self) -> "Layout":
+        """The smallest layout in which a training has the same bits: one thread's, of two members or of one alone."""
+        least = min(self.together, 2)
+        return Layout(least, least)
+
 
 def layout_of(slots: int, definition: StudyDefinition, threads: int) -> Layout:
     """The layout for a given number of slots: a shard for each thread if that leaves it one member or an even number.

@@ -126,6 +126,11 @@ def known_place(run: str | None, *, storage: str | None, study: str | None) -> P
     return Place(folder=folder, url=absolute(url), name=study, embedded=False)
 
 
+def named_place(run: str, storage: str | None) -> Place:
+    """Where an existing study is: by its run folder, or, given a storage, by its name in it."""
+    return known_place(None if storage else run, storage=storage, study=run if storage else None)
+
+
 def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place:
     """The place that a run folder tells of; `storage` and `study` may only repeat it, and add the password."""
     name, told = _about(folder)

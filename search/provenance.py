@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import joblib
 
+# Stands between a version and the one that an earlier part of the same study was trained with.
+EARLIER = " (earlier "
 _LIBRARIES = ("klsearch", "tensorflow", "keras", "optuna", "numpy", "pandas", "matplotlib", "joblib")
 
 

@@ -16,7 +16,7 @@ from search.models import build_network, build_population, objective_of
 from search.patience import patient
 from search.place import Place
 from search.progress import Progress
-from search.provenance import provenance
+from search.provenance import EARLIER, provenance
 from search.records import study_record
 from search.session import session
 from search.slots import auto_layout
@@ -194,9 +194,9 @@ def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout) -> St
 
 def _news(facts: StudyFacts, loaded: LoadedDefinition) -> dict[str, Any]:
     """The facts that this process finds otherwise; versions of earlier processes stay named where they differ."""
-    now, before = provenance(), {name: value.split(" (earlier ")[0] for name, value in facts.provenance.items()}
+    now, before = provenance(), {name: value.split(EARLIER)[0] for name, value in facts.provenance.items()}
     named = {
-        name: value if before.get(name, value) == value else f"{value} (earlier {before[name]})"
+        name: value if before.get(name, value) == value else f"{value}{EARLIER}{before[name]})"
         for name, value in now.items()
     }
     return {"provenance": facts.provenance if before == now else named, "folder": str(loaded.folder)}

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.progress import leading, watched_values
 from studies.catalog import LoadedDefinition
@@ -10,6 +10,10 @@ from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from studies.summary import Summary, baseline_names, runs_of, summarize
 from vae.datasets import Dataset
 from vae.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:  # which loads TensorFlow
+    from search.export import Exported
+    from search.reproduction import Reproduction
 
 
 def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
@@ -101,6 +105,36 @@ def _table(rows: list[list[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def exported_text(exported: "Exported") -> str:
+    """What an export wrote, and of which training."""
+    winner = "the winner" if exported.confirmed else "the best so far, not confirmed"
+    seed = f"{'fresh ' if exported.fresh else 'its own '}seed {exported.seed}"
+    same = "to the bits that are stored" if exported.matches else "but NOT to the values that are stored"
+    lines = [
+        f"Trial {exported.trial}, {winner}, trained again on {seed}, {same}: "
+        f"KL {_number(exported.kl)} nats per latent on validation.",
+        *(f"  {exported.folder / name}" for name in exported.files),
+        *(f"note: {note}." for note in exported.notes),
+    ]
+    return "\n".join(lines)
+
+
+def reproduction_text(reproduction: "Reproduction") -> str:
+    """Whether a trial that was trained again has the same bits, else what differs and what has changed since."""
+    lead = f"Trial {reproduction.trial}, trained again on its seed {reproduction.seed} for {reproduction.epochs} epochs"
+    if reproduction.matches:
+        return f"{lead}, matches bit for bit: every curve and every measure."
+    lines = [f"{lead}, does not match:"]
+    for differing in reproduction.mismatches:
+        place = "" if differing.place is None else f" at {differing.place}"
+        lines.append(f"  {differing.value}{place}: stored {differing.stored!r}, now {differing.now!r}")
+    if not reproduction.changed:
+        return "\n".join([*lines, "Versions and processor are those that the study recorded."])
+    lines.append("Since then changed:")
+    lines += [f"  {name}: {stored}, now {now}" for name, (stored, now) in reproduction.changed.items()]
+    return "\n".join(lines)
 
 
 def status_text(study: StudyRecord) -> str:

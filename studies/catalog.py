@@ -1,6 +1,7 @@
 """Finding a study definition: a built-in one by name, or a TOML file."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from studies.definition import StudyDefinition
 from studies.errors import DefinitionError
 from studies.parsing import parse_definition
 from vae.data_sources import is_path
+from vae.hyperparameters import NAMES, Hyperparameters
 
 _HERE = Path(__file__).parent
 _BUILT_IN = ("digits", "fashion-mnist")
@@ -84,17 +86,38 @@ def override(loaded: LoadedDefinition, **study: int | str | None) -> LoadedDefin
         DefinitionError: a value is out of range.
     """
     changes = {name: value for name, value in study.items() if value is not None}
-    if not changes:
-        return loaded
-    toml = _edited(loaded.toml, "study", changes)
+    return _changed(loaded, "study", changes) if changes else loaded
+
+
+def with_confirmation_seeds(loaded: LoadedDefinition, seeds: int) -> LoadedDefinition:
+    """The definition that asks for another number of fresh seeds.
+
+    Raises:
+        DefinitionError: there is no test split to score the winner on.
+    """
+    return _changed(loaded, "confirmation", {"seeds": seeds})
+
+
+def _changed(loaded: LoadedDefinition, table: str, changes: Mapping[str, Any]) -> LoadedDefinition:
+    toml = _edited(loaded.toml, table, changes)
     definition = parse_definition(toml, str(loaded.path or f"{loaded.definition.study.name}.toml"))
     return LoadedDefinition(definition=definition, toml=toml, folder=loaded.folder, path=loaded.path)
+
+
+def with_baseline(loaded: LoadedDefinition, name: str, settings: Hyperparameters, *, study: str) -> str:
+    """The definition's text for a study of another name, with one more baseline; one of that name is replaced."""
+    document = tomlkit.parse(_edited(loaded.toml_for_any_folder(), "study", {"name": study}))
+    values = {key: getattr(settings, key) for key in NAMES}
+    # No gradient clipping is what leaving it out means.
+    table = {key: value for key, value in values.items() if key != "clipnorm" or math.isfinite(value)}
+    document.setdefault("baselines", tomlkit.table(is_super_table=True))[name] = table
+    return tomlkit.dumps(document)
 
 
 def _edited(toml: str, table: str, changes: Mapping[str, Any]) -> str:
     """The text with some values of one table changed and all comments kept."""
     document = tomlkit.parse(toml)
-    document[table].update(changes)
+    document.setdefault(table, tomlkit.table()).update(changes)
     return tomlkit.dumps(document)
 
 

@@ -1,0 +1,34 @@
+"""Confirming a finished study on more fresh seeds."""
+
+from studies.catalog import LoadedDefinition, with_confirmation_seeds
+from studies.errors import UsageError
+from studies.record import StudyRecord
+
+
+def with_seeds(loaded: LoadedDefinition, study: StudyRecord, seeds: int | None) -> LoadedDefinition:
+    """The definition that has a study's candidates confirmed on so many fresh seeds in all.
+
+    Args:
+        loaded: the study's definition.
+        study: as it is stored.
+        seeds: how many; None for those that the definition asks for.
+
+    Raises:
+        UsageError: the search is not over, there are none, or fewer than are trained already.
+        DefinitionError: the definition leaves no rows to test on.
+    """
+    done, budget = len(study.finished), loaded.definition.study.trials
+    if done < budget:
+        raise UsageError(
+            f"study {study.name!r} has {done} of {budget} trials, so its leading ones may change; go on with "
+            f"`{study.resume_command}`, to which --trials {max(done, 1)} gives no more."
+        )
+    wanted = loaded.definition.confirmation.seeds if seeds is None else seeds
+    if not wanted:
+        raise UsageError("the definition asks for no confirmation (confirmation.seeds = 0); give --seeds N.")
+    known = len({run.seed for run in study.confirmation})
+    if wanted < known:
+        raise UsageError(
+            f"{known} fresh seeds are trained already, and none of them is dropped; give --seeds {known} or more."
+        )
+    return with_confirmation_seeds(loaded, wanted)

@@ -1,0 +1,116 @@
+"""Finished trainings once more: their members, whose weights no storage holds, and whether they match bit for bit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.confirmation import RetrainingSource
+from search.encoding import decode_measures, encode_measures
+from search.facts import StudyFacts
+from search.models import build_network, build_population
+from search.progress import Progress
+from search.storage import Result, Row
+from search.training import Trainer
+from studies.catalog import LoadedDefinition
+from studies.errors import StudyConflict
+from vae.curves import CURVE_NAMES
+from vae.datasets import Dataset
+from vae.evaluation import Members
+from vae.measures import LATENT_NAMES, Measures
+from vae.networks import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Retrained:
+    """A finished training, trained once more.
+
+    Attributes:
+        network: that it was trained in.
+        member: its values.
+        result: its curves, and its measures on validation.
+    """
+
+    network: Network
+    member: Members
+    result: Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """A value that is another one now.
+
+    Attributes:
+        value: the curve's or the measure's name; "epochs" where the trainings differ in length.
+        place: the first epoch (from 1) of a curve, or latent (from 1) of a measure per latent, that differs; None for
+            a single number.
+        stored: the value in the storage.
+        now: the value now.
+    """
+
+    value: str
+    place: int | None
+    stored: float
+    now: float
+
+
+def retrain(
+    loaded: LoadedDefinition,
+    dataset: Dataset,
+    facts: StudyFacts,
+    row: Row,
+    *,
+    progress: Progress,
+) -> Retrained:
+    """Train a finished row of a study once more, as it was trained: to the same bits, on one machine and its versions.
+
+    Args:
+        loaded: the study's definition.
+        dataset: its data.
+        facts: of the study.
+        row: a trial's or a confirmation's.
+        progress: is told what happens.
+
+    Raises:
+        StudyConflict: the data are not those that the study was trained on.
+    """
+    if facts.data.fingerprint != dataset.fingerprint:
+        raise StudyConflict(
+            f"{loaded.definition.data.source}: the rows are not those that the study was trained on; bring them back."
+        )
+    network = build_network(loaded.definition, dataset, loaded.folder)
+    population = build_population(loaded.definition, network, dataset, facts.layout.least())
+    source = RetrainingSource([row], population)
+    progress.begin("training again", done=0, total=1)
+    epochs = loaded.definition.training.epochs
+    Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False).train(source)
+    return Retrained(network=network, member=source.members[row.number], result=source.results[row.number])
+
+
+def mismatches(stored: Result, now: Result) -> list[Mismatch]:
+    """Where two results of one training differ, be it in the last bit; empty if nowhere.
+
+    Curves come first, then measures on validation. The seconds that they took are left out.
+    """
+    if stored.curves.epochs != now.curves.epochs:
+        return [Mismatch(value="epochs", place=None, stored=stored.curves.epochs, now=now.curves.epochs)]
+    found = [_first(name, getattr(stored.curves, name), getattr(now.curves, name)) for name in CURVE_NAMES]
+    before, after = stored.measures.get("validation"), now.measures.get("validation")
+    if before is not None and after is not None:  # both, or neither where it diverged
+        after = decode_measures(encode_measures(after))  # as it would be stored, where infinity is no number
+        names = [name for name in Measures.__slots__ if name not in LATENT_NAMES]
+        found += [_first(name, _one(before, name), _one(after, name), single=True) for name in names]
+        found += [_first(name, getattr(before, name), getattr(after, name)) for name in LATENT_NAMES]
+    return [mismatch for mismatch in found if mismatch is not None]
+
+
+def _one(measures: Measures, name: str) -> np.ndarray:
+    return np.array([getattr(measures, name)], np.float64)
+
+
+def _first(name: str, stored: np.ndarray, now: np.ndarray, *, single: bool = False) -> Mismatch | None:
+    """The first of two arrays' values that differ, a NaN being like another; None if all agree."""
+    (places,) = np.nonzero(~((stored == now) | (np.isnan(stored) & np.isnan(now))))
+    if not places.size:
+        return None
+    at = int(places[0])
+    return Mismatch(value=name, place=None if single else at + 1, stored=float(stored[at]), now=float(now[at]))

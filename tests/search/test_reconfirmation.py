@@ -1,0 +1,65 @@
+"""Confirming a finished study on more fresh seeds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from search.place import known_place
+from search.records import load_study
+from search.seeds import confirmation_seed
+from studies.record import StudyRecord
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called, Finished
+
+Klsearch = Callable[..., "Called"]
+
+
+def stored(folder: Path) -> StudyRecord:
+    return load_study(known_place(str(folder), storage=None, study=None))
+
+
+def test_more_seeds_are_added_to_those_that_are_trained(finished_copy: "Finished", klsearch: Klsearch) -> None:
+    before = stored(finished_copy.folder)
+    called = klsearch("confirm", finished_copy.folder, "--seeds", 10, "--json")
+    assert called.code == 0, called.err
+    assert "confirming on fresh seeds 50/50" in called.err
+    after = stored(finished_copy.folder)
+    assert after.definition.confirmation.seeds == called.document["seeds"] == 10
+    assert len(after.trials) == 24
+    kept = {(run.candidate, run.seed): run for run in after.confirmation}
+    assert len(after.confirmation) == len(kept) == 50
+    assert {run.seed for run in after.confirmation} == {confirmation_seed(0, index) for index in range(10)}
+    for run in before.confirmation:
+        same = kept[run.candidate, run.seed]
+        assert run.curves is not None
+        assert same.curves is not None
+        np.testing.assert_array_equal(same.curves.as_rows(), run.curves.as_rows())
+        assert (same.seconds, same.ended) == (run.seconds, run.ended), "nothing was trained twice"
+    winners = [run for run in after.confirmation if run.trial == after.winner]
+    assert all(run.test is not None for run in winners), "the new seeds are scored on the test split too"
+    assert after.test_looks == before.test_looks + 1
+    again = klsearch("confirm", finished_copy.folder, "--json")
+    assert again.document == called.document
+    assert stored(finished_copy.folder).test_looks == after.test_looks
+
+
+@pytest.mark.parametrize("seeds", [1, 7])
+def test_fewer_seeds_than_are_trained_are_refused(seeds: int, finished: "Finished", klsearch: Klsearch) -> None:
+    called = klsearch("confirm", finished.folder, "--seeds", seeds)
+    assert (called.code, called.out) == (2, "")
+    assert "8 fresh seeds are trained already, and none of them is dropped; give --seeds 8 or more." in called.err
+
+
+def test_a_search_that_is_not_over_is_not_confirmed(
+    definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(definition_file.parent)
+    assert klsearch("run", "tiny.toml", "--timeout", "0s", "--slots", 8, "--quiet").code == 0
+    called = klsearch("confirm", "tiny", "--seeds", 9)
+    assert (called.code, called.out) == (2, "")
+    assert "study 'tiny' has 0 of 24 trials" in called.err
+    assert "`klsearch resume runs/tiny`" in called.err

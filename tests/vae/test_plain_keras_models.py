@@ -1,0 +1,151 @@
+"""A member's models as ordinary Keras models."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from vae.elbo import Objective
+from vae.evaluation import Evaluator, Members
+from vae.hyperparameters import Hyperparameters
+from vae.layers import SearchedDropout
+from vae.networks import Network, conv_network, dense_network
+from vae.plain_keras import PlainModels, loading_notes, plain_models
+from vae.population import Population
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+
+SETTINGS = Hyperparameters(kl_weight=0.1, clip_low=-0.3, clip_high=0.1, encoder_dropout=0.25, learning_rate=1e-2)
+SHAPE = (6, 5)
+
+
+def rows(count: int) -> np.ndarray:
+    return np.random.default_rng(count).uniform(size=(count, *SHAPE)).astype(np.float32)
+
+
+SPLITS = {"train": rows(64), "validation": rows(24)}
+
+
+def nested_network() -> Network:
+    """A network as a user may write it: models within models, an operation, moving statistics, a shared layer."""
+    inputs = keras.Input(SHAPE)
+    block_inputs = keras.Input((30,))
+    h = keras.layers.Dense(30, activation="relu")(block_inputs)
+    h = SearchedDropout()(keras.layers.BatchNormalization()(h))
+    block = keras.Model(block_inputs, h, name="block")
+    h = block(block(keras.layers.Flatten()(inputs)))
+    h = keras.ops.square(h)
+    encoder = keras.Model(inputs, [keras.layers.Dense(3)(h), keras.layers.Dense(3)(h)])
+    decoder = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(30, activation="sigmoid"), keras.layers.Reshape(SHAPE)]
+    )
+    return Network(encoder=encoder, decoder=decoder)
+
+
+NETWORKS = {
+    "dense": lambda: dense_network(SHAPE, 3, hidden=(13, 9), output_activation="sigmoid"),
+    "conv": lambda: conv_network(SHAPE, 3, filters=(4,), hidden=(10,), output_activation="sigmoid"),
+    "user's own": nested_network,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network, a member that it trained for three epochs, and its plain models."""
+
+    network: Network
+    before: list[np.ndarray]
+    member: Members
+    models: PlainModels
+
+
+def values(network: Network) -> list[np.ndarray]:
+    return [variable.numpy() for variable in network.encoder.variables + network.decoder.variables]
+
+
+@pytest.fixture(scope="module", params=list(NETWORKS))
+def trained(request: pytest.FixtureRequest, train: Callable[[Population, int], None]) -> Trained:
+    network = NETWORKS[request.param]()
+    before = values(network)
+    population = Population(network, SPLITS, Objective(), slots=2, batch_size=32)
+    population.start(1, SETTINGS, 3)
+    train(population, 3)
+    member = population.member(1)
+    return Trained(network, before, member, plain_models(network, member))
+
+
+def test_plain_models_compute_what_the_member_computes(trained: Trained) -> None:
+    outcome = Evaluator(trained.network, SPLITS, Objective()).outcome(trained.member, "validation", samples=1)
+    mean, log_var = (np.asarray(values) for values in trained.models.encoder(SPLITS["validation"]))
+    np.testing.assert_allclose(mean, outcome.mean[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(log_var, outcome.log_var[0], rtol=1e-4, atol=1e-5)
+    assert (outcome.raw_log_var[0] < -0.3).any() or (outcome.raw_log_var[0] > 0.1).any(), "clipping must have a say"
+    noise = np.random.Generator(np.random.Philox(0)).standard_normal((8, 24, 3), dtype=np.float32)[0]
+    output = np.asarray(trained.models.decoder(mean + np.exp(0.5 * log_var) * noise))
+    squared = np.sum((SPLITS["validation"] - output) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(squared, outcome.squared[0], rtol=1e-4)
+
+
+def test_a_plain_encoder_drops_at_the_member_s_rate(trained: Trained) -> None:
+    layers = trained.models.encoder._flatten_layers()
+    assert {layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)} == {0.25}
+
+
+def test_copying_leaves_the_network_as_it_was(trained: Trained) -> None:
+    for before, after in zip(trained.before, values(trained.network), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+LOAD = """
+import sys
+import keras, numpy as np
+encoder, decoder = (keras.models.load_model(f"{name}.keras", safe_mode=True) for name in ("encoder", "decoder"))
+mean, log_var = encoder(np.load("rows.npy"))
+np.save("outputs.npy", np.stack([mean, log_var]))
+assert decoder(mean).shape == (24, 6, 5)
+assert not any(name == "vae" or name.startswith("vae.") for name in sys.modules)
+"""
+
+
+def test_saved_models_load_in_safe_mode_where_this_package_is_not(trained: Trained, tmp_path: Path) -> None:
+    models = trained.models
+    assert loading_notes(models.encoder) == loading_notes(models.decoder) == []
+    models.encoder.save(tmp_path / "encoder.keras")
+    models.decoder.save(tmp_path / "decoder.keras")
+    np.save(tmp_path / "rows.npy", SPLITS["validation"])
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-c", LOAD], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    outputs = np.stack([np.asarray(values) for values in models.encoder(SPLITS["validation"])])
+    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), outputs, rtol=1e-5, atol=1e-6)
+
+
+class Doubled(keras.layers.Layer):
+    """A layer of a user's own."""
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return 2 * inputs
+
+
+def test_what_loading_needs_beside_keras_is_named() -> None:
+    inputs = keras.Input((5,))
+    h = Doubled()(keras.layers.Lambda(lambda values: values + 1, name="shift")(inputs))
+    first, second = loading_notes(keras.Model(inputs, h))
+    assert first == "holds code in the Lambda layer 'shift': loads only with safe_mode=False"
+    assert second.startswith("needs your layer ")
+    assert "Doubled" in second
+
+
+@pytest.mark.parametrize("trained", ["dense"], indirect=True)
+def test_a_member_without_clipping_keeps_its_log_variance(trained: Trained) -> None:
+    bound = np.array([np.inf], np.float32)
+    free = replace(trained.member, clip_low=-bound, clip_high=bound)
+    outcome = Evaluator(trained.network, SPLITS, Objective()).outcome(trained.member, "validation", samples=1)
+    _, log_var = plain_models(trained.network, free).encoder(SPLITS["validation"])
+    np.testing.assert_allclose(log_var, outcome.raw_log_var[0], rtol=1e-4, atol=1e-5)
