@@ -3,14 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from studies.files import write_atomically
+from studies.files import replacing, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "trials.csv"
     write_atomically(path, "old")
-    with pytest.raises(TypeError):
-        write_atomically(path, 5)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="full"), replacing(path) as file:
+        file.write(b"half of the new")
+        raise OSError("the disk is full")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["trials.csv"]
 
