@@ -10,12 +10,11 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from search.journal_lock import JournalLock
+from search.journal import JournalFile
 from search.patience import reason
 from studies.errors import StorageError
 
@@ -102,7 +101,9 @@ def opened(
             if file is not None and create:
                 file.parent.mkdir(parents=True, exist_ok=True)
             if parsed.drivername == "journal":
-                storage: BaseStorage = JournalStorage(JournalFileBackend(str(file), lock_obj=JournalLock(str(file))))
+                journal = JournalFile(str(file))
+                closing.callback(journal.close)
+                storage: BaseStorage = JournalStorage(journal)
             else:
                 database = _database(parsed, create=create)
                 closing.callback(database.engine.dispose)

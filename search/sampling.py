@@ -30,6 +30,23 @@ def distributions_of(ranges: Mapping[str, Range]) -> dict[str, BaseDistribution]
     }
 
 
+class _JointTPE(TPESampler):
+    """Optuna's TPE over all hyperparameters jointly, for several trials at a time.
+
+    It is told which space they span. Left to find out which hyperparameters the trials have in common, a sampler that
+    is new for each trial compares all of them each time: a third of its time at 1,000 trials.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
+        super().__init__(multivariate=True, constant_liar=True, seed=seed)
+        self._space = {name: kind for name, kind in sorted(distributions.items()) if not kind.single()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """What is suggested jointly."""
+        del study, trial
+        return self._space
+
+
 class Advisor:
     """Suggests trials from the history of a study, held in memory.
 
@@ -68,7 +85,7 @@ class Advisor:
     def _sampler(self, number: int) -> BaseSampler:
         seed = sampler_seed(self._seed, number)
         if self._kind == "tpe":
-            return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+            return _JointTPE(self._distributions, seed)
         return RandomSampler(seed=seed)
 
     def _sobol(self, number: int) -> dict[str, float]:

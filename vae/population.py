@@ -106,7 +106,7 @@ class Population:
     def compile(self) -> None:
         """Trace the training program now, so that its cost is not counted to the first trials."""
         shard = self._shards[0]
-        shard.enter(0, _IDLE)
+        shard.enter({0: _IDLE})
         shard.begin([_IDLE] * self.together)
         shard.train(0, 0)
         shard.validate()
@@ -139,8 +139,9 @@ class Population:
         self._enter()
         busy = [index for index in range(len(self._shards)) if any(member.active for member in self._of_shard(index))]
         left = self.steps_per_epoch - self._batch
-        allowed = int(_CALL_SECONDS / self._seconds_per_batch) if self._seconds_per_batch else 1
-        last = self._batch + min(left, max(1, allowed))
+        # In equal calls: a few batches left over would cost the threads another meeting.
+        calls = max(1, round(left * self._seconds_per_batch / _CALL_SECONDS)) if self._seconds_per_batch else left
+        last = self._batch - (-left // calls)
         ended = last == self.steps_per_epoch
         steps = np.zeros([last - self._batch, self.slots, 4], np.float32)
         validation = np.zeros([self.slots, 5], np.float32)
@@ -305,7 +306,10 @@ class Population:
 
     def _enter(self) -> None:
         """Give the members that started since the last epoch their initial values."""
+        entering: dict[int, dict[int, Clock]] = {}  # by shard and place
         for slot in sorted(self._entering):
-            shard, place = self._place(slot)
-            shard.enter(place, self._members[slot].clock)
+            place, index = divmod(slot, len(self._shards))
+            entering.setdefault(index, {})[place] = self._members[slot].clock
+        for index, clocks in entering.items():  # one after the other: the program draws from one generator
+            self._shards[index].enter(clocks)
         self._entering.clear()

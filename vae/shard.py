@@ -1,7 +1,7 @@
 """Some members of a population, trained by one thread in one compiled program that all shards share."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,15 +101,22 @@ class Program:
         weights, means, squares = (stacking.stack(trainable, self.members) for _ in range(3))
         return _State(weights, stacking.stack(others, self.members), means, squares)
 
-    def _trace_draw(self, state: _State, place: tf.Tensor, key: tf.Tensor, others: list[tf.Tensor]) -> None:
-        """Fresh weights, drawn from the key, optimizer state, and these other values for the member in `place`."""
-        for variable, value in zip(state.others, others, strict=True):
-            _write(variable, place, value)
-        drawn = self._draw_weights(key)
-        for variable, mean, square, value in zip(state.weights, state.means, state.squares, drawn, strict=True):
-            _write(variable, place, value)
-            _write(mean, place, tf.zeros_like(value))
-            _write(square, place, tf.zeros_like(value))
+    def _trace_draw(
+        self, state: _State, count: tf.Tensor, places: tf.Tensor, keys: tf.Tensor, others: list[tf.Tensor]
+    ) -> None:
+        """Fresh weights, drawn from its key, optimizer state, and these other values for the first `count` members.
+
+        Places and keys are int32 [k], the others [k, ...]: as many as there are places, so that none is traced again.
+        """
+        for index in tf.range(count):
+            place = places[index]
+            for variable, values in zip(state.others, others, strict=True):
+                _write(variable, place, values[index])
+            drawn = self._draw_weights(keys[index])
+            for variable, mean, square, value in zip(state.weights, state.means, state.squares, drawn, strict=True):
+                _write(variable, place, value)
+                _write(mean, place, tf.zeros_like(value))
+                _write(square, place, tf.zeros_like(value))
 
     def _trace_train(self, state: _State, plan: Plan, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         """Train batches first..last; what was measured of each step, [batches, k, 4]."""
@@ -223,13 +230,24 @@ class Shard:
         """The five validation values of every member, float32 [k, 5], in the order of the curves."""
         return np.asarray(self._program.validate(self._state, self._plan).numpy())
 
-    def enter(self, place: int, clock: Clock) -> None:
-        """Give a member that starts its initial values."""
+    def enter(self, clocks: Mapping[int, Clock]) -> None:
+        """Give members that start, by place, their initial values."""
+        # Values that are not used fill up to k, so that one trace serves any number of members.
+        starting = [*clocks.items(), *[next(iter(clocks.items()))] * (self._program.members - len(clocks))]
+        others = zip(*(self._initial_others(clock) for _, clock in starting), strict=True)
+        self._program.draw(
+            self._state,
+            tf.constant(len(clocks)),
+            tf.constant([place for place, _ in starting]),
+            tf.constant([streams.weights_key(clock.seed) for _, clock in starting]),
+            [tf.stack(values) for values in others],
+        )
+
+    def _initial_others(self, clock: Clock) -> list[tf.Tensor]:
         others = stacking.initial_others(self._program.network, clock.seed)
         for index in self._rates:
             others[index] = tf.constant(clock.hyperparameters.encoder_dropout, others[index].dtype)
-        key = streams.weights_key(clock.seed)
-        self._program.draw(self._state, tf.constant(place), tf.constant(key), others)
+        return others
 
     def models(self, places: Sequence[int]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Members' values of the network's trainable variables and of its other variables, each [n, ...]."""

@@ -152,11 +152,10 @@ def test_processes_that_write_at_once_never_get_the_same_number(
 
 
 DIE_WRITING = """
-import os, signal, sys
-from search.journal_lock import JournalLock
-JournalLock(sys.argv[1]).acquire()
-with open(sys.argv[1], "ab") as file:
-    file.write(b'{"op_code":0,"worker_id":"x","study_na')
+import fcntl, os, signal, sys
+file = open(sys.argv[1], "ab", buffering=0)
+fcntl.flock(file, fcntl.LOCK_EX)
+file.write(b'{"op_code":0,"worker_id":"x","study_na')
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

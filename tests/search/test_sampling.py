@@ -7,9 +7,11 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.sampling import Advisor, Suggestion, distributions_of
+from search.seeds import sampler_seed
 from studies.space import IntegerRange, Range
 
 RANGES = {
@@ -80,6 +82,20 @@ def test_no_suggestion_is_repeated_and_other_seeds_suggest_others(kind: str) -> 
         [trial.params["kl_weight"] for trial in searched(Advisor(kind, RANGES, seed), 30, by_weight)] for seed in (0, 1)
     )
     assert len({*one, *other}) == 60
+
+
+def test_tpe_suggests_what_optunas_own_does_on_the_same_history() -> None:
+    def rate(params: dict[str, float]) -> tuple[float, float]:
+        return *by_weight(params), params["clip_low"] + 8
+
+    for count in (1, 9, 10, 30):
+        history = searched(Advisor("tpe", RANGES, 0), count, rate)
+        sampler = TPESampler(multivariate=True, constant_liar=True, seed=sampler_seed(0, count))
+        study = optuna.create_study(sampler=sampler)
+        study.add_trials(history)
+        advisor = Advisor("tpe", RANGES, 0)
+        advisor.learn(history)
+        assert advisor.suggest().params == study.ask(distributions_of(RANGES)).params
 
 
 def test_suggestions_for_several_slots_differ_though_none_has_ended() -> None:

@@ -44,12 +44,17 @@ ONE = np.ones((1, 1))
 
 
 @cache
-def evaluator(features: int, objective: Objective) -> Evaluator:
-    """Measures a model of as many latents as features, one linear layer each way."""
+def linear_network(features: int) -> Network:
+    """As many latents as features, one linear layer each way."""
     rows, z = keras.Input((features,)), keras.Input((features,))
     heads = [keras.layers.Dense(features)(rows) for _ in range(2)]
-    network = Network(encoder=keras.Model(rows, heads), decoder=keras.Model(z, keras.layers.Dense(features)(z)))
-    return Evaluator(network, SPLITS[features], objective)
+    return Network(encoder=keras.Model(rows, heads), decoder=keras.Model(z, keras.layers.Dense(features)(z)))
+
+
+@cache
+def evaluator(features: int, objective: Objective) -> Evaluator:
+    """Measures linear networks on `SPLITS`."""
+    return Evaluator(linear_network(features), SPLITS[features], objective)
 
 
 def member(
@@ -115,6 +120,13 @@ def test_the_gaussian_elbo_takes_the_best_single_variance_from_the_training_spli
     assert measure(HALVED).elbo == pytest.approx(-(math.log(math.pi) + 1 + 61))
     # The row (2, 2) alone costs 2 and has the KL 2 · (2 + 29.5); σ² stays.
     assert measure(HALVED, "corner").elbo == pytest.approx(-(math.log(math.pi) + 2 + 63))
+
+
+def test_a_large_training_split_gives_the_variance_by_rows_from_all_over_it() -> None:
+    rows = float32(np.sort(np.random.default_rng(1).normal(size=(20_000, 2)), axis=0))  # the first ones are all small
+    measures = Evaluator(linear_network(2), {"train": rows, "square": SQUARE}, GAUSSIAN).measure(HALVED, "square")[0]
+    variance = np.mean(np.square(rows)) / 4
+    assert measures.elbo == pytest.approx(-(math.log(2 * math.pi * variance) + 1 / (2 * variance) + 61), abs=0.01)
 
 
 def test_the_variance_of_a_perfect_reconstruction_has_a_floor() -> None:

@@ -77,7 +77,7 @@ def test_in_the_middle_of_an_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(started, 1)
-    monkeypatch.setattr("vae.population._CALL_SECONDS", 0.0)  # a batch in each call
+    monkeypatch.setattr("vae.population._CALL_SECONDS", 1e-9)  # a batch in each call
     assert not any([started.advance() for _ in range(batches)])
     snapshot = started.snapshot()
     assert snapshot.batch == batches
@@ -127,7 +127,7 @@ def test_a_population_without_members_has_an_empty_snapshot(another: Population)
 def test_members_that_stand_elsewhere_in_the_epoch_are_refused(
     started: Population, another: Population, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vae.population._CALL_SECONDS", 0.0)
+    monkeypatch.setattr("vae.population._CALL_SECONDS", 1e-9)
     started.advance()
     another.start(3, AFTER, 1)
     with pytest.raises(RuntimeError, match="same batch of an epoch"):
