@@ -8,7 +8,7 @@ from studies.definition import StudyDefinition
 from studies.errors import DefinitionError
 from vae.datasets import DataProblem, Dataset
 from vae.elbo import Objective
-from vae.networks import Network, conv_network, dense_network, factory_network
+from vae.networks import Network, computing_in, conv_network, dense_network, factory_network
 from vae.population import Population
 from vae.sources.functions import load_function, with_line
 
@@ -24,28 +24,8 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
     Raises:
         DefinitionError: the user's factory fails, or what it gives does not fit.
     """
-    model = definition.model
-    bounded = dataset.unit_interval and model.likelihood == "gaussian"
-    output = "sigmoid" if bounded else "linear"
-    if model.kind == "dense":
-        network = dense_network(
-            dataset.shape,
-            model.latent_dim,
-            hidden=model.hidden or (),
-            activation=model.activation,
-            output_activation=output,
-        )
-    elif model.kind == "conv":
-        network = conv_network(
-            dataset.shape,
-            model.latent_dim,
-            filters=model.filters or (),
-            hidden=model.hidden or (),
-            activation=model.activation,
-            output_activation=output,
-        )
-    else:
-        network = _user_network(definition, dataset, folder)
+    with computing_in(definition.training.precision):
+        network = _network(definition, dataset, folder)
     if _uses_dropout(definition) and not network.searched_dropouts():
         raise DefinitionError(
             [
@@ -54,6 +34,30 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
             ]
         )
     return network
+
+
+def _network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
+    model = definition.model
+    bounded = dataset.unit_interval and model.likelihood == "gaussian"
+    output = "sigmoid" if bounded else "linear"
+    if model.kind == "dense":
+        return dense_network(
+            dataset.shape,
+            model.latent_dim,
+            hidden=model.hidden or (),
+            activation=model.activation,
+            output_activation=output,
+        )
+    if model.kind == "conv":
+        return conv_network(
+            dataset.shape,
+            model.latent_dim,
+            filters=model.filters or (),
+            hidden=model.hidden or (),
+            activation=model.activation,
+            output_activation=output,
+        )
+    return _user_network(definition, dataset, folder)
 
 
 def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:

@@ -22,7 +22,9 @@ class SearchedDropout(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed_generator = keras.random.SeedGenerator()
-        self.rate = self.add_weight(name="rate", shape=(), initializer="zeros", trainable=False)
+        self.rate = self.add_weight(
+            name="rate", shape=(), initializer="zeros", trainable=False, dtype="float32", autocast=False
+        )
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """The inputs, thinned out when training."""

@@ -1,8 +1,10 @@
 """Encoders and decoders as ordinary Keras models: dense, convolutional, or the user's own."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -104,10 +106,26 @@ def _kernel_behind(tensor: keras.KerasTensor) -> keras.Variable:
     return _kernel_behind(inputs[0])
 
 
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Layers made in the block compute in this Keras dtype policy, unless they name another.
+
+    Under "mixed_bfloat16" products take 16 bits of each factor, and variables keep 32. The latent heads and the output
+    activation of `dense_network` and `conv_network` stay in float32: 8 bits of z_log_var or of a pixel are too few.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def _latent_heads(features: keras.KerasTensor, latent_dim: int) -> list[keras.KerasTensor]:
     """The two linear heads, with the recipe's Glorot-normal initial values."""
     return [
-        dense(latent_dim, kernel_initializer="glorot_normal", name=name)(features) for name in ("z_mean", "z_log_var")
+        dense(latent_dim, kernel_initializer="glorot_normal", name=name, dtype="float32")(features)
+        for name in ("z_mean", "z_log_var")
     ]
 
 
@@ -123,6 +141,13 @@ def _widening(h: keras.KerasTensor, hidden: Sequence[int], activation: str) -> k
     for units in reversed(hidden):
         h = dense(units, activation=activation)(h)
     return h
+
+
+def _activated(h: keras.KerasTensor, activation: str, last: Callable[..., keras.layers.Layer]) -> keras.KerasTensor:
+    """`h` through the decoder's last layer and an activation in float32."""
+    if keras.config.dtype_policy().compute_dtype == "float32":
+        return last(activation=activation)(h)  # in one layer, which is faster
+    return keras.layers.Activation(activation, dtype="float32")(last()(h))
 
 
 def dense_network(
@@ -147,9 +172,9 @@ def dense_network(
     encoder = keras.Model(inputs, _latent_heads(_narrowing(h, hidden, activation), latent_dim), name="encoder")
     latents = keras.Input((latent_dim,))
     h = _widening(latents, hidden, activation)
-    h = dense(math.prod(input_shape), activation=output_activation)(h)
+    h = _activated(h, output_activation, partial(dense, math.prod(input_shape)))
     if len(input_shape) > 1:
-        h = keras.layers.Reshape(input_shape)(h)
+        h = keras.layers.Reshape(input_shape, dtype="float32")(h)
     return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"))
 
 
@@ -183,12 +208,12 @@ def conv_network(
     h = keras.layers.Reshape(smallest)(h)
     for count in reversed(filters):
         h = keras.layers.Conv2DTranspose(count, 3, strides=2, padding="same", activation=activation)(h)
-    h = keras.layers.Conv2D(image_shape[2], 3, padding="same", activation=output_activation)(h)
+    h = _activated(h, output_activation, partial(keras.layers.Conv2D, image_shape[2], 3, padding="same"))
     excess = [have - want for have, want in zip(h.shape[1:3], image_shape[:2], strict=True)]
     if any(excess):
-        h = keras.layers.Cropping2D(tuple((0, over) for over in excess))(h)
+        h = keras.layers.Cropping2D(tuple((0, over) for over in excess), dtype="float32")(h)
     if len(input_shape) == 2:
-        h = keras.layers.Reshape(input_shape)(h)
+        h = keras.layers.Reshape(input_shape, dtype="float32")(h)
     return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"))
 
 

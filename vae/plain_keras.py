@@ -72,7 +72,8 @@ class _Copier:
 
     def _copy_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, SearchedDropout):  # whose variables are its rate and its seed alone
-            return keras.layers.Dropout(float(self._values[id(layer.rate)]), name=layer.name)  # type: ignore[arg-type]
+            rate = float(self._values[id(layer.rate)])  # type: ignore[arg-type]
+            return keras.layers.Dropout(rate, name=layer.name, dtype=layer.dtype_policy)
         kind = keras.layers.Dense if isinstance(layer, SlotFreeDense) else type(layer)
         copied = kind.from_config(layer.get_config())
         if isinstance(layer, keras.layers.Layer):  # not an operation such as `keras.ops.square`, which has no variables

@@ -86,21 +86,22 @@ class StackedNetwork:
     def encode(
         self, weights: Stacked, others: Stacked, rows: tf.Tensor, *, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor, Effects]:
-        """μ and raw z_log_var, each [K, n, d], of rows [K, n, *shape], and the encoder's effects."""
+        """μ and raw z_log_var, each float32 [K, n, d], of rows [K, n, *shape], and the encoder's effects."""
         (mean, log_var), effects = _call_each(
             self.network.encoder, weights[: self._encoder_weights], others[: self._encoder_others], rows, training
         )
-        return mean, log_var, effects
+        return tf.cast(mean, tf.float32), tf.cast(log_var, tf.float32), effects
 
     def decode(
         self, weights: Stacked, others: Stacked, latents: tf.Tensor, *, training: bool
     ) -> tuple[tf.Tensor, Effects]:
-        """Flattened outputs [K, n, D] of latents [K, n, d], and the decoder's effects."""
+        """Flattened outputs, float32 [K, n, D], of latents [K, n, d], and the decoder's effects."""
         output, effects = _call_each(
             self.network.decoder, weights[self._encoder_weights :], others[self._encoder_others :], latents, training
         )
         features = int(tf.TensorShape(output.shape[2:]).num_elements())
-        return tf.reshape(output, [tf.shape(output)[0], tf.shape(output)[1], features]), effects
+        output = tf.cast(tf.reshape(output, [tf.shape(output)[0], tf.shape(output)[1], features]), tf.float32)
+        return output, effects
 
 
 def _call_each(
