@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+# A process for each core, but no more than memory allows: each holds TensorFlow and what the tests compile, over 1 GB.
+IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test faults bench lint format lock
 
@@ -14,7 +16,7 @@ demo: $(INSTALLED) ## search the digits study and say where its report is
 	$(BIN)/klsearch run digits
 
 test: $(INSTALLED) ## all tests; those that need a browser are named and left out where there is no Chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 faults: $(INSTALLED) ## kill processes and stop servers in the middle of studies, which takes about ten minutes
 	$(BIN)/python -m pytest -m faults

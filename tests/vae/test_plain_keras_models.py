@@ -1,5 +1,6 @@
 """A member's models as ordinary Keras models."""
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,19 +65,33 @@ class Trained:
     models: PlainModels
 
 
+MemberOf = Callable[[str], Trained]
+
+
 def values(network: Network) -> list[np.ndarray]:
     return [variable.numpy() for variable in network.encoder.variables + network.decoder.variables]
 
 
-@pytest.fixture(scope="module", params=list(NETWORKS))
-def trained(request: pytest.FixtureRequest, train: Callable[[Population, int], None]) -> Trained:
-    network = NETWORKS[request.param]()
-    before = values(network)
-    population = Population(network, SPLITS, Objective(), slots=2, batch_size=32)
-    population.start(1, SETTINGS, 3)
-    train(population, 3)
-    member = population.member(1)
-    return Trained(network, before, member, plain_models(network, member))
+@pytest.fixture(scope="module")
+def member_of(train: Callable[[Population, int], None]) -> MemberOf:
+    """A function that gives the member of a kind of network; each is trained once."""
+
+    @functools.cache
+    def trained(kind: str) -> Trained:
+        network = NETWORKS[kind]()
+        before = values(network)
+        population = Population(network, SPLITS, Objective(), slots=2, batch_size=32)
+        population.start(1, SETTINGS, 3)
+        train(population, 3)
+        member = population.member(1)
+        return Trained(network, before, member, plain_models(network, member))
+
+    return trained
+
+
+@pytest.fixture(params=list(NETWORKS))
+def trained(request: pytest.FixtureRequest, member_of: MemberOf) -> Trained:
+    return member_of(request.param)
 
 
 def test_plain_models_compute_what_the_member_computes(trained: Trained) -> None:
@@ -104,26 +119,30 @@ def test_copying_leaves_the_network_as_it_was(trained: Trained) -> None:
 LOAD = """
 import sys
 import keras, numpy as np
-encoder, decoder = (keras.models.load_model(f"{name}.keras", safe_mode=True) for name in ("encoder", "decoder"))
-mean, log_var = encoder(np.load("rows.npy"))
-np.save("outputs.npy", np.stack([mean, log_var]))
-assert decoder(mean).shape == (24, 6, 5)
+for kind in sys.argv[1:]:
+    parts = ("encoder", "decoder")
+    encoder, decoder = (keras.models.load_model(f"{kind}-{part}.keras", safe_mode=True) for part in parts)
+    mean, log_var = encoder(np.load("rows.npy"))
+    np.save(f"{kind}.npy", np.stack([mean, log_var]))
+    assert decoder(mean).shape == (24, 6, 5)
 assert not any(name == "vae" or name.startswith("vae.") for name in sys.modules)
 """
 
 
-def test_saved_models_load_in_safe_mode_where_this_package_is_not(trained: Trained, tmp_path: Path) -> None:
-    models = trained.models
-    assert loading_notes(models.encoder) == loading_notes(models.decoder) == []
-    models.encoder.save(tmp_path / "encoder.keras")
-    models.decoder.save(tmp_path / "decoder.keras")
+def test_saved_models_load_in_safe_mode_where_this_package_is_not(member_of: MemberOf, tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", SPLITS["validation"])
+    for kind in NETWORKS:
+        models = member_of(kind).models
+        assert loading_notes(models.encoder) == loading_notes(models.decoder) == []
+        models.encoder.save(tmp_path / f"{kind}-encoder.keras")
+        models.decoder.save(tmp_path / f"{kind}-decoder.keras")
     loaded = subprocess.run(
-        [sys.executable, "-I", "-c", LOAD], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-I", "-c", LOAD, *NETWORKS], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert loaded.returncode == 0, loaded.stderr
-    outputs = np.stack([np.asarray(values) for values in models.encoder(SPLITS["validation"])])
-    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), outputs, rtol=1e-5, atol=1e-6)
+    for kind in NETWORKS:
+        outputs = np.stack([np.asarray(values) for values in member_of(kind).models.encoder(SPLITS["validation"])])
+        np.testing.assert_allclose(np.load(tmp_path / f"{kind}.npy"), outputs, rtol=1e-5, atol=1e-6)
 
 
 class Doubled(keras.layers.Layer):

@@ -27,7 +27,8 @@ def network() -> Network:
 def deal(network: Network) -> Deal:
     """A function that gives a population of so many slots, so many of them together."""
     rows = np.random.default_rng(0).random((400, 12), np.float32)
-    splits = {"train": rows[:300], "validation": rows[300:]}
+    # Full batches only: a second kind takes seconds to compile.
+    splits = {"train": rows[:256], "validation": rows[256:]}
 
     def population(slots: int, together: int) -> Population:
         return Population(network, splits, Objective(), slots=slots, together=together, batch_size=64)
@@ -46,7 +47,7 @@ def result(members: Population, slot: int, train: Train, bits: Bits) -> dict[str
 
 def test_a_member_has_the_same_bits_in_every_shard(deal: Deal, train: Train, bits: Bits) -> None:
     expected = result(deal(2, 2), 0, train, bits)
-    for slots, together, slot in ((4, 2, 3), (6, 2, 4), (8, 4, 1), (8, 2, 6)):
+    for slots, together, slot in ((6, 2, 4), (8, 4, 1)):
         assert result(deal(slots, together), slot, train, bits) == expected, f"slot {slot}, {together} of {slots}"
 
 
