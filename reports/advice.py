@@ -12,12 +12,16 @@ from reports.responses import Responses
 from reports.search_data import progress
 from reports.settings import toml_number
 from reports.wording import count, number, share, spread
+from studies.convergence import Tried, convergence
 from studies.record import StudyRecord, TrialRecord, TrialState
 from studies.space import Range
 from studies.summary import Summary, baseline_names, ties
 from vae.diagnostics import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
+from vae.hyperparameters import NAMES
 
-# Trials without an improvement after which a search of this size has nothing more to give.
+_STOP = "Stop searching this space: enough has been searched"
+_SEARCH_ON = "Search on if a better score is worth it: it was still improving"
+# Trials without an improvement after which a search too short for `convergence` has nothing more to give.
 _QUIET_TRIALS = 20
 _QUIET_SHARE = 0.5
 _MANY = 0.2
@@ -256,15 +260,33 @@ def _enough(study: StudyRecord) -> tuple[Step, ...]:
     if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
         return ()
     best = number(float(search.best[-1]))
+    gained = convergence(study.definition.space.searched(), [_tried(trial) for trial in study.finished])
+    if gained is not None:
+        compared = (
+            f"The last {gained.since} of {finished} trials lowered the best score by {number(gained.gain)}, to {best}; "
+            f"scores of the same settings differ by {number(gained.noise)} from seed to seed (a standard deviation, "
+            "estimated from the closest pairs of trials)."
+        )
+        if gained.reached:
+            return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)
+        return (Step(action=_SEARCH_ON, reason=compared, code=_further(study)),)
     if search.since >= max(_QUIET_TRIALS, _QUIET_SHARE * finished):
         reason = (
             f"The best score, {best} by trial {search.last_improvement}, was not improved by the {search.since} trials "
             f"after it ({share(search.since / finished)} of {finished}). More trials of this space will hardly help."
         )
-        return (Step(action="Stop searching this space: enough has been searched", reason=reason),)
+        return (Step(action=_STOP, reason=reason),)
     reason = (
         f"Trial {search.last_improvement} improved the best score to {best}, with only "
         f"{count(search.since, 'trial')} of {finished} after it."
     )
-    code = f"{study.resume_command} --trials {2 * finished}" if study.resume_command else ""
-    return (Step(action="Search on if a better score is worth it: it was still improving", reason=reason, code=code),)
+    return (Step(action=_SEARCH_ON, reason=reason, code=_further(study)),)
+
+
+def _further(study: StudyRecord) -> str:
+    return f"{study.resume_command} --trials {2 * len(study.finished)}" if study.resume_command else ""
+
+
+def _tried(trial: TrialRecord) -> Tried:
+    values = {name: float(getattr(trial.hyperparameters, name)) for name in NAMES}
+    return Tried(values, trial.score, trial.feasible and trial.state is TrialState.COMPLETE)

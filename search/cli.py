@@ -96,6 +96,7 @@ _training_options = _options(
     click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Where they run."),
     click.option("--scheduler", metavar="ADDRESS", help="The Dask cluster's, say tcp://host:8786."),
     _storage_options,
+    click.option("--until-converged", is_flag=True, help="Stop before --trials once more search no longer pays."),
     click.option("--no-confirm", is_flag=True, help="Do not retrain the leading trials on fresh seeds."),
     _result_options,
 )
@@ -164,13 +165,15 @@ def confirm(run: str | None, seeds: int | None, storage: str | None, study: str 
 
     place = known_place(run, storage=storage, study=study)
     loaded = with_seeds(stored_definition(place), load_study(place), seeds)
-    alone: dict[str, Any] = {"slots": None, "workers": 1, "backend": "loky", "scheduler": None, "no_confirm": False}
+    alone: dict[str, Any] = {
+        "slots": None, "workers": 1, "backend": "loky", "scheduler": None, "until_converged": False, "no_confirm": False
+    }  # fmt: skip
     return _train(loaded, place, **alone, **options)
 
 
 def _train(
     loaded: "LoadedDefinition", place: "Place", *, timeout: float | None, slots: int | None, workers: int, backend: str,
-    scheduler: str | None, no_confirm: bool,
+    scheduler: str | None, until_converged: bool, no_confirm: bool,
     require_stable: bool, quiet: bool, no_progress: bool, as_json: bool,
 ) -> int:  # fmt: skip
     from search.layout import most_slots
@@ -193,7 +196,9 @@ def _train(
         load_tensorflow(members=slots or most_slots(loaded.definition))
         from search.run import RunOptions, run_study
 
-        options = RunOptions(slots=slots, confirm=not no_confirm, workers=workers, scheduler=scheduler)
+        options = RunOptions(
+            slots=slots, confirm=not no_confirm, workers=workers, scheduler=scheduler, until_converged=until_converged
+        )
         record = run_study(loaded, dataset, place, options, progress=progress, stopper=stopper)
     _print_result(record, place, stopper, as_json=as_json)
     if stopper.signalled:

@@ -21,9 +21,10 @@ from search.records import study_record
 from search.session import session
 from search.slots import auto_layout
 from search.stopping import Interrupted, Stopper
-from search.storage import StudyStorage
+from search.storage import FINISHED, StudyStorage
+from search.trials import gained
 from search.workers import search_with_workers
-from studies.catalog import LoadedDefinition
+from studies.catalog import LoadedDefinition, override
 from studies.definition import StudyDefinition, differences
 from studies.errors import StorageError, StudyConflict
 from studies.record import DataFacts, StudyRecord
@@ -42,12 +43,14 @@ class RunOptions:
         confirm: whether to confirm once the budget is met.
         workers: processes that search; 1 is this process itself. Those of a Dask cluster are as many as it has.
         scheduler: the address of the Dask cluster whose workers search; None for processes of this machine.
+        until_converged: whether the search ends before its budget is met, once more of it no longer pays.
     """
 
     slots: int | None = None
     confirm: bool = True
     workers: int = 1
     scheduler: str | None = None
+    until_converged: bool = False
 
     @property
     def in_this_process(self) -> bool:
@@ -99,13 +102,23 @@ def run_study(
                     place,
                     workers=options.workers,
                     scheduler=options.scheduler,
+                    until_converged=options.until_converged,
                     progress=progress,
                     stop=stopper,
                 )
             with session(
-                study, definition, population, place, alone=place.embedded, progress=progress, stopper=stopper
+                study,
+                definition,
+                population,
+                place,
+                alone=place.embedded,
+                progress=progress,
+                stopper=stopper,
+                until_converged=options.until_converged,
             ) as working:
                 working.search()
+                if options.until_converged:
+                    _end_early(study, loaded, place, progress)
                 if options.confirm and definition.confirmation.seeds:
                     working.confirm(
                         partial(
@@ -124,6 +137,21 @@ def run_study(
     if not stopper.signalled:
         write_outputs(record, place)
     return record
+
+
+def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, progress: Progress) -> None:
+    """Say that a search has ended before its budget was met, and let what it has be its budget."""
+    trials, budget = study.trials(), loaded.definition.study.trials
+    finished, found = sum(trial.state in FINISHED for trial in trials), gained(loaded.definition, trials)
+    if finished >= budget or found is None:
+        return
+    progress.say(
+        f"Converged after {finished} of {budget} trials: the last {found.since} lowered the best score by "
+        f"{found.gain:.2g}, less than the {found.noise:.2g} by which scores differ from seed to seed."
+    )
+    ended = override(loaded, trials=finished).toml_for_any_folder()
+    study.replace_definition(ended)
+    place.create(ended)
 
 
 def write_outputs(record: StudyRecord, place: Place) -> None:

@@ -17,7 +17,7 @@ from search.records import confirmed_rows, trial_records
 from search.stopping import Interrupted, Stopper
 from search.storage import FINISHED, Row, StudyStorage
 from search.training import Saving, Trainer
-from search.trials import TrialSource
+from search.trials import TrialSource, has_converged
 from search.worker import Worker
 from studies.definition import StudyDefinition
 from vae.evaluation import Members
@@ -42,6 +42,7 @@ class Session:
         progress: is told what happens.
         stop: whether to stop now.
         stopper: says whether a signal came.
+        until_converged: whether the search ends before its budget is met, once more of it no longer pays.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Session:
         progress: Progress,
         stopper: Stopper,
         stop: Callable[[], bool] | None = None,
+        until_converged: bool = False,
     ) -> None:
+        self._until_converged = until_converged
         self._study = study
         self._definition = definition
         self._population = population
@@ -97,7 +100,12 @@ class Session:
         self._compile()
         self._progress.begin("trials", done=self._finished(), total=budget)
         source = TrialSource(
-            self._study, self._definition, budget=budget, worker=self._worker, told=self._progress.ended
+            self._study,
+            self._definition,
+            budget=budget,
+            worker=self._worker,
+            told=self._progress.ended,
+            until_converged=self._until_converged,
         )
         trainer, said = self._trainer(searching=True), False
         while True:
@@ -112,8 +120,13 @@ class Session:
                 self._wait(_WAIT_SECONDS)
 
     def is_searched(self) -> bool:
-        """Whether the study's budget is met."""
-        return self._finished() >= self._definition.study.trials
+        """Whether the study's budget is met, or it has converged and that is enough."""
+        return self._finished() >= self._definition.study.trials or (self._until_converged and self._has_converged())
+
+    def _has_converged(self) -> bool:
+        trials = self._study.trials()
+        running = any(trial.state is TrialState.RUNNING for trial in trials)
+        return not running and has_converged(self._definition, trials)
 
     def _finished(self) -> int:
         return sum(trial.state in FINISHED for trial in self._study.trials())
@@ -272,12 +285,21 @@ def session(
     progress: Progress,
     stopper: Stopper,
     stop: Callable[[], bool] | None = None,
+    until_converged: bool = False,
 ) -> Iterator[Session]:
     """A session, from where a killed process left one if there was one; its lease ends with the block."""
     fingerprint = study.facts.fingerprint
     with claimed_course(place.checkpoints, fingerprint, say=progress.say) as course:
         working = Session(
-            study, definition, population, course, alone=alone, progress=progress, stopper=stopper, stop=stop
+            study,
+            definition,
+            population,
+            course,
+            alone=alone,
+            progress=progress,
+            stopper=stopper,
+            stop=stop,
+            until_converged=until_converged,
         )
         try:
             yield working

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.checkpoint import Checkpoint
 from search.owner import Owner
@@ -15,6 +15,7 @@ from search.seeds import trial_seed
 from search.storage import FINISHED, LEASE_SECONDS, Result, Row, Run, StudyStorage
 from search.training import Job
 from search.worker import Worker
+from studies.convergence import Convergence, Tried, convergence
 from studies.definition import StudyDefinition
 from studies.space import Range
 from vae.diagnostics import final_kl, judge
@@ -33,6 +34,7 @@ class TrialSource:
         budget: finished trials in the study in all.
         worker: who trains them.
         told: is told of each trial after its result was stored.
+        until_converged: whether no more trials are asked for once more search no longer pays.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class TrialSource:
         budget: int,
         worker: Worker,
         told: Callable[[Ended], None],
+        until_converged: bool = False,
     ) -> None:
         self._storage = storage
         self._definition = definition
         self._budget = budget
+        self._until_converged = until_converged
         self._worker = worker
         self._told = told
         ranges = definition.space.searched()
@@ -100,7 +104,10 @@ class TrialSource:
 
     def has_more(self) -> bool:
         """Whether there are trials to take now: the budget allows more than others train and have finished."""
-        return self._room(self._storage.rows(results=False)) > 0
+        rows = self._storage.rows(results=False)
+        if self._until_converged and has_converged(self._definition, self._storage.trials()):
+            return bool(self._left_running({row.number: row for row in rows}))
+        return self._room(rows) > 0
 
     def lost(self) -> Set[int]:
         """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
@@ -167,6 +174,8 @@ class TrialSource:
         if wanted <= 0:
             return []
         trials = self._storage.trials()
+        if self._until_converged and has_converged(self._definition, trials):
+            return []
         self._advisor.learn(trials)
         jobs: list[Job] = []
         for number in range(len(trials), len(trials) + wanted):
@@ -227,6 +236,26 @@ def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[End
     value = score(unexplained=unexplained, kl=kl, band=study.kl_band, penalty=study.penalty)
     is_feasible = all(violation <= 0 for violation in violations.values())
     return Ended(label=label, score=value, kl=kl, feasible=is_feasible), violations
+
+
+def has_converged(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether more search no longer pays."""
+    found = gained(definition, trials)
+    return found is not None and found.reached
+
+
+def gained(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Convergence | None:
+    """What the last trials gained; None while there are too few to say."""
+    finished = [trial for trial in trials if trial.state in FINISHED]
+    tried = [
+        Tried(
+            trial.params,
+            math.inf if trial.value is None else trial.value,
+            trial.state is TrialState.COMPLETE and all(value <= 0 for value in (trial.constraints or {}).values()),
+        )
+        for trial in finished
+    ]
+    return convergence(definition.space.searched(), tried)
 
 
 def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, float]]]:

@@ -26,11 +26,13 @@ class Task:
         place: the run folder and the storage.
         starter: who started it, and whose end ends it.
         threads: how many threads TensorFlow may use; None for one on each core.
+        until_converged: whether the search ends once more of it no longer pays.
     """
 
     place: Place
     starter: Owner
     threads: int | None
+    until_converged: bool
 
 
 def work(task: Task) -> str:
@@ -89,6 +91,7 @@ def _search(task: Task, stopper: Stopper) -> None:
             progress=progress,
             stopper=stopper,
             stop=_until(stopper, lambda: study.is_dead(task.starter)),
+            until_converged=task.until_converged,
         ) as working:
             working.search()
 

@@ -12,7 +12,7 @@ from search.place import Place
 from search.progress import Progress
 from search.stopping import Interrupted
 from search.storage import FINISHED, StudyStorage
-from search.trials import judged
+from search.trials import has_converged, judged
 from search.work import Task, work, work_here
 from studies.definition import StudyDefinition
 from studies.errors import KlsearchError, UsageError
@@ -30,10 +30,11 @@ def search_with_workers(
     *,
     workers: int,
     scheduler: str | None,
+    until_converged: bool,
     progress: Progress,
     stop: Callable[[], bool],
 ) -> None:
-    """Search a study with workers until its budget is met.
+    """Search a study with workers until its budget is met, or it has converged and that is enough.
 
     They end with this process, however that ends. When some are killed, all are started again and go on from their
     checkpoints.
@@ -44,6 +45,7 @@ def search_with_workers(
         place: where workers find the study.
         workers: processes on this machine; without meaning where there is a scheduler.
         scheduler: address of a Dask cluster, each of whose workers searches; None for processes of this machine.
+        until_converged: whether the search ends once more of it no longer pays.
         progress: is told what happens.
         stop: whether to stop now.
 
@@ -53,7 +55,7 @@ def search_with_workers(
     """
     budget = definition.study.trials
     overseer = _Overseer(study, definition, progress)
-    if overseer.finished >= budget:
+    if overseer.finished >= budget or (until_converged and overseer.has_converged()):
         return
     deaths = 0
     with _pool(workers, scheduler) as (count, parallel):
@@ -61,13 +63,15 @@ def search_with_workers(
         progress.begin("trials", done=overseer.finished, total=budget)
         threads = None if scheduler else max(1, joblib.cpu_count() // count)
         function = work if scheduler else work_here
-        task = Task(place=place, starter=this_process(), threads=threads)
+        task = Task(place=place, starter=this_process(), threads=threads, until_converged=until_converged)
         while overseer.finished < budget:
             finished = overseer.finished
             errors = overseer.oversee(lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), stop=stop)
             if errors is not None:
                 for error in sorted(set(filter(None, errors))):
                     raise KlsearchError(f"a worker failed: {error}")
+                if until_converged and overseer.has_converged():
+                    return
                 continue
             deaths = deaths + 1 if overseer.finished == finished else 1
             if deaths == _DEATHS:
@@ -116,6 +120,10 @@ class _Overseer:
     def finished(self) -> int:
         """The number of finished trials, as of the last look."""
         return len(self._told)
+
+    def has_converged(self) -> bool:
+        """Whether more search no longer pays."""
+        return has_converged(self._definition, self._study.trials())
 
     def oversee(self, start: Callable[[], list[str]], *, stop: Callable[[], bool]) -> list[str] | None:
         """What the workers that `start` starts come back with; None if some were killed.

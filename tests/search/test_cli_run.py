@@ -263,6 +263,30 @@ def test_a_time_that_is_over_leaves_a_partial_study_and_says_how_to_go_on(
     assert klsearch("trials", "tiny", "--json").document["trials"] == []
 
 
+def test_a_search_that_has_converged_ends_before_its_budget_and_can_still_go_on(
+    definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(definition_file.parent)
+    edit(definition_file, "low = 1e-3, high = 10.0", "low = 0.03, high = 0.3")
+    edit(definition_file, "max_kl_slope = 0.2", "max_kl_slope = 1.0")
+    edit(definition_file, "trials = 24", "trials = 400")
+    called = klsearch("run", "tiny.toml", "--until-converged", "--no-confirm", "--slots", 16)
+    assert called.code == 0, called.err
+    (line,) = [line for line in called.err.splitlines() if line.startswith("Converged after")]
+    finished = int(line.split()[2])
+    assert 50 <= finished < 400
+    assert f"Converged after {finished} of 400 trials" in line
+    numbers = [trial["number"] for trial in klsearch("trials", "tiny", "--json").document["trials"]]
+    assert numbers == list(range(finished))
+    assert "Stop searching this space" in Path("runs/tiny/report.html").read_text(encoding="utf-8")
+
+    again = klsearch("run", "tiny.toml", "--until-converged", "--no-confirm")
+    assert again.code == 0
+    assert len(klsearch("trials", "tiny", "--json").document["trials"]) == finished, "it has converged already"
+    klsearch("resume", "tiny", "--no-confirm", "--trials", finished + 2)
+    assert len(klsearch("trials", "tiny", "--json").document["trials"]) == finished + 2
+
+
 PASSWORD = "sw0rdfish"
 
 

@@ -77,7 +77,8 @@ def test_a_sound_definition_is_read_with_its_defaults() -> None:
         ("high = 20", "high = 9.5", "my.toml:16: space.annealing_epochs.high: must be a whole number, but is 9.5"),
         ('"dense"', '"dens"', "my.toml:7: model.kind: must be 'dense', 'conv' or 'package.module:factory', "
          "but is 'dens', did you mean 'dense'?"),
-        ("epochs = 40", "epochs = 40\nprecision = 3", "my.toml:12: training.precision: must be 'float32' or 'mixed_bfloat16', but is 3"),
+        ("epochs = 40", "epochs = 40\nprecision = 3", "my.toml:12: training.precision: must be 'float32' or "
+         "'mixed_bfloat16', but is 3"),
         ('"digits"', '""', "my.toml:5: data.source: must not be empty, but is ''"),
         ("[training]", "[training]\nhidden = [3]", "my.toml:11: training.hidden: unknown key here; it belongs to "
          "[model]"),

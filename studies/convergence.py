@@ -1,0 +1,82 @@
+"""Whether more search still pays: what the last trials gained, against what chance alone makes of a setting."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from studies.space import Range
+
+# The last trials: half of all, but not so few that one lucky one decides.
+_LEAST_SINCE = 25
+_SHARE_SINCE = 0.5
+_LEAST_PAIRS = 10
+
+
+class Tried(NamedTuple):
+    """A finished trial: the searched values, its score, and whether it meets every constraint."""
+
+    values: Mapping[str, float]
+    score: float
+    feasible: bool
+
+
+class Convergence(NamedTuple):
+    """What the last trials gained.
+
+    Attributes:
+        gain: by how much the last `since` trials lowered the best score of a feasible trial.
+        noise: by how much scores of the same settings differ from seed to seed: a standard deviation.
+        since: how many trials are looked back.
+    """
+
+    gain: float
+    noise: float
+    since: int
+
+    @property
+    def reached(self) -> bool:
+        """Whether more search no longer pays."""
+        return self.gain < self.noise
+
+
+def convergence(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> Convergence | None:
+    """Whether the better half of a study's trials gained more than chance.
+
+    The noise is estimated from the history alone: trials whose settings are closest differ mostly by their seeds, so
+    half the mean squared difference of their scores is the variance of one (Rice 1984; the nearest-neighbour form is
+    known as the Gamma test). Only the half of the feasible trials whose settings are closest to the best one's is
+    taken: elsewhere seeds may matter more.
+
+    Args:
+        ranges: what is searched.
+        trials: the finished ones, in ascending number.
+
+    Returns:
+        None while there are too few trials to say: under 50, under 20 feasible ones, or no feasible one before the last.
+    """
+    since = max(_LEAST_SINCE, math.ceil(_SHARE_SINCE * len(trials)))
+    before = [trial.score for trial in trials[: max(0, len(trials) - since)] if trial.feasible]
+    feasible = [trial for trial in trials if trial.feasible]
+    if len(trials) < 2 * _LEAST_SINCE or not before or len(feasible) < 2 * _LEAST_PAIRS:
+        return None
+    points = np.array([[_place(ranges[name], trial.values[name]) for name in ranges] for trial in feasible])
+    scores = np.array([trial.score for trial in feasible])
+    return Convergence(min(before) - float(np.min(scores)), _noise(points, scores), since)
+
+
+def _noise(points: np.ndarray, scores: np.ndarray) -> float:
+    """Standard deviation of the scores of one setting, from points [n, hyperparameters] and their scores [n]."""
+    distances = np.sum(np.square(points[:, np.newaxis] - points), axis=2)
+    near = np.argsort(distances[np.argmin(scores)], kind="stable")[: len(points) // 2]
+    among = distances[np.ix_(near, near)]
+    np.fill_diagonal(among, np.inf)
+    return math.sqrt(np.mean(np.square(scores[near] - scores[near[np.argmin(among, axis=1)]])) / 2)
+
+
+def _place(range_: Range, value: float) -> float:
+    """Where a value lies in its range, on its scale: 0 at the lower end, 1 at the upper."""
+    if range_.log:
+        return math.log(value / range_.low) / math.log(range_.high / range_.low)
+    return (value - range_.low) / (range_.high - range_.low)
