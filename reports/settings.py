@@ -89,14 +89,13 @@ def _passing_range(study: StudyRecord, name: str) -> str:
 def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
     """The KL weight in nats per nat of reconstruction, whatever means or sums the loss takes.
 
-    With D features and d latents: reconstruction and KL both summed w; means of both w·D/d; only the reconstruction
-    a mean w·D; only the KL a mean w/d. 1 is the evidence lower bound. NaN while D is not known.
+    See `vae.objective.Objective.unit_kl_weight`. 1 is the evidence lower bound. NaN while D is not known.
     """
-    model, kl_reduction = study.definition.model, study.definition.study.kl_reduction
-    features = 1.0
-    if model.reconstruction_reduction == "mean":
-        features = math.nan if study.data is None else float(study.data.features)
-    return settings.kl_weight * features / (model.latent_dim if kl_reduction == "mean" else 1)
+    objective, latents = study.definition.objective(), study.definition.model.latent_dim
+    if study.data is None and objective.reconstruction_reduction == "mean":
+        return math.nan
+    features = 1 if study.data is None else study.data.features
+    return settings.kl_weight / objective.unit_kl_weight(features, latents)
 
 
 def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:

@@ -12,13 +12,14 @@ from reports.tables import write_trials_csv
 from search.backends import opened
 from search.facts import StudyFacts
 from search.layout import Layout, layout_of
-from search.models import build_network, build_population, objective_of
+from search.models import build_network, build_population
 from search.patience import patient
 from search.place import Place
 from search.progress import Progress
 from search.provenance import EARLIER, provenance
 from search.records import study_record
-from search.session import session
+from search.reference import find_reference
+from search.session import Apparatus, session
 from search.slots import auto_layout
 from search.stopping import Interrupted, Stopper
 from search.storage import StudyStorage
@@ -26,7 +27,7 @@ from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition, differences
 from studies.errors import StorageError, StudyConflict
-from studies.record import DataFacts, StudyRecord
+from studies.record import DataFacts, Reference, StudyRecord
 from vae.datasets import Dataset
 from vae.networks import Network
 from vae.pictures import take_samples
@@ -90,6 +91,7 @@ def run_study(
     with place.held(), opened(place.url, create=True, patience=patience) as storage:
         with stopper.at_once():
             study = _begun(storage, loaded, dataset, network, place, options, progress)
+        definition = study.facts.settle(definition)
         population = build_population(definition, network, dataset, study.facts.layout)
         try:
             if not options.in_this_process:
@@ -107,11 +109,7 @@ def run_study(
             ) as working:
                 working.search()
                 if options.confirm and definition.confirmation.seeds:
-                    working.confirm(
-                        partial(
-                            take_samples, network, objective_of(definition), dataset.splits, columns=dataset.columns
-                        )
-                    )
+                    working.confirm(_apparatus(definition, network, dataset, study.facts.layout))
         except (Interrupted, KeyboardInterrupt):
             progress.say("Stopped; what was trained is kept.")
         except KeyError as error:
@@ -124,6 +122,15 @@ def run_study(
     if not stopper.signalled:
         write_outputs(record, place)
     return record
+
+
+def _apparatus(definition: StudyDefinition, network: Network, dataset: Dataset, layout: Layout) -> Apparatus:
+    return Apparatus(
+        population=partial(
+            build_population, definition, network, dataset, layout.for_members(definition.confirmation.seeds)
+        ),
+        sampled=partial(take_samples, network, definition.objective(), dataset.splits, columns=dataset.columns),
+    )
 
 
 def write_outputs(record: StudyRecord, place: Place) -> None:
@@ -149,7 +156,10 @@ def _begun(
     study = None
     if not StudyStorage.exists(storage, place.name, alone=place.embedded):
         layout = _new_layout(network, dataset, loaded.definition, options, progress)
-        facts, toml = _new_facts(loaded, dataset, layout), loaded.toml_for_any_folder()
+        reference = None
+        if loaded.definition.study.kl_band == "auto":
+            reference = find_reference(loaded.definition, network, dataset, layout, say=progress.say)
+        facts, toml = _new_facts(loaded, dataset, layout, reference), loaded.toml_for_any_folder()
         with suppress(StudyConflict):  # another process made it while the slots were measured
             study = StudyStorage.create(storage, place.name, definition=toml, facts=facts)
     if study is None:
@@ -176,7 +186,7 @@ def _share(definition: StudyDefinition, workers: int) -> StudyDefinition:
     return definition.model_copy(update={"study": definition.study.model_copy(update={"trials": trials})})
 
 
-def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout) -> StudyFacts:
+def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout, reference: Reference | None) -> StudyFacts:
     return StudyFacts(
         layout=layout,
         comparable=loaded.definition.fingerprint_parts(),
@@ -189,6 +199,7 @@ def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout) -> St
             warnings=dataset.warnings,
         ),
         provenance=provenance(),
+        reference=reference,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -29,6 +29,7 @@ from search.facts import StudyFacts
 from search.owner import Owner, this_process
 from search.turns import Turns
 from studies.errors import StorageError, StudyConflict
+from studies.sections import Method
 from vae.curves import TrainingCurves
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
@@ -72,15 +73,28 @@ class Run:
         hyperparameters: the settings.
         seed: from which everything random of this training is drawn.
         label: where it comes from: "search", a baseline's name, or "trial 37" in a confirmation.
+        method: by which a baseline weighs the KL; None where its settings do.
     """
 
     hyperparameters: Hyperparameters
     seed: int
     label: str
+    method: Method | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The run as JSON values."""
-        return {"hyperparameters": self.hyperparameters.as_json(), "seed": self.seed, "label": self.label}
+        run = {"hyperparameters": self.hyperparameters.as_json(), "seed": self.seed, "label": self.label}
+        return run if self.method is None else {**run, "method": self.method}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The run that `as_json` wrote."""
+        return cls(
+            hyperparameters=Hyperparameters.from_json(values["hyperparameters"]),
+            seed=values["seed"],
+            label=values["label"],
+            method=values.get("method"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -453,9 +467,7 @@ def _row(trial: FrozenTrial, said: Mapping[str, Any], test: Mapping[str, Any] | 
     return Row(
         number=trial.number,
         state=trial.state,
-        run=Run(
-            hyperparameters=Hyperparameters.from_json(run["hyperparameters"]), seed=run["seed"], label=run["label"]
-        ),
+        run=Run.from_json(run),
         owner=owner,
         course=course,
         result=result,
