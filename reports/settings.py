@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from reports.candidates import compared
 from reports.parts import Block, Cell, Code, Mark, Prose, Section, Table
+from reports.rivals import rivals_note, weight_word
 from reports.wording import count, number, spread
 from studies.record import StudyRecord
 from studies.summary import Summary
@@ -34,7 +35,8 @@ def settings_table(study: StudyRecord, summary: Summary) -> Table:
     """One row per hyperparameter: the leader's value, the baselines', the range, and what passing trials used."""
     settings, edges = _compared_settings(study), dict(summary.edges)
     rows = [(*_row(study, name, settings), *_edge_note(edges, name)) for name in NAMES if _is_shown(name, settings)]
-    beta = ("β, nats per nat", *(number(effective_beta(study, one)) for one in settings.values()), "", "")
+    betas = (weight_word(study, name) or number(effective_beta(study, one)) for name, one in settings.items())
+    beta = ("β, nats per nat", *betas, "", "")
     return Table(
         caption="Settings",
         columns=(
@@ -69,7 +71,10 @@ def _edge_note(edges: Mapping[str, str], name: str) -> tuple[Cell, ...]:
 
 def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters]) -> tuple[Cell, ...]:
     space = study.definition.space.searched().get(name)
-    values = (setting(name, getattr(one, name)) for one in settings.values())
+    values = [
+        (weight_word(study, whose) if name == "kl_weight" else None) or setting(name, getattr(one, name))
+        for whose, one in settings.items()
+    ]
     if space is None:
         return name, *values, "fixed", ""
     searched = f"{spread(space.low, space.high)}{', log' if space.log else ''}"
@@ -123,5 +128,5 @@ def _how_to_read(study: StudyRecord) -> str:
         f"Numbers are rounded to 4 digits here and exact in the text below. β is the KL weight in nats per nat of "
         f"reconstruction, which makes weights comparable whatever means or sums a loss takes; at 1 the loss is the "
         f"negative evidence lower bound. Every trial trained for {count(training.epochs, 'epoch')} in batches of "
-        f"{training.batch_size}."
+        f"{training.batch_size}. {rivals_note(study)}".rstrip()
     )

@@ -131,6 +131,7 @@ def _confirmation(row: Row, definition: StudyDefinition) -> ConfirmationRun:
         **_common(row, definition, _gates(row, definition)),
         candidate=row.run.label,
         trial=_trial_number(row.run.label),
+        probe=row.probe,
         test=row.result.measures.get("test") if row.result is not None else None,
     )
 

@@ -19,7 +19,7 @@ from search.progress import Progress
 from search.provenance import EARLIER, provenance
 from search.records import study_record
 from search.reference import find_reference
-from search.session import Apparatus, session
+from search.session import Apparatus, Probed, session
 from search.slots import auto_layout
 from search.stopping import Interrupted, Stopper
 from search.storage import StudyStorage
@@ -31,6 +31,7 @@ from studies.record import DataFacts, Reference, StudyRecord
 from vae.datasets import Dataset
 from vae.networks import Network
 from vae.pictures import take_samples
+from vae.probe import fit_probe, probe_measure
 from vae.shard import side_by_side
 
 
@@ -130,7 +131,15 @@ def _apparatus(definition: StudyDefinition, network: Network, dataset: Dataset, 
             build_population, definition, network, dataset, layout.for_members(definition.confirmation.seeds)
         ),
         sampled=partial(take_samples, network, definition.objective(), dataset.splits, columns=dataset.columns),
+        probed=_probed(dataset),
     )
+
+
+def _probed(dataset: Dataset) -> Probed | None:
+    measure = None if dataset.labels is None else probe_measure(dataset.labels["train"])
+    if dataset.labels is None or measure is None:
+        return None
+    return partial(fit_probe, labels=dataset.labels, measure=measure)
 
 
 def write_outputs(record: StudyRecord, place: Place) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 from optuna.trial import TrialState
 
 from search.checkpoint import Course, claimed_course, remove_left_courses
@@ -31,9 +32,12 @@ from search.worker import Worker
 from studies.definition import StudyDefinition
 from vae.evaluation import Members
 from vae.population import Population
+from vae.probe import Probe
 from vae.samples import Samples
+from vae.splits import SPLITS
 from vae.weighting import Weighting
 
+Probed = Callable[[Mapping[str, np.ndarray]], Probe | None]
 Sampled = Callable[[Mapping[str, Members]], Samples | None]
 
 
@@ -44,10 +48,12 @@ class Apparatus:
     Attributes:
         population: gives one that trains members by a rule of their own.
         sampled: gives the report's pictures of members by label.
+        probed: gives a member's linear probe from its μ by split; None where the data have no labels for one.
     """
 
     population: Callable[[Weighting], Population]
     sampled: Sampled
+    probed: Probed | None
 
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
@@ -226,8 +232,14 @@ class Session:
         self._note_test_look()
         for first in range(0, len(unscored), self._population.slots):
             group = unscored[first : first + self._population.slots]
-            measured = self._population.measure_members([found[row.number] for row in group], "test")
-            for row, measures in zip(group, measured, strict=True):
+            of_group = [found[row.number] for row in group]
+            if apparatus.probed is not None:
+                means = {split: self._population.latent_means(of_group, split) for split in SPLITS}
+                for index, row in enumerate(group):
+                    latents = {split: values[index] for split, values in means.items()}
+                    rows.add_probe(row.number, apparatus.probed(latents))
+            # These last: a row that has them is not looked at again.
+            for row, measures in zip(group, self._population.measure_members(of_group, "test"), strict=True):
                 rows.add_test_measures(row.number, measures)
 
     def _keep_samples(

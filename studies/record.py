@@ -7,11 +7,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from studies.definition import StudyDefinition
-from studies.sections import Method
+from studies.sections import METHOD_NAMES, Method
 from vae.curves import TrainingCurves
 from vae.diagnostics import Gate
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
+from vae.probe import Probe
 from vae.samples import Samples
 
 
@@ -116,11 +117,13 @@ class ConfirmationRun(TrainingRun):
         candidate: "trial 37" for a leading trial, else the baseline's name.
         trial: the leading trial's number; None for a baseline.
         test: measures on the test split; only the winner and the baselines have them.
+        probe: what a linear model reads off the latents; None where there are no labels, and as for `test`.
     """
 
     candidate: str
     trial: int | None = None
     test: Measures | None = None
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,10 +169,9 @@ class Reference:
     @property
     def words(self) -> str:
         """Why the band is where it is."""
-        name = {"sigma": "a σ-VAE", "beta1": "a plain VAE (β = 1)", "control": "a controlled VAE"}[self.method]
         return (
-            f"half to one and a half times the KL at which {name} of this model ends, {self.kl:.3g} nats per latent "
-            f"(mean of {self.seeds} seeds)"
+            f"half to one and a half times the KL at which {METHOD_NAMES[self.method]} of this architecture ends, "
+            f"{self.kl:.3g} nats per latent (mean of {self.seeds} seeds)"
         )
 
 

@@ -26,6 +26,11 @@ _BandOrAuto = Annotated[
 ]
 
 Method = Literal["beta1", "sigma", "control"]
+METHOD_NAMES: dict[Method, str] = {
+    "beta1": "a plain VAE (β = 1)",
+    "sigma": "a σ-VAE",
+    "control": "a VAE with a KL controller",
+}
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid"]
 
 

@@ -160,6 +160,10 @@ class Evaluator:
         mean, raw, clipped, reconstruction, squared = (array.astype(np.float64) for array in arrays)
         return Outcome(mean=mean, raw_log_var=raw, log_var=clipped, reconstruction=reconstruction, squared=squared)
 
+    def latent_means(self, members: Members, split: str) -> np.ndarray:
+        """μ of every row of a split, float64 [K, n, d]."""
+        return self.outcome(members, split, samples=1).mean
+
     def reconstruction(self, outcome: Outcome) -> np.ndarray:
         """Mean reconstruction error over rows under the study's reduction, shape [K]."""
         scale = self._objective.reconstruction_scale(self._features)

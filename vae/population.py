@@ -206,6 +206,12 @@ class Population:
         measured = self._each(lambda group: self._measured(joined(self._evened(group)), split, len(group)), groups)
         return list(chain(*measured))
 
+    def latent_means(self, members: Sequence[Members], split: str) -> list[np.ndarray]:
+        """μ of every row of a split, float64 [n, d], of members that were copied out of their slots, in their order."""
+        groups = self._groups(members)
+        found = self._each(lambda group: self._evaluator.latent_means(joined(self._evened(group)), split), groups)
+        return [means for group, of_group in zip(groups, found, strict=True) for means in of_group[: len(group)]]
+
     def _groups(self, chosen: Sequence[_Item]) -> list[Sequence[_Item]]:
         """As they are measured together: a member alone is computed by other code, whose last bit may differ."""
         size = 1 if self.together == 1 else _MEASURED_TOGETHER

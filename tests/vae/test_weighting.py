@@ -24,8 +24,14 @@ TARGET = 20.0
 
 def terms(error: float = 8.0, kl: float = 0.5, annealed: float = 0.25, **objective: str) -> Terms:
     """Of one member with 4 features and 2 latents, by default in sums of pixels and means of latents."""
-    values = (tf.constant([value]) for value in (error, kl, annealed))
-    return Terms(*values, features=4, latent_dim=2, objective=Objective(**objective))  # type: ignore[arg-type]
+    return Terms(
+        error=tf.constant([error]),
+        kl=tf.constant([kl]),
+        annealed=tf.constant([annealed]),
+        features=4,
+        latent_dim=2,
+        objective=Objective(**objective),  # type: ignore[arg-type]
+    )
 
 
 def test_an_annealed_weight_is_the_settings_own() -> None:
