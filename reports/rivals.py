@@ -1,5 +1,7 @@
 """Baselines that a method makes, in words: what each is, and what stands for the settings that it has none of."""
 
+from collections.abc import Mapping
+
 from reports.wording import number
 from studies.record import StudyRecord
 from studies.sections import Method
@@ -25,23 +27,21 @@ _WEIGHTS: dict[Method, str] = {"sigma": "fitted", "control": "controlled"}
 def rivals_note(study: StudyRecord) -> str:
     """What the baselines with a method are; empty where there are none."""
     target = number(sum(study.definition.thresholds().kl_band) / 2)
+    return _each(study, {method: f"is {meaning.format(target=target)}" for method, meaning in _MEANINGS.items()})
+
+
+def curves_note(study: StudyRecord) -> str:
+    """How the curves of baselines with a rule of their own are to be read; empty where there are none."""
+    return _each(study, _CURVES)
+
+
+def _each(study: StudyRecord, words: Mapping[Method, str]) -> str:
+    """A sentence for each baseline whose method there are words for."""
     methods = {name: study.definition.baseline_method(name) for name in study.definition.baseline_names()}
-    return " ".join(
-        f"{name} is {_MEANINGS[method].format(target=target)}."
-        for name, method in methods.items()
-        if method is not None
-    )
+    return " ".join(f"Baseline {name} {words[method]}." for name, method in methods.items() if method in words)
 
 
 def weight_word(study: StudyRecord, baseline: str) -> str | None:
     """What stands for the KL weight of a baseline that finds its own; None where it has one."""
     method = study.definition.baseline_method(baseline)
     return None if method is None else _WEIGHTS.get(method)
-
-
-def curves_note(study: StudyRecord) -> str:
-    """How the curves of baselines with a rule of their own are to be read; empty where there are none."""
-    methods = {name: study.definition.baseline_method(name) for name in study.definition.baseline_names()}
-    return " ".join(
-        f"{name} {_CURVES[method]}." for name, method in methods.items() if method is not None and method in _CURVES
-    )

@@ -24,6 +24,7 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     return (
         settings_table(study, summary),
         Prose(text=_how_to_read(study)),
+        *(Prose(text=note) for note in [rivals_note(study)] if note),
         Code(
             label="Paste into a definition, to measure a later study against these settings",
             text=settings_toml(study, summary.best.number, summary.best.hyperparameters),
@@ -128,5 +129,5 @@ def _how_to_read(study: StudyRecord) -> str:
         f"Numbers are rounded to 4 digits here and exact in the text below. β is the KL weight in nats per nat of "
         f"reconstruction, which makes weights comparable whatever means or sums a loss takes; at 1 the loss is the "
         f"negative evidence lower bound. Every trial trained for {count(training.epochs, 'epoch')} in batches of "
-        f"{training.batch_size}. {rivals_note(study)}".rstrip()
+        f"{training.batch_size}."
     )
