@@ -37,8 +37,9 @@ def curves_note(study: StudyRecord) -> str:
 
 def _each(study: StudyRecord, words: Mapping[Method, str]) -> str:
     """A sentence for each baseline whose method there are words for."""
-    methods = {name: study.definition.baseline_method(name) for name in study.definition.baseline_names()}
-    return " ".join(f"Baseline {name} {words[method]}." for name, method in methods.items() if method in words)
+    names = study.definition.baseline_names()
+    methods = {name: method for name in names if (method := study.definition.baseline_method(name)) in words}
+    return " ".join(f"Baseline {name} {words[method]}." for name, method in methods.items() if method is not None)
 
 
 def weight_word(study: StudyRecord, baseline: str) -> str | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vae.probe import Probe, fit_probe, probe_measure
+from vae.probe import fit_probe, probe_measure
 
 Splits = dict[str, np.ndarray]
 
@@ -55,12 +55,8 @@ def test_a_quantity_that_is_linear_in_the_latents_is_explained(latents: np.ndarr
     labels = 3 * latents[:, 0] - 2 * latents[:, 1] + 7
     probe = fit_probe(splits(latents), splits(labels), "r2")
     assert probe is not None
-    assert probe == Probe(
-        measure="r2",
-        validation=pytest.approx(1.0, abs=1e-3),
-        test=pytest.approx(1.0, abs=1e-3),
-        chance=pytest.approx(0.0, abs=0.05),
-    )
+    assert (probe.validation, probe.test) == pytest.approx((1.0, 1.0), abs=1e-3)
+    assert probe.chance == pytest.approx(0.0, abs=0.05)
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "r2"])
