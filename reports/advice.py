@@ -14,6 +14,7 @@ from reports.settings import toml_number
 from reports.wording import count, number, share, spread
 from studies.convergence import Tried, convergence
 from studies.record import StudyRecord, TrialRecord, TrialState
+from studies.sections import METHOD_NAMES
 from studies.space import Range
 from studies.summary import Summary, baseline_names, ties
 from vae.diagnostics import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
@@ -171,7 +172,11 @@ def _tie(study: StudyRecord, baseline: str) -> Step:
         f"on the test split is not surely lower: winner less {baseline} {number(difference.mean)} "
         f"(95 % {spread(difference.low, difference.high)})."
     )
-    return Step(action=f"Consider keeping the settings of {baseline}", reason=reason)
+    method = study.definition.baseline_method(baseline)
+    instead = f"keeping the settings of {baseline}"
+    if method is not None:
+        instead = f"{METHOD_NAMES[method]} ({baseline}), which needs no search"
+    return Step(action=f"Consider {instead}", reason=reason)
 
 
 def _widen(study: StudyRecord, name: str, side: str) -> Step:

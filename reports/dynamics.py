@@ -23,6 +23,7 @@ from reports.legends import line_legend
 from reports.parts import Block, Exhibit, Gallery, Heading, Prose, Section, Table
 from reports.response_words import slope
 from reports.responses import Responses, training_gap
+from reports.rivals import curves_note
 from reports.svg import draw
 from reports.tables import measure
 from reports.wording import count, number, share, spread
@@ -47,6 +48,7 @@ def _blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
         Prose(text=_ending(study)),
         Gallery(exhibits=exhibits, legend=line_legend(study)),
         *_rise_blocks(study),
+        *(Prose(text=note) for note in [curves_note(study)] if note),
         Heading(text="Inside the latent space"),
         endings_table(study),
         Prose(text=_gap_told(study, measured)),

@@ -39,12 +39,12 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     candidates = compared(study)
     if not candidates:
         return (Prose(text="No trial has finished, so there is no evidence to show yet."),)
-    gates = gates_table(study, candidates[0])
+    gates = (gates_table(study, candidates[0]), *_band_note(study))
     if not summary.seeds:
-        return Prose(text=_unconfirmed(study), tone="caution"), gates
+        return Prose(text=_unconfirmed(study), tone="caution"), *gates
     return (
         pass_rates_table(candidates),
-        gates,
+        *gates,
         Gallery(exhibits=_strip_exhibits(study), legend=seed_legend(study)),
         *_difference_blocks(study),
         Prose(text=_choice(study)),
@@ -85,6 +85,13 @@ def gates_table(study: StudyRecord, candidate: Candidate) -> Table:
         rows=tuple(_gate_row(study, candidate, name) for name in GATE_NAMES),
         words=(0, 1, 2, 3, 4),
     )
+
+
+def _band_note(study: StudyRecord) -> tuple[Block, ...]:
+    """Where a band comes from that nobody gave."""
+    if study.reference is None:
+        return ()
+    return (Prose(text=f"The band was not given but taken from a reference: {study.reference.words}."),)
 
 
 def _gate_row(study: StudyRecord, candidate: Candidate, name: str) -> tuple[Cell, ...]:

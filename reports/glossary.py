@@ -45,6 +45,10 @@ _MEANINGS = {
         "How far all rows' latents together are from the prior, per latent, in nats. Much of it means that "
         "sampling from the prior gives latents that the decoder has not seen."
     ),
+    "linear probe": (
+        "A linear model of the rows' labels, fitted to the encoder's mean on the training split: what can be read off "
+        "the latents without any further learning. The labels take no part in the training."
+    ),
     "traversal": (
         "Pictures decoded from one row's latents, of which one is set from low to high: what that latent stands for. "
         "One that changes nothing has collapsed."
@@ -62,8 +66,8 @@ _MEANINGS = {
         "of the search: a trial that meets them is feasible."
     ),
     "baselines": (
-        "Settings trained beside the winner: `before` and `after` are those of the hand-made recipe, others "
-        "are the user's own."
+        "What is trained beside the winner, for as many epochs: `before` and `after` are the settings of the hand-made "
+        "recipe, others are the user's own settings, or a method that needs none."
     ),
     "confirmation": (
         "The leading trials and the baselines, trained again on fresh seeds. The winner is chosen on the "

@@ -34,9 +34,13 @@ def _study_facts(study: StudyRecord) -> tuple[tuple[str, str], ...]:
         ("last training ended", utc(max(ended)) if ended else "not yet"),
         ("model", f"{asked.model.kind}, {sizes}, {count(asked.model.latent_dim, 'latent')}, {asked.model.likelihood}"),
         ("training", f"{count(asked.training.epochs, 'epoch')}, batches of {asked.training.batch_size}"),
-        ("KL band", f"{spread(*asked.thresholds().kl_band)} {kl_unit(study)}"),
+        ("KL band", f"{spread(*asked.thresholds().kl_band)} {kl_unit(study)}{_band_origin(study)}"),
         ("penalty", number(asked.study.penalty)),
     )
+
+
+def _band_origin(study: StudyRecord) -> str:
+    return "" if study.reference is None else f": {study.reference.words}"
 
 
 def _data_facts(study: StudyRecord) -> tuple[tuple[str, str], ...]:

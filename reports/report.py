@@ -22,6 +22,7 @@ from reports.responses import responses
 from reports.search_sections import health_section, importance_section
 from reports.settings import settings_section
 from reports.trial_list import trials_section
+from reports.usefulness import usefulness_sections
 from studies.files import write_atomically
 from studies.record import StudyRecord
 from studies.summary import summarize
@@ -84,6 +85,7 @@ def report_page(study: StudyRecord) -> Page:
             evidence_section(study, summary),
             dynamics_section(study, measured),
             pictures_section(study),
+            *usefulness_sections(study),
             importance_section(study, summary, measured),
             failures_section(study, found),
             health_section(study),

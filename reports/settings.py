@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from reports.candidates import compared
 from reports.parts import Block, Cell, Code, Mark, Prose, Section, Table
+from reports.rivals import rivals_note, weight_word
 from reports.wording import count, number, spread
 from studies.record import StudyRecord
 from studies.summary import Summary
@@ -23,6 +24,7 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     return (
         settings_table(study, summary),
         Prose(text=_how_to_read(study)),
+        *(Prose(text=note) for note in [rivals_note(study)] if note),
         Code(
             label="Paste into a definition, to measure a later study against these settings",
             text=settings_toml(study, summary.best.number, summary.best.hyperparameters),
@@ -34,7 +36,8 @@ def settings_table(study: StudyRecord, summary: Summary) -> Table:
     """One row per hyperparameter: the leader's value, the baselines', the range, and what passing trials used."""
     settings, edges = _compared_settings(study), dict(summary.edges)
     rows = [(*_row(study, name, settings), *_edge_note(edges, name)) for name in NAMES if _is_shown(name, settings)]
-    beta = ("β, nats per nat", *(number(effective_beta(study, one)) for one in settings.values()), "", "")
+    betas = (weight_word(study, name) or number(effective_beta(study, one)) for name, one in settings.items())
+    beta = ("β, nats per nat", *betas, "", "")
     return Table(
         caption="Settings",
         columns=(
@@ -69,7 +72,10 @@ def _edge_note(edges: Mapping[str, str], name: str) -> tuple[Cell, ...]:
 
 def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters]) -> tuple[Cell, ...]:
     space = study.definition.space.searched().get(name)
-    values = (setting(name, getattr(one, name)) for one in settings.values())
+    values = [
+        (weight_word(study, whose) if name == "kl_weight" else None) or setting(name, getattr(one, name))
+        for whose, one in settings.items()
+    ]
     if space is None:
         return name, *values, "fixed", ""
     searched = f"{spread(space.low, space.high)}{', log' if space.log else ''}"
@@ -89,14 +95,13 @@ def _passing_range(study: StudyRecord, name: str) -> str:
 def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
     """The KL weight in nats per nat of reconstruction, whatever means or sums the loss takes.
 
-    With D features and d latents: reconstruction and KL both summed w; means of both w·D/d; only the reconstruction
-    a mean w·D; only the KL a mean w/d. 1 is the evidence lower bound. NaN while D is not known.
+    See `vae.objective.Objective.unit_kl_weight`. 1 is the evidence lower bound. NaN while D is not known.
     """
-    model, kl_reduction = study.definition.model, study.definition.study.kl_reduction
-    features = 1.0
-    if model.reconstruction_reduction == "mean":
-        features = math.nan if study.data is None else float(study.data.features)
-    return settings.kl_weight * features / (model.latent_dim if kl_reduction == "mean" else 1)
+    objective, latents = study.definition.objective(), study.definition.model.latent_dim
+    if study.data is None and objective.reconstruction_reduction == "mean":
+        return math.nan
+    features = 1 if study.data is None else study.data.features
+    return settings.kl_weight / objective.unit_kl_weight(features, latents)
 
 
 def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:

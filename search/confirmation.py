@@ -16,11 +16,11 @@ from search.trials import finish
 from search.worker import Worker
 from studies.definition import StudyDefinition
 from studies.record import TrialRecord, TrialState
+from studies.sections import Method
 from studies.summary import paired_difference
 from vae.diagnostics import final_kl, judge
 from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
-from vae.population import Population
 
 # Of whom pictures are kept: more would make the report large.
 _MOST_SHOWN = 5
@@ -34,11 +34,13 @@ class Candidate:
         label: "trial 37", or the baseline's name.
         hyperparameters: its settings.
         is_baseline: whether it is scored on the test split whoever wins.
+        method: by which a baseline weighs the KL; None where its settings do.
     """
 
     label: str
     hyperparameters: Hyperparameters
     is_baseline: bool
+    method: Method | None = None
 
 
 def trial_label(number: int) -> str:
@@ -56,7 +58,7 @@ def candidates(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> li
         for trial in ranked[: definition.confirmation.top]
     ]
     baselines = [
-        Candidate(label=name, hyperparameters=settings, is_baseline=True)
+        Candidate(label=name, hyperparameters=settings, is_baseline=True, method=definition.baseline_method(name))
         for name, settings in definition.baseline_hyperparameters().items()
     ]
     return [*leading, *baselines] if leading else []
@@ -74,13 +76,11 @@ class ConfirmationSource:
         definition: StudyDefinition,
         chosen: Sequence[Candidate],
         *,
-        population: Population,
         worker: Worker,
         told: Callable[[Ended], None],
     ) -> None:
         self._rows = rows
         self._definition = definition
-        self._population = population
         self._worker = worker
         self._told = told
         self.position = -1
@@ -91,6 +91,7 @@ class ConfirmationSource:
                 hyperparameters=candidate.hyperparameters,
                 seed=confirmation_seed(definition.study.seed, index),
                 label=candidate.label,
+                method=candidate.method,
             )
             for candidate in chosen
             for index in range(definition.confirmation.seeds)
@@ -122,10 +123,10 @@ class ConfirmationSource:
         """None: whoever else confirms now trains the same to the same result, and what is stored first stays."""
         return frozenset()
 
-    def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Judge, score and store results, and keep the members."""
         for number, result in finished.items():
-            self.members[number] = self._population.member(slots[number])
+            self.members[number] = member(number)
             label, owner = self._labels[number], self._worker.owner
             ended = finish(self._rows, self._definition, number, label, result, owner=owner)
             if ended is not None:
@@ -140,9 +141,8 @@ class ConfirmationSource:
 class RetrainingSource:
     """Finished rows trained once more: members and results are kept here, and nothing is stored."""
 
-    def __init__(self, rows: Sequence[Row], population: Population) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         self._pending = [Job(number=row.number, run=row.run) for row in rows]
-        self._population = population
         self.members: dict[int, Members] = {}
         self.results: dict[int, Result] = {}
         self.position = -1
@@ -161,9 +161,9 @@ class RetrainingSource:
         """None: nobody else is concerned."""
         return frozenset()
 
-    def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Keep the members and their results."""
-        self.members |= {number: self._population.member(slots[number]) for number in finished}
+        self.members |= {number: member(number) for number in finished}
         self.results |= finished
 
 

@@ -39,6 +39,9 @@ def best_document(study: StudyRecord) -> Document:
         "interval": [low, high],
         "caveats": list(summary.caveats),
         **(_trial(summary.best) if summary.best is not None else _NO_TRIAL),
+        "kl_band": list(study.definition.thresholds().kl_band),
+        "kl_band_reference": None if study.reference is None else asdict(study.reference),
+        "probe_measure": next((run.probe.measure for run in study.confirmation if run.probe is not None), None),
         "confirmation": [entry for run in study.confirmation for entry in _confirmation(study, run)],
     }
 
@@ -133,13 +136,17 @@ def _gates(run: TrainingRun) -> dict[str, bool]:
 def _confirmation(study: StudyRecord, run: ConfirmationRun) -> list[Document]:
     """One entry for each split that a run was scored on; the gates are judged on validation."""
     name = "winner" if run.trial is not None and run.trial == study.winner else run.candidate
-    common = {"name": name, "trial": run.trial, "seed": run.seed, "passed": run.passed}
+    method = study.definition.baseline_method(run.candidate)
+    common = {"name": name, "method": method, "trial": run.trial, "seed": run.seed, "passed": run.passed}
     if run.state is not TrialState.COMPLETE:
         return []
-    entries = [{**common, "split": "validation", "kl": run.kl, "unexplained": run.unexplained}]
+    splits = {"validation": (run.kl, run.unexplained)}
     if run.test is not None:
-        entries.append({**common, "split": "test", "kl": run.test.kl, "unexplained": run.test.unexplained})
-    return entries
+        splits["test"] = (run.test.kl, run.test.unexplained)
+    return [
+        {**common, "split": split, "kl": kl, "unexplained": unexplained, "probe": getattr(run.probe, split, None)}
+        for split, (kl, unexplained) in splits.items()
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -4,13 +4,14 @@ import base64
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
 from vae.curves import CURVE_NAMES, TrainingCurves
 from vae.measures import LATENT_NAMES, Measures
+from vae.probe import Probe
 from vae.samples import ColumnErrors, ImageSamples, Samples
 
 
@@ -41,6 +42,16 @@ def decode_measures(values: Mapping[str, Any]) -> Measures:
     for name in LATENT_NAMES:
         decoded[name] = np.array([_number(value) for value in values[name]], dtype=np.float64)
     return Measures(**decoded, active_units=int(values["active_units"]))
+
+
+def encode_probe(probe: Probe | None) -> dict[str, Any] | None:
+    """The probe as JSON values."""
+    return None if probe is None else asdict(probe)
+
+
+def decode_probe(values: Mapping[str, Any] | None) -> Probe | None:
+    """The probe that `encode_probe` wrote."""
+    return None if values is None else Probe(**values)
 
 
 _SAMPLES: dict[str, type[Samples]] = {"images": ImageSamples, "columns": ColumnErrors}

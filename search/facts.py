@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from search.layout import Layout
-from studies.record import DataFacts
+from studies.definition import StudyDefinition
+from studies.record import DataFacts, Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class StudyFacts:
         importance: share of importance by hyperparameter; empty before there are enough trials.
         winner: number of the confirmed winner; None before.
         test_looks: when the test split was scored, UTC.
+        reference: what the band was taken from; None where the definition says it.
     """
 
     layout: Layout
@@ -33,16 +35,24 @@ class StudyFacts:
     importance: Mapping[str, float] = field(default_factory=dict)
     winner: int | None = None
     test_looks: tuple[str, ...] = ()
+    reference: Reference | None = None
 
     @property
     def fingerprint(self) -> str:
         """sha256, in hex, of what makes two trials comparable."""
-        parts = {
+        parts: dict[str, Any] = {
             "definition": self.comparable,
             "layout": asdict(self.layout),
             "data": self.data.fingerprint,
         }
+        if self.reference is not None:
+            parts["kl_band"] = self.reference.kl_band
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def settle(self, definition: StudyDefinition) -> StudyDefinition:
+        """The study's definition with what it leaves to the data and to reference trainings."""
+        band = self.reference.kl_band if self.reference is not None else None
+        return definition.settled(features=self.data.features, kl_band=band)
 
     def as_json(self) -> dict[str, Any]:
         """The facts as JSON values."""
@@ -54,4 +64,8 @@ class StudyFacts:
         data = values["data"]
         layout = Layout(**values["layout"])
         data = DataFacts(**{**data, "shape": tuple(data["shape"]), "warnings": tuple(data["warnings"])})
-        return cls(**{**values, "layout": layout, "data": data, "test_looks": tuple(values["test_looks"])})
+        reference = values.get("reference")
+        if reference is not None:
+            reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})
+        found = {"layout": layout, "data": data, "test_looks": tuple(values["test_looks"]), "reference": reference}
+        return cls(**{**values, **found})

@@ -19,10 +19,12 @@ class Layout:
     slots: int
     together: int
 
-    def least(self) -> "Layout":
-        """The smallest layout in which a training has the same bits: one thread's, of two members or of one alone."""
-        least = min(self.together, 2)
-        return Layout(least, least)
+    def for_members(self, count: int) -> "Layout":
+        """The layout with no more slots than so many members need, in which a training has the same bits."""
+        shards = self.slots // self.together
+        share = -(-count // shards)
+        together = min(self.together, share + share % 2)  # one member alone only where all are
+        return Layout(together * min(shards, -(-count // together)), together)
 
 
 def layout_of(slots: int, definition: StudyDefinition, threads: int) -> Layout:

@@ -6,11 +6,12 @@ from pathlib import Path
 from search.layout import Layout
 from studies.definition import StudyDefinition
 from studies.errors import DefinitionError
+from studies.sections import Method
 from vae.datasets import DataProblem, Dataset
-from vae.elbo import Objective
 from vae.networks import Network, computing_in, conv_network, dense_network, factory_network
 from vae.population import Population
 from vae.sources.functions import load_function, with_line
+from vae.weighting import ControlledWeight, OptimalVariance, Weighting
 
 
 def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
@@ -73,40 +74,51 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
 
 def _uses_dropout(definition: StudyDefinition) -> bool:
-    baselines = definition.baseline_hyperparameters().values()
     fixed = definition.space.fixed().get("encoder_dropout", 0)
     searched = "encoder_dropout" in definition.space.searched()
-    return searched or fixed > 0 or any(settings.encoder_dropout > 0 for settings in baselines)
+    return searched or fixed > 0 or any((given.encoder_dropout or 0) > 0 for given in definition.baselines.values())
 
 
-def build_population(definition: StudyDefinition, network: Network, dataset: Dataset, layout: Layout) -> Population:
-    """A population that trains what the definition asks for."""
+def build_population(
+    definition: StudyDefinition,
+    network: Network,
+    dataset: Dataset,
+    layout: Layout,
+    weighting: Weighting | None = None,
+) -> Population:
+    """A population that trains what the definition asks for, its members' KL weighed by their settings or by a rule."""
     splits = {name: rows for name, rows in dataset.splits.items() if len(rows)}
     return Population(
         network,
         splits,
-        objective_of(definition),
+        definition.objective(),
         slots=layout.slots,
         together=layout.together,
         batch_size=definition.training.batch_size,
         clips_gradients=_clips_gradients(definition),
-    )
-
-
-def objective_of(definition: StudyDefinition) -> Objective:
-    """Likelihood and reductions of a definition."""
-    model = definition.model
-    return Objective(
-        likelihood=model.likelihood,
-        reconstruction_reduction=model.reconstruction_reduction,
-        kl_reduction=definition.study.kl_reduction,
+        weighting=weighting,
     )
 
 
 def _clips_gradients(definition: StudyDefinition) -> bool:
     """Whether any trial or baseline has a finite clipnorm."""
-    fixed = definition.training.clipnorm
-    given = [settings.clipnorm for settings in definition.baseline_hyperparameters().values()]
+    given = [definition.training.clipnorm, *(baseline.clipnorm for baseline in definition.baselines.values())]
     return definition.space.clipnorm is not None or any(
-        map(math.isfinite, [*given, math.inf if fixed is None else fixed])
+        clipnorm is not None and math.isfinite(clipnorm) for clipnorm in given
     )
+
+
+def weighting_of(definition: StudyDefinition, method: Method | None) -> Weighting | None:
+    """The rule by which a method weighs the KL; None where the KL weight of its settings does.
+
+    Args:
+        definition: settled, for the middle of the band.
+        method: of a baseline.
+    """
+    if method == "sigma":
+        return OptimalVariance()
+    if method == "control":
+        thresholds, latents = definition.thresholds(), definition.model.latent_dim
+        middle = sum(thresholds.kl_band) / 2
+        return ControlledWeight(target=middle if thresholds.kl_reduction == "sum" else middle * latents)
+    return None

@@ -9,7 +9,7 @@ from optuna.trial import TrialState as OptunaState
 from search.backends import opened
 from search.place import Place
 from search.seeds import confirmation_seed
-from search.storage import Row, StudyStorage
+from search.storage import Row, Run, StudyStorage
 from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition
 from studies.parsing import parse_definition
@@ -65,7 +65,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         resume_command: what continues the study.
     """
     toml, facts = storage.definition, storage.facts
-    definition = parse_definition(toml, f"{storage.name}.toml")
+    definition = facts.settle(parse_definition(toml, f"{storage.name}.toml"))
     return StudyRecord(
         name=storage.name,
         definition=definition,
@@ -77,6 +77,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         winner=facts.winner,
         importance=facts.importance,
         data=facts.data,
+        reference=facts.reference,
         samples=storage.confirmation_samples(),
         provenance=facts.provenance,
         test_looks=len(facts.test_looks),
@@ -96,12 +97,15 @@ def confirmed_rows(storage: StudyStorage, definition: StudyDefinition) -> list[R
     Rows of a baseline that was changed or taken out since, and of seeds that are no longer asked for, are left out.
     """
     seeds = {confirmation_seed(definition.study.seed, index) for index in range(definition.confirmation.seeds)}
-    baselines = definition.baseline_hyperparameters()
+    baselines = {
+        Run(hyperparameters=settings, seed=seed, label=name, method=definition.baseline_method(name))
+        for name, settings in definition.baseline_hyperparameters().items()
+        for seed in seeds
+    }
     return [
         row
         for row in storage.confirmation_rows()
-        if row.run.seed in seeds
-        and (_trial_number(row.run.label) is not None or baselines.get(row.run.label) == row.run.hyperparameters)
+        if row.run.seed in seeds and (_trial_number(row.run.label) is not None or row.run in baselines)
     ]
 
 
@@ -127,6 +131,7 @@ def _confirmation(row: Row, definition: StudyDefinition) -> ConfirmationRun:
         **_common(row, definition, _gates(row, definition)),
         candidate=row.run.label,
         trial=_trial_number(row.run.label),
+        probe=row.probe,
         test=row.result.measures.get("test") if row.result is not None else None,
     )
 

@@ -78,8 +78,8 @@ def retrain(
             f"{loaded.definition.data.source}: the rows are not those that the study was trained on; bring them back."
         )
     network = build_network(loaded.definition, dataset, loaded.folder)
-    population = build_population(loaded.definition, network, dataset, facts.layout.least())
-    source = RetrainingSource([row], population)
+    population = build_population(loaded.definition, network, dataset, facts.layout.for_members(1))
+    source = RetrainingSource([row])
     progress.begin("training again", done=0, total=1)
     epochs = loaded.definition.training.epochs
     Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False).train(source)

@@ -12,13 +12,14 @@ from reports.tables import write_trials_csv
 from search.backends import opened
 from search.facts import StudyFacts
 from search.layout import Layout, layout_of
-from search.models import build_network, build_population, objective_of
+from search.models import build_network, build_population
 from search.patience import patient
 from search.place import Place
 from search.progress import Progress
 from search.provenance import EARLIER, provenance
 from search.records import study_record
-from search.session import session
+from search.reference import find_reference
+from search.session import Apparatus, Probed, session
 from search.slots import auto_layout
 from search.stopping import Interrupted, Stopper
 from search.storage import FINISHED, StudyStorage
@@ -27,10 +28,11 @@ from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition, override
 from studies.definition import StudyDefinition, differences
 from studies.errors import StorageError, StudyConflict
-from studies.record import DataFacts, StudyRecord
+from studies.record import DataFacts, Reference, StudyRecord
 from vae.datasets import Dataset
 from vae.networks import Network
 from vae.pictures import take_samples
+from vae.probe import fit_probe, probe_measure
 from vae.shard import side_by_side
 
 
@@ -93,6 +95,7 @@ def run_study(
     with place.held(), opened(place.url, create=True, patience=patience) as storage:
         with stopper.at_once():
             study = _begun(storage, loaded, dataset, network, place, options, progress)
+        definition = study.facts.settle(definition)
         population = build_population(definition, network, dataset, study.facts.layout)
         try:
             if not options.in_this_process:
@@ -120,11 +123,7 @@ def run_study(
                 if options.until_converged:
                     _end_early(study, loaded, place, progress)
                 if options.confirm and definition.confirmation.seeds:
-                    working.confirm(
-                        partial(
-                            take_samples, network, objective_of(definition), dataset.splits, columns=dataset.columns
-                        )
-                    )
+                    working.confirm(_apparatus(definition, network, dataset, study.facts.layout))
         except (Interrupted, KeyboardInterrupt):
             progress.say("Stopped; what was trained is kept.")
         except KeyError as error:
@@ -154,6 +153,23 @@ def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, prog
     place.create(ended)
 
 
+def _apparatus(definition: StudyDefinition, network: Network, dataset: Dataset, layout: Layout) -> Apparatus:
+    return Apparatus(
+        population=partial(
+            build_population, definition, network, dataset, layout.for_members(definition.confirmation.seeds)
+        ),
+        sampled=partial(take_samples, network, definition.objective(), dataset.splits, columns=dataset.columns),
+        probed=_probed(dataset),
+    )
+
+
+def _probed(dataset: Dataset) -> Probed | None:
+    measure = None if dataset.labels is None else probe_measure(dataset.labels["train"])
+    if dataset.labels is None or measure is None:
+        return None
+    return partial(fit_probe, labels=dataset.labels, measure=measure)
+
+
 def write_outputs(record: StudyRecord, place: Place) -> None:
     """Write `trials.csv` and `report.html` into the run folder."""
     write_trials_csv(record, place.folder / "trials.csv")
@@ -177,7 +193,10 @@ def _begun(
     study = None
     if not StudyStorage.exists(storage, place.name, alone=place.embedded):
         layout = _new_layout(network, dataset, loaded.definition, options, progress)
-        facts, toml = _new_facts(loaded, dataset, layout), loaded.toml_for_any_folder()
+        reference = None
+        if loaded.definition.study.kl_band == "auto":
+            reference = find_reference(loaded.definition, network, dataset, layout, say=progress.say)
+        facts, toml = _new_facts(loaded, dataset, layout, reference), loaded.toml_for_any_folder()
         with suppress(StudyConflict):  # another process made it while the slots were measured
             study = StudyStorage.create(storage, place.name, definition=toml, facts=facts)
     if study is None:
@@ -204,7 +223,7 @@ def _share(definition: StudyDefinition, workers: int) -> StudyDefinition:
     return definition.model_copy(update={"study": definition.study.model_copy(update={"trials": trials})})
 
 
-def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout) -> StudyFacts:
+def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout, reference: Reference | None) -> StudyFacts:
     return StudyFacts(
         layout=layout,
         comparable=loaded.definition.fingerprint_parts(),
@@ -217,6 +236,7 @@ def _new_facts(loaded: LoadedDefinition, dataset: Dataset, layout: Layout) -> St
             warnings=dataset.warnings,
         ),
         provenance=provenance(),
+        reference=reference,
     )
 
 

@@ -11,6 +11,7 @@ class _Use(IntEnum):
     SAMPLER = 0
     TRIAL = 1
     CONFIRMATION = 2
+    REFERENCE = 3
 
 
 def _derived(study_seed: int, use: _Use, index: int) -> int:
@@ -30,3 +31,8 @@ def trial_seed(study_seed: int, number: int) -> int:
 def confirmation_seed(study_seed: int, index: int) -> int:
     """The `index`-th fresh seed of the confirmation, shared by all candidates so that they can be paired."""
     return _derived(study_seed, _Use.CONFIRMATION, index)
+
+
+def reference_seed(study_seed: int, index: int) -> int:
+    """The `index`-th seed of the reference trainings, from which a study may take its band."""
+    return _derived(study_seed, _Use.REFERENCE, index)

@@ -3,28 +3,58 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 from optuna.trial import TrialState
 
 from search.checkpoint import Course, claimed_course, remove_left_courses
-from search.confirmation import ConfirmationSource, RetrainingSource, candidates, choose_winner, rows_to_show
+from search.confirmation import (
+    Candidate,
+    ConfirmationSource,
+    RetrainingSource,
+    candidates,
+    choose_winner,
+    rows_to_show,
+)
 from search.importance import importances
+from search.models import weighting_of
 from search.owner import Owner, this_process
 from search.place import Place
 from search.progress import Progress, leading
 from search.records import confirmed_rows, trial_records
 from search.stopping import Interrupted, Stopper
 from search.storage import FINISHED, Row, StudyStorage
-from search.training import Saving, Trainer
+from search.training import Saving, Source, Trainer
 from search.trials import TrialSource, has_converged
 from search.worker import Worker
 from studies.definition import StudyDefinition
 from vae.evaluation import Members
 from vae.population import Population
+from vae.probe import Probe
 from vae.samples import Samples
+from vae.splits import SPLITS
+from vae.weighting import Weighting
 
+Probed = Callable[[Mapping[str, np.ndarray]], Probe | None]
 Sampled = Callable[[Mapping[str, Members]], Samples | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apparatus:
+    """What a confirmation needs that a search does not.
+
+    Attributes:
+        population: gives one that trains members by a rule of their own.
+        sampled: gives the report's pictures of members by label.
+        probed: gives a member's linear probe from its μ by split; None where the data have no labels for one.
+    """
+
+    population: Callable[[Weighting], Population]
+    sampled: Sampled
+    probed: Probed | None
+
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
 _WAIT_SECONDS = 0.5
@@ -69,7 +99,6 @@ class Session:
         self._stop: Callable[[], bool] = stop or stopper
         self._owner = this_process()
         self._last_alive = 0.0
-        self._compiled = False
         self._worker = Worker(
             owner=self._owner,
             course=course.name,
@@ -97,7 +126,7 @@ class Session:
             mine = sum(self._worker.may_take(row.owner) for row in left)
             done = f"{self._finished()} of {budget} trials done, {mine} taken up again"
             self._progress.say(f"Going on with {self._study.name}: {done}.")
-        self._compile()
+        self._compile(self._population)
         self._progress.begin("trials", done=self._finished(), total=budget)
         source = TrialSource(
             self._study,
@@ -107,7 +136,7 @@ class Session:
             told=self._progress.ended,
             until_converged=self._until_converged,
         )
-        trainer, said = self._trainer(searching=True), False
+        trainer, said = self._trainer(self._population, searching=True), False
         while True:
             trainer.train(source, self._saving(self._study.name))
             self._wait(0.0)
@@ -131,13 +160,13 @@ class Session:
     def _finished(self) -> int:
         return sum(trial.state in FINISHED for trial in self._study.trials())
 
-    def confirm(self, sampled: Sampled) -> None:
+    def confirm(self, apparatus: Apparatus) -> None:
         """Train the leading trials and the baselines on fresh seeds, choose the winner, look at the test split.
 
         One process does that at a time; whoever comes after it finds it done.
 
         Args:
-            sampled: gives the report's pictures of members by label.
+            apparatus: what that takes besides the population that searched.
 
         Raises:
             Interrupted: asked to stop before.
@@ -153,29 +182,17 @@ class Session:
 
         while True:
             with nullcontext() if self._alone else self._study.confirming.turn(self._owner, wait=wait):
-                if self._confirm(sampled):
+                if self._confirm(apparatus):
                     return
 
-    def _confirm(self, sampled: Sampled) -> bool:
+    def _confirm(self, apparatus: Apparatus) -> bool:
         """Confirm; False if that was taken over by another process, for which this one was silent for too long."""
         chosen = candidates(self._definition, trial_records(self._study, self._definition))
         if not chosen:
             self._progress.say("No trial has finished, so there is nothing to confirm.")
             return True
         rows = self._study.confirmation()
-        source = ConfirmationSource(
-            rows,
-            self._definition,
-            chosen,
-            population=self._population,
-            worker=self._worker,
-            told=self._progress.ended,
-        )
-        if source.remaining:
-            self._compile()
-            total = len(chosen) * self._definition.confirmation.seeds
-            self._progress.begin("confirming on fresh seeds", done=total - source.remaining, total=total)
-            self._trainer(searching=False).train(source, self._saving(rows.name))
+        members = self._train_candidates(rows, chosen, apparatus)
         labels = {candidate.label for candidate in chosen}
         found = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
         confirmed = [row for row in found if row.state is not TrialState.FAIL]
@@ -183,47 +200,88 @@ class Session:
             return False
         leaders = [candidate.label for candidate in chosen if not candidate.is_baseline]
         winner = choose_winner(self._definition, confirmed, leaders)
-        baselines = list(self._definition.baseline_hyperparameters())
-        self._score_on_test(rows, source, {winner, *baselines})
+        baselines = self._definition.baseline_names()
+        self._score_on_test(rows, {winner, *baselines}, members, apparatus)
         self._study.change_facts(winner=int(winner.removeprefix("trial ")))
-        self._keep_samples(rows, source, [winner, *baselines], sampled)
+        self._keep_samples(rows, [winner, *baselines], members, apparatus)
         return True
 
-    def _score_on_test(self, rows: StudyStorage, source: ConfirmationSource, labels: Set[str]) -> None:
+    def _train_candidates(
+        self, rows: StudyStorage, chosen: Sequence[Candidate], apparatus: Apparatus
+    ) -> dict[int, Members]:
+        """Train what is not trained yet of the candidates, those of one rule after those of another; their members."""
+        by_rule: dict[Weighting | None, list[Candidate]] = {}
+        for candidate in chosen:
+            by_rule.setdefault(weighting_of(self._definition, candidate.method), []).append(candidate)
+        sources = {
+            rule: ConfirmationSource(rows, self._definition, group, worker=self._worker, told=self._progress.ended)
+            for rule, group in by_rule.items()
+        }
+        if remaining := sum(source.remaining for source in sources.values()):
+            total = len(chosen) * self._definition.confirmation.seeds
+            self._progress.begin("confirming on fresh seeds", done=total - remaining, total=total)
+        for rule, source in sources.items():
+            if source.remaining:
+                self._train(rule, source, apparatus, self._saving(rows.name))
+        return {number: member for source in sources.values() for number, member in source.members.items()}
+
+    def _train(
+        self, rule: Weighting | None, source: Source, apparatus: Apparatus, saving: Saving | None = None
+    ) -> None:
+        """Train what a source gives by a rule; by the settings' KL weight if None."""
+        population = self._population if rule is None else apparatus.population(rule)
+        self._compile(population)
+        self._trainer(population, searching=False).train(source, saving)
+
+    def _score_on_test(
+        self, rows: StudyStorage, labels: Set[str], members: Mapping[int, Members], apparatus: Apparatus
+    ) -> None:
         """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""
         chosen = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
         unscored = [row for row in chosen if row.result is not None and list(row.result.measures) == ["validation"]]
         if not unscored:
             return
-        members = source.members | self._trained_again(
-            rows, [row for row in unscored if row.number not in source.members]
-        )
+        found = self._members_of(unscored, members, apparatus)
         self._note_test_look()
         for first in range(0, len(unscored), self._population.slots):
             group = unscored[first : first + self._population.slots]
-            measured = self._population.measure_members([members[row.number] for row in group], "test")
-            for row, measures in zip(group, measured, strict=True):
+            of_group = [found[row.number] for row in group]
+            if apparatus.probed is not None:
+                means = {split: self._population.latent_means(of_group, split) for split in SPLITS}
+                for index, row in enumerate(group):
+                    latents = {split: values[index] for split, values in means.items()}
+                    rows.add_probe(row.number, apparatus.probed(latents))
+            # These last: a row that has them is not looked at again.
+            for row, measures in zip(group, self._population.measure_members(of_group, "test"), strict=True):
                 rows.add_test_measures(row.number, measures)
 
     def _keep_samples(
-        self, rows: StudyStorage, source: ConfirmationSource, labels: Sequence[str], sampled: Sampled
+        self, rows: StudyStorage, labels: Sequence[str], members: Mapping[int, Members], apparatus: Apparatus
     ) -> None:
         """Keep what one member of each of these candidates makes of a few rows of data, for the report."""
         shown = rows_to_show(confirmed_rows(self._study, self._definition), labels)
         numbers = [row.number for row in shown]
         if not shown or rows.sampled_rows() == tuple(numbers):
             return
-        members = source.members | self._trained_again(rows, [row for row in shown if row.number not in source.members])
-        rows.replace_samples(sampled({row.run.label: members[row.number] for row in shown}), numbers)
+        found = self._members_of(shown, members, apparatus)
+        rows.replace_samples(apparatus.sampled({row.run.label: found[row.number] for row in shown}), numbers)
 
-    def _trained_again(self, rows: StudyStorage, forgotten: Sequence[Row]) -> dict[int, Members]:
-        """Confirmed members whose weights an earlier process held, by row number."""
-        again = RetrainingSource(forgotten, self._population)
+    def _members_of(
+        self, rows: Sequence[Row], members: Mapping[int, Members], apparatus: Apparatus
+    ) -> dict[int, Members]:
+        """The members of confirmed rows, by number; those whose weights an earlier process held are trained again."""
+        forgotten = [row for row in rows if row.number not in members]
         if forgotten:
-            self._compile()
             self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights an earlier run held.")
-            self._trainer(searching=False).train(again)
-        return again.members
+        by_rule: dict[Weighting | None, list[Row]] = {}
+        for row in forgotten:
+            by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)
+        found = dict(members)
+        for rule, group in by_rule.items():
+            again = RetrainingSource(group)
+            self._train(rule, again, apparatus)
+            found |= again.members
+        return found
 
     def _note_test_look(self) -> None:
         """Count a look at the test split, before it is taken: one cut off in between has been taken too."""
@@ -235,14 +293,13 @@ class Session:
         self._study.change_facts(importance=importances(self._study.trials()))
         self._study.say_gone(self._owner)
 
-    def _compile(self) -> None:
+    def _compile(self, population: Population) -> None:
         if self._stop():
             raise Interrupted
-        if not self._compiled:
-            self._progress.say(f"Compiling one program for {self._population.slots} members at a time…")
+        if not population.traces():
+            self._progress.say(f"Compiling one program for {population.slots} members at a time…")
             with self._stopper.at_once():
-                self._population.compile()
-            self._compiled = True
+                population.compile()
 
     def _saving(self, study: str) -> Saving:
         return Saving(course=self._course, study=study, fingerprint=self._study.facts.fingerprint)
@@ -263,7 +320,7 @@ class Session:
             self._study.say_alive(self._owner, progress)
             self._last_alive = time.monotonic()
 
-    def _trainer(self, *, searching: bool) -> Trainer:
+    def _trainer(self, population: Population, *, searching: bool) -> Trainer:
         """What trains, and tells of the leading trial in the storage."""
 
         def watch(running: Mapping[int, Mapping[str, float]]) -> None:
@@ -271,7 +328,7 @@ class Session:
             number = leading(running)
             self._say_alive({} if number is None or not searching else {number: running[number]})
 
-        return Trainer(self._population, epochs=self._definition.training.epochs, watch=watch, stop=self._stop)
+        return Trainer(population, epochs=self._definition.training.epochs, watch=watch, stop=self._stop)
 
 
 @contextmanager

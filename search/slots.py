@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from search.layout import Layout, most_slots
-from search.models import objective_of
 from studies.definition import StudyDefinition
 from vae.datasets import Dataset
 from vae.networks import Network
@@ -30,7 +29,7 @@ def auto_layout(
     most = max(2, min(most_slots(definition), _fitting(network, batch_size)))
     shards = min(threads, most)
     candidates = [2**power for power in range(12) if 2**power * shards <= most]
-    times = seconds_per_member(network, dataset.train[:batch_size], objective_of(definition), candidates, shards=shards)
+    times = seconds_per_member(network, dataset.train[:batch_size], definition.objective(), candidates, shards=shards)
     layout = best_layout(times, trials=definition.study.trials, most=most, shards=shards)
     seconds = ", ".join(f"{1000 * value:.2g} ms at {count * shards}" for count, value in times.items())
     say(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -20,18 +20,22 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search.encoding import (
     decode_curves,
     decode_measures,
+    decode_probe,
     decode_samples,
     encode_curves,
     encode_measures,
+    encode_probe,
     encode_samples,
 )
 from search.facts import StudyFacts
 from search.owner import Owner, this_process
 from search.turns import Turns
 from studies.errors import StorageError, StudyConflict
+from studies.sections import Method
 from vae.curves import TrainingCurves
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
+from vae.probe import Probe
 from vae.samples import Samples
 
 SCHEMA_VERSION = 1
@@ -51,6 +55,7 @@ _FACT = "klsearch:fact:"  # + name: what has changed since
 _MAKER = "klsearch:maker"  # who creates it
 _WORKER = "klsearch:worker:"  # + owner: when it last said that it lives, and the progress of its trials
 _TEST = "klsearch:test:"  # + number: Optuna lets nobody write to a closed row
+_PROBE = "klsearch:probe:"  # + number
 _SAMPLES = "klsearch:samples"  # with the confirmation, so that reading the study itself stays cheap
 _RESULT = "klsearch:result"
 _RUN = "klsearch:run"
@@ -72,15 +77,28 @@ class Run:
         hyperparameters: the settings.
         seed: from which everything random of this training is drawn.
         label: where it comes from: "search", a baseline's name, or "trial 37" in a confirmation.
+        method: by which a baseline weighs the KL; None where its settings do.
     """
 
     hyperparameters: Hyperparameters
     seed: int
     label: str
+    method: Method | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The run as JSON values."""
-        return {"hyperparameters": self.hyperparameters.as_json(), "seed": self.seed, "label": self.label}
+        run = {"hyperparameters": self.hyperparameters.as_json(), "seed": self.seed, "label": self.label}
+        return run if self.method is None else {**run, "method": self.method}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The run that `as_json` wrote."""
+        return cls(
+            hyperparameters=Hyperparameters.from_json(values["hyperparameters"]),
+            seed=values["seed"],
+            label=values["label"],
+            method=values.get("method"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,6 +137,7 @@ class Row:
         progress: a running training's latest epoch by curve name; empty otherwise.
         started: UTC.
         ended: UTC; None while running.
+        probe: what a linear model reads off its latents; None where nobody looked.
     """
 
     number: int
@@ -132,6 +151,7 @@ class Row:
     progress: Mapping[str, float]
     started: datetime
     ended: datetime | None
+    probe: Probe | None = None
 
 
 class StudyStorage:
@@ -364,6 +384,10 @@ class StudyStorage:
         """Write a closed training's measures on the test split."""
         self._storage.set_study_user_attr(self._study_id, f"{_TEST}{number}", encode_measures(measures))
 
+    def add_probe(self, number: int, probe: Probe | None) -> None:
+        """Write what a linear model reads off a closed training's latents."""
+        self._storage.set_study_user_attr(self._study_id, f"{_PROBE}{number}", encode_probe(probe))
+
     def say_alive(self, owner: Owner, progress: Mapping[int, Mapping[str, float]]) -> None:
         """Renew a worker's lease, with the latest epoch of each of its trainings by number."""
         said = {"at": time.time(), "progress": {str(k): dict(v) for k, v in progress.items()}}
@@ -414,11 +438,7 @@ class StudyStorage:
     def _rows(self, trials: list[FrozenTrial], *, results: bool = True) -> list[Row]:
         attributes = self._attributes() if results else {}
         said = {key: json.loads(text)["progress"] for key, text in attributes.items() if key.startswith(_WORKER)}
-        return [
-            _row(trial, said, attributes.get(f"{_TEST}{trial.number}"), with_result=results)
-            for trial in trials
-            if _RUN in trial.user_attrs
-        ]
+        return [_row(trial, said, attributes, with_result=results) for trial in trials if _RUN in trial.user_attrs]
 
     def _trials(self) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -445,17 +465,16 @@ def _worker_key(owner: Owner) -> str:
     return f"{_WORKER}{owner.host}:{owner.boot}:{owner.process}:{owner.started}"
 
 
-def _row(trial: FrozenTrial, said: Mapping[str, Any], test: Mapping[str, Any] | None, *, with_result: bool) -> Row:
-    """A row from Optuna's trial, what every worker said last by its key, and the measures on the test split."""
+def _row(trial: FrozenTrial, said: Mapping[str, Any], attributes: Mapping[str, Any], *, with_result: bool) -> Row:
+    """A row from Optuna's trial, what every worker said last by its key, and what the study holds beside its rows."""
     run, values = trial.user_attrs[_RUN], trial.user_attrs.get(_RESULT)
     (owner, course), finished = _owner(trial), trial.state in FINISHED
+    test, probe = attributes.get(f"{_TEST}{trial.number}"), attributes.get(f"{_PROBE}{trial.number}")
     result = _result(values, test) if values is not None and finished and with_result else None
     return Row(
         number=trial.number,
         state=trial.state,
-        run=Run(
-            hyperparameters=Hyperparameters.from_json(run["hyperparameters"]), seed=run["seed"], label=run["label"]
-        ),
+        run=Run.from_json(run),
         owner=owner,
         course=course,
         result=result,
@@ -464,6 +483,7 @@ def _row(trial: FrozenTrial, said: Mapping[str, Any], test: Mapping[str, Any] | 
         progress={} if trial.state.is_finished() else said.get(_worker_key(owner), {}).get(str(trial.number), {}),
         started=datetime.fromisoformat(run[_STARTED]),
         ended=datetime.fromisoformat(values[_ENDED]) if values is not None and finished else None,
+        probe=decode_probe(probe),
     )
 
 

@@ -10,6 +10,7 @@ from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from studies.summary import Summary, baseline_names, runs_of, summarize
 from vae.datasets import Dataset
 from vae.hyperparameters import Hyperparameters
+from vae.probe import PROBE_WORDS
 
 if TYPE_CHECKING:  # which loads TensorFlow
     from search.export import Exported
@@ -65,10 +66,12 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
         return [header, [f"trial {best.number}", _number(best.kl), _number(best.unexplained), active]]
     split = "test" if any(run.test is not None for run in confirmed) else "validation"
     header = [f"median on the {split} split", "KL per latent", "unexplained", "active latents", "seeds passed"]
-    return [header, *(_candidate_row(study, name) for name in ("winner", *baseline_names(study)))]
+    probed = {PROBE_WORDS[run.probe.measure] for run in confirmed if run.probe is not None}
+    names = ("winner", *baseline_names(study))
+    return [[*header, *probed], *(_candidate_row(study, name, with_probe=bool(probed)) for name in names)]
 
 
-def _candidate_row(study: StudyRecord, name: str) -> list[str]:
+def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[str]:
     runs = runs_of(study, name)
     measured = [run.test or run.measures for run in runs if (run.test or run.measures) is not None]
     cells = ["diverged"] * 3
@@ -78,7 +81,9 @@ def _candidate_row(study: StudyRecord, name: str) -> list[str]:
             _number(_median([m.unexplained for m in measured if m is not None])),
             f"{_median([m.active_units for m in measured if m is not None]):g} of {measured[0].latent_dim}",  # type: ignore[union-attr]
         ]
-    return [name, *cells, f"{_passed(runs)} of {len(runs)}"]
+    found = [run.probe.test for run in runs if run.probe is not None]
+    probe = [_number(_median(found)) if found else "-"] if with_probe else []
+    return [name, *cells, f"{_passed(runs)} of {len(runs)}", *probe]
 
 
 def _passed(runs: tuple[ConfirmationRun, ...]) -> int:

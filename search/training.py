@@ -9,6 +9,7 @@ from search.checkpoint import Checkpoint, Course
 from search.stopping import Interrupted
 from search.storage import Result, Run
 from studies.errors import KlsearchError, StudyConflict
+from vae.evaluation import Members
 from vae.population import Population
 from vae.snapshot import MemberState, Snapshot
 
@@ -44,8 +45,8 @@ class Source(Protocol):
     def lost(self) -> Set[int]:
         """Numbers of jobs that another worker has taken over, because this one was silent for too long."""
 
-    def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
-        """Results by row number, in ascending number; `slots` says where their members still are."""
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
+        """Results by row number, in ascending number; `member` copies a finished row's member, by its number."""
 
 
 Watch = Callable[[Mapping[int, Mapping[str, float]]], None]
@@ -173,7 +174,8 @@ class Trainer:
             )
             for slot in by_number
         }
-        source.finish(results, {ended[slot].number: slot for slot in by_number})
+        slots = {ended[slot].number: slot for slot in by_number}
+        source.finish(results, lambda number: self._population.member(slots[number]))
         self._leave(results.keys())
 
     def _has_ended(self, slot: int) -> bool:

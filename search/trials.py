@@ -19,6 +19,7 @@ from studies.convergence import Convergence, Tried, convergence
 from studies.definition import StudyDefinition
 from studies.space import Range
 from vae.diagnostics import final_kl, judge
+from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
 
 
@@ -123,9 +124,9 @@ class TrialSource:
         lost, self._mine = self._mine - kept, self._mine & kept
         return lost
 
-    def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Score and store results, in ascending number; those that are stored already are compared."""
-        del slots
+        del member
         for number, result in finished.items():
             label = f"trial {number}"
             ended = finish(self._storage, self._definition, number, label, result, owner=self._worker.owner)
@@ -233,7 +234,7 @@ def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[End
         unexplained = measures.unexplained
         kl = thresholds.banded_kl(final_kl(result.curves, thresholds.window), measures.latent_dim)
     violations = constraints(judge(result.curves, measures, thresholds))
-    value = score(unexplained=unexplained, kl=kl, band=study.kl_band, penalty=study.penalty)
+    value = score(unexplained=unexplained, kl=kl, band=thresholds.kl_band, penalty=study.penalty)
     is_feasible = all(violation <= 0 for violation in violations.values())
     return Ended(label=label, score=value, kl=kl, feasible=is_feasible), violations
 
@@ -264,6 +265,8 @@ def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, f
     inside = []
     for name, settings in definition.baseline_hyperparameters().items():
         values = {key: getattr(settings, key) for key in space.searched()}
+        if definition.baseline_method(name) is not None:
+            continue  # a rule or the plain evidence lower bound, not settings to search around
         fits = all(_contains(range_, values[key]) for key, range_ in space.searched().items())
         if fits and settings.annealing_epochs <= annealable and _agrees(definition, settings, values):
             inside.append((name, values))

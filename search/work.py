@@ -80,11 +80,12 @@ def _search(task: Task, stopper: Stopper) -> None:
         dataset = load_data(loaded.definition, loaded.folder)
         if dataset.fingerprint != study.facts.data.fingerprint:
             raise KlsearchError(f"{loaded.definition.data.source} holds other rows here than where the study was made.")
-        network = build_network(loaded.definition, dataset, loaded.folder)
-        population = build_population(loaded.definition, network, dataset, study.facts.layout)
+        definition = study.facts.settle(loaded.definition)
+        network = build_network(definition, dataset, loaded.folder)
+        population = build_population(definition, network, dataset, study.facts.layout)
         with session(
             study,
-            loaded.definition,
+            definition,
             population,
             task.place,
             alone=False,

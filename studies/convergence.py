@@ -54,7 +54,7 @@ def convergence(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> Converg
         trials: the finished ones, in ascending number.
 
     Returns:
-        None while there are too few trials to say: under 50, under 20 feasible ones, or no feasible one before the last.
+        None while there are too few trials to say: under 50, under 20 feasible, or no feasible one before the last.
     """
     since = max(_LEAST_SINCE, math.ceil(_SHARE_SINCE * len(trials)))
     before = [trial.score for trial in trials[: max(0, len(trials) - since)] if trial.feasible]

@@ -14,6 +14,7 @@ from studies.sections import (
     ConfirmationSection,
     DataSection,
     GatesSection,
+    Method,
     ModelSection,
     StudySection,
     TrainingSection,
@@ -21,11 +22,13 @@ from studies.sections import (
 from studies.space import Section, Space, highest_of, problems_at
 from vae.diagnostics import GateThresholds
 from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
+from vae.objective import Objective
 
 _Found = list[tuple[tuple[str, ...], str]]
 
 # What the records and reports call something else.
 _RESERVED_NAMES = ("winner", "search")
+_RECIPE = ("before", "after")
 
 
 class StudyDefinition(Section):
@@ -71,9 +74,18 @@ class StudyDefinition(Section):
         found: _Found = []
         for name, baseline in self.baselines.items():
             settings = self._baseline_settings(name)
+            if baseline.method is not None and name in _RECIPE:
+                text = "has no meaning here, as the name stands for the recipe's settings; choose another name"
+                found.append((("baselines", name, "method"), text))
+            if baseline.method == "sigma" and self.model.likelihood != "gaussian":
+                text = (
+                    "'sigma' fits the variance of a Gaussian decoder, but model.likelihood is "
+                    f"'{self.model.likelihood}'; use 'beta1' or 'control'"
+                )
+                found.append((("baselines", name, "method"), text))
             if name in _RESERVED_NAMES or name.startswith("trial ") or not name.strip():
                 found.append((("baselines", name), "is a name with a meaning of its own; choose another"))
-            if not baseline.settings() and name not in ("before", "after"):
+            if not baseline.settings() and baseline.method is None and name not in _RECIPE:
                 found.append((("baselines", name), "has no settings; it would only repeat 'before'"))
             if settings["clip_low"] >= settings["clip_high"]:
                 text = f"must lie below clip_high, but {settings['clip_low']:g} >= {settings['clip_high']:g}"
@@ -100,23 +112,75 @@ class StudyDefinition(Section):
     def baseline_hyperparameters(self) -> dict[str, Hyperparameters]:
         """The settings of every baseline by name: before, after, then the user's own in their order.
 
-        Settings that a baseline leaves out are the recipe's: those of "after" for "after", of "before" for all others.
-        Learning rate and gradient clipping are those of `[training]` unless given.
+        Settings that a baseline leaves out are the recipe's: those of "after" for "after", of "before" for all others;
+        one with a method has none of the recipe, and the KL weight of β = 1. Learning rate and gradient clipping are
+        those of `[training]` unless given.
+
+        Raises:
+            ValueError: the definition is not settled, and a baseline has a method.
         """
-        names = dict.fromkeys(["before", "after", *self.baselines])
-        return {name: Hyperparameters(**self._baseline_settings(name)) for name in names}
+        return {name: Hyperparameters(**self._baseline_settings(name)) for name in self.baseline_names()}
+
+    def plain_hyperparameters(self, features: int) -> Hyperparameters:
+        """β = 1 from the first step on and nothing else: no annealing, clipping, L2 or dropout.
+
+        Args:
+            features: D, the number of features of a row.
+        """
+        unit = self.objective().unit_kl_weight(features, self.model.latent_dim)
+        return Hyperparameters(kl_weight=unit, **self._training_settings())
+
+    def baseline_names(self) -> tuple[str, ...]:
+        """The names of all baselines: before, after, then the user's own in their order."""
+        return tuple(dict.fromkeys([*_RECIPE, *self.baselines]))
+
+    def baseline_method(self, name: str) -> Method | None:
+        """The method of a baseline; None where settings make it."""
+        return self.baselines[name].method if name in self.baselines else None
 
     def _training_settings(self) -> dict[str, Any]:
         clipnorm = math.inf if self.training.clipnorm is None else self.training.clipnorm
         return {"learning_rate": self.training.learning_rate, "clipnorm": clipnorm}
 
     def _baseline_settings(self, name: str) -> dict[str, Any]:
+        # Which KL weight is β = 1 may depend on the data.
+        plain = {**asdict(self.plain_hyperparameters(features=1)), "kl_weight": math.nan}
         recipe = asdict(AFTER if name == "after" else BEFORE)
         given = self.baselines[name].settings() if name in self.baselines else {}
-        return {**recipe, **self._training_settings(), **given}
+        return {**(plain if self.baseline_method(name) else recipe), **self._training_settings(), **given}
+
+    def objective(self) -> Objective:
+        """How the loss is put together."""
+        return Objective(
+            likelihood=self.model.likelihood,
+            reconstruction_reduction=self.model.reconstruction_reduction,
+            kl_reduction=self.study.kl_reduction,
+        )
+
+    def settled(self, *, features: int, kl_band: tuple[float, float] | None) -> Self:
+        """The definition with what it leaves to the data: a band that is "auto", and the KL weight that is β = 1.
+
+        Args:
+            features: D, the number of features of a row.
+            kl_band: what the reference trainings gave; None where the definition says the band itself.
+        """
+        unit = self.plain_hyperparameters(features).kl_weight
+        band = kl_band if self.study.kl_band == "auto" and kl_band is not None else self.study.kl_band
+        baselines = {
+            name: baseline if baseline.method is None else baseline.model_copy(update={"kl_weight": unit})
+            for name, baseline in self.baselines.items()
+        }
+        study = self.study.model_copy(update={"kl_band": band})
+        return self.model_copy(update={"study": study, "baselines": baselines})
 
     def thresholds(self) -> GateThresholds:
-        """What the gates ask for, with the band they judge."""
+        """What the gates ask for, with the band they judge.
+
+        Raises:
+            ValueError: the band is "auto", and the definition is not settled.
+        """
+        if self.study.kl_band == "auto":
+            raise ValueError("kl_band is 'auto', and no reference training has found it yet.")
         return GateThresholds(
             kl_band=self.study.kl_band, kl_reduction=self.study.kl_reduction, **self.gates.model_dump()
         )

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from studies.definition import StudyDefinition
-from studies.space import NUMBER_TAG, RANGE_TAG
+from studies.space import TAGS
 from studies.toml_source import KeyPath
 from studies.wording import in_words, known_keys, nearest
 
@@ -97,5 +97,5 @@ def _validation_errors(document: dict[str, Any]) -> dict[KeyPath, ErrorDetails]:
         StudyDefinition.model_validate(document)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return {tuple(part for part in item["loc"] if part not in (RANGE_TAG, NUMBER_TAG)): item for item in details}
+        return {tuple(part for part in item["loc"] if part not in TAGS): item for item in details}
     return {}

@@ -7,10 +7,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from studies.definition import StudyDefinition
+from studies.sections import METHOD_NAMES, Method
 from vae.curves import TrainingCurves
 from vae.diagnostics import Gate
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
+from vae.probe import Probe
 from vae.samples import Samples
 
 
@@ -115,11 +117,13 @@ class ConfirmationRun(TrainingRun):
         candidate: "trial 37" for a leading trial, else the baseline's name.
         trial: the leading trial's number; None for a baseline.
         test: measures on the test split; only the winner and the baselines have them.
+        probe: what a linear model reads off the latents; None where there are no labels, and as for `test`.
     """
 
     candidate: str
     trial: int | None = None
     test: Measures | None = None
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +150,38 @@ class DataFacts:
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The trainings from which a study took its band.
+
+    Attributes:
+        method: "sigma", or "beta1" under the Bernoulli likelihood.
+        seeds: on how many they were trained.
+        kl: mean of their final KL, mean over latents, nats, validation.
+        kl_band: lowest and highest acceptable KL, in the unit of the study's `kl_reduction`.
+    """
+
+    method: Method
+    seeds: int
+    kl: float
+    kl_band: tuple[float, float]
+
+    @property
+    def words(self) -> str:
+        """Why the band is where it is."""
+        return (
+            f"half to one and a half times the KL at which {METHOD_NAMES[self.method]} of this architecture ends, "
+            f"{self.kl:.3g} nats per latent (mean of {self.seeds} seeds)"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StudyRecord:
     """A study as its storage holds it.
 
     Attributes:
         name: the study's name.
-        definition: what was asked.
+        definition: what was asked, settled: with the band that was found where it is "auto".
         definition_toml: the same as written, comments included.
         fingerprint: of all of the definition that makes results comparable.
         slots: K, the number of members trained together.
@@ -161,6 +190,7 @@ class StudyRecord:
         winner: number of the confirmed winner; None until confirmed.
         importance: share of importance by hyperparameter (PED-ANOVA); empty where there are too few trials.
         data: what it was trained on; None before the first run loaded it.
+        reference: what the band was taken from; None where the definition says it.
         samples: what the winner ("trial 37") and the baselines make of a few rows, as names of its models; None where
             that is not stored.
         provenance: versions, machine and commands by name, in display order.
@@ -179,6 +209,7 @@ class StudyRecord:
     winner: int | None = None
     importance: Mapping[str, float] = field(default_factory=dict)
     data: DataFacts | None = None
+    reference: Reference | None = None
     samples: Samples | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     test_looks: int = 0

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from studies.space import Section, not_nan, problem, problems_at
+from studies.space import NUMBER_TAG, WORD_TAG, Section, not_nan, problem, problems_at
 from vae.hyperparameters import NAMES
 
 Count = Annotated[int, Field(ge=1)]
@@ -13,6 +13,24 @@ _Text = Annotated[str, Field(min_length=1)]
 _Sizes = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 _Band = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], Field(strict=False)]
 
+
+def _auto(word: str) -> str:
+    if word != "auto":
+        raise problem("must be two numbers, such as [0.0, 5.0], or 'auto', but is '{word}'", word=word)
+    return word
+
+
+_BandOrAuto = Annotated[
+    Annotated[_Band, Tag(NUMBER_TAG)] | Annotated[Literal["auto"], BeforeValidator(_auto), Tag(WORD_TAG)],
+    Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
+]
+
+Method = Literal["beta1", "sigma", "control"]
+METHOD_NAMES: dict[Method, str] = {
+    "beta1": "a plain VAE (β = 1)",
+    "sigma": "a σ-VAE",
+    "control": "a VAE with a KL controller",
+}
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid"]
 
 
@@ -51,7 +69,8 @@ class StudySection(Section):
         name: also the name of the run folder.
         seed: from which the split, the sampler and every trial's seed are derived.
         trials: finished trials in all.
-        kl_band: lowest and highest acceptable final KL in nats, in the unit of `kl_reduction`.
+        kl_band: lowest and highest acceptable final KL in nats, in the unit of `kl_reduction`; "auto" has them found by
+            reference trainings when the study is created.
         kl_reduction: whether the loss and the band take KL as a mean over latents or as their sum.
         penalty: weight of lying outside the band in the score.
         sampler: which Optuna sampler proposes trials.
@@ -61,7 +80,7 @@ class StudySection(Section):
     name: Annotated[str, AfterValidator(_folder_name)]
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     trials: Count
-    kl_band: Annotated[_Band, _not_yet(("auto",), "give two numbers, such as [0.0, 5.0]")] = (0.0, 5.0)
+    kl_band: _BandOrAuto = (0.0, 5.0)
     kl_reduction: Literal["mean", "sum"] = "mean"
     penalty: Annotated[float, Field(ge=0)] = 1.0
     sampler: Literal["tpe", "random", "qmc"] = "tpe"
@@ -69,8 +88,8 @@ class StudySection(Section):
 
     @model_validator(mode="after")
     def _band_ordered(self) -> Self:
-        low, high = self.kl_band
-        if low >= high:
+        if self.kl_band != "auto" and self.kl_band[0] >= self.kl_band[1]:
+            low, high = self.kl_band
             text = f"its first number must lie below its second, but {low:g} >= {high:g}"
             raise problems_at("study", [(("kl_band",), text)])
         return self
@@ -184,14 +203,18 @@ class TrainingSection(Section):
     ] = "float32"
 
 
-def _no_method(method: str) -> str:
-    raise problem(
-        "'{method}' is not available yet in this version; give settings, such as kl_weight = 1.0", method=method
-    )
+# What a method decides by itself; how fast members learn is nobody's rule.
+_DECIDED = ("kl_weight", "clip_low", "clip_high", "annealing_epochs", "l2", "encoder_dropout")
 
 
 class Baseline(Section):
-    """`[baselines.NAME]`: settings to beat; those left out are the recipe's."""
+    """`[baselines.NAME]`: settings to beat, those left out being the recipe's; or a method that needs none of them.
+
+    Attributes:
+        method: "beta1", the plain evidence lower bound: a KL weight of 1 nat per nat from the start, and nothing else
+            of the recipe. "sigma", a Gaussian decoder whose variance is the best for each batch. "control", a KL weight
+            that a controller moves until the KL is in the middle of the band. See `vae.weighting`.
+    """
 
     kl_weight: Annotated[float, Field(ge=0)] | None = None
     clip_low: Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)] | None = None
@@ -201,7 +224,15 @@ class Baseline(Section):
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
-    method: Annotated[Literal["beta1", "sigma", "control"], AfterValidator(_no_method)] | None = None
+    method: Method | None = None
+
+    @model_validator(mode="after")
+    def _method_decides(self) -> Self:
+        given = [name for name in _DECIDED if self.method is not None and getattr(self, name) is not None]
+        if given:
+            text = f"method = '{self.method}' decides it; remove one of them"
+            raise problems_at("baseline", [((name,), text) for name in given])
+        return self
 
     def settings(self) -> dict[str, float]:
         """The settings that were given, by hyperparameter."""

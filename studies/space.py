@@ -10,7 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from vae.hyperparameters import NAMES
 
 # Words that pydantic puts into the path of a value to say which kind it took it for; `studies.problems` drops them.
-RANGE_TAG, NUMBER_TAG = "<range>", "<number>"
+TAGS = RANGE_TAG, NUMBER_TAG, WORD_TAG = "<range>", "<number>", "<word>"
 
 
 class Section(BaseModel):

@@ -127,6 +127,12 @@ def ties(study: StudyRecord, baseline: str) -> bool:
     return not paired_difference(unexplained_on_test(winner), unexplained_on_test(other)).high < 0
 
 
+def beats(study: StudyRecord, baseline: str) -> bool:
+    """Whether a baseline ties, and that interval lies wholly on its own side."""
+    winner, other = (unexplained_on_test(runs_of(study, who)) for who in ("winner", baseline))
+    return ties(study, baseline) and paired_difference(winner, other).low > 0
+
+
 def summarize(study: StudyRecord) -> Summary:
     """The study's verdict, with its reasons."""
     confirmed = runs_of(study, "winner")
@@ -135,7 +141,11 @@ def summarize(study: StudyRecord) -> Summary:
     edge = edges(study, best) if best is not None else ()
     caveats = tuple(f"{name} lies on the {side} edge of its range" for name, side in edge)
     if confirmed:
-        caveats += tuple(f"baseline {name} does as well" for name in baseline_names(study) if ties(study, name))
+        caveats += tuple(
+            f"baseline {name} does {'better' if beats(study, name) else 'as well'}"
+            for name in baseline_names(study)
+            if ties(study, name)
+        )
     word = verdict(passed, seeds, finished_trials=len(study.finished), caveats=caveats)
     return Summary(
         verdict=word,

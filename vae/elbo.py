@@ -1,38 +1,15 @@
 """The parts of the evidence lower bound, in nats, for TensorFlow tensors with any leading axes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import tensorflow as tf
+
+from vae.objective import Objective
 
 # Where |lv| is below this, e^lv − 1 − lv loses digits to cancellation and its Taylor series is exact to float32.
 _SERIES_RADIUS = 0.5
 # 1/n! for n = 2..9: at the radius the first term left out is below 1e-9 of the sum.
 _SERIES = tuple(1 / n for n in (2, 6, 24, 120, 720, 5040, 40320, 362880))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """How the loss is put together.
-
-    Attributes:
-        likelihood: "gaussian" (squared error) or "bernoulli" (cross-entropy; the decoder gives logits).
-        reconstruction_reduction: "sum" over features, or their "mean".
-        kl_reduction: "mean" over latents, or their "sum".
-    """
-
-    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
-    reconstruction_reduction: Literal["sum", "mean"] = "sum"
-    kl_reduction: Literal["mean", "sum"] = "mean"
-
-    def reconstruction_scale(self, features: int) -> float:
-        """What a row's error, summed over its `features`, is multiplied by."""
-        return 1.0 if self.reconstruction_reduction == "sum" else 1.0 / features
-
-    def kl_scale(self, latent_dim: int) -> float:
-        """What the mean KL over `latent_dim` latents is multiplied by."""
-        return 1.0 if self.kl_reduction == "mean" else float(latent_dim)
 
 
 def clip_log_var(raw: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from vae.elbo import Objective, clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
+from vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
 from vae.measures import Measures
 from vae.networks import Network
+from vae.objective import Objective
 from vae.stacking import PACKET, Stacked, StackedNetwork
 
 FINAL_SAMPLES = 8
@@ -158,6 +159,10 @@ class Evaluator:
         arrays = [np.concatenate([part.numpy() for part in column], axis=1)[:, :count] for column in columns]
         mean, raw, clipped, reconstruction, squared = (array.astype(np.float64) for array in arrays)
         return Outcome(mean=mean, raw_log_var=raw, log_var=clipped, reconstruction=reconstruction, squared=squared)
+
+    def latent_means(self, members: Members, split: str) -> np.ndarray:
+        """μ of every row of a split, float64 [K, n, d]."""
+        return self.outcome(members, split, samples=1).mean
 
     def reconstruction(self, outcome: Outcome) -> np.ndarray:
         """Mean reconstruction error over rows under the study's reduction, shape [K]."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from vae.elbo import Objective, clip_log_var, sample_posterior
+from vae.elbo import clip_log_var, sample_posterior
 from vae.evaluation import Members, joined
 from vae.networks import Network
+from vae.objective import Objective
 from vae.samples import ColumnErrors, ImageSamples, Samples
 from vae.stacking import StackedNetwork
 

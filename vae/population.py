@@ -10,14 +10,15 @@ from typing import TypeVar
 import numpy as np
 
 from vae.curves import CURVE_NAMES, TrainingCurves
-from vae.elbo import Objective
 from vae.evaluation import Evaluator, Members, joined
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
 from vae.networks import Network
+from vae.objective import Objective
 from vae.plan import Clock
 from vae.shard import Program, Shard, side_by_side
 from vae.snapshot import MemberState, Snapshot
+from vae.weighting import AnnealedWeight, Weighting
 
 # Final measures need the outputs of several posterior samples of a whole split: more members at a time cost memory.
 _MEASURED_TOGETHER = 8
@@ -54,6 +55,7 @@ class Population:
         together: how many of them one thread trains as one program, a divisor of `slots`; all of them if None.
         batch_size: rows in a step; a last short batch is trained as it is.
         clips_gradients: whether any member will have a finite `clipnorm`; without, its cost is saved.
+        weighting: how every member's loss weighs the KL; by the KL weight of its settings unless told otherwise.
 
     Raises:
         ValueError: a split holds no rows, or fewer training rows than a batch; `together` does not divide `slots`.
@@ -69,6 +71,7 @@ class Population:
         together: int | None = None,
         batch_size: int,
         clips_gradients: bool = False,
+        weighting: Weighting | None = None,
     ) -> None:
         rows = len(splits["train"])
         if rows < batch_size or not len(splits["validation"]):
@@ -92,6 +95,7 @@ class Population:
             members=self.together,
             batch_size=batch_size,
             clips_gradients=clips_gradients,
+            weighting=weighting or AnnealedWeight(),
         )
         self._shards = [Shard(self._program) for _ in range(slots // self.together)]
         self._threads = min(len(self._shards), side_by_side())
@@ -201,6 +205,12 @@ class Population:
         groups = self._groups(members)
         measured = self._each(lambda group: self._measured(joined(self._evened(group)), split, len(group)), groups)
         return list(chain(*measured))
+
+    def latent_means(self, members: Sequence[Members], split: str) -> list[np.ndarray]:
+        """μ of every row of a split, float64 [n, d], of members that were copied out of their slots, in their order."""
+        groups = self._groups(members)
+        found = self._each(lambda group: self._evaluator.latent_means(joined(self._evened(group)), split), groups)
+        return [means for group, of_group in zip(groups, found, strict=True) for means in of_group[: len(group)]]
 
     def _groups(self, chosen: Sequence[_Item]) -> list[Sequence[_Item]]:
         """As they are measured together: a member alone is computed by other code, whose last bit may differ."""

@@ -9,10 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from vae import optimizer, stacking, streams
-from vae.elbo import Objective, clip_log_var, kl_elements, reconstruction_error, sample_posterior
+from vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior
 from vae.evaluation import Evaluator
 from vae.networks import Network
+from vae.objective import Objective
 from vae.plan import Clock, Plan, plan_epoch
+from vae.weighting import Terms, Weighting
 
 
 def side_by_side() -> int:
@@ -29,6 +31,7 @@ class _State(NamedTuple):
     others: list[tf.Variable]
     means: list[tf.Variable]
     squares: list[tf.Variable]
+    memory: list[tf.Variable]
 
     def variables(self) -> list[tf.Variable]:
         """All of them, in the order of the fields."""
@@ -60,6 +63,7 @@ class Program:
         members: k, the number of members trained together.
         batch_size: rows in a step; a last short batch is trained as it is.
         clips_gradients: whether any member will have a finite `clipnorm`; without, its cost is saved.
+        weighting: how every member's loss is made.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Program:
         members: int,
         batch_size: int,
         clips_gradients: bool,
+        weighting: Weighting,
     ) -> None:
         self.network = network
         self.members = members
@@ -81,6 +86,7 @@ class Program:
         self._objective = objective
         self._batch_size = batch_size
         self._clips_gradients = clips_gradients
+        self._weighting = weighting
         self._stacked = stacking.StackedNetwork(network)
         self._draw_weights = stacking.initial_values(network)
         trainable = stacking.trainable_variables(network)
@@ -99,7 +105,8 @@ class Program:
         """Variables of a shard, all zero."""
         trainable, others = stacking.trainable_variables(self.network), stacking.other_variables(self.network)
         weights, means, squares = (stacking.stack(trainable, self.members) for _ in range(3))
-        return _State(weights, stacking.stack(others, self.members), means, squares)
+        memory = [tf.Variable(tf.zeros([self.members]), name="memory") for _ in range(self._weighting.memories)]
+        return _State(weights, stacking.stack(others, self.members), means, squares, memory)
 
     def _trace_draw(
         self, state: _State, count: tf.Tensor, places: tf.Tensor, keys: tf.Tensor, others: list[tf.Tensor]
@@ -117,6 +124,8 @@ class Program:
                 _write(variable, place, value)
                 _write(mean, place, tf.zeros_like(value))
                 _write(square, place, tf.zeros_like(value))
+            for variable in state.memory:
+                _write(variable, place, tf.zeros([]))
 
     def _trace_train(self, state: _State, plan: Plan, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         """Train batches first..last; what was measured of each step, [batches, k, 4]."""
@@ -149,9 +158,10 @@ class Program:
         )
         weights = [pad(variable.read_value()) for variable in state.weights]
         others = [pad(variable.read_value()) for variable in state.others]
+        memory = [pad(variable.read_value()) for variable in state.memory]
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            measured, updated = self._loss(weights, others, step)
+            measured, updated, kept = self._loss(weights, others, memory, step)
             loss = tf.reduce_sum(measured[:, -1])
         for variable, mean, square, gradient in zip(
             state.weights, state.means, state.squares, tape.gradient(loss, weights), strict=True
@@ -160,25 +170,32 @@ class Program:
             if self._clips_gradients:
                 gradient = optimizer.clip_norm(gradient, plan.clipnorm)
             optimizer.adam(variable, mean, square, gradient, plan.step_size[index])
-        for variable, value in zip(state.others, updated, strict=True):
+        for variable, value in zip([*state.others, *state.memory], [*updated, *kept], strict=True):
             variable.assign(value[: self.members])
         return measured[: self.members]
 
     def _loss(
-        self, weights: list[tf.Tensor], others: list[tf.Tensor], step: _Step
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """KL (mean over latents), reconstruction, KL weight and total, [k, 4], and the updated other variables."""
+        self, weights: list[tf.Tensor], others: list[tf.Tensor], memory: list[tf.Tensor], step: _Step
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+        """KL (mean over latents), reconstruction, KL weight and total, [k, 4]; updated other variables; memory."""
         mean, raw, encoding = self._stacked.encode(weights, others, step.rows, training=True)
         log_var = clip_log_var(raw, step.clip_low[:, tf.newaxis, tf.newaxis], step.clip_high[:, tf.newaxis, tf.newaxis])
         z = sample_posterior(mean, log_var, step.noise)
         output, decoding = self._stacked.decode(weights, others, z, training=True)
         errors = reconstruction_error(tf.reshape(step.rows, tf.shape(output)), output, self._objective)  # [k, B]
-        reconstruction = tf.reduce_mean(errors, axis=1) * self._objective.reconstruction_scale(output.shape[2])
-        kl = tf.reduce_mean(tf.reduce_mean(kl_elements(mean, log_var), axis=2), axis=1)
-        weighted_kl = step.kl_weight * kl * self._objective.kl_scale(self.network.latent_dim)
-        total = reconstruction + weighted_kl + step.l2 * self._squared_head_norms(weights)
+        terms = Terms(
+            error=tf.reduce_mean(errors, axis=1),
+            kl=tf.reduce_mean(tf.reduce_mean(kl_elements(mean, log_var), axis=2), axis=1),
+            annealed=step.kl_weight,
+            features=output.shape[2],
+            latent_dim=self.network.latent_dim,
+            objective=self._objective,
+        )
+        weighed = self._weighting.weigh(terms, memory)
+        total = weighed.loss + step.l2 * self._squared_head_norms(weights)
         total += sum([*encoding.losses, *decoding.losses])
-        return tf.stack([kl, reconstruction, step.kl_weight, total], axis=1), [*encoding.others, *decoding.others]
+        measured = tf.stack([terms.kl, terms.reconstruction, weighed.kl_weight, total], axis=1)
+        return measured, [*encoding.others, *decoding.others], weighed.memory
 
     def _squared_head_norms(self, weights: list[tf.Tensor]) -> tf.Tensor:
         """Squared norms of the latent heads' kernels, added up: [k]."""

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from vae import stacking
-from vae.elbo import Objective, kl_elements, reconstruction_error, sample_posterior
+from vae.elbo import kl_elements, reconstruction_error, sample_posterior
 from vae.networks import Network
+from vae.objective import Objective
 from vae.optimizer import adam_step
 
 _ROUNDS = 6

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from search.models import objective_of
 from studies.catalog import LoadedDefinition, load_definition, override
 from studies.data import load_data
 
@@ -102,7 +101,7 @@ CASES = {
 def load(path: Path) -> tuple[LoadedDefinition, dict[str, np.ndarray]]:
     """A case's definition and its rows by split, as every contender gets them."""
     loaded = override(load_definition(str(path)))
-    assert objective_of(loaded.definition).likelihood == "gaussian"
+    assert loaded.definition.objective().likelihood == "gaussian"
     return loaded, load_data(loaded.definition, loaded.folder).splits
 
 

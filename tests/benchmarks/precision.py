@@ -9,7 +9,7 @@ interval, how many seeds passed all gates, and the seconds of a trial.
 
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from studies.data import load_data
 from studies.summary import paired_difference
 from tests.benchmarks import cases
 from vae.diagnostics import final_kl, judge
+from vae.evaluation import Members
 from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -59,9 +60,9 @@ class Runs:
         """None."""
         return frozenset()
 
-    def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Keep the results."""
-        del slots
+        del member
         self.results |= finished
 
 

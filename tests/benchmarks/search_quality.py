@@ -11,7 +11,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -31,6 +31,7 @@ from studies.catalog import load_definition, override
 from studies.data import load_data
 from studies.definition import StudyDefinition
 from tests.benchmarks import cases
+from vae.evaluation import Members
 
 TRIALS = 200
 MARKS = (25, 50, 100, 200)
@@ -123,9 +124,9 @@ class Searches:
         """None: nobody else trains them."""
         return frozenset()
 
-    def finish(self, finished: Mapping[int, Result], slots: Mapping[int, int]) -> None:
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Tell each study its results."""
-        del slots
+        del member
         for job, result in finished.items():
             search, number = self._jobs[job]
             search.tell(number, result)

@@ -23,6 +23,7 @@ from search.worker import Worker
 from studies.catalog import load_definition
 from studies.record import DataFacts
 from vae.curves import CURVE_NAMES, TrainingCurves
+from vae.evaluation import Members
 from vae.measures import Measures
 
 SLOTS, SLEEP_SECONDS, WAVES = 8, 4.0, 6
@@ -76,7 +77,11 @@ def work(url: str, name: str, budget: int, began: float) -> None:
         while jobs := source.take(SLOTS):
             study.say_alive(owner, {})
             time.sleep(SLEEP_SECONDS)
-            source.finish({job.number: result for job in jobs}, {})
+            source.finish({job.number: result for job in jobs}, _no_member)
+
+
+def _no_member(number: int) -> Members:
+    raise AssertionError(f"nobody asks for the member of row {number}")
 
 
 if __name__ == "__main__":

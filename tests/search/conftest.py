@@ -266,7 +266,6 @@ class Workshop:
             study.confirmation(),
             self.definition,
             chosen,
-            population=self.population,
             worker=Worker(owner=this_process()),
             told=lambda ended: None,
         )

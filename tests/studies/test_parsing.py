@@ -120,6 +120,34 @@ def test_a_split_that_leaves_nothing_to_train_is_refused(values: str) -> None:
     )
 
 
+def test_a_band_may_be_left_to_a_reference() -> None:
+    asked = parse_definition(GOOD.replace("trials = 20", 'trials = 20\nkl_band = "auto"'), "my.toml")
+    assert asked.study.kl_band == "auto"
+    problem = only_problem("trials = 20", 'trials = 20\nkl_band = "atuo"')
+    assert problem == "my.toml:4: study.kl_band: must be two numbers, such as [0.0, 5.0], or 'auto', but is 'atuo'"
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "problem"),
+    [
+        ('[baselines.rival]\nmethod = "sigma"\nl2 = 0.1', "l2", "method = 'sigma' decides it; remove one of them"),
+        ('[baselines.rival]\nmethod = "beta2"', "method", "must be 'beta1', 'sigma' or 'control', but is 'beta2'"),
+        ('[baselines.after]\nmethod = "control"', "method", "the name stands for the recipe's settings"),
+    ],
+)
+def test_a_method_stands_alone_under_a_name_of_its_own(table: str, place: str, problem: str) -> None:
+    found = only_problem("[space]", f"{table}\n[space]")
+    assert f": baselines.{table.split(']')[0].split('.')[1]}.{place}: " in found
+    assert problem in found
+
+
+def test_a_variance_is_only_fitted_to_a_gaussian_decoder() -> None:
+    text = '[baselines.rival]\nmethod = "sigma"\n[space]'
+    found = problems(GOOD.replace("latent_dim", 'likelihood = "bernoulli"\nlatent_dim').replace("[space]", text))
+    assert len(found) == 1
+    assert "baselines.rival.method: 'sigma' fits the variance of a Gaussian decoder" in found[0]
+
+
 def test_no_test_split_is_accepted_only_where_nothing_is_confirmed() -> None:
     text = GOOD.replace('"digits"', '"digits"\nsplit = { test = 0.0 }')
     assert "my.toml:6: data.split.test: must be above 0" in problems(text)[0]
@@ -134,10 +162,8 @@ def test_a_column_of_splits_excludes_other_ways_to_split(rival: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "remedy"),
     [
-        ("trials = 20", 'trials = 20\nkl_band = "auto"', "give two numbers, such as [0.0, 5.0]"),
         ("trials = 20", 'trials = 20\npruner = "hyperband"', "use 'none'"),
         ("epochs = 40", 'epochs = 40\nprecision = "mixed_float16"', "use 'float32'"),
-        ("[space]", '[baselines.rival]\nmethod = "sigma"\n[space]', "give settings"),
     ],
 )
 def test_what_this_version_cannot_run_is_refused_with_what_to_use_instead(old: str, new: str, remedy: str) -> None:

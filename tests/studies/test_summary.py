@@ -198,6 +198,7 @@ def test_a_baseline_ties_if_it_passes_as_often_and_is_not_clearly_worse(
 ) -> None:
     made = study(confirmation=[*confirmed("trial 0", ALL, GOOD), *confirmed("before", passes, unexplained)])
     assert summary.ties(made, "before") is tie
+    assert summary.beats(made, "before") is (tie and max(unexplained) < min(GOOD))
 
 
 @pytest.mark.parametrize(

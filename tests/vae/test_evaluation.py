@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from vae.elbo import Objective
 from vae.evaluation import FINAL_SAMPLES, Evaluator, Members, joined
 from vae.measures import Measures
 from vae.networks import Network
+from vae.objective import Objective
 
 
 def float32(values: ArrayLike) -> np.ndarray:

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from vae.elbo import Objective
 from vae.hyperparameters import Hyperparameters
 from vae.layers import SearchedDropout
 from vae.networks import conv_network, factory_network
+from vae.objective import Objective
 from vae.population import Population
 from vae.stacking import other_variables, trainable_variables
 

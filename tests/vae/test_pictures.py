@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vae.elbo import Objective
 from vae.evaluation import Evaluator, Members
 from vae.networks import Network
+from vae.objective import Objective
 from vae.pictures import image_shape, take_samples
 from vae.samples import ColumnErrors, ImageSamples
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from vae import streams
-from vae.elbo import Objective
 from vae.hyperparameters import Hyperparameters
 from vae.networks import dense_network
+from vae.objective import Objective
 from vae.population import Population
 
 LATENTS = 4

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from vae.elbo import Objective
 from vae.evaluation import Evaluator, Members
 from vae.hyperparameters import Hyperparameters
 from vae.layers import SearchedDropout
 from vae.networks import Network, conv_network, dense_network
+from vae.objective import Objective
 from vae.plain_keras import PlainModels, loading_notes, plain_models
 from vae.population import Population
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from vae.curves import TrainingCurves
-from vae.elbo import Objective
 from vae.hyperparameters import Hyperparameters
 from vae.networks import Network, dense_network
+from vae.objective import Objective
 from vae.population import Population
 from vae.stacking import trainable_variables
 

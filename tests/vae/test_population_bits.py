@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from vae.elbo import Objective
 from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from vae.layers import SearchedDropout, dense
 from vae.networks import Network, dense_network
+from vae.objective import Objective
 from vae.population import Population
 
 Train = Callable[[Population, int], None]

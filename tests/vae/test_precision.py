@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from vae.diagnostics import final_kl
-from vae.elbo import Objective
 from vae.hyperparameters import Hyperparameters
 from vae.layers import SearchedDropout
 from vae.networks import Network, computing_in, conv_network, dense_network, factory_network
+from vae.objective import Objective
 from vae.plain_keras import plain_models
 from vae.population import Population
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vae.diagnostics import DIVERGED_VIOLATION, Gate, GateThresholds, Verdict, judge, verdict
-from vae.elbo import Objective
 from vae.hyperparameters import Hyperparameters
 from vae.networks import dense_network
+from vae.objective import Objective
 from vae.population import Population
 
 Train = Callable[[Population, int], None]

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vae.elbo import Objective
 from vae.hyperparameters import AFTER, Hyperparameters
 from vae.networks import dense_network
+from vae.objective import Objective
 from vae.population import Population
 from vae.snapshot import Snapshot
 

@@ -1,0 +1,44 @@
+"""Baselines that a method makes, in the report's words."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from reports.rivals import curves_note, rivals_note, weight_word
+from reports.settings import settings_table
+from studies.record import StudyRecord
+from studies.summary import summarize
+
+Make = Callable[..., StudyRecord]
+
+METHODS = {"plain": {"method": "beta1"}, "fitted": {"method": "sigma"}, "aimed": {"method": "control"}}
+
+
+def settled(study: StudyRecord) -> StudyRecord:
+    """The study with every baseline's KL weight known."""
+    return replace(study, definition=study.definition.settled(features=64, kl_band=None))
+
+
+def test_without_methods_nothing_is_said(make: Make) -> None:
+    study = make(5, seeds=0)
+    assert rivals_note(study) == curves_note(study) == ""
+    assert weight_word(study, "before") is None
+
+
+def test_each_method_is_explained_under_its_baseline_s_name(make: Make) -> None:
+    study = settled(make(5, seeds=0, baselines=METHODS))
+    note = rivals_note(study)
+    assert "Baseline plain is the plain evidence lower bound: β = 1 from the start" in note
+    assert "Baseline fitted is a σ-VAE" in note
+    assert "Baseline aimed is a controller" in note
+    assert "towards a KL of 2.5, the middle of the band" in note
+    assert [name for name in METHODS if name in curves_note(study)] == ["fitted", "aimed"]
+
+
+def test_a_weight_that_nobody_chose_is_no_number_in_the_settings(make: Make) -> None:
+    study = settled(make(30, seeds=0, baselines=METHODS))
+    table = settings_table(study, summarize(study))
+    rows = {str(row[0]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    latents = study.definition.model.latent_dim
+    assert [rows["kl_weight"][name] for name in METHODS] == [str(latents), "fitted", "controlled"]
+    assert [rows["β, nats per nat"][name] for name in METHODS] == ["1", "fitted", "controlled"]
+    assert {rows["annealing_epochs"][name] for name in METHODS} == {"0"}

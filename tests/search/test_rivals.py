@@ -1,0 +1,175 @@
+"""Rivals as baselines, a band from a reference run and a probe of labels, from a definition to what is reported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from search.layout import Layout
+from search.models import build_network, weighting_of
+from search.owner import this_process
+from search.place import named_place
+from search.records import confirmed_rows, load_study
+from search.reference import find_reference
+from search.seeds import confirmation_seed
+from search.storage import Run, StudyStorage
+from studies.errors import KlsearchError
+from studies.parsing import parse_definition
+from studies.record import StudyRecord
+from studies.summary import runs_of
+from tests.search.conftest import TINY
+from vae.weighting import ControlledWeight, OptimalVariance
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called, Workshop
+
+METHODS = {"beta1": "beta1", "fitted": "sigma", "aimed": "control"}
+TABLES = "".join(f'\n[baselines.{name}]\nmethod = "{method}"\n' for name, method in METHODS.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Rivalled:
+    """A finished study of labelled rows whose band was found, with every rival among its baselines."""
+
+    folder: Path
+    definition_file: Path
+    called: "Called"
+    study: StudyRecord
+
+
+@pytest.fixture(scope="module")
+def rivalled(
+    tmp_path_factory: pytest.TempPathFactory, write: Callable[..., Path], klsearch: Callable[..., "Called"]
+) -> Rivalled:
+    folder = tmp_path_factory.mktemp("rivalled")
+    definition = write(
+        folder,
+        ("trials = 24", 'trials = 6\nkl_band = "auto"'),
+        ('source = "rows.csv"', 'source = "rows.csv"\nlabels = "label"'),
+        ("seeds = 8\ntop = 2", "seeds = 2\ntop = 1"),
+        ("[confirmation]", f"{TABLES}\n[confirmation]"),
+    )
+    label_rows(folder / "rows.csv")
+    called = klsearch("run", definition, "--out", folder / "run", "--slots", 4)
+    assert called.code == 0, called.err
+    return Rivalled(folder / "run", definition, called, load_study(named_place(str(folder / "run"), None)))
+
+
+def label_rows(path: Path) -> None:
+    """A label for each row: whether its first column is positive."""
+    header, *rows = path.read_text().splitlines()
+    named = [f"{row},{'plus' if float(row.split(',')[0]) > 0 else 'minus'}" for row in rows]
+    path.write_text("\n".join([f"{header},label", *named, ""]))
+
+
+def test_every_rival_is_confirmed_and_tested_like_any_baseline(rivalled: Rivalled) -> None:
+    for name, method in METHODS.items():
+        runs = runs_of(rivalled.study, name)
+        assert [(run.epochs, run.test is not None) for run in runs] == [(12, True)] * 2
+        assert rivalled.study.definition.baseline_method(name) == method
+        assert len({run.seed for run in runs} & {run.seed for run in runs_of(rivalled.study, "winner")}) == 2
+
+
+def test_their_kl_weight_over_time_is_recorded(rivalled: Rivalled) -> None:
+    of = {name: runs_of(rivalled.study, name)[0].curves for name in METHODS}
+    plain, fitted, aimed = (curves for curves in of.values() if curves is not None)
+    assert set(plain.kl_weight) == {3.0}, "β = 1 is d where the KL is a mean over latents"
+    assert fitted.kl_weight == pytest.approx(2 * fitted.reconstruction / 6 * 3, rel=1e-5)
+    assert len(set(aimed.kl_weight)) == 12
+
+
+def test_the_band_lies_around_the_reference_s_kl_and_says_so(rivalled: Rivalled) -> None:
+    reference = rivalled.study.reference
+    assert reference is not None
+    assert (reference.method, reference.seeds) == ("sigma", 2)
+    assert reference.kl_band == pytest.approx((0.5 * reference.kl, 1.5 * reference.kl), rel=0.01)
+    assert rivalled.study.definition.thresholds().kl_band == reference.kl_band
+    low, high = reference.kl_band
+    assert f"KL band: {low:g} to {high:g} nats per latent, half to one and a half times" in rivalled.called.err
+    report = (rivalled.folder / "report.html").read_text()
+    assert "The band was not given but taken from a reference" in report
+    assert "More useful downstream?" in report
+
+
+def test_the_documents_name_methods_band_and_probe(rivalled: Rivalled, klsearch: Callable[..., "Called"]) -> None:
+    document = klsearch("best", rivalled.folder, "--json").document
+    assert rivalled.study.reference is not None
+    assert document["kl_band"] == list(rivalled.study.reference.kl_band)
+    assert document["kl_band_reference"]["method"] == "sigma"
+    assert document["probe_measure"] == "accuracy"
+    entries: list[dict[str, Any]] = document["confirmation"]
+    assert {entry["name"]: entry["method"] for entry in entries if entry["method"]} == METHODS
+    assert {entry["split"] for entry in entries} == {"validation", "test"}
+    assert all(0.4 < entry["probe"] <= 1 for entry in entries)
+
+
+def test_the_table_of_the_winner_shows_the_probe(rivalled: Rivalled, klsearch: Callable[..., "Called"]) -> None:
+    lines = klsearch("best", rivalled.folder).out.splitlines()
+    header = next(line for line in lines if line.startswith("median on the test split"))
+    assert header.endswith("probe accuracy")
+    assert {line.split()[0] for line in lines if line[-1:].isdigit() and " of 2 " in line} >= {"winner", *METHODS}
+
+
+def test_a_study_that_goes_on_keeps_the_band_that_was_found(
+    rivalled: Rivalled, klsearch: Callable[..., "Called"]
+) -> None:
+    again = klsearch("run", rivalled.definition_file, "--out", rivalled.folder, "--slots", 4)
+    assert again.code == 0, again.err
+    assert "reference" not in again.err
+    study = load_study(named_place(str(rivalled.folder), None))
+    assert study.reference == rivalled.study.reference
+    assert (study.fingerprint, study.winner, study.test_looks) == (
+        rivalled.study.fingerprint,
+        rivalled.study.winner,
+        1,
+    )
+
+
+def test_another_band_is_another_study(rivalled: Rivalled, klsearch: Callable[..., "Called"], tmp_path: Path) -> None:
+    for name in ("rows.csv", "tiny.toml"):
+        (tmp_path / name).write_text((rivalled.definition_file.parent / name).read_text())
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(toml.read_text().replace('"auto"', "[0.0, 5.0]"))
+    refused = klsearch("run", toml, "--out", rivalled.folder)
+    assert refused.code == 2
+    assert "study.kl_band: 'auto', now [0.0, 5.0]" in refused.err
+
+
+def test_a_controller_aims_at_the_middle_of_the_band_in_nats_over_all_latents(workshop: "Workshop") -> None:
+    assert weighting_of(workshop.definition, "control") == ControlledWeight(target=3 * 2.5)
+    toml = TINY.replace("trials = 24", 'trials = 24\nkl_reduction = "sum"\nkl_band = [2, 8]')
+    summed = parse_definition(toml, "tiny.toml")
+    assert weighting_of(summed, "control") == ControlledWeight(target=5.0)
+    assert weighting_of(summed, "sigma") == OptimalVariance()
+    assert weighting_of(summed, "beta1") is weighting_of(summed, None) is None
+
+
+def test_a_baseline_whose_method_changed_is_not_the_one_that_was_trained(study: StudyStorage) -> None:
+    fitted, aimed = (
+        parse_definition(
+            TINY.replace("[confirmation]", f'[baselines.rival]\nmethod = "{method}"\n\n[confirmation]'), "tiny.toml"
+        ).settled(features=6, kl_band=None)
+        for method in ("sigma", "control")
+    )
+    run = Run(
+        hyperparameters=fitted.baseline_hyperparameters()["rival"],
+        seed=confirmation_seed(fitted.study.seed, 0),
+        label="rival",
+        method="sigma",
+    )
+    study.confirmation().create_row(run, this_process())
+    assert [row.run for row in confirmed_rows(study, fitted)] == [run]
+    assert aimed.baseline_hyperparameters()["rival"] == run.hyperparameters
+    assert confirmed_rows(study, aimed) == []
+
+
+def test_a_reference_that_diverges_gives_no_band(workshop: "Workshop", tmp_path: Path) -> None:
+    toml = TINY.replace("trials = 24", 'trials = 24\nkl_band = "auto"').replace("1e-2", "1e9").replace("= 12", "= 8")
+    definition = parse_definition(toml, "tiny.toml")
+    network = build_network(definition, workshop.dataset, tmp_path)
+    said: list[str] = []
+    with pytest.raises(KlsearchError, match="the reference training diverged or collapsed"):
+        find_reference(definition, network, workshop.dataset, Layout(4, 2), say=said.append)
+    assert said == ["Training the reference for the KL band (2 seeds)…"]

@@ -1,0 +1,38 @@
+"""How the loss is put together, and what a KL weight means under it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """How the loss is put together.
+
+    Attributes:
+        likelihood: "gaussian" (squared error) or "bernoulli" (cross-entropy; the decoder gives logits).
+        reconstruction_reduction: "sum" over features, or their "mean".
+        kl_reduction: "mean" over latents, or their "sum".
+    """
+
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    reconstruction_reduction: Literal["sum", "mean"] = "sum"
+    kl_reduction: Literal["mean", "sum"] = "mean"
+
+    def reconstruction_scale(self, features: int) -> float:
+        """What a row's error, summed over its `features`, is multiplied by."""
+        return 1.0 if self.reconstruction_reduction == "sum" else 1.0 / features
+
+    def kl_scale(self, latent_dim: int) -> float:
+        """What the mean KL over `latent_dim` latents is multiplied by."""
+        return 1.0 if self.kl_reduction == "mean" else float(latent_dim)
+
+    def unit_kl_weight(self, features: int, latent_dim: int) -> float:
+        """The KL weight that makes the loss the negative evidence lower bound, up to a factor: β = 1, nat for nat.
+
+        With D features and d latents: 1 where both are sums, d / D where both are means, 1 / D or d where only the
+        reconstruction or only the KL is a mean. A squared error counts as nats: a Gaussian decoder of variance ½.
+
+        >>> Objective(kl_reduction="mean").unit_kl_weight(features=64, latent_dim=8)
+        8.0
+        """
+        return self.reconstruction_scale(features) * latent_dim / self.kl_scale(latent_dim)
