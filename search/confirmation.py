@@ -11,13 +11,14 @@ from search.checkpoint import Checkpoint
 from search.progress import Ended
 from search.seeds import confirmation_seed
 from search.storage import Result, Row, Run, StudyStorage
-from search.training import Job
+from search.training import Job, job_again
 from search.trials import finish
 from search.worker import Worker
 from studies.definition import StudyDefinition
 from studies.record import TrialRecord, TrialState
 from studies.sections import Method
 from studies.summary import paired_difference
+from vae.curves import TrainingCurves
 from vae.diagnostics import final_kl, judge
 from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
@@ -123,6 +124,11 @@ class ConfirmationSource:
         """None: whoever else confirms now trains the same to the same result, and what is stored first stays."""
         return frozenset()
 
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """None: what is confirmed is trained to its end."""
+        del epochs, curves
+        return frozenset()
+
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Judge, score and store results, and keep the members."""
         for number, result in finished.items():
@@ -142,7 +148,7 @@ class RetrainingSource:
     """Finished rows trained once more: members and results are kept here, and nothing is stored."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self._pending = [Job(number=row.number, run=row.run) for row in rows]
+        self._pending = [job_again(row) for row in rows]
         self.members: dict[int, Members] = {}
         self.results: dict[int, Result] = {}
         self.position = -1
@@ -159,6 +165,11 @@ class RetrainingSource:
 
     def lost(self) -> Set[int]:
         """None: nobody else is concerned."""
+        return frozenset()
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """None: each is trained as long as before."""
+        del epochs, curves
         return frozenset()
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:

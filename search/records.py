@@ -121,7 +121,7 @@ def _trial(row: Row, definition: StudyDefinition) -> TrialRecord:
         **_common(row, definition, gates),
         number=row.number,
         origin=row.run.label,
-        feasible=bool(constrained) and all(constrained),
+        feasible=row.state is OptunaState.COMPLETE and bool(constrained) and all(constrained),
         progress=row.progress,
     )
 

@@ -359,9 +359,24 @@ class StudyStorage:
             self._storage.set_trial_state_values(self._id(number), TrialState.FAIL)
 
     def finish_row(
-        self, number: int, result: Result, *, owner: Owner, score: float, constraints: Mapping[str, float]
+        self,
+        number: int,
+        result: Result,
+        *,
+        owner: Owner,
+        score: float,
+        constraints: Mapping[str, float],
+        pruned: bool = False,
     ) -> bool:
         """Write what a training left and close its row; a row cut off in between is running still.
+
+        Args:
+            number: of the row.
+            result: what the training left.
+            owner: who trained it.
+            score: Optuna's value.
+            constraints: violations by constraint.
+            pruned: whether it was ended early.
 
         Returns:
             Whether it was recorded. It is not if the row is closed, or was taken over from `owner`.
@@ -375,7 +390,10 @@ class StudyStorage:
             template = create_trial(state=TrialState.RUNNING, constraints=dict(constraints))
             for key, violation in template.system_attrs.items():
                 self._storage.set_trial_system_attr(trial_id, key, violation)
-            self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [score])
+            if pruned:  # by which samplers rank those that were ended early
+                self._storage.set_trial_intermediate_value(trial_id, result.curves.epochs, score)
+            state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+            self._storage.set_trial_state_values(trial_id, state, [score])
         except UpdateFinishedTrialError:
             return False
         return True

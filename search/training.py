@@ -7,8 +7,9 @@ from typing import Protocol
 
 from search.checkpoint import Checkpoint, Course
 from search.stopping import Interrupted
-from search.storage import Result, Run
+from search.storage import Result, Row, Run
 from studies.errors import KlsearchError, StudyConflict
+from vae.curves import TrainingCurves
 from vae.evaluation import Members
 from vae.population import Population
 from vae.snapshot import MemberState, Snapshot
@@ -22,11 +23,18 @@ class Job:
         number: of its row.
         run: what to train.
         state: where a worker that died left it; None to train it from its start.
+        epochs: how long it is trained, where that is shorter than the others: it was ended early before.
     """
 
     number: int
     run: Run
     state: MemberState | None = None
+    epochs: int | None = None
+
+
+def job_again(row: Row) -> Job:
+    """A finished row to be trained once more, as long as it was."""
+    return Job(number=row.number, run=row.run, epochs=None if row.result is None else row.result.curves.epochs)
 
 
 class Source(Protocol):
@@ -44,6 +52,14 @@ class Source(Protocol):
 
     def lost(self) -> Set[int]:
         """Numbers of jobs that another worker has taken over, because this one was silent for too long."""
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """Numbers of running jobs that need not be trained to their end; they are finished as they are.
+
+        Args:
+            epochs: that each has been trained for, by number.
+            curves: what was measured of one.
+        """
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Results by row number, in ascending number; `member` copies a finished row's member, by its number."""
@@ -160,7 +176,8 @@ class Trainer:
             del self._jobs[slot]
 
     def _finish(self, source: Source) -> None:
-        ended = {slot: job for slot, job in self._jobs.items() if self._has_ended(slot)}
+        ended = {slot: job for slot, job in self._jobs.items() if self._has_ended(slot, job)}
+        ended |= self._hopeless(source, self._jobs.keys() - ended.keys())
         if not ended:
             return
         by_number = sorted(ended, key=lambda slot: ended[slot].number)
@@ -178,9 +195,16 @@ class Trainer:
         source.finish(results, lambda number: self._population.member(slots[number]))
         self._leave(results.keys())
 
-    def _has_ended(self, slot: int) -> bool:
+    def _has_ended(self, slot: int, job: Job) -> bool:
         diverged = self._population.latest(slot).get("nonfinite_steps", 0) > 0
-        return diverged or self._population.epoch(slot) >= self._epochs
+        return diverged or self._population.epoch(slot) >= (job.epochs or self._epochs)
+
+    def _hopeless(self, source: Source, slots: Set[int]) -> dict[int, Job]:
+        """Those of the slots whose jobs the source ends early."""
+        by_number = {self._jobs[slot].number: slot for slot in sorted(slots)}
+        epochs = {number: self._population.epoch(slot) for number, slot in by_number.items()}
+        numbers = source.hopeless(epochs, lambda number: self._population.curves(by_number[number]))
+        return {by_number[number]: self._jobs[by_number[number]] for number in numbers}
 
     def _fill(self, source: Source) -> None:
         free = [slot for slot in range(self._population.slots) if slot not in self._jobs]

@@ -2,22 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.checkpoint import Checkpoint
 from search.owner import Owner
 from search.progress import Ended
+from search.pruning import MedianPruner
 from search.sampling import Advisor
 from search.score import constraints, score
 from search.seeds import trial_seed
 from search.storage import FINISHED, LEASE_SECONDS, Result, Row, Run, StudyStorage
-from search.training import Job
+from search.training import Job, job_again
 from search.worker import Worker
 from studies.convergence import Convergence, Tried, convergence
 from studies.definition import StudyDefinition
 from studies.space import Range
+from vae.curves import TrainingCurves
 from vae.diagnostics import final_kl, judge
 from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
@@ -57,7 +60,9 @@ class TrialSource:
         ranges = definition.space.searched()
         self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
         self._given = baselines_inside(definition)
-        self._mine: set[int] = set()
+        self._pruner = MedianPruner(definition) if definition.study.pruner == "median" else None
+        self._early: set[int] = set()
+        self._mine: dict[int, Hyperparameters] = {}  # what this worker trains or has trained, by number
         self._again: list[int] = []  # asked for by this course after its checkpoint, in this order
         self._awake = time.time()
         self.position = -1
@@ -77,10 +82,11 @@ class TrialSource:
                 if row is None or (row.state is TrialState.RUNNING and not (room > 0 and self._claim(row))):
                     continue
                 room -= row.state is TrialState.RUNNING
-                jobs[slot] = Job(number=number, run=row.run)
+                jobs[slot] = self._job(row)
             self.position = checkpoint.position
             self._again = [row.number for row in rows if row.number > self.position and self._is_of_course(row)]
-            self._mine |= {job.number for job in jobs.values()}
+            self._take_on(jobs.values())
+            self._learn(rows)
         return jobs
 
     def take(self, free: int) -> list[Job]:
@@ -93,12 +99,13 @@ class TrialSource:
                 if len(jobs) == free:
                     break
                 if row.state in FINISHED:
-                    jobs.append(Job(number=row.number, run=row.run))
+                    jobs.append(self._job(row))
                 elif row.state is TrialState.RUNNING and room > 0 and self._claim(row):
                     state = None if row.number in self._again else self._worker.stranded(row.number)
                     jobs.append(Job(number=row.number, run=row.run, state=state))
                     room -= 1
-            self._mine |= {job.number for job in jobs}
+            self._take_on(jobs)
+            self._learn(list(rows.values()))
             self._again = [number for number in self._again if number not in self._mine]
             self.position = max([self.position, *self._mine])
             return jobs + self._ask(min(free - len(jobs), room))
@@ -121,19 +128,55 @@ class TrialSource:
             for row in self._storage.rows(results=False)
             if self._is_of_course(row) and (row.owner == self._worker.owner or row.state in FINISHED)
         }
-        lost, self._mine = self._mine - kept, self._mine & kept
+        lost = self._mine.keys() - kept
+        self._mine = {number: settings for number, settings in self._mine.items() if number in kept}
         return lost
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """What the pruner ends, if there is one."""
+        if self._pruner is None:
+            return frozenset()
+        looked_at = [number for number, epoch in epochs.items() if self._pruner.looks_at(self._mine[number], epoch)]
+        ended = {number for number in looked_at if self._pruner.ends(curves(number))}
+        self._early |= ended
+        return ended
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Score and store results, in ascending number; those that are stored already are compared."""
         del member
         for number, result in finished.items():
             label = f"trial {number}"
-            ended = finish(self._storage, self._definition, number, label, result, owner=self._worker.owner)
+            pruned = number in self._early
+            ended = finish(
+                self._storage, self._definition, number, label, result, owner=self._worker.owner, pruned=pruned
+            )
             if ended is not None:
                 self._told(ended)
             else:
                 self._compare(number, result)
+            if self._pruner is not None:
+                self._pruner.learn(number, self._mine[number], result.curves)
+
+    def _job(self, row: Row) -> Job:
+        """A row that is trained again, as long as it was if it was ended early."""
+        return (
+            job_again(self._storage.row(row.number))
+            if row.state is TrialState.PRUNED
+            else Job(number=row.number, run=row.run)
+        )
+
+    def _take_on(self, jobs: Iterable[Job]) -> None:
+        self._mine |= {job.number: job.run.hyperparameters for job in jobs}
+
+    def _learn(self, rows: Sequence[Row]) -> None:
+        """Let the pruner compare with what others finished, and this course before its checkpoint."""
+        if self._pruner is None:
+            return
+        skipped = {*self._mine, *self._again, *self._pruner.known}
+        for number in [row.number for row in rows if row.state is TrialState.COMPLETE and row.number not in skipped]:
+            row = self._storage.row(number)
+            if row.result is not None:
+                self._pruner.learn(number, row.run.hyperparameters, row.result.curves)
 
     def _compare(self, number: int, result: Result) -> None:
         """Say why a result was not stored, unless it is the very one that is."""
@@ -183,8 +226,8 @@ class TrialSource:
             job = self._ask_for(number)
             if job is None:
                 break
-            self._mine.add(number)
             self.position = number
+            self._take_on([job])
             jobs.append(job)
         return jobs
 
@@ -215,15 +258,22 @@ class TrialSource:
 
 
 def finish(
-    rows: StudyStorage, definition: StudyDefinition, number: int, label: str, result: Result, *, owner: Owner
+    rows: StudyStorage,
+    definition: StudyDefinition,
+    number: int,
+    label: str,
+    result: Result,
+    *,
+    owner: Owner,
+    pruned: bool = False,
 ) -> Ended | None:
     """Judge a training on the validation split, score it and store it; a diverged one scores the worst there is.
 
     None if it was not stored: its row is closed, or another worker's.
     """
     ended, violations = judged(definition, label, result)
-    stored = rows.finish_row(number, result, owner=owner, score=ended.score, constraints=violations)
-    return ended if stored else None
+    stored = rows.finish_row(number, result, owner=owner, score=ended.score, constraints=violations, pruned=pruned)
+    return replace(ended, feasible=ended.feasible and not pruned) if stored else None
 
 
 def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[Ended, dict[str, float]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from studies.space import Range
 
@@ -68,11 +69,12 @@ def convergence(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> Converg
 
 def _noise(points: np.ndarray, scores: np.ndarray) -> float:
     """Standard deviation of the scores of one setting, from points [n, hyperparameters] and their scores [n]."""
-    distances = np.sum(np.square(points[:, np.newaxis] - points), axis=2)
-    near = np.argsort(distances[np.argmin(scores)], kind="stable")[: len(points) // 2]
-    among = distances[np.ix_(near, near)]
-    np.fill_diagonal(among, np.inf)
-    return math.sqrt(np.mean(np.square(scores[near] - scores[near[np.argmin(among, axis=1)]])) / 2)
+    to_best = np.sum(np.square(points - points[np.argmin(scores)]), axis=1)
+    near = np.argsort(to_best, kind="stable")[: len(points) // 2]
+    _, found = KDTree(points[near]).query(points[near], k=2)
+    itself = np.arange(len(near))
+    nearest = np.where(found[:, 0] == itself, found[:, 1], found[:, 0])  # of two at one place either may come first
+    return math.sqrt(np.mean(np.square(scores[near] - scores[near[nearest]])) / 2)
 
 
 def _place(range_: Range, value: float) -> float:

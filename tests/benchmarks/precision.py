@@ -26,6 +26,7 @@ from studies.catalog import LoadedDefinition, load_definition, override
 from studies.data import load_data
 from studies.summary import paired_difference
 from tests.benchmarks import cases
+from vae.curves import TrainingCurves
 from vae.diagnostics import final_kl, judge
 from vae.evaluation import Members
 from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
@@ -58,6 +59,11 @@ class Runs:
 
     def lost(self) -> Set[int]:
         """None."""
+        return frozenset()
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """None."""
+        del epochs, curves
         return frozenset()
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:

@@ -31,6 +31,7 @@ from studies.catalog import load_definition, override
 from studies.data import load_data
 from studies.definition import StudyDefinition
 from tests.benchmarks import cases
+from vae.curves import TrainingCurves
 from vae.evaluation import Members
 
 TRIALS = 200
@@ -122,6 +123,11 @@ class Searches:
 
     def lost(self) -> Set[int]:
         """None: nobody else trains them."""
+        return frozenset()
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """None."""
+        del epochs, curves
         return frozenset()
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:

@@ -1,0 +1,175 @@
+"""Trials that are ended early: which, when, and what becomes of them."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from search.backends import opened
+from search.checkpoint import Course
+from search.owner import this_process
+from search.pruning import MedianPruner
+from search.records import study_record
+from search.storage import Row, StudyStorage
+from search.training import Saving
+from studies.definition import StudyDefinition
+from vae.curves import CURVE_NAMES, TrainingCurves
+from vae.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Workshop
+
+BUDGET = 36
+AT_ONCE = Hyperparameters(kl_weight=0.1)
+
+
+def annealed(epochs: int) -> Hyperparameters:
+    return Hyperparameters(kl_weight=0.1, annealing_epochs=epochs)
+
+
+def curves(unexplained: float, *, epochs: int = 30, kl: float = 1.0) -> TrainingCurves:
+    """As flat as can be, so that the score is `unexplained` at every epoch."""
+    rows = np.zeros([epochs, len(CURVE_NAMES)])
+    rows[:, CURVE_NAMES.index("validation_unexplained")] = unexplained
+    rows[:, CURVE_NAMES.index("validation_kl")] = kl
+    return TrainingCurves.from_rows(rows)
+
+
+@pytest.fixture
+def pruner(workshop: "Workshop") -> MedianPruner:
+    """Of a study of 30 epochs, of which 5 are the window: a trial is looked at from its tenth on, every five."""
+    definition = workshop.definition
+    training = definition.training.model_copy(update={"epochs": 30})
+    gates = definition.gates.model_copy(update={"window": 5})
+    return MedianPruner(definition.model_copy(update={"training": training, "gates": gates}))
+
+
+def taught(pruner: MedianPruner, scores: list[float], settings: Hyperparameters = AT_ONCE) -> MedianPruner:
+    for number, score in enumerate(scores):
+        pruner.learn(number, settings, curves(score))
+    return pruner
+
+
+def test_a_trial_is_looked_at_from_a_third_of_the_training_at_its_full_kl_weight(pruner: MedianPruner) -> None:
+    looked = {
+        annealing: [epoch for epoch in range(1, 31) if pruner.looks_at(annealed(annealing), epoch)]
+        for annealing in (0, 4, 15, 20)
+    }
+    assert looked == {0: [10, 15, 20, 25], 4: [14, 19, 24, 29], 15: [25], 20: []}
+
+
+def test_what_is_worse_than_the_median_of_ten_is_ended(pruner: MedianPruner) -> None:
+    taught(pruner, [0.1 * place for place in range(1, 10)])
+    assert not pruner.ends(curves(5.0, epochs=10)), "nine are too few"
+    pruner.learn(9, AT_ONCE, curves(1.0))
+    assert pruner.ends(curves(0.56, epochs=10))
+    assert not pruner.ends(curves(0.54, epochs=10))
+
+
+def test_a_kl_outside_the_band_counts_as_it_does_in_the_score(pruner: MedianPruner) -> None:
+    taught(pruner, [0.5] * 10)
+    assert not pruner.ends(curves(0.3, epochs=10, kl=4.9))
+    assert pruner.ends(curves(0.3, epochs=10, kl=10.0))
+
+
+def test_trials_still_near_their_annealing_are_no_measure_for_others(pruner: MedianPruner) -> None:
+    taught(pruner, [0.1] * 10, annealed(8))
+    assert not pruner.ends(curves(0.9, epochs=10)), "their KL had not settled by epoch 10"
+    assert pruner.ends(curves(0.9, epochs=15))
+
+
+def test_only_whole_trials_that_did_not_diverge_are_compared_with(pruner: MedianPruner) -> None:
+    broken = curves(0.1).as_rows()
+    broken[3, CURVE_NAMES.index("nonfinite_steps")] = 1
+    for number in range(10):
+        pruner.learn(number, AT_ONCE, curves(0.1, epochs=29))
+        pruner.learn(number, AT_ONCE, TrainingCurves.from_rows(broken))
+    assert not pruner.known
+
+
+class Chosen(Course):
+    """A course that saves every third time that it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "course", say=pytest.fail)
+        self._asked = 0
+
+    def is_due(self, *, between_epochs: bool) -> bool:
+        """Whether to save now."""
+        self._asked += between_epochs
+        return between_epochs and self._asked % 3 == 0
+
+
+def left(row: Row) -> dict[str, Any]:
+    """All that a trial leaves, but for the time that it took."""
+    assert row.result is not None
+    measures = [
+        np.asarray(getattr(measured, name)).tobytes()
+        for measured in row.result.measures.values()
+        for name in measured.__slots__
+    ]
+    return {
+        "state": row.state,
+        "run": row.run,
+        "score": row.score,
+        "curves": row.result.curves.as_rows().tobytes(),
+        "measures": measures,
+    }
+
+
+@pytest.fixture(scope="module")
+def definition(workshop: "Workshop") -> StudyDefinition:
+    study = workshop.definition.study.model_copy(update={"pruner": "median"})
+    return workshop.definition.model_copy(update={"study": study})
+
+
+@pytest.fixture(scope="module")
+def whole(workshop: "Workshop", definition: StudyDefinition, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """A study searched without interruption."""
+    with opened(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
+        study = workshop.new_study(storage)
+        workshop.search(study, BUDGET, definition=definition)
+        return study.rows()
+
+
+def test_a_study_ends_some_trials_early_and_trains_the_others_to_their_end(whole: list[Row]) -> None:
+    assert len(whole) == BUDGET
+    states = Counter(row.state for row in whole)
+    assert states.keys() == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert states[TrialState.COMPLETE] >= 10
+    for row in whole:
+        assert row.result is not None
+        assert (row.result.curves.epochs < 12) == (row.state is TrialState.PRUNED)
+        assert np.isfinite(row.score)
+
+
+def test_killed_again_and_again_it_ends_the_same_trials_at_the_same_epochs(
+    workshop: "Workshop", definition: StudyDefinition, study: StudyStorage, whole: list[Row], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for life in range(14):
+        saving = Saving(course=Chosen(tmp_path), study="tiny", fingerprint="f")
+        owner = replace(this_process(), started=f"life {life}")
+        epochs = int(rng.integers(0, 14))
+        workshop.search(study, BUDGET, definition=definition, owner=owner, epochs=epochs, saving=saving, killed=True)
+    saving = Saving(course=Chosen(tmp_path), study="tiny", fingerprint="f")
+    workshop.search(study, BUDGET, definition=definition, saving=saving)
+    assert [left(row) for row in study.rows()] == [left(row) for row in whole]
+
+
+def test_a_trial_that_was_ended_early_is_finished_but_neither_feasible_nor_best(
+    workshop: "Workshop", definition: StudyDefinition, study: StudyStorage
+) -> None:
+    workshop.search(study, 24, definition=definition)
+    record = study_record(study, url="", resume_command="")
+    pruned = [trial for trial in record.trials if trial.state == "pruned"]
+    assert len(record.finished) == 24
+    assert pruned
+    for trial in pruned:
+        assert not trial.feasible
+        assert np.isfinite([trial.kl, trial.score]).all()
+        assert trial.measures is not None
