@@ -1,13 +1,16 @@
-"""How good the best trial is after so many, by sampler and by the number of trials at a time.
+"""How good the best trial is after so many, by sampler, by the number of trials at a time, and by pruner.
 
-    python -m tests.benchmarks.search_quality [SEEDS]
+    python -m tests.benchmarks.search_quality [digits|clothes] [SEEDS]
 
-TPE with 1, 8 and 32 trials at a time, and random and quasi-random search, whose suggestions do not depend on that, each
-on studies of several seeds of the digits benchmark. All studies train in one population: a trial's result depends on
-neither its slot nor its neighbours. Prints a table and writes build/search-quality.json.
+On digits: TPE with 1, 8 and 32 trials at a time, random and quasi-random search, whose suggestions do not depend on
+that, and TPE with a pruner. On Fashion-MNIST (6,000 rows): TPE with and without a pruner. Each on studies of several
+seeds. All studies train in one population: a trial's result depends on neither its slot nor its neighbours. Prints a
+table and writes build/search-quality-NAME.json: by arm and seed, the best score inside the band and the epochs trained
+after each trial.
 """
 
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -15,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -22,6 +26,7 @@ from search import quiet
 from search.checkpoint import Checkpoint
 from search.layout import Layout
 from search.models import build_network, build_population
+from search.pruning import MedianPruner
 from search.sampling import Advisor, Suggestion
 from search.seeds import trial_seed
 from search.storage import Result, Run
@@ -34,40 +39,82 @@ from tests.benchmarks import cases
 from vae.curves import TrainingCurves
 from vae.evaluation import Members
 
-TRIALS = 200
-MARKS = (25, 50, 100, 200)
-ARMS = (("tpe", 1), ("tpe", 8), ("tpe", 32), ("random", 32), ("qmc", 32))
-_POPULATION = Layout(slots=40, together=20)
-_OUTPUT = Path("build/search-quality.json")
+_OUTPUT = Path("build")
+
+
+class Arm(NamedTuple):
+    """A sampler with a number of trials at a time, and a pruner."""
+
+    sampler: str
+    slots: int
+    pruner: str = "none"
+
+    def __str__(self) -> str:
+        pruned = "" if self.pruner == "none" else f", {self.pruner} pruner"
+        return f"{self.sampler}, {self.slots} at a time{pruned}"
+
+
+class Plan(NamedTuple):
+    """What is compared on one data set: arms, trials of each study, after how many to look, and the population."""
+
+    arms: tuple[Arm, ...]
+    trials: int
+    marks: tuple[int, ...]
+    layout: Layout
+    rows: int | None = None
+
+
+PLANS = {
+    "digits": Plan(
+        arms=(Arm("tpe", 1), Arm("tpe", 8), Arm("tpe", 32), Arm("random", 32), Arm("qmc", 32), Arm("tpe", 8, "median")),
+        trials=200,
+        marks=(50, 100, 200),
+        layout=Layout(slots=40, together=20),
+    ),
+    "clothes": Plan(
+        arms=(Arm("tpe", 8), Arm("tpe", 8, "median")),
+        trials=40,
+        marks=(20, 40),
+        layout=Layout(slots=10, together=1),
+        rows=6000,
+    ),
+}
 
 
 @dataclass(slots=True, eq=False)
 class Search:
-    """One study: a sampler with a number of trials at a time, and a seed.
+    """One study.
 
     Attributes:
         definition: what is searched.
-        kind: of the sampler.
-        slots: trials at a time.
+        arm: how.
         seed: of the study.
+        budget: its trials.
         trials: in ascending number.
         best: by number of finished trials, the best score inside the band so far; infinite before there is one.
+        epochs: by number of finished trials, those that all of them were trained for.
     """
 
     definition: StudyDefinition
-    kind: str
-    slots: int
+    arm: Arm
     seed: int
+    budget: int
     trials: list[FrozenTrial] = field(default_factory=list)
     best: list[float] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+    ended: set[int] = field(default_factory=set)
+    pruner: MedianPruner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pruner = MedianPruner(self.definition)
 
     def ask(self) -> list[tuple[int, Run]]:
         """New trials for the free slots."""
         running = sum(trial.state is TrialState.RUNNING for trial in self.trials)
-        wanted = min(self.slots - running, TRIALS - len(self.trials))
+        wanted = min(self.arm.slots - running, self.budget - len(self.trials))
         if wanted <= 0:
             return []
-        advisor = Advisor(self.kind, self.definition.space.searched(), self.seed)
+        advisor = Advisor(self.arm.sampler, self.definition.space.searched(), self.seed)
         advisor.learn(self.trials)
         return [self._ask_for(len(self.trials), advisor) for _ in range(wanted)]
 
@@ -78,15 +125,30 @@ class Search:
         hyperparameters = self.definition.hyperparameters(suggestion.params)
         return number, Run(hyperparameters=hyperparameters, seed=trial_seed(self.seed, number), label="search")
 
+    def hopeless(self, number: int, curves: TrainingCurves) -> bool:
+        """Whether a trial that has come so far is ended now."""
+        settings = self.definition.hyperparameters(self.trials[number].params)
+        looks = self.arm.pruner == "median" and self.pruner.looks_at(settings, curves.epochs)
+        if looks and self.pruner.ends(curves):
+            self.ended.add(number)
+        return number in self.ended
+
     def tell(self, number: int, result: Result) -> None:
         """A trial's result."""
-        ended, violations = judged(self.definition, "", result)
-        asked = self.trials[number]
+        told, violations = judged(self.definition, "", result)
+        asked, pruned, epochs = self.trials[number], number in self.ended, result.curves.epochs
         self.trials[number] = _trial(
-            number, Suggestion(asked.params, asked.distributions), value=ended.score, constraints=violations
+            number,
+            Suggestion(asked.params, asked.distributions),
+            value=told.score,
+            constraints=violations,
+            state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+            intermediate_values={epochs: told.score} if pruned else {},
         )
+        self.pruner.learn(number, self.definition.hyperparameters(asked.params), result.curves)
         last = self.best[-1] if self.best else float("inf")
-        self.best.append(min(last, ended.score) if ended.feasible else last)
+        self.best.append(min(last, told.score) if told.feasible and not pruned else last)
+        self.epochs.append(epochs + (self.epochs[-1] if self.epochs else 0))
 
 
 def _trial(number: int, suggestion: Suggestion, **rest: object) -> FrozenTrial:
@@ -117,7 +179,7 @@ class Searches:
                 job = Job(number=next(self._numbers), run=run)
                 self._jobs[job.number] = search, number
                 self._waiting.append(job)
-        self._waiting.sort(key=lambda job: (self._jobs[job.number][0].slots, job.number))
+        self._waiting.sort(key=lambda job: (self._jobs[job.number][0].arm.slots, job.number))
         taken, self._waiting = self._waiting[:free], self._waiting[free:]
         return sorted(taken, key=lambda job: job.number)
 
@@ -126,9 +188,12 @@ class Searches:
         return frozenset()
 
     def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
-        """None."""
-        del epochs, curves
-        return frozenset()
+        """What the studies' pruners end."""
+        return {number for number in epochs if self._hopeless(number, curves(number))}
+
+    def _hopeless(self, number: int, curves: TrainingCurves) -> bool:
+        search, trial = self._jobs[number]
+        return search.hopeless(trial, curves)
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Tell each study its results."""
@@ -138,30 +203,37 @@ class Searches:
             search.tell(number, result)
 
 
-def main(seeds: int) -> None:
+def main(name: str, seeds: int) -> None:
     """Run all studies; print and write what they came to."""
-    quiet.load_tensorflow(2)
+    quiet.load_tensorflow()
+    plan = PLANS[name]
     with tempfile.TemporaryDirectory() as folder:
-        loaded = override(load_definition(str(cases.CASES["digits"].write(Path(folder)))))
+        path = cases.CASES[name].write(Path(folder))
+        if plan.rows is not None:
+            text = re.sub("(?m)^rows = .*$", f"rows = {plan.rows}", path.read_text(encoding="utf-8"))
+            path.write_text(text, encoding="utf-8")
+        loaded = override(load_definition(str(path)))
     definition, data = loaded.definition, load_data(loaded.definition, loaded.folder)
     network = build_network(definition, data, loaded.folder)
-    population = build_population(definition, network, data, _POPULATION)
+    population = build_population(definition, network, data, plan.layout)
     population.compile()
-    searches = [Search(definition, kind, slots, seed) for kind, slots in ARMS for seed in range(seeds)]
+    searches = [Search(definition, arm, seed, plan.trials) for arm in plan.arms for seed in range(seeds)]
     trainer = Trainer(population, epochs=definition.training.epochs, watch=lambda _: None, stop=lambda: False)
     trainer.train(Searches(searches))
-    found = {
-        f"{kind} {slots}": [search.best for search in searches if (search.kind, search.slots) == (kind, slots)]
-        for kind, slots in ARMS
+    found: dict[str, list[dict[str, Sequence[float]]]] = {
+        str(arm): [{"best": search.best, "epochs": search.epochs} for search in searches if search.arm == arm]
+        for arm in plan.arms
     }
-    _OUTPUT.parent.mkdir(exist_ok=True)
-    _OUTPUT.write_text(json.dumps(found), encoding="utf-8")
-    print(f"best score inside the band, median of {seeds} studies (least, most)")
-    for name, curves in found.items():
-        row = [[curve[mark - 1] for curve in curves] for mark in MARKS]
-        print(f"{name:10}", *(f"{statistics.median(v):.4f} ({min(v):.4f}, {max(v):.4f})" for v in row), sep="  ")
-    print("trials:   ", *MARKS, sep="  ")
+    _OUTPUT.mkdir(exist_ok=True)
+    (_OUTPUT / f"search-quality-{name}.json").write_text(json.dumps(found), encoding="utf-8")
+    print(f"Best score inside the band, median of {seeds} studies (least, most), after {plan.marks} trials:")
+    for arm, studies in found.items():
+        scores = [[study["best"][mark - 1] for study in studies] for mark in plan.marks]
+        spread = [f"{statistics.median(row):.4f} ({min(row):.4f}, {max(row):.4f})" for row in scores]
+        epochs = statistics.median(study["epochs"][-1] for study in studies)
+        print(f"{arm:32}", *spread, f"epochs: {epochs:g}", sep="  ")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    arguments = sys.argv[1:]
+    main(arguments[0] if arguments else "digits", int(arguments[1]) if len(arguments) > 1 else 5)
