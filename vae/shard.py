@@ -183,8 +183,10 @@ class Program:
         z = sample_posterior(mean, log_var, step.noise)
         output, decoding = self._stacked.decode(weights, others, z, training=True)
         errors = reconstruction_error(tf.reshape(step.rows, tf.shape(output)), output, self._objective)  # [k, B]
+        error = tf.reduce_mean(errors, axis=1)
         terms = Terms(
-            error=tf.reduce_mean(errors, axis=1),
+            error=error,
+            reconstruction=error * self._objective.reconstruction_scale(output.shape[2]),
             kl=tf.reduce_mean(tf.reduce_mean(kl_elements(mean, log_var), axis=2), axis=1),
             annealed=step.kl_weight,
             features=output.shape[2],

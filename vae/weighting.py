@@ -22,6 +22,7 @@ class Terms(NamedTuple):
 
     Attributes:
         error: reconstruction error of a row, summed over features, mean over rows: [k].
+        reconstruction: the same under the study's reduction: [k].
         kl: KL of a row, mean over latents, mean over rows: [k].
         annealed: the KL weight that the members' settings give at this step: [k].
         features: D.
@@ -30,16 +31,12 @@ class Terms(NamedTuple):
     """
 
     error: tf.Tensor
+    reconstruction: tf.Tensor
     kl: tf.Tensor
     annealed: tf.Tensor
     features: int
     latent_dim: int
     objective: Objective
-
-    @property
-    def reconstruction(self) -> tf.Tensor:
-        """The error under the study's reduction, [k]."""
-        return self.error * self.objective.reconstruction_scale(self.features)
 
     def loss(self, kl_weight: tf.Tensor) -> tf.Tensor:
         """Reconstruction + KL weight · KL under the study's reductions, [k]."""

@@ -19,7 +19,6 @@ from studies.errors import KlsearchError
 from studies.parsing import parse_definition
 from studies.record import StudyRecord
 from studies.summary import runs_of
-from tests.search.conftest import TINY
 from vae.weighting import ControlledWeight, OptimalVariance
 
 if TYPE_CHECKING:
@@ -137,19 +136,24 @@ def test_another_band_is_another_study(rivalled: Rivalled, klsearch: Callable[..
     assert "study.kl_band: 'auto', now [0.0, 5.0]" in refused.err
 
 
-def test_a_controller_aims_at_the_middle_of_the_band_in_nats_over_all_latents(workshop: "Workshop") -> None:
+def test_a_controller_aims_at_the_middle_of_the_band_in_nats_over_all_latents(
+    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path]
+) -> None:
     assert weighting_of(workshop.definition, "control") == ControlledWeight(target=3 * 2.5)
-    toml = TINY.replace("trials = 24", 'trials = 24\nkl_reduction = "sum"\nkl_band = [2, 8]')
+    toml = write(tmp_path, ("trials = 24", 'trials = 24\nkl_reduction = "sum"\nkl_band = [2, 8]')).read_text()
     summed = parse_definition(toml, "tiny.toml")
     assert weighting_of(summed, "control") == ControlledWeight(target=5.0)
     assert weighting_of(summed, "sigma") == OptimalVariance()
     assert weighting_of(summed, "beta1") is weighting_of(summed, None) is None
 
 
-def test_a_baseline_whose_method_changed_is_not_the_one_that_was_trained(study: StudyStorage) -> None:
+def test_a_baseline_whose_method_changed_is_not_the_one_that_was_trained(
+    study: StudyStorage, tmp_path: Path, write: Callable[..., Path]
+) -> None:
     fitted, aimed = (
         parse_definition(
-            TINY.replace("[confirmation]", f'[baselines.rival]\nmethod = "{method}"\n\n[confirmation]'), "tiny.toml"
+            write(tmp_path, ("[confirmation]", f'[baselines.rival]\nmethod = "{method}"\n[confirmation]')).read_text(),
+            "tiny.toml",
         ).settled(features=6, kl_band=None)
         for method in ("sigma", "control")
     )
@@ -165,8 +169,12 @@ def test_a_baseline_whose_method_changed_is_not_the_one_that_was_trained(study: 
     assert confirmed_rows(study, aimed) == []
 
 
-def test_a_reference_that_diverges_gives_no_band(workshop: "Workshop", tmp_path: Path) -> None:
-    toml = TINY.replace("trials = 24", 'trials = 24\nkl_band = "auto"').replace("1e-2", "1e9").replace("= 12", "= 8")
+def test_a_reference_that_diverges_gives_no_band(
+    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    toml = write(
+        tmp_path, ("trials = 24", 'trials = 24\nkl_band = "auto"'), ("learning_rate = 1e-2", "learning_rate = 1e9")
+    ).read_text()
     definition = parse_definition(toml, "tiny.toml")
     network = build_network(definition, workshop.dataset, tmp_path)
     said: list[str] = []

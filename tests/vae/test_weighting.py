@@ -24,13 +24,15 @@ TARGET = 20.0
 
 def terms(error: float = 8.0, kl: float = 0.5, annealed: float = 0.25, **objective: str) -> Terms:
     """Of one member with 4 features and 2 latents, by default in sums of pixels and means of latents."""
+    asked = Objective(**objective)  # type: ignore[arg-type]
     return Terms(
         error=tf.constant([error]),
+        reconstruction=tf.constant([error * asked.reconstruction_scale(4)]),
         kl=tf.constant([kl]),
         annealed=tf.constant([annealed]),
         features=4,
         latent_dim=2,
-        objective=Objective(**objective),  # type: ignore[arg-type]
+        objective=asked,
     )
 
 
