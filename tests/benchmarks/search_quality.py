@@ -1,6 +1,7 @@
 """How good the best trial is after so many, by sampler, by the number of trials at a time, and by pruner.
 
     python -m tests.benchmarks.search_quality [digits|clothes] [SEEDS]
+    python -m tests.benchmarks.search_quality plot JSON PICTURE
 
 On digits: TPE with 1, 8 and 32 trials at a time, random and quasi-random search, whose suggestions do not depend on
 that, and TPE with a pruner. On Fashion-MNIST (6,000 rows): TPE with and without a pruner. Each on studies of several
@@ -16,10 +17,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search import quiet
@@ -234,6 +236,28 @@ def main(name: str, seeds: int) -> None:
         print(f"{arm:32}", *spread, f"epochs: {epochs:g}", sep="  ")
 
 
+def plot(source: Path, picture: Path) -> None:
+    """Draw the median over studies of the best score so far, for each arm."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    styles = cycle(["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))])
+    for (arm, studies), style in zip(json.loads(source.read_text(encoding="utf-8")).items(), styles, strict=False):
+        best = np.median([study["best"] for study in studies], axis=0)
+        axes.plot(np.arange(1, len(best) + 1), best, linestyle=style, label=arm)
+    axes.set(xlabel="finished trials", ylabel="best score in the band", xlim=(0, None))
+    # Of the first trials only the outcome of chance could be seen.
+    axes.set_ylim(axes.get_ylim()[0], np.median([study["best"][19] for study in studies]) * 1.1)
+    axes.legend(title=f"median of {len(studies)} studies", frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.savefig(picture, metadata={"Date": None})
+
+
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    main(arguments[0] if arguments else "digits", int(arguments[1]) if len(arguments) > 1 else 5)
+    if arguments[:1] == ["plot"]:
+        plot(Path(arguments[1]), Path(arguments[2]))
+    else:
+        main(arguments[0] if arguments else "digits", int(arguments[1]) if len(arguments) > 1 else 5)
