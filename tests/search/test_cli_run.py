@@ -274,7 +274,7 @@ def test_a_search_that_has_converged_ends_before_its_budget_and_can_still_go_on(
     assert called.code == 0, called.err
     (line,) = [line for line in called.err.splitlines() if line.startswith("Converged after")]
     finished = int(line.split()[2])
-    assert 50 <= finished < 400
+    assert 100 <= finished < 400
     assert f"Converged after {finished} of 400 trials" in line
     numbers = [trial["number"] for trial in klsearch("trials", "tiny", "--json").document["trials"]]
     assert numbers == list(range(finished))

@@ -34,13 +34,13 @@ def test_without_noise_there_is_hardly_any() -> None:
 
 
 def test_the_gain_is_what_the_last_half_lowered_the_best_score_by() -> None:
-    tried = [trial._replace(score=2.0) for trial in trials(60, noise=0.0)]
+    tried = [trial._replace(score=2.0) for trial in trials(120, noise=0.0)]
     tried[10] = tried[10]._replace(score=1.5)
-    tried[29] = tried[29]._replace(score=1.0, feasible=False)  # counts for nothing
-    tried[30] = tried[30]._replace(score=1.25)
+    tried[59] = tried[59]._replace(score=1.0, feasible=False)  # counts for nothing
+    tried[60] = tried[60]._replace(score=1.25)
     found = convergence(RANGES, tried)
     assert found is not None
-    assert (found.gain, found.since) == (0.25, 30)
+    assert (found.gain, found.since) == (0.25, 60)
 
 
 def test_it_is_reached_when_the_gain_lies_below_the_noise() -> None:
@@ -60,11 +60,11 @@ def test_it_is_reached_when_the_gain_lies_below_the_noise() -> None:
 
 
 def test_nothing_is_said_of_too_few_trials_or_where_hardly_any_is_feasible() -> None:
-    tried = trials(60, noise=0.1)
+    tried = trials(120, noise=0.1)
     assert convergence(RANGES, []) is None
-    assert convergence(RANGES, tried[:49]) is None
-    assert convergence(RANGES, tried[:50]) is not None
+    assert convergence(RANGES, tried[:99]) is None
+    assert convergence(RANGES, tried[:100]) is not None
     infeasible = [trial._replace(score=math.inf, feasible=False) for trial in tried]
     assert convergence(RANGES, infeasible) is None
-    assert convergence(RANGES, infeasible[:30] + tried[30:]) is None, "no feasible one before the last"
+    assert convergence(RANGES, infeasible[:60] + tried[60:]) is None, "no feasible one before the last"
     assert convergence(RANGES, tried[:19] + infeasible[19:]) is None
