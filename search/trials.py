@@ -314,9 +314,9 @@ def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, f
     space, annealable = definition.space, definition.training.epochs - definition.gates.window
     inside = []
     for name, settings in definition.baseline_hyperparameters().items():
-        values = {key: getattr(settings, key) for key in space.searched()}
         if definition.baseline_method(name) is not None:
-            continue  # a rule or the plain evidence lower bound, not settings to search around
+            continue  # a rival stands apart from the search
+        values = {key: getattr(settings, key) for key in space.searched()}
         fits = all(_contains(range_, values[key]) for key, range_ in space.searched().items())
         if fits and settings.annealing_epochs <= annealable and _agrees(definition, settings, values):
             inside.append((name, values))

@@ -27,9 +27,10 @@ TRIAL = {
 }
 BEST = {
     *("schema_version", "study", "verdict", "sentence", "passed", "seeds", "interval", "caveats", "confirmation"),
+    *("kl_band", "kl_band_reference", "probe_measure"),
     *TRIAL,
 }
-CONFIRMED = {"name", "trial", "seed", "passed", "split", "kl", "unexplained"}
+CONFIRMED = {"name", "method", "trial", "seed", "passed", "split", "kl", "unexplained", "probe"}
 LISTED = {
     *("number", "state", "origin", "score", "kl", "kl_sum", "unexplained", "feasible", "hyperparameters"),
     *("seconds", "epochs", "gates", "seed", "diverged", "error"),
@@ -60,6 +61,11 @@ def test_best_has_exactly_its_fields(best: dict[str, Any]) -> None:
     assert all(set(entry) == CONFIRMED for entry in best["confirmation"])
     assert best["schema_version"] == 1
     assert best["study"] == "tiny"
+
+
+def test_without_methods_labels_and_reference_there_is_nothing_of_them(best: dict[str, Any]) -> None:
+    assert (best["kl_band"], best["kl_band_reference"], best["probe_measure"]) == ([0.0, 5.0], None, None)
+    assert {(entry["method"], entry["probe"]) for entry in best["confirmation"]} == {(None, None)}
 
 
 def test_the_winner_is_one_of_the_trials(best: dict[str, Any], trials: list[dict[str, Any]]) -> None:
