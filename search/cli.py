@@ -438,15 +438,23 @@ def init(file: Path, force: bool) -> None:
 @click.argument("study_or_file", metavar="STUDY")
 @_json_option
 def check(study_or_file: str, as_json: bool) -> None:
-    """Validate STUDY, a built-in study's name or a TOML file, and load its data, without training."""
+    """Validate STUDY, a built-in study's name or a TOML file, and load its data, without training.
+
+    Also says about how long the study will take here, and how much memory.
+    """
     from search.documents import as_text
+    from search.estimate import estimate
+    from search.speed import measured_speed
     from search.text import check_document, check_text
     from studies.catalog import load_definition
     from studies.data import load_data
 
     loaded = load_definition(study_or_file)
     dataset = load_data(loaded.definition, loaded.folder)
-    click.echo(as_text(check_document(loaded, dataset)) if as_json else check_text(loaded, dataset))
+    expected = estimate(loaded.definition, dataset, measured_speed())
+    click.echo(
+        as_text(check_document(loaded, dataset, expected)) if as_json else check_text(loaded, dataset, expected)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
