@@ -452,9 +452,23 @@ def check(study_or_file: str, as_json: bool) -> None:
     loaded = load_definition(study_or_file)
     dataset = load_data(loaded.definition, loaded.folder)
     expected = estimate(loaded.definition, dataset, measured_speed())
-    click.echo(
-        as_text(check_document(loaded, dataset, expected)) if as_json else check_text(loaded, dataset, expected)
-    )
+    click.echo(as_text(check_document(loaded, dataset, expected)) if as_json else check_text(loaded, dataset, expected))
+
+
+@cli.command(short_help="Versions, devices, memory and storage.")
+@click.option("--storage", metavar="URL", help="The storage to look at; default: KLSEARCH_STORAGE.")
+@_json_option
+def doctor(storage: str | None, as_json: bool) -> int:
+    """What klsearch finds here: versions, extras, devices, memory, and whether the storage answers.
+
+    Exits with 1 if no study can be run here, with 4 if only the storage does not answer.
+    """
+    from search.doctor import examine, health_document, health_text
+    from search.documents import as_text
+
+    health = examine(storage)
+    click.echo(as_text(health_document(health)) if as_json else health_text(health))
+    return health.exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """How long a study will take and how much memory, reckoned from sizes alone: nothing is built, TensorFlow not loaded.
 
 What a training step costs was fitted to runs of dense and convolutional models with 9 thousand to 3.8 million weights.
-It came within a third of them; small convolutions take up to four times as long, for theirs is the cost of being called.
+It came within a third of them; small convolutions take up to four times as long, which go into calling them.
 """
 
 import math

@@ -73,4 +73,3 @@ def _fitting(network: Network, batch_size: int) -> int:
 def _sizes(layer: object) -> tuple[int, ...]:
     shape = getattr(getattr(layer, "output", None), "shape", None) or (None, 0)
     return tuple(size or 1 for size in shape[1:])
-
