@@ -118,21 +118,26 @@ def cli(debug: bool) -> None:
 @click.argument("study_or_file", metavar="STUDY")
 @click.option("--seed", type=click.IntRange(0), help="The study's seed, instead of the definition's.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder; default: runs/NAME.")
+@click.option(
+    "--warm-start", metavar="RUN", help="Begin a new study with the finished trials of this run that lie in its space."
+)
 @_training_options
 def run(
-    study_or_file: str, seed: int | None, out: Path | None, trials: int | None, storage: str | None,
-    study: str | None, **options: Any,
+    study_or_file: str, seed: int | None, out: Path | None, warm_start: str | None, trials: int | None,
+    storage: str | None, study: str | None, **options: Any,
 ) -> int:  # fmt: skip
     """Search the settings of STUDY, a built-in study's name or a TOML file, confirm the winner, write the report.
 
-    A study that exists is continued.
+    A study that exists is continued. A warm start takes trials over that were trained on the same data, with the same
+    model, training and KL reduction; they do not count to the budget.
     """
-    from search.place import new_place
+    from search.place import known_place, new_place
     from studies.catalog import load_definition, override
 
     loaded = override(load_definition(study_or_file), trials=trials, seed=seed, name=study)
     place = new_place(loaded.definition.study.name, storage=storage, out=out)
-    return _train(loaded, place, **options)
+    earlier = None if warm_start is None else known_place(warm_start, storage=None, study=None)
+    return _train(loaded, place, warm_start=earlier, **options)
 
 
 @cli.command(short_help="Continue an existing study.")
@@ -174,7 +179,7 @@ def confirm(run: str | None, seeds: int | None, storage: str | None, study: str 
 def _train(
     loaded: "LoadedDefinition", place: "Place", *, timeout: float | None, slots: int | None, workers: int, backend: str,
     scheduler: str | None, until_converged: bool, no_confirm: bool,
-    require_stable: bool, quiet: bool, no_progress: bool, as_json: bool,
+    require_stable: bool, quiet: bool, no_progress: bool, as_json: bool, warm_start: "Place | None" = None,
 ) -> int:  # fmt: skip
     from search.layout import most_slots
     from search.progress import Silence, Terminal
@@ -197,7 +202,12 @@ def _train(
         from search.run import RunOptions, run_study
 
         options = RunOptions(
-            slots=slots, confirm=not no_confirm, workers=workers, scheduler=scheduler, until_converged=until_converged
+            slots=slots,
+            confirm=not no_confirm,
+            workers=workers,
+            scheduler=scheduler,
+            until_converged=until_converged,
+            warm_start=warm_start,
         )
         record = run_study(loaded, dataset, place, options, progress=progress, stopper=stopper)
     _print_result(record, place, stopper, as_json=as_json)
@@ -357,7 +367,7 @@ def status(run: str | None, storage: str | None, study: str | None, watch: bool,
     while True:
         record = load_study(place)
         click.echo(as_text(status_document(record)) if as_json else status_text(record))
-        if not watch or len(record.finished) >= record.definition.study.trials:
+        if not watch or len(record.counted) >= record.definition.study.trials:
             return
         time.sleep(2)
 

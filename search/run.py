@@ -1,7 +1,7 @@
 """Running a study from its definition to its report: the one call behind `klsearch run` and `resume`."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,9 @@ from search.reference import find_reference
 from search.session import Apparatus, Probed, session
 from search.slots import auto_layout
 from search.stopping import Interrupted, Stopper
-from search.storage import FINISHED, StudyStorage
+from search.storage import EarlierTrial, StudyStorage
 from search.trials import gained
+from search.warm_start import warm_start
 from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition, override
 from studies.definition import StudyDefinition, differences
@@ -46,6 +47,7 @@ class RunOptions:
         workers: processes that search; 1 is this process itself. Those of a Dask cluster are as many as it has.
         scheduler: the address of the Dask cluster whose workers search; None for processes of this machine.
         until_converged: whether the search ends before its budget is met, once more of it no longer pays.
+        warm_start: where the study is whose finished trials a new one begins with; None to begin with none.
     """
 
     slots: int | None = None
@@ -53,6 +55,7 @@ class RunOptions:
     workers: int = 1
     scheduler: str | None = None
     until_converged: bool = False
+    warm_start: Place | None = None
 
     @property
     def in_this_process(self) -> bool:
@@ -140,8 +143,8 @@ def run_study(
 
 def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, progress: Progress) -> None:
     """Say that a search has ended before its budget was met, and let what it has be its budget."""
-    trials, budget = study.trials(), loaded.definition.study.trials
-    finished, found = sum(trial.state in FINISHED for trial in trials), gained(loaded.definition, trials)
+    finished, budget = len(study.counted()), loaded.definition.study.trials
+    found = gained(loaded.definition, study.trials())
     if finished >= budget or found is None:
         return
     progress.say(
@@ -192,13 +195,8 @@ def _begun(
     """
     study = None
     if not StudyStorage.exists(storage, place.name, alone=place.embedded):
-        layout = _new_layout(network, dataset, loaded.definition, options, progress)
-        reference = None
-        if loaded.definition.study.kl_band == "auto":
-            reference = find_reference(loaded.definition, network, dataset, layout, say=progress.say)
-        facts, toml = _new_facts(loaded, dataset, layout, reference), loaded.toml_for_any_folder()
         with suppress(StudyConflict):  # another process made it while the slots were measured
-            study = StudyStorage.create(storage, place.name, definition=toml, facts=facts)
+            study = _created(storage, loaded, dataset, network, place, options, progress)
     if study is None:
         StudyStorage.exists(storage, place.name, alone=False)  # waits until it is whole
         study = StudyStorage.load(storage, place.name)
@@ -207,6 +205,35 @@ def _begun(
     study.change_facts(**_news(study.facts, loaded))
     place.create(loaded.toml_for_any_folder())
     return study
+
+
+def _created(
+    storage: BaseStorage,
+    loaded: LoadedDefinition,
+    dataset: Dataset,
+    network: Network,
+    place: Place,
+    options: RunOptions,
+    progress: Progress,
+) -> StudyStorage:
+    """A new study.
+
+    Raises:
+        UsageError: what it should begin with does not fit it.
+        StudyConflict: another process has made it meanwhile.
+    """
+    layout, reference = _new_layout(network, dataset, loaded.definition, options, progress), None
+    if loaded.definition.study.kl_band == "auto":
+        reference = find_reference(loaded.definition, network, dataset, layout, say=progress.say)
+    facts = _new_facts(loaded, dataset, layout, reference)
+    earlier: tuple[EarlierTrial, ...] = ()
+    if options.warm_start is not None:
+        begun_with = warm_start(facts.settle(loaded.definition), dataset, options.warm_start)
+        progress.say(f"Warm start: {begun_with.words}.")
+        facts, earlier = replace(facts, warm_start=begun_with.words), begun_with.trials
+    return StudyStorage.create(
+        storage, place.name, definition=loaded.toml_for_any_folder(), facts=facts, earlier=earlier
+    )
 
 
 def _new_layout(
@@ -264,6 +291,8 @@ def _agree(
         changed.append("data: the rows are not those that the study was trained on")
     if options.slots not in (None, facts.layout.slots):
         changed.append(f"slots: {facts.layout.slots}, now {options.slots}")
+    if options.warm_start is not None and not facts.warm_start:
+        changed.append("it exists already, and began without --warm-start")
     if changed:
         way_out = "--out another folder" if place.embedded else "--study another name"
         raise StudyConflict(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # which loads TensorFlow
 def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
     """The end of a run: verdict, winner beside the baselines, how to go on if it is not whole, where the report is."""
     lines = [best_text(study)]
-    done, budget = len(study.finished), study.definition.study.trials
+    done, budget = len(study.counted), study.definition.study.trials
     if stopped or done < budget:
         lines.append(f"\n{done} of {budget} trials are done. Go on with: {study.resume_command}")
     if report is not None:
@@ -148,12 +148,15 @@ def reproduction_text(reproduction: "Reproduction") -> str:
 def status_text(study: StudyRecord) -> str:
     """Where the study stands: counts, the leading running trials' latest values, best so far."""
     summary = summarize(study)
+    own = [trial for trial in study.trials if not trial.warm_start]
     counts = ", ".join(
-        f"{count} {state.value}" for state in TrialState if (count := sum(t.state is state for t in study.trials))
+        f"{count} {state.value}" for state in TrialState if (count := sum(trial.state is state for trial in own))
     )
     lines = [
-        f"{study.name}: {len(study.finished)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"
+        f"{study.name}: {len(study.counted)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"
     ]
+    if study.warm_start:
+        lines.append(f"warm start: {study.warm_start}")
     running = {t.number: t.progress for t in study.trials if t.state is TrialState.RUNNING and t.progress}
     if (number := leading(running)) is not None:
         lines.append(f"running trial {number}: {watched_values(running[number])}")
@@ -170,7 +173,7 @@ def status_text(study: StudyRecord) -> str:
 def trials_text(study: StudyRecord) -> str:
     """A table of all trials."""
     searched = list(study.definition.space.searched())
-    header = ["trial", "state", "score", "KL", "unexplained", "gates failed", *searched]
+    header = ["trial", "state", "score", "KL", "unexplained", "gates failed", *searched, "origin"]
     rows = [
         [
             str(trial.number),
@@ -180,6 +183,7 @@ def trials_text(study: StudyRecord) -> str:
             _number(trial.unexplained),
             ",".join(gate.name for gate in trial.gates if not gate.passed) or "-",
             *(_number(getattr(trial.hyperparameters, name)) for name in searched),
+            trial.origin,
         ]
         for trial in study.trials
     ]
