@@ -1,7 +1,7 @@
-"""Running a study from its definition to its report: the one call behind `klsearch run` and `resume`."""
+"""A study from its definition to its report, with TensorFlow loaded."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from search.backends import opened
 from search.facts import StudyFacts
 from search.layout import Layout, layout_of
 from search.models import build_network, build_population
+from search.options import RunOptions
 from search.patience import patient
 from search.place import Place
 from search.progress import Progress
@@ -37,33 +38,7 @@ from vae.probe import fit_probe, probe_measure
 from vae.shard import side_by_side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a study is to be run.
-
-    Attributes:
-        slots: K for a new study; None measures the best. A study that exists keeps its own.
-        confirm: whether to confirm once the budget is met.
-        workers: processes that search; 1 is this process itself. Those of a Dask cluster are as many as it has.
-        scheduler: the address of the Dask cluster whose workers search; None for processes of this machine.
-        until_converged: whether the search ends before its budget is met, once more of it no longer pays.
-        warm_start: where the study is whose finished trials a new one begins with; None to begin with none.
-    """
-
-    slots: int | None = None
-    confirm: bool = True
-    workers: int = 1
-    scheduler: str | None = None
-    until_converged: bool = False
-    warm_start: Place | None = None
-
-    @property
-    def in_this_process(self) -> bool:
-        """Whether no other process is started."""
-        return self.workers == 1 and self.scheduler is None
-
-
-def run_study(
+def train_study(
     loaded: LoadedDefinition,
     dataset: Dataset,
     place: Place,
@@ -74,21 +49,7 @@ def run_study(
 ) -> StudyRecord:
     """Start or continue a study, confirm its winner, and write `report.html` and `trials.csv` into the run folder.
 
-    Args:
-        loaded: what to search.
-        dataset: its data, from `studies.data.load_data`.
-        place: the run folder and the storage.
-        options: how to run it.
-        progress: is told what happens.
-        stopper: is asked about once a second whether to stop.
-
-    Returns:
-        The study as stored. It is partial if `stopper` stopped it: what was running stays so in the storage, and goes
-        on with the next run.
-
-    Raises:
-        KlsearchError: the definition, the data or the storage does not allow it; nothing was overwritten.
-        KeyboardInterrupt: a signal came before there was anything to save.
+    Args and errors are those of `search.launch.run_study`, which has loaded the data and TensorFlow.
     """
     definition = loaded.definition
     for warning in (*definition.warnings(), *dataset.warnings):

@@ -130,7 +130,7 @@ def test_trials_have_exactly_their_fields(trials: list[dict[str, Any]]) -> None:
         assert (trial["state"], trial["epochs"], trial["error"], trial["diverged"]) == ("complete", 12, None, False)
         assert set(trial["gates"]) == set(GATE_NAMES)
         assert trial["seconds"] > 0
-    assert [trial["origin", "warm_start"] for trial in trials] == ["before", "mine"] + 22 * ["search"]
+    assert [trial["origin"] for trial in trials] == ["before", "mine"] + 22 * ["search"]
 
 
 def test_feasible_trials_pass_the_gates_that_are_constraints(trials: list[dict[str, Any]]) -> None:
@@ -144,7 +144,7 @@ def test_feasible_trials_pass_the_gates_that_are_constraints(trials: list[dict[s
 def test_status_has_exactly_its_fields(finished: "Finished", klsearch: Klsearch, best: dict[str, Any]) -> None:
     status = klsearch("status", finished.folder, "--json").document
     assert set(status) == STATUS
-    assert (status["budget"], status["finished"], status["slots", "warm_start"], status["running"]) == (24, 24, 8, [])
+    assert (status["budget"], status["finished"], status["slots"], status["running"]) == (24, 24, 8, [])
     assert status["counts"] == {"complete": 24, "pruned": 0, "failed": 0, "running": 0}
     assert status["confirmation"] == {"finished": 40, "started": 40}
     assert set(status["best"]) == TRIAL
