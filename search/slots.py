@@ -32,9 +32,10 @@ def auto_layout(
     times = seconds_per_member(network, dataset.train[:batch_size], definition.objective(), candidates, shards=shards)
     layout = best_layout(times, trials=definition.study.trials, most=most, shards=shards)
     seconds = ", ".join(f"{1000 * value:.2g} ms at {count * shards}" for count, value in times.items())
+    why = "" if layout.together > 1 else "; sharing a program makes none of them faster, so each trains alone"
     say(
         f"Training {layout.slots} members at a time, {layout.together} in each of {shards} threads (one step of one "
-        f"member took {seconds}; budget {definition.study.trials} trials)."
+        f"member took {seconds}{why}; budget {definition.study.trials} trials)."
     )
     return layout
 
