@@ -75,11 +75,12 @@ def _use(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
 
 
 def _go_on(study: StudyRecord) -> tuple[Step, ...]:
-    finished, asked = len(study.finished), study.definition.study.trials
+    finished, asked = len(study.counted), study.definition.study.trials
     if finished >= asked:
         return ()
     reason = f"{finished} of {count(asked, 'trial')} have finished"
-    needed = f"; at least {MIN_FINISHED_TRIALS} are needed for a verdict" if finished < MIN_FINISHED_TRIALS else ""
+    enough = len(study.finished) >= MIN_FINISHED_TRIALS
+    needed = "" if enough else f"; at least {MIN_FINISHED_TRIALS} are needed for a verdict"
     return (Step(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
 
 
@@ -265,7 +266,7 @@ def _enough(study: StudyRecord) -> tuple[Step, ...]:
     if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
         return ()
     best = number(float(search.best[-1]))
-    gained = convergence(study.definition.space.searched(), [_tried(trial) for trial in study.finished])
+    gained = convergence(study.definition.space.searched(), [_tried(trial) for trial in study.counted])
     if gained is not None:
         compared = (
             f"The last {gained.since} of {finished} trials lowered the best score by {number(gained.gain)}, to {best}; "

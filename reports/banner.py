@@ -38,7 +38,7 @@ def banner(study: StudyRecord, summary: Summary) -> Banner:
 
 def partial_notice(study: StudyRecord) -> str:
     """What a study that is not finished still lacks; empty for one that is."""
-    asked, finished = study.definition.study.trials, len(study.finished)
+    asked, finished = study.definition.study.trials, len(study.counted)
     running = sum(trial.state is TrialState.RUNNING for trial in study.trials)
     if finished < asked or running:
         under_way = f" {running} under way." if running else ""
@@ -125,13 +125,15 @@ def _seeds_tile(summary: Summary, others: tuple[Candidate, ...]) -> Tile:
 
 
 def _search_tiles(study: StudyRecord) -> tuple[Tile, ...]:
-    outcomes = [outcome(trial) for trial in study.trials if trial.state is not TrialState.RUNNING]
-    running = len(study.trials) - len(outcomes)
+    own = [trial for trial in study.trials if not trial.warm_start]
+    outcomes = [outcome(trial) for trial in own if trial.state is not TrialState.RUNNING]
+    running, earlier = len(own) - len(outcomes), len(study.trials) - len(own)
     told = [f"{outcomes.count(one)} {word}" for one, word in _OUTCOME_WORDS.items() if one in outcomes]
     told += [f"{running} running"] if running else []
-    seconds = [trial.seconds for trial in study.trials if math.isfinite(trial.seconds)]
+    told += [f"{earlier} more from an earlier study"] if earlier else []
+    seconds = [trial.seconds for trial in own if math.isfinite(trial.seconds)]
     per_trial = f"{duration(float(np.median(seconds)))} per trial" if seconds else "no trial has been timed"
-    finished = f"{len(study.finished)} of {study.definition.study.trials}"
+    finished = f"{len(study.counted)} of {study.definition.study.trials}"
     return (
         Tile(label="Trials finished", value=finished, detail=", ".join(told) or "none started"),
         Tile(label="Training time", value=duration(sum(seconds)), detail=f"{per_trial}, {study.slots} at a time"),

@@ -204,7 +204,7 @@ _VERDICT_ROWS: tuple[tuple[str, Callable[[_Side], str]], ...] = (
     ("unexplained, test", _on_test(lambda measures: measures.unexplained)),
     ("active latents, test", _on_test(lambda measures: measures.active_units)),
     ("prior mismatch, test, nats per latent", _on_test(mean_mismatch)),
-    ("trials finished", lambda side: f"{len(side.study.finished)} of {side.study.definition.study.trials}"),
+    ("trials finished", lambda side: f"{len(side.study.counted)} of {side.study.definition.study.trials}"),
     ("feasible trials", lambda side: str(sum(trial.feasible for trial in side.study.finished))),
     ("score of the leading trial", lambda side: number(None if side.summary.best is None else side.summary.best.score)),
     (

@@ -21,7 +21,7 @@ def provenance_section(study: StudyRecord) -> Section:
 
 
 def _study_facts(study: StudyRecord) -> tuple[tuple[str, str], ...]:
-    started = [trial.started for trial in study.trials if trial.started is not None]
+    started = [trial.started for trial in study.trials if trial.started is not None and not trial.warm_start]
     ended = [run.ended for run in (*study.trials, *study.confirmation) if run.ended is not None]
     asked = study.definition
     hidden = asked.model.hidden or asked.model.filters
@@ -29,6 +29,7 @@ def _study_facts(study: StudyRecord) -> tuple[tuple[str, str], ...]:
     return (
         ("study", study.name),
         ("storage", study.storage),
+        *((("warm start", study.warm_start),) if study.warm_start else ()),
         ("definition fingerprint", study.fingerprint),
         ("first trial started", utc(min(started)) if started else "not yet"),
         ("last training ended", utc(max(ended)) if ended else "not yet"),

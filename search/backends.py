@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
-from sqlalchemy import event, make_url
+from sqlalchemy import create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
@@ -19,6 +19,7 @@ from search.patience import reason
 from studies.errors import StorageError
 
 JOURNAL = "storage.journal"
+_A_TABLE = "studies"  # that Optuna makes in every database
 _KINDS = "sqlite:///FILE, journal:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 # What Optuna and the drivers raise when a storage goes away, and on what is none that they can read.
@@ -26,6 +27,10 @@ _LOST = (SQLAlchemyError, StorageInternalError)
 _UNREADABLE = (*_LOST, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class EmptyStorage(StorageError):
+    """A database that answers, but in which nobody has made a study yet."""
 
 
 def embedded_url(folder: Path) -> str:
@@ -92,6 +97,7 @@ def opened(
 
     Raises:
         StorageError: it cannot be opened, or stops answering in the block; the message holds no password.
+        EmptyStorage: `create` is false, and the database has no tables.
     """
     parsed, file = _parse(url), file_of(url)
     if file is not None and not file.exists() and not create:
@@ -138,10 +144,25 @@ def _database(parsed: URL, *, create: bool) -> RDBStorage:
     if parsed.drivername == "postgresql":  # which SQLAlchemy takes for the driver before psycopg 3
         parsed = parsed.set(drivername="postgresql+psycopg")
     url = parsed.render_as_string(hide_password=False)
+    if not create:
+        _refuse_without_tables(parsed, options)
     storage = _with_tables(lambda: RDBStorage(url, engine_kwargs=options, skip_table_creation=not create))
     if parsed.drivername.startswith("sqlite"):
         _share_sqlite(storage)
     return storage
+
+
+def _refuse_without_tables(url: URL, options: Mapping[str, Any]) -> None:
+    """Refuse a database that holds nothing of Optuna's.
+
+    Optuna would find that out too, in SQL's words, and leave a connection open.
+    """
+    engine = create_engine(url, **options)
+    try:
+        if not inspect(engine).has_table(_A_TABLE):
+            raise EmptyStorage(f"{without_password(str(url))} holds no study yet; `klsearch run` makes the first.")
+    finally:
+        engine.dispose()
 
 
 def _with_tables(make: Callable[[], RDBStorage]) -> RDBStorage:

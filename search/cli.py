@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from studies.errors import KlsearchError, UsageError
 
@@ -57,6 +58,25 @@ class _Slots(click.ParamType[int | None]):
         return slots
 
 
+def _studies_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
+    """The built-in studies, and the shell's own files."""
+    from studies.catalog import builtin_studies
+
+    del ctx, param
+    names = [CompletionItem(name) for name in builtin_studies() if name.startswith(text)]
+    return [CompletionItem(text, type="file"), *names]  # the shell's own first: bash drops what came before them
+
+
+def _runs_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
+    """The run folders below runs/, and the shell's own folders."""
+    del ctx, param
+    folders = sorted(str(about.parent) for about in Path("runs").glob("*/run.json"))
+    return [
+        CompletionItem(text, type="dir"),
+        *(CompletionItem(folder) for folder in folders if folder.startswith(text)),
+    ]
+
+
 def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
     """Several options as one decorator."""
 
@@ -78,7 +98,8 @@ _storage_options = _options(
 )
 _named_storage_option = click.option("--storage", metavar="URL", help="Where it is; RUN is then the study's name.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_run_argument = click.argument("run", required=False)
+_run_argument = click.argument("run", required=False, shell_complete=_runs_beginning_with)
+_study_argument = click.argument("study_or_file", metavar="STUDY", shell_complete=_studies_beginning_with)
 _timeout_option = click.option(
     "--timeout", type=_Duration(), help="Stop after this time, say 10m; what was trained is kept."
 )
@@ -115,24 +136,29 @@ def cli(debug: bool) -> None:
 
 
 @cli.command(short_help="Start a study, or continue it.")
-@click.argument("study_or_file", metavar="STUDY")
+@_study_argument
 @click.option("--seed", type=click.IntRange(0), help="The study's seed, instead of the definition's.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder; default: runs/NAME.")
+@click.option(
+    "--warm-start", metavar="RUN", help="Begin a new study with the finished trials of this run that lie in its space."
+)
 @_training_options
 def run(
-    study_or_file: str, seed: int | None, out: Path | None, trials: int | None, storage: str | None,
-    study: str | None, **options: Any,
+    study_or_file: str, seed: int | None, out: Path | None, warm_start: str | None, trials: int | None,
+    storage: str | None, study: str | None, **options: Any,
 ) -> int:  # fmt: skip
     """Search the settings of STUDY, a built-in study's name or a TOML file, confirm the winner, write the report.
 
-    A study that exists is continued.
+    A study that exists is continued. A warm start takes trials over that were trained on the same data, with the same
+    model, training and KL reduction; they do not count to the budget.
     """
-    from search.place import new_place
+    from search.place import known_place, new_place
     from studies.catalog import load_definition, override
 
     loaded = override(load_definition(study_or_file), trials=trials, seed=seed, name=study)
     place = new_place(loaded.definition.study.name, storage=storage, out=out)
-    return _train(loaded, place, **options)
+    earlier = None if warm_start is None else known_place(warm_start, storage=None, study=None)
+    return _train(loaded, place, warm_start=earlier, **options)
 
 
 @cli.command(short_help="Continue an existing study.")
@@ -174,13 +200,12 @@ def confirm(run: str | None, seeds: int | None, storage: str | None, study: str 
 def _train(
     loaded: "LoadedDefinition", place: "Place", *, timeout: float | None, slots: int | None, workers: int, backend: str,
     scheduler: str | None, until_converged: bool, no_confirm: bool,
-    require_stable: bool, quiet: bool, no_progress: bool, as_json: bool,
+    require_stable: bool, quiet: bool, no_progress: bool, as_json: bool, warm_start: "Place | None" = None,
 ) -> int:  # fmt: skip
-    from search.layout import most_slots
+    from search.launch import run_study
+    from search.options import RunOptions
     from search.progress import Silence, Terminal
-    from search.quiet import load_tensorflow
     from search.stopping import Stopper
-    from studies.data import load_data
     from studies.summary import summarize
     from vae.diagnostics import Verdict
 
@@ -188,18 +213,17 @@ def _train(
         raise UsageError("give --backend dask and --scheduler ADDRESS together, or neither.")
     if scheduler is not None and workers > 1:
         raise UsageError("all workers of the Dask cluster search; leave --workers out.")
-    dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with the data should not wait for TensorFlow
+    options = RunOptions(
+        slots=slots,
+        confirm=not no_confirm,
+        workers=workers,
+        scheduler=scheduler,
+        until_converged=until_converged,
+        warm_start=warm_start,
+    )
     stopper = Stopper(timeout)
     with stopper.listening(), Terminal(live=not no_progress) as terminal:
-        progress: Progress = Silence() if quiet else terminal
-        progress.say("Loading TensorFlow…")
-        load_tensorflow(members=slots or most_slots(loaded.definition))
-        from search.run import RunOptions, run_study
-
-        options = RunOptions(
-            slots=slots, confirm=not no_confirm, workers=workers, scheduler=scheduler, until_converged=until_converged
-        )
-        record = run_study(loaded, dataset, place, options, progress=progress, stopper=stopper)
+        record = run_study(loaded, place, options, progress=Silence() if quiet else terminal, stopper=stopper)
     _print_result(record, place, stopper, as_json=as_json)
     if stopper.signalled:
         return EXIT_INTERRUPTED
@@ -272,7 +296,7 @@ def _refuse_folder(output: Path | None, example: str) -> None:
 
 
 @cli.command(short_help="The winner as Keras models, and its settings.")
-@click.argument("run")
+@click.argument("run", shell_complete=_runs_beginning_with)
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @_named_storage_option
 @click.option("--force", is_flag=True, help="Replace the files of an earlier export in DIR.")
@@ -300,7 +324,7 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
 
 
 @cli.command(short_help="Train a trial again and compare.")
-@click.argument("run")
+@click.argument("run", shell_complete=_runs_beginning_with)
 @click.argument("trial", type=click.IntRange(0))
 @_named_storage_option
 @_json_option
@@ -357,7 +381,7 @@ def status(run: str | None, storage: str | None, study: str | None, watch: bool,
     while True:
         record = load_study(place)
         click.echo(as_text(status_document(record)) if as_json else status_text(record))
-        if not watch or len(record.finished) >= record.definition.study.trials:
+        if not watch or len(record.counted) >= record.definition.study.trials:
             return
         time.sleep(2)
 
@@ -435,18 +459,76 @@ def init(file: Path, force: bool) -> None:
 
 
 @cli.command(short_help="Validate a definition and its data without training.")
-@click.argument("study_or_file", metavar="STUDY")
+@_study_argument
 @_json_option
 def check(study_or_file: str, as_json: bool) -> None:
-    """Validate STUDY, a built-in study's name or a TOML file, and load its data, without training."""
+    """Validate STUDY, a built-in study's name or a TOML file, and load its data, without training.
+
+    Also says about how long the study will take here, and how much memory.
+    """
     from search.documents import as_text
+    from search.estimate import estimate
+    from search.speed import measured_speed
     from search.text import check_document, check_text
     from studies.catalog import load_definition
     from studies.data import load_data
 
     loaded = load_definition(study_or_file)
     dataset = load_data(loaded.definition, loaded.folder)
-    click.echo(as_text(check_document(loaded, dataset)) if as_json else check_text(loaded, dataset))
+    expected = estimate(loaded.definition, dataset, measured_speed())
+    click.echo(as_text(check_document(loaded, dataset, expected)) if as_json else check_text(loaded, dataset, expected))
+
+
+@cli.command(short_help="Optuna's dashboard on the study.")
+@_run_argument
+@_storage_options
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+def dashboard(run: str | None, storage: str | None, study: str | None, port: int, open_it: bool) -> None:
+    """Show the study of RUN in optuna-dashboard, on this machine alone, until Ctrl-C.
+
+    The dashboard is Optuna's (install klsearch[dashboard]): it can also delete studies.
+    """
+    from search.dashboard import serve_dashboard
+    from search.place import known_place
+
+    def ready(address: str) -> None:
+        click.echo(f"{address} (Ctrl-C ends it)")
+        if open_it:
+            click.launch(address)
+
+    serve_dashboard(known_place(run, storage=storage, study=study), port=port, ready=ready)
+
+
+@cli.command(short_help="A script that completes commands in your shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that lets SHELL complete klsearch's commands, options, studies and runs.
+
+    For bash and zsh put `eval "$(klsearch completion SHELL)"` into ~/.bashrc or ~/.zshrc; for fish write the script to
+    ~/.config/fish/completions/klsearch.fish.
+    """
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    assert script is not None
+    click.echo(script(cli, {}, "klsearch", "_KLSEARCH_COMPLETE").source())
+
+
+@cli.command(short_help="Versions, devices, memory and storage.")
+@click.option("--storage", metavar="URL", help="The storage to look at; default: KLSEARCH_STORAGE.")
+@_json_option
+def doctor(storage: str | None, as_json: bool) -> int:
+    """What klsearch finds here: versions, extras, devices, memory, and whether the storage answers.
+
+    Exits with 1 if no study can be run here, with 4 if only the storage does not answer.
+    """
+    from search.doctor import examine, health_document, health_text
+    from search.documents import as_text
+
+    health = examine(storage)
+    click.echo(as_text(health_document(health)) if as_json else health_text(health))
+    return health.exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -54,16 +54,18 @@ def trials_document(study: StudyRecord) -> Document:
 def status_document(study: StudyRecord) -> Document:
     """Where the study stands."""
     summary = summarize(study)
-    counts = {state.value: sum(trial.state is state for trial in study.trials) for state in TrialState}
+    own = [trial for trial in study.trials if not trial.warm_start]
+    counts = {state.value: sum(trial.state is state for trial in own) for state in TrialState}
     running = [trial for trial in study.trials if trial.state is TrialState.RUNNING and trial.progress]
     return {
         "study": study.name,
         "verdict": summary.verdict.value,
         "sentence": summary.sentence,
         "budget": study.definition.study.trials,
-        "finished": len(study.finished),
+        "finished": len(study.counted),
         "counts": counts,
         "slots": study.slots,
+        "warm_start": study.warm_start or None,
         "confirmation": {
             "finished": sum(run.state is TrialState.COMPLETE for run in study.confirmation),
             "started": len(study.confirmation),
@@ -117,6 +119,7 @@ def _listed(trial: TrialRecord) -> Document:
         "number": trial.number,
         "state": trial.state.value,
         "origin": trial.origin,
+        "warm_start": trial.warm_start,
         **_measured(trial),
         "feasible": trial.feasible,
         "hyperparameters": trial.hyperparameters.as_json(),

@@ -25,6 +25,7 @@ class StudyFacts:
         winner: number of the confirmed winner; None before.
         test_looks: when the test split was scored, UTC.
         reference: what the band was taken from; None where the definition says it.
+        warm_start: which trials of an earlier study it began with, in words; empty without.
     """
 
     layout: Layout
@@ -36,6 +37,7 @@ class StudyFacts:
     winner: int | None = None
     test_looks: tuple[str, ...] = ()
     reference: Reference | None = None
+    warm_start: str = ""
 
     @property
     def fingerprint(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -56,7 +56,7 @@ class _PatientStorage:
             nonlocal tries
             tries += 1
             if tries > 1 and template_trial is not None:
-                for trial in self._storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+                for trial in self._storage.get_all_trials(study_id, deepcopy=False, states=(template_trial.state,)):
                     if trial.user_attrs == template_trial.user_attrs:
                         return trial._trial_id
             return self._storage.create_new_trial(study_id, template_trial)

@@ -88,7 +88,7 @@ class Place:
             yield
 
 
-def new_place(name: str, *, storage: str | None, out: Path | None) -> Place:
+def new_place(name: str, *, storage: str | None = None, out: Path | None = None) -> Place:
     """Where a study of that name goes: `out` or runs/<name>, and the storage that this folder's study has, if any.
 
     Raises:
@@ -108,7 +108,7 @@ def new_place(name: str, *, storage: str | None, out: Path | None) -> Place:
     return Place(folder=folder, url=absolute(url), name=name, embedded=False)
 
 
-def known_place(run: str | None, *, storage: str | None, study: str | None) -> Place:
+def known_place(run: str | None = None, *, storage: str | None = None, study: str | None = None) -> Place:
     """Where an existing study is: by its run folder (or its name below runs/), or by storage and name.
 
     Raises:

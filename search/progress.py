@@ -106,6 +106,18 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def rough_duration(seconds: float) -> str:
+    """A time that is not known well, in words: 40 s, 3 min, 5 h.
+
+    >>> rough_duration(37.0), rough_duration(203.0), rough_duration(17_000.0)
+    ('40 s', '3 min', '5 h')
+    """
+    if seconds < 90:
+        return f"{math.ceil(seconds / 10) * 10} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
+
+
 class _Clock:
     """How far a phase is, and how long the rest will take at the pace since it began."""
 

@@ -1,31 +1,10 @@
-"""Loading TensorFlow without its start-up lines on the user's terminal."""
+"""Loading TensorFlow, with the threads that it is to use."""
 
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import joblib
 
-
-@contextmanager
-def _standard_error_aside() -> Iterator[None]:
-    """Collect what is written to file descriptor 2, by C code too; give it back if the block fails."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            aside.seek(0)
-            os.write(terminal, aside.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
+from vae.quiet import start_up_lines_hidden
 
 
 def load_tensorflow(threads: int | None = None, *, members: int | None = None) -> None:
@@ -36,10 +15,7 @@ def load_tensorflow(threads: int | None = None, *, members: int | None = None) -
         members: the most that will be trained at a time; None for more than there are threads. Threads that would be
             left over share the work within an operation.
     """
-    # Read when the library is loaded; worker processes inherit them.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _standard_error_aside():
+    with start_up_lines_hidden():
         import tensorflow as tf
 
         threads = threads or joblib.cpu_count()

@@ -17,7 +17,7 @@ def with_seeds(loaded: LoadedDefinition, study: StudyRecord, seeds: int | None) 
         UsageError: the search is not over, there are none, or fewer than are trained already.
         DefinitionError: the definition leaves no rows to test on.
     """
-    done, budget = len(study.finished), loaded.definition.study.trials
+    done, budget = len(study.counted), loaded.definition.study.trials
     if done < budget:
         raise UsageError(
             f"study {study.name!r} has {done} of {budget} trials, so its leading ones may change; go on with "

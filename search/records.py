@@ -81,6 +81,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         samples=storage.confirmation_samples(),
         provenance=facts.provenance,
         test_looks=len(facts.test_looks),
+        warm_start=facts.warm_start,
         storage=url,
         resume_command=resume_command,
     )
@@ -121,6 +122,7 @@ def _trial(row: Row, definition: StudyDefinition) -> TrialRecord:
         **_common(row, definition, gates),
         number=row.number,
         origin=row.run.label,
+        warm_start=row.warm_start,
         feasible=row.state is OptunaState.COMPLETE and bool(constrained) and all(constrained),
         progress=row.progress,
     )

@@ -54,7 +54,7 @@ def reproduce_trial(
         progress: is told what happens.
 
     Raises:
-        UsageError: there is no such trial, or it has not finished.
+        UsageError: there is no such trial, it has not finished, or it was trained in an earlier study.
         StudyConflict: the data are not those that the study was trained on.
     """
     with opened(place.url, create=False) as storage:
@@ -79,6 +79,10 @@ def _finished_row(study: StudyStorage, number: int) -> Row:
     row = study.row(number)
     if row.state not in FINISHED or row.result is None:
         raise UsageError(f"trial {number} of study {study.name!r} has not finished: there is nothing to compare with.")
+    if row.warm_start:
+        raise UsageError(
+            f"trial {number} was not trained in study {study.name!r}: reproduce {row.run.label} where it was."
+        )
     return row
 
 

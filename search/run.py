@@ -1,7 +1,7 @@
-"""Running a study from its definition to its report: the one call behind `klsearch run` and `resume`."""
+"""A study from its definition to its report, with TensorFlow loaded."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from search.backends import opened
 from search.facts import StudyFacts
 from search.layout import Layout, layout_of
 from search.models import build_network, build_population
+from search.options import RunOptions
 from search.patience import patient
 from search.place import Place
 from search.progress import Progress
@@ -22,8 +23,9 @@ from search.reference import find_reference
 from search.session import Apparatus, Probed, session
 from search.slots import auto_layout
 from search.stopping import Interrupted, Stopper
-from search.storage import FINISHED, StudyStorage
+from search.storage import EarlierTrial, StudyStorage
 from search.trials import gained
+from search.warm_start import warm_start
 from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition, override
 from studies.definition import StudyDefinition, differences
@@ -36,31 +38,7 @@ from vae.probe import fit_probe, probe_measure
 from vae.shard import side_by_side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a study is to be run.
-
-    Attributes:
-        slots: K for a new study; None measures the best. A study that exists keeps its own.
-        confirm: whether to confirm once the budget is met.
-        workers: processes that search; 1 is this process itself. Those of a Dask cluster are as many as it has.
-        scheduler: the address of the Dask cluster whose workers search; None for processes of this machine.
-        until_converged: whether the search ends before its budget is met, once more of it no longer pays.
-    """
-
-    slots: int | None = None
-    confirm: bool = True
-    workers: int = 1
-    scheduler: str | None = None
-    until_converged: bool = False
-
-    @property
-    def in_this_process(self) -> bool:
-        """Whether no other process is started."""
-        return self.workers == 1 and self.scheduler is None
-
-
-def run_study(
+def train_study(
     loaded: LoadedDefinition,
     dataset: Dataset,
     place: Place,
@@ -71,21 +49,7 @@ def run_study(
 ) -> StudyRecord:
     """Start or continue a study, confirm its winner, and write `report.html` and `trials.csv` into the run folder.
 
-    Args:
-        loaded: what to search.
-        dataset: its data, from `studies.data.load_data`.
-        place: the run folder and the storage.
-        options: how to run it.
-        progress: is told what happens.
-        stopper: is asked about once a second whether to stop.
-
-    Returns:
-        The study as stored. It is partial if `stopper` stopped it: what was running stays so in the storage, and goes
-        on with the next run.
-
-    Raises:
-        KlsearchError: the definition, the data or the storage does not allow it; nothing was overwritten.
-        KeyboardInterrupt: a signal came before there was anything to save.
+    Args and errors are those of `search.launch.run_study`, which has loaded the data and TensorFlow.
     """
     definition = loaded.definition
     for warning in (*definition.warnings(), *dataset.warnings):
@@ -140,8 +104,8 @@ def run_study(
 
 def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, progress: Progress) -> None:
     """Say that a search has ended before its budget was met, and let what it has be its budget."""
-    trials, budget = study.trials(), loaded.definition.study.trials
-    finished, found = sum(trial.state in FINISHED for trial in trials), gained(loaded.definition, trials)
+    finished, budget = len(study.counted()), loaded.definition.study.trials
+    found = gained(loaded.definition, study.trials())
     if finished >= budget or found is None:
         return
     progress.say(
@@ -192,13 +156,8 @@ def _begun(
     """
     study = None
     if not StudyStorage.exists(storage, place.name, alone=place.embedded):
-        layout = _new_layout(network, dataset, loaded.definition, options, progress)
-        reference = None
-        if loaded.definition.study.kl_band == "auto":
-            reference = find_reference(loaded.definition, network, dataset, layout, say=progress.say)
-        facts, toml = _new_facts(loaded, dataset, layout, reference), loaded.toml_for_any_folder()
         with suppress(StudyConflict):  # another process made it while the slots were measured
-            study = StudyStorage.create(storage, place.name, definition=toml, facts=facts)
+            study = _created(storage, loaded, dataset, network, place, options, progress)
     if study is None:
         StudyStorage.exists(storage, place.name, alone=False)  # waits until it is whole
         study = StudyStorage.load(storage, place.name)
@@ -207,6 +166,35 @@ def _begun(
     study.change_facts(**_news(study.facts, loaded))
     place.create(loaded.toml_for_any_folder())
     return study
+
+
+def _created(
+    storage: BaseStorage,
+    loaded: LoadedDefinition,
+    dataset: Dataset,
+    network: Network,
+    place: Place,
+    options: RunOptions,
+    progress: Progress,
+) -> StudyStorage:
+    """A new study.
+
+    Raises:
+        UsageError: what it should begin with does not fit it.
+        StudyConflict: another process has made it meanwhile.
+    """
+    layout, reference = _new_layout(network, dataset, loaded.definition, options, progress), None
+    if loaded.definition.study.kl_band == "auto":
+        reference = find_reference(loaded.definition, network, dataset, layout, say=progress.say)
+    facts = _new_facts(loaded, dataset, layout, reference)
+    earlier: tuple[EarlierTrial, ...] = ()
+    if options.warm_start is not None:
+        begun_with = warm_start(facts.settle(loaded.definition), dataset, options.warm_start)
+        progress.say(f"Warm start: {begun_with.words}.")
+        facts, earlier = replace(facts, warm_start=begun_with.words), begun_with.trials
+    return StudyStorage.create(
+        storage, place.name, definition=loaded.toml_for_any_folder(), facts=facts, earlier=earlier
+    )
 
 
 def _new_layout(
@@ -264,6 +252,8 @@ def _agree(
         changed.append("data: the rows are not those that the study was trained on")
     if options.slots not in (None, facts.layout.slots):
         changed.append(f"slots: {facts.layout.slots}, now {options.slots}")
+    if options.warm_start is not None and not facts.warm_start:
+        changed.append("it exists already, and began without --warm-start")
     if changed:
         way_out = "--out another folder" if place.embedded else "--study another name"
         raise StudyConflict(

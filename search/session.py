@@ -25,7 +25,7 @@ from search.place import Place
 from search.progress import Progress, leading
 from search.records import confirmed_rows, trial_records
 from search.stopping import Interrupted, Stopper
-from search.storage import FINISHED, Row, StudyStorage
+from search.storage import Row, StudyStorage
 from search.training import Saving, Source, Trainer
 from search.trials import TrialSource, has_converged
 from search.worker import Worker
@@ -122,7 +122,7 @@ class Session:
         if self.is_searched():
             return
         left, budget = self._study.running(), self._definition.study.trials
-        if self._study.trials():
+        if left or self._finished():
             mine = sum(self._worker.may_take(row.owner) for row in left)
             done = f"{self._finished()} of {budget} trials done, {mine} taken up again"
             self._progress.say(f"Going on with {self._study.name}: {done}.")
@@ -158,7 +158,7 @@ class Session:
         return not running and has_converged(self._definition, trials)
 
     def _finished(self) -> int:
-        return sum(trial.state in FINISHED for trial in self._study.trials())
+        return len(self._study.counted())
 
     def confirm(self, apparatus: Apparatus) -> None:
         """Train the leading trials and the baselines on fresh seeds, choose the winner, look at the test split.

@@ -1,7 +1,6 @@
 """How many members to train at a time: measured once, on the real model, when a study is created."""
 
 import math
-import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from search.layout import Layout, most_slots
 from studies.definition import StudyDefinition
 from vae.datasets import Dataset
+from vae.memory import free_memory
 from vae.networks import Network
 from vae.slot_timing import seconds_per_member
 
@@ -32,9 +32,10 @@ def auto_layout(
     times = seconds_per_member(network, dataset.train[:batch_size], definition.objective(), candidates, shards=shards)
     layout = best_layout(times, trials=definition.study.trials, most=most, shards=shards)
     seconds = ", ".join(f"{1000 * value:.2g} ms at {count * shards}" for count, value in times.items())
+    why = "" if layout.together > 1 else "; sharing a program makes none of them faster, so each trains alone"
     say(
         f"Training {layout.slots} members at a time, {layout.together} in each of {shards} threads (one step of one "
-        f"member took {seconds}; budget {definition.study.trials} trials)."
+        f"member took {seconds}{why}; budget {definition.study.trials} trials)."
     )
     return layout
 
@@ -67,19 +68,9 @@ def _fitting(network: Network, batch_size: int) -> int:
     models = (network.encoder, network.decoder)
     weights = sum(model.count_params() for model in models)
     activations = batch_size * sum(math.prod(_sizes(layer)) for model in models for layer in model.layers)
-    return max(2, int(_MEMORY_SHARE * _free_memory() / (4 * (_COPIES * weights + _COPIES * activations))))
+    return max(2, int(_MEMORY_SHARE * free_memory() / (4 * (_COPIES * weights + _COPIES * activations))))
 
 
 def _sizes(layer: object) -> tuple[int, ...]:
     shape = getattr(getattr(layer, "output", None), "shape", None) or (None, 0)
     return tuple(size or 1 for size in shape[1:])
-
-
-def _free_memory() -> int:
-    """Bytes that the system can give without swapping; half of what is built in where it does not tell."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            available = next(line for line in file if line.startswith("MemAvailable"))
-        return int(available.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

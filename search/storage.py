@@ -62,6 +62,7 @@ _RUN = "klsearch:run"
 # Optuna 5.0 writes its own times without a zone, in that of the machine that writes.
 _STARTED, _ENDED = "started", "ended"
 _OWNER, _COURSE = "klsearch:owner", "course"
+_WARM_START = "klsearch:warm-start"  # where a trial comes from that was trained in an earlier study
 _CONFIRMATION_SUFFIX = " (confirmation)"
 _TURNS_SUFFIX = " (turns)"
 _CONFIRMATION_TURNS_SUFFIX = _CONFIRMATION_SUFFIX + _TURNS_SUFFIX
@@ -138,6 +139,7 @@ class Row:
         started: UTC.
         ended: UTC; None while running.
         probe: what a linear model reads off its latents; None where nobody looked.
+        warm_start: whether it was trained in an earlier study, and does not count to this one's budget.
     """
 
     number: int
@@ -152,6 +154,28 @@ class Row:
     started: datetime
     ended: datetime | None
     probe: Probe | None = None
+    warm_start: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EarlierTrial:
+    """A finished trial of an earlier study, as a new study takes it over.
+
+    Attributes:
+        row: in the earlier study.
+        origin: what names it in the new one.
+        params: values of what the new study searches.
+        distributions: the new study's ranges.
+        score: under the new definition.
+        constraints: violations under the new definition.
+    """
+
+    row: Row
+    origin: str
+    params: Mapping[str, float]
+    distributions: Mapping[str, BaseDistribution]
+    score: float
+    constraints: Mapping[str, float]
 
 
 class StudyStorage:
@@ -199,7 +223,15 @@ class StudyStorage:
         return study
 
     @classmethod
-    def create(cls, storage: BaseStorage, name: str, *, definition: str, facts: StudyFacts) -> "StudyStorage":
+    def create(
+        cls,
+        storage: BaseStorage,
+        name: str,
+        *,
+        definition: str,
+        facts: StudyFacts,
+        earlier: Sequence[EarlierTrial] = (),
+    ) -> "StudyStorage":
         """A new study.
 
         Args:
@@ -207,6 +239,7 @@ class StudyStorage:
             name: the study's name.
             definition: its TOML text.
             facts: what is settled now.
+            earlier: trials that it begins with.
 
         Raises:
             StudyConflict: a study of that name exists.
@@ -219,6 +252,8 @@ class StudyStorage:
         storage.set_study_user_attr(study_id, _MAKER, this_process().as_json())
         storage.set_study_user_attr(study_id, _DEFINITION, definition)
         storage.set_study_user_attr(study_id, _FACTS, json.dumps(facts.as_json()))
+        for trial in earlier:
+            storage.create_new_trial(study_id, template_trial=_taken_over(trial))
         storage.set_study_user_attr(study_id, _SCHEMA, SCHEMA_VERSION)
         return cls(storage, name)
 
@@ -236,15 +271,17 @@ class StudyStorage:
             alone: whether only this process writes there, so that nobody makes a study now.
             wait: passes a time in seconds.
         """
-        began = time.monotonic()
+        began, known = time.monotonic(), 0
         while True:
             try:
                 study = cls(storage, name)
                 attributes, trials = study._attributes(), study._trials()
             except KeyError:
                 return False
-            if _SCHEMA in attributes or trials:
+            if _SCHEMA in attributes or (trials and _MAKER not in attributes):
                 return True
+            if len(trials) > known:  # its maker is at work
+                began, known = time.monotonic(), len(trials)
             waited = time.monotonic() - began
             if attributes.keys() & {_MAKER, _DEFINITION} or (alone and not attributes):
                 if alone or waited >= _MAKING_SECONDS or _maker_is_dead(attributes):
@@ -440,6 +477,10 @@ class StudyStorage:
         """The rows as Optuna's trials, for its samplers and importances."""
         return self._trials()
 
+    def counted(self) -> list[int]:
+        """Numbers of the finished trials that count to the budget: all but those of a warm start."""
+        return [t.number for t in self._trials() if t.state in FINISHED and not is_warm_start(t)]
+
     def rows(self, *, results: bool = True) -> list[Row]:
         """Every row, in ascending number; without what trainings left it takes a fraction of the time."""
         return self._rows(self._trials(), results=results)
@@ -466,6 +507,11 @@ class StudyStorage:
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def is_warm_start(trial: FrozenTrial) -> bool:
+    """Whether a trial was trained in an earlier study."""
+    return _WARM_START in trial.user_attrs
 
 
 def _maker_is_dead(attributes: Mapping[str, Any]) -> bool:
@@ -502,6 +548,27 @@ def _row(trial: FrozenTrial, said: Mapping[str, Any], attributes: Mapping[str, A
         started=datetime.fromisoformat(run[_STARTED]),
         ended=datetime.fromisoformat(values[_ENDED]) if values is not None and finished else None,
         probe=decode_probe(probe),
+        warm_start=is_warm_start(trial),
+    )
+
+
+def _taken_over(earlier: EarlierTrial) -> FrozenTrial:
+    """A trial of an earlier study as a closed row of a new one."""
+    row = earlier.row
+    assert row.result is not None and row.ended is not None
+    run = replace(row.run, label=earlier.origin)
+    return create_trial(
+        state=TrialState.COMPLETE,
+        value=earlier.score,
+        params=dict(earlier.params),
+        distributions=dict(earlier.distributions),
+        user_attrs={
+            _RUN: {**run.as_json(), _STARTED: row.started.isoformat(timespec="milliseconds")},
+            _OWNER: {**row.owner.as_json(), _COURSE: _WARM_START},
+            _RESULT: {**row.result.as_json(), _ENDED: row.ended.isoformat(timespec="milliseconds")},
+            _WARM_START: earlier.origin,
+        },
+        constraints=dict(earlier.constraints),
     )
 
 

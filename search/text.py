@@ -1,15 +1,18 @@
 """What the command line prints for people."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.progress import leading, watched_values
+from search.estimate import Estimate
+from search.progress import leading, rough_duration, watched_values
 from studies.catalog import LoadedDefinition
 from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from studies.summary import Summary, baseline_names, runs_of, summarize
 from vae.datasets import Dataset
 from vae.hyperparameters import Hyperparameters
+from vae.memory import free_memory
 from vae.probe import PROBE_WORDS
 
 if TYPE_CHECKING:  # which loads TensorFlow
@@ -20,7 +23,7 @@ if TYPE_CHECKING:  # which loads TensorFlow
 def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
     """The end of a run: verdict, winner beside the baselines, how to go on if it is not whole, where the report is."""
     lines = [best_text(study)]
-    done, budget = len(study.finished), study.definition.study.trials
+    done, budget = len(study.counted), study.definition.study.trials
     if stopped or done < budget:
         lines.append(f"\n{done} of {budget} trials are done. Go on with: {study.resume_command}")
     if report is not None:
@@ -145,12 +148,15 @@ def reproduction_text(reproduction: "Reproduction") -> str:
 def status_text(study: StudyRecord) -> str:
     """Where the study stands: counts, the leading running trials' latest values, best so far."""
     summary = summarize(study)
+    own = [trial for trial in study.trials if not trial.warm_start]
     counts = ", ".join(
-        f"{count} {state.value}" for state in TrialState if (count := sum(t.state is state for t in study.trials))
+        f"{count} {state.value}" for state in TrialState if (count := sum(trial.state is state for trial in own))
     )
     lines = [
-        f"{study.name}: {len(study.finished)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"
+        f"{study.name}: {len(study.counted)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"
     ]
+    if study.warm_start:
+        lines.append(f"warm start: {study.warm_start}")
     running = {t.number: t.progress for t in study.trials if t.state is TrialState.RUNNING and t.progress}
     if (number := leading(running)) is not None:
         lines.append(f"running trial {number}: {watched_values(running[number])}")
@@ -167,7 +173,7 @@ def status_text(study: StudyRecord) -> str:
 def trials_text(study: StudyRecord) -> str:
     """A table of all trials."""
     searched = list(study.definition.space.searched())
-    header = ["trial", "state", "score", "KL", "unexplained", "gates failed", *searched]
+    header = ["trial", "state", "score", "KL", "unexplained", "gates failed", *searched, "origin"]
     rows = [
         [
             str(trial.number),
@@ -177,14 +183,15 @@ def trials_text(study: StudyRecord) -> str:
             _number(trial.unexplained),
             ",".join(gate.name for gate in trial.gates if not gate.passed) or "-",
             *(_number(getattr(trial.hyperparameters, name)) for name in searched),
+            trial.origin,
         ]
         for trial in study.trials
     ]
     return "\n".join(_table([header, *rows]))
 
 
-def check_document(loaded: LoadedDefinition, dataset: Dataset) -> dict[str, Any]:
-    """What `check` found, as JSON values."""
+def check_document(loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None) -> dict[str, Any]:
+    """What `check` found and expects, as JSON values."""
     definition = loaded.definition
     return {
         "study": definition.study.name,
@@ -194,19 +201,37 @@ def check_document(loaded: LoadedDefinition, dataset: Dataset) -> dict[str, Any]
         "shape": list(dataset.shape),
         "scaling": dataset.scaling.words,
         "fingerprint": dataset.fingerprint,
+        "estimate": None if expected is None else asdict(expected),
         "warnings": [*definition.warnings(), *dataset.warnings],
     }
 
 
-def check_text(loaded: LoadedDefinition, dataset: Dataset) -> str:
-    """What `check` found, for people."""
-    found = check_document(loaded, dataset)
+def check_text(loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None) -> str:
+    """What `check` found and expects, for people."""
+    found = check_document(loaded, dataset, expected)
     rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
     shape = "×".join(map(str, dataset.shape))
     lines = [
         f"{found['study']}: valid",
         f"data: {rows} rows of {shape} values; scaling: {found['scaling']}",
         f"search: {found['trials']} trials over {', '.join(loaded.definition.space.searched())}",
+        _expected_line(loaded, expected),
         *(f"warning: {warning}" for warning in found["warnings"]),
     ]
     return "\n".join(lines)
+
+
+def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:
+    """How long a study will take and how much memory, as far as that can be told."""
+    if expected is None:
+        return (
+            f"time and memory: not known before {loaded.definition.model.kind} is built; `klsearch run` says how long "
+            "it has left as soon as models train"
+        )
+    memory = f"{expected.memory / 1e9:.1f} GB of memory"
+    free = free_memory()
+    short = f", but {free / 1e9:.1f} GB are free" if expected.memory > free else ""
+    return (
+        f"time: about {rough_duration(expected.seconds)} at the speed that this machine has now, for "
+        f"{expected.trainings} trainings of {loaded.definition.training.epochs} epochs; up to {memory}{short}"
+    )

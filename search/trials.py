@@ -14,16 +14,15 @@ from search.pruning import MedianPruner
 from search.sampling import Advisor
 from search.score import constraints, score
 from search.seeds import trial_seed
-from search.storage import FINISHED, LEASE_SECONDS, Result, Row, Run, StudyStorage
+from search.storage import FINISHED, LEASE_SECONDS, Result, Row, Run, StudyStorage, is_warm_start
 from search.training import Job, job_again
 from search.worker import Worker
 from studies.convergence import Convergence, Tried, convergence
 from studies.definition import StudyDefinition
-from studies.space import Range
 from vae.curves import TrainingCurves
 from vae.diagnostics import final_kl, judge
 from vae.evaluation import Members
-from vae.hyperparameters import Hyperparameters
+from vae.hyperparameters import NAMES, Hyperparameters
 
 
 class TrialSource:
@@ -59,7 +58,11 @@ class TrialSource:
         self._told = told
         ranges = definition.space.searched()
         self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
-        self._given = baselines_inside(definition)
+        earlier = [row.run.hyperparameters for row in storage.rows(results=False) if row.warm_start]
+        self._first = len(earlier)  # number of the first trial that this study trains itself
+        self._given = [
+            given for given in baselines_inside(definition) if definition.hyperparameters(given[1]) not in earlier
+        ]
         self._pruner = MedianPruner(definition) if definition.study.pruner == "median" else None
         self._early: set[int] = set()
         self._mine: dict[int, Hyperparameters] = {}  # what this worker trains or has trained, by number
@@ -194,7 +197,8 @@ class TrialSource:
     def _room(self, rows: Sequence[Row]) -> int:
         """How many more trials the budget allows, beside those that are finished and that living workers train."""
         living = [row for row in rows if row.state is TrialState.RUNNING and not self._is_left(row)]
-        return self._budget - sum(row.state in FINISHED for row in rows) - len(living)
+        counted = sum(row.state in FINISHED and not row.warm_start for row in rows)
+        return self._budget - counted - len(living)
 
     def _left_running(self, rows: Mapping[int, Row]) -> list[Row]:
         """Rows that nobody trains any more."""
@@ -237,7 +241,8 @@ class TrialSource:
         That happens to a worker that was silent in its turn until others took it for dead, and where other programs
         write into the study. What was suggested then rests on an old history, and may be suggested to others too.
         """
-        given = self._given[number] if number < len(self._given) else None
+        index = number - self._first
+        given = self._given[index] if index < len(self._given) else None
         suggestion = self._advisor.suggest(None if given is None else given[1])
         run = Run(
             hyperparameters=self._definition.hyperparameters(suggestion.params),
@@ -296,8 +301,8 @@ def has_converged(definition: StudyDefinition, trials: Sequence[FrozenTrial]) ->
 
 
 def gained(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Convergence | None:
-    """What the last trials gained; None while there are too few to say."""
-    finished = [trial for trial in trials if trial.state in FINISHED]
+    """What the last of the study's own trials gained; None while there are too few to say."""
+    finished = [trial for trial in trials if trial.state in FINISHED and not is_warm_start(trial)]
     tried = [
         Tried(
             trial.params,
@@ -311,22 +316,21 @@ def gained(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Conver
 
 def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, float]]]:
     """The baselines that lie inside the search space, by name with their searched values: the first trials."""
-    space, annealable = definition.space, definition.training.epochs - definition.gates.window
-    inside = []
-    for name, settings in definition.baseline_hyperparameters().items():
-        if definition.baseline_method(name) is not None:
-            continue  # a rival stands apart from the search
-        values = {key: getattr(settings, key) for key in space.searched()}
-        fits = all(_contains(range_, values[key]) for key, range_ in space.searched().items())
-        if fits and settings.annealing_epochs <= annealable and _agrees(definition, settings, values):
-            inside.append((name, values))
-    return inside
+    annealable = definition.training.epochs - definition.gates.window
+    return [
+        (name, {key: getattr(settings, key) for key in definition.space.searched()})
+        for name, settings in definition.baseline_hyperparameters().items()
+        # A rule or the plain evidence lower bound is no settings to search around.
+        if definition.baseline_method(name) is None
+        and settings.annealing_epochs <= annealable
+        and not misfits(definition, settings)
+    ]
 
 
-def _contains(range_: Range, value: float) -> bool:
-    return range_.low <= value <= range_.high
-
-
-def _agrees(definition: StudyDefinition, settings: Hyperparameters, values: Mapping[str, float]) -> bool:
-    """Whether a baseline also has the numbers that the space holds fixed."""
-    return definition.hyperparameters(values) == settings
+def misfits(definition: StudyDefinition, settings: Hyperparameters) -> list[str]:
+    """Names of the hyperparameters by which settings lie outside the search space: of a range, or of a fixed number."""
+    searched = definition.space.searched()
+    values = {name: getattr(settings, name) for name in searched}
+    nearest = definition.hyperparameters(values)
+    outside = {name for name, range_ in searched.items() if not range_.low <= values[name] <= range_.high}
+    return [name for name in NAMES if name in outside or getattr(nearest, name) != getattr(settings, name)]

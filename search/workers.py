@@ -11,7 +11,7 @@ from search.owner import this_process
 from search.place import Place
 from search.progress import Progress
 from search.stopping import Interrupted
-from search.storage import FINISHED, StudyStorage
+from search.storage import StudyStorage
 from search.trials import has_converged, judged
 from search.work import Task, work, work_here
 from studies.definition import StudyDefinition
@@ -114,7 +114,7 @@ class _Overseer:
         self._study = study
         self._definition = definition
         self._progress = progress
-        self._told = set(self._ended())
+        self._told = set(study.counted())
 
     @property
     def finished(self) -> int:
@@ -161,12 +161,9 @@ class _Overseer:
 
     def _look(self) -> None:
         """Tell of what has changed since the last look."""
-        for number in sorted(set(self._ended()) - self._told):
+        for number in sorted(set(self._study.counted()) - self._told):
             self._told.add(number)
             row = self._study.row(number)
             if row.result is not None:
                 self._progress.ended(judged(self._definition, f"trial {number}", row.result)[0])
         self._progress.watch({row.number: row.progress for row in self._study.running() if row.progress})
-
-    def _ended(self) -> list[int]:
-        return [trial.number for trial in self._study.trials() if trial.state in FINISHED]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from tomlkit.exceptions import ConvertError
 
 from studies.definition import StudyDefinition
 from studies.errors import DefinitionError
@@ -77,6 +78,24 @@ def load_definition(study: str | Path) -> LoadedDefinition:
     return LoadedDefinition(
         definition=parse_definition(text, str(path)), toml=text, folder=path.resolve().parent, path=path
     )
+
+
+def define_study(sections: Mapping[str, Any], folder: str | Path = ".") -> LoadedDefinition:
+    """The definition that values of Python make, by section and key as a TOML file has them.
+
+    Args:
+        sections: such as {"study": {"name": "mine", "trials": 50}, "data": {"source": "rows.npy"}, …}.
+        folder: what a relative source is relative to, and where modules of one's own are looked for.
+
+    Raises:
+        DefinitionError: with every problem; lines are those of the same definition as a TOML file.
+    """
+    try:
+        toml = tomlkit.dumps(sections)
+    except (ConvertError, TypeError, ValueError) as error:
+        raise DefinitionError([f"the definition: {error}"]) from error
+    definition = parse_definition(toml, "the definition")
+    return LoadedDefinition(definition=definition, toml=toml, folder=Path(folder).resolve(), path=None)
 
 
 def override(loaded: LoadedDefinition, **study: int | str | None) -> LoadedDefinition:

@@ -91,13 +91,15 @@ class TrialRecord(TrainingRun):
 
     Attributes:
         number: its place in the study, from 0.
-        origin: "search", or the name of the baseline whose settings it repeats.
+        origin: "search", the name of the baseline whose settings it repeats, or "digits trial 12" of a warm start.
+        warm_start: whether it was trained in an earlier study, and does not count to this one's budget.
         feasible: whether it meets every constraint gate.
         progress: a running trial's latest epoch by curve name, with "epoch" and "epochs"; empty otherwise.
     """
 
     number: int
     origin: str = "search"
+    warm_start: bool = False
     feasible: bool = False
     progress: Mapping[str, float] = field(default_factory=dict)
 
@@ -195,6 +197,7 @@ class StudyRecord:
             that is not stored.
         provenance: versions, machine and commands by name, in display order.
         test_looks: how many times the test split was scored.
+        warm_start: which trials of an earlier study it began with, in words; empty without.
         storage: the storage's URL without its password.
         resume_command: what continues this study.
     """
@@ -213,10 +216,16 @@ class StudyRecord:
     samples: Samples | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     test_looks: int = 0
+    warm_start: str = ""
     storage: str = ""
     resume_command: str = ""
 
     @property
     def finished(self) -> tuple[TrialRecord, ...]:
-        """Trials that count to the budget: complete and pruned ones."""
+        """Trials that have a result: complete and pruned ones, those of a warm start too."""
         return tuple(t for t in self.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
+
+    @property
+    def counted(self) -> tuple[TrialRecord, ...]:
+        """Finished trials that count to the budget: all but those of a warm start."""
+        return tuple(t for t in self.finished if not t.warm_start)

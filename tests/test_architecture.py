@@ -202,5 +202,6 @@ def test_a_command_that_trains_nothing_leaves_tensorflow_unloaded(tmp_path: Path
         "trials run --csv",
         "report run",
         "compare run run",
+        "doctor",
     )
     run_cli(TRAINS_NOTHING, *commands, folder=tmp_path)

@@ -60,13 +60,25 @@ def test_built_in_studies_are_listed_and_can_be_checked(klsearch: Klsearch) -> N
     assert checked.code == 0
     assert "digits: valid" in checked.out
     assert "1,257 train, 270 validation, 270 test rows of 8×8 values" in checked.out
+    assert re.search(r"\ntime: about \d+ (s|min|h) .* for 140 trainings of 60 epochs; up to 1\.0 GB", checked.out)
+
+
+def test_check_cannot_tell_the_cost_of_a_model_of_the_user_s_own(
+    klsearch: Klsearch, definition_file: Path, work: Path
+) -> None:
+    text = definition_file.read_text().replace('kind = "dense"\nhidden = [16]', 'kind = "mine:build"')
+    definition_file.write_text(text)
+    assert "\ntime and memory: not known before mine:build is built; " in klsearch("check", "tiny.toml").out
+    assert klsearch("check", "tiny.toml", "--json").document["estimate"] is None
 
 
 def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_file: Path) -> None:
     document = klsearch("check", definition_file, "--json").document
     assert set(document) == {
         *("schema_version", "study", "valid", "trials", "rows", "shape", "scaling", "fingerprint", "warnings"),
+        "estimate",
     }
+    assert set(document["estimate"]) == {"trainings", "seconds", "memory"}
     assert (document["study"], document["valid"], document["trials"]) == ("tiny", True, 24)
     assert document["rows"] == {"train": 128, "validation": 36, "test": 36}
     assert document["shape"] == [6]

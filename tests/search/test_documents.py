@@ -32,12 +32,23 @@ BEST = {
 }
 CONFIRMED = {"name", "method", "trial", "seed", "passed", "split", "kl", "unexplained", "probe"}
 LISTED = {
-    *("number", "state", "origin", "score", "kl", "kl_sum", "unexplained", "feasible", "hyperparameters"),
+    *("number", "state", "origin", "warm_start", "score", "kl", "kl_sum", "unexplained", "feasible", "hyperparameters"),
     *("seconds", "epochs", "gates", "seed", "diverged", "error"),
 }
 STATUS = {
-    *("schema_version", "study", "verdict", "sentence", "budget", "finished", "counts", "slots", "confirmation"),
-    *("best", "running"),
+    *(
+        "schema_version",
+        "study",
+        "verdict",
+        "sentence",
+        "budget",
+        "finished",
+        "counts",
+        "slots",
+        "warm_start",
+        "confirmation",
+    ),
+    *("confirmation", "best", "running"),
 }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.catalog import builtin_studies, load_definition, override, template
+from studies.catalog import builtin_studies, define_study, load_definition, override, template
 from studies.errors import DefinitionError
 from studies.parsing import parse_definition
 
@@ -137,3 +137,33 @@ def test_a_relative_source_is_made_absolute_in_a_copy_for_another_folder(tmp_pat
     copied = parse_definition(loaded.toml_for_any_folder(), "copy")
     assert copied.data.source == str(tmp_path.resolve() / "rows.npy")
     assert copied.fingerprint_parts() == loaded.definition.fingerprint_parts()
+
+
+VALUES: dict[str, dict[str, object]] = {
+    "study": {"name": "mine", "trials": 24, "kl_band": (0.5, 4.0)},
+    "data": {"source": "rows.npy"},
+    "model": {"kind": "dense", "hidden": [32], "latent_dim": 4},
+    "training": {"epochs": 60},
+    "space": {"kl_weight": {"low": 1e-3, "high": 10.0, "log": True}},
+}
+
+
+def test_a_definition_of_python_values_is_the_one_that_its_text_reads_back_to(tmp_path: Path) -> None:
+    loaded = define_study(VALUES, tmp_path)
+    assert (loaded.definition.study.kl_band, loaded.definition.model.hidden) == ((0.5, 4.0), (32,))
+    assert (loaded.folder, loaded.path) == (tmp_path, None)
+    (tmp_path / "same.toml").write_text(loaded.toml)
+    assert load_definition(tmp_path / "same.toml").definition == loaded.definition
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        ({"name": "mine", "trials": 0}, r"the definition:3: study\.trials: "),
+        ({"name": "mine", "trials": None}, "the definition: Unable to convert an object of <class 'NoneType'>"),
+        ({"name": "mine", "trails": 9}, r"the definition:3: study\.trails: unknown key, did you mean 'trials'\?"),
+    ],
+)
+def test_values_that_make_no_definition_are_refused_with_their_key(study: dict[str, object], words: str) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        define_study(VALUES | {"study": study})

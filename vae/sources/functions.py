@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vae.quiet import start_up_lines_hidden
 from vae.sources.raw import DataProblem, RawData, Request
 from vae.sources.tables import from_frame
 
@@ -58,7 +59,8 @@ def load_function(source: str, folder: Path) -> Any:
         sys.path.append(str(folder))  # Last, so that a file of the user's hides no package.
     importlib.invalidate_caches()
     try:
-        module = importlib.import_module(module_name)
+        with start_up_lines_hidden():  # the user's own module may be the first to load TensorFlow
+            module = importlib.import_module(module_name)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise DataProblem(f"{source}: no module '{error.name}' in {folder} or among what is installed") from error

@@ -1,10 +1,11 @@
 """What a source of data gives before it is checked, split and scaled."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from vae.memory import free_memory
 
 
 class DataProblem(ValueError):
@@ -114,13 +115,3 @@ def refuse_missing(name: str, column: str, missing: np.ndarray) -> None:
             f"{name}: column '{column}' has no value in {int(missing.sum())} rows, the first at row "
             f"{int(np.argmax(missing))} (counted from 0); fill it in or remove those rows"
         )
-
-
-def free_memory() -> int:
-    """Bytes that can be taken without swapping; the machine's whole memory where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-        return int(kilobytes) * 1024
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

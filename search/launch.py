@@ -1,0 +1,46 @@
+"""Running a study: the one call behind `klsearch run`, `resume` and `confirm`."""
+
+from search.layout import most_slots
+from search.options import RunOptions
+from search.place import Place, new_place
+from search.progress import Progress, Silence
+from search.quiet import load_tensorflow
+from search.stopping import Stopper
+from studies.catalog import LoadedDefinition
+from studies.data import load_data
+from studies.record import StudyRecord
+
+
+def run_study(
+    loaded: LoadedDefinition,
+    place: Place | None = None,
+    options: RunOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    stopper: Stopper | None = None,
+) -> StudyRecord:
+    """Start or continue a study, confirm its winner, and write `report.html` and `trials.csv` into the run folder.
+
+    Args:
+        loaded: what to search.
+        place: the run folder and the storage; None for `runs/NAME` in the working folder.
+        options: how to run it; None for the defaults.
+        progress: is told what happens; None for silence.
+        stopper: is asked about once a second whether to stop; None to go on to the end.
+
+    Returns:
+        The study as stored. It is partial if `stopper` stopped it: what was running stays so in the storage, and goes
+        on with the next run.
+
+    Raises:
+        KlsearchError: the definition, the data or the storage does not allow it; nothing was overwritten.
+        KeyboardInterrupt: a signal came before there was anything to save.
+    """
+    options, progress = options or RunOptions(), progress or Silence()
+    place = place or new_place(loaded.definition.study.name)
+    dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with them should not wait for TensorFlow
+    progress.say("Loading TensorFlow…")
+    load_tensorflow(members=options.slots or most_slots(loaded.definition))
+    from search.run import train_study
+
+    return train_study(loaded, dataset, place, options, progress=progress, stopper=stopper or Stopper())

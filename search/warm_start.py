@@ -1,0 +1,112 @@
+"""Finished trials of an earlier study that a new one begins with."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search.backends import opened
+from search.facts import StudyFacts
+from search.place import Place
+from search.sampling import distributions_of
+from search.storage import FINISHED, EarlierTrial, Row, StudyStorage
+from search.trials import judged, misfits
+from studies.definition import StudyDefinition, differences
+from studies.errors import UsageError
+from vae.datasets import Dataset
+
+# What a trial's training depends on beside its settings and its seed; learning rate and clipnorm are settings.
+_TRAINED_UNDER = {
+    "study": ("kl_reduction",),
+    "training": ("epochs", "batch_size", "precision"),
+    "model": None,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WarmStart:
+    """What a new study takes over from an earlier one.
+
+    Attributes:
+        study: name of the earlier study.
+        storage: where it lies, without a password.
+        trials: those that are taken over, in ascending number.
+        finished: how many finished trials the earlier study has.
+        outside: of those left behind, how many lie outside the new space by hyperparameter.
+    """
+
+    study: str
+    storage: str
+    trials: tuple[EarlierTrial, ...]
+    finished: int
+    outside: Mapping[str, int]
+
+    @property
+    def words(self) -> str:
+        """What was taken over, for people."""
+        taken = f"{len(self.trials)} of {self.finished} finished trials of study {self.study!r} ({self.storage})"
+        if not self.outside:
+            return taken
+        places = ", ".join(f"{name} {count}" for name, count in self.outside.items())
+        return f"{taken}; the others lie outside the space ({places})"
+
+
+def warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) -> WarmStart:
+    """The finished trials of an earlier study that a new one may begin with, scored and judged as the new one asks.
+
+    Args:
+        definition: of the new study.
+        dataset: its data.
+        earlier: where the earlier study is.
+
+    Raises:
+        UsageError: it was trained on other data or otherwise, or none of its trials lies inside the new space.
+    """
+    with opened(earlier.url, create=False) as storage:
+        study = StudyStorage.load(storage, earlier.name)
+        facts, rows = study.facts, [row for row in study.rows() if row.state in FINISHED]
+    _check_comparable(facts, definition, dataset, earlier)
+    outside = {row.number: misfits(definition, row.run.hyperparameters) for row in rows}
+    found = WarmStart(
+        study=earlier.name,
+        storage=earlier.shown_url,
+        trials=tuple(_earlier_trial(row, definition, earlier.name) for row in rows if not outside[row.number]),
+        finished=len(rows),
+        outside=Counter(name for names in outside.values() for name in names),
+    )
+    if not found.trials:
+        raise UsageError(f"--warm-start gives nothing to begin with: {found.words}. Leave it out.")
+    return found
+
+
+def _check_comparable(facts: StudyFacts, definition: StudyDefinition, dataset: Dataset, earlier: Place) -> None:
+    changed = differences(_trained_under(facts.comparable), _trained_under(definition.fingerprint_parts()))
+    if facts.data.fingerprint != dataset.fingerprint:
+        changed.append("data: the rows, their split (study.seed draws it) or their scaling are others")
+    if changed:
+        raise UsageError(
+            f"trials of study {earlier.name!r} cannot be taken over, because they were trained otherwise "
+            f"({'; '.join(changed)}). Leave --warm-start out, or train alike."
+        )
+
+
+def _trained_under(comparable: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        section: {name: comparable[section].get(name) for name in names or comparable[section]}
+        for section, names in _TRAINED_UNDER.items()
+    }
+
+
+def _earlier_trial(row: Row, definition: StudyDefinition, study: str) -> EarlierTrial:
+    assert row.result is not None
+    searched = definition.space.searched()
+    origin = row.run.label if row.warm_start else f"{study} trial {row.number}"
+    ended, violations = judged(definition, origin, row.result)
+    return EarlierTrial(
+        row=row,
+        origin=origin,
+        params={name: getattr(row.run.hyperparameters, name) for name in searched},
+        distributions=distributions_of(searched),
+        score=ended.score,
+        constraints=violations,
+    )

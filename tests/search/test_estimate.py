@@ -1,0 +1,84 @@
+"""What a study is expected to cost, before anything is trained."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from search.estimate import Estimate, estimate
+from search.speed import Speed, measured_speed
+from studies.data import load_data
+from studies.definition import StudyDefinition
+from vae.datasets import Dataset
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Workshop
+
+SPEED = Speed(multiply_adds=1e9, numbers=1e9)
+NO_TIME = Speed(multiply_adds=math.inf, numbers=math.inf)
+
+
+@pytest.fixture(scope="module")
+def definition(workshop: "Workshop") -> StudyDefinition:
+    return workshop.definition
+
+
+@pytest.fixture(scope="module")
+def dataset(workshop: "Workshop") -> Dataset:
+    return workshop.dataset
+
+
+def expected(definition: StudyDefinition, dataset: Dataset, speed: Speed = SPEED) -> Estimate:
+    found = estimate(definition, dataset, speed)
+    assert found is not None
+    return found
+
+
+def training_seconds(definition: StudyDefinition, dataset: Dataset, speed: Speed = SPEED) -> float:
+    """Without what every study takes to start."""
+    return expected(definition, dataset, speed).seconds - expected(definition, dataset, NO_TIME).seconds
+
+
+def changed(definition: StudyDefinition, section: str, **values: object) -> StudyDefinition:
+    return definition.model_copy(update={section: getattr(definition, section).model_copy(update=values)})
+
+
+def test_trainings_are_the_trials_and_the_candidates_on_their_seeds(
+    definition: StudyDefinition, dataset: Dataset
+) -> None:
+    assert expected(definition, dataset).trainings == 24 + (2 + 3) * 8
+    unconfirmed = changed(definition, "confirmation", seeds=0)
+    assert expected(unconfirmed, dataset).trainings == 24
+
+
+def test_time_grows_with_the_epochs_and_falls_with_the_speed(definition: StudyDefinition, dataset: Dataset) -> None:
+    once = training_seconds(definition, dataset)
+    assert training_seconds(changed(definition, "training", epochs=24), dataset) == pytest.approx(2 * once)
+    twice_as_fast = Speed(multiply_adds=2e9, numbers=2e9)
+    assert training_seconds(definition, dataset, twice_as_fast) == pytest.approx(once / 2)
+
+
+def test_memory_grows_with_the_members_that_may_train_at_a_time(definition: StudyDefinition, dataset: Dataset) -> None:
+    many = changed(definition, "study", trials=400)
+    assert expected(many, dataset).memory > expected(definition, dataset).memory
+
+
+def test_a_model_of_the_user_s_own_has_no_estimate(definition: StudyDefinition, dataset: Dataset) -> None:
+    own = changed(definition, "model", kind="mine:build", hidden=None)
+    assert estimate(own, dataset, SPEED) is None
+
+
+def test_this_machine_calculates_at_some_speed() -> None:
+    speed = measured_speed()
+    assert 1e8 < speed.multiply_adds < 1e15
+    assert 1e7 < speed.numbers < 1e13
+
+
+def test_the_built_in_digits_study_takes_minutes_at_an_ordinary_speed(tmp_path: Path) -> None:
+    """It trains 140 models in about a minute and a half on two cores of 85 thousand million multiply-adds a second."""
+    from studies.catalog import load_definition
+
+    loaded = load_definition("digits")
+    found = expected(loaded.definition, load_data(loaded.definition, tmp_path), Speed(multiply_adds=85e9, numbers=4e9))
+    assert 45 < found.seconds < 180

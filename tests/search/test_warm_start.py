@@ -1,0 +1,209 @@
+"""A study that begins with the finished trials of an earlier one."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from search.backends import opened
+from search.place import Place, known_place
+from search.storage import EarlierTrial, StudyStorage
+from search.warm_start import WarmStart, warm_start
+from studies.definition import StudyDefinition
+from studies.errors import UsageError
+from studies.parsing import parse_definition
+from studies.record import StudyRecord
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called, Finished, Workshop
+
+Klsearch = Callable[..., "Called"]
+Record = Callable[[StudyStorage], StudyRecord]
+
+NARROWER = (
+    "kl_weight = { low = 1e-3, high = 10.0, log = true }",
+    "kl_weight = { low = 0.03, high = 30.0, log = true }",
+)
+
+
+@pytest.fixture(scope="module")
+def earlier(finished: "Finished") -> Place:
+    return known_place(str(finished.folder), storage=None, study=None)
+
+
+@pytest.fixture(scope="module")
+def define(finished: "Finished") -> Callable[..., StudyDefinition]:
+    """The small study's definition with each first string replaced by the second."""
+    toml = finished.definition_file.read_text()
+
+    def changed(*changes: tuple[str, str]) -> StudyDefinition:
+        text = toml
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        return parse_definition(text, "new.toml")
+
+    return changed
+
+
+Define = Callable[..., StudyDefinition]
+
+
+@pytest.fixture(scope="module")
+def begun_with(workshop: "Workshop", earlier: Place, define: Define) -> WarmStart:
+    return warm_start(define(NARROWER), workshop.dataset, earlier)
+
+
+def new_study(workshop: "Workshop", url: str, trials: tuple[EarlierTrial, ...]) -> None:
+    with opened(url, create=True) as storage:
+        StudyStorage.create(storage, "new", definition="", facts=workshop.facts, earlier=trials)
+
+
+def test_trials_inside_the_new_space_are_taken_over_with_their_settings_and_results(
+    begun_with: WarmStart, earlier: Place
+) -> None:
+    with opened(earlier.url, create=False) as storage:
+        rows = StudyStorage.load(storage, earlier.name).rows()
+    inside = [row for row in rows if row.run.hyperparameters.kl_weight >= 0.03]
+    assert 0 < len(inside) < len(rows) == begun_with.finished == 24
+    assert begun_with.outside == {"kl_weight": 24 - len(inside)}
+    for trial, row in zip(begun_with.trials, inside, strict=True):
+        assert (trial.row.number, trial.origin) == (row.number, f"tiny trial {row.number}")
+        assert trial.params["kl_weight"] == row.run.hyperparameters.kl_weight
+        assert trial.distributions["kl_weight"].to_internal_repr(30.0) == 30.0
+        assert trial.score == row.score
+    assert begun_with.words.startswith(f"{len(inside)} of 24 finished trials of study 'tiny' (journal:///")
+    assert begun_with.words.endswith(f"; the others lie outside the space (kl_weight {24 - len(inside)})")
+
+
+def test_another_band_scores_and_judges_them_anew(
+    workshop: "Workshop", earlier: Place, define: Define, begun_with: WarmStart
+) -> None:
+    tight = define(NARROWER, ("trials = 24", "trials = 24\nkl_band = [0.0, 0.001]"))
+    again = warm_start(tight, workshop.dataset, earlier)
+    assert len(again.trials) == len(begun_with.trials)
+    for wide, narrow in zip(begun_with.trials, again.trials, strict=True):
+        assert narrow.score >= wide.score
+        assert narrow.constraints["band"] > wide.constraints["band"]
+
+
+OTHERWISE = {
+    "epochs": (("epochs = 12", "epochs = 13"), r"training\.epochs: 12, now 13"),
+    "architecture": (("hidden = [16]", "hidden = [17]"), r"model\.hidden\S*: \[16\], now \[17\]"),
+    "objective": (("trials = 24", 'trials = 24\nkl_reduction = "sum"'), r"study\.kl_reduction: 'mean', now 'sum'"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_trials_that_were_trained_otherwise_are_refused(
+    what: str, workshop: "Workshop", earlier: Place, define: Define
+) -> None:
+    change, words = OTHERWISE[what]
+    with pytest.raises(UsageError, match=f"cannot be taken over, because they were trained otherwise .*{words}"):
+        warm_start(define(change), workshop.dataset, earlier)
+
+
+def test_trials_of_other_rows_are_refused(workshop: "Workshop", earlier: Place, define: Define) -> None:
+    with pytest.raises(UsageError, match=r"data: the rows, their split .* are others"):
+        warm_start(define(), replace(workshop.dataset, fingerprint="0"), earlier)
+
+
+def test_a_space_that_holds_none_of_them_is_refused(workshop: "Workshop", earlier: Place, define: Define) -> None:
+    beyond = define((NARROWER[0], "kl_weight = { low = 50.0, high = 60.0 }"))
+    with pytest.raises(UsageError, match=r"gives nothing to begin with: 0 of 24 .*kl_weight 24.*Leave it out"):
+        warm_start(beyond, workshop.dataset, earlier)
+
+
+def test_settings_that_a_fixed_number_rules_out_are_left_behind(
+    workshop: "Workshop", earlier: Place, define: Define
+) -> None:
+    fixed = define(("annealing_epochs = { low = 0, high = 6 }", "annealing_epochs = 5"))
+    found = warm_start(fixed, workshop.dataset, earlier)
+    assert {trial.row.run.hyperparameters.annealing_epochs for trial in found.trials} == {5}
+    assert found.outside == {"annealing_epochs": 24 - len(found.trials)}
+
+
+def test_they_do_not_count_to_the_budget_and_the_sampler_learns_from_them(
+    workshop: "Workshop", begun_with: WarmStart, define: Define, tmp_path: Path, record: Record
+) -> None:
+    definition, count = define(NARROWER), len(begun_with.trials)
+    suggested = {}
+    for name, trials in (("warm", begun_with.trials), ("cold", ())):
+        url = f"journal:///{tmp_path / name}"
+        new_study(workshop, url, trials)
+        with opened(url, create=False) as storage:
+            study = StudyStorage.load(storage, "new")
+            workshop.search(study, 5, definition=definition)
+            assert len(study.counted()) == 5
+            suggested[name] = [row for row in study.rows() if not row.warm_start]
+    assert [row.number for row in suggested["warm"]] == list(range(count, count + 5))
+    assert suggested["warm"][-1].run.label == "search"
+    assert suggested["warm"][-1].run.hyperparameters != suggested["cold"][-1].run.hyperparameters
+
+
+def test_a_study_cut_off_in_between_goes_on_to_the_same_trials(
+    workshop: "Workshop", begun_with: WarmStart, define: Define, tmp_path: Path
+) -> None:
+    definition, settings = define(NARROWER), []
+    for name, epochs in (("whole", None), ("cut", 17)):
+        url = f"journal:///{tmp_path / name}"
+        new_study(workshop, url, begun_with.trials)
+        with opened(url, create=False) as storage:
+            study = StudyStorage.load(storage, "new")
+            if epochs:
+                workshop.search(study, 8, definition=definition, epochs=epochs)
+            workshop.search(study, 8, definition=definition)
+            settings.append([(row.number, row.run, row.score) for row in study.rows()])
+    assert settings[0] == settings[1]
+
+
+def test_one_that_was_killed_while_it_was_made_is_made_again(
+    workshop: "Workshop", begun_with: WarmStart, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal"
+    new_study(workshop, f"journal:///{path}", begun_with.trials)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-2]))  # without its last trial and what says that it is whole
+    with opened(f"journal:///{path}", create=False) as storage:
+        assert not StudyStorage.exists(storage, "new", alone=True)
+        assert StudyStorage.names(storage) == []
+
+
+def test_a_warm_start_is_shown_wherever_the_study_is(
+    finished: "Finished", begun_with: WarmStart, klsearch: Klsearch, tmp_path: Path
+) -> None:
+    definition, count = finished.definition_file.with_name("new.toml"), len(begun_with.trials)
+    text = finished.definition_file.read_text().replace(*NARROWER).replace('"tiny"', '"new"')
+    definition.write_text(text)
+    options = ("--out", tmp_path / "run", "--slots", 2, "--no-confirm", "--quiet")
+    called = klsearch("run", definition, "--warm-start", finished.folder, "--trials", 2, *options)
+    assert called.code == 0, called.err
+    listed = klsearch("trials", tmp_path / "run", "--json").document["trials"]
+    before = {trial["number"]: trial for trial in klsearch("trials", finished.folder, "--json").document["trials"]}
+    assert [trial["warm_start"] for trial in listed] == [True] * count + [False] * 2
+    for trial in listed[:count]:
+        original = before[int(re.fullmatch(r"tiny trial (\d+)", trial["origin"])[1])]  # type: ignore[index]
+        for name in ("score", "kl", "hyperparameters", "seed", "gates", "seconds", "epochs"):
+            assert trial[name] == original[name]
+    status = klsearch("status", tmp_path / "run").out
+    assert status.startswith(f"new: 2 of 2 trials done (2 complete)\nwarm start: {count} of 24 finished trials")
+    assert f"tiny trial {begun_with.trials[0].row.number}\n" in klsearch("trials", tmp_path / "run").out
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert f"{count} more from an earlier study" in report
+    assert f"tiny trial {begun_with.trials[0].row.number}" in report
+    reproduced = klsearch("reproduce", tmp_path / "run", 0)
+    assert (reproduced.code, reproduced.err.splitlines()[-1]) == (
+        2,
+        "klsearch: trial 0 was not trained in study 'new': "
+        f"reproduce tiny trial {begun_with.trials[0].row.number} where it was.",
+    )
+
+    again = klsearch("run", definition, "--warm-start", finished.folder, "--trials", 3, *options)
+    assert again.code == 0, again.err
+    assert len(klsearch("trials", tmp_path / "run", "--json").document["trials"]) == count + 3
+    refused = klsearch("run", finished.definition_file, "--warm-start", tmp_path / "run", "--out", finished.folder)
+    assert refused.code == 2
+    assert "it exists already, and began without --warm-start" in refused.err

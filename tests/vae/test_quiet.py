@@ -1,0 +1,34 @@
+"""What reaches the terminal while TensorFlow is loaded."""
+
+import os
+import subprocess
+import sys
+
+LOADING = """
+import sys
+from vae.quiet import start_up_lines_hidden
+with start_up_lines_hidden():
+    import tensorflow as tf
+    tf.config.list_physical_devices("GPU")
+    print("a line of the user's own", file=sys.stderr)
+    if sys.argv[1:]:
+        raise SystemExit("and why it failed")
+"""
+
+
+def standard_error(*arguments: str) -> list[str]:
+    """What a process that loads TensorFlow, as talkative as it is by default, writes to standard error."""
+    talkative = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    called = subprocess.run(
+        [sys.executable, "-c", LOADING, *arguments], capture_output=True, text=True, env=talkative, check=False
+    )
+    return called.stderr.splitlines()
+
+
+def test_start_up_lines_are_hidden_and_others_shown() -> None:
+    assert standard_error() == ["a line of the user's own"]
+
+
+def test_all_of_them_are_shown_where_loading_fails() -> None:
+    shown = standard_error("fail")
+    assert shown[-2:] == ["a line of the user's own", "and why it failed"]

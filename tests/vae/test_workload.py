@@ -1,0 +1,51 @@
+"""What an architecture costs is counted as Keras builds it."""
+
+import math
+from typing import Any
+
+import keras
+import pytest
+
+from vae.networks import Network, conv_network, dense_network
+from vae.workload import Workload, conv_workload, dense_workload
+
+DENSE: list[tuple[tuple[int, ...], int, list[int]]] = [((6,), 3, [16]), ((8, 8), 8, [128, 64]), ((28, 28, 3), 2, [])]
+CONV: list[tuple[tuple[int, ...], int, list[int], list[int]]] = [
+    ((8, 8), 4, [8], []),
+    ((28, 28), 8, [16, 32], [64]),
+    ((9, 13, 3), 5, [4, 8, 8], [20, 10]),
+]
+
+
+def counted(network: Network) -> Workload:
+    """The same of the built models: a kernel is applied once, or at every place of a convolution."""
+    multiply_adds = activations = 0
+    models = (network.encoder, network.decoder)
+    for layer in (layer for model in models for layer in model.layers if hasattr(layer, "kernel")):
+        at = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
+        multiply_adds += math.prod(layer.kernel.shape) * math.prod(at.shape[1:-1])
+        activations += math.prod(layer.output.shape[1:])
+    weights: list[Any] = [variable for model in models for variable in model.trainable_variables]
+    return Workload(
+        multiply_adds=multiply_adds, weights=sum(math.prod(value.shape) for value in weights), activations=activations
+    )
+
+
+@pytest.mark.parametrize(("shape", "latent_dim", "hidden"), DENSE)
+def test_a_dense_model_is_counted_as_it_is_built(shape: tuple[int, ...], latent_dim: int, hidden: list[int]) -> None:
+    network = dense_network(shape, latent_dim, hidden=hidden)
+    assert dense_workload(shape, latent_dim, hidden=hidden) == counted(network)
+
+
+@pytest.mark.parametrize(("shape", "latent_dim", "filters", "hidden"), CONV)
+def test_a_convolutional_model_is_counted_as_it_is_built(
+    shape: tuple[int, ...], latent_dim: int, filters: list[int], hidden: list[int]
+) -> None:
+    network = conv_network(shape, latent_dim, filters=filters, hidden=hidden)
+    assert conv_workload(shape, latent_dim, filters=filters, hidden=hidden) == counted(network)
+
+
+def test_the_digits_model_has_the_products_that_one_counts_by_hand() -> None:
+    encoder = 64 * 128 + 128 * 64 + 64 * 2 * 8
+    decoder = 8 * 64 + 64 * 128 + 128 * 64
+    assert dense_workload((8, 8), 8, hidden=[128, 64]).multiply_adds == encoder + decoder

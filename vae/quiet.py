@@ -1,0 +1,40 @@
+"""Loading TensorFlow without its start-up lines on the user's terminal."""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Its C code writes past every setting of its log until it has set that up.
+_START_UP = re.compile(
+    rb"[IWE]\d{4} |\d{4}-\d\d-\d\d [\d:.]+ [IWE] |WARNING: All log messages before absl|To enable the following instr"
+)
+
+
+@contextmanager
+def start_up_lines_hidden() -> Iterator[None]:
+    """A block in which TensorFlow may be loaded; what else is written to standard error is shown when it ends.
+
+    If the block fails, all of it is shown.
+    """
+    # Read when the libraries are loaded; processes that are started inherit them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        hidden = _START_UP
+        try:
+            yield
+        except BaseException:
+            hidden = re.compile(rb"(?!)")
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            aside.seek(0)
+            os.write(terminal, b"".join(line for line in aside if not hidden.match(line)))
+            os.close(terminal)

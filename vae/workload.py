@@ -1,0 +1,83 @@
+"""What one architecture asks of a machine, counted from its sizes alone, so that nothing needs to be built."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+_KERNEL = 3 * 3
+_STRIDE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """The size of an encoder and a decoder together.
+
+    Attributes:
+        multiply_adds: for one row forward through both; 0 for additions of biases and for activation functions.
+        weights: trained numbers.
+        activations: numbers that the layers with weights give for one row.
+    """
+
+    multiply_adds: int
+    weights: int
+    activations: int
+
+    def __add__(self, other: "Workload") -> "Workload":
+        return Workload(
+            multiply_adds=self.multiply_adds + other.multiply_adds,
+            weights=self.weights + other.weights,
+            activations=self.activations + other.activations,
+        )
+
+
+_NOTHING = Workload(multiply_adds=0, weights=0, activations=0)
+
+
+def dense_workload(input_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int]) -> Workload:
+    """The workload of `vae.networks.dense_network`, by the same arguments."""
+    features = math.prod(input_shape)
+    return _between(features, latent_dim, hidden) + _dense((hidden[0] if hidden else latent_dim), features)
+
+
+def conv_workload(
+    input_shape: Sequence[int], latent_dim: int, *, filters: Sequence[int], hidden: Sequence[int]
+) -> Workload:
+    """The workload of `vae.networks.conv_network`, by the same arguments."""
+    height, width, channels = input_shape if len(input_shape) == 3 else (*input_shape, 1)
+    total = _NOTHING
+    for given, made in pairwise([channels, *filters]):
+        height, width = -(-height // _STRIDE), -(-width // _STRIDE)
+        total += _convolution(given, made, positions=height * width, outputs=height * width)
+    smallest = height * width * filters[-1]
+    total += _between(smallest, latent_dim, hidden) + _dense((hidden[0] if hidden else latent_dim), smallest)
+    for given, made in pairwise([filters[-1], *reversed(filters)]):
+        positions = height * width
+        height, width = _STRIDE * height, _STRIDE * width
+        total += _convolution(given, made, positions=positions, outputs=height * width)
+    return total + _convolution(filters[0], channels, positions=height * width, outputs=height * width)
+
+
+def _between(features: int, latent_dim: int, hidden: Sequence[int]) -> Workload:
+    """The encoder's dense layers from so many features, and the decoder's, but for its last."""
+    narrowing = sum((_dense(given, made) for given, made in pairwise([features, *hidden])), _NOTHING)
+    heads = _dense(hidden[-1] if hidden else features, 2 * latent_dim)
+    widening = sum((_dense(given, made) for given, made in pairwise([latent_dim, *reversed(hidden)])), _NOTHING)
+    return narrowing + heads + widening
+
+
+def _dense(given: int, made: int) -> Workload:
+    return Workload(multiply_adds=given * made, weights=given * made + made, activations=made)
+
+
+def _convolution(given: int, made: int, *, positions: int, outputs: int) -> Workload:
+    """A 3×3 convolution between channels.
+
+    Args:
+        given: channels in.
+        made: channels out.
+        positions: places at which its kernel is applied: outputs, or for a transposed one inputs.
+        outputs: places at which it gives a number per channel.
+    """
+    kernel = _KERNEL * given * made
+    return Workload(multiply_adds=kernel * positions, weights=kernel + made, activations=made * outputs)
