@@ -108,6 +108,7 @@ def test_samples_that_were_lost_are_made_again_of_the_same_models(
     for told in (1, 0):
         called = klsearch("resume", finished_copy.folder)
         assert called.err.count("Training 4 confirmed members again") == told
+        assert called.err.count("training again 4/4\n") == told
         after = load_study(place).samples
         assert isinstance(after, ColumnErrors)
         assert (after.names, after.columns) == (before.names, before.columns)
@@ -155,6 +156,7 @@ def test_the_columns_of_a_table_are_kept_for_the_report_and_left_out_when_asked(
         ('name = "tiny"', 'name = "tiny"\nseed = 5', "study.seed: 0, now 5"),
         ('name = "tiny"', 'name = "tiny"\nkl_band = [0.0, 4.0]', "study.kl_band: [0.0, 5.0], now [0.0, 4.0]"),
         ('source = "rows.csv"', 'source = "rows.csv"\nscaling = "none"', "data.scaling: 'auto', now 'none'"),
+        ("window = 2", "window = 3", "gates.window: 2, now 3"),
     ],
 )
 def test_another_definition_of_a_study_is_refused_with_the_difference(
@@ -208,8 +210,9 @@ def test_gates_baselines_and_budget_of_a_study_may_change(finished_copy: "Finish
     edit(finished_copy.definition_file, "max_kl_slope = 0.2", "max_kl_slope = 1e-9")
     edit(finished_copy.definition_file, "kl_weight = 0.1", "kl_weight = 0.3")
     edit(finished_copy.definition_file, "trials = 24", "trials = 28")
-    called = klsearch("run", finished_copy.definition_file, "--out", folder, "--quiet", "--json", "--require-stable")
-    assert (called.code, called.err) == (3, "")
+    called = klsearch("run", finished_copy.definition_file, "--out", folder, "--json", "--require-stable")
+    assert called.code == 3
+    assert "warning: [gates] has changed. What is shown of earlier trials is judged anew" in called.err
     best = called.document
     assert (best["verdict"], best["feasible"], best["passed"]) == ("not stable", False, 0)
     after = klsearch("trials", folder, "--json").document["trials"]
@@ -357,6 +360,20 @@ def test_a_study_with_trials_that_diverge_ends_with_valid_documents(
     assert klsearch("status", "tiny").code == 0
     assert klsearch("trials", "tiny").code == 0
     assert klsearch("best", "tiny").code == 0
+
+
+def test_who_goes_on_with_a_study_divides_operations_as_who_began_it(
+    finished_copy: "Finished", klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that is alone in its thread gets other bits from operations that are divided otherwise."""
+    edit(finished_copy.folder / "storage.journal", '\\"within\\": 1', '\\"within\\": 3')
+    loaded = []
+    for module in ("search.quiet", "search.launch"):
+        monkeypatch.setattr(f"{module}.load_tensorflow", lambda *, within: loaded.append(within))
+    assert klsearch("resume", finished_copy.folder, "--quiet").code == 0
+    assert klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--quiet").code == 0
+    assert klsearch("reproduce", finished_copy.folder, 0).code == 0
+    assert loaded == [3, 3, 3]
 
 
 def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
