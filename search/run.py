@@ -31,7 +31,7 @@ from search.warm_start import warm_start
 from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition, override
 from studies.definition import StudyDefinition, differences
-from studies.errors import StorageError, StudyConflict
+from studies.errors import KlsearchError, StorageError, StudyConflict
 from studies.record import DataFacts, Reference, StudyRecord
 from vae.datasets import Dataset
 from vae.networks import Network
@@ -101,7 +101,13 @@ def train_study(
             ) from error
         record = study_record(study, url=place.shown_url, resume_command=place.resume_command)
     if not stopper.signalled:
-        write_outputs(record, place)
+        try:
+            write_outputs(record, place)
+        except OSError as error:
+            raise KlsearchError(
+                f"{error.filename}: {error.strerror}. All results are in the storage; `{place.resume_command}` writes "
+                "what is missing."
+            ) from error
     return record
 
 

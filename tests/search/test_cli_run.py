@@ -4,8 +4,10 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -366,7 +368,8 @@ def test_who_goes_on_with_a_study_divides_operations_as_who_began_it(
     finished_copy: "Finished", klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A member that is alone in its thread gets other bits from operations that are divided otherwise."""
-    edit(finished_copy.folder / "storage.journal", '\\"within\\": 1', '\\"within\\": 3')
+    journal = finished_copy.folder / "storage.journal"
+    journal.write_text(re.sub(r'(\\"within\\": )\d+', r"\g<1>3", journal.read_text()))
     loaded = []
     for module in ("search.quiet", "search.launch"):
         monkeypatch.setattr(f"{module}.load_tensorflow", lambda *, within: loaded.append(within))
@@ -387,6 +390,26 @@ def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
     (line,) = (line for line in called.err.splitlines() if "checkpoint" in line)
     assert line.startswith(f"warning: {damaged} is no checkpoint that can be read, or not a whole one; trials that it")
     assert damaged.read_bytes() == b"PK\x03\x04 not the whole of it"
+
+
+def test_on_a_full_disk_the_report_before_stays_and_the_study_is_whole(
+    finished_copy: "Finished", klsearch: Klsearch, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    folder = finished_copy.folder
+    before = contents(folder)
+    with full_disk((folder / "report.html").stat().st_size - 1):
+        again = klsearch("report", folder)
+        resumed = klsearch("resume", folder, "--quiet")
+    message = f"klsearch: {folder / 'report.html'}: File too large"
+    assert (again.code, again.out, again.err) == (1, "", f"{message}\n")
+    assert (resumed.code, resumed.out) == (1, "")
+    assert resumed.err == (
+        f"{message}. All results are in the storage; `klsearch resume {folder}` writes what is missing.\n"
+    )
+    after = contents(folder)
+    assert {name for name in after if after[name] != before.get(name)} <= {"run.json", "storage.journal", "study.toml"}
+    assert klsearch("report", folder).code == 0
+    assert contents(folder)["report.html"] == before["report.html"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(klsearch: Klsearch, definition_file: Path) -> None:
