@@ -28,11 +28,11 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
 
 def threads_left_over(members: int) -> int:
     """How many threads may share the work within an operation where at most so many members train at a time."""
-    return max(1, joblib.cpu_count() // members)
+    return max(1, int(joblib.cpu_count()) // members)
 
 
 def threads_within() -> int:
     """How many threads share the work within an operation in this process, which has loaded TensorFlow."""
     import tensorflow as tf
 
-    return tf.config.threading.get_intra_op_parallelism_threads() or joblib.cpu_count()
+    return int(tf.config.threading.get_intra_op_parallelism_threads() or joblib.cpu_count())
