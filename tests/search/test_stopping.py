@@ -14,10 +14,11 @@ from search.checkpoint import Checkpoint
 from search.stopping import Interrupted, Stopper
 from search.storage import Result, Run
 from search.training import Job, Trainer
-from vae.elbo import Objective
+from vae.curves import TrainingCurves
 from vae.evaluation import Members
 from vae.hyperparameters import AFTER
 from vae.networks import factory_network
+from vae.objective import Objective
 from vae.population import Population
 
 
@@ -53,21 +54,19 @@ def test_the_first_signal_asks_to_stop_and_the_second_ends_the_process() -> None
 STEPS, STEP_SECONDS = 60, 0.2
 
 
-class Slow(keras.layers.Layer):
-    """Takes its time, whatever the machine."""
+def wait() -> np.float32:
+    time.sleep(STEP_SECONDS)
+    return np.float32(0)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return inputs + tf.ensure_shape(tf.numpy_function(self._wait, [], tf.float32), [])
 
-    @staticmethod
-    def _wait() -> np.float32:
-        time.sleep(STEP_SECONDS)
-        return np.float32(0)
+def slow(rows: tf.Tensor) -> tf.Tensor:
+    """The rows, after a while that is the same on every machine."""
+    return rows + tf.ensure_shape(tf.numpy_function(wait, [], tf.float32), [])
 
 
 def slow_network(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, keras.Model]:
     rows, z = keras.Input(shape), keras.Input((latent_dim,))
-    h = Slow()(rows)
+    h = keras.layers.Lambda(slow)(rows)
     heads = [keras.layers.Dense(latent_dim)(h) for _ in range(2)]
     return keras.Model(rows, heads), keras.Model(z, keras.layers.Dense(shape[0])(z))
 
@@ -88,6 +87,9 @@ class OneTraining:
         return jobs
 
     def lost(self) -> Set[int]:
+        return frozenset()
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
         return frozenset()
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
