@@ -272,11 +272,12 @@ def _latent_blocks(study: StudyRecord) -> tuple[Block, ...]:
 def _latent_exhibit(profiles: tuple[LatentProfile, ...]) -> Exhibit:
     told = "; ".join(f"{_profile_told(profile)}" for profile in profiles)
     alternative = f"KL per latent in nats, sorted within each seed: {told}."
+    others = "Lines: the others. " if len(profiles) > 1 else ""
     return Exhibit(
         identity="latents",
         title="KL per latent",
         caption=(
-            f"Bars: the {profiles[0].candidate.label}, the variance part stacked on the mean part. Lines: the others. "
+            f"Bars: the {profiles[0].candidate.label}, the variance part stacked on the mean part. {others}"
             f"× marks a collapsed latent (below {COLLAPSED_NATS} nats)."
         ),
         alternative=alternative,

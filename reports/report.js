@@ -27,7 +27,7 @@
     table.tBodies[0].append(...rows);
     say(`Sorted by ${heading.textContent}, ${heading.ariaSort}; missing values last.`);
   };
-  all("table.sortable").forEach((table) => all("thead th", table).forEach((heading, column) => {
+  all("#trial-table, details table").forEach((table) => all("thead th", table).forEach((heading, column) => {
     const made = button(heading.textContent, () => sort(table, heading, column));
     heading.replaceChildren(made);
   }));

@@ -19,7 +19,7 @@ from reports.search_exhibits import (
     slice_exhibits,
 )
 from reports.wording import count, duration, number, share
-from studies.record import StudyRecord, TrialState
+from studies.record import IMPORTANCE_TRIALS, StudyRecord, TrialState
 from studies.summary import Summary, edges
 
 _NOTHING_YET = Prose(text="No trial has finished yet.")
@@ -31,12 +31,20 @@ def importance_section(study: StudyRecord, summary: Summary, measured: Responses
     return Section(identity="importance", title="What mattered?", blocks=blocks)
 
 
+def _no_importance(study: StudyRecord) -> str:
+    complete = sum(trial.state is TrialState.COMPLETE for trial in study.trials)
+    return (
+        f"Importance is computed when a run ends, from {IMPORTANCE_TRIALS} complete trials on; the study has "
+        f"{count(complete, 'complete trial')}."
+    )
+
+
 def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses) -> tuple[Block, ...]:
     ended = ended_trials(study)
     legend = outcome_legend(ended.outcomes)
     shares = importance_exhibit(study)
     overview = tuple(one for one in (rate_distortion_exhibit(study, ended), shares) if one is not None)
-    no_shares = () if shares is not None else (Prose(text="Importance is computed once enough trials have finished."),)
+    no_shares = () if shares is not None else (Prose(text=_no_importance(study)),)
     passing = count(len(study.finished), "finished trial")
     return (
         *((Gallery(exhibits=overview, legend=(*mark_legend(study), *legend)),) if overview else ()),

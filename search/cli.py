@@ -316,7 +316,7 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
     place = named_place(run, storage)
     loaded = stored_definition(place)
     dataset = load_data(loaded.definition, loaded.folder)
-    with _training_again(loaded) as progress:
+    with _training_again(place) as progress:
         from search.export import export_winner
 
         exported = export_winner(loaded, dataset, place, folder, force=force, progress=progress)
@@ -342,7 +342,7 @@ def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
     place = named_place(run, storage)
     loaded = stored_definition(place)
     dataset = load_data(loaded.definition, loaded.folder)
-    with _training_again(loaded) as progress:
+    with _training_again(place) as progress:
         from search.reproduction import reproduce_trial
 
         found = reproduce_trial(loaded, dataset, place, trial, progress=progress)
@@ -351,15 +351,16 @@ def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
 
 
 @contextmanager
-def _training_again(loaded: "LoadedDefinition") -> "Iterator[Progress]":
+def _training_again(place: "Place") -> "Iterator[Progress]":
     """A block that trains what is stored once more, in a process set up as the one that trained it first."""
-    from search.layout import most_slots
     from search.progress import Terminal
     from search.quiet import load_tensorflow
+    from search.records import stored_layout
 
+    layout = stored_layout(place)
     with Terminal(live=True) as progress:
         progress.say("Loading TensorFlow…")
-        load_tensorflow(members=most_slots(loaded.definition))
+        load_tensorflow(within=layout.within if layout is not None else 1)
         yield progress
 
 

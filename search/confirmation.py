@@ -147,8 +147,9 @@ class ConfirmationSource:
 class RetrainingSource:
     """Finished rows trained once more: members and results are kept here, and nothing is stored."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], *, told: Callable[[None], None]) -> None:
         self._pending = [job_again(row) for row in rows]
+        self._told = told
         self.members: dict[int, Members] = {}
         self.results: dict[int, Result] = {}
         self.position = -1
@@ -176,6 +177,8 @@ class RetrainingSource:
         """Keep the members and their results."""
         self.members |= {number: member(number) for number in finished}
         self.results |= finished
+        for _ in finished:
+            self._told(None)
 
 
 def rows_to_show(rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:

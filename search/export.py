@@ -18,6 +18,7 @@ from search.storage import Row, StudyStorage
 from studies.catalog import LoadedDefinition, with_baseline
 from studies.errors import UsageError
 from studies.record import StudyRecord, TrainingRun
+from studies.sections import extended_name
 from studies.summary import runs_of, summarize
 from vae.datasets import Dataset
 from vae.plain_keras import loading_notes, plain_models
@@ -148,8 +149,9 @@ def _scaler(dataset: Dataset) -> str:
 
 def _definition(loaded: LoadedDefinition, trial: int, row: Row) -> str:
     """The study's definition under another name, with the settings as a baseline to beat."""
-    name = f"{loaded.definition.study.name}-trial-{trial}"
-    return with_baseline(loaded, f"trial-{trial}", row.run.hyperparameters, study=name)
+    ending = f"trial-{trial}"
+    name = extended_name(loaded.definition.study.name, f"-{ending}")
+    return with_baseline(loaded, ending, row.run.hyperparameters, study=name)
 
 
 def _expected(record: StudyRecord) -> str:

@@ -6,18 +6,17 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-# PED-ANOVA compares the best tenth with the rest and wants at least five trials in it.
-MIN_TRIALS = 50
+from studies.record import IMPORTANCE_TRIALS
 
 
 def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     """PED-ANOVA importance of each searched hyperparameter, as shares of 1, largest first.
 
     It answers which hyperparameters bring a trial among the best tenth (Watanabe et al. 2023), not how much of the
-    score's variance each explains. Fewer than 50 complete trials, or none that varies, give an empty dict.
+    score's variance each explains. Too few complete trials, or scores that are all the same, give an empty dict.
     """
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    if len(complete) < MIN_TRIALS or len({trial.value for trial in complete}) < 2:
+    if len(complete) < IMPORTANCE_TRIALS or len({trial.value for trial in complete}) < 2:
         return {}
     study = optuna.create_study(sampler=RandomSampler())
     study.add_trials(complete)

@@ -4,7 +4,8 @@ from search.layout import most_slots
 from search.options import RunOptions
 from search.place import Place, new_place
 from search.progress import Progress, Silence
-from search.quiet import load_tensorflow
+from search.quiet import load_tensorflow, threads_left_over
+from search.records import stored_layout
 from search.stopping import Stopper
 from studies.catalog import LoadedDefinition
 from studies.data import load_data
@@ -40,7 +41,9 @@ def run_study(
     place = place or new_place(loaded.definition.study.name)
     dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with them should not wait for TensorFlow
     progress.say("Loading TensorFlow…")
-    load_tensorflow(members=options.slots or most_slots(loaded.definition))
+    layout = stored_layout(place)
+    members = options.slots or most_slots(loaded.definition)
+    load_tensorflow(within=threads_left_over(members) if layout is None else layout.within)
     from search.run import train_study
 
     return train_study(loaded, dataset, place, options, progress=progress, stopper=stopper or Stopper())

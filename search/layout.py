@@ -14,17 +14,19 @@ class Layout:
     Attributes:
         slots: K, the number of members trained at a time.
         together: how many of them one thread trains as one program.
+        within: how many threads share the work within an operation, which for a member alone may decide its last bits.
     """
 
     slots: int
     together: int
+    within: int = 1
 
     def for_members(self, count: int) -> "Layout":
         """The layout with no more slots than so many members need, in which a training has the same bits."""
         shards = self.slots // self.together
         share = -(-count // shards)
         together = min(self.together, share + share % 2)  # one member alone only where all are
-        return Layout(together * min(shards, -(-count // together)), together)
+        return Layout(together * min(shards, -(-count // together)), together, self.within)
 
 
 def layout_of(slots: int, definition: StudyDefinition, threads: int) -> Layout:

@@ -44,8 +44,8 @@ class Progress(Protocol):
     def begin(self, phase: str, *, done: int, total: int) -> None:
         """A phase of `total` trainings of which `done` were finished earlier."""
 
-    def ended(self, ended: Ended) -> None:
-        """One more training of this phase has ended."""
+    def ended(self, ended: Ended | None) -> None:
+        """One more training of this phase has ended; None where it was known before what it comes to."""
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
         """The latest epoch of every running training, by number."""
@@ -60,7 +60,7 @@ class Silence:
     def begin(self, phase: str, *, done: int, total: int) -> None:
         """Nothing."""
 
-    def ended(self, ended: Ended) -> None:
+    def ended(self, ended: Ended | None) -> None:
         """Nothing."""
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
@@ -93,6 +93,10 @@ def watched_values(values: Mapping[str, float]) -> str:
 def leading(running: Mapping[int, Mapping[str, float]]) -> int | None:
     """The running training that is farthest on, the lowest number first; None if nothing runs."""
     return min(running, key=lambda number: (-running[number].get("epoch", 0), number), default=None)
+
+
+def _rank(ended: Ended) -> tuple[bool, float]:
+    return (not ended.feasible, ended.score)
 
 
 def duration(seconds: float) -> str:
@@ -173,10 +177,10 @@ class Terminal(AbstractContextManager["Terminal"]):
             self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._table)
             self._live.start()
 
-    def ended(self, ended: Ended) -> None:
+    def ended(self, ended: Ended | None) -> None:
         """Count a training, and show the best so far."""
         self._clock.done += 1
-        if self._best is None or (not ended.feasible, ended.score) < (not self._best.feasible, self._best.score):
+        if ended is not None and (self._best is None or _rank(ended) < _rank(self._best)):
             self._best = ended
         if self._clock.done == self._clock.total:
             self._running = {}

@@ -1,5 +1,7 @@
-"""Confirming a finished study on more fresh seeds."""
+"""The number of fresh seeds that a study is confirmed on: it may grow, and never shrinks."""
 
+from search.records import definition_of
+from search.storage import StudyStorage
 from studies.catalog import LoadedDefinition, with_confirmation_seeds
 from studies.errors import UsageError
 from studies.record import StudyRecord
@@ -32,3 +34,15 @@ def with_seeds(loaded: LoadedDefinition, study: StudyRecord, seeds: int | None) 
             f"{known} fresh seeds are trained already, and none of them is dropped; give --seeds {known} or more."
         )
     return with_confirmation_seeds(loaded, wanted)
+
+
+def with_all_seeds(loaded: LoadedDefinition, study: StudyStorage) -> LoadedDefinition:
+    """The definition, asking for no fewer fresh seeds than a study that has a winner was confirmed on.
+
+    The file may still ask for those that it had before `klsearch confirm --seeds`. To leave trained seeds out would be
+    to choose among results.
+    """
+    confirmed = definition_of(study).definition.confirmation.seeds
+    if study.facts.winner is None or confirmed <= loaded.definition.confirmation.seeds:
+        return loaded
+    return with_confirmation_seeds(loaded, confirmed)

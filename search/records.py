@@ -7,11 +7,13 @@ from typing import Any
 from optuna.trial import TrialState as OptunaState
 
 from search.backends import opened
+from search.layout import Layout
 from search.place import Place
 from search.seeds import confirmation_seed
 from search.storage import Row, Run, StudyStorage
 from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition
+from studies.errors import StorageError
 from studies.parsing import parse_definition
 from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from vae.diagnostics import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
@@ -44,6 +46,15 @@ def stored_definition(place: Place) -> LoadedDefinition:
     """
     with opened(place.url, create=False) as storage:
         return definition_of(StudyStorage.load(storage, place.name))
+
+
+def stored_layout(place: Place) -> Layout | None:
+    """How the members of the study at a place are dealt out; None if there is none, or it cannot be read now."""
+    try:
+        with opened(place.url, create=False) as storage:
+            return StudyStorage.load(storage, place.name).facts.layout
+    except StorageError:
+        return None  # said by whoever opens it to work on it
 
 
 def definition_of(study: StudyStorage) -> LoadedDefinition:

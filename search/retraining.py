@@ -79,7 +79,7 @@ def retrain(
         )
     network = build_network(loaded.definition, dataset, loaded.folder)
     population = build_population(loaded.definition, network, dataset, facts.layout.for_members(1))
-    source = RetrainingSource([row])
+    source = RetrainingSource([row], told=progress.ended)
     progress.begin("training again", done=0, total=1)
     epochs = loaded.definition.training.epochs
     Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False).train(source)

@@ -18,7 +18,9 @@ from search.patience import patient
 from search.place import Place
 from search.progress import Progress
 from search.provenance import EARLIER, provenance
-from search.records import study_record
+from search.quiet import threads_within
+from search.reconfirmation import with_all_seeds
+from search.records import definition_of, study_record
 from search.reference import find_reference
 from search.session import Apparatus, Probed, session
 from search.slots import auto_layout
@@ -29,7 +31,7 @@ from search.warm_start import warm_start
 from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition, override
 from studies.definition import StudyDefinition, differences
-from studies.errors import StorageError, StudyConflict
+from studies.errors import KlsearchError, StorageError, StudyConflict
 from studies.record import DataFacts, Reference, StudyRecord
 from vae.datasets import Dataset
 from vae.networks import Network
@@ -59,7 +61,8 @@ def train_study(
     with place.held(), opened(place.url, create=True, patience=patience) as storage:
         with stopper.at_once():
             study = _begun(storage, loaded, dataset, network, place, options, progress)
-        definition = study.facts.settle(definition)
+        loaded = definition_of(study)
+        definition = study.facts.settle(loaded.definition)
         population = build_population(definition, network, dataset, study.facts.layout)
         try:
             if not options.in_this_process:
@@ -98,7 +101,13 @@ def train_study(
             ) from error
         record = study_record(study, url=place.shown_url, resume_command=place.resume_command)
     if not stopper.signalled:
-        write_outputs(record, place)
+        try:
+            write_outputs(record, place)
+        except OSError as error:
+            raise KlsearchError(
+                f"{error.filename}: {error.strerror}. All results are in the storage; `{place.resume_command}` writes "
+                "what is missing."
+            ) from error
     return record
 
 
@@ -162,10 +171,27 @@ def _begun(
         StudyStorage.exists(storage, place.name, alone=False)  # waits until it is whole
         study = StudyStorage.load(storage, place.name)
         _agree(study, loaded.definition, dataset, options, place)
+        loaded = _kept(loaded, study, progress)
     study.replace_definition(loaded.toml_for_any_folder())
     study.change_facts(**_news(study.facts, loaded))
     place.create(loaded.toml_for_any_folder())
     return study
+
+
+def _kept(loaded: LoadedDefinition, study: StudyStorage, progress: Progress) -> LoadedDefinition:
+    """The definition under which a study goes on, and what the user should know of it."""
+    kept, before = with_all_seeds(loaded, study), definition_of(study).definition
+    if kept is not loaded:
+        progress.say(
+            f"The winner stays confirmed on {kept.definition.confirmation.seeds} fresh seeds, not on the "
+            f"{loaded.definition.confirmation.seeds} that the definition asks for: no result is dropped."
+        )
+    if kept.definition.gates != before.gates and study.trials():
+        progress.say(
+            "warning: [gates] has changed. What is shown of earlier trials is judged anew; the search goes on from how "
+            "they were judged when they ended."
+        )
+    return kept
 
 
 def _created(
@@ -201,8 +227,11 @@ def _new_layout(
     network: Network, dataset: Dataset, definition: StudyDefinition, options: RunOptions, progress: Progress
 ) -> Layout:
     if options.slots is not None:
-        return layout_of(options.slots, definition, side_by_side())
-    return auto_layout(network, dataset, _share(definition, options.workers), threads=side_by_side(), say=progress.say)
+        layout = layout_of(options.slots, definition, side_by_side())
+    else:
+        share = _share(definition, options.workers)
+        layout = auto_layout(network, dataset, share, threads=side_by_side(), say=progress.say)
+    return replace(layout, within=threads_within())
 
 
 def _share(definition: StudyDefinition, workers: int) -> StudyDefinition:

@@ -273,12 +273,13 @@ class Session:
         forgotten = [row for row in rows if row.number not in members]
         if forgotten:
             self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights an earlier run held.")
+            self._progress.begin("training again", done=0, total=len(forgotten))
         by_rule: dict[Weighting | None, list[Row]] = {}
         for row in forgotten:
             by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)
         found = dict(members)
         for rule, group in by_rule.items():
-            again = RetrainingSource(group)
+            again = RetrainingSource(group, told=self._progress.ended)
             self._train(rule, again, apparatus)
             found |= again.members
         return found

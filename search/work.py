@@ -25,13 +25,15 @@ class Task:
     Attributes:
         place: the run folder and the storage.
         starter: who started it, and whose end ends it.
-        threads: how many threads TensorFlow may use; None for one on each core.
+        threads: how many operations TensorFlow may run at a time; None for one on each core.
+        within: how many threads share the work within an operation.
         until_converged: whether the search ends once more of it no longer pays.
     """
 
     place: Place
     starter: Owner
     threads: int | None
+    within: int
     until_converged: bool
 
 
@@ -61,7 +63,7 @@ def work_here(task: Task) -> str:
 def _search(task: Task, stopper: Stopper) -> None:
     from search.quiet import load_tensorflow
 
-    load_tensorflow(task.threads)
+    load_tensorflow(task.threads, within=task.within)
     from functools import partial
 
     from search.backends import opened

@@ -63,7 +63,13 @@ def search_with_workers(
         progress.begin("trials", done=overseer.finished, total=budget)
         threads = None if scheduler else max(1, joblib.cpu_count() // count)
         function = work if scheduler else work_here
-        task = Task(place=place, starter=this_process(), threads=threads, until_converged=until_converged)
+        task = Task(
+            place=place,
+            starter=this_process(),
+            threads=threads,
+            within=study.facts.layout.within,
+            until_converged=until_converged,
+        )
         while overseer.finished < budget:
             finished = overseer.finished
             errors = overseer.oversee(lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), stop=stop)

@@ -189,12 +189,13 @@ class StudyDefinition(Section):
         """All of the definition that makes two trials comparable, as JSON values.
 
         Name, budget, baselines, confirmation and gates are left out: they change what is asked of the trials, not the
-        trials. A source that is a path counts by its last part, so that a study may move to another folder or machine;
-        what the files hold is the business of the data's own fingerprint.
+        trials. Only the gates' window counts: a trial's KL, and so its score, is the mean over it. A source that is a
+        path counts by its last part, so that a study may move to another folder or machine; what the files hold is the
+        business of the data's own fingerprint.
         """
         study = self.study.model_dump(include={"seed", "kl_band", "kl_reduction", "penalty", "sampler", "pruner"})
         data = self.data.model_dump() | {"source": PurePath(self.data.source).name}
-        parts = {"study": study, "data": data}
+        parts = {"study": study, "data": data, "gates": self.gates.model_dump(include={"window"})}
         for section in ("model", "training", "space"):
             parts[section] = getattr(self, section).model_dump()
         plain: dict[str, Any] = _as_json(parts)

@@ -22,7 +22,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write beside `path`, which it replaces in one step when the block ends; missing folders are made.
 
     Raises:
-        OSError: the folder cannot be written; the old file is intact and nothing is left behind.
+        OSError: the folder cannot be written, or the disk is full; the error names a file, the old one is intact and
+            nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{unfinished_prefix(path)}{os.getpid()}.tmp")
@@ -32,6 +33,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails does not name its file
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -15,6 +15,9 @@ from vae.measures import Measures
 from vae.probe import Probe
 from vae.samples import Samples
 
+# PED-ANOVA compares the best tenth with the rest and wants at least five trials in it.
+IMPORTANCE_TRIALS = 50
+
 
 class TrialState(StrEnum):
     """Where a trial stands."""

@@ -49,6 +49,22 @@ _OTHER_PRUNERS = ("percentile", "successive_halving", "hyperband", "threshold", 
 _OTHER_PRECISIONS = ("float16", "bfloat16", "float64", "mixed_float16")
 
 
+# A folder's name may have 255 bytes on most systems, and files beside it have longer ones.
+_MOST_NAME_BYTES = 120
+
+
+def extended_name(name: str, ending: str) -> str:
+    """A study's name with an ending, cut before it where both would be too long for a name.
+
+    >>> extended_name("digits", "-trial-7")
+    'digits-trial-7'
+    >>> len(extended_name("ä" * 60, "-trial-7").encode())
+    120
+    """
+    kept = name.encode()[: _MOST_NAME_BYTES - len(ending.encode())]
+    return kept.decode(errors="ignore") + ending  # without the part of a letter at the cut
+
+
 def _folder_name(name: str) -> str:
     """The name, if a run folder can bear it on every system."""
     if name != name.strip() or name in ("", ".", "..") or name.startswith("-"):
@@ -57,8 +73,8 @@ def _folder_name(name: str) -> str:
         raise problem("a study's name becomes a folder: no / \\ : * ? \" < > | and no control characters")
     if name.endswith("(confirmation)"):
         raise problem("a study's name must not end in '(confirmation)', which marks the rows of a confirmation")
-    if len(name.encode()) > 120:
-        raise problem("a study's name must not be longer than 120 bytes")
+    if len(name.encode()) > _MOST_NAME_BYTES:
+        raise problem(f"a study's name must not be longer than {_MOST_NAME_BYTES} bytes")
     return name
 
 

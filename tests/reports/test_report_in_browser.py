@@ -205,6 +205,20 @@ def test_the_table_sorts_by_keyboard_and_says_so(open_report: Open) -> None:
     assert page.locator("#trial-table th[aria-sort]").count() == 1
 
 
+def test_folded_tables_sort_by_keyboard_too(open_report: Open) -> None:
+    page = open_report().page
+    fold = page.locator("details", has=page.locator("caption", has_text="Every confirmation run"))
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    heading = fold.locator("th[scope=col]", has_text="seed")
+    heading.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    seeds = [int(text) for text in fold.locator("tbody td:nth-child(2)").all_inner_texts()]
+    assert len(seeds) > 2
+    assert seeds == sorted(seeds)
+    assert heading.get_attribute("aria-sort") == "ascending"
+
+
 class Missing(float):
     """A missing number that is equal to itself, so that lists of them can be compared."""
 

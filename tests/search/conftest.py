@@ -3,11 +3,14 @@
 import io
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +150,24 @@ def write() -> Callable[..., Path]:
 def definition_file(tmp_path: Path) -> Path:
     """The small study's definition beside its data, in a folder of the test's own."""
     return write_definition(tmp_path)
+
+
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """No file can grow beyond this size in bytes, as if the disk were full."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.fixture(scope="session")
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """A block in which no file can grow beyond so many bytes."""
+    return no_file_beyond
 
 
 _TELL = """
@@ -354,11 +375,13 @@ class PostgresServer:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server of the tests' own."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.remove()
+    # Below pytest's folder only its own user may look, and root's server runs as another.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as data:
+        server = PostgresServer(Path(data))
+        yield server
+        server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 """Checkpoints, and courses that go on from them."""
 
-import resource
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,19 +117,9 @@ def test_a_checkpoint_of_a_newer_klsearch_is_refused(tmp_path: Path, monkeypatch
         Checkpoint.read(tmp_path / "c.npz")
 
 
-@contextmanager
-def full_disk(bytes_left: int) -> Iterator[None]:
-    """No file can grow beyond this size, as if the disk were full."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_on_a_full_disk_the_checkpoint_before_stays_and_training_goes_on(tmp_path: Path) -> None:
+def test_on_a_full_disk_the_checkpoint_before_stays_and_training_goes_on(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     said: list[str] = []
     with claimed_course(tmp_path, "f", say=said.append) as course:
         course.save(checkpoint())

@@ -4,8 +4,10 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +110,7 @@ def test_samples_that_were_lost_are_made_again_of_the_same_models(
     for told in (1, 0):
         called = klsearch("resume", finished_copy.folder)
         assert called.err.count("Training 4 confirmed members again") == told
+        assert called.err.count("training again 4/4\n") == told
         after = load_study(place).samples
         assert isinstance(after, ColumnErrors)
         assert (after.names, after.columns) == (before.names, before.columns)
@@ -155,6 +158,7 @@ def test_the_columns_of_a_table_are_kept_for_the_report_and_left_out_when_asked(
         ('name = "tiny"', 'name = "tiny"\nseed = 5', "study.seed: 0, now 5"),
         ('name = "tiny"', 'name = "tiny"\nkl_band = [0.0, 4.0]', "study.kl_band: [0.0, 5.0], now [0.0, 4.0]"),
         ('source = "rows.csv"', 'source = "rows.csv"\nscaling = "none"', "data.scaling: 'auto', now 'none'"),
+        ("window = 2", "window = 3", "gates.window: 2, now 3"),
     ],
 )
 def test_another_definition_of_a_study_is_refused_with_the_difference(
@@ -208,8 +212,9 @@ def test_gates_baselines_and_budget_of_a_study_may_change(finished_copy: "Finish
     edit(finished_copy.definition_file, "max_kl_slope = 0.2", "max_kl_slope = 1e-9")
     edit(finished_copy.definition_file, "kl_weight = 0.1", "kl_weight = 0.3")
     edit(finished_copy.definition_file, "trials = 24", "trials = 28")
-    called = klsearch("run", finished_copy.definition_file, "--out", folder, "--quiet", "--json", "--require-stable")
-    assert (called.code, called.err) == (3, "")
+    called = klsearch("run", finished_copy.definition_file, "--out", folder, "--json", "--require-stable")
+    assert called.code == 3
+    assert "warning: [gates] has changed. What is shown of earlier trials is judged anew" in called.err
     best = called.document
     assert (best["verdict"], best["feasible"], best["passed"]) == ("not stable", False, 0)
     after = klsearch("trials", folder, "--json").document["trials"]
@@ -359,6 +364,21 @@ def test_a_study_with_trials_that_diverge_ends_with_valid_documents(
     assert klsearch("best", "tiny").code == 0
 
 
+def test_who_goes_on_with_a_study_divides_operations_as_who_began_it(
+    finished_copy: "Finished", klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that is alone in its thread gets other bits from operations that are divided otherwise."""
+    journal = finished_copy.folder / "storage.journal"
+    journal.write_text(re.sub(r'(\\"within\\": )\d+', r"\g<1>3", journal.read_text()))
+    loaded = []
+    for module in ("search.quiet", "search.launch"):
+        monkeypatch.setattr(f"{module}.load_tensorflow", lambda *, within: loaded.append(within))
+    assert klsearch("resume", finished_copy.folder, "--quiet").code == 0
+    assert klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--quiet").code == 0
+    assert klsearch("reproduce", finished_copy.folder, 0).code == 0
+    assert loaded == [3, 3, 3]
+
+
 def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
     finished_copy: "Finished", klsearch: Klsearch
 ) -> None:
@@ -370,6 +390,26 @@ def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
     (line,) = (line for line in called.err.splitlines() if "checkpoint" in line)
     assert line.startswith(f"warning: {damaged} is no checkpoint that can be read, or not a whole one; trials that it")
     assert damaged.read_bytes() == b"PK\x03\x04 not the whole of it"
+
+
+def test_on_a_full_disk_the_report_before_stays_and_the_study_is_whole(
+    finished_copy: "Finished", klsearch: Klsearch, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    folder = finished_copy.folder
+    before = contents(folder)
+    with full_disk((folder / "report.html").stat().st_size - 1):
+        again = klsearch("report", folder)
+        resumed = klsearch("resume", folder, "--quiet")
+    message = f"klsearch: {folder / 'report.html'}: File too large"
+    assert (again.code, again.out, again.err) == (1, "", f"{message}\n")
+    assert (resumed.code, resumed.out) == (1, "")
+    assert resumed.err == (
+        f"{message}. All results are in the storage; `klsearch resume {folder}` writes what is missing.\n"
+    )
+    after = contents(folder)
+    assert {name for name in after if after[name] != before.get(name)} <= {"run.json", "storage.journal", "study.toml"}
+    assert klsearch("report", folder).code == 0
+    assert contents(folder)["report.html"] == before["report.html"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(klsearch: Klsearch, definition_file: Path) -> None:

@@ -264,8 +264,10 @@ def test_a_training_that_another_program_marked_as_failed_is_made_up_for(
 def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:
     source = workshop.confirm(study, TWO)
     rows = study.confirmation_rows()
-    again = RetrainingSource(rows)
+    ended: list[None] = []
+    again = RetrainingSource(rows, told=ended.append)
     workshop.train(again)
+    assert len(ended) == 16
     assert set(again.members) == set(source.members) == set(range(16))
     first, second = (
         workshop.population.measure_members([members[number] for number in order], "test")

@@ -5,7 +5,8 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.importance import MIN_TRIALS, importances
+from search.importance import importances
+from studies.record import IMPORTANCE_TRIALS
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in ("idle", "strong", "weak")}
 
@@ -33,13 +34,13 @@ def test_the_most_influential_hyperparameter_comes_first() -> None:
 
 def test_too_few_trials_say_nothing() -> None:
     assert importances([]) == {}
-    assert importances(trials(MIN_TRIALS - 1)) == {}
-    assert importances(trials(MIN_TRIALS)) != {}
+    assert importances(trials(IMPORTANCE_TRIALS - 1)) == {}
+    assert importances(trials(IMPORTANCE_TRIALS)) != {}
 
 
 def test_only_complete_trials_count() -> None:
     running = create_trial(state=TrialState.RUNNING, params={}, distributions={})
-    assert importances([*trials(MIN_TRIALS - 1), running, running]) == {}
+    assert importances([*trials(IMPORTANCE_TRIALS - 1), running, running]) == {}
     assert importances([*trials(100), running]) == importances(trials(100))
 
 

@@ -102,6 +102,14 @@ def test_a_feasible_training_is_better_than_any_other() -> None:
     assert "best trial 1: score 0.9, KL 2\n" in err.getvalue()
 
 
+def test_a_training_whose_result_was_known_counts_and_is_never_the_best() -> None:
+    terminal, err = shown()
+    terminal.begin("training again", done=0, total=2)
+    terminal.ended(None)
+    terminal.ended(None)
+    assert err.getvalue() == "training again 2/2\n"
+
+
 def test_a_best_training_outside_the_gates_is_marked() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=1)

@@ -47,6 +47,17 @@ def test_more_seeds_are_added_to_those_that_are_trained(finished_copy: "Finished
     assert stored(finished_copy.folder).test_looks == after.test_looks
 
 
+def test_a_definition_that_asks_for_fewer_seeds_later_drops_none(
+    finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path
+) -> None:
+    more = klsearch("confirm", finished_copy.folder, "--seeds", 9, "--json").document
+    called = klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--json")
+    assert called.code == 0, called.err
+    assert "The winner stays confirmed on 9 fresh seeds, not on the 8 that the definition asks for" in called.err
+    assert (called.document, called.document["seeds"]) == (more, 9)
+    assert "seeds = 9" in (finished_copy.folder / "study.toml").read_text()
+
+
 @pytest.mark.parametrize("seeds", [1, 7])
 def test_fewer_seeds_than_are_trained_are_refused(seeds: int, finished: "Finished", klsearch: Klsearch) -> None:
     called = klsearch("confirm", finished.folder, "--seeds", seeds)

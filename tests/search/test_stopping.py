@@ -2,8 +2,24 @@
 
 import os
 import signal
+import time
+from collections.abc import Callable, Mapping, Set
 
-from search.stopping import Stopper
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from search.checkpoint import Checkpoint
+from search.stopping import Interrupted, Stopper
+from search.storage import Result, Run
+from search.training import Job, Trainer
+from vae.curves import TrainingCurves
+from vae.evaluation import Members
+from vae.hyperparameters import AFTER
+from vae.networks import factory_network
+from vae.objective import Objective
+from vae.population import Population
 
 
 def test_without_a_limit_nothing_stops() -> None:
@@ -33,3 +49,62 @@ def test_the_first_signal_asks_to_stop_and_the_second_ends_the_process() -> None
             assert stopper()
             assert signal.getsignal(number) is signal.SIG_DFL
         assert signal.getsignal(number) is before
+
+
+STEPS, STEP_SECONDS = 60, 0.2
+
+
+def wait() -> np.float32:
+    time.sleep(STEP_SECONDS)
+    return np.float32(0)
+
+
+def slow(rows: tf.Tensor) -> tf.Tensor:
+    """The rows, after a while that is the same on every machine."""
+    return rows + tf.ensure_shape(tf.numpy_function(wait, [], tf.float32), [])
+
+
+def slow_network(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, keras.Model]:
+    rows, z = keras.Input(shape), keras.Input((latent_dim,))
+    h = keras.layers.Lambda(slow)(rows)
+    heads = [keras.layers.Dense(latent_dim)(h) for _ in range(2)]
+    return keras.Model(rows, heads), keras.Model(z, keras.layers.Dense(shape[0])(z))
+
+
+class OneTraining:
+    """A source of one job."""
+
+    def __init__(self) -> None:
+        run = Run(hyperparameters=AFTER, seed=1, label="search")
+        self._jobs = [Job(number=0, run=run)]
+        self.position = -1
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        raise AssertionError("no checkpoint is kept")
+
+    def take(self, free: int) -> list[Job]:
+        jobs, self._jobs = self._jobs[:free], []
+        return jobs
+
+    def lost(self) -> Set[int]:
+        return frozenset()
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        return frozenset()
+
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
+        raise AssertionError("nothing finishes in time")
+
+
+def test_a_time_limit_ends_a_training_in_the_middle_of_a_long_epoch() -> None:
+    rows = np.random.default_rng(0).random((STEPS + 8, 4), np.float32)
+    splits = {"train": rows[:STEPS], "validation": rows[STEPS:]}
+    population = Population(factory_network(slow_network, (4,), 2), splits, Objective(), slots=1, batch_size=1)
+    population.compile()
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        Trainer(population, epochs=1, watch=lambda running: None, stop=Stopper(1.0)).train(OneTraining())
+    assert 1.0 <= time.monotonic() - began < STEPS * STEP_SECONDS / 2
+    (member,) = population.snapshot().members.values()
+    assert member.clock.epoch == 0
+    assert 1 <= len(member.steps) < STEPS, "the epoch goes on from here"

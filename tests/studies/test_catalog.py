@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from studies.catalog import builtin_studies, define_study, load_definition, override, template
+from studies.catalog import builtin_studies, define_study, load_definition, override, template, with_baseline
 from studies.errors import DefinitionError
 from studies.parsing import parse_definition
+from studies.sections import extended_name
+from vae.hyperparameters import AFTER
 
 
 def problem(study: str | Path) -> str:
@@ -113,6 +115,16 @@ def test_overrides_change_the_definition_and_its_text_and_keep_comments() -> Non
     assert (changed.definition.study.seed, changed.definition.study.trials) == (7, 3)
     assert "# nats per latent dimension" in changed.toml
     assert parse_definition(changed.toml, "stored") == changed.definition
+
+
+@pytest.mark.parametrize("name", ["x" * 120, "ä" * 60, "€" * 40])
+def test_a_definition_with_a_longer_name_can_be_loaded_however_long_the_name_was(name: str) -> None:
+    loaded = override(load_definition("digits"), name=name)
+    toml = with_baseline(loaded, "trial-12345", AFTER, study=extended_name(name, "-trial-12345"))
+    longer = parse_definition(toml, "best.toml")
+    assert longer.study.name.endswith("-trial-12345")
+    assert longer.study.name.startswith(name[:30])
+    assert longer.baseline_hyperparameters()["trial-12345"] == AFTER
 
 
 def test_overriding_nothing_changes_nothing() -> None:

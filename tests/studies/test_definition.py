@@ -146,7 +146,7 @@ def test_a_definition_cannot_be_changed() -> None:
     [
         {"study": {"name": "other"}},
         {"study": {"trials": 500}},
-        {"gates": {"window": 6}},
+        {"gates": {"max_kl_slope": 0.5, "min_active_share": 0.5, "max_clip_share": 0.5}},
         {"confirmation": {"seeds": 20}},
         {"baselines": {"mine": {"kl_weight": 1.0}}},
         {"data": {"source": "digits", "split": {"validation": 0.15}}},
@@ -166,6 +166,7 @@ def test_the_fingerprint_leaves_out_what_does_not_change_a_trial(sections: dict[
         ({"study": {"kl_reduction": "sum"}}, "study.kl_reduction: 'mean', now 'sum'"),
         ({"study": {"penalty": 2}}, "study.penalty: 1.0, now 2.0"),
         ({"study": {"sampler": "qmc"}}, "study.sampler: 'tpe', now 'qmc'"),
+        ({"gates": {"window": 6}}, "gates.window: 5, now 6"),
         ({"data": {"source": "rows.npy"}}, "data.source: 'digits', now 'rows.npy'"),
         ({"data": {"split": {"test": 0.2}}}, "data.split.test: 0.15, now 0.2"),
         ({"model": {"hidden": [16, 8]}}, "model.hidden: [16], now [16, 8]"),

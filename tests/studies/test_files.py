@@ -1,3 +1,4 @@
+import errno
 import stat
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from studies.files import replacing, write_atomically
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "trials.csv"
     write_atomically(path, "old")
-    with pytest.raises(OSError, match="full"), replacing(path) as file:
+    with pytest.raises(OSError, match="full") as failed, replacing(path) as file:
         file.write(b"half of the new")
-        raise OSError("the disk is full")
+        raise OSError(errno.ENOSPC, "the disk is full")
+    assert failed.value.filename == str(path), "a write that fails does not say of which file"
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["trials.csv"]
 
