@@ -140,7 +140,7 @@ def cli(debug: bool) -> None:
 @click.option("--seed", type=click.IntRange(0), help="The study's seed, instead of the definition's.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder; default: runs/NAME.")
 @click.option(
-    "--warm-start", metavar="RUN", help="Begin a new study with the finished trials of this run that lie in its space."
+    "--warm-start", metavar="RUN", help="Begin a new study with the complete trials of this run that lie in its space."
 )
 @_training_options
 def run(

@@ -15,7 +15,7 @@ class RunOptions:
         workers: processes that search; 1 is this process itself. Those of a Dask cluster are as many as it has.
         scheduler: the address of the Dask cluster whose workers search; None for processes of this machine.
         until_converged: whether the search ends before its budget is met, once more of it no longer pays.
-        warm_start: where the study is whose finished trials a new one begins with; None to begin with none.
+        warm_start: where the study is whose complete trials a new one begins with; None to begin with none.
     """
 
     slots: int | None = None

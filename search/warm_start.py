@@ -1,15 +1,17 @@
-"""Finished trials of an earlier study that a new one begins with."""
+"""Complete trials of an earlier study that a new one begins with."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from optuna.trial import TrialState
+
 from search.backends import opened
 from search.facts import StudyFacts
 from search.place import Place
 from search.sampling import distributions_of
-from search.storage import FINISHED, EarlierTrial, Row, StudyStorage
+from search.storage import EarlierTrial, Row, StudyStorage
 from search.trials import judged, misfits
 from studies.definition import StudyDefinition, differences
 from studies.errors import UsageError
@@ -31,20 +33,20 @@ class WarmStart:
         study: name of the earlier study.
         storage: where it lies, without a password.
         trials: those that are taken over, in ascending number.
-        finished: how many finished trials the earlier study has.
+        complete: how many complete trials the earlier study has; those that were ended early tell too little.
         outside: of those left behind, how many lie outside the new space by hyperparameter.
     """
 
     study: str
     storage: str
     trials: tuple[EarlierTrial, ...]
-    finished: int
+    complete: int
     outside: Mapping[str, int]
 
     @property
     def words(self) -> str:
         """What was taken over, for people."""
-        taken = f"{len(self.trials)} of {self.finished} finished trials of study {self.study!r} ({self.storage})"
+        taken = f"{len(self.trials)} of {self.complete} complete trials of study {self.study!r} ({self.storage})"
         if not self.outside:
             return taken
         places = ", ".join(f"{name} {count}" for name, count in self.outside.items())
@@ -52,7 +54,7 @@ class WarmStart:
 
 
 def warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) -> WarmStart:
-    """The finished trials of an earlier study that a new one may begin with, scored and judged as the new one asks.
+    """The complete trials of an earlier study that a new one may begin with, scored and judged as the new one asks.
 
     Args:
         definition: of the new study.
@@ -64,14 +66,14 @@ def warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) ->
     """
     with opened(earlier.url, create=False) as storage:
         study = StudyStorage.load(storage, earlier.name)
-        facts, rows = study.facts, [row for row in study.rows() if row.state in FINISHED]
+        facts, rows = study.facts, [row for row in study.rows() if row.state is TrialState.COMPLETE]
     _check_comparable(facts, definition, dataset, earlier)
     outside = {row.number: misfits(definition, row.run.hyperparameters) for row in rows}
     found = WarmStart(
         study=earlier.name,
         storage=earlier.shown_url,
         trials=tuple(_earlier_trial(row, definition, earlier.name) for row in rows if not outside[row.number]),
-        finished=len(rows),
+        complete=len(rows),
         outside=Counter(name for names in outside.values() for name in names),
     )
     if not found.trials:

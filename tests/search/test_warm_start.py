@@ -68,14 +68,14 @@ def test_trials_inside_the_new_space_are_taken_over_with_their_settings_and_resu
     with opened(earlier.url, create=False) as storage:
         rows = StudyStorage.load(storage, earlier.name).rows()
     inside = [row for row in rows if row.run.hyperparameters.kl_weight >= 0.03]
-    assert 0 < len(inside) < len(rows) == begun_with.finished == 24
+    assert 0 < len(inside) < len(rows) == begun_with.complete == 24
     assert begun_with.outside == {"kl_weight": 24 - len(inside)}
     for trial, row in zip(begun_with.trials, inside, strict=True):
         assert (trial.row.number, trial.origin) == (row.number, f"tiny trial {row.number}")
         assert trial.params["kl_weight"] == row.run.hyperparameters.kl_weight
         assert trial.distributions["kl_weight"].to_internal_repr(30.0) == 30.0
         assert trial.score == row.score
-    assert begun_with.words.startswith(f"{len(inside)} of 24 finished trials of study 'tiny' (journal:///")
+    assert begun_with.words.startswith(f"{len(inside)} of 24 complete trials of study 'tiny' (journal:///")
     assert begun_with.words.endswith(f"; the others lie outside the space (kl_weight {24 - len(inside)})")
 
 
@@ -189,7 +189,7 @@ def test_a_warm_start_is_shown_wherever_the_study_is(
         for name in ("score", "kl", "hyperparameters", "seed", "gates", "seconds", "epochs"):
             assert trial[name] == original[name]
     status = klsearch("status", tmp_path / "run").out
-    assert status.startswith(f"new: 2 of 2 trials done (2 complete)\nwarm start: {count} of 24 finished trials")
+    assert status.startswith(f"new: 2 of 2 trials done (2 complete)\nwarm start: {count} of 24 complete trials")
     assert f"tiny trial {begun_with.trials[0].row.number}\n" in klsearch("trials", tmp_path / "run").out
     report = (tmp_path / "run" / "report.html").read_text()
     assert f"{count} more from an earlier study" in report
