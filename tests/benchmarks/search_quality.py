@@ -238,8 +238,11 @@ def main(name: str, seeds: int) -> None:
 
 def plot(source: Path, picture: Path) -> None:
     """Draw the median over studies of the best score so far, for each arm."""
+    import matplotlib
     from matplotlib.figure import Figure
 
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    matplotlib.rcParams["svg.hashsalt"] = "search quality"  # the same bytes each time
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     styles = cycle(["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))])
