@@ -396,6 +396,7 @@ def test_on_a_full_disk_the_report_before_stays_and_the_study_is_whole(
     finished_copy: "Finished", klsearch: Klsearch, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     folder = finished_copy.folder
+    assert klsearch("report", folder).code == 0  # it names the copy's own storage
     before = contents(folder)
     with full_disk((folder / "report.html").stat().st_size - 1):
         again = klsearch("report", folder)
