@@ -64,7 +64,8 @@ class TrialSource:
             given for given in baselines_inside(definition) if definition.hyperparameters(given[1]) not in earlier
         ]
         self._pruner = MedianPruner(definition) if definition.study.pruner == "median" else None
-        self._early: set[int] = set()
+        self._early: set[int] = set()  # ended by the pruner
+        self._settled: set[int] = set()  # trained again though finished: how long is settled
         self._mine: dict[int, Hyperparameters] = {}  # what this worker trains or has trained, by number
         self._again: list[int] = []  # asked for by this course after its checkpoint, in this order
         self._awake = time.time()
@@ -139,8 +140,11 @@ class TrialSource:
         """What the pruner ends, if there is one."""
         if self._pruner is None:
             return frozenset()
-        looked_at = [number for number, epoch in epochs.items() if self._pruner.looks_at(self._mine[number], epoch)]
-        ended = {number for number in looked_at if self._pruner.ends(curves(number))}
+        ended = {
+            number
+            for number in epochs.keys() - self._settled
+            if self._pruner.looks_at(self._mine[number], epochs[number]) and self._pruner.ends(curves(number))
+        }
         self._early |= ended
         return ended
 
@@ -161,12 +165,11 @@ class TrialSource:
                 self._pruner.learn(number, self._mine[number], result.curves)
 
     def _job(self, row: Row) -> Job:
-        """A row that is trained again, as long as it was if it was ended early."""
-        return (
-            job_again(self._storage.row(row.number))
-            if row.state is TrialState.PRUNED
-            else Job(number=row.number, run=row.run)
-        )
+        """A row that is trained again; one that has finished, as long as it was."""
+        if row.state not in FINISHED:
+            return Job(number=row.number, run=row.run)
+        self._settled.add(row.number)
+        return job_again(self._storage.row(row.number))
 
     def _take_on(self, jobs: Iterable[Job]) -> None:
         self._mine |= {job.number: job.run.hyperparameters for job in jobs}
