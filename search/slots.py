@@ -48,7 +48,7 @@ def best_layout(times: Mapping[int, float], *, trials: int, most: int, shards: i
     the smallest: the sampler learns from more waves.
 
     >>> best_layout({1: 3.0, 2: 2.0, 4: 1.5, 8: 1.0}, trials=100, most=25, shards=2)
-    Layout(slots=20, together=10)
+    Layout(slots=20, together=10, within=1)
     """
     measured = sorted(times)
     counts = [count for count in range(1, most // shards + 1) if count == 1 or count % 2 == 0]
