@@ -104,7 +104,7 @@ class Evaluator:
         train_mean = np.asarray(np.mean(splits["train"], axis=0, dtype=np.float64))
         self._mean_error = {name: _mean_error(rows, train_mean) for name, rows in splits.items() if len(rows)}
         self._noise: dict[str, np.ndarray] = {}
-        self._rows_outcome = tf.function(self._trace, reduce_retracing=True)
+        self._rows_outcome = tf.function(self._trace, autograph=False, reduce_retracing=True)
 
     def epoch_measures(self, weights: Stacked, others: Stacked, clip_low: tf.Tensor, clip_high: tf.Tensor) -> tf.Tensor:
         """KL, reconstruction, unexplained and both clip shares on the validation split, [K, 5].
@@ -120,8 +120,8 @@ class Evaluator:
         share = tf.constant((np.arange(chunks * size) < count) / np.float32(count), tf.float32)
         low, high = clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis]
         all_rows, all_noise = tf.constant(rows[taken]), tf.constant(noise[taken][np.newaxis])
-        means = tf.zeros([clip_low.shape[0], 5])
-        for chunk in tf.range(chunks):
+
+        def add(chunk: tf.Tensor, means: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             first = chunk * size
             mean, raw, log_var, reconstruction, squared = self._trace(
                 weights, others, clip_low, clip_high, all_rows[first : first + size], all_noise[:, first : first + size]
@@ -133,7 +133,11 @@ class Evaluator:
                 _share(tf.logical_and(raw <= low, tf.math.is_finite(low))),
                 _share(tf.logical_and(raw >= high, tf.math.is_finite(high))),
             ]
-            means += tf.stack([tf.reduce_sum(value * share[first : first + size], axis=1) for value in values], axis=1)
+            sums = [tf.reduce_sum(value * share[first : first + size], axis=1) for value in values]
+            return chunk + 1, means + tf.stack(sums, axis=1)
+
+        none = tf.zeros([clip_low.shape[0], 5])
+        _, means = tf.while_loop(lambda chunk, _: chunk < chunks, add, (tf.constant(0), none))
         return means
 
     def outcome(self, members: Members, split: str, *, samples: int) -> Outcome:

@@ -81,8 +81,8 @@ class _Models:
         self.latent_dim = network.latent_dim
         rows = tf.TensorSpec([None, *network.input_shape], tf.float32)
         latents = tf.TensorSpec([self.count, None, network.latent_dim], tf.float32)
-        self._encode = tf.function(self._trace_encode, input_signature=[rows])
-        self._decode = tf.function(self._trace_decode, input_signature=[latents])
+        self._encode = tf.function(self._trace_encode, autograph=False, input_signature=[rows])
+        self._decode = tf.function(self._trace_decode, autograph=False, input_signature=[latents])
 
     def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """μ and clipped z_log_var, each float32 [M, n, d]."""

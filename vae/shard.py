@@ -92,9 +92,10 @@ class Program:
         trainable = stacking.trainable_variables(network)
         heads = {id(kernel) for kernel in network.latent_head_kernels()}
         self._heads = [index for index, variable in enumerate(trainable) if id(variable) in heads]
-        self.draw = tf.function(self._trace_draw)
-        self.train = tf.function(self._trace_train)
-        self.validate = tf.function(self._trace_validate)
+        # Loops are written out: AutoGraph, which Keras too keeps from its models, would double the time of a trace.
+        self.draw = tf.function(self._trace_draw, autograph=False)
+        self.train = tf.function(self._trace_train, autograph=False)
+        self.validate = tf.function(self._trace_validate, autograph=False)
 
     def traces(self) -> int:
         """How often TensorFlow has traced one of the programs."""
@@ -115,7 +116,8 @@ class Program:
 
         Places and keys are int32 [k], the others [k, ...]: as many as there are places, so that none is traced again.
         """
-        for index in tf.range(count):
+
+        def draw(index: tf.Tensor) -> list[tf.Tensor]:
             place = places[index]
             for variable, values in zip(state.others, others, strict=True):
                 _write(variable, place, values[index])
@@ -126,17 +128,30 @@ class Program:
                 _write(square, place, tf.zeros_like(value))
             for variable in state.memory:
                 _write(variable, place, tf.zeros([]))
+            return [index + 1]
+
+        tf.while_loop(lambda index: index < count, draw, [tf.constant(0)])
 
     def _trace_train(self, state: _State, plan: Plan, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         """Train batches first..last; what was measured of each step, [batches, k, 4]."""
         full = len(self.train_rows) // self._batch_size
         remainder = len(self.train_rows) % self._batch_size
+
+        def step(index: tf.Tensor, measured: tf.TensorArray, size: int) -> tuple[tf.Tensor, tf.TensorArray]:
+            return index + 1, measured.write(index - first, self._trace_step(state, plan, index, size))
+
         measured = tf.TensorArray(tf.float32, size=last - first, element_shape=[self.members, 4])
-        for index in tf.range(first, tf.minimum(last, full)):
-            measured = measured.write(index - first, self._trace_step(state, plan, index, self._batch_size))
+        _, measured = tf.while_loop(
+            lambda index, _: index < tf.minimum(last, full),
+            lambda index, measured: step(index, measured, self._batch_size),
+            (first, measured),
+        )
         if remainder:
-            if last > full:
-                measured = measured.write(full - first, self._trace_step(state, plan, tf.constant(full), remainder))
+            _, measured = tf.while_loop(
+                lambda index, _: index < last,
+                lambda index, measured: step(index, measured, remainder),
+                (tf.maximum(first, full), measured),
+            )
         return measured.stack()
 
     def _trace_step(self, state: _State, plan: Plan, index: tf.Tensor, size: int) -> tf.Tensor:
@@ -163,13 +178,16 @@ class Program:
             tape.watch(weights)
             measured, updated, kept = self._loss(weights, others, memory, step)
             loss = tf.reduce_sum(measured[:, -1])
-        for variable, mean, square, gradient in zip(
-            state.weights, state.means, state.squares, tape.gradient(loss, weights), strict=True
-        ):
-            gradient = gradient[: self.members]
-            if self._clips_gradients:
-                gradient = optimizer.clip_norm(gradient, plan.clipnorm)
-            optimizer.adam(variable, mean, square, gradient, plan.step_size[index])
+        gradients = tape.gradient(loss, weights)
+        # One member's variables are changed in place, but copied first while another gradient has yet to read them.
+        with tf.control_dependencies(gradients if self.members == 1 else []):
+            for variable, mean, square, gradient in zip(
+                state.weights, state.means, state.squares, gradients, strict=True
+            ):
+                gradient = gradient[: self.members]
+                if self._clips_gradients:
+                    gradient = optimizer.clip_norm(gradient, plan.clipnorm)
+                optimizer.adam(variable, mean, square, gradient, plan.step_size[index])
         for variable, value in zip([*state.others, *state.memory], [*updated, *kept], strict=True):
             variable.assign(value[: self.members])
         return measured[: self.members]

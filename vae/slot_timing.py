@@ -34,7 +34,7 @@ def seconds_per_member(
         shards: how many of them work side by side.
     """
     step = _Step(network, objective)
-    together, alone = tf.function(step, reduce_retracing=True), tf.function(step)
+    together, alone = tf.function(step, autograph=False, reduce_retracing=True), tf.function(step, autograph=False)
     runs: dict[int, Callable[[], None]] = {}
     best: dict[int, float] = {}
     with ThreadPoolExecutor(shards) as pool:
