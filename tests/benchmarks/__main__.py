@@ -145,6 +145,7 @@ def measure(name: str, case: cases.Case, *, keras_tuner: bool) -> dict[str, Any]
                 "training_seconds_per_trial": training,
                 "whole_command_seconds": dict(zip(case.trials, (few.seconds, many.seconds), strict=True)),
                 "start_seconds": few.seconds - further * case.trials[0],
+                "share_not_training": 1 - many.training / many.seconds,
                 "peak_mb": many.peak,
             },
             "ratio_further_trial": keras / further,
@@ -170,8 +171,8 @@ def long_study() -> dict[str, Any]:
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """The measurements as text."""
-    heads = ("Keras", "K. Tuner", "klsearch", "ratio", "whole", "start", "of sgemm")
-    lines = [f"{'case':10}" + "".join(f"{head:>10}" for head in heads)]
+    heads = ("Keras", "K. Tuner", "klsearch", "ratio", "whole", "start", "not train.", "of sgemm", "peak")
+    lines = [f"{'case':10}" + "".join(f"{head:>11}" for head in heads)]
     for result in results:
         ours, rate = result["klsearch"], result["gflops_while_training"]
         tuner = result["keras_tuner"]["seconds_per_trial"]
@@ -182,9 +183,11 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
             f"{result['ratio_further_trial']:.1f}×",
             f"{result['ratio_whole_command']:.1f}×",
             f"{ours['start_seconds']:.1f} s",
+            f"{ours['share_not_training']:.0%}",
             f"{rate / result['sgemm_gflops']:.0%}" if rate else "–",
+            f"{ours['peak_mb']:.0f} MB",
         )
-        lines.append(f"{result['case']:10}" + "".join(f"{cell:>10}" for cell in cells))
+        lines.append(f"{result['case']:10}" + "".join(f"{cell:>11}" for cell in cells))
     return "\n".join(lines)
 
 
