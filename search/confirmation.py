@@ -1,7 +1,7 @@
 """Leading trials and baselines on fresh seeds: who wins on validation, and what the test split says of it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +11,13 @@ from search.checkpoint import Checkpoint
 from search.progress import Ended
 from search.seeds import confirmation_seed
 from search.storage import Result, Row, Run, StudyStorage
-from search.training import Job, job_again
+from search.training import Job, Source, job_again
 from search.trials import finish
 from search.worker import Worker
 from studies.definition import StudyDefinition
 from studies.record import TrialRecord, TrialState
 from studies.sections import Method
 from studies.summary import paired_difference
-from vae.curves import TrainingCurves
 from vae.diagnostics import final_kl, judge
 from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
@@ -65,9 +64,10 @@ def candidates(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> li
     return [*leading, *baselines] if leading else []
 
 
-class ConfirmationSource:
+class ConfirmationSource(Source):
     """Every candidate on every fresh seed, as a source of jobs; what an earlier process finished is kept.
 
+    None is ever lost: whoever else confirms now trains the same to the same result, and what is stored first stays.
     The weights of the members trained here are kept until it is known whom the test split is to score.
     """
 
@@ -84,7 +84,6 @@ class ConfirmationSource:
         self._definition = definition
         self._worker = worker
         self._told = told
-        self.position = -1
         self._labels: dict[int, str] = {}
         self.members: dict[int, Members] = {}
         wanted = [
@@ -120,15 +119,6 @@ class ConfirmationSource:
         self._labels |= {job.number: job.run.label for job in new}
         return left + new
 
-    def lost(self) -> Set[int]:
-        """None: whoever else confirms now trains the same to the same result, and what is stored first stays."""
-        return frozenset()
-
-    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
-        """None: what is confirmed is trained to its end."""
-        del epochs, curves
-        return frozenset()
-
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Judge, score and store results, and keep the members."""
         for number, result in finished.items():
@@ -144,7 +134,7 @@ class ConfirmationSource:
         self._labels |= {job.number: job.run.label for job in jobs}
 
 
-class RetrainingSource:
+class RetrainingSource(Source):
     """Finished rows trained once more: members and results are kept here, and nothing is stored."""
 
     def __init__(self, rows: Sequence[Row], *, told: Callable[[None], None]) -> None:
@@ -152,26 +142,11 @@ class RetrainingSource:
         self._told = told
         self.members: dict[int, Members] = {}
         self.results: dict[int, Result] = {}
-        self.position = -1
-
-    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
-        """None: no checkpoint is kept of these."""
-        del checkpoint
-        return {}
 
     def take(self, free: int) -> list[Job]:
         """The next rows."""
         jobs, self._pending = self._pending[:free], self._pending[free:]
         return jobs
-
-    def lost(self) -> Set[int]:
-        """None: nobody else is concerned."""
-        return frozenset()
-
-    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
-        """None: each is trained as long as before."""
-        del epochs, curves
-        return frozenset()
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Keep the members and their results."""

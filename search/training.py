@@ -1,9 +1,9 @@
 """The loop that keeps a population's slots filled: save, finish, refill, advance."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from typing import Protocol
 
 from search.checkpoint import Checkpoint, Course
 from search.stopping import Interrupted
@@ -37,21 +37,29 @@ def job_again(row: Row) -> Job:
     return Job(number=row.number, run=row.run, epochs=None if row.result is None else row.result.curves.epochs)
 
 
-class Source(Protocol):
-    """Where jobs come from and where their results go. Called between epochs only."""
+class Source(ABC):
+    """Where jobs come from and where their results go. Called between epochs only.
 
-    @property
-    def position(self) -> int:
-        """The highest number that it has asked for; -1 before."""
+    What is not abstract suits a source that keeps no checkpoint, shares with nobody and trains every job to its end.
+
+    Attributes:
+        position: the highest number that it has asked for; -1 before.
+    """
+
+    position: int = -1
 
     def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
         """The jobs of a checkpoint, by slot, that are still to be trained; the source stands where it stood then."""
+        del checkpoint
+        return {}
 
+    @abstractmethod
     def take(self, free: int) -> list[Job]:
         """At most `free` further jobs, in ascending number; none when there are no more now."""
 
     def lost(self) -> Set[int]:
         """Numbers of jobs that another worker has taken over, because this one was silent for too long."""
+        return frozenset()
 
     def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
         """Numbers of running jobs that need not be trained to their end; they are finished as they are.
@@ -60,7 +68,10 @@ class Source(Protocol):
             epochs: that each has been trained for, by number.
             curves: what was measured of one.
         """
+        del epochs, curves
+        return frozenset()
 
+    @abstractmethod
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Results by row number, in ascending number; `member` copies a finished row's member, by its number."""
 

@@ -15,7 +15,7 @@ from search.sampling import Advisor
 from search.score import constraints, score
 from search.seeds import trial_seed
 from search.storage import FINISHED, LEASE_SECONDS, Result, Row, Run, StudyStorage, is_warm_start
-from search.training import Job, job_again
+from search.training import Job, Source, job_again
 from search.worker import Worker
 from studies.convergence import Convergence, Tried, convergence
 from studies.definition import StudyDefinition
@@ -25,7 +25,7 @@ from vae.evaluation import Members
 from vae.hyperparameters import NAMES, Hyperparameters
 
 
-class TrialSource:
+class TrialSource(Source):
     """Trials of one study for one worker.
 
     What to train is decided in the worker's turn, on the whole study as it is then. So no two workers ask for the same
@@ -69,7 +69,6 @@ class TrialSource:
         self._mine: dict[int, Hyperparameters] = {}  # what this worker trains or has trained, by number
         self._again: list[int] = []  # asked for by this course after its checkpoint, in this order
         self._awake = time.time()
-        self.position = -1
 
     def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
         """The jobs of a checkpoint that are still this course's.

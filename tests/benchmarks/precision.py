@@ -9,24 +9,22 @@ interval, how many seeds passed all gates, and the seconds of a trial.
 
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from search import quiet
-from search.checkpoint import Checkpoint
 from search.layout import Layout
 from search.models import build_network, build_population
 from search.seeds import confirmation_seed
 from search.storage import Result, Run
-from search.training import Job, Trainer
+from search.training import Job, Source, Trainer
 from studies.catalog import LoadedDefinition, load_definition, override
 from studies.data import load_data
 from studies.summary import paired_difference
 from tests.benchmarks import cases
-from vae.curves import TrainingCurves
 from vae.diagnostics import final_kl, judge
 from vae.evaluation import Members
 from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
@@ -39,32 +37,17 @@ STUDIES = {
 }
 
 
-class Runs:
+class Runs(Source):
     """Trainings as a source of jobs; their results by number."""
-
-    position = -1
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._jobs = [Job(number=number, run=run) for number, run in enumerate(runs)]
         self.results: dict[int, Result] = {}
 
-    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
-        """There are no checkpoints."""
-        raise NotImplementedError
-
     def take(self, free: int) -> list[Job]:
         """The next ones."""
         taken, self._jobs = self._jobs[:free], self._jobs[free:]
         return taken
-
-    def lost(self) -> Set[int]:
-        """None."""
-        return frozenset()
-
-    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
-        """None."""
-        del epochs, curves
-        return frozenset()
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Keep the results."""

@@ -25,14 +25,13 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search import quiet
-from search.checkpoint import Checkpoint
 from search.layout import Layout
 from search.models import build_network, build_population
 from search.pruning import MedianPruner
 from search.sampling import Advisor, Suggestion
 from search.seeds import trial_seed
 from search.storage import Result, Run
-from search.training import Job, Trainer
+from search.training import Job, Source, Trainer
 from search.trials import baselines_inside, judged
 from studies.catalog import load_definition, override
 from studies.data import load_data
@@ -159,20 +158,14 @@ def _trial(number: int, suggestion: Suggestion, **rest: object) -> FrozenTrial:
     return trial
 
 
-class Searches:
+class Searches(Source):
     """All studies as one source of jobs."""
-
-    position = -1
 
     def __init__(self, searches: Sequence[Search]) -> None:
         self._searches = searches
         self._numbers = count()
         self._jobs: dict[int, tuple[Search, int]] = {}
         self._waiting: list[Job] = []
-
-    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
-        """There are no checkpoints."""
-        raise NotImplementedError
 
     def take(self, free: int) -> list[Job]:
         """What the studies ask for; those with the fewest trials at a time first, for they take the longest."""
@@ -184,10 +177,6 @@ class Searches:
         self._waiting.sort(key=lambda job: (self._jobs[job.number][0].arm.slots, job.number))
         taken, self._waiting = self._waiting[:free], self._waiting[free:]
         return sorted(taken, key=lambda job: job.number)
-
-    def lost(self) -> Set[int]:
-        """None: nobody else trains them."""
-        return frozenset()
 
     def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
         """What the studies' pruners end."""

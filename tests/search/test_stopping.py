@@ -3,18 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.checkpoint import Checkpoint
 from search.stopping import Interrupted, Stopper
 from search.storage import Result, Run
-from search.training import Job, Trainer
-from vae.curves import TrainingCurves
+from search.training import Job, Source, Trainer
 from vae.evaluation import Members
 from vae.hyperparameters import AFTER
 from vae.networks import factory_network
@@ -71,26 +69,16 @@ def slow_network(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, 
     return keras.Model(rows, heads), keras.Model(z, keras.layers.Dense(shape[0])(z))
 
 
-class OneTraining:
+class OneTraining(Source):
     """A source of one job."""
 
     def __init__(self) -> None:
         run = Run(hyperparameters=AFTER, seed=1, label="search")
         self._jobs = [Job(number=0, run=run)]
-        self.position = -1
-
-    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
-        raise AssertionError("no checkpoint is kept")
 
     def take(self, free: int) -> list[Job]:
         jobs, self._jobs = self._jobs[:free], []
         return jobs
-
-    def lost(self) -> Set[int]:
-        return frozenset()
-
-    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
-        return frozenset()
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         raise AssertionError("nothing finishes in time")
