@@ -41,10 +41,11 @@ class SearchedDropout(keras.layers.Layer):
             alg=_PHILOX,
             dtype=tf.int32,
         )
-        draws = tf.reshape(tf.concat([bits, tf.bitwise.left_shift(bits, 16)], axis=0)[:count], tf.shape(inputs))
         highest_kept = tf.cast(tf.round(kept * 65536.0) - 32769.0, tf.int32) * 65536 + 65535
+        stays = tf.concat([bits <= highest_kept, tf.bitwise.left_shift(bits, 16) <= highest_kept], axis=0)
+        stays = tf.reshape(stays[:count], tf.shape(inputs))
         # Not inputs · (1 / kept): TensorFlow approximates a reciprocal, but not in the last few of many members.
-        return tf.where(draws <= highest_kept, inputs / tf.cast(kept, inputs.dtype), tf.zeros_like(inputs))
+        return tf.where(stays, inputs / tf.cast(kept, inputs.dtype), tf.zeros_like(inputs))
 
 
 @keras.saving.register_keras_serializable(package="klsearch")
