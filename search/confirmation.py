@@ -1,7 +1,7 @@
 """Leading trials and baselines on fresh seeds: who wins on validation, and what the test split says of it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from search.checkpoint import Checkpoint
 from search.progress import Ended
 from search.seeds import confirmation_seed
 from search.storage import Result, Row, Run, StudyStorage
-from search.training import Job, Source, job_again
+from search.training import Job, Source
 from search.trials import finish
 from search.worker import Worker
 from studies.definition import StudyDefinition
@@ -68,7 +68,7 @@ class ConfirmationSource(Source):
     """Every candidate on every fresh seed, as a source of jobs; what an earlier process finished is kept.
 
     None is ever lost: whoever else confirms now trains the same to the same result, and what is stored first stays.
-    The weights of the members trained here are kept until it is known whom the test split is to score.
+    Members are kept until it is known whom the test split is to score.
     """
 
     def __init__(
@@ -78,14 +78,15 @@ class ConfirmationSource(Source):
         chosen: Sequence[Candidate],
         *,
         worker: Worker,
+        members: MutableMapping[Run, Members],
         told: Callable[[Ended], None],
     ) -> None:
         self._rows = rows
         self._definition = definition
         self._worker = worker
         self._told = told
-        self._labels: dict[int, str] = {}
-        self.members: dict[int, Members] = {}
+        self._members = members
+        self._runs: dict[int, Run] = {}
         wanted = [
             Run(
                 hyperparameters=candidate.hyperparameters,
@@ -116,44 +117,23 @@ class ConfirmationSource(Source):
         self._claim(left)
         runs, self._pending = self._pending[: free - len(left)], self._pending[free - len(left) :]
         new = [Job(number=self._rows.create_row(run, self._worker.owner), run=run) for run in runs]
-        self._labels |= {job.number: job.run.label for job in new}
+        self._runs |= {job.number: job.run for job in new}
         return left + new
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Judge, score and store results, and keep the members."""
         for number, result in finished.items():
-            self.members[number] = member(number)
-            label, owner = self._labels[number], self._worker.owner
-            ended = finish(self._rows, self._definition, number, label, result, owner=owner)
+            run = self._runs[number]
+            if result.measures:  # else it diverged
+                self._members[run] = member(number)  # before its row is finished, lest a kill in between forgets it
+            ended = finish(self._rows, self._definition, number, run.label, result, owner=self._worker.owner)
             if ended is not None:
                 self._told(ended)
 
     def _claim(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._rows.take_over(job.number, self._worker.owner, course=self._worker.course)
-        self._labels |= {job.number: job.run.label for job in jobs}
-
-
-class RetrainingSource(Source):
-    """Finished rows trained once more: members and results are kept here, and nothing is stored."""
-
-    def __init__(self, rows: Sequence[Row], *, told: Callable[[None], None]) -> None:
-        self._pending = [job_again(row) for row in rows]
-        self._told = told
-        self.members: dict[int, Members] = {}
-        self.results: dict[int, Result] = {}
-
-    def take(self, free: int) -> list[Job]:
-        """The next rows."""
-        jobs, self._pending = self._pending[:free], self._pending[free:]
-        return jobs
-
-    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
-        """Keep the members and their results."""
-        self.members |= {number: member(number) for number in finished}
-        self.results |= finished
-        for _ in finished:
-            self._told(None)
+        self._runs |= {job.number: job.run for job in jobs}
 
 
 def rows_to_show(rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:

@@ -44,6 +44,11 @@ class Place:
         return self.folder / "checkpoint"
 
     @property
+    def kept_members(self) -> Path:
+        """The folder of confirmed members that wait for the winner to be known."""
+        return self.checkpoints / "confirmed"
+
+    @property
     def resume_command(self) -> str:
         """What continues the study from the present working folder."""
         if not (self.folder / _ABOUT).exists():

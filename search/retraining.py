@@ -1,16 +1,17 @@
 """Finished trainings once more: their members, whose weights no storage holds, and whether they match bit for bit."""
 
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from search.confirmation import RetrainingSource
+from search.checkpoint import Checkpoint
 from search.encoding import decode_measures, encode_measures
 from search.facts import StudyFacts
 from search.models import build_network, build_population
 from search.progress import Progress
-from search.storage import Result, Row
-from search.training import Trainer
+from search.storage import Result, Row, Run
+from search.training import Job, Source, Trainer, job_again
 from studies.catalog import LoadedDefinition
 from studies.errors import StudyConflict
 from vae.curves import CURVE_NAMES
@@ -53,6 +54,47 @@ class Mismatch:
     now: float
 
 
+class RetrainingSource(Source):
+    """Finished rows trained once more, as a source of jobs: nothing is stored.
+
+    Attributes:
+        results: by number.
+
+    Args:
+        rows: to train.
+        members: by what was trained, to which theirs are added.
+        told: is called when one has finished.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], *, members: MutableMapping[Run, Members], told: Callable[[None], None]
+    ) -> None:
+        self._pending = [job_again(row) for row in rows]
+        self._runs = {row.number: row.run for row in rows}
+        self._members = members
+        self._told = told
+        self.results: dict[int, Result] = {}
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """The jobs of a checkpoint that are wanted."""
+        pending = {job.number: job for job in self._pending}
+        jobs = {slot: pending.pop(number) for slot, number in checkpoint.numbers.items() if number in pending}
+        self._pending = list(pending.values())
+        return jobs
+
+    def take(self, free: int) -> list[Job]:
+        """The next rows."""
+        jobs, self._pending = self._pending[:free], self._pending[free:]
+        return jobs
+
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
+        """Keep the members and their results."""
+        for number, result in finished.items():
+            self._members[self._runs[number]] = member(number)
+            self.results[number] = result
+            self._told(None)
+
+
 def retrain(
     loaded: LoadedDefinition,
     dataset: Dataset,
@@ -79,11 +121,12 @@ def retrain(
         )
     network = build_network(loaded.definition, dataset, loaded.folder)
     population = build_population(loaded.definition, network, dataset, facts.layout.for_members(1))
-    source = RetrainingSource([row], told=progress.ended)
+    members: dict[Run, Members] = {}
+    source = RetrainingSource([row], members=members, told=progress.ended)
     progress.begin("training again", done=0, total=1)
     epochs = loaded.definition.training.epochs
     Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False).train(source)
-    return Retrained(network=network, member=source.members[row.number], result=source.results[row.number])
+    return Retrained(network=network, member=members[row.run], result=source.results[row.number])
 
 
 def mismatches(stored: Result, now: Result) -> list[Mismatch]:

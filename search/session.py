@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from optuna.trial import TrialState
@@ -13,17 +14,18 @@ from search.checkpoint import Course, claimed_course, remove_left_courses
 from search.confirmation import (
     Candidate,
     ConfirmationSource,
-    RetrainingSource,
     candidates,
     choose_winner,
     rows_to_show,
 )
 from search.importance import importances
+from search.kept_members import KeptMembers
 from search.models import weighting_of
 from search.owner import Owner, this_process
 from search.place import Place
 from search.progress import Progress, leading
 from search.records import confirmed_rows, trial_records
+from search.retraining import RetrainingSource
 from search.stopping import Interrupted, Stopper
 from search.storage import Row, StudyStorage
 from search.training import Saving, Source, Trainer
@@ -68,6 +70,7 @@ class Session:
         definition: of the study.
         population: that trains; not compiled yet.
         course: that this process follows.
+        members_folder: where confirmed members wait for the test split.
         alone: whether no other process can work on the study now.
         progress: is told what happens.
         stop: whether to stop now.
@@ -81,6 +84,7 @@ class Session:
         definition: StudyDefinition,
         population: Population,
         course: Course,
+        members_folder: Path,
         *,
         alone: bool,
         progress: Progress,
@@ -93,6 +97,7 @@ class Session:
         self._definition = definition
         self._population = population
         self._course = course
+        self._members_folder = members_folder
         self._alone = alone
         self._progress = progress
         self._stopper = stopper
@@ -192,7 +197,8 @@ class Session:
             self._progress.say("No trial has finished, so there is nothing to confirm.")
             return True
         rows = self._study.confirmation()
-        members = self._train_candidates(rows, chosen, apparatus)
+        members = KeptMembers(self._members_folder, self._study.facts.fingerprint, say=self._progress.say)
+        self._train_candidates(rows, chosen, members, apparatus)
         labels = {candidate.label for candidate in chosen}
         found = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
         confirmed = [row for row in found if row.state is not TrialState.FAIL]
@@ -204,17 +210,20 @@ class Session:
         self._score_on_test(rows, {winner, *baselines}, members, apparatus)
         self._study.change_facts(winner=int(winner.removeprefix("trial ")))
         self._keep_samples(rows, [winner, *baselines], members, apparatus)
+        members.remove_files()
         return True
 
     def _train_candidates(
-        self, rows: StudyStorage, chosen: Sequence[Candidate], apparatus: Apparatus
-    ) -> dict[int, Members]:
-        """Train what is not trained yet of the candidates, those of one rule after those of another; their members."""
+        self, rows: StudyStorage, chosen: Sequence[Candidate], members: KeptMembers, apparatus: Apparatus
+    ) -> None:
+        """Train what is not trained yet of the candidates, those of one rule after those of another."""
         by_rule: dict[Weighting | None, list[Candidate]] = {}
         for candidate in chosen:
             by_rule.setdefault(weighting_of(self._definition, candidate.method), []).append(candidate)
         sources = {
-            rule: ConfirmationSource(rows, self._definition, group, worker=self._worker, told=self._progress.ended)
+            rule: ConfirmationSource(
+                rows, self._definition, group, worker=self._worker, members=members, told=self._progress.ended
+            )
             for rule, group in by_rule.items()
         }
         if remaining := sum(source.remaining for source in sources.values()):
@@ -222,30 +231,25 @@ class Session:
             self._progress.begin("confirming on fresh seeds", done=total - remaining, total=total)
         for rule, source in sources.items():
             if source.remaining:
-                self._train(rule, source, apparatus, self._saving(rows.name))
-        return {number: member for source in sources.values() for number, member in source.members.items()}
+                self._train(rule, source, rows, apparatus)
 
-    def _train(
-        self, rule: Weighting | None, source: Source, apparatus: Apparatus, saving: Saving | None = None
-    ) -> None:
-        """Train what a source gives by a rule; by the settings' KL weight if None."""
+    def _train(self, rule: Weighting | None, source: Source, rows: StudyStorage, apparatus: Apparatus) -> None:
+        """Train what a source gives of these rows by a rule; by the settings' KL weight if None."""
         population = self._population if rule is None else apparatus.population(rule)
         self._compile(population)
-        self._trainer(population, searching=False).train(source, saving)
+        self._trainer(population, searching=False).train(source, self._saving(rows.name))
 
-    def _score_on_test(
-        self, rows: StudyStorage, labels: Set[str], members: Mapping[int, Members], apparatus: Apparatus
-    ) -> None:
+    def _score_on_test(self, rows: StudyStorage, labels: Set[str], members: KeptMembers, apparatus: Apparatus) -> None:
         """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""
         chosen = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
         unscored = [row for row in chosen if row.result is not None and list(row.result.measures) == ["validation"]]
         if not unscored:
             return
-        found = self._members_of(unscored, members, apparatus)
+        self._train_forgotten(unscored, rows, members, apparatus)
         self._note_test_look()
         for first in range(0, len(unscored), self._population.slots):
             group = unscored[first : first + self._population.slots]
-            of_group = [found[row.number] for row in group]
+            of_group = [members[row.run] for row in group]
             if apparatus.probed is not None:
                 means = {split: self._population.latent_means(of_group, split) for split in SPLITS}
                 for index, row in enumerate(group):
@@ -256,33 +260,30 @@ class Session:
                 rows.add_test_measures(row.number, measures)
 
     def _keep_samples(
-        self, rows: StudyStorage, labels: Sequence[str], members: Mapping[int, Members], apparatus: Apparatus
+        self, rows: StudyStorage, labels: Sequence[str], members: KeptMembers, apparatus: Apparatus
     ) -> None:
         """Keep what one member of each of these candidates makes of a few rows of data, for the report."""
         shown = rows_to_show(confirmed_rows(self._study, self._definition), labels)
         numbers = [row.number for row in shown]
         if not shown or rows.sampled_rows() == tuple(numbers):
             return
-        found = self._members_of(shown, members, apparatus)
-        rows.replace_samples(apparatus.sampled({row.run.label: found[row.number] for row in shown}), numbers)
+        self._train_forgotten(shown, rows, members, apparatus)
+        rows.replace_samples(apparatus.sampled({row.run.label: members[row.run] for row in shown}), numbers)
 
-    def _members_of(
-        self, rows: Sequence[Row], members: Mapping[int, Members], apparatus: Apparatus
-    ) -> dict[int, Members]:
-        """The members of confirmed rows, by number; those whose weights an earlier process held are trained again."""
-        forgotten = [row for row in rows if row.number not in members]
+    def _train_forgotten(
+        self, wanted: Sequence[Row], rows: StudyStorage, members: KeptMembers, apparatus: Apparatus
+    ) -> None:
+        """Train those of some confirmed rows again whose members no process has kept."""
+        forgotten = [row for row in wanted if row.run not in members]
         if forgotten:
-            self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights an earlier run held.")
+            self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights were not kept.")
             self._progress.begin("training again", done=0, total=len(forgotten))
         by_rule: dict[Weighting | None, list[Row]] = {}
         for row in forgotten:
             by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)
-        found = dict(members)
         for rule, group in by_rule.items():
-            again = RetrainingSource(group, told=self._progress.ended)
-            self._train(rule, again, apparatus)
-            found |= again.members
-        return found
+            again = RetrainingSource(group, members=members, told=self._progress.ended)
+            self._train(rule, again, rows, apparatus)
 
     def _note_test_look(self) -> None:
         """Count a look at the test split, before it is taken: one cut off in between has been taken too."""
@@ -353,6 +354,7 @@ def session(
             definition,
             population,
             course,
+            place.kept_members,
             alone=alone,
             progress=progress,
             stopper=stopper,

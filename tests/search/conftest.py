@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from search.owner import Owner, this_process
 from search.progress import Ended
 from search.records import study_record
 from search.stopping import Interrupted
-from search.storage import StudyStorage
+from search.storage import Run, StudyStorage
 from search.training import Saving, Source, Trainer, Watch
 from search.trials import TrialSource
 from search.worker import Worker
@@ -38,6 +38,7 @@ from studies.data import load_data
 from studies.definition import StudyDefinition
 from studies.parsing import parse_definition
 from studies.record import DataFacts, StudyRecord
+from vae.evaluation import Members
 from vae.population import Population
 from vae.snapshot import MemberState
 
@@ -281,6 +282,7 @@ class Workshop:
         epochs: int | None = None,
         saving: Saving | None = None,
         watch: Watch = lambda running: None,
+        members: MutableMapping[Run, Members] | None = None,
     ) -> ConfirmationSource:
         """Train candidates on the fresh seeds, all of them or for so many epochs."""
         source = ConfirmationSource(
@@ -288,6 +290,7 @@ class Workshop:
             self.definition,
             chosen,
             worker=Worker(owner=this_process()),
+            members={} if members is None else members,
             told=lambda ended: None,
         )
         self.train(source, epochs=epochs, saving=saving, watch=watch)

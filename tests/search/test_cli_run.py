@@ -243,7 +243,7 @@ def test_an_interrupted_confirmation_goes_on_to_the_same_result(
     assert load_study(place).winner is None
     called = klsearch("resume", finished_copy.folder, "--json")
     assert called.code == 0
-    assert "Training 27 confirmed members again, whose weights an earlier run held." in called.err
+    assert "Training 27 confirmed members again, whose weights were not kept." in called.err
     cut_off, whole = load_study(place), load_study(known_place(str(finished.folder), storage=None, study=None))
     assert called.document == klsearch("best", finished.folder, "--json").document
     assert (whole.test_looks, cut_off.test_looks) == (1, 2), "every look at the test split is counted"

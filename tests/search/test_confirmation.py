@@ -12,14 +12,17 @@ from optuna.trial import TrialState
 
 from search.backends import opened
 from search.checkpoint import claimed_course
-from search.confirmation import Candidate, RetrainingSource, candidates, choose_winner, rows_to_show
+from search.confirmation import Candidate, candidates, choose_winner, rows_to_show
+from search.kept_members import KeptMembers
 from search.owner import this_process
 from search.records import confirmed_rows, trial_records
+from search.retraining import RetrainingSource
 from search.seeds import confirmation_seed
 from search.storage import Result, Row, Run, StudyStorage
 from search.training import Saving
 from studies.definition import StudyDefinition
 from vae.curves import TrainingCurves
+from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
 
@@ -251,6 +254,20 @@ def test_an_interrupted_confirmation_goes_on_in_the_middle_of_its_trainings(
         assert bits(again.confirmation_rows()) == uninterrupted
 
 
+def test_members_outlive_the_process_that_trained_them(
+    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+) -> None:
+    def kept() -> KeptMembers:
+        return KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail)
+
+    for epochs in (45, None):
+        workshop.confirm(study, TWO, epochs=epochs, members=kept())
+        rows = study.confirmation_rows()
+        assert {one.run in kept() for one in rows if one.result is not None} == {True}
+        assert {one.run in kept() for one in rows if one.result is None} <= {False}
+    assert len(list((tmp_path / "confirmed").iterdir())) == len(rows) == 16
+
+
 def test_a_training_that_another_program_marked_as_failed_is_made_up_for(
     workshop: "Workshop", study: StudyStorage
 ) -> None:
@@ -262,18 +279,18 @@ def test_a_training_that_another_program_marked_as_failed_is_made_up_for(
 
 
 def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:
-    source = workshop.confirm(study, TWO)
+    members: dict[Run, Members] = {}
+    again: dict[Run, Members] = {}
+    workshop.confirm(study, TWO, members=members)
     rows = study.confirmation_rows()
     ended: list[None] = []
-    again = RetrainingSource(rows, told=ended.append)
-    workshop.train(again)
+    workshop.train(RetrainingSource(rows, members=again, told=ended.append))
     assert len(ended) == 16
-    assert set(again.members) == set(source.members) == set(range(16))
+    assert set(again) == set(members) == {one.run for one in rows}
     first, second = (
-        workshop.population.measure_members([members[number] for number in order], "test")
-        for members, order in ((source.members, range(16)), (again.members, range(16)))
+        workshop.population.measure_members([trained[one.run] for one in rows], "test") for trained in (members, again)
     )
-    few = workshop.population.measure_members([again.members[number] for number in (5, 6, 7)], "test")
+    few = workshop.population.measure_members([again[one.run] for one in rows[5:8]], "test")
     for one, two in [*zip(first, second, strict=True), *zip(first[5:8], few, strict=True)]:
         for name in Measures.__slots__:
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name), strict=True)

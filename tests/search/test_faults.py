@@ -120,6 +120,28 @@ def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsear
     print(f"20 kills, {len(killed)} trials compared; {np.mean(seconds):.1f} s from start to compiling")
 
 
+def test_a_confirmation_that_is_killed_again_and_again_trains_nothing_twice(
+    start: Start, klsearch: Klsearch, tmp_path: Path
+) -> None:
+    options = ("--slots", 20, "--trials", 20, "--no-progress")
+    whole = klsearch("run", "digits", "--out", tmp_path / "whole", *options)
+    assert whole.code == 0, whole.err
+    folder = tmp_path / "killed"
+    for kill in range(4):
+        err = tmp_path / f"err{kill}"
+        process = start("run", "digits", "--out", folder, *options, cwd=tmp_path, err=err)
+        wait_for_line(err, "Compiling" if kill else "confirming", process)
+        time.sleep(4.0 * kill)
+        process.kill()
+        process.wait()
+    ended = klsearch("resume", folder, "--trials", 20, "--no-progress")
+    assert ended.code == 0, ended.err
+    assert "again" not in ended.err
+    killed, uninterrupted = (klsearch("best", tmp_path / name, "--json").document for name in ("killed", "whole"))
+    assert killed["confirmation"] == uninterrupted["confirmation"]
+    assert not (folder / "checkpoint").exists()
+
+
 def trained_again(definition_file: Path, rows: list[Row]) -> list[dict[str, Any]]:
     """What the trials of these rows leave when they are trained from nothing but their settings and seeds."""
     definition = parse_definition(definition_file.read_text(), str(definition_file))

@@ -1,0 +1,82 @@
+"""Confirmed members, kept until it is known whom the test split is to score."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from search.kept_members import KeptMembers
+from search.storage import Run
+from vae.evaluation import Members
+from vae.hyperparameters import Hyperparameters
+
+RUN = Run(hyperparameters=Hyperparameters(kl_weight=0.5), seed=3, label="trial 7")
+
+
+def member() -> Members:
+    rng = np.random.default_rng(0)
+    return Members(
+        weights=[tf.constant(rng.standard_normal((1, 3, 2), np.float32)) for _ in range(12)],
+        others=[tf.constant([[1, 2]], tf.uint32)],
+        clip_low=np.array([-np.inf], np.float32),
+        clip_high=np.array([2.0], np.float32),
+    )
+
+
+def test_the_next_process_finds_a_member_as_it_was(tmp_path: Path) -> None:
+    KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail)[RUN] = member()
+    found, kept = KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail)[RUN], member()
+    for now, before in zip([*found.weights, *found.others], [*kept.weights, *kept.others], strict=True):
+        assert now.dtype == before.dtype
+        np.testing.assert_array_equal(now.numpy(), before.numpy(), strict=True)
+    np.testing.assert_array_equal(found.clip_low, kept.clip_low, strict=True)
+    np.testing.assert_array_equal(found.clip_high, kept.clip_high, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "run"),
+    [
+        ("another", RUN),
+        ("f", Run(hyperparameters=RUN.hyperparameters, seed=4, label="trial 7")),
+        ("f", Run(hyperparameters=RUN.hyperparameters, seed=3, label="trial 7", method="sigma")),
+    ],
+)
+def test_what_was_trained_otherwise_is_another_member(tmp_path: Path, fingerprint: str, run: Run) -> None:
+    KeptMembers(tmp_path, "f", say=pytest.fail)[RUN] = member()
+    kept = KeptMembers(tmp_path, fingerprint, say=pytest.fail)
+    assert run not in kept
+    with pytest.raises(KeyError):
+        kept[run]
+
+
+def test_a_file_that_is_damaged_holds_no_member(tmp_path: Path) -> None:
+    KeptMembers(tmp_path, "f", say=pytest.fail)[RUN] = member()
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", whole[:200] + b"x" * 100 + whole[300:]):
+        file.write_bytes(damaged)
+        assert RUN not in KeptMembers(tmp_path, "f", say=pytest.fail)
+
+
+def test_a_full_disk_costs_a_warning_and_no_member(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    said: list[str] = []
+    kept = KeptMembers(tmp_path, "f", say=said.append)
+    with full_disk(100):
+        kept[RUN] = kept[Run(hyperparameters=RUN.hyperparameters, seed=4, label="trial 7")] = member()
+    assert RUN in kept
+    assert len(said) == 1
+    assert "could not be kept" in said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_a_confirmation_that_is_over(tmp_path: Path) -> None:
+    kept = KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail)
+    kept.remove_files()
+    kept[RUN] = member()
+    kept.remove_files()
+    assert list(tmp_path.iterdir()) == []
