@@ -1,5 +1,7 @@
 """Adam for many members at once: each has its own step size, moments and gradient clipping."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from vae.schedules import BETA_1, BETA_2
@@ -33,24 +35,38 @@ def adam_step(
 
 
 def adam(
+    weights: Sequence[tf.Variable],
+    means: Sequence[tf.Variable],
+    squares: Sequence[tf.Variable],
+    gradients: Sequence[tf.Tensor],
+    step_size: tf.Tensor,
+) -> None:
+    """Move stacked variables and their two moments, each [K, ...], by one Adam step of size `step_size` [K]."""
+    if weights[0].shape[0] == 1:
+        # A variable that another gradient has yet to read would be copied before it is changed in place.
+        with tf.control_dependencies(gradients):
+            for variable, mean, square, gradient in zip(weights, means, squares, gradients, strict=True):
+                _adam_in_place(variable, mean, square, gradient, step_size[0])
+        return
+    for variable, mean, square, gradient in zip(weights, means, squares, gradients, strict=True):
+        moved = adam_step(variable.read_value(), mean.read_value(), square.read_value(), gradient, step_size)
+        for held, value in zip((variable, mean, square), moved, strict=True):
+            held.assign(value)
+
+
+def _adam_in_place(
     variable: tf.Variable, mean: tf.Variable, square: tf.Variable, gradient: tf.Tensor, step_size: tf.Tensor
 ) -> None:
-    """Move one stacked variable and its two moments, each [K, ...], by one Adam step of size `step_size` [K]."""
-    if variable.shape[0] == 1:
-        # One pass over memory, but it takes a single step size. Its own bias correction is left out: it is in ours.
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=mean.handle,
-            v=square.handle,
-            beta1_power=0.0,
-            beta2_power=0.0,
-            lr=step_size[0],
-            beta1=BETA_1,
-            beta2=BETA_2,
-            epsilon=_EPSILON,
-            grad=gradient,
-        )
-        return
-    moved = adam_step(variable.read_value(), mean.read_value(), square.read_value(), gradient, step_size)
-    for held, value in zip((variable, mean, square), moved, strict=True):
-        held.assign(value)
+    """The same for one member: one pass over memory, but it takes a single step size."""
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=mean.handle,
+        v=square.handle,
+        beta1_power=0.0,  # the bias correction is in the step size
+        beta2_power=0.0,
+        lr=step_size,
+        beta1=BETA_1,
+        beta2=BETA_2,
+        epsilon=_EPSILON,
+        grad=gradient,
+    )

@@ -178,16 +178,10 @@ class Program:
             tape.watch(weights)
             measured, updated, kept = self._loss(weights, others, memory, step)
             loss = tf.reduce_sum(measured[:, -1])
-        gradients = tape.gradient(loss, weights)
-        # One member's variables are changed in place, but copied first while another gradient has yet to read them.
-        with tf.control_dependencies(gradients if self.members == 1 else []):
-            for variable, mean, square, gradient in zip(
-                state.weights, state.means, state.squares, gradients, strict=True
-            ):
-                gradient = gradient[: self.members]
-                if self._clips_gradients:
-                    gradient = optimizer.clip_norm(gradient, plan.clipnorm)
-                optimizer.adam(variable, mean, square, gradient, plan.step_size[index])
+        gradients = [gradient[: self.members] for gradient in tape.gradient(loss, weights)]
+        if self._clips_gradients:
+            gradients = [optimizer.clip_norm(gradient, plan.clipnorm) for gradient in gradients]
+        optimizer.adam(state.weights, state.means, state.squares, gradients, plan.step_size[index])
         for variable, value in zip([*state.others, *state.memory], [*updated, *kept], strict=True):
             variable.assign(value[: self.members])
         return measured[: self.members]

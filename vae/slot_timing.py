@@ -3,19 +3,31 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from vae import stacking
+from vae import optimizer, stacking
 from vae.elbo import kl_elements, reconstruction_error, sample_posterior
 from vae.networks import Network
 from vae.objective import Objective
-from vae.optimizer import adam_step
 
 _ROUNDS = 6
+_STEP_SIZE = 1e-6  # so small that the loss stays finite however often a step is repeated
 # A step that takes longer gains nothing more from company, and would only cost time and memory to measure.
 _LONG_STEP_SECONDS = 0.3
+
+
+class _Members(NamedTuple):
+    """What a step takes, and what it changes; the leading axis is the member's."""
+
+    weights: list[tf.Variable]
+    means: list[tf.Variable]
+    squares: list[tf.Variable]
+    others: list[tf.Tensor]
+    rows: tf.Tensor
+    noise: tf.Tensor
 
 
 def seconds_per_member(
@@ -39,7 +51,8 @@ def seconds_per_member(
     best: dict[int, float] = {}
     with ThreadPoolExecutor(shards) as pool:
         for count in candidates:
-            run = runs[count] = _run(alone if count == 1 else together, _members(network, rows, count), pool, shards)
+            members = [_members(network, rows, count) for _ in range(shards)]
+            run = runs[count] = _run(alone if count == 1 else together, members, pool)
             run()  # traces, and warms up
             best[count] = _seconds(run)
             if best[count] > _LONG_STEP_SECONDS:
@@ -50,13 +63,13 @@ def seconds_per_member(
 
 
 def _run(
-    program: Callable[..., list[tf.Tensor]], members: tuple[object, ...], pool: ThreadPoolExecutor, shards: int
+    program: Callable[[_Members], tf.Tensor], members: Sequence[_Members], pool: ThreadPoolExecutor
 ) -> Callable[[], None]:
-    def one(_: int) -> None:
-        program(*members)[0].numpy()
+    def one(of_shard: _Members) -> None:
+        program(of_shard).numpy()
 
     def run() -> None:
-        list(pool.map(one, range(shards)))
+        list(pool.map(one, members))
 
     return run
 
@@ -68,15 +81,16 @@ def _seconds(run: Callable[[], None]) -> float:
 
 
 class _Step:
-    """A first training step of every member, as in training but for annealing, clipping and L2."""
+    """A training step of every member, as in training but for drawing noise, annealing, clipping and L2."""
 
     def __init__(self, network: Network, objective: Objective) -> None:
         self._stacked = stacking.StackedNetwork(network)
         self._objective = objective
 
-    def __call__(
-        self, weights: list[tf.Tensor], others: list[tf.Tensor], rows: tf.Tensor, noise: tf.Tensor
-    ) -> list[tf.Tensor]:
+    def __call__(self, members: _Members) -> tf.Tensor:
+        """Their loss, after which they have moved."""
+        weights, others = [variable.read_value() for variable in members.weights], members.others
+        rows, noise = members.rows, members.noise
         with tf.GradientTape() as tape:
             tape.watch(weights)
             mean, log_var, _ = self._stacked.encode(weights, others, rows, training=True)
@@ -84,28 +98,29 @@ class _Step:
             output, _ = self._stacked.decode(weights, others, z, training=True)
             errors = reconstruction_error(tf.reshape(rows, tf.shape(output)), output, self._objective)
             loss = tf.reduce_sum(errors) + tf.reduce_sum(kl_elements(mean, log_var))
-        step_size = tf.fill([tf.shape(rows)[0]], 1e-3)
-        zeros = [tf.zeros_like(values) for values in weights]
-        gradients = map(tf.convert_to_tensor, tape.gradient(loss, weights))
-        moved = [
-            adam_step(values, zero, zero, gradient, step_size)
-            for values, zero, gradient in zip(weights, zeros, gradients, strict=True)
-        ]
-        return [part for parts in moved for part in parts]
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+        optimizer.adam(
+            members.weights, members.means, members.squares, gradients, tf.fill([tf.shape(rows)[0]], _STEP_SIZE)
+        )
+        return loss
 
 
-def _members(
-    network: Network, rows: np.ndarray, slots: int
-) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor, tf.Tensor]:
-    """Weights, other variables, rows and noise of so many members, all alike; their leading axis varies in size."""
+def _members(network: Network, rows: np.ndarray, count: int) -> _Members:
+    """So many members, all alike."""
 
-    def repeated(values: np.ndarray) -> tf.Tensor:
-        return tf.constant(np.repeat(values[np.newaxis], slots, axis=0))
+    def repeated(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values[np.newaxis], count, axis=0)
 
-    noise = np.zeros((len(rows), network.latent_dim), np.float32)
-    return (
-        [repeated(variable.numpy()) for variable in stacking.trainable_variables(network)],
-        [repeated(variable.numpy()) for variable in stacking.other_variables(network)],
-        repeated(rows),
-        repeated(noise),
+    def held(values: np.ndarray) -> tf.Variable:
+        # Of any number but one, so that one traced program serves them all.
+        return tf.Variable(repeated(values), shape=[1 if count == 1 else None, *values.shape])
+
+    trainable = [variable.numpy() for variable in stacking.trainable_variables(network)]
+    return _Members(
+        weights=[held(values) for values in trainable],
+        means=[held(np.zeros_like(values)) for values in trainable],
+        squares=[held(np.zeros_like(values)) for values in trainable],
+        others=[tf.constant(repeated(variable.numpy())) for variable in stacking.other_variables(network)],
+        rows=tf.constant(repeated(rows)),
+        noise=tf.constant(repeated(np.zeros((len(rows), network.latent_dim), np.float32))),
     )
