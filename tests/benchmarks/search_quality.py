@@ -6,8 +6,8 @@
 On digits: TPE with 1, 8 and 32 trials at a time, random and quasi-random search, whose suggestions do not depend on
 that, and TPE with a pruner. On Fashion-MNIST (6,000 rows): TPE with and without a pruner. Each on studies of several
 seeds. All studies train in one population: a trial's result depends on neither its slot nor its neighbours. Prints a
-table and writes build/search-quality-NAME.json: by arm and seed, the best score inside the band and the epochs trained
-after each trial.
+table, and after how many trials --until-converged would have ended each study. Writes build/search-quality-NAME.json:
+by arm and seed, the best score inside the band and the epochs trained after each trial, and when it had converged.
 """
 
 import json
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count, cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -32,7 +32,7 @@ from search.sampling import Advisor, Suggestion
 from search.seeds import trial_seed
 from search.storage import Result, Run
 from search.training import Job, Source, Trainer
-from search.trials import baselines_inside, judged
+from search.trials import baselines_inside, has_converged, judged
 from studies.catalog import load_definition, override
 from studies.data import load_data
 from studies.definition import StudyDefinition
@@ -94,6 +94,7 @@ class Search:
         trials: in ascending number.
         best: by number of finished trials, the best score inside the band so far; infinite before there is one.
         epochs: by number of finished trials, those that all of them were trained for.
+        converged: after how many finished trials more search no longer paid; None while it does.
     """
 
     definition: StudyDefinition
@@ -103,6 +104,7 @@ class Search:
     trials: list[FrozenTrial] = field(default_factory=list)
     best: list[float] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
+    converged: int | None = None
     ended: set[int] = field(default_factory=set)
     pruner: MedianPruner = field(init=False)
 
@@ -150,6 +152,8 @@ class Search:
         last = self.best[-1] if self.best else float("inf")
         self.best.append(min(last, told.score) if told.feasible and not pruned else last)
         self.epochs.append(epochs + (self.epochs[-1] if self.epochs else 0))
+        if self.converged is None and has_converged(self.definition, self.trials):
+            self.converged = len(self.best)
 
 
 def _trial(number: int, suggestion: Suggestion, **rest: object) -> FrozenTrial:
@@ -211,8 +215,12 @@ def main(name: str, seeds: int) -> None:
     searches = [Search(definition, arm, seed, plan.trials) for arm in plan.arms for seed in range(seeds)]
     trainer = Trainer(population, epochs=definition.training.epochs, watch=lambda _: None, stop=lambda: False)
     trainer.train(Searches(searches))
-    found: dict[str, list[dict[str, Sequence[float]]]] = {
-        str(arm): [{"best": search.best, "epochs": search.epochs} for search in searches if search.arm == arm]
+    found: dict[str, list[dict[str, Any]]] = {
+        str(arm): [
+            {"best": search.best, "epochs": search.epochs, "converged": search.converged}
+            for search in searches
+            if search.arm == arm
+        ]
         for arm in plan.arms
     }
     _OUTPUT.mkdir(exist_ok=True)
@@ -223,6 +231,10 @@ def main(name: str, seeds: int) -> None:
         spread = [f"{statistics.median(row):.4f} ({min(row):.4f}, {max(row):.4f})" for row in scores]
         epochs = statistics.median(study["epochs"][-1] for study in studies)
         print(f"{arm:32}", *spread, f"epochs: {epochs:g}", sep="  ")
+    print("Converged after so many trials, with a best score so far above that of all:")
+    for arm, studies in found.items():
+        ended = [(study["converged"], study["best"]) for study in studies if study["converged"]]
+        print(f"{arm:32}", *(f"{after} (+{best[after - 1] - best[-1]:.3f})" for after, best in ended), sep="  ")
 
 
 def plot(source: Path, picture: Path) -> None:
