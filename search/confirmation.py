@@ -8,7 +8,6 @@ import numpy as np
 from optuna.trial import TrialState as OptunaState
 
 from search.checkpoint import Checkpoint
-from search.progress import Ended
 from search.seeds import confirmation_seed
 from search.storage import Result, Row, Run, StudyStorage
 from search.training import Job, Source, job_again
@@ -78,7 +77,7 @@ class ConfirmationSource(Source):
         chosen: Sequence[Candidate],
         *,
         worker: Worker,
-        told: Callable[[Ended], None],
+        told: Callable[[None], None],
     ) -> None:
         self._rows = rows
         self._definition = definition
@@ -124,9 +123,8 @@ class ConfirmationSource(Source):
         for number, result in finished.items():
             self.members[number] = member(number)
             label, owner = self._labels[number], self._worker.owner
-            ended = finish(self._rows, self._definition, number, label, result, owner=owner)
-            if ended is not None:
-                self._told(ended)
+            if finish(self._rows, self._definition, number, label, result, owner=owner) is not None:
+                self._told(None)  # the best of many seeds leads nothing
 
     def _claim(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
