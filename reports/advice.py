@@ -16,7 +16,7 @@ from studies.convergence import Tried, convergence
 from studies.record import StudyRecord, TrialRecord, TrialState
 from studies.sections import METHOD_NAMES
 from studies.space import Range
-from studies.summary import Summary, baseline_names, ties
+from studies.summary import Summary, baseline_names, best_trial, ties
 from vae.diagnostics import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
 from vae.hyperparameters import NAMES
 
@@ -46,7 +46,7 @@ def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ..
 
 def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """The advice whose conditions this study meets; never none."""
-    nearest = _nearest(study, summary, causes, measured)
+    nearest = _nearest(study, causes, measured)
     # One range of KL weights to search next is enough.
     given = {"kl_weight"} if any(step.code for step in nearest) else set[str]()
     found = (
@@ -57,7 +57,7 @@ def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], meas
         *_confirm(study, summary),
         *_shaky_seeds(summary, study),
         *_ties(study, summary),
-        *(_widen(study, name, side) for name, side in summary.edges if name not in given),
+        *(_widen(study, summary, name, side) for name, side in summary.edges if name not in given),
         *_train_longer(study, causes),
         *_collapsed(study),
         *_enough(study),
@@ -84,12 +84,13 @@ def _go_on(study: StudyRecord) -> tuple[Step, ...]:
     return (Step(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
 
 
-def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
+def _nearest(study: StudyRecord, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """Where nothing is feasible: what came nearest, what most trials miss by, and the range to search next."""
     complete = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
-    if summary.best is None or len(complete) < MIN_FINISHED_TRIALS or any(trial.feasible for trial in complete):
+    nearest = best_trial(study.trials)  # of the search; its seeds may have spoken for another one since
+    if nearest is None or len(complete) < MIN_FINISHED_TRIALS or any(trial.feasible for trial in complete):
         return ()
-    if summary.best.diverged:
+    if nearest.diverged:
         reason = f"All {count(len(complete), 'complete trial')} diverged or miss every gate they were measured for."
         return (Step(action="Search elsewhere: nothing stayed finite", reason=reason),)
     most = ""
@@ -98,9 +99,9 @@ def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], me
         most = f" The most frequent reason is '{frequent.name}', in {len(frequent.trials)} of them"
         most += f", most often with {frequent.region}." if frequent.region else "."
     none = f"None of {count(len(complete), 'complete trial')} is feasible."
-    reason = f"{none} Trial {summary.best.number} came nearest: {_misses(summary.best)}.{most}"
-    towards, code = _next_weights(study, summary.best, measured)
-    return (Step(action=f"Search around trial {summary.best.number}", reason=f"{reason}{towards}", code=code),)
+    reason = f"{none} Trial {nearest.number} came nearest: {_misses(nearest)}.{most}"
+    towards, code = _next_weights(study, nearest, measured)
+    return (Step(action=f"Search around trial {nearest.number}", reason=f"{reason}{towards}", code=code),)
 
 
 def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses) -> tuple[str, str]:
@@ -158,6 +159,8 @@ def _shaky_seeds(summary: Summary, study: StudyRecord) -> tuple[Step, ...]:
         f"{name} by {sum(any(g.name == name and not g.passed for g in run.gates) for run in runs)}" for name in names
     )
     reason = f"{len(runs)} of {count(summary.seeds, 'seed')} of trial {summary.best.number} miss a gate ({missed})."
+    if not summary.passed:
+        return (Step(action=f"Do not rely on trial {summary.best.number}: no fresh seed passes", reason=reason),)
     return (Step(action="Look at the seeds that fail before relying on the winner", reason=reason),)
 
 
@@ -180,11 +183,13 @@ def _tie(study: StudyRecord, baseline: str) -> Step:
     return Step(action=f"Consider {instead}", reason=reason)
 
 
-def _widen(study: StudyRecord, name: str, side: str) -> Step:
-    """Which way to widen a range on whose edge the best trial lies, as far as the hyperparameter has a meaning."""
+def _widen(study: StudyRecord, summary: Summary, name: str, side: str) -> Step:
+    """Which way to widen a range on whose edge the leading trial lies, as far as the hyperparameter has a meaning."""
     space = study.definition.space.searched()[name]
     low, high = widened(study, name, space, side)
-    at = f"The best of {count(len(study.finished), 'trial')} lies on the {side} edge of {spread(space.low, space.high)}"
+    leads = "The leading trial" if summary.best is None else f"Trial {summary.best.number}"
+    of = count(len(study.finished), "trial")
+    at = f"{leads}, the first of {of}, lies on the {side} edge of {spread(space.low, space.high)}"
     if (low, high) == (space.low, space.high):
         return Step(action=f"Leave the range of `{name}` as it is", reason=f"{at}, and there is no room beyond it.")
     log = ", log = true" if space.log else ""

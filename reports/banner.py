@@ -142,7 +142,7 @@ def _search_tiles(study: StudyRecord) -> tuple[Tile, ...]:
 
 _OUTCOME_WORDS = {
     Outcome.PASSED: "pass every gate",
-    Outcome.MISSED: "miss one",
+    Outcome.MISSED: "miss at least one",
     Outcome.PRUNED: "stopped early",
     Outcome.FAILED: "diverged or failed",
 }

@@ -1,6 +1,6 @@
 """Two studies side by side: what differs between them, where their winners ended, and whether that is a difference."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,15 +8,16 @@ import numpy as np
 
 from reports.banner import as_of, partial_notice
 from reports.candidates import Candidate, compared
-from reports.dynamics import curve_exhibits, mean_mismatch
+from reports.dynamics import curve_exhibits
 from reports.evidence import direction, kl_unit
 from reports.figure_data import WATCHED, curve_band, kl_factor
 from reports.legends import named_lines
 from reports.parts import Banner, Block, Gallery, Page, Prose, Section, Table, Tile, Tone
 from reports.settings import setting
 from reports.wording import NOTHING, count, duration, number, spread
+from studies.comparison import COMPARED, Comparison, compare_studies
 from studies.record import ConfirmationRun, StudyRecord, TrainingRun
-from studies.summary import Difference, Summary, paired_difference, runs_of, summarize
+from studies.summary import Summary, runs_of, summarize
 from vae.hyperparameters import NAMES
 from vae.measures import Measures
 
@@ -45,16 +46,16 @@ _Sides = tuple[_Side, _Side]
 
 def comparison_page(first: StudyRecord, second: StudyRecord) -> Page:
     """What the comparison of two studies says, without a line of HTML."""
-    suffixes = (" (A)", " (B)") if first.name == second.name else ("", "")
-    sides = (_side(first, suffixes[0]), _side(second, suffixes[1]))
+    comparison = compare_studies(first, second)
+    sides = (_side(first, comparison.studies[0]), _side(second, comparison.studies[1]))
     return Page(
         kind="comparison · studies",
         study=" and ".join(side.label for side in sides),
-        banner=_banner(sides),
+        banner=_banner(comparison, sides),
         sections=(
-            Section(identity="differences", title="What differs?", blocks=_difference_blocks(sides)),
+            Section(identity="differences", title="What differs?", blocks=_difference_blocks(comparison)),
             Section(identity="verdicts", title="Where did they end?", blocks=_verdict_blocks(sides)),
-            Section(identity="paired", title="Is that a difference?", blocks=_paired_blocks(sides)),
+            Section(identity="paired", title="Is that a difference?", blocks=_paired_blocks(comparison)),
             Section(identity="curves", title="What did the KL do?", blocks=_curve_blocks(sides)),
             Section(identity="settings", title="Which settings?", blocks=_settings_blocks(sides)),
         ),
@@ -62,9 +63,9 @@ def comparison_page(first: StudyRecord, second: StudyRecord) -> Page:
     )
 
 
-def _side(study: StudyRecord, suffix: str) -> _Side:
+def _side(study: StudyRecord, label: str) -> _Side:
     return _Side(
-        label=f"{study.name}{suffix}",
+        label=label,
         study=study,
         summary=summarize(study),
         leader=next(iter(compared(study)), None),
@@ -72,8 +73,8 @@ def _side(study: StudyRecord, suffix: str) -> _Side:
     )
 
 
-def _banner(sides: _Sides) -> Banner:
-    word, tone, sentence = _conclusion(sides)
+def _banner(comparison: Comparison, sides: _Sides) -> Banner:
+    word, tone, sentence = _conclusion(comparison, sides)
     partial = " ".join(f"{side.label}: {notice}" for side in sides if (notice := partial_notice(side.study)))
     tiles = tuple(
         Tile(label=side.label, value=str(side.summary.verdict), detail=side.summary.sentence) for side in sides
@@ -81,83 +82,38 @@ def _banner(sides: _Sides) -> Banner:
     return Banner(word=word, tone=tone, sentence=sentence, tiles=tiles, partial=partial)
 
 
-def _conclusion(sides: _Sides) -> tuple[str, Tone, str]:
+def _conclusion(comparison: Comparison, sides: _Sides) -> tuple[str, Tone, str]:
     """Which winner reconstructs better, if that can be told; what it rests on."""
-    if why := _not_comparable(sides):
-        return "Not comparable", "caution", why
-    found = _difference(sides, lambda measures: measures.unexplained)
-    names = [side.label for side in sides]
-    told = (
-        f"unexplained on the test split, {names[0]} less {names[1]}: {number(found.mean)} (95 % "
+    if comparison.obstacle:
+        return "Not comparable", "caution", comparison.obstacle
+    found, (first, second) = comparison.paired["unexplained"], comparison.studies
+    sentence = (
+        f"The winners' unexplained on the test split, {first} less {second}: {number(found.mean)} (95 % "
         f"{spread(found.low, found.high)}, {count(found.pairs, 'pair')} of seeds). Verdicts: "
         f"{'; '.join(f'{side.label} {side.summary.verdict}' for side in sides)}."
     )
-    if found.low <= 0 <= found.high:
-        return "No difference in reconstruction can be told", "plain", f"The winners' {told}"
-    better = sides[0] if found.high < 0 else sides[1]
-    return f"{better.label} reconstructs better", "plain", f"The winners' {told}"
+    if comparison.better is None:
+        return "No difference in reconstruction can be told", "plain", sentence
+    return f"{comparison.better} reconstructs better", "plain", sentence
 
 
-def _not_comparable(sides: _Sides) -> str:
-    """Why the winners' measures are not to be compared; empty where they are."""
-    data = [side.study.data for side in sides]
-    if None in data or len({facts.fingerprint for facts in data if facts is not None}) > 1:
-        return "The studies hold out other rows or scale them otherwise, so their measures are not comparable."
-    if not all(side.runs for side in sides):
-        waiting = " and ".join(side.label for side in sides if not side.runs)
-        return f"No winner of {waiting} is confirmed yet, so there are no fresh seeds to compare."
-    if _difference(sides, lambda measures: measures.kl).pairs < 2:
-        return "The winners were not confirmed on at least two seeds in common."
-    return ""
-
-
-def _difference(sides: _Sides, read: Callable[[Measures], float]) -> Difference:
-    """First less second in one number of the winners on the test split, paired by seed."""
-    first, second = ({run.seed: read(run.test) for run in side.runs if run.test is not None} for side in sides)
-    return paired_difference(first, second)
-
-
-def _difference_blocks(sides: _Sides) -> tuple[Block, ...]:
-    first, second = (_facts(side.study) for side in sides)
-    rows = tuple(
-        (*key, first.get(key, NOTHING), second.get(key, NOTHING))
-        for key in dict.fromkeys([*first, *second])
-        if first.get(key) != second.get(key)
-    )
-    if not rows:
+def _difference_blocks(comparison: Comparison) -> tuple[Block, ...]:
+    if not comparison.differing:
         return (Prose(text="Nothing: both have the same definition, data, versions and machine."),)
-    columns = ("table", "key", *(side.label for side in sides))
-    caption = "Where definitions, data and machines differ"
-    return (Table(caption=caption, columns=columns, rows=rows, words=(0, 1, 2, 3)),)
-
-
-def _facts(study: StudyRecord) -> dict[tuple[str, str], str]:
-    """All that was asked and where it ran, as texts by table and key; the name is left out."""
-    asked = study.definition.model_dump()
-    asked["study"].pop("name")
-    ran = {"trained together": str(study.slots), **study.provenance}
-    if study.data is not None:
-        ran |= {"data fingerprint": study.data.fingerprint, "scaling": study.data.scaling}
-    return {**_flat(asked), **{("as run", name): value for name, value in ran.items()}}
-
-
-def _flat(values: Mapping[str, Any], table: str = "") -> dict[tuple[str, str], str]:
-    """Nested tables as texts by table and key; what is None is left out.
-
-    >>> _flat({"space": {"l2": {"low": 1e-6, "log": True}, "clip_low": None}})
-    {('space.l2', 'low'): '1e-06', ('space.l2', 'log'): 'true'}
-    """
-    found: dict[tuple[str, str], str] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{table}.{name}".lstrip("."))
-        elif value is not None:
-            found[table, name] = _shown(value)
-    return found
+    return (
+        Table(
+            caption="Where definitions, data and machines differ",
+            columns=("table", "key", *comparison.studies),
+            rows=tuple((*key, *map(_shown, values)) for key, values in comparison.differing.items()),
+            words=(0, 1, 2, 3),
+        ),
+    )
 
 
 def _shown(value: Any) -> str:
     """A value of a definition as it is, to the last digit."""
+    if value is None:
+        return NOTHING
     if isinstance(value, bool):
         return str(value).lower()
     return ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
@@ -200,10 +156,10 @@ _VERDICT_ROWS: tuple[tuple[str, Callable[[_Side], str]], ...] = (
     ("seeds that pass every gate", _passes),
     ("final KL, validation, nats per latent", _median(lambda run: run.kl)),
     ("unexplained, validation", _median(lambda run: run.unexplained)),
-    ("KL, test, nats per latent", _on_test(lambda measures: measures.kl)),
-    ("unexplained, test", _on_test(lambda measures: measures.unexplained)),
-    ("active latents, test", _on_test(lambda measures: measures.active_units)),
-    ("prior mismatch, test, nats per latent", _on_test(mean_mismatch)),
+    ("KL, test, nats per latent", _on_test(COMPARED["kl"])),
+    ("unexplained, test", _on_test(COMPARED["unexplained"])),
+    ("active latents, test", _on_test(COMPARED["active_units"])),
+    ("prior mismatch, test, nats per latent", _on_test(COMPARED["prior_mismatch"])),
     ("trials finished", lambda side: f"{len(side.study.counted)} of {side.study.definition.study.trials}"),
     ("feasible trials", lambda side: str(sum(trial.feasible for trial in side.study.finished))),
     ("score of the leading trial", lambda side: number(None if side.summary.best is None else side.summary.best.score)),
@@ -214,14 +170,14 @@ _VERDICT_ROWS: tuple[tuple[str, Callable[[_Side], str]], ...] = (
 )
 
 
-def _paired_blocks(sides: _Sides) -> tuple[Block, ...]:
-    if why := _not_comparable(sides):
-        return (Prose(text=why, tone="caution"),)
-    rows = []
-    for name, read in _PAIRED_ROWS:
-        found = _difference(sides, read)
-        rows.append((name, number(found.mean), spread(found.low, found.high), str(found.pairs), direction(found)))
-    first, second = (side.label for side in sides)
+def _paired_blocks(comparison: Comparison) -> tuple[Block, ...]:
+    if comparison.obstacle:
+        return (Prose(text=comparison.obstacle, tone="caution"),)
+    first, second = comparison.studies
+    rows = (
+        (_PAIRED[name], number(found.mean), spread(found.low, found.high), str(found.pairs), direction(found))
+        for name, found in comparison.paired.items()
+    )
     text = (
         "Paired by seed: the same seed gives the same order of rows and the same noise. The intervals are Student's t "
         "over the seeds; they speak of training noise, not of sampling the data."
@@ -235,12 +191,12 @@ def _paired_blocks(sides: _Sides) -> tuple[Block, ...]:
     return table, Prose(text=text)
 
 
-_PAIRED_ROWS: tuple[tuple[str, Callable[[Measures], float]], ...] = (
-    ("KL, nats per latent", lambda measures: measures.kl),
-    ("unexplained", lambda measures: measures.unexplained),
-    ("active latents", lambda measures: measures.active_units),
-    ("prior mismatch, nats per latent", mean_mismatch),
-)
+_PAIRED = {
+    "kl": "KL, nats per latent",
+    "unexplained": "unexplained",
+    "active_units": "active latents",
+    "prior_mismatch": "prior mismatch, nats per latent",
+}
 
 
 def _curve_blocks(sides: _Sides) -> tuple[Block, ...]:

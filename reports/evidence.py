@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from reports import figures
-from reports.candidates import Candidate, compared
+from reports.candidates import Candidate, compared, confirmed
 from reports.figure_data import SeedStrip, kl_factor, seed_strips
 from reports.legends import seed_legend
 from reports.parts import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
@@ -43,7 +43,7 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     if not summary.seeds:
         return Prose(text=_unconfirmed(study), tone="caution"), *gates
     return (
-        pass_rates_table(candidates),
+        pass_rates_table(confirmed(study)),
         *gates,
         Gallery(exhibits=_strip_exhibits(study), legend=seed_legend(study)),
         *_difference_blocks(study),
@@ -241,7 +241,7 @@ def _limits(study: StudyRecord, summary: Summary) -> str:
     looks = "once" if study.test_looks == 1 else f"{study.test_looks} times"
     return (
         f"Intervals over seeds speak of training noise, not of sampling the data: other data may differ by more. The "
-        f"winner is the best of {count(len(study.finished), 'trial')} on the validation split, so its validation "
+        f"winner was picked among {count(len(study.finished), 'trial')} on the validation split, so its validation "
         f"score is optimistic; its {count(summary.seeds, 'fresh seed')} and the test split are not chosen by score. "
         f"The test split has been scored {looks}."
     )

@@ -56,7 +56,8 @@ def _blocks(study: StudyRecord, found: tuple[Cause, ...]) -> tuple[Block, ...]:
     if not found:
         return (Prose(text=f"Nothing: all {count(len(ended), 'trial')} pass every gate."),)
     passed = sum(trial.passed for trial in ended)
-    text = f"{passed:,} of {count(len(ended), 'trial')} pass every gate. A trial may miss for several reasons."
+    by = f"{passed:,}" if passed else "none"
+    text = f"Every gate is passed by {by} of {count(len(ended), 'trial')}. A trial may miss for several reasons."
     return Prose(text=text), _cause_table(found, len(ended)), *_collapse_blocks(study), *_error_blocks(study)
 
 

@@ -85,6 +85,16 @@
     link.after(button(name, async () => save(name, "application/json", json(await content(link), texts))));
   });
 
+  const hint = ({ target: box }) => {
+    const beyond = box.scrollWidth - box.clientWidth;
+    box.dataset.wide = beyond < 1 ? "no" : box.scrollLeft < beyond - 1 ? "more" : "end";
+  };
+  const sizes = new ResizeObserver((boxes) => boxes.forEach(hint));
+  all(".scroll").forEach((box) => {
+    box.onscroll = hint;
+    sizes.observe(box);
+  });
+
   all("pre[data-copy]").forEach((pre) => {
     const made = button("Copy", async () => {
       try {

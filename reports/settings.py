@@ -129,5 +129,6 @@ def _how_to_read(study: StudyRecord) -> str:
         f"Numbers are rounded to 4 digits here and exact in the text below. β is the KL weight in nats per nat of "
         f"reconstruction, which makes weights comparable whatever means or sums a loss takes; at 1 the loss is the "
         f"negative evidence lower bound. Every trial trained for {count(training.epochs, 'epoch')} in batches of "
-        f"{training.batch_size}."
+        f"{training.batch_size}. `before` and `after` are the recipe that people apply by hand, before and after they "
+        f"correct it."
     )

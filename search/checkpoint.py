@@ -270,6 +270,10 @@ def remove_left_courses(folder: Path, fingerprint: str) -> None:
                 with _locked(path) as is_free:
                     if is_free:
                         path.unlink(missing_ok=True)
+    for lock in folder.glob("*.lock"):  # of processes that were killed before their first checkpoint
+        if not lock.with_suffix(".npz").exists():
+            with _locked(lock):
+                pass
     with suppress(OSError):  # not empty
         folder.rmdir()
 

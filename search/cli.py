@@ -275,9 +275,11 @@ def report(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: compared-with-….html in FIRST."
 )
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
-def compare(first: str, second: str, storage: str | None, output: Path | None, open_it: bool) -> None:
+@_json_option
+def compare(first: str, second: str, storage: str | None, output: Path | None, open_it: bool, as_json: bool) -> None:
     """Compare the studies of two runs: definitions, verdicts, curves, and winners paired by seed."""
     from reports.report import write_comparison
+    from search.documents import as_text, comparison_document
     from search.place import named_place
     from search.records import load_study
 
@@ -285,7 +287,8 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
     path = output or places[0].folder / f"compared-with-{places[1].name}.html"
-    click.echo(write_comparison(records[0], records[1], path))
+    write_comparison(records[0], records[1], path)
+    click.echo(as_text(comparison_document(records[0], records[1])) if as_json else path)
     if open_it:
         click.launch(str(path))
 

@@ -8,7 +8,6 @@ import numpy as np
 from optuna.trial import TrialState as OptunaState
 
 from search.checkpoint import Checkpoint
-from search.progress import Ended
 from search.seeds import confirmation_seed
 from search.storage import Result, Row, Run, StudyStorage
 from search.training import Job, Source
@@ -79,7 +78,7 @@ class ConfirmationSource(Source):
         *,
         worker: Worker,
         members: MutableMapping[Run, Members],
-        told: Callable[[Ended], None],
+        told: Callable[[None], None],
     ) -> None:
         self._rows = rows
         self._definition = definition
@@ -126,9 +125,8 @@ class ConfirmationSource(Source):
             run = self._runs[number]
             if result.measures:  # else it diverged
                 self._members[run] = member(number)  # before its row is finished, lest a kill in between forgets it
-            ended = finish(self._rows, self._definition, number, run.label, result, owner=self._worker.owner)
-            if ended is not None:
-                self._told(ended)
+            if finish(self._rows, self._definition, number, run.label, result, owner=self._worker.owner) is not None:
+                self._told(None)  # the best of many seeds leads nothing
 
     def _claim(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from studies.comparison import compare_studies
 from studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialRecord, TrialState
 from studies.summary import summarize
 
@@ -72,6 +73,22 @@ def status_document(study: StudyRecord) -> Document:
         },
         "best": None if summary.best is None else _trial(summary.best),
         "running": [{"trial": trial.number, **trial.progress} for trial in running],
+    }
+
+
+def comparison_document(first: StudyRecord, second: StudyRecord) -> Document:
+    """What `best_document` says of either study, and what the comparison report says of both."""
+    comparison = compare_studies(first, second)
+    return {
+        "studies": list(comparison.studies),
+        "best": [best_document(first), best_document(second)],
+        "differing": [
+            {"table": table, "key": key, "values": list(values)}
+            for (table, key), values in comparison.differing.items()
+        ],
+        "obstacle": comparison.obstacle or None,
+        "paired": {name: asdict(difference) for name, difference in comparison.paired.items()},
+        "better": comparison.better,
     }
 
 

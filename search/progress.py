@@ -45,7 +45,7 @@ class Progress(Protocol):
         """A phase of `total` trainings of which `done` were finished earlier."""
 
     def ended(self, ended: Ended | None) -> None:
-        """One more training of this phase has ended; None where it was known before what it comes to."""
+        """One more training of this phase has ended; None where it is none of those that the best is sought among."""
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
         """The latest epoch of every running training, by number."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search import quiet
@@ -200,6 +201,7 @@ class Searches(Source):
 
 def main(name: str, seeds: int) -> None:
     """Run all studies; print and write what they came to."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     quiet.load_tensorflow()
     plan = PLANS[name]
     with tempfile.TemporaryDirectory() as folder:

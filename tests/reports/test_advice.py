@@ -11,7 +11,7 @@ from reports.failures import causes
 from reports.parts import Step
 from reports.responses import responses
 from studies.record import StudyRecord, TrialState
-from studies.summary import summarize
+from studies.summary import best_trial, summarize
 
 Make = Callable[..., StudyRecord]
 
@@ -54,7 +54,7 @@ def test_a_value_on_an_edge_gives_the_toml_of_a_wider_range(make: Make) -> None:
     edge = [replace(t, hyperparameters=replace(t.hyperparameters, kl_weight=0.0201)) for t in study.trials]
     step = advice(replace(study, trials=tuple(edge)))["Widen the range of `kl_weight` downwards"]
     assert tomllib.loads(step.code) == {"space": {"kl_weight": {"low": 0.002, "high": 0.4, "log": True}}}
-    assert step.reason.startswith("The best of 60 trials lies on the low edge of 0.02 to 0.4")
+    assert "the first of 60 trials, lies on the low edge of 0.02 to 0.4" in step.reason
 
 
 @pytest.mark.parametrize(
@@ -149,3 +149,19 @@ def test_every_study_gets_advice_and_each_reason_a_number(any_study: StudyRecord
     steps = advice(any_study)
     assert steps
     assert all(any(char.isdigit() for char in step.reason) for step in steps.values())
+
+
+def test_where_nothing_is_feasible_a_confirmed_winner_is_not_advised_nor_are_baselines_that_fail_as_it_does(
+    make: Make,
+) -> None:
+    study = make(30, space={"kl_weight": {"low": 1e-4, "high": 1e-3, "log": True}})
+    nearest = best_trial(study.trials)
+    assert nearest is not None and study.winner is not None
+    confirmed_instead = next(trial for trial in study.trials if trial.number != nearest.number)
+    runs = tuple(
+        replace(run, trial=confirmed_instead.number) if run.trial == study.winner else run for run in study.confirmation
+    )
+    steps = advice(replace(study, winner=confirmed_instead.number, confirmation=runs))
+    assert f"Trial {nearest.number} came nearest" in steps[f"Search around trial {nearest.number}"].reason
+    assert f"Do not rely on trial {confirmed_instead.number}: no fresh seed passes" in steps
+    assert not [action for action in steps if action.startswith(("Consider", "Use", "Look"))]

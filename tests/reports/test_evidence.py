@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeGuard
 
-from reports.candidates import compared
+from reports.candidates import compared, confirmed
 from reports.evidence import difference_on_test, evidence_section, gates_table, pass_rates_table
 from reports.parts import Block, Fold, Gallery, Mark, Prose, Table
 from reports.tables import confirmation_frame
@@ -35,8 +35,15 @@ def test_the_gates_of_one_training_are_passed_or_missed(unconfirmed: StudyRecord
 
 
 def test_pass_rates_have_wilson_s_interval(study: StudyRecord) -> None:
-    rows = {row[0]: row[1:] for row in pass_rates_table(compared(study)).rows}
+    rows = {row[0]: row[1:] for row in pass_rates_table(confirmed(study)).rows}
     assert rows["before"] == (Mark("0 of 8 seeds", "bad"), "0 %", "0.00 to 0.32")
+
+
+def test_the_pass_rates_of_leading_trials_that_did_not_win_stand_beside_the_winner_s(study: StudyRecord) -> None:
+    leading = {f"trial {run.trial}" for run in study.confirmation if run.trial not in (None, study.winner)}
+    table = next(block for block in evidence_section(study, summarize(study)).blocks if is_table(block, "Fresh seeds"))
+    assert {row[0] for row in table.rows} == {f"winner (trial {study.winner})", "before", "after", *leading}
+    assert len(leading) == 2
 
 
 def test_the_difference_to_a_baseline_is_paired_by_seed_on_the_test_split(study: StudyRecord) -> None:
@@ -61,7 +68,7 @@ def is_table(block: Block, caption: str) -> TypeGuard[Table]:
 
 def test_the_section_says_what_its_intervals_do_not_cover(study: StudyRecord) -> None:
     assert "training noise, not of sampling the data" in texts(study)
-    assert "The winner is the best of 60 trials on the validation split" in texts(study)
+    assert "The winner was picked among 60 trials on the validation split" in texts(study)
     assert texts(study).endswith("The test split has been scored once.")
     assert texts(replace(study, test_looks=3)).endswith("The test split has been scored 3 times.")
 

@@ -5,13 +5,24 @@ import gzip
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Download, Page, Playwright, Route, ViewportSize
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Download,
+    Page,
+    Playwright,
+    Route,
+    ViewportSize,
+    expect,
+)
 
 from reports.tables import TEXT_COLUMNS, confirmation_frame, trials_frame
 from studies.record import StudyRecord
@@ -257,6 +268,18 @@ def test_the_settings_can_be_copied(open_report: Open) -> None:
     page.get_by_role("button", name="Copy").first.click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("() => navigator.clipboard.readText()") == page.locator("#settings pre").inner_text()
+
+
+def test_a_table_wider_than_a_phone_says_so_and_is_shaded_until_its_end(open_report: Open) -> None:
+    gates = open_report(width=PHONE).page.get_by_role("region", name="Gates of the winner")
+    expect(gates).to_have_css("box-shadow", re.compile("inset"))
+    hint = "(caption) => getComputedStyle(caption, '::after').content"
+    assert "scroll sideways" in gates.locator("caption span").evaluate(hint)
+    gates.evaluate("(region) => { region.scrollLeft = region.scrollWidth; }")
+    expect(gates).to_have_css("box-shadow", "none")
+    fits = open_report(width=DESKTOP).page.get_by_role("region", name="Gates of the winner")
+    expect(fits).to_have_attribute("data-wide", "no")
+    assert fits.locator("caption span").evaluate(hint) == "none"
 
 
 def test_printing_shows_every_section_and_opens_what_is_folded(open_report: Open) -> None:

@@ -155,6 +155,19 @@ def test_nothing_is_left_of_a_course_that_came_to_its_end(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_lock_of_a_process_killed_before_its_first_checkpoint_is_removed_and_a_living_one_s_stays(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "killed.lock").touch()
+    with claimed_course(folder, "f", say=pytest.fail) as course:
+        remove_left_courses(folder, "f")
+        assert [path.name for path in folder.iterdir()] == [f"{course.name}.lock"]
+    remove_left_courses(folder, "f")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_of_others_are_left_as_they_are_and_said(tmp_path: Path) -> None:
     text(tmp_path / "text.npz")
     checkpoint(fingerprint="another study's").write(tmp_path / "theirs.npz")

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from search.backends import opened
-from search.documents import as_text, best_document, status_document, trials_document
+from search.documents import as_text, best_document, comparison_document, status_document, trials_document
 from search.seeds import confirmation_seed
 from search.storage import StudyStorage
 from studies.record import StudyRecord
@@ -191,3 +192,31 @@ def test_numbers_that_are_not_finite_are_null_wherever_they_stand() -> None:
     document = {"a": math.nan, "b": [math.inf, 1.0, {"c": -math.inf}], "d": (0.0, np.float64("nan"))}
     expected = {"schema_version": 1, "a": None, "b": [None, 1.0, {"c": None}], "d": [0.0, None]}
     assert json.loads(as_text(document)) == expected
+
+
+def test_a_study_that_is_compared_with_itself_differs_in_nothing(finished: "Finished", klsearch: Klsearch) -> None:
+    folder = finished.folder
+    found = klsearch("compare", folder, folder, "--json", "-o", folder.parent / "itself.html").document
+    assert set(found) == {"schema_version", "studies", "best", "differing", "obstacle", "paired", "better"}
+    assert (found["studies"], found["differing"], found["obstacle"]) == (["tiny (A)", "tiny (B)"], [], None)
+    best = klsearch("best", folder, "--json").document
+    assert found["best"] == 2 * [{name: value for name, value in best.items() if name != "schema_version"}]
+    nothing = {"mean": 0.0, "low": 0.0, "high": 0.0, "pairs": 8}
+    assert found["paired"] == dict.fromkeys(("kl", "unexplained", "active_units", "prior_mismatch"), nothing)
+    assert found["better"] is None
+
+
+def test_what_two_studies_differ_in_keeps_its_type(
+    study: StudyStorage, record: Callable[[StudyStorage], StudyRecord]
+) -> None:
+    empty = record(study)
+    space = empty.definition.space.model_copy(update={"encoder_dropout": 0.25})
+    changed = replace(empty, name="changed", definition=empty.definition.model_copy(update={"space": space}))
+    found = json.loads(as_text(comparison_document(empty, changed)))
+    assert found["studies"] == ["tiny", "changed"]
+    assert found["differing"] == [
+        {"table": "space.encoder_dropout", "key": name, "values": [value, None]}
+        for name, value in (("low", 0.0), ("high", 0.4), ("log", False))
+    ] + [{"table": "space", "key": "encoder_dropout", "values": [None, 0.25]}]
+    assert (found["paired"], found["better"]) == ({}, None)
+    assert found["obstacle"].startswith("No winner of tiny and changed is confirmed yet")

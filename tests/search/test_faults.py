@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from search.backends import opened
 from search.layout import Layout
 from search.models import build_network, build_population
+from search.owner import Owner
 from search.storage import Row, StudyStorage
 from studies.data import load_data
 from studies.parsing import parse_definition
@@ -32,8 +33,11 @@ Klsearch = Callable[..., "Called"]
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]
 
+# Against hanging: how fast a machine trains is not what is tested.
+LONGEST_SECONDS = 900
+
 # Some seconds for each wave of four trials on a machine with two cores.
-LONGER = (("epochs = 12", "epochs = 300"), ("trials = 24", "trials = 60"))
+LONGER = ("epochs = 12", "epochs = 300")
 
 
 @pytest.fixture
@@ -78,13 +82,37 @@ def rows_of(url: str, name: str) -> list[Row]:
         return StudyStorage.load(storage, name).rows()
 
 
-def wait_for_line(file: Path, beginning: str, process: Process) -> None:
-    """Until a process has written such a line."""
-    deadline = time.monotonic() + 240
-    while not re.search(rf"^{beginning}", file.read_text(), re.MULTILINE):
-        assert process.poll() is None, file.read_text()
+def wait_for(condition: Callable[[], object], process: Process) -> None:
+    """Until a condition holds that a process brings about."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while not condition():
+        assert process.poll() is None, "it ended before that"
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def wait_for_line(file: Path, beginning: str, process: Process) -> None:
+    """Until a process has written such a line."""
+    wait_for(lambda: re.search(rf"^{beginning}", file.read_text(), re.MULTILINE), process)
+
+
+def checkpointed(folder: Path) -> float:
+    """When a checkpoint was last written into a run folder; 0 before."""
+    return max((path.stat().st_mtime for path in folder.glob("checkpoint/*.npz")), default=0.0)
+
+
+def wait_for_checkpoint(folder: Path, process: Process, *, since: float) -> None:
+    """Until there is a newer checkpoint: a process writes one when it has compiled and begins to train."""
+    wait_for(lambda: checkpointed(folder) > since, process)
+
+
+def wait_for_training(url: str, name: str, workers: list[Process]) -> None:
+    """Until so many workers have trials in training."""
+
+    def owners() -> set[Owner]:
+        return {row.owner for row in rows_of(url, name) if row.state is TrialState.RUNNING}
+
+    wait_for(lambda: len(owners()) == len(workers), workers[0])
 
 
 def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsearch, tmp_path: Path) -> None:
@@ -94,15 +122,18 @@ def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsear
     seconds, rng, folder = [], random.Random(0), tmp_path / "killed"
     for kill in range(20):
         err = tmp_path / f"err{kill}"
-        began = time.monotonic()
+        began, before = time.monotonic(), checkpointed(folder)
         process = start("run", "digits", "--out", folder, *options, cwd=tmp_path, err=err)
-        # Three kills while it starts; the others while it trains, or compiles again.
+        # Three kills while it starts, three while it compiles, the others while it trains, however fast that is here.
         if kill % 7 == 3:
             time.sleep(rng.uniform(0.5, 5.0))
-        else:
+        elif kill % 7 == 5:
             wait_for_line(err, "Compiling", process)
+            time.sleep(rng.uniform(0.0, 1.0))
+        else:
+            wait_for_checkpoint(folder, process, since=before)
             seconds.append(time.monotonic() - began)
-            time.sleep(rng.uniform(0.0, 6.0))
+            time.sleep(rng.uniform(0.0, 2.0))
         assert process.poll() is None, "it was faster than the kills"
         process.kill()
         process.wait()
@@ -117,7 +148,7 @@ def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsear
     assert len(killed) == 100
     assert killed == uninterrupted
     assert not (folder / "checkpoint").exists()
-    print(f"20 kills, {len(killed)} trials compared; {np.mean(seconds):.1f} s from start to compiling")
+    print(f"20 kills, {len(killed)} trials compared; {np.median(seconds):.1f} s from start to training again")
 
 
 def test_a_confirmation_that_is_killed_again_and_again_trains_nothing_twice(
@@ -175,7 +206,7 @@ def assert_whole(rows: list[Row], trials: int) -> None:
 def test_four_workers_on_postgresql_are_killed_every_few_seconds(
     start: Start, postgres: str, write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    definition = write(tmp_path, *LONGER, ('name = "tiny"', 'name = "four"'))
+    definition = write(tmp_path, LONGER, ("trials = 24", "trials = 60"), ('name = "tiny"', 'name = "four"'))
     rng, kills = random.Random(0), 0
 
     def begin(index: int) -> Process:
@@ -184,7 +215,7 @@ def test_four_workers_on_postgresql_are_killed_every_few_seconds(
         return start(*arguments, "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}")
 
     workers = [begin(index) for index in range(4)]
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + LONGEST_SECONDS
     while any(worker.poll() is None for worker in workers):
         assert time.monotonic() < deadline
         time.sleep(rng.uniform(4.0, 8.0))
@@ -210,7 +241,7 @@ def test_four_workers_on_postgresql_are_killed_every_few_seconds(
 def test_postgresql_goes_away_for_ten_seconds(
     start: Start, postgres_server: Any, write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    definition = write(tmp_path, *LONGER, ('name = "tiny"', 'name = "away"'))
+    definition = write(tmp_path, LONGER, ('name = "tiny"', 'name = "away"'))
     workers = [
         start(
             "run", definition, "--out", tmp_path / f"worker{index}", "--storage", postgres_server.url,
@@ -220,17 +251,17 @@ def test_postgresql_goes_away_for_ten_seconds(
     ]  # fmt: skip
     for index, worker in enumerate(workers):
         wait_for_line(tmp_path / f"err{index}", "Compiling", worker)
-    time.sleep(6.0)
+    wait_for_training(postgres_server.url, "away", workers)
     postgres_server.stop()
     time.sleep(10.0)
     postgres_server.start()
-    assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
+    assert [worker.wait(timeout=LONGEST_SECONDS) for worker in workers] == [0, 0]
     for index in range(2):
         lines = (tmp_path / f"err{index}").read_text().splitlines()
         assert len([line for line in lines if "the storage does not answer" in line]) == 1, lines
         assert len([line for line in lines if line.startswith("The storage answers again, after ")]) == 1, lines
         assert not [line for line in lines if "Traceback" in line or "sw0rdfish" in line]
-    assert_whole(rows_of(postgres_server.url, "away"), 60)
+    assert_whole(rows_of(postgres_server.url, "away"), 24)
 
 
 # What a worker of another machine is to those of this one, with a lease that a test can wait for.
@@ -245,26 +276,28 @@ socket.gethostname = lambda: "elsewhere"
 def test_a_worker_that_was_stalled_finds_its_trials_taken_and_drops_them(
     start: Start, postgres: str, write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    definition = write(tmp_path, *LONGER, ('name = "tiny"', 'name = "stalled"'))
+    definition = write(tmp_path, LONGER, ('name = "tiny"', 'name = "stalled"'))
     options = ("--storage", postgres, "--slots", 4, "--no-confirm", "--no-progress")
     stalled = start(
         "run", definition, "--out", tmp_path / "a", *options, cwd=tmp_path, err=tmp_path / "errA", first=ELSEWHERE
     )
     wait_for_line(tmp_path / "errA", "Compiling", stalled)
-    time.sleep(8.0)
+    wait_for_training(postgres, "stalled", [stalled])
     stalled.send_signal(signal.SIGSTOP)
     had = [row.number for row in rows_of(postgres, "stalled") if row.state is TrialState.RUNNING]
     here = ELSEWHERE.replace("elsewhere", "here")
     other = start("run", definition, "--out", tmp_path / "b", *options, cwd=tmp_path, err=tmp_path / "errB", first=here)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LONGEST_SECONDS
     while {row.number: row.owner.host for row in rows_of(postgres, "stalled")}[had[0]] != "here":
         assert time.monotonic() < deadline, "nobody took over"
         time.sleep(0.5)
     stalled.send_signal(signal.SIGCONT)
-    assert [other.wait(timeout=240), stalled.wait(timeout=240)] == [0, 0], (tmp_path / "errA").read_text()
+    assert [other.wait(timeout=LONGEST_SECONDS), stalled.wait(timeout=LONGEST_SECONDS)] == [0, 0], (
+        tmp_path / "errA"
+    ).read_text()
     assert not re.search("Traceback|warning: trial", (tmp_path / "errA").read_text() + (tmp_path / "errB").read_text())
     rows = rows_of(postgres, "stalled")
-    assert_whole(rows, 60)
+    assert_whole(rows, 24)
     assert {rows[number].owner.host for number in had} == {"here"}
 
 
@@ -276,7 +309,7 @@ def test_two_runs_started_at_once_on_one_embedded_study(
         start("run", definition, "--out", tmp_path / "run", "--slots", 8, "--no-confirm", cwd=tmp_path, err=err)
         for err in (tmp_path / "err0", tmp_path / "err1")
     ]
-    assert sorted(process.wait(timeout=240) for process in processes) == [0, 2]
+    assert sorted(process.wait(timeout=LONGEST_SECONDS) for process in processes) == [0, 2]
     (refused,) = (i for i, process in enumerate(processes) if process.returncode == 2)
     assert "is being trained by process" in (tmp_path / f"err{refused}").read_text()
     assert_whole(rows_of(f"journal:///{tmp_path}/run/storage.journal", "tiny"), 24)
@@ -295,7 +328,7 @@ def test_four_runs_started_at_once_on_one_shared_study(
         )
         for index in range(4)
     ]  # fmt: skip
-    codes = [process.wait(timeout=280) for process in processes]
+    codes = [process.wait(timeout=LONGEST_SECONDS) for process in processes]
     assert codes == [0] * 4, [(tmp_path / f"err{index}").read_text() for index in range(4)]
     rows = rows_of(url, "tiny")
     assert_whole(rows, 24)

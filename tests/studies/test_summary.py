@@ -201,6 +201,13 @@ def test_a_baseline_ties_if_it_passes_as_often_and_is_not_clearly_worse(
     assert summary.beats(made, "before") is (tie and max(unexplained) < min(GOOD))
 
 
+def test_where_neither_passes_on_any_seed_nothing_is_as_good_as_the_winner() -> None:
+    none = [False] * 8
+    made = study(confirmation=[*confirmed("trial 0", none, GOOD), *confirmed("before", none, GOOD)])
+    assert not summary.ties(made, "before")
+    assert summarize(made).caveats == ()
+
+
 @pytest.mark.parametrize(
     ("made", "verdict", "sentence"),
     [

@@ -1,0 +1,119 @@
+"""What two studies say beside each other: where they differ, and whether their winners do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from studies.record import ConfirmationRun, StudyRecord
+from studies.summary import Difference, paired_difference, runs_of
+from vae.measures import Measures
+
+COMPARED: dict[str, Callable[[Measures], float]] = {
+    "kl": lambda measures: measures.kl,
+    "unexplained": lambda measures: measures.unexplained,
+    "active_units": lambda measures: measures.active_units,
+    "prior_mismatch": lambda measures: float(np.mean(measures.prior_mismatch)),
+}
+"""What the winners are compared in on the test split; KL and prior mismatch in nats per latent."""
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two studies side by side, first less second.
+
+    Attributes:
+        studies: their names; a letter is added to two of the same name.
+        differing: where definitions, data, versions and machines differ: both values by table and key, None where one
+            side has none. The studies' names are left out.
+        obstacle: why the winners' measures are not to be compared; empty where they are.
+        paired: the winners' differences on the test split, paired by seed, by the names of `COMPARED`; empty where
+            there is an obstacle.
+        better: the study whose winner surely reconstructs better: its `unexplained` on the test split is lower, and
+            the interval of the difference leaves 0 out; None where that cannot be told.
+    """
+
+    studies: tuple[str, str]
+    differing: Mapping[Key, tuple[Any, Any]]
+    obstacle: str
+    paired: Mapping[str, Difference]
+    better: str | None
+
+
+def compare_studies(first: StudyRecord, second: StudyRecord) -> Comparison:
+    """The comparison of two studies from their records."""
+    names = (f"{first.name} (A)", f"{second.name} (B)") if first.name == second.name else (first.name, second.name)
+    winners = (runs_of(first, "winner"), runs_of(second, "winner"))
+    paired = {name: _paired(winners, read) for name, read in COMPARED.items()}
+    obstacle = _obstacle((first, second), names, winners, paired)
+    return Comparison(
+        studies=names,
+        differing=_differing(_facts(first), _facts(second)),
+        obstacle=obstacle,
+        paired={} if obstacle else paired,
+        better=None if obstacle else _better(names, paired["unexplained"]),
+    )
+
+
+_Runs = tuple[ConfirmationRun, ...]
+
+
+def _paired(winners: tuple[_Runs, _Runs], read: Callable[[Measures], float]) -> Difference:
+    first, second = ({run.seed: read(run.test) for run in runs if run.test is not None} for runs in winners)
+    return paired_difference(first, second)
+
+
+def _obstacle(
+    studies: tuple[StudyRecord, StudyRecord],
+    names: tuple[str, str],
+    winners: tuple[_Runs, _Runs],
+    paired: Mapping[str, Difference],
+) -> str:
+    data = [study.data for study in studies]
+    if None in data or len({facts.fingerprint for facts in data if facts is not None}) > 1:
+        return "The studies hold out other rows or scale them otherwise, so their measures are not comparable."
+    if not all(winners):
+        waiting = " and ".join(name for name, runs in zip(names, winners, strict=True) if not runs)
+        return f"No winner of {waiting} is confirmed yet, so there are no fresh seeds to compare."
+    if paired["kl"].pairs < 2:
+        return "The winners were not confirmed on at least two seeds in common."
+    return ""
+
+
+def _better(names: tuple[str, str], unexplained: Difference) -> str | None:
+    if unexplained.low <= 0 <= unexplained.high:
+        return None
+    return names[0] if unexplained.high < 0 else names[1]
+
+
+def _differing(first: Mapping[Key, Any], second: Mapping[Key, Any]) -> dict[Key, tuple[Any, Any]]:
+    both = {key: (first.get(key), second.get(key)) for key in dict.fromkeys([*first, *second])}
+    return {key: values for key, values in both.items() if values[0] != values[1]}
+
+
+def _facts(study: StudyRecord) -> dict[Key, Any]:
+    """All that was asked and where it ran, by table and key; the name is left out."""
+    asked = study.definition.model_dump()
+    asked["study"].pop("name")
+    ran = {"trained together": study.slots, **study.provenance}
+    if study.data is not None:
+        ran |= {"data fingerprint": study.data.fingerprint, "scaling": study.data.scaling}
+    return {**_flat(asked), **{("as run", name): value for name, value in ran.items()}}
+
+
+def _flat(values: Mapping[str, Any], table: str = "") -> dict[Key, Any]:
+    """Nested tables as values by table and key; what is None is left out.
+
+    >>> _flat({"space": {"l2": {"low": 1e-6, "log": True}, "clip_low": None}})
+    {('space.l2', 'low'): 1e-06, ('space.l2', 'log'): True}
+    """
+    found: dict[Key, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{table}.{name}".lstrip("."))
+        elif value is not None:
+            found[table, name] = value
+    return found
