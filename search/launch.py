@@ -35,7 +35,8 @@ def run_study(
 
     Raises:
         KlsearchError: the definition, the data or the storage does not allow it; nothing was overwritten.
-        KeyboardInterrupt: a signal came before there was anything to save.
+        KeyboardInterrupt: a signal came before there was anything to save, or one that `stopper` does not listen for;
+            then the next run goes on from the last checkpoint.
     """
     options, progress = options or RunOptions(), progress or Silence()
     place = place or new_place(loaded.definition.study.name)

@@ -148,15 +148,18 @@ class _Overseer:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        while thread.is_alive():
-            if stop():
-                self._study.say_gone(this_process())
-                thread.join(_GOODBYE_SECONDS)
+        try:
+            while thread.is_alive():
+                if stop():
+                    raise Interrupted
                 self._look()
-                raise Interrupted
+                self._study.say_alive(this_process(), {})
+                thread.join(_LOOK_SECONDS)
+        except (Interrupted, KeyboardInterrupt):
+            self._study.say_gone(this_process())
+            thread.join(_GOODBYE_SECONDS)
             self._look()
-            self._study.say_alive(this_process(), {})
-            thread.join(_LOOK_SECONDS)
+            raise
         self._look()
         (left,) = outcome
         if isinstance(left, BrokenProcessPool) or type(left).__name__ == "KilledWorker":
