@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from studies.errors import KlsearchError, UsageError
+from studies.errors import KlsearchError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from search.place import Place
@@ -205,7 +205,7 @@ def _train(
     from search.launch import run_study
     from search.options import RunOptions
     from search.progress import Silence, Terminal
-    from search.stopping import Stopper
+    from search.stopping import Interrupted, Stopper
     from studies.summary import summarize
     from vae.diagnostics import Verdict
 
@@ -222,8 +222,14 @@ def _train(
         warm_start=warm_start,
     )
     stopper = Stopper(timeout)
-    with stopper.listening(), Terminal(live=not no_progress) as terminal:
-        record = run_study(loaded, place, options, progress=Silence() if quiet else terminal, stopper=stopper)
+    try:
+        with stopper.listening(), Terminal(live=not no_progress) as terminal:
+            record = run_study(loaded, place, options, progress=Silence() if quiet else terminal, stopper=stopper)
+    except Interrupted as error:
+        raise StorageError(
+            "stopped while the storage did not answer; what was trained is kept. Give the same command again to go on.",
+            exit_code=EXIT_INTERRUPTED if stopper.signalled else None,
+        ) from error
     _print_result(record, place, stopper, as_json=as_json)
     if stopper.signalled:
         return EXIT_INTERRUPTED
