@@ -373,24 +373,20 @@ def _training_again(place: "Place") -> "Iterator[Progress]":
 @cli.command(short_help="Where a study stands.")
 @_run_argument
 @_storage_options
-@click.option("--watch", is_flag=True, help="Again every two seconds, until the study ends.")
+@click.option("--watch", is_flag=True, help="Again every two seconds, until no process works on it.")
 @_json_option
 def status(run: str | None, storage: str | None, study: str | None, watch: bool, as_json: bool) -> None:
     """Where the study of RUN stands, with the latest values of its leading running trials."""
-    import time
-
     from search.documents import as_text, status_document
     from search.place import known_place
-    from search.records import load_study
+    from search.records import load_study, watch_study
     from search.text import status_text
 
+    if watch and as_json:
+        raise UsageError("give --watch or --json, not both: --json prints one document.")
     place = known_place(run, storage=storage, study=study)
-    while True:
-        record = load_study(place)
+    for record in watch_study(place, seconds=2.0) if watch else [load_study(place)]:
         click.echo(as_text(status_document(record)) if as_json else status_text(record))
-        if not watch or len(record.counted) >= record.definition.study.trials:
-            return
-        time.sleep(2)
 
 
 @cli.command(short_help="The winner.")

@@ -470,6 +470,11 @@ class StudyStorage:
             self._heard[key] = said, now
         return now - self._heard[key][1] > LEASE_SECONDS
 
+    def is_worked_on(self) -> bool:
+        """Whether any worker lives, so far as this process can tell by now."""
+        workers = [_worker(key) for key in self._attributes() if key.startswith(_WORKER)]
+        return any(not self.is_dead(owner) for owner in workers)
+
     def trials(self) -> list[FrozenTrial]:
         """The rows as Optuna's trials, for its samplers and importances."""
         return self._trials()
@@ -524,6 +529,12 @@ def _owner(trial: FrozenTrial) -> tuple[Owner, str]:
 
 def _worker_key(owner: Owner) -> str:
     return f"{_WORKER}{owner.host}:{owner.boot}:{owner.process}:{owner.started}"
+
+
+def _worker(key: str) -> Owner:
+    """The owner whose key `_worker_key` made."""
+    host, boot, process, started = key.removeprefix(_WORKER).split(":", 3)
+    return Owner(host=host, boot=boot, process=int(process), started=started)
 
 
 def _row(trial: FrozenTrial, said: Mapping[str, Any], attributes: Mapping[str, Any], *, with_result: bool) -> Row:
