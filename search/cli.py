@@ -267,8 +267,8 @@ def report(
     _refuse_folder(output, "report.html")
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
-    path = write_report(replace(record, samples=None) if no_samples else record, output or place.folder / "report.html")
-    click.echo(path)
+    path = output or _run_folder(place) / "report.html"
+    click.echo(write_report(replace(record, samples=None) if no_samples else record, path))
     if open_it:
         click.launch(str(path))
 
@@ -290,10 +290,19 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     _refuse_folder(output, "comparison.html")
     places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
-    path = output or places[0].folder / f"compared-with-{places[1].name}.html"
+    path = output or _run_folder(places[0]) / f"compared-with-{places[1].name}.html"
     click.echo(write_comparison(records[0], records[1], path))
     if open_it:
         click.launch(str(path))
+
+
+def _run_folder(place: "Place") -> Path:
+    """The run folder, made if this machine has none of the study: a later run here then goes on in it."""
+    from search.records import stored_definition
+
+    if not place.is_made:
+        place.create(stored_definition(place).toml_for_any_folder())
+    return place.folder
 
 
 def _refuse_folder(output: Path | None, example: str) -> None:
