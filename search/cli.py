@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
+_PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -264,7 +265,7 @@ def report(
     from search.place import known_place
     from search.records import load_study
 
-    _refuse_folder(output, "report.html")
+    _check_output(output, "report.html")
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
     path = output or _run_folder(place) / "report.html"
@@ -287,7 +288,7 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     from search.place import named_place
     from search.records import load_study
 
-    _refuse_folder(output, "comparison.html")
+    _check_output(output, "comparison.html")
     places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
     path = output or _run_folder(places[0]) / f"compared-with-{places[1].name}.html"
@@ -305,9 +306,14 @@ def _run_folder(place: "Place") -> Path:
     return place.folder
 
 
-def _refuse_folder(output: Path | None, example: str) -> None:
-    if output is not None and output.is_dir():
+def _check_output(output: Path | None, example: str) -> None:
+    """Refuse a file to write a page to if it is something else than a page of ours, which may be renewed."""
+    if output is None or not output.exists():
+        return
+    if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
+    if not output.is_file() or _PAGE_OF_OURS not in output.read_bytes():
+        raise UsageError(f"{output} is no page that klsearch wrote, and is not overwritten; name another file.")
 
 
 @cli.command(short_help="The winner as Keras models, and its settings.")

@@ -129,6 +129,23 @@ def test_a_report_of_a_study_in_a_shared_storage_makes_a_run_folder_in_which_it_
     assert (again.code, again.err) == (0, "")
 
 
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_a_page_is_renewed_but_no_other_file_is_overwritten(
+    command: str, finished: "Finished", klsearch: Klsearch, tmp_path: Path
+) -> None:
+    runs = [finished.folder] * (2 if command == "compare" else 1)
+    mine = tmp_path / "index.html"
+    mine.write_text("<!doctype html><title>mine</title>")
+    refused = klsearch(command, *runs, "-o", mine)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        f"klsearch: {mine} is no page that klsearch wrote, and is not overwritten; name another file.\n"
+    )
+    assert mine.read_text() == "<!doctype html><title>mine</title>"
+    for _ in range(2):
+        assert klsearch(command, *runs, "-o", tmp_path / "ours.html").code == 0
+
+
 def test_two_runs_are_compared_beside_the_first(finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path) -> None:
     before = contents(finished_copy.folder)
     called = klsearch("compare", finished_copy.folder, finished_copy.folder)
