@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from studies.errors import KlsearchError, UsageError
+from studies.errors import KlsearchError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from search.place import Place
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
+_PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -205,7 +206,7 @@ def _train(
     from search.launch import run_study
     from search.options import RunOptions
     from search.progress import Silence, Terminal
-    from search.stopping import Stopper
+    from search.stopping import Interrupted, Stopper
     from studies.summary import summarize
     from vae.diagnostics import Verdict
 
@@ -222,8 +223,14 @@ def _train(
         warm_start=warm_start,
     )
     stopper = Stopper(timeout)
-    with stopper.listening(), Terminal(live=not no_progress) as terminal:
-        record = run_study(loaded, place, options, progress=Silence() if quiet else terminal, stopper=stopper)
+    try:
+        with stopper.listening(), Terminal(live=not no_progress) as terminal:
+            record = run_study(loaded, place, options, progress=Silence() if quiet else terminal, stopper=stopper)
+    except Interrupted as error:
+        raise StorageError(
+            "stopped while the storage did not answer; what was trained is kept. Give the same command again to go on.",
+            exit_code=EXIT_INTERRUPTED if stopper.signalled else None,
+        ) from error
     _print_result(record, place, stopper, as_json=as_json)
     if stopper.signalled:
         return EXIT_INTERRUPTED
@@ -258,11 +265,11 @@ def report(
     from search.place import known_place
     from search.records import load_study
 
-    _refuse_folder(output, "report.html")
+    _check_output(output, "report.html")
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
-    path = write_report(replace(record, samples=None) if no_samples else record, output or place.folder / "report.html")
-    click.echo(path)
+    path = output or _run_folder(place) / "report.html"
+    click.echo(write_report(replace(record, samples=None) if no_samples else record, path))
     if open_it:
         click.launch(str(path))
 
@@ -283,19 +290,33 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     from search.place import named_place
     from search.records import load_study
 
-    _refuse_folder(output, "comparison.html")
+    _check_output(output, "comparison.html")
     places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
-    path = output or places[0].folder / f"compared-with-{places[1].name}.html"
+    path = output or _run_folder(places[0]) / f"compared-with-{places[1].name}.html"
     write_comparison(records[0], records[1], path)
     click.echo(as_text(comparison_document(records[0], records[1])) if as_json else path)
     if open_it:
         click.launch(str(path))
 
 
-def _refuse_folder(output: Path | None, example: str) -> None:
-    if output is not None and output.is_dir():
+def _run_folder(place: "Place") -> Path:
+    """The run folder, made if this machine has none of the study: a later run here then goes on in it."""
+    from search.records import stored_definition
+
+    if not place.is_made:
+        place.create(stored_definition(place).toml_for_any_folder())
+    return place.folder
+
+
+def _check_output(output: Path | None, example: str) -> None:
+    """Refuse a file to write a page to if it is something else than a page of ours, which may be renewed."""
+    if output is None or not output.exists():
+        return
+    if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
+    if not output.is_file() or _PAGE_OF_OURS not in output.read_bytes():
+        raise UsageError(f"{output} is no page that klsearch wrote, and is not overwritten; name another file.")
 
 
 @cli.command(short_help="The winner as Keras models, and its settings.")
@@ -370,24 +391,20 @@ def _training_again(place: "Place") -> "Iterator[Progress]":
 @cli.command(short_help="Where a study stands.")
 @_run_argument
 @_storage_options
-@click.option("--watch", is_flag=True, help="Again every two seconds, until the study ends.")
+@click.option("--watch", is_flag=True, help="Again every two seconds, until no process works on it.")
 @_json_option
 def status(run: str | None, storage: str | None, study: str | None, watch: bool, as_json: bool) -> None:
     """Where the study of RUN stands, with the latest values of its leading running trials."""
-    import time
-
     from search.documents import as_text, status_document
     from search.place import known_place
-    from search.records import load_study
+    from search.records import load_study, watch_study
     from search.text import status_text
 
+    if watch and as_json:
+        raise UsageError("give --watch or --json, not both: --json prints one document.")
     place = known_place(run, storage=storage, study=study)
-    while True:
-        record = load_study(place)
+    for record in watch_study(place, seconds=2.0) if watch else [load_study(place)]:
         click.echo(as_text(status_document(record)) if as_json else status_text(record))
-        if not watch or len(record.counted) >= record.definition.study.trials:
-            return
-        time.sleep(2)
 
 
 @cli.command(short_help="The winner.")

@@ -123,7 +123,8 @@ def _installed(extra: str, package: str) -> Finding:
 
 def _devices() -> Finding:
     """What TensorFlow calculates on, after a product of matrices; a process of its own may be killed by it."""
-    command = [sys.executable, "-c", "from search import doctor; doctor.print_devices()"]
+    # -P: else the working folder comes first, and a vae.py in it would be taken for ours.
+    command = [sys.executable, "-P", "-c", "from search import doctor; doctor.print_devices()"]
     try:
         called = subprocess.run(command, capture_output=True, text=True, timeout=_DEVICES_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -103,14 +103,13 @@ def export_winner(
     assert row.result is not None
     fresh = run is not best
     models = plain_models(again.network, again.member)
-    origin = f"trial {best.number} of study {json.dumps(record.name)}"
     files: dict[str, Callable[[Path], Any]] = {
         "encoder.keras": models.encoder.save,
         "decoder.keras": models.decoder.save,
         "scaler.json": lambda path: path.write_text(_scaler(dataset), encoding="utf-8"),
         "best.toml": lambda path: path.write_text(_definition(loaded, best.number, row), encoding="utf-8"),
         "vae_settings.py": lambda path: path.write_text(
-            settings_snippet(loaded.definition, row.run.hyperparameters, origin=origin, expected=_expected(record)),
+            settings_snippet(loaded.definition, row.run.hyperparameters, trial=best.number, expected=_expected(record)),
             encoding="utf-8",
         ),
     }

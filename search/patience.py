@@ -69,8 +69,10 @@ class _PatientStorage:
             try:
                 answer = function(*arguments, **named)
             except Exception as error:
-                if not _may_pass(error) or self._stop():
+                if not _may_pass(error):
                     raise
+                if self._stop():
+                    raise Interrupted from error
                 if not went_away:
                     went_away = time.monotonic()
                     self._say(f"warning: the storage does not answer ({reason(error)}); waiting for it.")

@@ -49,9 +49,14 @@ class Place:
         return self.checkpoints / "confirmed"
 
     @property
+    def is_made(self) -> bool:
+        """Whether the run folder is there."""
+        return (self.folder / _ABOUT).exists()
+
+    @property
     def resume_command(self) -> str:
         """What continues the study from the present working folder."""
-        if not (self.folder / _ABOUT).exists():
+        if not self.is_made:
             return f"klsearch resume --storage {shlex.quote(self.shown_url)} --study {shlex.quote(self.name)}"
         folder = self.folder
         if folder.is_relative_to(Path.cwd()):

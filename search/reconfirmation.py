@@ -21,9 +21,10 @@ def with_seeds(loaded: LoadedDefinition, study: StudyRecord, seeds: int | None) 
     """
     done, budget = len(study.counted), loaded.definition.study.trials
     if done < budget:
+        enough = f", or let these be all: `{study.resume_command} --trials {done}`" if done else ""
         raise UsageError(
             f"study {study.name!r} has {done} of {budget} trials, so its leading ones may change; go on with "
-            f"`{study.resume_command}`, to which --trials {max(done, 1)} gives no more."
+            f"`{study.resume_command}`{enough}."
         )
     wanted = loaded.definition.confirmation.seeds if seeds is None else seeds
     if not wanted:

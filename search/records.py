@@ -1,6 +1,8 @@
 """A study's rows and facts as the records that reports are made of."""
 
 import math
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,22 @@ def load_study(place: Place) -> StudyRecord:
     with opened(place.url, create=False) as storage:
         study = StudyStorage.load(storage, place.name)
         return study_record(study, url=place.shown_url, resume_command=place.resume_command)
+
+
+def watch_study(place: Place, *, seconds: float) -> Iterator[StudyRecord]:
+    """The study as `load_study` gives it, again after so many seconds each, until no process works on it.
+
+    Raises:
+        StorageError: there is no such study, or its storage cannot be read.
+    """
+    with opened(place.url, create=False) as storage:
+        study = StudyStorage.load(storage, place.name)
+        while True:
+            goes_on = study.is_worked_on()
+            yield study_record(study, url=place.shown_url, resume_command=place.resume_command)
+            if not goes_on:
+                return
+            time.sleep(seconds)
 
 
 def stored_definition(place: Place) -> LoadedDefinition:

@@ -91,8 +91,10 @@ def train_study(
                     _end_early(study, loaded, place, progress)
                 if options.confirm and definition.confirmation.seeds:
                     working.confirm(_apparatus(definition, network, dataset, study.facts.layout))
-        except (Interrupted, KeyboardInterrupt):
+        except (Interrupted, KeyboardInterrupt) as stop:
             progress.say("Stopped; what was trained is kept.")
+            if isinstance(stop, KeyboardInterrupt) and not stopper.signalled:
+                raise  # nobody listens for it: a notebook's, which must not go on with a part of the study
         except KeyError as error:
             if place.name in StudyStorage.names(storage):
                 raise

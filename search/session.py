@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from search.checkpoint import Course, claimed_course, remove_left_courses
@@ -363,8 +364,10 @@ def session(
         )
         try:
             yield working
-        except (Interrupted, KeyboardInterrupt):
-            working.leave()
+        except StorageInternalError:
+            raise  # it was waited for long enough
+        except BaseException:
+            working.leave()  # this process may live on, and others would wait for what it left running
             raise
         working.leave()
     if working.is_searched():

@@ -12,13 +12,13 @@ from vae.hyperparameters import Hyperparameters
 _HERE = Path(__file__).parent
 
 
-def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, origin: str, expected: str) -> str:
+def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, trial: int, expected: str) -> str:
     """The text of `vae_settings.py`.
 
     Args:
-        definition: of the study, for the loss's reductions and the length of the training.
+        definition: of the study, for its name, the loss's reductions and the length of the training.
         settings: to be written in full precision.
-        origin: where they come from.
+        trial: number of the one that they come from.
         expected: what a training with them is to reach, as a sentence.
     """
     model, training = definition.model, definition.training
@@ -27,8 +27,8 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         loader=FileSystemLoader(_HERE), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     ).get_template("vae_settings.py.j2")
     return template.render(
-        origin=_in_docstring(origin),
-        expected=_in_docstring(expected),
+        origin=f"trial {trial} of study '{definition.study.name}'",  # no name holds " or \\
+        expected=expected,
         settings={name: _number(value) for name, value in asdict(settings).items()}
         | {"clipnorm": _number(settings.clipnorm) if math.isfinite(settings.clipnorm) else None},
         latent_dim=model.latent_dim,
@@ -40,11 +40,6 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         kl_reduction=definition.study.kl_reduction,
         reconstruction_reduction=model.reconstruction_reduction,
     )
-
-
-def _in_docstring(text: str) -> str:
-    """The text with what could end a docstring made harmless."""
-    return text.replace("\\", "/").replace('"', "'")
 
 
 def _number(value: float) -> str:

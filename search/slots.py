@@ -35,7 +35,7 @@ def auto_layout(
     why = "" if layout.together > 1 else "; sharing a program makes none of them faster, so each trains alone"
     say(
         f"Training {layout.slots} members at a time, {layout.together} in each of {shards} threads (one step of one "
-        f"member took {seconds}{why}; budget {definition.study.trials} trials)."
+        f"member took {seconds}{why}; chosen for {definition.study.trials} trials)."
     )
     return layout
 

@@ -31,7 +31,7 @@ from search.facts import StudyFacts
 from search.owner import Owner, this_process
 from search.turns import Turns
 from studies.errors import StorageError, StudyConflict
-from studies.sections import Method
+from studies.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING, Method
 from vae.curves import TrainingCurves
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
@@ -63,9 +63,6 @@ _RUN = "klsearch:run"
 _STARTED, _ENDED = "started", "ended"
 _OWNER, _COURSE = "klsearch:owner", "course"
 _WARM_START = "klsearch:warm-start"  # where a trial comes from that was trained in an earlier study
-_CONFIRMATION_SUFFIX = " (confirmation)"
-_TURNS_SUFFIX = " (turns)"
-_CONFIRMATION_TURNS_SUFFIX = _CONFIRMATION_SUFFIX + _TURNS_SUFFIX
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -196,7 +193,7 @@ class StudyStorage:
     def names(cls, storage: BaseStorage) -> list[str]:
         """The names of the studies in a storage, those that hold their confirmations and queues left out."""
         names = (study.study_name for study in storage.get_all_studies())
-        return sorted(name for name in names if not name.endswith((_CONFIRMATION_SUFFIX, _TURNS_SUFFIX)))
+        return sorted(name for name in names if not name.endswith(RESERVED_ENDINGS))
 
     @classmethod
     def load(cls, storage: BaseStorage, name: str) -> "StudyStorage":
@@ -319,7 +316,7 @@ class StudyStorage:
 
     def confirmation(self) -> "StudyStorage":
         """The rows of the study's confirmation."""
-        name = self.name + _CONFIRMATION_SUFFIX
+        name = self.name + CONFIRMATION_ENDING
         try:
             return StudyStorage(self._storage, name)
         except KeyError:
@@ -330,17 +327,17 @@ class StudyStorage:
     @cached_property
     def asking(self) -> Turns:
         """Turns to read the whole study, decide what to train, and write that down."""
-        return Turns(self._storage, self.name + _TURNS_SUFFIX, is_dead=self.is_dead)
+        return Turns(self._storage, self.name + TURNS_ENDING, is_dead=self.is_dead)
 
     @cached_property
     def confirming(self) -> Turns:
         """Turns to confirm the winner."""
-        return Turns(self._storage, self.name + _CONFIRMATION_TURNS_SUFFIX, is_dead=self.is_dead)
+        return Turns(self._storage, self.name + CONFIRMATION_ENDING + TURNS_ENDING, is_dead=self.is_dead)
 
     def confirmation_rows(self) -> list[Row]:
         """The rows of the confirmation, none if it has not begun; never writes."""
         try:
-            return StudyStorage(self._storage, self.name + _CONFIRMATION_SUFFIX).rows()
+            return StudyStorage(self._storage, self.name + CONFIRMATION_ENDING).rows()
         except KeyError:
             return []
 
@@ -357,7 +354,7 @@ class StudyStorage:
     def confirmation_samples(self) -> Samples | None:
         """What the confirmed members make of a few rows of data; None where that is not kept. Never writes."""
         try:
-            attributes = StudyStorage(self._storage, self.name + _CONFIRMATION_SUFFIX)._attributes()
+            attributes = StudyStorage(self._storage, self.name + CONFIRMATION_ENDING)._attributes()
         except KeyError:
             return None
         kept = json.loads(attributes.get(_SAMPLES, '{"samples": null}'))["samples"]
@@ -473,6 +470,11 @@ class StudyStorage:
             self._heard[key] = said, now
         return now - self._heard[key][1] > LEASE_SECONDS
 
+    def is_worked_on(self) -> bool:
+        """Whether any worker lives, so far as this process can tell by now."""
+        workers = [_worker(key) for key in self._attributes() if key.startswith(_WORKER)]
+        return any(not self.is_dead(owner) for owner in workers)
+
     def trials(self) -> list[FrozenTrial]:
         """The rows as Optuna's trials, for its samplers and importances."""
         return self._trials()
@@ -527,6 +529,12 @@ def _owner(trial: FrozenTrial) -> tuple[Owner, str]:
 
 def _worker_key(owner: Owner) -> str:
     return f"{_WORKER}{owner.host}:{owner.boot}:{owner.process}:{owner.started}"
+
+
+def _worker(key: str) -> Owner:
+    """The owner whose key `_worker_key` made."""
+    host, boot, process, started = key.removeprefix(_WORKER).split(":", 3)
+    return Owner(host=host, boot=boot, process=int(process), started=started)
 
 
 def _row(trial: FrozenTrial, said: Mapping[str, Any], attributes: Mapping[str, Any], *, with_result: bool) -> Row:

@@ -37,8 +37,21 @@ class Task:
     until_converged: bool
 
 
-def work(task: Task) -> str:
-    """Search; empty when the budget is met or the starter is gone, else one line that says what went wrong."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a worker could not go on; an error itself might not survive the way back.
+
+    Attributes:
+        reason: what went wrong.
+        exit_code: for that.
+    """
+
+    reason: str
+    exit_code: int
+
+
+def work(task: Task) -> Failure | None:
+    """Search; None when the budget is met or the starter is gone."""
     stopper = Stopper()
     try:
         with stopper.listening():
@@ -46,13 +59,13 @@ def work(task: Task) -> str:
     except (Interrupted, KeyboardInterrupt):
         pass
     except KlsearchError as error:
-        return str(error)
+        return Failure(reason=str(error), exit_code=error.exit_code)
     except Exception as error:  # a scheduler's log would show the whole call
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return Failure(reason=f"{type(error).__name__}: {error}", exit_code=KlsearchError.exit_code)
+    return None
 
 
-def work_here(task: Task) -> str:
+def work_here(task: Task) -> Failure | None:
     """The same in a process of its own on the starter's machine, which does not outlive the starter."""
     outcome = work(task)
     if task.starter.is_known_dead():

@@ -1,9 +1,10 @@
 """Several workers on one study, started by joblib: processes of this machine, or those of a Dask cluster."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Any
 
 import joblib
 
@@ -13,7 +14,7 @@ from search.progress import Progress
 from search.stopping import Interrupted
 from search.storage import StudyStorage
 from search.trials import has_converged, judged
-from search.work import Task, work, work_here
+from search.work import Failure, Task, work, work_here
 from studies.definition import StudyDefinition
 from studies.errors import KlsearchError, UsageError
 
@@ -21,6 +22,7 @@ _LOOK_SECONDS = 1.0
 # The workers save, and end; a worker that is in the middle of compiling takes longest.
 _GOODBYE_SECONDS = 30.0
 _DEATHS = 3
+_EACH_WHEN_IT_ENDS: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
 
 
 def search_with_workers(
@@ -51,7 +53,7 @@ def search_with_workers(
 
     Raises:
         Interrupted: `stop` said so; the workers have saved what they had in training.
-        KlsearchError: a worker failed, or workers were killed again and again.
+        KlsearchError: workers failed, and the budget is not met; or they were killed again and again.
     """
     budget = definition.study.trials
     overseer = _Overseer(study, definition, progress)
@@ -72,12 +74,14 @@ def search_with_workers(
         )
         while overseer.finished < budget:
             finished = overseer.finished
-            errors = overseer.oversee(lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), stop=stop)
-            if errors is not None:
-                for error in sorted(set(filter(None, errors))):
-                    raise KlsearchError(f"a worker failed: {error}")
+            failures = overseer.oversee(
+                lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), count=count, stop=stop
+            )
+            if failures is not None:
                 if until_converged and overseer.has_converged():
                     return
+                if failures and overseer.finished < budget:
+                    raise KlsearchError(f"a worker failed: {failures[0].reason}", exit_code=failures[0].exit_code)
                 continue
             deaths = deaths + 1 if overseer.finished == finished else 1
             if deaths == _DEATHS:
@@ -92,7 +96,7 @@ def search_with_workers(
 def _pool(workers: int, scheduler: str | None) -> Iterator[tuple[int, joblib.Parallel]]:
     """The number of workers, and what starts that many."""
     if scheduler is None:
-        yield workers, joblib.Parallel(n_jobs=workers, backend="loky", batch_size=1, pre_dispatch="all")
+        yield workers, joblib.Parallel(n_jobs=workers, backend="loky", **_EACH_WHEN_IT_ENDS)
         return
     try:
         from distributed import Client  # an optional dependency
@@ -110,7 +114,7 @@ def _pool(workers: int, scheduler: str | None) -> Iterator[tuple[int, joblib.Par
                 "them with `dask worker ADDRESS --nthreads 1`."
             )
         with joblib.parallel_config(backend="dask", client=client, pure=False):
-            yield len(cores), joblib.Parallel(n_jobs=len(cores), batch_size=1, pre_dispatch="all")
+            yield len(cores), joblib.Parallel(n_jobs=len(cores), **_EACH_WHEN_IT_ENDS)
 
 
 class _Overseer:
@@ -131,39 +135,51 @@ class _Overseer:
         """Whether more search no longer pays."""
         return has_converged(self._definition, self._study.trials())
 
-    def oversee(self, start: Callable[[], list[str]], *, stop: Callable[[], bool]) -> list[str] | None:
-        """What the workers that `start` starts come back with; None if some were killed.
+    def oversee(
+        self, start: Callable[[], Iterable[Failure | None]], *, count: int, stop: Callable[[], bool]
+    ) -> list[Failure] | None:
+        """The failures of the workers that `start` starts, each told when it is known; None if some were killed.
 
         Raises:
             Interrupted: `stop` said so.
         """
         self._study.say_alive(this_process(), {})
-        outcome: list[list[str] | BaseException] = []
+        back: list[Failure | None] = []
+        broken: list[BaseException] = []
 
         def run() -> None:
             try:
-                outcome.append(start())
+                for outcome in start():
+                    back.append(outcome)
             except BaseException as error:
-                outcome.append(error)
+                broken.append(error)
 
+        warned = 0
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        while thread.is_alive():
-            if stop():
-                self._study.say_gone(this_process())
-                thread.join(_GOODBYE_SECONDS)
+        try:
+            while thread.is_alive():
+                if stop():
+                    raise Interrupted
                 self._look()
-                raise Interrupted
+                known = len(back)
+                for failure in filter(None, back[warned:known] if known < count else ()):
+                    line = f"warning: a worker failed, {count - known} of {count} go on: {failure.reason}"
+                    self._progress.say(line)
+                warned = known
+                self._study.say_alive(this_process(), {})
+                thread.join(_LOOK_SECONDS)
+        except (Interrupted, KeyboardInterrupt):
+            self._study.say_gone(this_process())
+            thread.join(_GOODBYE_SECONDS)
             self._look()
-            self._study.say_alive(this_process(), {})
-            thread.join(_LOOK_SECONDS)
+            raise
         self._look()
-        (left,) = outcome
-        if isinstance(left, BrokenProcessPool) or type(left).__name__ == "KilledWorker":
-            return None
-        if isinstance(left, BaseException):
-            raise left
-        return left
+        for error in broken:
+            if isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker":
+                return None
+            raise error
+        return [failure for failure in back if failure is not None]
 
     def _look(self) -> None:
         """Tell of what has changed since the last look."""

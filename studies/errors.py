@@ -14,9 +14,19 @@ from collections.abc import Sequence
 
 
 class KlsearchError(Exception):
-    """Something failed for a reason that is said in full by the message."""
+    """Something failed for a reason that is said in full by the message.
+
+    Args:
+        message: the reason.
+        exit_code: where it is not that of the class: of an error that another process had.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, *, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        if exit_code is not None:
+            self.exit_code = exit_code
 
 
 class UsageError(KlsearchError):

@@ -51,6 +51,8 @@ _OTHER_PRECISIONS = ("float16", "bfloat16", "float64", "mixed_float16")
 
 # A folder's name may have 255 bytes on most systems, and files beside it have longer ones.
 _MOST_NAME_BYTES = 120
+# What a storage keeps beside a study lies in studies of its name with these endings.
+CONFIRMATION_ENDING, TURNS_ENDING = RESERVED_ENDINGS = " (confirmation)", " (turns)"
 
 
 def extended_name(name: str, ending: str) -> str:
@@ -71,8 +73,9 @@ def _folder_name(name: str) -> str:
         raise problem("a study's name must not be empty, '.' or '..', begin with '-', or begin or end with a space")
     if any(char in '/\\:*?"<>|' or not char.isprintable() for char in name):
         raise problem("a study's name becomes a folder: no / \\ : * ? \" < > | and no control characters")
-    if name.endswith("(confirmation)"):
-        raise problem("a study's name must not end in '(confirmation)', which marks the rows of a confirmation")
+    if name.endswith(RESERVED_ENDINGS):
+        endings = " or ".join(f"'{ending.strip()}'" for ending in RESERVED_ENDINGS)
+        raise problem("a study's name must not end in {endings}, which mark what is kept beside it", endings=endings)
     if len(name.encode()) > _MOST_NAME_BYTES:
         raise problem(f"a study's name must not be longer than {_MOST_NAME_BYTES} bytes")
     return name

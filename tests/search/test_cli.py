@@ -199,6 +199,13 @@ def test_wrong_usage_is_one_line_with_the_way_out(
     assert_refused(klsearch(*arguments), pattern, work)
 
 
+def test_one_document_cannot_be_watched(klsearch: Klsearch, finished: "Finished") -> None:
+    called = klsearch("status", finished.folder, "--watch", "--json")
+    assert called.code == 2
+    message = "give --watch or --json, not both: --json prints one document."
+    assert called.document["error"] == {"message": message, "exit_code": 2}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

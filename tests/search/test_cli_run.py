@@ -117,6 +117,35 @@ def test_samples_that_were_lost_are_made_again_of_the_same_models(
         np.testing.assert_array_equal(after.unexplained, before.unexplained)
 
 
+def test_a_report_of_a_study_in_a_shared_storage_makes_a_run_folder_in_which_it_goes_on(
+    finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--storage", f"journal:///{finished_copy.folder / 'storage.journal'}", "--study", "tiny")
+    called = klsearch("report", *options)
+    assert (called.code, called.out) == (0, f"{tmp_path}/runs/tiny/report.html\n")
+    assert {path.name for path in Path("runs/tiny").iterdir()} == {"report.html", "run.json", "study.toml"}
+    again = klsearch("run", finished_copy.definition_file, *options, "--quiet")
+    assert (again.code, again.err) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_a_page_is_renewed_but_no_other_file_is_overwritten(
+    command: str, finished: "Finished", klsearch: Klsearch, tmp_path: Path
+) -> None:
+    runs = [finished.folder] * (2 if command == "compare" else 1)
+    mine = tmp_path / "index.html"
+    mine.write_text("<!doctype html><title>mine</title>")
+    refused = klsearch(command, *runs, "-o", mine)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        f"klsearch: {mine} is no page that klsearch wrote, and is not overwritten; name another file.\n"
+    )
+    assert mine.read_text() == "<!doctype html><title>mine</title>"
+    for _ in range(2):
+        assert klsearch(command, *runs, "-o", tmp_path / "ours.html").code == 0
+
+
 def test_two_runs_are_compared_beside_the_first(finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path) -> None:
     before = contents(finished_copy.folder)
     called = klsearch("compare", finished_copy.folder, finished_copy.folder)

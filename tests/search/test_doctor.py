@@ -76,6 +76,16 @@ def test_a_tensorflow_that_does_not_load_is_named_with_its_reason(
     assert "TensorFlow does not load: ImportError: libcudart.so.13: cannot open shared object file" in called.out
 
 
+def test_the_user_s_own_modules_in_the_working_folder_are_not_taken_for_ours(
+    klsearch: Klsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("vae.py", "search.py"):
+        (tmp_path / name).write_text("raise RuntimeError('the user's own')\n")
+    monkeypatch.chdir(tmp_path)
+    called = klsearch("doctor")
+    assert called.code == 0, called.out
+
+
 def test_an_extra_that_is_not_installed_comes_with_what_installs_it() -> None:
     missing = doctor._installed("dask", "a-package-that-nobody-has-made")
     assert (missing.works, missing.words) == (False, "not installed; pip install 'klsearch[dask]'")

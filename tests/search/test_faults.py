@@ -264,6 +264,33 @@ def test_postgresql_goes_away_for_ten_seconds(
     assert_whole(rows_of(postgres_server.url, "away"), 24)
 
 
+def test_ctrl_c_while_postgresql_is_away_keeps_what_was_trained(
+    start: Start, postgres_server: Any, klsearch: Klsearch, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    definition, err = write(tmp_path, *LONGER, ('name = "tiny"', 'name = "left"')), tmp_path / "err"
+    arguments = ("run", definition, "--out", tmp_path / "run", "--storage", postgres_server.url, "--no-confirm")
+    running = start(*arguments, "--slots", 4, "--no-progress", cwd=tmp_path, err=err)
+    wait_for_line(err, "Compiling", running)
+    time.sleep(6.0)
+    postgres_server.stop()
+    try:
+        wait_for_line(err, "warning: the storage does not answer", running)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=60) == 130, err.read_text()
+    finally:
+        postgres_server.start()
+    assert err.read_text().splitlines()[-2:] == [
+        "Stopped; what was trained is kept.",
+        "klsearch: stopped while the storage did not answer; what was trained is kept. Give the same command again to "
+        "go on.",
+    ]
+    assert len(list((tmp_path / "run" / "checkpoint").glob("*.npz"))) == 1
+    ended = klsearch(*arguments)
+    assert ended.code == 0, ended.err
+    assert "Going on with left: " in ended.err
+    assert_whole(rows_of(postgres_server.url, "left"), 60)
+
+
 # What a worker of another machine is to those of this one, with a lease that a test can wait for.
 ELSEWHERE = """
 import socket

@@ -100,6 +100,15 @@ def test_whoever_is_asked_to_stop_does_not_wait_any_longer(flaky: Flaky) -> None
     assert time.monotonic() - began < 2
 
 
+def test_whoever_was_asked_to_stop_before_does_not_begin_to_wait(flaky: Flaky, said: list[str]) -> None:
+    waiting = patient(flaky, say=said.append, stop=lambda: True)  # type: ignore[arg-type]
+    flaky.lost_questions = 1
+    with pytest.raises(Interrupted):
+        waiting.get_all_studies()
+    assert said == []
+    assert waiting.get_all_studies() == [], "a storage that answers is still used: there may be a state to save"
+
+
 def test_in_the_end_it_gives_up_with_the_reason(
     storage: BaseStorage, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from search.backends import opened
 from search.place import known_place
 from search.records import load_study
 from search.seeds import confirmation_seed
+from search.storage import StudyStorage
 from studies.record import StudyRecord
 
 if TYPE_CHECKING:
@@ -74,3 +76,18 @@ def test_a_search_that_is_not_over_is_not_confirmed(
     assert (called.code, called.out) == (2, "")
     assert "study 'tiny' has 0 of 24 trials" in called.err
     assert "`klsearch resume runs/tiny`" in called.err
+
+
+def test_a_search_that_is_not_over_may_be_declared_over(finished_copy: "Finished", klsearch: Klsearch) -> None:
+    folder = finished_copy.folder
+    with opened(f"journal:///{folder / 'storage.journal'}", create=False) as storage:
+        study = StudyStorage.load(storage, "tiny")
+        study.replace_definition(study.definition.replace("trials = 24", "trials = 30"))
+    refused = klsearch("confirm", folder)
+    way_out = f"klsearch resume {folder} --trials 24"
+    assert refused.err.endswith(
+        f"has 24 of 30 trials, so its leading ones may change; go on with `klsearch resume {folder}`, "
+        f"or let these be all: `{way_out}`.\n"
+    )
+    assert klsearch(*way_out.split()[1:], "--no-confirm", "--quiet").code == 0
+    assert klsearch("confirm", folder).code == 0

@@ -39,7 +39,7 @@ def snippet(definition_file: Path) -> Callable[..., Any]:
         for old, new in changes:
             toml = toml.replace(old, new)
         definition = parse_definition(toml, "tiny.toml")
-        return module(settings_snippet(definition, settings, origin='the "best"\\', expected='"""'))
+        return module(settings_snippet(definition, settings, trial=7, expected=""))
 
     return make
 
@@ -91,6 +91,11 @@ def test_bounds_regularisation_and_optimizer_are_the_settings(snippet: Callable[
     assert free.optimizer().clipnorm is None
 
 
+def test_it_says_where_the_settings_come_from_in_any_letters(snippet: Callable[..., Any]) -> None:
+    made = snippet(SETTINGS, ('name = "tiny"', 'name = "größe 大 it\'s"'))
+    assert "\nFrom klsearch: trial 7 of study 'größe 大 it's'.\n" in made.__doc__
+
+
 def test_plain_keras_reaches_the_same_kl_with_them(workshop: "Workshop") -> None:
     """Three trainings of Keras's own `fit` against four members of a population, within the noise of their seeds."""
     settings = Hyperparameters(
@@ -102,7 +107,7 @@ def test_plain_keras_reaches_the_same_kl_with_them(workshop: "Workshop") -> None
         encoder_dropout=0.1,
         learning_rate=0.01,
     )
-    made = module(settings_snippet(workshop.definition, settings, origin="", expected=""))
+    made = module(settings_snippet(workshop.definition, settings, trial=7, expected=""))
     population, rows = workshop.population, workshop.dataset.splits
     for slot in range(4):
         population.start(slot, settings, slot)

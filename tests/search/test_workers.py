@@ -122,6 +122,44 @@ def test_workers_end_with_the_command_that_started_them_and_their_trials_go_on(
     assert {number: rows[number].run for number in before} == before
 
 
+# The first call is that of the command itself; its workers make the others.
+ROWS = """
+from pathlib import Path
+import numpy as np
+
+def load():
+    here = Path(__file__).parent
+    call = 0
+    while True:
+        try:
+            (here / f"call{call}").touch(exist_ok=False)
+            break
+        except FileExistsError:
+            call += 1
+    if call in FAILING:
+        raise OSError("no such share")
+    return np.loadtxt(here / "rows.csv", delimiter=",", skiprows=1)
+"""
+
+
+@pytest.mark.parametrize(("failing", "code"), [({1}, 0), ({1, 2}, 2)])
+def test_a_worker_that_fails_is_told_at_once_and_counts_only_if_the_budget_is_not_met(
+    failing: set[int], code: int, klsearch: Klsearch, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    module = f"failing{len(failing)}"
+    definition = write(tmp_path, ("trials = 24", "trials = 8"), ("rows.csv", f"{module}:load"))
+    (tmp_path / f"{module}.py").write_text(f"FAILING = {failing}\n{ROWS}")
+    called = klsearch("run", definition, "--out", tmp_path / "run", "--slots", 4, "--workers", 2, "--no-confirm")
+    assert called.code == code, called.err
+    *lines, last = called.err.splitlines()
+    if code:
+        assert re.fullmatch(r"klsearch: a worker failed: .*no such share.*", last)
+    else:
+        (warned,) = (line for line in lines if "no such share" in line)
+        assert warned.startswith("warning: a worker failed, 1 of 2 go on: ")
+        assert len(rows_of(tmp_path / "run")) == 8
+
+
 @pytest.fixture
 def cluster(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """The address of a Dask scheduler with two worker processes of one thread each, on this machine alone."""

@@ -88,7 +88,9 @@ def test_a_problem_names_its_line_key_value_and_remedy(old: str, new: str, probl
     assert only_problem(old, new) == problem
 
 
-@pytest.mark.parametrize("name", ["", " ", "..", "a/b", "a\\\\b", "-x", "tab\\tbed", "x" * 130, "c:d"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "..", "a/b", "a\\\\b", "-x", "tab\\tbed", "x" * 130, "c:d", "x (confirmation)", "x (turns)"]
+)
 def test_a_name_that_is_no_folder_name_is_refused(name: str) -> None:
     assert "my.toml:2: study.name: a study's name" in only_problem('name = "mine"', f'name = "{name}"')
 

@@ -1,0 +1,36 @@
+"""`run_study` as a program of the user's own calls it."""
+
+from pathlib import Path
+
+import pytest
+
+from search.launch import run_study
+from search.options import RunOptions
+from search.place import new_place
+from search.progress import Ended, Silence
+from studies.catalog import load_definition, override
+
+
+class Interrupted(Silence):
+    """Presses a notebook's stop button when the first trial has ended."""
+
+    pressed = False
+
+    def ended(self, ended: Ended | None) -> None:
+        if not self.pressed:
+            self.pressed = True
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_that_nobody_listens_for_reaches_the_caller_and_the_study_goes_on_later(
+    definition_file: Path, tmp_path: Path, workers: int
+) -> None:
+    loaded = override(load_definition(str(definition_file)), trials=8)
+    place, options = new_place("tiny", out=tmp_path / "run"), RunOptions(slots=4, confirm=False, workers=workers)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(loaded, place, options, progress=Interrupted())
+    assert not (place.folder / "report.html").exists()
+    record = run_study(loaded, place, options)
+    assert len(record.counted) == 8
+    assert (place.folder / "report.html").exists()

@@ -1,0 +1,50 @@
+"""Watching a study while processes work on it."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.backends import opened
+from search.owner import Owner, this_process
+from search.place import known_place
+from search.records import watch_study
+from search.storage import StudyStorage
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called, Finished
+
+Klsearch = Callable[..., "Called"]
+Other = tuple[Owner, "subprocess.Popen[str]"]
+
+
+def say_alive(folder: Path, owner: Owner) -> None:
+    with opened(f"journal:///{folder / 'storage.journal'}", create=False) as storage:
+        StudyStorage.load(storage, "tiny").say_alive(owner, {})
+
+
+def test_a_study_is_watched_until_the_last_process_that_works_on_it_is_gone(
+    finished_copy: "Finished", other: Other
+) -> None:
+    """Its budget is met: what is still done is the confirmation."""
+    owner, process = other
+    say_alive(finished_copy.folder, owner)
+    seen = watch_study(known_place(str(finished_copy.folder)), seconds=0.01)
+    assert [len(next(seen).counted) for _ in range(3)] == [24, 24, 24]
+    process.kill()
+    process.wait()
+    assert len(list(seen)) == 1, "once more, as the process left it"
+
+
+def test_a_study_that_nobody_works_on_is_shown_once(finished_copy: "Finished", klsearch: Klsearch) -> None:
+    """It was stopped before its budget was met."""
+    with opened(f"journal:///{finished_copy.folder / 'storage.journal'}", create=False) as storage:
+        study = StudyStorage.load(storage, "tiny")
+        study.replace_definition(study.definition.replace("trials = 24", "trials = 30"))
+        study.say_alive(this_process(), {})
+        assert study.is_worked_on()
+        study.say_gone(this_process())
+        assert not study.is_worked_on()
+    once = klsearch("status", finished_copy.folder)
+    assert "24 of 30" in once.out
+    assert klsearch("status", finished_copy.folder, "--watch") == once
