@@ -86,7 +86,7 @@ def _go_on(study: StudyRecord) -> tuple[Step, ...]:
 
 def _nearest(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """Where nothing is feasible: what came nearest, what most trials miss by, and the range to search next."""
-    complete = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
+    complete = study.complete
     if summary.best is None or len(complete) < MIN_FINISHED_TRIALS or any(trial.feasible for trial in complete):
         return ()
     if summary.best.diverged:
@@ -227,26 +227,29 @@ def _limits(study: StudyRecord, name: str) -> tuple[float, float]:
 
 def _train_longer(study: StudyRecord, causes: tuple[Cause, ...]) -> tuple[Step, ...]:
     moving = next((cause for cause in causes if cause.name == MOVING), None)
-    finished = len(study.finished)
-    if moving is None or len(moving.trials) < _MANY * finished:
+    complete = len(study.complete)
+    if moving is None or len(moving.trials) < _MANY * complete:
         return ()
     epochs = study.definition.training.epochs
     return (
         Step(
             action="Train longer",
-            reason=f"In {len(moving.trials)} of {count(finished, 'trial')} the KL still moves after {epochs} epochs.",
+            reason=(
+                f"In {len(moving.trials)} of {count(complete, 'complete trial')} the KL still moves after {epochs} "
+                "epochs."
+            ),
             code=f"[training]\nepochs = {round(1.5 * epochs)}",
         ),
     )
 
 
 def _collapsed(study: StudyRecord) -> tuple[Step, ...]:
-    collapsed, finished = collapsed_in_band(study), len(study.finished)
-    if len(collapsed) < _MANY * max(1, finished):
+    collapsed, complete = collapsed_in_band(study), len(study.complete)
+    if len(collapsed) < _MANY * max(1, complete):
         return ()
     weights = [trial.hyperparameters.kl_weight for trial in collapsed]
     reason = (
-        f"{len(collapsed)} of {count(finished, 'trial')} collapsed with a KL inside the band, at KL weights of "
+        f"{len(collapsed)} of {count(complete, 'complete trial')} collapsed with a KL inside the band, at KL weights of "
         f"{spread(min(weights), max(weights))}."
     )
     return (Step(action="Search lower KL weights", reason=reason),)

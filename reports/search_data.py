@@ -94,7 +94,7 @@ class PassBins:
     Attributes:
         name: the hyperparameter.
         edges: ends of the bins, equally wide on the range's own scale, shape [bins + 1].
-        trials: finished trials by bin, shape [bins].
+        trials: complete trials by bin, shape [bins].
         passed: those that pass every gate, shape [bins].
     """
 
@@ -140,8 +140,8 @@ def bin_of(edges: np.ndarray, values: Sequence[float]) -> np.ndarray:
 
 
 def pass_bins(study: StudyRecord) -> tuple[PassBins, ...]:
-    """Pass rates over every searched range; trials that failed with an error say nothing and are left out."""
-    trials = study.finished
+    """Pass rates over every searched range; trials that failed or were stopped early say nothing and are left out."""
+    trials = study.complete
     passed = np.array([trial.passed for trial in trials], dtype=bool)
     found = []
     for name, space in study.definition.space.searched().items():

@@ -44,7 +44,7 @@ def settings_table(study: StudyRecord, summary: Summary) -> Table:
             "hyperparameter",
             *settings,
             "searched",
-            f"in the {count(sum(trial.passed for trial in study.finished), 'passing trial')}",
+            f"in the {count(sum(trial.passed for trial in study.complete), 'passing trial')}",
             *(("note",) if edges else ()),
         ),
         rows=(*rows, (*beta, *_edge_note(edges, ""))),
@@ -88,7 +88,7 @@ def setting(name: str, value: float) -> str:
 
 
 def _passing_range(study: StudyRecord, name: str) -> str:
-    values = [getattr(trial.hyperparameters, name) for trial in study.finished if trial.passed]
+    values = [getattr(trial.hyperparameters, name) for trial in study.complete if trial.passed]
     return spread(min(values), max(values)) if values else "none passes"
 
 

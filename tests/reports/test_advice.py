@@ -10,7 +10,7 @@ from reports.advice import advise, widened
 from reports.failures import causes
 from reports.parts import Step
 from reports.responses import responses
-from studies.record import StudyRecord, TrialState
+from studies.record import StudyRecord, TrialRecord, TrialState
 from studies.summary import summarize
 
 Make = Callable[..., StudyRecord]
@@ -116,6 +116,23 @@ def test_a_search_long_enough_is_judged_by_what_its_last_half_gained_against_see
     step = advice(with_scores(make(120), [*scores[:100], last, *scores[101:]]))[action]
     assert f"The last 60 of 120 trials lowered the best score by {gain}, to {last:g};" in step.reason
     assert "from seed to seed" in step.reason
+
+
+def still_moving(trial: TrialRecord) -> TrialRecord:
+    return replace(trial, gates=tuple(replace(g, passed=g.passed and g.name != "settled") for g in trial.gates))
+
+
+def settled(trial: TrialRecord) -> bool:
+    return next(gate.passed for gate in trial.gates if gate.name == "settled")
+
+
+def test_trials_stopped_early_are_no_reason_to_train_longer(pruning: StudyRecord) -> None:
+    trials = [still_moving(t) if t.state is TrialState.PRUNED else t for t in pruning.trials]
+    assert "Train longer" not in advice(replace(pruning, trials=tuple(trials)))
+    trials = [still_moving(t) if t.number < 20 else t for t in pruning.trials]
+    moving = [t for t in trials if t.state is TrialState.COMPLETE and not t.diverged and not settled(t)]
+    reason = advice(replace(pruning, trials=tuple(trials)))["Train longer"].reason
+    assert reason == f"In {len(moving)} of 30 complete trials the KL still moves after 40 epochs."
 
 
 def test_a_baseline_that_does_as_well_may_be_kept(make: Make) -> None:
