@@ -134,8 +134,8 @@ def _misses(trial: TrialRecord) -> str:
 
 
 def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
-    finished = len(study.finished)
-    if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or finished < study.definition.study.trials:
+    finished, asked = len(study.finished), study.definition.study.trials
+    if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or len(study.counted) < asked:
         return ()
     if finished >= MIN_FINISHED_TRIALS and not summary.best.feasible:
         return ()  # there is nothing yet that deserves it
@@ -249,8 +249,8 @@ def _collapsed(study: StudyRecord) -> tuple[Step, ...]:
         return ()
     weights = [trial.hyperparameters.kl_weight for trial in collapsed]
     reason = (
-        f"{len(collapsed)} of {count(complete, 'complete trial')} collapsed with a KL inside the band, at KL weights of "
-        f"{spread(min(weights), max(weights))}."
+        f"{len(collapsed)} of {count(complete, 'complete trial')} collapsed with a KL inside the band, at KL "
+        f"weights of {spread(min(weights), max(weights))}."
     )
     return (Step(action="Search lower KL weights", reason=reason),)
 
@@ -265,20 +265,22 @@ def _errors(study: StudyRecord) -> tuple[Step, ...]:
 
 def _enough(study: StudyRecord) -> tuple[Step, ...]:
     """Whether more trials of this space are likely to pay."""
-    finished, search = len(study.finished), progress(study)
+    finished, search = len(study.counted), progress(study)
     if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
         return ()
-    best = number(float(search.best[-1]))
-    gained = convergence(study.definition.space.searched(), [_tried(trial) for trial in study.counted])
+    tried = [_tried(trial) for trial in study.counted]
+    gained = convergence(study.definition.space.searched(), tried)
     if gained is not None:
+        lowest = number(min(trial.score for trial in tried if trial.feasible))
         compared = (
-            f"The last {gained.since} of {finished} trials lowered the best score by {number(gained.gain)}, to {best}; "
-            f"scores of the same settings differ by {number(gained.noise)} from seed to seed (a standard deviation, "
-            "estimated from the closest pairs of trials)."
+            f"The last {gained.since} of {finished} trials lowered the best score by {number(gained.gain)}, to "
+            f"{lowest}; scores of the same settings differ by {number(gained.noise)} from seed to seed (a standard "
+            "deviation, estimated from the closest pairs of trials)."
         )
         if gained.reached:
             return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)
         return (Step(action=_SEARCH_ON, reason=compared, code=_further(study)),)
+    best = number(float(search.best[-1]))
     if search.since >= max(_QUIET_TRIALS, _QUIET_SHARE * finished):
         reason = (
             f"The best score, {best} by trial {search.last_improvement}, was not improved by the {search.since} trials "
@@ -293,7 +295,7 @@ def _enough(study: StudyRecord) -> tuple[Step, ...]:
 
 
 def _further(study: StudyRecord) -> str:
-    return f"{study.resume_command} --trials {2 * len(study.finished)}" if study.resume_command else ""
+    return f"{study.resume_command} --trials {2 * len(study.counted)}" if study.resume_command else ""
 
 
 def _tried(trial: TrialRecord) -> Tried:

@@ -167,7 +167,7 @@ class Progress:
         points: trial number against score, one point per finished trial.
         best: lowest score of a feasible trial up to and with each point, shape [n]; NaN before the first one.
         last_improvement: number of the trial that last lowered it; None where no trial is feasible.
-        since: trials finished after it.
+        since: trials of this study, not of a warm start, finished after it.
     """
 
     points: Scatter
@@ -193,7 +193,7 @@ def progress(study: StudyRecord) -> Progress:
         points=points,
         best=np.where(np.isfinite(best), best, np.nan),
         last_improvement=trials[last].number,
-        since=len(trials) - 1 - last,
+        since=sum(not trial.warm_start for trial in trials[last + 1 :]),
     )
 
 

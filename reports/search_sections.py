@@ -108,7 +108,7 @@ def _health_blocks(study: StudyRecord) -> tuple[Block, ...]:
 def _health_facts(study: StudyRecord, search: Progress) -> tuple[tuple[str, str], ...]:
     complete = study.complete
     feasible = sum(trial.feasible for trial in complete)
-    seconds = np.array([trial.seconds for trial in study.finished if math.isfinite(trial.seconds)])
+    seconds = np.array([trial.seconds for trial in study.counted if math.isfinite(trial.seconds)])
     if search.last_improvement is None:
         improvement = "none: no trial is feasible"
     else:

@@ -122,6 +122,35 @@ def still_moving(trial: TrialRecord) -> TrialRecord:
     return replace(trial, gates=tuple(replace(g, passed=g.passed and g.name != "settled") for g in trial.gates))
 
 
+def begun_with(study: StudyRecord, earlier: int) -> StudyRecord:
+    """The study, its first trials being those of a warm start."""
+    return replace(study, trials=tuple(replace(trial, warm_start=trial.number < earlier) for trial in study.trials))
+
+
+def test_trials_of_a_warm_start_do_not_make_a_search_whole(make: Make) -> None:
+    found = advice(begun_with(make(60, seeds=0, study={"trials": 50}), 50))
+    assert found["Go on with the search"].reason == "10 of 50 trials have finished."
+    assert not any(action.startswith(("Confirm", "Stop", "Search on")) for action in found)
+    assert "Confirm the winner" in advice(begun_with(make(60, seeds=0, study={"trials": 10}), 50))
+
+
+def test_how_many_trials_brought_nothing_is_counted_without_a_warm_start(make: Make) -> None:
+    study = begun_with(make(70, study={"trials": 30}), 40)
+    quiet = advice(with_scores(study, [2.0, 1.0, *[3.0] * 68]))["Stop searching this space: enough has been searched"]
+    assert "1 by trial 1, was not improved by the 30 trials after it (100 % of 30)" in quiet.reason
+    improving = advice(with_scores(study, [*[3.0] * 68, 2.0, 2.5]))
+    step = improving["Search on if a better score is worth it: it was still improving"]
+    assert "with only 1 trial of 30 after it" in step.reason
+    assert step.code == "klsearch resume runs/digits --trials 60"
+
+
+def test_what_the_last_half_gained_is_told_of_the_trials_that_it_was_computed_from(make: Make) -> None:
+    scores = [0.1, *[1.0 + 0.2 * (number % 2) for number in range(1, 120)]]
+    study = with_scores(make(120, study={"trials": 100}), [*scores[:100], 0.5, *scores[101:]])
+    step = advice(begun_with(study, 20))["Search on if a better score is worth it: it was still improving"]
+    assert "The last 50 of 100 trials lowered the best score by 0.5, to 0.5;" in step.reason
+
+
 def settled(trial: TrialRecord) -> bool:
     return next(gate.passed for gate in trial.gates if gate.name == "settled")
 

@@ -40,6 +40,12 @@ def test_trials_on_an_edge_are_counted_by_edge_the_most_frequent_first(make: Mak
     assert health(replace(study, trials=inside))["tried at an edge of a range"] == "none"
 
 
+def test_the_time_of_a_warm_start_s_trials_was_not_spent_here(study: StudyRecord) -> None:
+    trials = (replace(trial, seconds=10.0, warm_start=trial.number >= 6) for trial in study.trials)
+    told = health(replace(study, trials=tuple(trials)))["time per trial"]
+    assert told == "10 s, median; 1 min of training in all"
+
+
 def test_importance_and_pass_rates_are_of_trials_trained_to_their_end(pruning: StudyRecord) -> None:
     blocks = importance_section(pruning, summarize(pruning), responses(pruning)).blocks
     exhibits = [one for block in blocks if isinstance(block, Gallery) for one in block.exhibits]
