@@ -128,6 +128,6 @@ def _how_to_read(study: StudyRecord) -> str:
     return (
         f"Numbers are rounded to 4 digits here and exact in the text below. β is the KL weight in nats per nat of "
         f"reconstruction, which makes weights comparable whatever means or sums a loss takes; at 1 the loss is the "
-        f"negative evidence lower bound. Every trial trained for {count(training.epochs, 'epoch')} in batches of "
+        f"negative evidence lower bound. A whole training takes {count(training.epochs, 'epoch')} in batches of "
         f"{training.batch_size}."
     )

@@ -9,7 +9,7 @@ from enum import StrEnum
 from studies.definition import StudyDefinition
 from studies.sections import METHOD_NAMES, Method
 from vae.curves import TrainingCurves
-from vae.diagnostics import Gate
+from vae.diagnostics import CONSTRAINT_GATES, Gate
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
 from vae.probe import Probe
@@ -112,8 +112,6 @@ class TrialRecord(TrainingRun):
     @property
     def violation(self) -> float:
         """Sum of the constraint gates' positive violations; 0 when feasible."""
-        from vae.diagnostics import CONSTRAINT_GATES
-
         return sum(max(0.0, gate.violation) for gate in self.gates if gate.name in CONSTRAINT_GATES)
 
 
