@@ -86,7 +86,7 @@ def _go_on(study: StudyRecord) -> tuple[Step, ...]:
 
 def _nearest(study: StudyRecord, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """Where nothing is feasible: what came nearest, what most trials miss by, and the range to search next."""
-    complete = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
+    complete = study.complete
     nearest = best_trial(study.trials)  # of the search; its seeds may have spoken for another one since
     if nearest is None or len(complete) < MIN_FINISHED_TRIALS or any(trial.feasible for trial in complete):
         return ()
@@ -135,8 +135,8 @@ def _misses(trial: TrialRecord) -> str:
 
 
 def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
-    finished = len(study.finished)
-    if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or finished < study.definition.study.trials:
+    finished, asked = len(study.finished), study.definition.study.trials
+    if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or len(study.counted) < asked:
         return ()
     if finished >= MIN_FINISHED_TRIALS and not summary.best.feasible:
         return ()  # there is nothing yet that deserves it
@@ -232,27 +232,30 @@ def _limits(study: StudyRecord, name: str) -> tuple[float, float]:
 
 def _train_longer(study: StudyRecord, causes: tuple[Cause, ...]) -> tuple[Step, ...]:
     moving = next((cause for cause in causes if cause.name == MOVING), None)
-    finished = len(study.finished)
-    if moving is None or len(moving.trials) < _MANY * finished:
+    complete = len(study.complete)
+    if moving is None or len(moving.trials) < _MANY * complete:
         return ()
     epochs = study.definition.training.epochs
     return (
         Step(
             action="Train longer",
-            reason=f"In {len(moving.trials)} of {count(finished, 'trial')} the KL still moves after {epochs} epochs.",
+            reason=(
+                f"In {len(moving.trials)} of {count(complete, 'complete trial')} the KL still moves after {epochs} "
+                "epochs."
+            ),
             code=f"[training]\nepochs = {round(1.5 * epochs)}",
         ),
     )
 
 
 def _collapsed(study: StudyRecord) -> tuple[Step, ...]:
-    collapsed, finished = collapsed_in_band(study), len(study.finished)
-    if len(collapsed) < _MANY * max(1, finished):
+    collapsed, complete = collapsed_in_band(study), len(study.complete)
+    if len(collapsed) < _MANY * max(1, complete):
         return ()
     weights = [trial.hyperparameters.kl_weight for trial in collapsed]
     reason = (
-        f"{len(collapsed)} of {count(finished, 'trial')} collapsed with a KL inside the band, at KL weights of "
-        f"{spread(min(weights), max(weights))}."
+        f"{len(collapsed)} of {count(complete, 'complete trial')} collapsed with a KL inside the band, at KL "
+        f"weights of {spread(min(weights), max(weights))}."
     )
     return (Step(action="Search lower KL weights", reason=reason),)
 
@@ -267,20 +270,22 @@ def _errors(study: StudyRecord) -> tuple[Step, ...]:
 
 def _enough(study: StudyRecord) -> tuple[Step, ...]:
     """Whether more trials of this space are likely to pay."""
-    finished, search = len(study.finished), progress(study)
+    finished, search = len(study.counted), progress(study)
     if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
         return ()
-    best = number(float(search.best[-1]))
-    gained = convergence(study.definition.space.searched(), [_tried(trial) for trial in study.counted])
+    tried = [_tried(trial) for trial in study.counted]
+    gained = convergence(study.definition.space.searched(), tried)
     if gained is not None:
+        lowest = number(min(trial.score for trial in tried if trial.feasible))
         compared = (
-            f"The last {gained.since} of {finished} trials lowered the best score by {number(gained.gain)}, to {best}; "
-            f"scores of the same settings differ by {number(gained.noise)} from seed to seed (a standard deviation, "
-            "estimated from the closest pairs of trials)."
+            f"The last {gained.since} of {finished} trials lowered the best score by {number(gained.gain)}, to "
+            f"{lowest}; scores of the same settings differ by {number(gained.noise)} from seed to seed (a standard "
+            "deviation, estimated from the closest pairs of trials)."
         )
         if gained.reached:
             return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)
         return (Step(action=_SEARCH_ON, reason=compared, code=_further(study)),)
+    best = number(float(search.best[-1]))
     if search.since >= max(_QUIET_TRIALS, _QUIET_SHARE * finished):
         reason = (
             f"The best score, {best} by trial {search.last_improvement}, was not improved by the {search.since} trials "
@@ -295,7 +300,7 @@ def _enough(study: StudyRecord) -> tuple[Step, ...]:
 
 
 def _further(study: StudyRecord) -> str:
-    return f"{study.resume_command} --trials {2 * len(study.finished)}" if study.resume_command else ""
+    return f"{study.resume_command} --trials {2 * len(study.counted)}" if study.resume_command else ""
 
 
 def _tried(trial: TrialRecord) -> Tried:

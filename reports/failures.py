@@ -67,38 +67,46 @@ def causes(study: StudyRecord) -> tuple[Cause, ...]:
     reasons = [_reasons(trial, study.definition.thresholds()) for trial in ended]
     found = []
     for name in dict.fromkeys(name for names in reasons for name in names):
-        hit = np.array([name in names for names in reasons])
         trials = tuple(trial for trial, names in zip(ended, reasons, strict=True) if name in names)
-        found.append(Cause(name=name, trials=trials, region=_region(study, ended, hit)))
+        found.append(Cause(name=name, trials=trials, region=_region(study, trials)))
     return tuple(sorted(found, key=lambda cause: (-len(cause.trials), cause.name)))
 
 
 def _reasons(trial: TrialRecord, thresholds: GateThresholds) -> tuple[str, ...]:
-    """Why a trial misses, in plain words; one that diverged misses every gate for that one reason."""
+    """Why a trial misses, in plain words; one that diverged misses every gate for that one reason.
+
+    Of one stopped early nobody knows which gates it would have missed.
+    """
     if trial.state is TrialState.FAILED:
         return (FAILED,)
+    if trial.state is TrialState.PRUNED:
+        return (PRUNED,)
     if trial.diverged:
         return (DIVERGED,)
-    stopped = (PRUNED,) if trial.state is TrialState.PRUNED else ()
     high = thresholds.kl_band[1]
-    return stopped + tuple(
+    return tuple(
         (ABOVE if gate.value > high else BELOW) if gate.name == "band" else _GATE_REASONS[gate.name]
         for gate in trial.gates
         if not gate.passed
     )
 
 
-def _region(study: StudyRecord, ended: list[TrialRecord], hit: np.ndarray) -> str:
-    """The searched hyperparameter that best tells the trials of a cause from the others, in words; else empty."""
-    if min(np.sum(hit), np.sum(~hit)) < _FEWEST:
+def _region(study: StudyRecord, hit: tuple[TrialRecord, ...]) -> str:
+    """The searched hyperparameter that best tells the trials of a cause from the complete others; else empty."""
+    numbers = {trial.number for trial in hit}
+    others = [trial for trial in study.complete if trial.number not in numbers]
+    if min(len(hit), len(others)) < _FEWEST:
         return ""
     best, told = _CLEAR, ""
     for name in study.definition.space.searched():
-        values = np.array([getattr(trial.hyperparameters, name) for trial in ended], dtype=float)
-        above = probability_above(values[hit], values[~hit])
+        of_hit, of_others = (
+            np.array([getattr(trial.hyperparameters, name) for trial in trials], dtype=float)
+            for trials in (hit, others)
+        )
+        above = probability_above(of_hit, of_others)
         if max(above, 1 - above) >= best:
             best = max(above, 1 - above)
-            middle, rest = float(np.median(values[hit])), float(np.median(values[~hit]))
+            middle, rest = float(np.median(of_hit)), float(np.median(of_others))
             side = "high" if above > 0.5 else "low"
             told = f"{side} `{name}`: median {number(middle)}, the others {number(rest)}"
     return told
@@ -139,8 +147,8 @@ def _gate_value(trial: TrialRecord, name: str) -> float:
 
 
 def collapsed_in_band(study: StudyRecord) -> tuple[TrialRecord, ...]:
-    """Trials whose KL lies in the band while too few latents are active."""
-    in_band = (trial for trial in study.trials if any(gate.name == "band" and gate.passed for gate in trial.gates))
+    """Complete trials whose KL lies in the band while too few latents are active."""
+    in_band = (trial for trial in study.complete if any(gate.name == "band" and gate.passed for gate in trial.gates))
     return tuple(trial for trial in in_band if any(gate.name == "alive" and not gate.passed for gate in trial.gates))
 
 

@@ -9,15 +9,15 @@ from studies.record import StudyRecord
 def too_few(measured: Responses) -> str:
     """Why nothing is said of how the measures respond."""
     return (
-        f"How the KL responds to each hyperparameter takes {measured.needed} trials that did not diverge and in which "
-        f"something varied; there are {measured.trials}."
+        f"How the KL responds to each hyperparameter takes {measured.needed} trials that were trained to their end "
+        f"and in which something varied; there are {measured.trials}."
     )
 
 
 def method(measured: Responses) -> str:
     """How responses are measured, and how far to believe them."""
     log = "'s logarithm, taken because some trial ended far above the band" if measured.kl_is_log else ""
-    left_out = f"; {count(measured.left_out, 'trial')} without final measures left out" if measured.left_out else ""
+    left_out = f" ({measured.left_out} more diverged or were stopped early)" if measured.left_out else ""
     return (
         f"Measured over n = {count(measured.trials, 'trial')}{left_out}: least squares on all searched hyperparameters "
         f"at once, which explains {share(measured.explained)} of the variance of the KL{log}. Each number is a mean "

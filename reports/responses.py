@@ -72,7 +72,7 @@ class Responses:
         found: by hyperparameter, in the order of the search space; empty where there are too few trials.
         trials: n, the trials that it was measured over.
         needed: the trials that it takes.
-        left_out: finished trials that diverged or were stopped early, and so have no final measures.
+        left_out: finished trials that diverged or were stopped early.
         explained: share of the variance of KL over the trials that the fit explains (R²).
         kl_is_log: whether log10 of the KL was fitted, because some trial ended far above the band: differences of
             thousands of nats would leave nothing to be seen near it.
@@ -91,7 +91,7 @@ class Responses:
 def responses(study: StudyRecord) -> Responses:
     """The response of KL, `unexplained` and the training gap to every searched hyperparameter.
 
-    Each is the coefficient of an ordinary least-squares fit over all finished trials that did not diverge, on all
+    Each is the coefficient of an ordinary least-squares fit over all complete trials that did not diverge, on all
     searched hyperparameters at once: on log10 of those with a logarithmic range, and with their squares where there
     are trials enough, so that one hyperparameter's curved response does not pass for another's. The variables are
     centred, which makes a coefficient the mean slope over the trials. Intervals: Student's t with the covariance HC3
@@ -100,7 +100,7 @@ def responses(study: StudyRecord) -> Responses:
     The search chooses where to look, so these are slopes over the trials that it ran, not of a designed experiment.
     A hyperparameter that did not vary, or only together with others, has none.
     """
-    trials = [trial for trial in study.finished if _is_measured(trial)]
+    trials = [trial for trial in study.complete if _is_measured(trial)]
     searched = study.definition.space.searched()
     columns = {name: _centred_steps(name, space, trials) for name, space in searched.items()} if trials else {}
     kept = _independent(list(columns.values()))

@@ -94,7 +94,7 @@ class PassBins:
     Attributes:
         name: the hyperparameter.
         edges: ends of the bins, equally wide on the range's own scale, shape [bins + 1].
-        trials: finished trials by bin, shape [bins].
+        trials: complete trials by bin, shape [bins].
         passed: those that pass every gate, shape [bins].
     """
 
@@ -140,8 +140,8 @@ def bin_of(edges: np.ndarray, values: Sequence[float]) -> np.ndarray:
 
 
 def pass_bins(study: StudyRecord) -> tuple[PassBins, ...]:
-    """Pass rates over every searched range; trials that failed with an error say nothing and are left out."""
-    trials = study.finished
+    """Pass rates over every searched range; trials that failed or were stopped early say nothing and are left out."""
+    trials = study.complete
     passed = np.array([trial.passed for trial in trials], dtype=bool)
     found = []
     for name, space in study.definition.space.searched().items():
@@ -167,7 +167,7 @@ class Progress:
         points: trial number against score, one point per finished trial.
         best: lowest score of a feasible trial up to and with each point, shape [n]; NaN before the first one.
         last_improvement: number of the trial that last lowered it; None where no trial is feasible.
-        since: trials finished after it.
+        since: trials of this study, not of a warm start, finished after it.
     """
 
     points: Scatter
@@ -193,7 +193,7 @@ def progress(study: StudyRecord) -> Progress:
         points=points,
         best=np.where(np.isfinite(best), best, np.nan),
         last_improvement=trials[last].number,
-        since=len(trials) - 1 - last,
+        since=sum(not trial.warm_start for trial in trials[last + 1 :]),
     )
 
 

@@ -96,7 +96,7 @@ def importance_exhibit(study: StudyRecord) -> Exhibit | None:
         identity="importance-shares",
         title="Importance",
         caption=(
-            f"PED-ANOVA over {count(len(study.finished), 'finished trial')}: which hyperparameters tell the best "
+            f"PED-ANOVA over {count(len(study.complete), 'complete trial')}: which hyperparameters tell the best "
             f"trials from the rest, within these ranges. Association, not cause."
         ),
         alternative=alternative,
@@ -149,9 +149,10 @@ def _slice_exhibit(study: StudyRecord, summary: Summary, ended: EndedTrials, nam
     chosen = None if summary.best is None else float(getattr(summary.best.hyperparameters, name))
     edges = bin_edges(space)
     where = bin_of(edges, points.x.tolist())
+    comparable = np.isfinite(points.y) & ~points.where(Outcome.PRUNED)
     rows = []
     for b, part in enumerate(bin_words(space, edges)):
-        scores = points.y[(where == b) & np.isfinite(points.y)]
+        scores = points.y[(where == b) & comparable]
         told = (number(float(np.min(scores))), number(float(np.median(scores)))) if scores.size else (number(None),) * 2
         rows.append((part, str(int(np.sum(where == b))), *told))
     alternative = (

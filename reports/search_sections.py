@@ -32,10 +32,9 @@ def importance_section(study: StudyRecord, summary: Summary, measured: Responses
 
 
 def _no_importance(study: StudyRecord) -> str:
-    complete = sum(trial.state is TrialState.COMPLETE for trial in study.trials)
     return (
         f"Importance is computed when a run ends, from {IMPORTANCE_TRIALS} complete trials on; the study has "
-        f"{count(complete, 'complete trial')}."
+        f"{count(len(study.complete), 'complete trial')}."
     )
 
 
@@ -45,15 +44,15 @@ def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses
     shares = importance_exhibit(study)
     overview = tuple(one for one in (rate_distortion_exhibit(study, ended), shares) if one is not None)
     no_shares = () if shares is not None else (Prose(text=_no_importance(study)),)
-    passing = count(len(study.finished), "finished trial")
     return (
         *((Gallery(exhibits=overview, legend=(*mark_legend(study), *legend)),) if overview else ()),
         *no_shares,
         *_response_blocks(study, measured),
         Heading(text="Where trials pass every gate"),
         Prose(
-            text=f"Share of {passing} that passes in each fifth of a range, with Wilson's 95 % interval; the number of "
-            f"trials stands above. The search looks more often where it found good scores, so shares are no experiment."
+            text=f"Share of {count(len(study.complete), 'complete trial')} that passes in each fifth of a range, with "
+            f"Wilson's 95 % interval; the number of trials stands above. The search looks more often where it found "
+            f"good scores, so shares are no experiment."
         ),
         Gallery(exhibits=pass_exhibits(study)),
         Heading(text="Score over each range"),
@@ -107,10 +106,9 @@ def _health_blocks(study: StudyRecord) -> tuple[Block, ...]:
 
 
 def _health_facts(study: StudyRecord, search: Progress) -> tuple[tuple[str, str], ...]:
-    finished = study.finished
-    complete = [trial for trial in finished if trial.state is TrialState.COMPLETE]
+    complete = study.complete
     feasible = sum(trial.feasible for trial in complete)
-    seconds = np.array([trial.seconds for trial in finished if math.isfinite(trial.seconds)])
+    seconds = np.array([trial.seconds for trial in study.counted if math.isfinite(trial.seconds)])
     if search.last_improvement is None:
         improvement = "none: no trial is feasible"
     else:

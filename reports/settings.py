@@ -44,7 +44,7 @@ def settings_table(study: StudyRecord, summary: Summary) -> Table:
             "hyperparameter",
             *settings,
             "searched",
-            f"in the {count(sum(trial.passed for trial in study.finished), 'passing trial')}",
+            f"in the {count(sum(trial.passed for trial in study.complete), 'passing trial')}",
             *(("note",) if edges else ()),
         ),
         rows=(*rows, (*beta, *_edge_note(edges, ""))),
@@ -88,7 +88,7 @@ def setting(name: str, value: float) -> str:
 
 
 def _passing_range(study: StudyRecord, name: str) -> str:
-    values = [getattr(trial.hyperparameters, name) for trial in study.finished if trial.passed]
+    values = [getattr(trial.hyperparameters, name) for trial in study.complete if trial.passed]
     return spread(min(values), max(values)) if values else "none passes"
 
 
@@ -128,7 +128,7 @@ def _how_to_read(study: StudyRecord) -> str:
     return (
         f"Numbers are rounded to 4 digits here and exact in the text below. β is the KL weight in nats per nat of "
         f"reconstruction, which makes weights comparable whatever means or sums a loss takes; at 1 the loss is the "
-        f"negative evidence lower bound. Every trial trained for {count(training.epochs, 'epoch')} in batches of "
+        f"negative evidence lower bound. A whole training takes {count(training.epochs, 'epoch')} in batches of "
         f"{training.batch_size}. `before` and `after` are the recipe that people apply by hand, before and after they "
         f"correct it."
     )

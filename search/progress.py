@@ -14,6 +14,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from reports.wording import duration
+
 # Without a terminal, a line at least this often while something trains.
 _PLAIN_SECONDS = 15.0
 
@@ -99,17 +101,6 @@ def _rank(ended: Ended) -> tuple[bool, float]:
     return (not ended.feasible, ended.score)
 
 
-def duration(seconds: float) -> str:
-    """A time in words: 42 s, 3 min 20 s, 2 h 5 min."""
-    if not math.isfinite(seconds):
-        return "unknown time"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def rough_duration(seconds: float) -> str:
     """A time that is not known well, in words: 40 s, 3 min, 5 h.
 
@@ -140,7 +131,7 @@ class _Clock:
         if trained < 0.1:
             return "time left unknown yet"
         pace = (time.monotonic() - self._began) / trained
-        return f"about {duration(max(0.0, self.total - self.done - self._partly) * pace)} left"
+        return f"about {duration(round(max(0.0, self.total - self.done - self._partly) * pace))} left"
 
 
 class Terminal(AbstractContextManager["Terminal"]):

@@ -3,8 +3,10 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from reports.wording import NOTHING, number
 from search.estimate import Estimate
 from search.progress import leading, rough_duration, watched_values
 from studies.catalog import LoadedDefinition
@@ -65,8 +67,8 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
     confirmed = runs_of(study, "winner")
     if not confirmed:
         header = ["", "KL per latent", "unexplained", "active latents"]
-        active = f"{best.measures.active_units} of {best.measures.latent_dim}" if best.measures else "-"
-        return [header, [f"trial {best.number}", _number(best.kl), _number(best.unexplained), active]]
+        active = f"{best.measures.active_units} of {best.measures.latent_dim}" if best.measures else NOTHING
+        return [header, [f"trial {best.number}", number(best.kl), number(best.unexplained), active]]
     split = "test" if any(run.test is not None for run in confirmed) else "validation"
     header = [f"median on the {split} split", "KL per latent", "unexplained", "active latents", "seeds passed"]
     probed = {PROBE_WORDS[run.probe.measure] for run in confirmed if run.probe is not None}
@@ -76,31 +78,21 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
 
 def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[str]:
     runs = runs_of(study, name)
-    measured = [run.test or run.measures for run in runs if (run.test or run.measures) is not None]
+    measured = [measures for run in runs if (measures := run.test or run.measures) is not None]
     cells = ["diverged"] * 3
     if measured:
         cells = [
-            _number(_median([m.kl for m in measured if m is not None])),
-            _number(_median([m.unexplained for m in measured if m is not None])),
-            f"{_median([m.active_units for m in measured if m is not None]):g} of {measured[0].latent_dim}",  # type: ignore[union-attr]
+            number(median(measures.kl for measures in measured)),
+            number(median(measures.unexplained for measures in measured)),
+            f"{median(measures.active_units for measures in measured):g} of {measured[0].latent_dim}",
         ]
     found = [run.probe.test for run in runs if run.probe is not None]
-    probe = [_number(_median(found)) if found else "-"] if with_probe else []
+    probe = [number(median(found)) if found else NOTHING] if with_probe else []
     return [name, *cells, f"{_passed(runs)} of {len(runs)}", *probe]
 
 
 def _passed(runs: tuple[ConfirmationRun, ...]) -> int:
     return sum(run.passed for run in runs)
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "-"
 
 
 def _table(rows: list[list[str]]) -> list[str]:
@@ -122,7 +114,7 @@ def exported_text(exported: "Exported") -> str:
     same = "to the bits that are stored" if exported.matches else "but NOT to the values that are stored"
     lines = [
         f"Trial {exported.trial}, {winner}, trained again on {seed}, {same}: "
-        f"KL {_number(exported.kl)} nats per latent on validation.",
+        f"KL {number(exported.kl)} nats per latent on validation.",
         *(f"  {exported.folder / name}" for name in exported.files),
         *(f"note: {note}." for note in exported.notes),
     ]
@@ -158,11 +150,11 @@ def status_text(study: StudyRecord) -> str:
     if study.warm_start:
         lines.append(f"warm start: {study.warm_start}")
     running = {t.number: t.progress for t in study.trials if t.state is TrialState.RUNNING and t.progress}
-    if (number := leading(running)) is not None:
-        lines.append(f"running trial {number}: {watched_values(running[number])}")
+    if (ahead := leading(running)) is not None:
+        lines.append(f"running trial {ahead}: {watched_values(running[ahead])}")
     if summary.best is not None:
         best = summary.best
-        lines.append(f"best trial {best.number}: score {_number(best.score)}, KL {_number(best.kl)} per latent")
+        lines.append(f"best trial {best.number}: score {number(best.score)}, KL {number(best.kl)} per latent")
     if study.confirmation:
         done = sum(run.state is TrialState.COMPLETE for run in study.confirmation)
         lines.append(f"confirmation: {done} of {len(study.confirmation)} trainings done")
@@ -178,11 +170,11 @@ def trials_text(study: StudyRecord) -> str:
         [
             str(trial.number),
             trial.state.value,
-            _number(trial.score),
-            _number(trial.kl),
-            _number(trial.unexplained),
-            ",".join(gate.name for gate in trial.gates if not gate.passed) or "-",
-            *(_number(getattr(trial.hyperparameters, name)) for name in searched),
+            number(trial.score),
+            number(trial.kl),
+            number(trial.unexplained),
+            ",".join(gate.name for gate in trial.gates if not gate.passed) or NOTHING,
+            *(number(getattr(trial.hyperparameters, name)) for name in searched),
             trial.origin,
         ]
         for trial in study.trials

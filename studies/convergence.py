@@ -44,7 +44,7 @@ class Convergence(NamedTuple):
 
 
 def convergence(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> Convergence | None:
-    """Whether the better half of a study's trials gained more than chance.
+    """What the last half of a study's trials gained, and what chance alone makes of a score.
 
     The noise is estimated from the history alone: trials whose settings are closest differ mostly by their seeds, so
     half the mean squared difference of their scores is the variance of one (Rice 1984; the nearest-neighbour form is

@@ -9,7 +9,7 @@ from enum import StrEnum
 from studies.definition import StudyDefinition
 from studies.sections import METHOD_NAMES, Method
 from vae.curves import TrainingCurves
-from vae.diagnostics import Gate
+from vae.diagnostics import CONSTRAINT_GATES, Gate
 from vae.hyperparameters import Hyperparameters
 from vae.measures import Measures
 from vae.probe import Probe
@@ -31,6 +31,9 @@ class TrialState(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainingRun:
     """One training of one model: what a trial and a confirmation run have in common.
+
+    One that was ended early has measures too, as they were then: what says "final" of them is not to be compared with
+    a whole training's.
 
     Attributes:
         state: where it stands.
@@ -74,8 +77,8 @@ class TrainingRun:
 
     @property
     def passed(self) -> bool:
-        """Whether every gate passed."""
-        return bool(self.gates) and all(gate.passed for gate in self.gates)
+        """Whether it was trained to its end, and every gate passed."""
+        return self.state is TrialState.COMPLETE and bool(self.gates) and all(gate.passed for gate in self.gates)
 
     @property
     def kl_sum(self) -> float:
@@ -109,8 +112,6 @@ class TrialRecord(TrainingRun):
     @property
     def violation(self) -> float:
         """Sum of the constraint gates' positive violations; 0 when feasible."""
-        from vae.diagnostics import CONSTRAINT_GATES
-
         return sum(max(0.0, gate.violation) for gate in self.gates if gate.name in CONSTRAINT_GATES)
 
 
@@ -227,6 +228,11 @@ class StudyRecord:
     def finished(self) -> tuple[TrialRecord, ...]:
         """Trials that have a result: complete and pruned ones, those of a warm start too."""
         return tuple(t for t in self.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
+
+    @property
+    def complete(self) -> tuple[TrialRecord, ...]:
+        """Finished trials that were not ended early: the only ones whose final measures may be compared."""
+        return tuple(t for t in self.trials if t.state is TrialState.COMPLETE)
 
     @property
     def counted(self) -> tuple[TrialRecord, ...]:

@@ -39,14 +39,12 @@ class Run:
         training: seconds in which its population trained.
         peak: memory, MB.
         memory: MB by the number of trials that had finished.
-        loop: seconds between the first trial's start and the last one's end.
     """
 
     seconds: float = 0.0
     training: float = 0.0
     peak: float = 0.0
     memory: dict[int, float] = field(default_factory=dict)
-    loop: float = 0.0
 
 
 def klsearch(definition: Path, trials: int) -> Run:

@@ -68,7 +68,7 @@ def draw(asked: StudyDefinition, rng: np.random.Generator) -> Hyperparameters:
     return asked.hyperparameters(values)
 
 
-def train(settings: Hyperparameters, seed: int) -> tuple[TrainingCurves, Measures | None]:
+def train(settings: Hyperparameters, seed: int, epochs: int = EPOCHS) -> tuple[TrainingCurves, Measures | None]:
     """Curves and validation measures as such a VAE might leave them; below a KL weight of 2e-5 it diverges."""
     rng = np.random.default_rng(seed)
     weight = max(settings.kl_weight, 1e-9)
@@ -97,7 +97,7 @@ def train(settings: Hyperparameters, seed: int) -> tuple[TrainingCurves, Measure
     }
     if settings.kl_weight < 2e-5:
         return TrainingCurves.from_rows(_diverged(np.stack(list(rows.values()), axis=1))), None
-    curves = TrainingCurves.from_rows(np.stack(list(rows.values()), axis=1))
+    curves = TrainingCurves.from_rows(np.stack(list(rows.values()), axis=1)[:epochs])
     return curves, _measures(curves, active, rng)
 
 
@@ -124,9 +124,9 @@ def _measures(curves: TrainingCurves, active: int, rng: np.random.Generator) -> 
     )
 
 
-def judged(asked: StudyDefinition, settings: Hyperparameters, seed: int) -> dict[str, Any]:
+def judged(asked: StudyDefinition, settings: Hyperparameters, seed: int, epochs: int = EPOCHS) -> dict[str, Any]:
     """All that one finished training leaves, in the words of `TrainingRun`."""
-    curves, measures = train(settings, seed)
+    curves, measures = train(settings, seed, epochs)
     thresholds = asked.thresholds()
     gates = judge(curves, measures, thresholds)
     kl, score = math.nan, 2 + asked.study.penalty
@@ -150,9 +150,11 @@ def judged(asked: StudyDefinition, settings: Hyperparameters, seed: int) -> dict
     }
 
 
-def trial(asked: StudyDefinition, number: int, settings: Hyperparameters, **changes: Any) -> TrialRecord:
+def trial(
+    asked: StudyDefinition, number: int, settings: Hyperparameters, *, epochs: int = EPOCHS, **changes: Any
+) -> TrialRecord:
     """A finished trial of the search."""
-    values = judged(asked, settings, 1000 + number)
+    values = judged(asked, settings, 1000 + number, epochs)
     gates = {gate.name: gate.passed for gate in values["gates"]}
     begun = START + timedelta(seconds=2 * number)
     values |= {
@@ -161,6 +163,12 @@ def trial(asked: StudyDefinition, number: int, settings: Hyperparameters, **chan
         "ended": begun + timedelta(seconds=8),
     }
     return TrialRecord(number=number, **(values | changes))
+
+
+def pruned_trial(asked: StudyDefinition, number: int, settings: Hyperparameters) -> TrialRecord:
+    """A trial that the pruner ended when it first looked: measured as it was after a third of its training."""
+    epochs = int(settings.annealing_epochs) + math.ceil(EPOCHS / 3)
+    return trial(asked, number, settings, epochs=epochs, state=TrialState.PRUNED, feasible=False)
 
 
 def failed_trial(asked: StudyDefinition, number: int, error: str) -> TrialRecord:
@@ -209,6 +217,7 @@ def study_of(asked: StudyDefinition, trials: tuple[TrialRecord, ...], **changes:
     """A study of these trials, with everything that a real one has around them."""
     weights = dict(zip(NAMES, (0.62, 0.14, 0.05, 0.03, 0.09, 0.07), strict=False))
     searched = asked.space.searched()
+    complete = sum(one.state is TrialState.COMPLETE for one in trials)
     values: dict[str, Any] = {
         "name": asked.study.name,
         "definition": asked,
@@ -216,7 +225,7 @@ def study_of(asked: StudyDefinition, trials: tuple[TrialRecord, ...], **changes:
         "fingerprint": "f" * 64,
         "slots": 8,
         "trials": trials,
-        "importance": {name: weights.get(name, 0.0) for name in searched} if len(trials) >= 20 else {},
+        "importance": {name: weights.get(name, 0.0) for name in searched} if complete >= 20 else {},
         "data": DataFacts(
             rows={"train": 1257, "validation": 270, "test": 270},
             shape=(8, 8),
@@ -322,10 +331,25 @@ def running_study() -> StudyRecord:
 def bad_study(state: TrialState, error: str = "") -> StudyRecord:
     """A study of 30 trials of which none is worth anything: all diverged, pruned or failed."""
     asked, rng = definition(space=TWO_RANGES), np.random.default_rng(0)
-    trials = (trial(asked, n, replace(draw(asked, rng), kl_weight=1e-5)) for n in range(30))
     if state is TrialState.FAILED:
         return study_of(asked, tuple(failed_trial(asked, n, error) for n in range(30)))
-    return study_of(asked, tuple(replace(one, state=state, feasible=False) for one in trials))
+    if state is TrialState.PRUNED:
+        drawn = [draw(asked, rng) for _ in range(30)]
+        return study_of(asked, tuple(pruned_trial(asked, n, _finite(settings)) for n, settings in enumerate(drawn)))
+    return study_of(asked, tuple(trial(asked, n, replace(draw(asked, rng), kl_weight=1e-5)) for n in range(30)))
+
+
+def pruning_study() -> StudyRecord:
+    """A study of 60 trials of which every other one was ended early, some that passed every gate till then."""
+    asked = definition(space=TWO_RANGES, study={"pruner": "median"})
+    whole = searched_trials(asked, 60)
+    trials = (pruned_trial(asked, t.number, _finite(t.hyperparameters)) if t.number % 2 else t for t in whole)
+    return study_of(asked, tuple(trials))
+
+
+def _finite(settings: Hyperparameters) -> Hyperparameters:
+    """The settings with a KL weight at which no trial diverges."""
+    return replace(settings, kl_weight=max(settings.kl_weight, 2e-5))
 
 
 KINDS: dict[str, Callable[[], StudyRecord]] = {
@@ -335,6 +359,7 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
     "all failed": lambda: bad_study(TrialState.FAILED, "OSError: gone"),
     "all diverged": lambda: bad_study(TrialState.COMPLETE),
     "all pruned": lambda: bad_study(TrialState.PRUNED),
+    "half pruned": pruning_study,
     "one hyperparameter": lambda: make_study(30, space={"kl_weight": {"low": 0.005, "high": 0.5, "log": True}}),
     "summed KL": lambda: make_study(30, space=TWO_RANGES, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]}),
     "not confirmed": lambda: make_study(seeds=0, space=TWO_RANGES),
@@ -426,6 +451,12 @@ def unconfirmed() -> StudyRecord:
 def running() -> StudyRecord:
     """A study with four trials under way."""
     return cached_study("running")
+
+
+@pytest.fixture
+def pruning() -> StudyRecord:
+    """A study of 60 trials of which every other one was ended early."""
+    return cached_study("half pruned")
 
 
 @pytest.fixture

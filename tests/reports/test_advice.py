@@ -10,7 +10,7 @@ from reports.advice import advise, widened
 from reports.failures import causes
 from reports.parts import Step
 from reports.responses import responses
-from studies.record import StudyRecord, TrialState
+from studies.record import StudyRecord, TrialRecord, TrialState
 from studies.summary import best_trial, summarize
 
 Make = Callable[..., StudyRecord]
@@ -116,6 +116,52 @@ def test_a_search_long_enough_is_judged_by_what_its_last_half_gained_against_see
     step = advice(with_scores(make(120), [*scores[:100], last, *scores[101:]]))[action]
     assert f"The last 60 of 120 trials lowered the best score by {gain}, to {last:g};" in step.reason
     assert "from seed to seed" in step.reason
+
+
+def still_moving(trial: TrialRecord) -> TrialRecord:
+    return replace(trial, gates=tuple(replace(g, passed=g.passed and g.name != "settled") for g in trial.gates))
+
+
+def begun_with(study: StudyRecord, earlier: int) -> StudyRecord:
+    """The study, its first trials being those of a warm start."""
+    return replace(study, trials=tuple(replace(trial, warm_start=trial.number < earlier) for trial in study.trials))
+
+
+def test_trials_of_a_warm_start_do_not_make_a_search_whole(make: Make) -> None:
+    found = advice(begun_with(make(60, seeds=0, study={"trials": 50}), 50))
+    assert found["Go on with the search"].reason == "10 of 50 trials have finished."
+    assert not any(action.startswith(("Confirm", "Stop", "Search on")) for action in found)
+    assert "Confirm the winner" in advice(begun_with(make(60, seeds=0, study={"trials": 10}), 50))
+
+
+def test_how_many_trials_brought_nothing_is_counted_without_a_warm_start(make: Make) -> None:
+    study = begun_with(make(70, study={"trials": 30}), 40)
+    quiet = advice(with_scores(study, [2.0, 1.0, *[3.0] * 68]))["Stop searching this space: enough has been searched"]
+    assert "1 by trial 1, was not improved by the 30 trials after it (100 % of 30)" in quiet.reason
+    improving = advice(with_scores(study, [*[3.0] * 68, 2.0, 2.5]))
+    step = improving["Search on if a better score is worth it: it was still improving"]
+    assert "with only 1 trial of 30 after it" in step.reason
+    assert step.code == "klsearch resume runs/digits --trials 60"
+
+
+def test_what_the_last_half_gained_is_told_of_the_trials_that_it_was_computed_from(make: Make) -> None:
+    scores = [0.1, *[1.0 + 0.2 * (number % 2) for number in range(1, 120)]]
+    study = with_scores(make(120, study={"trials": 100}), [*scores[:100], 0.5, *scores[101:]])
+    step = advice(begun_with(study, 20))["Search on if a better score is worth it: it was still improving"]
+    assert "The last 50 of 100 trials lowered the best score by 0.5, to 0.5;" in step.reason
+
+
+def settled(trial: TrialRecord) -> bool:
+    return next(gate.passed for gate in trial.gates if gate.name == "settled")
+
+
+def test_trials_stopped_early_are_no_reason_to_train_longer(pruning: StudyRecord) -> None:
+    trials = [still_moving(t) if t.state is TrialState.PRUNED else t for t in pruning.trials]
+    assert "Train longer" not in advice(replace(pruning, trials=tuple(trials)))
+    trials = [still_moving(t) if t.number < 20 else t for t in pruning.trials]
+    moving = [t for t in trials if t.state is TrialState.COMPLETE and not t.diverged and not settled(t)]
+    reason = advice(replace(pruning, trials=tuple(trials)))["Train longer"].reason
+    assert reason == f"In {len(moving)} of 30 complete trials the KL still moves after 40 epochs."
 
 
 def test_a_baseline_that_does_as_well_may_be_kept(make: Make) -> None:

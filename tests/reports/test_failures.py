@@ -10,6 +10,7 @@ from reports.failures import (
     BELOW,
     DIVERGED,
     FAILED,
+    PRUNED,
     causes,
     collapsed_in_band,
     failures_section,
@@ -52,6 +53,25 @@ def test_a_cause_names_the_hyperparameter_that_tells_its_trials_apart(study: Stu
     assert region[ABOVE].startswith("low `kl_weight`: median ")
     assert region[DIVERGED].startswith("low `kl_weight`: median ")
     assert region["log-variance held at a clip bound"].startswith("high `clip_low`: median ")
+
+
+def test_a_trial_stopped_early_counts_once_and_passes_nothing(pruning: StudyRecord) -> None:
+    stopped = {trial.number for trial in pruning.trials if trial.state is TrialState.PRUNED}
+    found = causes(pruning)
+    for cause in found:
+        numbers = {trial.number for trial in cause.trials}
+        assert numbers == stopped if cause.name == PRUNED else not numbers & stopped, cause.name
+    passing = sum(all(gate.passed for gate in trial.gates) for trial in pruning.complete)
+    text = failures_section(pruning, found).blocks[0]
+    assert isinstance(text, Prose)
+    assert text.text.startswith(f"{passing} of 60 trials pass every gate.")
+
+
+def test_trials_stopped_early_are_not_told_to_be_without_a_cause(pruning: StudyRecord) -> None:
+    whole = replace(pruning, trials=pruning.complete)
+    assert {cause.name: cause.region for cause in causes(whole)}.items() <= {
+        cause.name: cause.region for cause in causes(pruning)
+    }.items()
 
 
 def test_two_trials_are_too_few_to_name_a_region(make: Make) -> None:

@@ -14,7 +14,7 @@ from reports.parts import Prose, Steps
 from reports.remedies import remedy_blocks
 from reports.responses import Slope, responses
 from reports.search_sections import responses_table
-from studies.record import StudyRecord, TrialRecord
+from studies.record import StudyRecord, TrialRecord, TrialState
 from studies.summary import summarize
 from vae.hyperparameters import Hyperparameters
 
@@ -122,6 +122,16 @@ def test_diverged_trials_are_left_out_and_counted(study: StudyRecord) -> None:
     assert (measured.trials, measured.left_out) == (60 - diverged, diverged)
 
 
+def whole_only(study: StudyRecord) -> StudyRecord:
+    return replace(study, trials=tuple(trial for trial in study.trials if trial.state is not TrialState.PRUNED))
+
+
+def test_trials_stopped_early_are_left_out_and_counted(pruning: StudyRecord) -> None:
+    whole = responses(whole_only(pruning))
+    assert whole.found
+    assert responses(pruning) == replace(whole, left_out=whole.left_out + 30)
+
+
 def remedies(study: StudyRecord) -> dict[str, str]:
     blocks = remedy_blocks(study, responses(study))
     return {step.action: step.reason for block in blocks if isinstance(block, Steps) for step in block.items}
@@ -160,7 +170,7 @@ def test_what_was_fixed_is_said_not_to_have_been_measured(make: Make) -> None:
 def test_too_few_trials_are_said_to_be_too_few(make: Make) -> None:
     study = make(5, seeds=0)
     (prose,) = (block for block in remedy_blocks(study, responses(study)) if isinstance(block, Prose))
-    assert prose.text.endswith("takes 21 trials that did not diverge and in which something varied; there are 5.")
+    assert "takes 21 trials that were trained to their end and in which something varied; there are 5." in prose.text
 
 
 def test_the_table_repeats_the_slopes(study: StudyRecord) -> None:

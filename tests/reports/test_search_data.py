@@ -51,11 +51,18 @@ def test_a_slice_keeps_trials_that_have_no_score(unconfirmed: StudyRecord) -> No
     assert points.where(Outcome.FAILED).all()
 
 
-def test_every_finished_trial_falls_into_exactly_one_bin(study: StudyRecord) -> None:
-    passed = sum(trial.passed for trial in study.finished)
+def test_every_complete_trial_falls_into_exactly_one_bin(study: StudyRecord) -> None:
+    passed = sum(trial.passed for trial in study.complete)
     for bins in pass_bins(study):
-        assert bins.trials.sum() == len(study.finished)
+        assert bins.trials.sum() == len(study.complete)
         assert bins.passed.sum() == passed
+
+
+def test_pass_rates_are_those_of_trials_trained_to_their_end(pruning: StudyRecord) -> None:
+    whole = [trial for trial in pruning.trials if trial.state is TrialState.COMPLETE]
+    for bins in pass_bins(pruning):
+        assert bins.trials.sum() == len(whole) == 30
+        assert bins.passed.sum() == sum(all(gate.passed for gate in trial.gates) for trial in whole)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
-"""Whether the search was healthy."""
+"""What mattered, and whether the search was healthy."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from reports.parts import Facts
-from reports.search_sections import health_section
+from reports.parts import Facts, Gallery, Prose
+from reports.responses import responses
+from reports.search_sections import health_section, importance_section
+from reports.wording import number
 from studies.record import StudyRecord
+from studies.summary import summarize
 
 Make = Callable[..., StudyRecord]
 
@@ -35,3 +38,21 @@ def test_trials_on_an_edge_are_counted_by_edge_the_most_frequent_first(make: Mak
     assert told == "5 on the high edge of `kl_weight`; 2 on the low edge of `kl_weight`"
     inside = tuple(replace(trial, hyperparameters=trials[-1].hyperparameters) for trial in trials)
     assert health(replace(study, trials=inside))["tried at an edge of a range"] == "none"
+
+
+def test_the_time_of_a_warm_start_s_trials_was_not_spent_here(study: StudyRecord) -> None:
+    trials = (replace(trial, seconds=10.0, warm_start=trial.number >= 6) for trial in study.trials)
+    told = health(replace(study, trials=tuple(trials)))["time per trial"]
+    assert told == "10 s, median; 1 min of training in all"
+
+
+def test_importance_and_pass_rates_are_of_trials_trained_to_their_end(pruning: StudyRecord) -> None:
+    blocks = importance_section(pruning, summarize(pruning), responses(pruning)).blocks
+    exhibits = [one for block in blocks if isinstance(block, Gallery) for one in block.exhibits]
+    (caption,) = (one.caption for one in exhibits if one.identity == "importance-shares")
+    assert caption.startswith("PED-ANOVA over 30 complete trials: ")
+    scores = {number(trial.score) for trial in pruning.complete}
+    best = {row[2] for one in exhibits if one.identity.startswith("slice-") for row in one.data.rows}
+    assert best <= scores
+    texts = [block.text for block in blocks if isinstance(block, Prose)]
+    assert any(text.startswith("Share of 30 complete trials that passes in each fifth of a range") for text in texts)

@@ -9,8 +9,9 @@ import pytest
 
 from reports.parts import Mark
 from reports.settings import effective_beta, settings_table, settings_toml
+from reports.wording import spread
 from studies.definition import StudyDefinition
-from studies.record import StudyRecord
+from studies.record import StudyRecord, TrialState
 from studies.summary import summarize
 from vae.hyperparameters import BEFORE, Hyperparameters
 
@@ -38,6 +39,16 @@ def test_a_value_on_an_edge_is_marked(make: Make) -> None:
     table = settings_table(study, summarize(study))
     assert table.columns[-1] == "note"
     assert table.rows[0][-1] == Mark("on the low edge", "caution")
+
+
+def test_a_trial_stopped_early_is_no_passing_one(pruning: StudyRecord) -> None:
+    passed_so_far = [trial for trial in pruning.trials if all(gate.passed for gate in trial.gates)]
+    passing = [trial for trial in passed_so_far if trial.state is TrialState.COMPLETE]
+    assert len(passing) < len(passed_so_far)
+    table = settings_table(pruning, summarize(pruning))
+    assert f"in the {len(passing)} passing trials" in table.columns
+    weights = [trial.hyperparameters.kl_weight for trial in passing]
+    assert spread(min(weights), max(weights)) in table.rows[0]
 
 
 def test_the_toml_reads_back_to_the_same_settings_as_a_baseline(study: StudyRecord) -> None:

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from search.progress import Ended, Silence, Terminal, duration, leading, watched_values
+from search.progress import Ended, Silence, Terminal, leading, watched_values
 
 VALUES = {
     **{"epoch": 37.0, "epochs": 60.0, "kl": 2.34567, "reconstruction": 1.1644, "kl_weight": 0.1, "total": 1.3991},
@@ -39,23 +39,6 @@ def test_before_the_first_epoch_there_is_nothing_to_watch() -> None:
 def test_the_leading_training_is_the_farthest_of_the_lowest_number() -> None:
     assert leading({5: {"epoch": 3.0}, 4: {"epoch": 7.0}, 6: {"epoch": 7.0}}) == 4
     assert leading({}) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "0 s"),
-        (42, "42 s"),
-        (59.7, "1 min 0 s"),
-        (200, "3 min 20 s"),
-        (7500, "2 h 5 min"),
-        (90_000, "25 h 0 min"),
-        (float("nan"), "unknown time"),
-        (float("inf"), "unknown time"),
-    ],
-)
-def test_a_duration_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 def test_without_a_terminal_a_line_sums_up_each_phase() -> None:

@@ -168,8 +168,10 @@ def test_a_trial_that_was_ended_early_is_finished_but_neither_feasible_nor_best(
     record = study_record(study, url="", resume_command="")
     pruned = [trial for trial in record.trials if trial.state == "pruned"]
     assert len(record.finished) == 24
+    assert len(record.complete) == 24 - len(pruned)
     assert pruned
     for trial in pruned:
         assert not trial.feasible
+        assert not trial.passed
         assert np.isfinite([trial.kl, trial.score]).all()
         assert trial.measures is not None
