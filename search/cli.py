@@ -258,7 +258,7 @@ def report(
     from search.place import known_place
     from search.records import load_study
 
-    _refuse_folder(output, "report.html")
+    _check_output(output, "report.html")
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
     path = write_report(replace(record, samples=None) if no_samples else record, output or place.folder / "report.html")
@@ -281,7 +281,7 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     from search.place import named_place
     from search.records import load_study
 
-    _refuse_folder(output, "comparison.html")
+    _check_output(output, "comparison.html")
     places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
     path = output or places[0].folder / f"compared-with-{places[1].name}.html"
@@ -290,9 +290,17 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
         click.launch(str(path))
 
 
-def _refuse_folder(output: Path | None, example: str) -> None:
-    if output is not None and output.is_dir():
+def _check_output(output: Path | None, example: str) -> None:
+    """Refuse a folder, and a file that holds anything but an earlier page of ours."""
+    if output is None:
+        return
+    if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
+    if output.is_file():
+        with output.open("rb") as file:
+            ours = b'name="generator" content="klsearch"' in file.read(2000)
+        if not ours:
+            raise UsageError(f"{output} exists and is no page of klsearch's; name another file, or delete it first.")
 
 
 @cli.command(short_help="The winner as Keras models, and its settings.")

@@ -326,6 +326,19 @@ def test_a_file_that_cannot_be_written_is_a_failure_that_names_it(
     assert (refused.code, refused.err) == (2, "klsearch: . is a folder; name a file in it, say report.html.\n")
 
 
+def test_a_page_replaces_pages_of_ours_and_nothing_else(klsearch: Klsearch, finished: "Finished", work: Path) -> None:
+    notes = work / "notes.html"
+    notes.write_text("<p>mine")
+    for arguments in (["report", finished.folder], ["compare", finished.folder, finished.folder]):
+        refused = klsearch(*arguments, "-o", notes)
+        assert (refused.code, refused.err) == (
+            2,
+            f"klsearch: {notes} exists and is no page of klsearch's; name another file, or delete it first.\n",
+        )
+        assert notes.read_text() == "<p>mine"
+        assert [klsearch(*arguments, "-o", "page.html").code for _ in range(2)] == [0, 0]
+
+
 def test_without_a_command_the_help_is_shown(klsearch: Klsearch) -> None:
     called = klsearch()
     assert called.code == 2
