@@ -29,4 +29,4 @@ def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: 
     from vae.stacking import trainable_variables
 
     network = build_network(definition, dataset, folder)
-    return sum(math.prod(variable.shape) for variable in trainable_variables(network))
+    return sum(int(math.prod(variable.shape)) for variable in trainable_variables(network))

@@ -57,7 +57,7 @@ def owners(folder: Path) -> set[Owner]:
 def run(
     command: list[str], environment: dict[str, str], tmp_path: Path, write: Callable[..., Path]
 ) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts a run of the small study in a process of its own: trials take some seconds, and the band is to be found."""
+    """Starts a run of the small study in a process of its own: trials take some seconds, the band is found first."""
     trials = f'trials = {TRIALS}\nkl_band = "auto"'
     definition = write(tmp_path, ("epochs = 12", "epochs = 120"), ("trials = 24", trials))
     with ExitStack() as ending:
