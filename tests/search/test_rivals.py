@@ -252,7 +252,8 @@ def confirmation_of(folder: Path) -> list[Row]:
     if not file.exists():
         return []
     with opened(f"journal:///{file}", create=False) as storage:
-        return StudyStorage.load(storage, "tiny").confirmation().rows() if StudyStorage.names(storage) else []
+        names = StudyStorage.names(storage)
+        return StudyStorage(storage, names[0]).confirmation_rows() if names else []
 
 
 def what_it_left(row: Row) -> tuple[bytes, ...]:
