@@ -483,12 +483,13 @@ def init(file: Path, force: bool) -> None:
 @_study_argument
 @_json_option
 def check(study_or_file: str, as_json: bool) -> None:
-    """Validate STUDY, a built-in study's name or a TOML file, and load its data, without training.
+    """Validate STUDY, a built-in study's name or a TOML file, load its data and build a model of your own.
 
-    Also says about how long the study will take here, and how much memory.
+    Nothing is trained. Also says about how long the study will take here, and how much memory.
     """
     from search.documents import as_text
     from search.estimate import estimate
+    from search.own_model import weights_of_own_model
     from search.speed import measured_speed
     from search.text import check_document, check_text
     from studies.catalog import load_definition
@@ -496,8 +497,12 @@ def check(study_or_file: str, as_json: bool) -> None:
 
     loaded = load_definition(study_or_file)
     dataset = load_data(loaded.definition, loaded.folder)
+    own_weights = weights_of_own_model(loaded.definition, dataset, loaded.folder)
     expected = estimate(loaded.definition, dataset, measured_speed())
-    click.echo(as_text(check_document(loaded, dataset, expected)) if as_json else check_text(loaded, dataset, expected))
+    if as_json:
+        click.echo(as_text(check_document(loaded, dataset, expected)))
+    else:
+        click.echo(check_text(loaded, dataset, expected, own_weights=own_weights))
 
 
 @cli.command(short_help="Optuna's dashboard on the study.")

@@ -1,6 +1,8 @@
 """The network and the population that a definition asks for."""
 
+import contextlib
 import math
+import sys
 from pathlib import Path
 
 from search.layout import Layout
@@ -11,6 +13,7 @@ from vae.datasets import DataProblem, Dataset
 from vae.networks import Network, computing_in, conv_network, dense_network, factory_network
 from vae.population import Population
 from vae.sources.functions import load_function, with_line
+from vae.stacking import initial_values
 from vae.weighting import ControlledWeight, OptimalVariance, Weighting
 
 
@@ -63,14 +66,18 @@ def _network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Net
 
 def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
     kind = definition.model.kind
-    try:
-        factory = load_function(kind, folder)
-    except DataProblem as error:
-        raise DefinitionError([f"model.kind: {error}"]) from error
-    try:
-        return factory_network(factory, dataset.shape, definition.model.latent_dim)
-    except Exception as error:
-        raise DefinitionError([f"model.kind: {kind}: {with_line(error, folder)}"]) from error
+    # What the user's own code prints must not mix with results on standard output.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            factory = load_function(kind, folder)
+        except DataProblem as error:
+            raise DefinitionError([f"model.kind: {error}"]) from error
+        try:
+            network = factory_network(factory, dataset.shape, definition.model.latent_dim)
+            initial_values(network)  # which every trial draws again
+            return network
+        except Exception as error:
+            raise DefinitionError([f"model.kind: {kind}: {with_line(error, folder)}"]) from error
 
 
 def _uses_dropout(definition: StudyDefinition) -> bool:

@@ -26,7 +26,13 @@ _DIGITS = 3
 
 
 def find_reference(
-    definition: StudyDefinition, network: Network, dataset: Dataset, layout: Layout, *, say: Callable[[str], None]
+    definition: StudyDefinition,
+    network: Network,
+    dataset: Dataset,
+    layout: Layout,
+    *,
+    say: Callable[[str], None],
+    stop: Callable[[], bool],
 ) -> Reference:
     """The band around the KL that the evidence lower bound asks for by itself, with no weight that anyone chose.
 
@@ -40,15 +46,17 @@ def find_reference(
         dataset: its data.
         layout: how its members are trained.
         say: is told what happens.
+        stop: whether to stop now; asked about once a second.
 
     Raises:
-        KlsearchError: the reference diverged or collapsed, so that it gives no band.
+        KlsearchError: the reference diverged or collapsed, so that it gives no band; or `stop` said so.
     """
     method: Method = "sigma" if definition.model.likelihood == "gaussian" else "beta1"
     say(f"Training the reference for the KL band ({_SEEDS} seeds)…")
     weighting = weighting_of(definition, method)
     population = build_population(definition, network, dataset, layout.for_members(_SEEDS), weighting)
-    kl = float(np.mean(_final_kls(population, definition, definition.plain_hyperparameters(math.prod(dataset.shape)))))
+    settings = definition.plain_hyperparameters(math.prod(dataset.shape))
+    kl = float(np.mean(_final_kls(population, definition, settings, stop=stop)))
     if not math.isfinite(kl):
         raise KlsearchError(
             "study.kl_band = 'auto': the reference training diverged or collapsed, so it sets no band; give two "
@@ -61,7 +69,9 @@ def find_reference(
     return reference
 
 
-def _final_kls(population: Population, definition: StudyDefinition, settings: Hyperparameters) -> list[float]:
+def _final_kls(
+    population: Population, definition: StudyDefinition, settings: Hyperparameters, *, stop: Callable[[], bool]
+) -> list[float]:
     """The final KL of a training on each seed; NaN where it diverged or no latent is active."""
     found: list[float] = []
     seeds = [reference_seed(definition.study.seed, index) for index in range(_SEEDS)]
@@ -70,6 +80,11 @@ def _final_kls(population: Population, definition: StudyDefinition, settings: Hy
         for slot in slots:
             population.start(slot, settings, seeds[first + slot])
         while population.epoch(0) < definition.training.epochs:
+            if stop():
+                raise KlsearchError(
+                    "stopped before the reference for the KL band was trained, so there is no study yet; give it more "
+                    "time, or a kl_band of two numbers, such as [0.0, 5.0]."
+                )
             population.advance()
         measured = population.measure(slots, "validation")
         curves = [population.curves(slot) for slot in slots]

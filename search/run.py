@@ -1,5 +1,6 @@
 """A study from its definition to its report, with TensorFlow loaded."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -60,7 +61,7 @@ def train_study(
     patience = partial(patient, say=progress.say, stop=stopper)
     with place.held(), opened(place.url, create=True, patience=patience) as storage:
         with stopper.at_once():
-            study = _begun(storage, loaded, dataset, network, place, options, progress)
+            study = _begun(storage, loaded, dataset, network, place, options, progress, stopper)
         loaded = definition_of(study)
         definition = study.facts.settle(loaded.definition)
         population = build_population(definition, network, dataset, study.facts.layout)
@@ -159,6 +160,7 @@ def _begun(
     place: Place,
     options: RunOptions,
     progress: Progress,
+    stop: Callable[[], bool],
 ) -> StudyStorage:
     """The study, made if it is not there, and its run folder.
 
@@ -168,7 +170,7 @@ def _begun(
     study = None
     if not StudyStorage.exists(storage, place.name, alone=place.embedded):
         with suppress(StudyConflict):  # another process made it while the slots were measured
-            study = _created(storage, loaded, dataset, network, place, options, progress)
+            study = _created(storage, loaded, dataset, network, place, options, progress, stop)
     if study is None:
         StudyStorage.exists(storage, place.name, alone=False)  # waits until it is whole
         study = StudyStorage.load(storage, place.name)
@@ -204,22 +206,27 @@ def _created(
     place: Place,
     options: RunOptions,
     progress: Progress,
+    stop: Callable[[], bool],
 ) -> StudyStorage:
     """A new study.
 
     Raises:
         UsageError: what it should begin with does not fit it.
+        KlsearchError: the reference gives no band, or `stop` said so before it did.
         StudyConflict: another process has made it meanwhile.
     """
+    begun_with = None
+    if options.warm_start is not None:  # first of all, for it may be refused
+        begun_with = warm_start(loaded.definition, dataset, options.warm_start)
+        progress.say(f"Warm start: {begun_with.words}.")
     layout, reference = _new_layout(network, dataset, loaded.definition, options, progress), None
     if loaded.definition.study.kl_band == "auto":
-        reference = find_reference(loaded.definition, network, dataset, layout, say=progress.say)
+        reference = find_reference(loaded.definition, network, dataset, layout, say=progress.say, stop=stop)
     facts = _new_facts(loaded, dataset, layout, reference)
     earlier: tuple[EarlierTrial, ...] = ()
-    if options.warm_start is not None:
-        begun_with = warm_start(facts.settle(loaded.definition), dataset, options.warm_start)
-        progress.say(f"Warm start: {begun_with.words}.")
-        facts, earlier = replace(facts, warm_start=begun_with.words), begun_with.trials
+    if begun_with is not None:
+        facts = replace(facts, warm_start=begun_with.words)
+        earlier = begun_with.trials(facts.settle(loaded.definition))
     return StudyStorage.create(
         storage, place.name, definition=loaded.toml_for_any_folder(), facts=facts, earlier=earlier
     )

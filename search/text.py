@@ -198,14 +198,17 @@ def check_document(loaded: LoadedDefinition, dataset: Dataset, expected: Estimat
     }
 
 
-def check_text(loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None) -> str:
-    """What `check` found and expects, for people."""
+def check_text(
+    loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None, *, own_weights: int | None = None
+) -> str:
+    """What `check` found and expects, for people; with the number of weights of a model of their own."""
     found = check_document(loaded, dataset, expected)
     rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
     shape = "×".join(map(str, dataset.shape))
     lines = [
         f"{found['study']}: valid",
         f"data: {rows} rows of {shape} values; scaling: {found['scaling']}",
+        *([] if own_weights is None else [f"model: {loaded.definition.model.kind}, {own_weights:,} weights"]),
         f"search: {found['trials']} trials over {', '.join(loaded.definition.space.searched())}",
         _expected_line(loaded, expected),
         *(f"warning: {warning}" for warning in found["warnings"]),
@@ -217,8 +220,8 @@ def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:
     """How long a study will take and how much memory, as far as that can be told."""
     if expected is None:
         return (
-            f"time and memory: not known before {loaded.definition.model.kind} is built; `klsearch run` says how long "
-            "it has left as soon as models train"
+            "time and memory: not known of a model of your own; `klsearch run` says how long it has left as soon as "
+            "models train"
         )
     memory = f"{expected.memory / 1e9:.1f} GB of memory"
     free = free_memory()

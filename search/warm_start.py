@@ -32,32 +32,45 @@ class WarmStart:
     Attributes:
         study: name of the earlier study.
         storage: where it lies, without a password.
-        trials: those that are taken over, in ascending number.
-        complete: how many complete trials the earlier study has; those that were ended early tell too little.
-        outside: of those left behind, how many lie outside the new space by hyperparameter.
+        rows: the trials that are taken over, in ascending number.
+        complete: how many complete trials the earlier study has.
+        ended_early: how many more of its trials were ended early: they tell too little, and are left behind.
+        outside: of the complete ones left behind, how many lie outside the new space by hyperparameter.
     """
 
     study: str
     storage: str
-    trials: tuple[EarlierTrial, ...]
+    rows: tuple[Row, ...]
     complete: int
+    ended_early: int
     outside: Mapping[str, int]
 
     @property
     def words(self) -> str:
         """What was taken over, for people."""
-        taken = f"{len(self.trials)} of {self.complete} complete trials of study {self.study!r} ({self.storage})"
-        if not self.outside:
-            return taken
-        places = ", ".join(f"{name} {count}" for name, count in self.outside.items())
-        return f"{taken}; the others lie outside the space ({places})"
+        taken = f"{len(self.rows)} of {self.complete} complete trials of study {self.study!r} ({self.storage})"
+        left = []
+        if self.outside:
+            places = ", ".join(f"{name} {count}" for name, count in self.outside.items())
+            left.append(f"the others lie outside the space ({places})")
+        if self.ended_early:
+            left.append(f"{self.ended_early} that ended early are left behind")
+        return "; ".join([taken, *left])
+
+    def trials(self, definition: StudyDefinition) -> tuple[EarlierTrial, ...]:
+        """What is taken over, scored and judged as the new study asks.
+
+        Args:
+            definition: of the new study, settled.
+        """
+        return tuple(_earlier_trial(row, definition, self.study) for row in self.rows)
 
 
 def warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) -> WarmStart:
-    """The complete trials of an earlier study that a new one may begin with, scored and judged as the new one asks.
+    """The complete trials of an earlier study that a new one may begin with.
 
     Args:
-        definition: of the new study.
+        definition: of the new study; its band need not be known yet.
         dataset: its data.
         earlier: where the earlier study is.
 
@@ -66,17 +79,19 @@ def warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) ->
     """
     with opened(earlier.url, create=False) as storage:
         study = StudyStorage.load(storage, earlier.name)
-        facts, rows = study.facts, [row for row in study.rows() if row.state is TrialState.COMPLETE]
+        facts, rows = study.facts, study.rows()
     _check_comparable(facts, definition, dataset, earlier)
-    outside = {row.number: misfits(definition, row.run.hyperparameters) for row in rows}
+    complete = [row for row in rows if row.state is TrialState.COMPLETE]
+    outside = {row.number: misfits(definition, row.run.hyperparameters) for row in complete}
     found = WarmStart(
         study=earlier.name,
         storage=earlier.shown_url,
-        trials=tuple(_earlier_trial(row, definition, earlier.name) for row in rows if not outside[row.number]),
-        complete=len(rows),
+        rows=tuple(row for row in complete if not outside[row.number]),
+        complete=len(complete),
+        ended_early=sum(row.state is TrialState.PRUNED for row in rows),
         outside=Counter(name for names in outside.values() for name in names),
     )
-    if not found.trials:
+    if not found.rows:
         raise UsageError(f"--warm-start gives nothing to begin with: {found.words}. Leave it out.")
     return found
 

@@ -52,6 +52,14 @@ def test_the_readme_s_commands_run_as_written_one_after_the_other(tmp_path: Path
             run(command, tmp_path)
 
 
+def test_the_readme_s_data_are_read_as_it_says(tmp_path: Path) -> None:
+    before, after = re.split(r"^\[data\]\n.*?(?=^\[model\])", template(), flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.toml").write_text(f"{before}{blocks('toml')[0]}\n{after}", encoding="utf-8")
+    rows = "".join(f"{row},{row**2 % 17},kind {row % 3},{row // 4}\n" for row in range(400))
+    (tmp_path / "measurements.csv").write_text(f"length,width,species,patient\n{rows}", encoding="utf-8")
+    assert "280 train, 60 validation, 60 test rows of 2 values" in run("klsearch check mine.toml", tmp_path)
+
+
 def test_the_readme_s_model_trains(tmp_path: Path) -> None:
     (tmp_path / "my_vae.py").write_text(blocks("python")[0], encoding="utf-8")
     definition = template().replace('kind = "dense"', 'kind = "my_vae:build"').replace("\nhidden = ", "\n# hidden = ")

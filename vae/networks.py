@@ -231,4 +231,5 @@ def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: 
         raise ValueError(f"the encoder takes rows of shape {list(network.input_shape)}, not {list(input_shape)}.")
     if network.latent_dim != latent_dim:
         raise ValueError(f"the encoder has {network.latent_dim} latents, but latent_dim is {latent_dim}.")
+    network.latent_head_kernels()  # which L2 needs
     return network

@@ -1,12 +1,17 @@
 """Rivals as baselines, a band from a reference run and a probe of labels, from a definition to what is reported."""
 
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from optuna.trial import TrialState
 
+from search.backends import opened
 from search.layout import Layout
 from search.models import build_network, weighting_of
 from search.owner import this_process
@@ -14,7 +19,7 @@ from search.place import named_place
 from search.records import confirmed_rows, load_study
 from search.reference import find_reference
 from search.seeds import confirmation_seed
-from search.storage import Run, StudyStorage
+from search.storage import Row, Run, StudyStorage
 from studies.errors import KlsearchError
 from studies.parsing import parse_definition
 from studies.record import StudyRecord
@@ -179,5 +184,85 @@ def test_a_reference_that_diverges_gives_no_band(
     network = build_network(definition, workshop.dataset, tmp_path)
     said: list[str] = []
     with pytest.raises(KlsearchError, match="the reference training diverged or collapsed"):
-        find_reference(definition, network, workshop.dataset, Layout(4, 2), say=said.append)
+        find_reference(definition, network, workshop.dataset, Layout(4, 2), say=said.append, stop=lambda: False)
     assert said == ["Training the reference for the KL band (2 seeds)…"]
+
+
+def test_a_time_limit_holds_while_the_reference_trains(
+    klsearch: Callable[..., "Called"], tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    definition = write(tmp_path, ("trials = 24", 'trials = 24\nkl_band = "auto"'), ("epochs = 12", "epochs = 100000"))
+    called = klsearch("run", definition, "--out", tmp_path / "run", "--slots", 4, "--timeout", "1s", "--quiet")
+    assert (called.code, called.err) == (
+        1,
+        "klsearch: stopped before the reference for the KL band was trained, so there is no study yet; give it more "
+        "time, or a kl_band of two numbers, such as [0.0, 5.0].\n",
+    )
+    assert klsearch("status", tmp_path / "run").code != 0
+
+
+@pytest.mark.faults
+def test_killed_while_each_rival_is_confirmed_a_study_ends_as_if_it_never_were(
+    command: list[str],
+    environment: dict[str, str],
+    klsearch: Callable[..., "Called"],
+    tmp_path: Path,
+    write: Callable[..., Path],
+) -> None:
+    definition = write(
+        tmp_path,
+        ("epochs = 12", "epochs = 600"),  # some seconds for each rival
+        ("trials = 24", "trials = 4"),
+        ("seeds = 8\ntop = 2", "seeds = 4\ntop = 1"),
+        ("[confirmation]", f"{TABLES}\n[confirmation]"),
+    )
+
+    def arguments(name: str) -> tuple[str, ...]:
+        return ("run", str(definition), "--out", str(tmp_path / name), "--slots", "4", "--no-progress")
+
+    whole = klsearch(*arguments("whole"))
+    assert whole.code == 0, whole.err
+    for name in METHODS:
+        with (tmp_path / "err").open("a") as err:
+            process = subprocess.Popen(
+                [*command, *arguments("killed")], env=environment, stdout=subprocess.DEVNULL, stderr=err
+            )
+        while not any(row.run.label == name for row in confirmation_of(tmp_path / "killed")):
+            assert process.poll() is None, (tmp_path / "err").read_text()
+            time.sleep(0.1)
+        time.sleep(1.2)  # long enough for a checkpoint
+        process.kill()
+        process.wait()
+        left = [row for row in confirmation_of(tmp_path / "killed") if row.run.label == name]
+        assert {row.state for row in left} == {TrialState.RUNNING}
+    ended = klsearch("resume", tmp_path / "killed", "--no-progress")
+    assert ended.code == 0, ended.err
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    killed, uninterrupted = (
+        {(row.run.label, row.run.seed): what_it_left(row) for row in confirmation_of(tmp_path / name)}
+        for name in ("killed", "whole")
+    )
+    assert len(killed) == 4 * (1 + 3 + len(METHODS))
+    assert killed == uninterrupted
+
+
+def confirmation_of(folder: Path) -> list[Row]:
+    """The rows of a confirmation, none before there is one."""
+    file = folder / "storage.journal"
+    if not file.exists():
+        return []
+    with opened(f"journal:///{file}", create=False) as storage:
+        names = StudyStorage.names(storage)
+        return StudyStorage(storage, names[0]).confirmation_rows() if names else []
+
+
+def what_it_left(row: Row) -> tuple[bytes, ...]:
+    """The bits of a training's curves and of its measures on both splits."""
+    assert row.result is not None
+    measures = [
+        np.asarray(getattr(measures, name)).tobytes()
+        for split in ("validation", "test")
+        if (measures := row.result.measures.get(split)) is not None
+        for name in measures.__slots__
+    ]
+    return (row.result.curves.as_rows().tobytes(), *measures)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from optuna.trial import TrialState
 
 from search.backends import opened
 from search.place import Place, known_place
@@ -63,14 +64,14 @@ def new_study(workshop: "Workshop", url: str, trials: tuple[EarlierTrial, ...]) 
 
 
 def test_trials_inside_the_new_space_are_taken_over_with_their_settings_and_results(
-    begun_with: WarmStart, earlier: Place
+    begun_with: WarmStart, earlier: Place, define: Define
 ) -> None:
     with opened(earlier.url, create=False) as storage:
         rows = StudyStorage.load(storage, earlier.name).rows()
     inside = [row for row in rows if row.run.hyperparameters.kl_weight >= 0.03]
     assert 0 < len(inside) < len(rows) == begun_with.complete == 24
     assert begun_with.outside == {"kl_weight": 24 - len(inside)}
-    for trial, row in zip(begun_with.trials, inside, strict=True):
+    for trial, row in zip(begun_with.trials(define(NARROWER)), inside, strict=True):
         assert (trial.row.number, trial.origin) == (row.number, f"tiny trial {row.number}")
         assert trial.params["kl_weight"] == row.run.hyperparameters.kl_weight
         assert trial.distributions["kl_weight"].to_internal_repr(30.0) == 30.0
@@ -84,8 +85,7 @@ def test_another_band_scores_and_judges_them_anew(
 ) -> None:
     tight = define(NARROWER, ("trials = 24", "trials = 24\nkl_band = [0.0, 0.001]"))
     again = warm_start(tight, workshop.dataset, earlier)
-    assert len(again.trials) == len(begun_with.trials)
-    for wide, narrow in zip(begun_with.trials, again.trials, strict=True):
+    for wide, narrow in zip(begun_with.trials(define(NARROWER)), again.trials(tight), strict=True):
         assert narrow.score >= wide.score
         assert narrow.constraints["band"] > wide.constraints["band"]
 
@@ -122,16 +122,16 @@ def test_settings_that_a_fixed_number_rules_out_are_left_behind(
 ) -> None:
     fixed = define(("annealing_epochs = { low = 0, high = 6 }", "annealing_epochs = 5"))
     found = warm_start(fixed, workshop.dataset, earlier)
-    assert {trial.row.run.hyperparameters.annealing_epochs for trial in found.trials} == {5}
-    assert found.outside == {"annealing_epochs": 24 - len(found.trials)}
+    assert {row.run.hyperparameters.annealing_epochs for row in found.rows} == {5}
+    assert found.outside == {"annealing_epochs": 24 - len(found.rows)}
 
 
 def test_they_do_not_count_to_the_budget_and_the_sampler_learns_from_them(
     workshop: "Workshop", begun_with: WarmStart, define: Define, tmp_path: Path, record: Record
 ) -> None:
-    definition, count = define(NARROWER), len(begun_with.trials)
+    definition, count = define(NARROWER), len(begun_with.rows)
     suggested = {}
-    for name, trials in (("warm", begun_with.trials), ("cold", ())):
+    for name, trials in (("warm", begun_with.trials(definition)), ("cold", ())):
         url = f"journal:///{tmp_path / name}"
         new_study(workshop, url, trials)
         with opened(url, create=False) as storage:
@@ -150,7 +150,7 @@ def test_a_study_cut_off_in_between_goes_on_to_the_same_trials(
     definition, settings = define(NARROWER), []
     for name, epochs in (("whole", None), ("cut", 17)):
         url = f"journal:///{tmp_path / name}"
-        new_study(workshop, url, begun_with.trials)
+        new_study(workshop, url, begun_with.trials(definition))
         with opened(url, create=False) as storage:
             study = StudyStorage.load(storage, "new")
             if epochs:
@@ -161,10 +161,10 @@ def test_a_study_cut_off_in_between_goes_on_to_the_same_trials(
 
 
 def test_one_that_was_killed_while_it_was_made_is_made_again(
-    workshop: "Workshop", begun_with: WarmStart, tmp_path: Path
+    workshop: "Workshop", begun_with: WarmStart, define: Define, tmp_path: Path
 ) -> None:
     path = tmp_path / "journal"
-    new_study(workshop, f"journal:///{path}", begun_with.trials)
+    new_study(workshop, f"journal:///{path}", begun_with.trials(define(NARROWER)))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-2]))  # without its last trial and what says that it is whole
     with opened(f"journal:///{path}", create=False) as storage:
@@ -175,7 +175,7 @@ def test_one_that_was_killed_while_it_was_made_is_made_again(
 def test_a_warm_start_is_shown_wherever_the_study_is(
     finished: "Finished", begun_with: WarmStart, klsearch: Klsearch, tmp_path: Path
 ) -> None:
-    definition, count = finished.definition_file.with_name("new.toml"), len(begun_with.trials)
+    definition, count = finished.definition_file.with_name("new.toml"), len(begun_with.rows)
     text = finished.definition_file.read_text().replace(*NARROWER).replace('"tiny"', '"new"')
     definition.write_text(text)
     options = ("--out", tmp_path / "run", "--slots", 2, "--no-confirm", "--quiet")
@@ -190,15 +190,15 @@ def test_a_warm_start_is_shown_wherever_the_study_is(
             assert trial[name] == original[name]
     status = klsearch("status", tmp_path / "run").out
     assert status.startswith(f"new: 2 of 2 trials done (2 complete)\nwarm start: {count} of 24 complete trials")
-    assert f"tiny trial {begun_with.trials[0].row.number}\n" in klsearch("trials", tmp_path / "run").out
+    assert f"tiny trial {begun_with.rows[0].number}\n" in klsearch("trials", tmp_path / "run").out
     report = (tmp_path / "run" / "report.html").read_text()
     assert f"{count} more from an earlier study" in report
-    assert f"tiny trial {begun_with.trials[0].row.number}" in report
+    assert f"tiny trial {begun_with.rows[0].number}" in report
     reproduced = klsearch("reproduce", tmp_path / "run", 0)
     assert (reproduced.code, reproduced.err.splitlines()[-1]) == (
         2,
         "klsearch: trial 0 was not trained in study 'new': "
-        f"reproduce tiny trial {begun_with.trials[0].row.number} where it was.",
+        f"reproduce tiny trial {begun_with.rows[0].number} where it was.",
     )
 
     again = klsearch("run", definition, "--warm-start", finished.folder, "--trials", 3, *options)
@@ -207,3 +207,31 @@ def test_a_warm_start_is_shown_wherever_the_study_is(
     refused = klsearch("run", finished.definition_file, "--warm-start", tmp_path / "run", "--out", finished.folder)
     assert refused.code == 2
     assert "it exists already, and began without --warm-start" in refused.err
+
+
+def test_trials_that_ended_early_are_left_behind_and_counted(
+    workshop: "Workshop", study: StudyStorage, define: Define, tmp_path: Path
+) -> None:
+    workshop.search(study, 24, definition=define(("trials = 24", 'trials = 24\npruner = "median"')))
+    states = {row.number: row.state for row in study.rows()}
+    complete = [number for number, state in states.items() if state is TrialState.COMPLETE]
+    assert 0 < len(complete) < 24
+    place = Place(folder=tmp_path, url=f"journal:///{tmp_path / 'journal'}", name="tiny", embedded=False)
+    found = warm_start(define(), workshop.dataset, place)
+    assert [row.number for row in found.rows] == complete
+    assert found.words.startswith(f"{len(complete)} of {len(complete)} complete trials of study 'tiny' (")
+    assert found.words.endswith(f"); {24 - len(complete)} that ended early are left behind")
+
+
+def test_a_warm_start_is_refused_before_anything_is_measured_or_trained(
+    finished: "Finished", klsearch: Klsearch, tmp_path: Path
+) -> None:
+    definition = finished.definition_file.with_name("longer.toml")
+    text = finished.definition_file.read_text().replace("epochs = 12", "epochs = 13")
+    definition.write_text(text.replace("trials = 24", 'trials = 24\nkl_band = "auto"').replace('"tiny"', '"longer"'))
+    called = klsearch("run", definition, "--warm-start", finished.folder, "--out", tmp_path / "run")
+    assert called.code == 2
+    assert "training.epochs: 12, now 13" in called.err
+    assert "Measuring" not in called.err
+    assert "Training" not in called.err
+    assert klsearch("status", tmp_path / "run").code != 0

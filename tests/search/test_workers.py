@@ -59,8 +59,9 @@ def owners(folder: Path) -> set[Owner]:
 def run(
     command: list[str], environment: dict[str, str], tmp_path: Path, write: Callable[..., Path]
 ) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts a run of the small study, with trials that take some seconds, in a process of its own."""
-    definition = write(tmp_path, ("epochs = 12", "epochs = 120"), ("trials = 24", f"trials = {TRIALS}"))
+    """Starts a run of the small study in a process of its own: trials take some seconds, the band is found first."""
+    trials = f'trials = {TRIALS}\nkl_band = "auto"'
+    definition = write(tmp_path, ("epochs = 12", "epochs = 120"), ("trials = 24", trials))
     with ExitStack() as ending:
 
         def start(*options: str) -> "subprocess.Popen[str]":
@@ -91,6 +92,7 @@ def test_a_worker_that_is_killed_does_not_end_the_study(
     assert process.wait(timeout=LONGEST_SECONDS) == 0, (tmp_path / "err").read_text()
     err = (tmp_path / "err").read_text()
     assert "warning: a worker was killed; all are started again and go on from their checkpoints." in err
+    assert err.count("Training the reference for the KL band") == 1, "all workers keep the band that was found"
     assert "Traceback" not in err
     assert_whole(rows_of(folder), TRIALS)
     assert not (folder / "checkpoint").exists()

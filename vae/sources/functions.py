@@ -14,6 +14,7 @@ from vae.quiet import start_up_lines_hidden
 from vae.sources.raw import DataProblem, RawData, Request
 from vae.sources.tables import from_frame
 
+_OURS = Path(__file__).parents[1]
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -81,12 +82,15 @@ def _call(request: Request) -> Any:
 
 
 def with_line(error: Exception, folder: Path) -> str:
-    """The error with the last line of the user's own that led to it."""
+    """The error with the last line of the user's own that led to it; without a line where we raised it ourselves."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder.resolve())] or list(frames)
-    return f"{_one_line(error)} ({own[-1].filename}:{own[-1].lineno})"
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder.resolve())]
+    if not own and Path(frames[-1].filename).is_relative_to(_OURS):
+        return _one_line(error)
+    last = (own or frames)[-1]
+    return f"{_one_line(error)} ({last.filename}:{last.lineno})"
 
 
 def _one_line(error: Exception) -> str:
