@@ -177,4 +177,6 @@ def _sentence(
     text = (
         f"Trial {best.number}: {passed} of {seeds} fresh seeds pass all gates (95 % interval {low:.2f} to {high:.2f})"
     )
-    return f"{text}, but {'; '.join(caveats)}." if word is Verdict.CAVEATS and caveats else f"{text}."
+    if not caveats:
+        return f"{text}."
+    return f"{text}, {'but' if word is Verdict.CAVEATS else 'and'} {'; '.join(caveats)}."

@@ -255,6 +255,12 @@ def test_where_neither_passes_on_any_seed_nothing_is_as_good_as_the_winner() -> 
             "Trial 0: 5 of 8 fresh seeds pass all gates (95 % interval 0.31 to 0.86).",
         ),
         (
+            study(confirmation=[*confirmed("trial 0", FEW, GOOD), *confirmed("before", ALL, GOOD)]),
+            Verdict.NOT_STABLE,
+            "Trial 0: 5 of 8 fresh seeds pass all gates (95 % interval 0.31 to 0.86), and baseline before does as "
+            "well.",
+        ),
+        (
             study([trial(n, settings=replace(MIDDLE, kl_weight=1.0)) for n in range(20)], confirmed("trial 0", ALL)),
             Verdict.CAVEATS,
             "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00), but kl_weight lies on the high "
