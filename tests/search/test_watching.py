@@ -5,14 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from search.backends import opened
 from search.owner import Owner, this_process
-from search.place import known_place
+from search.place import Place, known_place
+from search.progress import Silence
 from search.records import watch_study
+from search.session import session
+from search.stopping import Stopper
 from search.storage import StudyStorage
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called, Finished
+    from tests.search.conftest import Called, Finished, Workshop
 
 Klsearch = Callable[..., "Called"]
 Other = tuple[Owner, "subprocess.Popen[str]"]
@@ -48,3 +53,20 @@ def test_a_study_that_nobody_works_on_is_shown_once(finished_copy: "Finished", k
     once = klsearch("status", finished_copy.folder)
     assert "24 of 30" in once.out
     assert klsearch("status", finished_copy.folder, "--watch") == once
+
+
+def test_a_process_that_fails_leaves_its_study_to_others(
+    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+) -> None:
+    """A worker of a pool lives on after an error, and others would wait for what it left running."""
+    place = Place(folder=tmp_path, url="", name="tiny", embedded=False)
+    with (
+        pytest.raises(ValueError, match="out of memory"),
+        session(
+            study, workshop.definition, workshop.population, place,
+            alone=False, progress=Silence(), stopper=Stopper(),
+        ),
+    ):  # fmt: skip
+        assert study.is_worked_on()
+        raise ValueError("out of memory")
+    assert not study.is_worked_on()
