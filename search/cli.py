@@ -2,14 +2,24 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from search.cli_options import (
+    json_option,
+    named_storage_option,
+    result_options,
+    run_argument,
+    runs_beginning_with,
+    storage_options,
+    study_argument,
+    timeout_option,
+    training_options,
+)
 from studies.errors import KlsearchError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -19,109 +29,8 @@ if TYPE_CHECKING:
     from studies.catalog import LoadedDefinition
     from studies.record import StudyRecord
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
 _PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class _Duration(click.ParamType[float]):
-    """A time such as 90, 90s, 10m or 1h30m, in seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        import re
-
-        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
-        if not parts or "".join(number + unit for number, unit in parts) != value:
-            self.fail(f"{value!r} is no time; write it as 90s, 10m or 1h30m.", param, ctx)
-        return float(sum(float(number) * _UNITS[unit or "s"] for number, unit in parts))
-
-
-class _Slots(click.ParamType[int | None]):
-    """A number of members, or "auto"."""
-
-    name = "auto|K"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if value in (None, "auto"):
-            return None
-        try:
-            slots = int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither 'auto' nor a number.", param, ctx)
-        if not 1 <= slots <= 1024:
-            self.fail(f"{slots} is not between 1 and 1024.", param, ctx)
-        return slots
-
-
-def _studies_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
-    """The built-in studies, and the shell's own files."""
-    from studies.catalog import builtin_studies
-
-    del ctx, param
-    names = [CompletionItem(name) for name in builtin_studies() if name.startswith(text)]
-    return [CompletionItem(text, type="file"), *names]  # the shell's own first: bash drops what came before them
-
-
-def _runs_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
-    """The run folders below runs/, and the shell's own folders."""
-    del ctx, param
-    folders = sorted(str(about.parent) for about in Path("runs").glob("*/run.json"))
-    return [
-        CompletionItem(text, type="dir"),
-        *(CompletionItem(folder) for folder in folders if folder.startswith(text)),
-    ]
-
-
-def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Several options as one decorator."""
-
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_storage_options = _options(
-    click.option(
-        "--storage",
-        metavar="URL",
-        help="sqlite:///FILE, journal:///FILE or postgresql+psycopg://…; default: KLSEARCH_STORAGE or the run folder.",
-    ),
-    click.option("--study", metavar="NAME", help="The study's name in the storage; default: the definition's."),
-)
-_named_storage_option = click.option("--storage", metavar="URL", help="Where it is; RUN is then the study's name.")
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_run_argument = click.argument("run", required=False, shell_complete=_runs_beginning_with)
-_study_argument = click.argument("study_or_file", metavar="STUDY", shell_complete=_studies_beginning_with)
-_timeout_option = click.option(
-    "--timeout", type=_Duration(), help="Stop after this time, say 10m; what was trained is kept."
-)
-_result_options = _options(
-    click.option("--require-stable", is_flag=True, help="Exit with 3 unless it is stable, with or without caveats."),
-    click.option("--quiet", is_flag=True, help="Print nothing but errors and the result."),
-    click.option("--no-progress", is_flag=True, help="Plain lines instead of a live display."),
-    _json_option,
-)
-_training_options = _options(
-    click.option("--trials", type=click.IntRange(1), metavar="N", help="Finished trials in the study in all."),
-    _timeout_option,
-    click.option("--slots", type=_Slots(), default="auto", show_default=True, help="Members trained together."),
-    click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that search."),
-    click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Where they run."),
-    click.option("--scheduler", metavar="ADDRESS", help="The Dask cluster's, say tcp://host:8786."),
-    _storage_options,
-    click.option("--until-converged", is_flag=True, help="Stop before --trials once more search no longer pays."),
-    click.option("--no-confirm", is_flag=True, help="Do not retrain the leading trials on fresh seeds."),
-    _result_options,
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -137,13 +46,13 @@ def cli(debug: bool) -> None:
 
 
 @cli.command(short_help="Start a study, or continue it.")
-@_study_argument
+@study_argument
 @click.option("--seed", type=click.IntRange(0), help="The study's seed, instead of the definition's.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder; default: runs/NAME.")
 @click.option(
     "--warm-start", metavar="RUN", help="Begin a new study with the complete trials of this run that lie in its space."
 )
-@_training_options
+@training_options
 def run(
     study_or_file: str, seed: int | None, out: Path | None, warm_start: str | None, trials: int | None,
     storage: str | None, study: str | None, **options: Any,
@@ -163,8 +72,8 @@ def run(
 
 
 @cli.command(short_help="Continue an existing study.")
-@_run_argument
-@_training_options
+@run_argument
+@training_options
 def resume(run: str | None, trials: int | None, storage: str | None, study: str | None, **options: Any) -> int:
     """Continue the study in the run folder RUN, or the one that --storage and --study name."""
     from search.place import known_place
@@ -176,11 +85,11 @@ def resume(run: str | None, trials: int | None, storage: str | None, study: str 
 
 
 @cli.command(short_help="Confirm on more fresh seeds.")
-@_run_argument
+@run_argument
 @click.option("--seeds", type=click.IntRange(1), metavar="N", help="Fresh seeds in all; default: the definition's.")
-@_timeout_option
-@_storage_options
-@_result_options
+@timeout_option
+@storage_options
+@result_options
 def confirm(run: str | None, seeds: int | None, storage: str | None, study: str | None, **options: Any) -> int:
     """Train the leading trials and the baselines of RUN on N fresh seeds in all, and judge and report again.
 
@@ -250,8 +159,8 @@ def _print_result(record: "StudyRecord", place: "Place", stopper: "Stopper", *, 
 
 
 @cli.command(short_help="Write the HTML report again.")
-@_run_argument
-@_storage_options
+@run_argument
+@storage_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in RUN.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 @click.option("--no-samples", is_flag=True, help="Leave out pictures of the data and names of its columns.")
@@ -282,7 +191,7 @@ def report(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: compared-with-….html in FIRST."
 )
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
-@_json_option
+@json_option
 def compare(first: str, second: str, storage: str | None, output: Path | None, open_it: bool, as_json: bool) -> None:
     """Compare the studies of two runs: definitions, verdicts, curves, and winners paired by seed."""
     from reports.report import write_comparison
@@ -320,9 +229,9 @@ def _check_output(output: Path | None, example: str) -> None:
 
 
 @cli.command(short_help="The winner as Keras models, and its settings.")
-@click.argument("run", shell_complete=_runs_beginning_with)
+@click.argument("run", shell_complete=runs_beginning_with)
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@_named_storage_option
+@named_storage_option
 @click.option("--force", is_flag=True, help="Replace the files of an earlier export in DIR.")
 def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
     """Write the winner of RUN into DIR, to be used without klsearch.
@@ -348,10 +257,10 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
 
 
 @cli.command(short_help="Train a trial again and compare.")
-@click.argument("run", shell_complete=_runs_beginning_with)
+@click.argument("run", shell_complete=runs_beginning_with)
 @click.argument("trial", type=click.IntRange(0))
-@_named_storage_option
-@_json_option
+@named_storage_option
+@json_option
 def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
     """Train TRIAL of RUN again from its stored settings and seed, and say whether it matches bit for bit.
 
@@ -389,10 +298,10 @@ def _training_again(place: "Place") -> "Iterator[Progress]":
 
 
 @cli.command(short_help="Where a study stands.")
-@_run_argument
-@_storage_options
+@run_argument
+@storage_options
 @click.option("--watch", is_flag=True, help="Again every two seconds, until no process works on it.")
-@_json_option
+@json_option
 def status(run: str | None, storage: str | None, study: str | None, watch: bool, as_json: bool) -> None:
     """Where the study of RUN stands, with the latest values of its leading running trials."""
     from search.documents import as_text, status_document
@@ -408,9 +317,9 @@ def status(run: str | None, storage: str | None, study: str | None, watch: bool,
 
 
 @cli.command(short_help="The winner.")
-@_run_argument
-@_storage_options
-@_json_option
+@run_argument
+@storage_options
+@json_option
 def best(run: str | None, storage: str | None, study: str | None, as_json: bool) -> None:
     """The winner of RUN, or the best trial so far, with its verdict and settings."""
     from search.documents import as_text, best_document
@@ -423,9 +332,9 @@ def best(run: str | None, storage: str | None, study: str | None, as_json: bool)
 
 
 @cli.command(short_help="All trials.")
-@_run_argument
-@_storage_options
-@_json_option
+@run_argument
+@storage_options
+@json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def trials(run: str | None, storage: str | None, study: str | None, as_json: bool, as_csv: bool) -> None:
     """Every trial of RUN."""
@@ -449,7 +358,7 @@ def trials(run: str | None, storage: str | None, study: str | None, as_json: boo
 
 
 @cli.command("list", short_help="The built-in studies.")
-@_json_option
+@json_option
 def list_studies(as_json: bool) -> None:
     """The built-in studies, which `run` and `check` take by name."""
     from search.documents import as_text
@@ -480,8 +389,8 @@ def init(file: Path, force: bool) -> None:
 
 
 @cli.command(short_help="Validate a definition and its data without training.")
-@_study_argument
-@_json_option
+@study_argument
+@json_option
 def check(study_or_file: str, as_json: bool) -> None:
     """Validate STUDY, a built-in study's name or a TOML file, load its data and build a model of your own.
 
@@ -506,8 +415,8 @@ def check(study_or_file: str, as_json: bool) -> None:
 
 
 @cli.command(short_help="Optuna's dashboard on the study.")
-@_run_argument
-@_storage_options
+@run_argument
+@storage_options
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 def dashboard(run: str | None, storage: str | None, study: str | None, port: int, open_it: bool) -> None:
@@ -543,7 +452,7 @@ def completion(shell: str) -> None:
 
 @cli.command(short_help="Versions, devices, memory and storage.")
 @click.option("--storage", metavar="URL", help="The storage to look at; default: KLSEARCH_STORAGE.")
-@_json_option
+@json_option
 def doctor(storage: str | None, as_json: bool) -> int:
     """What klsearch finds here: versions, extras, devices, memory, and whether the storage answers.
 

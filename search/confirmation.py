@@ -8,10 +8,11 @@ import numpy as np
 from optuna.trial import TrialState as OptunaState
 
 from search.checkpoint import Checkpoint
+from search.judging import finish
+from search.rows import Result, Row, Run
 from search.seeds import confirmation_seed
-from search.storage import Result, Row, Run, StudyStorage
+from search.storage import StudyStorage
 from search.training import Job, Source
-from search.trials import finish
 from search.worker import Worker
 from studies.definition import StudyDefinition
 from studies.record import TrialRecord, TrialState

@@ -13,8 +13,9 @@ from search.place import Place
 from search.progress import Progress
 from search.records import confirmed_rows, study_record
 from search.retraining import Retrained, mismatches, retrain
+from search.rows import Row
 from search.settings_snippet import settings_snippet
-from search.storage import Row, StudyStorage
+from search.storage import StudyStorage
 from studies.catalog import LoadedDefinition, with_baseline
 from studies.errors import UsageError
 from studies.record import StudyRecord, TrainingRun

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from search.storage import Run
+from search.rows import Run
 from studies.files import replacing
 from vae.evaluation import Members
 

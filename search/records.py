@@ -11,8 +11,9 @@ from optuna.trial import TrialState as OptunaState
 from search.backends import opened
 from search.layout import Layout
 from search.place import Place
+from search.rows import Row, Run
 from search.seeds import confirmation_seed
-from search.storage import Row, Run, StudyStorage
+from search.storage import StudyStorage
 from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition
 from studies.errors import StorageError
@@ -49,7 +50,7 @@ def watch_study(place: Place, *, seconds: float) -> Iterator[StudyRecord]:
     with opened(place.url, create=False) as storage:
         study = StudyStorage.load(storage, place.name)
         while True:
-            goes_on = study.is_worked_on()
+            goes_on = study.leases.is_worked_on()
             yield study_record(study, url=place.shown_url, resume_command=place.resume_command)
             if not goes_on:
                 return

@@ -8,7 +8,8 @@ from search.place import Place
 from search.progress import Progress
 from search.provenance import EARLIER, provenance
 from search.retraining import Mismatch, mismatches, retrain
-from search.storage import FINISHED, Row, StudyStorage
+from search.rows import FINISHED, Row
+from search.storage import StudyStorage
 from studies.catalog import LoadedDefinition
 from studies.errors import UsageError
 from vae.datasets import Dataset

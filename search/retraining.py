@@ -10,7 +10,7 @@ from search.encoding import decode_measures, encode_measures
 from search.facts import StudyFacts
 from search.models import build_network, build_population
 from search.progress import Progress
-from search.storage import Result, Row, Run
+from search.rows import Result, Row, Run
 from search.training import Job, Source, Trainer, job_again
 from studies.catalog import LoadedDefinition
 from studies.errors import StudyConflict

@@ -12,6 +12,7 @@ from reports.report import write_report
 from reports.tables import write_trials_csv
 from search.backends import opened
 from search.facts import StudyFacts
+from search.judging import gained
 from search.layout import Layout, layout_of
 from search.models import build_network, build_population
 from search.options import RunOptions
@@ -23,11 +24,11 @@ from search.quiet import threads_within
 from search.reconfirmation import with_all_seeds
 from search.records import definition_of, study_record
 from search.reference import find_reference
+from search.rows import EarlierTrial
 from search.session import Apparatus, Probed, session
 from search.slots import auto_layout
 from search.stopping import Interrupted, Stopper
-from search.storage import EarlierTrial, StudyStorage
-from search.trials import gained
+from search.storage import StudyStorage
 from search.warm_start import warm_start
 from search.workers import search_with_workers
 from studies.catalog import LoadedDefinition, override

@@ -20,6 +20,7 @@ from search.confirmation import (
     rows_to_show,
 )
 from search.importance import importances
+from search.judging import has_converged
 from search.kept_members import KeptMembers
 from search.models import weighting_of
 from search.owner import Owner, this_process
@@ -27,10 +28,11 @@ from search.place import Place
 from search.progress import Progress, leading
 from search.records import confirmed_rows, trial_records
 from search.retraining import RetrainingSource
+from search.rows import Row
 from search.stopping import Interrupted, Stopper
-from search.storage import Row, StudyStorage
+from search.storage import StudyStorage
 from search.training import Saving, Source, Trainer
-from search.trials import TrialSource, has_converged
+from search.trials import TrialSource
 from search.worker import Worker
 from studies.definition import StudyDefinition
 from vae.evaluation import Members
@@ -113,11 +115,11 @@ class Session:
             stranded=lambda number: course.stranded(study.name, number),
             say=progress.say,
         )
-        study.say_alive(self._owner, {})
+        study.leases.say_alive(self._owner, {})
 
     def _is_dead(self, owner: Owner) -> bool:
         # Who works alone knows that whoever left rows running is gone.
-        return self._alone or self._study.is_dead(owner)
+        return self._alone or self._study.leases.is_dead(owner)
 
     def search(self) -> None:
         """Train trials until the study's budget is met, by this and by other processes.
@@ -294,7 +296,7 @@ class Session:
     def leave(self) -> None:
         """Note what mattered so far, and give up the lease, so that what was left running can be taken up at once."""
         self._study.change_facts(importance=importances(self._study.trials()))
-        self._study.say_gone(self._owner)
+        self._study.leases.say_gone(self._owner)
 
     def _compile(self, population: Population) -> None:
         if self._stop():
@@ -320,7 +322,7 @@ class Session:
 
     def _say_alive(self, progress: Mapping[int, Mapping[str, float]]) -> None:
         if time.monotonic() - self._last_alive >= _ALIVE_SECONDS:
-            self._study.say_alive(self._owner, progress)
+            self._study.leases.say_alive(self._owner, progress)
             self._last_alive = time.monotonic()
 
     def _trainer(self, population: Population, *, searching: bool) -> Trainer:

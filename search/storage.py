@@ -1,14 +1,14 @@
-"""One study in its Optuna storage: the only file that knows how a study's rows and attributes are named."""
+"""One study in its Optuna storage: only this file and `leases` know how its rows and attributes are named."""
 
 import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,38 +22,31 @@ from search.encoding import (
     decode_measures,
     decode_probe,
     decode_samples,
-    encode_curves,
     encode_measures,
     encode_probe,
     encode_samples,
 )
 from search.facts import StudyFacts
+from search.leases import Leases, progress_of_workers
 from search.owner import Owner, this_process
+from search.rows import FINISHED, EarlierTrial, Result, Row, Run
 from search.turns import Turns
 from studies.errors import StorageError, StudyConflict
-from studies.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING, Method
-from vae.curves import TrainingCurves
-from vae.hyperparameters import Hyperparameters
+from studies.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING
 from vae.measures import Measures
 from vae.probe import Probe
 from vae.samples import Samples
 
 SCHEMA_VERSION = 1
-# A worker says that it lives far more often; one of another machine that was silent for so long is dead.
-LEASE_SECONDS = 60.0
-# No two clocks differ by as much: a worker that said for the last time so long ago that it lives is dead at once.
-_LONG_AGO_SECONDS = 24 * 3600.0
 # A study's few attributes are written in less.
 _MAKING_SECONDS = 60.0
 _FIRST_ATTRIBUTE_SECONDS = 2.0
-_GONE, _NEVER = 0.0, -1.0  # what a worker said last, where it is no time
 
 _SCHEMA = "klsearch:schema"
 _DEFINITION = "klsearch:definition"
 _FACTS = "klsearch:facts"  # what is settled when the study is created
 _FACT = "klsearch:fact:"  # + name: what has changed since
 _MAKER = "klsearch:maker"  # who creates it
-_WORKER = "klsearch:worker:"  # + owner: when it last said that it lives, and the progress of its trials
 _TEST = "klsearch:test:"  # + number: Optuna lets nobody write to a closed row
 _PROBE = "klsearch:probe:"  # + number
 _SAMPLES = "klsearch:samples"  # with the confirmation, so that reading the study itself stays cheap
@@ -63,116 +56,6 @@ _RUN = "klsearch:run"
 _STARTED, _ENDED = "started", "ended"
 _OWNER, _COURSE = "klsearch:owner", "course"
 _WARM_START = "klsearch:warm-start"  # where a trial comes from that was trained in an earlier study
-
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What is to be trained, as it is written when its row is created.
-
-    Attributes:
-        hyperparameters: the settings.
-        seed: from which everything random of this training is drawn.
-        label: where it comes from: "search", a baseline's name, or "trial 37" in a confirmation.
-        method: by which a baseline weighs the KL; None where its settings do.
-    """
-
-    hyperparameters: Hyperparameters
-    seed: int
-    label: str
-    method: Method | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The run as JSON values."""
-        run = {"hyperparameters": self.hyperparameters.as_json(), "seed": self.seed, "label": self.label}
-        return run if self.method is None else {**run, "method": self.method}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The run that `as_json` wrote."""
-        return cls(
-            hyperparameters=Hyperparameters.from_json(values["hyperparameters"]),
-            seed=values["seed"],
-            label=values["label"],
-            method=values.get("method"),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Result:
-    """What a training left.
-
-    Attributes:
-        curves: per-epoch measures.
-        measures: final measures by split; empty where it diverged.
-        seconds: its share of the population's wall time.
-    """
-
-    curves: TrainingCurves
-    measures: Mapping[str, Measures]
-    seconds: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as JSON values."""
-        measures = {split: encode_measures(measured) for split, measured in self.measures.items()}
-        return {"curves": encode_curves(self.curves), "measures": measures, "seconds": round(self.seconds, 6)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Row:
-    """One training as the storage holds it.
-
-    Attributes:
-        number: its place in the study, from 0.
-        state: Optuna's state of the row.
-        run: what is or was trained.
-        owner: the process that trains it.
-        course: the worker's course that it belongs to, which goes on in another process if this one is killed.
-        result: what it left; None until it has ended, and where it was not asked for.
-        score: Optuna's value; NaN where there is none.
-        error: why it failed; empty otherwise.
-        progress: a running training's latest epoch by curve name; empty otherwise.
-        started: UTC.
-        ended: UTC; None while running.
-        probe: what a linear model reads off its latents; None where nobody looked.
-        warm_start: whether it was trained in an earlier study, and does not count to this one's budget.
-    """
-
-    number: int
-    state: TrialState
-    run: Run
-    owner: Owner
-    course: str
-    result: Result | None
-    score: float
-    error: str
-    progress: Mapping[str, float]
-    started: datetime
-    ended: datetime | None
-    probe: Probe | None = None
-    warm_start: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EarlierTrial:
-    """A finished trial of an earlier study, as a new study takes it over.
-
-    Attributes:
-        row: in the earlier study.
-        origin: what names it in the new one.
-        params: values of what the new study searches.
-        distributions: the new study's ranges.
-        score: under the new definition.
-        constraints: violations under the new definition.
-    """
-
-    row: Row
-    origin: str
-    params: Mapping[str, float]
-    distributions: Mapping[str, BaseDistribution]
-    score: float
-    constraints: Mapping[str, float]
 
 
 class StudyStorage:
@@ -187,7 +70,6 @@ class StudyStorage:
         self.name = name
         self._storage = storage
         self._study_id = storage.get_study_id_from_name(name)
-        self._heard: dict[str, tuple[float, float]] = {}  # by worker: what it said last, and when that was first read
 
     @classmethod
     def names(cls, storage: BaseStorage) -> list[str]:
@@ -327,12 +209,12 @@ class StudyStorage:
     @cached_property
     def asking(self) -> Turns:
         """Turns to read the whole study, decide what to train, and write that down."""
-        return Turns(self._storage, self.name + TURNS_ENDING, is_dead=self.is_dead)
+        return Turns(self._storage, self.name + TURNS_ENDING, is_dead=self.leases.is_dead)
 
     @cached_property
     def confirming(self) -> Turns:
         """Turns to confirm the winner."""
-        return Turns(self._storage, self.name + CONFIRMATION_ENDING + TURNS_ENDING, is_dead=self.is_dead)
+        return Turns(self._storage, self.name + CONFIRMATION_ENDING + TURNS_ENDING, is_dead=self.leases.is_dead)
 
     def confirmation_rows(self) -> list[Row]:
         """The rows of the confirmation, none if it has not begun; never writes."""
@@ -440,40 +322,10 @@ class StudyStorage:
         """Write what a linear model reads off a closed training's latents."""
         self._storage.set_study_user_attr(self._study_id, f"{_PROBE}{number}", encode_probe(probe))
 
-    def say_alive(self, owner: Owner, progress: Mapping[int, Mapping[str, float]]) -> None:
-        """Renew a worker's lease, with the latest epoch of each of its trainings by number."""
-        said = {"at": time.time(), "progress": {str(k): dict(v) for k, v in progress.items()}}
-        self._storage.set_study_user_attr(self._study_id, _worker_key(owner), json.dumps(said))
-
-    def say_gone(self, owner: Owner) -> None:
-        """End a worker's lease."""
-        self._storage.set_study_user_attr(self._study_id, _worker_key(owner), json.dumps({"at": _GONE, "progress": {}}))
-
-    def is_dead(self, owner: Owner) -> bool:
-        """Whether a worker no longer trains: it said so, its process is gone, or it was silent for its whole lease.
-
-        Of a process on this machine the system knows; it may be silent: one step of a large model can outlast the
-        lease. Silence of others is measured on this process's own clock from when it last heard anything new, so that
-        clocks need not agree.
-        """
-        key = _worker_key(owner)
-        text = self._attributes().get(key)
-        said = json.loads(text)["at"] if text is not None else _NEVER
-        if said == _GONE:
-            return True
-        if owner.is_here():
-            return owner.is_known_dead()
-        if said != _NEVER and time.time() - said > _LONG_AGO_SECONDS:
-            return True
-        now = time.monotonic()
-        if self._heard.setdefault(key, (said, now))[0] != said:
-            self._heard[key] = said, now
-        return now - self._heard[key][1] > LEASE_SECONDS
-
-    def is_worked_on(self) -> bool:
-        """Whether any worker lives, so far as this process can tell by now."""
-        workers = [_worker(key) for key in self._attributes() if key.startswith(_WORKER)]
-        return any(not self.is_dead(owner) for owner in workers)
+    @cached_property
+    def leases(self) -> Leases:
+        """Which workers of the study live."""
+        return Leases(self._storage, self._study_id)
 
     def trials(self) -> list[FrozenTrial]:
         """The rows as Optuna's trials, for its samplers and importances."""
@@ -498,7 +350,7 @@ class StudyStorage:
 
     def _rows(self, trials: list[FrozenTrial], *, results: bool = True) -> list[Row]:
         attributes = self._attributes() if results else {}
-        said = {key: json.loads(text)["progress"] for key, text in attributes.items() if key.startswith(_WORKER)}
+        said = progress_of_workers(attributes)
         return [_row(trial, said, attributes, with_result=results) for trial in trials if _RUN in trial.user_attrs]
 
     def _trials(self) -> list[FrozenTrial]:
@@ -527,18 +379,14 @@ def _owner(trial: FrozenTrial) -> tuple[Owner, str]:
     return Owner.from_json(values), course
 
 
-def _worker_key(owner: Owner) -> str:
-    return f"{_WORKER}{owner.host}:{owner.boot}:{owner.process}:{owner.started}"
-
-
-def _worker(key: str) -> Owner:
-    """The owner whose key `_worker_key` made."""
-    host, boot, process, started = key.removeprefix(_WORKER).split(":", 3)
-    return Owner(host=host, boot=boot, process=int(process), started=started)
-
-
-def _row(trial: FrozenTrial, said: Mapping[str, Any], attributes: Mapping[str, Any], *, with_result: bool) -> Row:
-    """A row from Optuna's trial, what every worker said last by its key, and what the study holds beside its rows."""
+def _row(
+    trial: FrozenTrial,
+    said: Mapping[Owner, Mapping[str, Mapping[str, float]]],
+    attributes: Mapping[str, Any],
+    *,
+    with_result: bool,
+) -> Row:
+    """A row from Optuna's trial, what every worker said last, and what the study holds beside its rows."""
     run, values = trial.user_attrs[_RUN], trial.user_attrs.get(_RESULT)
     (owner, course), finished = _owner(trial), trial.state in FINISHED
     test, probe = attributes.get(f"{_TEST}{trial.number}"), attributes.get(f"{_PROBE}{trial.number}")
@@ -552,7 +400,7 @@ def _row(trial: FrozenTrial, said: Mapping[str, Any], attributes: Mapping[str, A
         result=result,
         score=trial.value if finished and trial.value is not None else math.nan,
         error="marked as failed from outside" if trial.state is TrialState.FAIL else "",
-        progress={} if trial.state.is_finished() else said.get(_worker_key(owner), {}).get(str(trial.number), {}),
+        progress={} if trial.state.is_finished() else said.get(owner, {}).get(str(trial.number), {}),
         started=datetime.fromisoformat(run[_STARTED]),
         ended=datetime.fromisoformat(values[_ENDED]) if values is not None and finished else None,
         probe=decode_probe(probe),

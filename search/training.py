@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from search.checkpoint import Checkpoint, Course
+from search.rows import Result, Row, Run
 from search.stopping import Interrupted
-from search.storage import Result, Row, Run
 from studies.errors import KlsearchError, StudyConflict
 from vae.curves import TrainingCurves
 from vae.evaluation import Members

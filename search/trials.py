@@ -1,28 +1,26 @@
 """The search as a source of jobs: takes up what was left running, then asks for new trials until the budget is met."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import replace
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search.checkpoint import Checkpoint
-from search.owner import Owner
+from search.inside import baselines_inside
+from search.judging import finish, has_converged
+from search.leases import LEASE_SECONDS
 from search.progress import Ended
 from search.pruning import MedianPruner
+from search.rows import FINISHED, Result, Row, Run
 from search.sampling import Advisor
-from search.score import constraints, score
 from search.seeds import trial_seed
-from search.storage import FINISHED, LEASE_SECONDS, Result, Row, Run, StudyStorage, is_warm_start
+from search.storage import StudyStorage
 from search.training import Job, Source, job_again
 from search.worker import Worker
-from studies.convergence import Convergence, Tried, convergence
 from studies.definition import StudyDefinition
 from vae.curves import TrainingCurves
-from vae.diagnostics import final_kl, judge
 from vae.evaluation import Members
-from vae.hyperparameters import NAMES, Hyperparameters
+from vae.hyperparameters import Hyperparameters
 
 
 class TrialSource(Source):
@@ -262,77 +260,3 @@ class TrialSource(Source):
             self._storage.void_row(written)
             return None
         return Job(number=number, run=run)
-
-
-def finish(
-    rows: StudyStorage,
-    definition: StudyDefinition,
-    number: int,
-    label: str,
-    result: Result,
-    *,
-    owner: Owner,
-    pruned: bool = False,
-) -> Ended | None:
-    """Judge a training on the validation split, score it and store it; a diverged one scores the worst there is.
-
-    None if it was not stored: its row is closed, or another worker's.
-    """
-    ended, violations = judged(definition, label, result)
-    stored = rows.finish_row(number, result, owner=owner, score=ended.score, constraints=violations, pruned=pruned)
-    return replace(ended, feasible=ended.feasible and not pruned) if stored else None
-
-
-def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[Ended, dict[str, float]]:
-    """What a training came to on the validation split, and by how much it violates each constraint."""
-    study, thresholds, measures = definition.study, definition.thresholds(), result.measures.get("validation")
-    unexplained = kl = math.nan
-    if measures is not None:
-        unexplained = measures.unexplained
-        kl = thresholds.banded_kl(final_kl(result.curves, thresholds.window), measures.latent_dim)
-    violations = constraints(judge(result.curves, measures, thresholds))
-    value = score(unexplained=unexplained, kl=kl, band=thresholds.kl_band, penalty=study.penalty)
-    is_feasible = all(violation <= 0 for violation in violations.values())
-    return Ended(label=label, score=value, kl=kl, feasible=is_feasible), violations
-
-
-def has_converged(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether more search no longer pays."""
-    found = gained(definition, trials)
-    return found is not None and found.reached
-
-
-def gained(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Convergence | None:
-    """What the last of the study's own trials gained; None while there are too few to say."""
-    finished = [trial for trial in trials if trial.state in FINISHED and not is_warm_start(trial)]
-    tried = [
-        Tried(
-            trial.params,
-            math.inf if trial.value is None else trial.value,
-            trial.state is TrialState.COMPLETE and all(value <= 0 for value in (trial.constraints or {}).values()),
-        )
-        for trial in finished
-    ]
-    return convergence(definition.space.searched(), tried)
-
-
-def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, float]]]:
-    """The baselines that lie inside the search space, by name with their searched values: the first trials."""
-    annealable = definition.training.epochs - definition.gates.window
-    return [
-        (name, {key: getattr(settings, key) for key in definition.space.searched()})
-        for name, settings in definition.baseline_hyperparameters().items()
-        # A rule or the plain evidence lower bound is no settings to search around.
-        if definition.baseline_method(name) is None
-        and settings.annealing_epochs <= annealable
-        and not misfits(definition, settings)
-    ]
-
-
-def misfits(definition: StudyDefinition, settings: Hyperparameters) -> list[str]:
-    """Names of the hyperparameters by which settings lie outside the search space: of a range, or of a fixed number."""
-    searched = definition.space.searched()
-    values = {name: getattr(settings, name) for name in searched}
-    nearest = definition.hyperparameters(values)
-    outside = {name for name, range_ in searched.items() if not range_.low <= values[name] <= range_.high}
-    return [name for name in NAMES if name in outside or getattr(nearest, name) != getattr(settings, name)]

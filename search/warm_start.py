@@ -9,10 +9,12 @@ from optuna.trial import TrialState
 
 from search.backends import opened
 from search.facts import StudyFacts
+from search.inside import misfits
+from search.judging import judged
 from search.place import Place
+from search.rows import EarlierTrial, Row
 from search.sampling import distributions_of
-from search.storage import EarlierTrial, Row, StudyStorage
-from search.trials import judged, misfits
+from search.storage import StudyStorage
 from studies.definition import StudyDefinition, differences
 from studies.errors import UsageError
 from vae.datasets import Dataset

@@ -106,7 +106,7 @@ def _search(task: Task, stopper: Stopper) -> None:
             alone=False,
             progress=progress,
             stopper=stopper,
-            stop=_until(stopper, lambda: study.is_dead(task.starter)),
+            stop=_until(stopper, lambda: study.leases.is_dead(task.starter)),
             until_converged=task.until_converged,
         ) as working:
             working.search()

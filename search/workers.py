@@ -8,12 +8,12 @@ from typing import Any
 
 import joblib
 
+from search.judging import has_converged, judged
 from search.owner import this_process
 from search.place import Place
 from search.progress import Progress
 from search.stopping import Interrupted
 from search.storage import StudyStorage
-from search.trials import has_converged, judged
 from search.work import Failure, Task, work, work_here
 from studies.definition import StudyDefinition
 from studies.errors import KlsearchError, UsageError
@@ -143,7 +143,7 @@ class _Overseer:
         Raises:
             Interrupted: `stop` said so.
         """
-        self._study.say_alive(this_process(), {})
+        self._study.leases.say_alive(this_process(), {})
         back: list[Failure | None] = []
         broken: list[BaseException] = []
 
@@ -167,10 +167,10 @@ class _Overseer:
                     line = f"warning: a worker failed, {count - known} of {count} go on: {failure.reason}"
                     self._progress.say(line)
                 warned = known
-                self._study.say_alive(this_process(), {})
+                self._study.leases.say_alive(this_process(), {})
                 thread.join(_LOOK_SECONDS)
         except (Interrupted, KeyboardInterrupt):
-            self._study.say_gone(this_process())
+            self._study.leases.say_gone(this_process())
             thread.join(_GOODBYE_SECONDS)
             self._look()
             raise

@@ -18,8 +18,8 @@ import numpy as np
 from search import quiet
 from search.layout import Layout
 from search.models import build_network, build_population
+from search.rows import Result, Run
 from search.seeds import confirmation_seed
-from search.storage import Result, Run
 from search.training import Job, Source, Trainer
 from studies.catalog import LoadedDefinition, load_definition, override
 from studies.data import load_data

@@ -26,14 +26,15 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search import quiet
+from search.inside import baselines_inside
+from search.judging import has_converged, judged
 from search.layout import Layout
 from search.models import build_network, build_population
 from search.pruning import MedianPruner
+from search.rows import Result, Run
 from search.sampling import Advisor, Suggestion
 from search.seeds import trial_seed
-from search.storage import Result, Run
 from search.training import Job, Source, Trainer
-from search.trials import baselines_inside, has_converged, judged
 from studies.catalog import load_definition, override
 from studies.data import load_data
 from studies.definition import StudyDefinition

@@ -17,7 +17,8 @@ from search.backends import opened
 from search.facts import StudyFacts
 from search.layout import Layout
 from search.owner import this_process
-from search.storage import Result, StudyStorage
+from search.rows import Result
+from search.storage import StudyStorage
 from search.trials import TrialSource
 from search.worker import Worker
 from studies.catalog import load_definition
@@ -71,11 +72,13 @@ def work(url: str, name: str, budget: int, began: float) -> None:
     with opened(url, create=False) as storage:
         study = StudyStorage.load(storage, name)
         owner = this_process()
-        worker = Worker(owner=owner, is_dead=study.is_dead, turn=lambda: study.asking.turn(owner, wait=time.sleep))
+        worker = Worker(
+            owner=owner, is_dead=study.leases.is_dead, turn=lambda: study.asking.turn(owner, wait=time.sleep)
+        )
         source = TrialSource(study, DEFINITION.definition, budget=budget, worker=worker, told=lambda ended: None)
         time.sleep(max(0.0, began - time.monotonic()))
         while jobs := source.take(SLOTS):
-            study.say_alive(owner, {})
+            study.leases.say_alive(owner, {})
             time.sleep(SLEEP_SECONDS)
             source.finish({job.number: result for job in jobs}, _no_member)
 

@@ -29,8 +29,9 @@ from search.models import build_network, build_population
 from search.owner import Owner, this_process
 from search.progress import Ended
 from search.records import study_record
+from search.rows import Run
 from search.stopping import Interrupted
-from search.storage import Run, StudyStorage
+from search.storage import StudyStorage
 from search.training import Saving, Source, Trainer, Watch
 from search.trials import TrialSource
 from search.worker import Worker
@@ -245,7 +246,7 @@ class Workshop:
     def new_study(self, storage: optuna.storages.BaseStorage, name: str = "tiny") -> StudyStorage:
         """An empty study of the small definition."""
         study = StudyStorage.create(storage, name, definition=TINY, facts=self.facts)
-        study.say_alive(this_process(), {})
+        study.leases.say_alive(this_process(), {})
         return study
 
     def search(
@@ -268,7 +269,9 @@ class Workshop:
             study,
             definition or self.definition,
             budget=trials,
-            worker=Worker(owner=owner or this_process(), course=course, is_dead=study.is_dead, stranded=stranded),
+            worker=Worker(
+                owner=owner or this_process(), course=course, is_dead=study.leases.is_dead, stranded=stranded
+            ),
             told=ended.append,
         )
         self.train(source, epochs=epochs, saving=saving, killed=killed, watch=watch)

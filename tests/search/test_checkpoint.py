@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from search.backends import opened
 from search.checkpoint import Checkpoint, Course, UnreadableCheckpoint, claimed_course, remove_left_courses
 from search.owner import this_process
-from search.storage import Row, Run, StudyStorage
+from search.rows import Row, Run
+from search.storage import StudyStorage
 from search.training import Saving
 from studies.errors import StudyConflict
 from vae.hyperparameters import Hyperparameters

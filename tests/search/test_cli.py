@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click import BadParameter
 
-from search.cli import _Duration
+from search.cli_options import Duration
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
@@ -42,13 +42,13 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_time_is_written_with_its_units(text: str, seconds: float) -> None:
-    assert _Duration().convert(text, None, None) == seconds
+    assert Duration().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "10 m", "-5s", "5w", "1h 30m", "m", "1e3", "10mm"])
 def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(BadParameter, match="write it as 90s, 10m or 1h30m"):
-        _Duration().convert(text, None, None)
+        Duration().convert(text, None, None)
 
 
 def test_built_in_studies_are_listed_and_can_be_checked(klsearch: Klsearch) -> None:

@@ -17,8 +17,9 @@ from search.kept_members import KeptMembers
 from search.owner import this_process
 from search.records import confirmed_rows, trial_records
 from search.retraining import RetrainingSource
+from search.rows import Result, Row, Run
 from search.seeds import confirmation_seed
-from search.storage import Result, Row, Run, StudyStorage
+from search.storage import StudyStorage
 from search.training import Saving
 from studies.definition import StudyDefinition
 from vae.curves import TrainingCurves

@@ -178,7 +178,7 @@ def test_a_running_trial_is_listed_without_results_and_watched_in_the_status(
 ) -> None:
     workshop.search(study, 2, epochs=3)
     running = study.running()[0]
-    study.say_alive(running.owner, {running.number: {"epoch": 3.0, "epochs": 12.0, "kl": 2.5, "kl_weight": 0.1}})
+    study.leases.say_alive(running.owner, {running.number: {"epoch": 3.0, "epochs": 12.0, "kl": 2.5, "kl_weight": 0.1}})
     (first, second) = json.loads(as_text(trials_document(record(study))))["trials"]
     assert (first["state"], second["state"]) == ("running", "running")
     assert [first[name] for name in ("score", "kl", "kl_sum", "unexplained", "seconds")] == [None] * 5

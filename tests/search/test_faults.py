@@ -19,7 +19,8 @@ from search.backends import opened
 from search.layout import Layout
 from search.models import build_network, build_population
 from search.owner import Owner
-from search.storage import Row, StudyStorage
+from search.rows import Row
+from search.storage import StudyStorage
 from studies.data import load_data
 from studies.parsing import parse_definition
 from vae.population import Population
@@ -294,8 +295,8 @@ def test_ctrl_c_while_postgresql_is_away_keeps_what_was_trained(
 # What a worker of another machine is to those of this one, with a lease that a test can wait for.
 ELSEWHERE = """
 import socket
-import search.storage, search.trials
-search.storage.LEASE_SECONDS = search.trials.LEASE_SECONDS = 8.0
+import search.leases, search.trials
+search.leases.LEASE_SECONDS = search.trials.LEASE_SECONDS = 8.0
 socket.gethostname = lambda: "elsewhere"
 """
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from search.kept_members import KeptMembers
-from search.storage import Run
+from search.rows import Run
 from vae.evaluation import Members
 from vae.hyperparameters import Hyperparameters
 

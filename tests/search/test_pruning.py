@@ -14,7 +14,8 @@ from search.checkpoint import Course
 from search.owner import this_process
 from search.pruning import MedianPruner
 from search.records import study_record
-from search.storage import Row, StudyStorage
+from search.rows import Row
+from search.storage import StudyStorage
 from search.training import Saving
 from studies.definition import StudyDefinition
 from vae.curves import CURVE_NAMES, TrainingCurves

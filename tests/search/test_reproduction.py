@@ -12,7 +12,8 @@ from search.backends import opened
 from search.place import known_place
 from search.reproduction import changes
 from search.retraining import Mismatch, mismatches
-from search.storage import Result, StudyStorage
+from search.rows import Result
+from search.storage import StudyStorage
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished

@@ -18,8 +18,9 @@ from search.owner import this_process
 from search.place import named_place
 from search.records import confirmed_rows, load_study
 from search.reference import find_reference
+from search.rows import Row, Run
 from search.seeds import confirmation_seed
-from search.storage import Row, Run, StudyStorage
+from search.storage import StudyStorage
 from studies.errors import KlsearchError
 from studies.parsing import parse_definition
 from studies.record import StudyRecord

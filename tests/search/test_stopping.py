@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from search.rows import Result, Run
 from search.stopping import Interrupted, Stopper
-from search.storage import Result, Run
 from search.training import Job, Source, Trainer
 from vae.evaluation import Members
 from vae.hyperparameters import AFTER

@@ -18,8 +18,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search.backends import opened
+from search.leases import LEASE_SECONDS
 from search.owner import Owner, this_process
-from search.storage import LEASE_SECONDS, Result, Row, Run, StudyStorage
+from search.rows import Result, Row, Run
+from search.storage import StudyStorage
 from studies.errors import StorageError, StudyConflict
 from studies.record import StudyRecord
 from vae.curves import CURVE_NAMES, TrainingCurves
@@ -277,11 +279,11 @@ def test_a_row_taken_over_is_the_new_owner_s(study: StudyStorage, storage: BaseS
 
 def test_a_running_row_shows_what_its_owner_said_last(study: StudyStorage, storage: BaseStorage) -> None:
     number = study.create_row(RUN, DEAD)
-    study.say_alive(DEAD, {number: {"epoch": 7.0, "kl": 2.5}})
+    study.leases.say_alive(DEAD, {number: {"epoch": 7.0, "kl": 2.5}})
     assert again(study, storage).progress == {"epoch": 7.0, "kl": 2.5}
     study.take_over(number, this_process())
     assert again(study, storage).progress == {}, "that was the dead owner's"
-    study.say_alive(this_process(), {number: {"epoch": 1.0, "kl": 9.0}})
+    study.leases.say_alive(this_process(), {number: {"epoch": 1.0, "kl": 9.0}})
     assert again(study, storage).progress == {"epoch": 1.0, "kl": 9.0}
     study.finish_row(number, result(), owner=this_process(), score=0.5, constraints={})
     assert again(study, storage).progress == {}
@@ -301,74 +303,74 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that the storage's leases run on."""
     clock = Clock()
-    monkeypatch.setattr("search.storage.time.time", clock)
-    monkeypatch.setattr("search.storage.time.monotonic", clock)
+    monkeypatch.setattr("search.leases.time.time", clock)
+    monkeypatch.setattr("search.leases.time.monotonic", clock)
     return clock
 
 
 def test_an_owner_of_another_machine_is_dead_when_it_was_silent_for_its_whole_lease(
     study: StudyStorage, clock: Clock
 ) -> None:
-    study.say_alive(ELSEWHERE, {})
-    assert not study.is_dead(ELSEWHERE)
+    study.leases.say_alive(ELSEWHERE, {})
+    assert not study.leases.is_dead(ELSEWHERE)
     clock.seconds += 0.9 * LEASE_SECONDS
-    assert not study.is_dead(ELSEWHERE)
-    study.say_alive(ELSEWHERE, {})
-    assert not study.is_dead(ELSEWHERE)
+    assert not study.leases.is_dead(ELSEWHERE)
+    study.leases.say_alive(ELSEWHERE, {})
+    assert not study.leases.is_dead(ELSEWHERE)
     clock.seconds += 0.9 * LEASE_SECONDS
-    assert not study.is_dead(ELSEWHERE), "it spoke meanwhile"
+    assert not study.leases.is_dead(ELSEWHERE), "it spoke meanwhile"
     clock.seconds += 0.2 * LEASE_SECONDS
-    assert study.is_dead(ELSEWHERE)
+    assert study.leases.is_dead(ELSEWHERE)
 
 
 def test_clocks_of_two_machines_need_not_agree(study: StudyStorage, clock: Clock) -> None:
     clock.seconds -= 3600
-    study.say_alive(ELSEWHERE, {})
+    study.leases.say_alive(ELSEWHERE, {})
     clock.seconds += 3600
-    assert not study.is_dead(ELSEWHERE), "its clock is an hour late"
+    assert not study.leases.is_dead(ELSEWHERE), "its clock is an hour late"
     clock.seconds += 1.1 * LEASE_SECONDS
-    assert study.is_dead(ELSEWHERE)
+    assert study.leases.is_dead(ELSEWHERE)
 
 
 def test_an_owner_of_another_machine_that_spoke_last_days_ago_is_dead_at_once(
     study: StudyStorage, clock: Clock
 ) -> None:
-    study.say_alive(ELSEWHERE, {})
+    study.leases.say_alive(ELSEWHERE, {})
     clock.seconds += 3 * 24 * 3600
-    assert study.is_dead(ELSEWHERE)
+    assert study.leases.is_dead(ELSEWHERE)
 
 
 def test_an_owner_that_never_spoke_is_dead_after_a_lease(study: StudyStorage, clock: Clock) -> None:
-    assert not study.is_dead(ELSEWHERE)
+    assert not study.leases.is_dead(ELSEWHERE)
     clock.seconds += 1.1 * LEASE_SECONDS
-    assert study.is_dead(ELSEWHERE)
+    assert study.leases.is_dead(ELSEWHERE)
 
 
 def test_a_machine_of_the_same_name_is_another_machine(study: StudyStorage, clock: Clock) -> None:
     namesake = replace(this_process(), boot="another", started="1")
-    study.say_alive(namesake, {})
-    assert not study.is_dead(namesake)
+    study.leases.say_alive(namesake, {})
+    assert not study.leases.is_dead(namesake)
     clock.seconds += LEASE_SECONDS + 1
-    assert study.is_dead(namesake)
+    assert study.leases.is_dead(namesake)
 
 
 def test_an_owner_that_said_it_is_gone_is_dead_at_once(study: StudyStorage) -> None:
     for owner in (ELSEWHERE, this_process()):
-        study.say_alive(owner, {})
-        assert not study.is_dead(owner)
-        study.say_gone(owner)
-        assert study.is_dead(owner)
+        study.leases.say_alive(owner, {})
+        assert not study.leases.is_dead(owner)
+        study.leases.say_gone(owner)
+        assert study.leases.is_dead(owner)
 
 
 def test_an_owner_whose_process_is_gone_is_dead_at_once(study: StudyStorage) -> None:
-    study.say_alive(DEAD, {})
-    assert study.is_dead(DEAD)
+    study.leases.say_alive(DEAD, {})
+    assert study.leases.is_dead(DEAD)
 
 
 def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(study: StudyStorage, clock: Clock) -> None:
-    study.say_alive(this_process(), {})
+    study.leases.say_alive(this_process(), {})
     clock.seconds += 100 * LEASE_SECONDS
-    assert not study.is_dead(this_process())
+    assert not study.leases.is_dead(this_process())
 
 
 def test_rows_that_others_put_into_a_study_are_not_its_trials(study: StudyStorage, storage: BaseStorage) -> None:

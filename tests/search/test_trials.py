@@ -11,10 +11,11 @@ import pytest
 from optuna.trial import TrialState
 
 from search.backends import opened
+from search.inside import baselines_inside
 from search.owner import Owner, this_process
+from search.rows import Row, Run
 from search.seeds import trial_seed
-from search.storage import Row, Run, StudyStorage
-from search.trials import baselines_inside
+from search.storage import StudyStorage
 from studies.definition import StudyDefinition
 from vae.hyperparameters import BEFORE, Hyperparameters
 
@@ -174,7 +175,7 @@ def test_a_trial_of_a_process_that_lives_is_left_to_it_and_taken_up_when_it_dies
     workshop: "Workshop", study: StudyStorage, other: tuple[Owner, "subprocess.Popen[str]"]
 ) -> None:
     owner, process = other
-    study.say_alive(owner, {})
+    study.leases.say_alive(owner, {})
     number = study.create_row(RUN, owner)
     workshop.search(study, 4)
     assert [row.number for row in study.running()] == [number]

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 from search.backends import opened
 from search.place import Place, known_place
-from search.storage import EarlierTrial, StudyStorage
+from search.rows import EarlierTrial
+from search.storage import StudyStorage
 from search.warm_start import WarmStart, warm_start
 from studies.definition import StudyDefinition
 from studies.errors import UsageError

@@ -25,7 +25,7 @@ Other = tuple[Owner, "subprocess.Popen[str]"]
 
 def say_alive(folder: Path, owner: Owner) -> None:
     with opened(f"journal:///{folder / 'storage.journal'}", create=False) as storage:
-        StudyStorage.load(storage, "tiny").say_alive(owner, {})
+        StudyStorage.load(storage, "tiny").leases.say_alive(owner, {})
 
 
 def test_a_study_is_watched_until_the_last_process_that_works_on_it_is_gone(
@@ -46,10 +46,10 @@ def test_a_study_that_nobody_works_on_is_shown_once(finished_copy: "Finished", k
     with opened(f"journal:///{finished_copy.folder / 'storage.journal'}", create=False) as storage:
         study = StudyStorage.load(storage, "tiny")
         study.replace_definition(study.definition.replace("trials = 24", "trials = 30"))
-        study.say_alive(this_process(), {})
-        assert study.is_worked_on()
-        study.say_gone(this_process())
-        assert not study.is_worked_on()
+        study.leases.say_alive(this_process(), {})
+        assert study.leases.is_worked_on()
+        study.leases.say_gone(this_process())
+        assert not study.leases.is_worked_on()
     once = klsearch("status", finished_copy.folder)
     assert "24 of 30" in once.out
     assert klsearch("status", finished_copy.folder, "--watch") == once
@@ -67,6 +67,6 @@ def test_a_process_that_fails_leaves_its_study_to_others(
             alone=False, progress=Silence(), stopper=Stopper(),
         ),
     ):  # fmt: skip
-        assert study.is_worked_on()
+        assert study.leases.is_worked_on()
         raise ValueError("out of memory")
-    assert not study.is_worked_on()
+    assert not study.leases.is_worked_on()

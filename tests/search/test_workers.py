@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 
 from search.backends import opened
 from search.owner import Owner
-from search.storage import Row, StudyStorage
+from search.rows import Row
+from search.storage import StudyStorage
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called
