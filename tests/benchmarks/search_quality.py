@@ -11,34 +11,35 @@ by arm and seed, the best score inside the band and the epochs trained after eac
 """
 
 import json
+import math
 import re
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.storages import InMemoryStorage
 
 from search import quiet
-from search.inside import baselines_inside
-from search.judging import has_converged, judged
+from search.judging import has_converged
 from search.layout import Layout
 from search.models import build_network, build_population
-from search.pruning import MedianPruner
-from search.rows import Result, Run
-from search.sampling import Advisor, Suggestion
-from search.seeds import trial_seed
+from search.owner import this_process
+from search.progress import Ended
+from search.rows import Result
 from search.training import Job, Source, Trainer
-from studies.catalog import load_definition, override
+from search.trials import TrialSource
+from search.worker import Worker
+from studies.catalog import LoadedDefinition, load_definition, override
 from studies.data import load_data
-from studies.definition import StudyDefinition
 from tests.benchmarks import cases
+from tests.benchmarks.bare import bare_study
 from vae.curves import TrainingCurves
 from vae.evaluation import Members
 
@@ -84,84 +85,55 @@ PLANS = {
 }
 
 
-@dataclass(slots=True, eq=False)
 class Search:
-    """One study.
+    """One study, in a storage of its own.
 
-    Attributes:
-        definition: what is searched.
+    Args:
+        loaded: what is searched.
         arm: how.
         seed: of the study.
         budget: its trials.
-        trials: in ascending number.
+
+    Attributes:
         best: by number of finished trials, the best score inside the band so far; infinite before there is one.
         epochs: by number of finished trials, those that all of them were trained for.
         converged: after how many finished trials more search no longer paid; None while it does.
     """
 
-    definition: StudyDefinition
-    arm: Arm
-    seed: int
-    budget: int
-    trials: list[FrozenTrial] = field(default_factory=list)
-    best: list[float] = field(default_factory=list)
-    epochs: list[int] = field(default_factory=list)
-    converged: int | None = None
-    ended: set[int] = field(default_factory=set)
-    pruner: MedianPruner = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.pruner = MedianPruner(self.definition)
-
-    def ask(self) -> list[tuple[int, Run]]:
-        """New trials for the free slots."""
-        running = sum(trial.state is TrialState.RUNNING for trial in self.trials)
-        wanted = min(self.arm.slots - running, self.budget - len(self.trials))
-        if wanted <= 0:
-            return []
-        advisor = Advisor(self.arm.sampler, self.definition.space.searched(), self.seed)
-        advisor.learn(self.trials)
-        return [self._ask_for(len(self.trials), advisor) for _ in range(wanted)]
-
-    def _ask_for(self, number: int, advisor: Advisor) -> tuple[int, Run]:
-        given = dict(enumerate(baselines_inside(self.definition)))
-        suggestion = advisor.suggest(given[number][1] if number in given else None)
-        self.trials.append(_trial(number, suggestion, state=TrialState.RUNNING))
-        hyperparameters = self.definition.hyperparameters(suggestion.params)
-        return number, Run(hyperparameters=hyperparameters, seed=trial_seed(self.seed, number), label="search")
-
-    def hopeless(self, number: int, curves: TrainingCurves) -> bool:
-        """Whether a trial that has come so far is ended now."""
-        settings = self.definition.hyperparameters(self.trials[number].params)
-        looks = self.arm.pruner == "median" and self.pruner.looks_at(settings, curves.epochs)
-        if looks and self.pruner.ends(curves):
-            self.ended.add(number)
-        return number in self.ended
-
-    def tell(self, number: int, result: Result) -> None:
-        """A trial's result."""
-        told, violations = judged(self.definition, "", result)
-        asked, pruned, epochs = self.trials[number], number in self.ended, result.curves.epochs
-        self.trials[number] = _trial(
-            number,
-            Suggestion(asked.params, asked.distributions),
-            value=told.score,
-            constraints=violations,
-            state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
-            intermediate_values={epochs: told.score} if pruned else {},
+    def __init__(self, loaded: LoadedDefinition, arm: Arm, seed: int, budget: int) -> None:
+        self.arm = arm
+        self.best: list[float] = []
+        self.epochs: list[int] = []
+        self.converged: int | None = None
+        loaded = override(loaded, sampler=arm.sampler, pruner=arm.pruner, seed=seed)
+        self._definition = loaded.definition
+        self._study = bare_study(InMemoryStorage(), loaded)
+        self._source = TrialSource(
+            self._study, self._definition, budget=budget, worker=Worker(owner=this_process()), told=self._judged
         )
-        self.pruner.learn(number, self.definition.hyperparameters(asked.params), result.curves)
-        last = self.best[-1] if self.best else float("inf")
-        self.best.append(min(last, told.score) if told.feasible and not pruned else last)
-        self.epochs.append(epochs + (self.epochs[-1] if self.epochs else 0))
-        if self.converged is None and has_converged(self.definition, self.trials):
+        self._running = 0
+
+    def take(self) -> list[Job]:
+        """New trials, as many as may be trained at a time."""
+        jobs = self._source.take(self.arm.slots - self._running)
+        self._running += len(jobs)
+        return jobs
+
+    def is_hopeless(self, number: int, curves: TrainingCurves) -> bool:
+        """Whether a trial that has come so far is ended now."""
+        return number in self._source.hopeless({number: curves.epochs}, lambda _: curves)
+
+    def finish(self, number: int, result: Result, member: Callable[[int], Members]) -> None:
+        """A trial's result."""
+        self._running -= 1
+        self._source.finish({number: result}, member)
+        self.epochs.append(result.curves.epochs + (self.epochs[-1] if self.epochs else 0))
+        if self.converged is None and has_converged(self._definition, self._study.trials()):
             self.converged = len(self.best)
 
-
-def _trial(number: int, suggestion: Suggestion, **rest: object) -> FrozenTrial:
-    trial = create_trial(params=suggestion.params, distributions=suggestion.distributions, **rest)  # type: ignore[arg-type]
-    trial.number = number
-    return trial
+    def _judged(self, ended: Ended) -> None:
+        score = ended.score if ended.feasible else math.inf
+        self.best.append(min([*self.best[-1:], score]))
 
 
 class Searches(Source):
@@ -176,9 +148,9 @@ class Searches(Source):
     def take(self, free: int) -> list[Job]:
         """What the studies ask for; those with the fewest trials at a time first, for they take the longest."""
         for search in self._searches:
-            for number, run in search.ask():
-                job = Job(number=next(self._numbers), run=run)
-                self._jobs[job.number] = search, number
+            for trial in search.take():
+                job = replace(trial, number=next(self._numbers))
+                self._jobs[job.number] = search, trial.number
                 self._waiting.append(job)
         self._waiting.sort(key=lambda job: (self._jobs[job.number][0].arm.slots, job.number))
         taken, self._waiting = self._waiting[:free], self._waiting[free:]
@@ -190,14 +162,13 @@ class Searches(Source):
 
     def _hopeless(self, number: int, curves: TrainingCurves) -> bool:
         search, trial = self._jobs[number]
-        return search.hopeless(trial, curves)
+        return search.is_hopeless(trial, curves)
 
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Tell each study its results."""
-        del member
         for job, result in finished.items():
             search, number = self._jobs[job]
-            search.tell(number, result)
+            search.finish(number, result, member)
 
 
 def main(name: str, seeds: int) -> None:
@@ -215,7 +186,7 @@ def main(name: str, seeds: int) -> None:
     network = build_network(definition, data, loaded.folder)
     population = build_population(definition, network, data, plan.layout)
     population.compile()
-    searches = [Search(definition, arm, seed, plan.trials) for arm in plan.arms for seed in range(seeds)]
+    searches = [Search(loaded, arm, seed, plan.trials) for arm in plan.arms for seed in range(seeds)]
     trainer = Trainer(population, epochs=definition.training.epochs, watch=lambda _: None, stop=lambda: False)
     trainer.train(Searches(searches))
     found: dict[str, list[dict[str, Any]]] = {

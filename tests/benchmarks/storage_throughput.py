@@ -14,15 +14,13 @@ import uuid
 import numpy as np
 
 from search.backends import opened
-from search.facts import StudyFacts
-from search.layout import Layout
 from search.owner import this_process
 from search.rows import Result
 from search.storage import StudyStorage
 from search.trials import TrialSource
 from search.worker import Worker
 from studies.catalog import load_definition
-from studies.record import DataFacts
+from tests.benchmarks.bare import bare_study
 from vae.curves import CURVE_NAMES, TrainingCurves
 from vae.evaluation import Members
 from vae.measures import Measures
@@ -36,9 +34,7 @@ def main(url: str, counts: list[int]) -> None:
     for count in counts:
         name = str(uuid.uuid4())
         with opened(url, create=True) as storage:
-            data = DataFacts(rows={}, shape=(64,), scaling="", fingerprint="")
-            facts = StudyFacts(layout=Layout(SLOTS, SLOTS), comparable={}, folder="", data=data, provenance={})
-            StudyStorage.create(storage, name, definition=DEFINITION.toml, facts=facts)
+            bare_study(storage, DEFINITION, name)
         began = time.monotonic() + 10 + count  # when all of them have started
         command = [sys.executable, "-m", "tests.benchmarks.storage_throughput", "--worker", url, name]
         budget = count * SLOTS * WAVES

@@ -1,0 +1,16 @@
+"""A study without a run: for benchmarks of the storage and of the search."""
+
+from optuna.storages import BaseStorage
+
+from search.facts import StudyFacts
+from search.layout import Layout
+from search.storage import StudyStorage
+from studies.catalog import LoadedDefinition
+from studies.record import DataFacts
+
+
+def bare_study(storage: BaseStorage, loaded: LoadedDefinition, name: str = "bare") -> StudyStorage:
+    """A new study that knows its definition, and neither data nor machine."""
+    data = DataFacts(rows={}, shape=(), scaling="", fingerprint="")
+    facts = StudyFacts(layout=Layout(slots=1, together=1), comparable={}, folder="", data=data, provenance={})
+    return StudyStorage.create(storage, name, definition=loaded.toml, facts=facts)
