@@ -64,7 +64,7 @@ def test_a_trial_stopped_early_counts_once_and_passes_nothing(pruning: StudyReco
     passing = sum(all(gate.passed for gate in trial.gates) for trial in pruning.complete)
     text = failures_section(pruning, found).blocks[0]
     assert isinstance(text, Prose)
-    assert text.text.startswith(f"{passing} of 60 trials pass every gate.")
+    assert text.text.startswith(f"Every gate is passed by {passing} of 60 trials.")
 
 
 def test_trials_stopped_early_are_not_told_to_be_without_a_cause(pruning: StudyRecord) -> None:
