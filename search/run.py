@@ -39,7 +39,7 @@ from vae.datasets import Dataset
 from vae.networks import Network
 from vae.pictures import take_samples
 from vae.probe import fit_probe, probe_measure
-from vae.shard import side_by_side
+from vae.threads import side_by_side
 
 
 def train_study(

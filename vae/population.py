@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
@@ -16,8 +15,9 @@ from vae.measures import Measures
 from vae.networks import Network
 from vae.objective import Objective
 from vae.plan import Clock
-from vae.shard import Program, Shard, side_by_side
+from vae.shard import Program, Shard
 from vae.snapshot import MemberState, Snapshot
+from vae.threads import side_by_side, threads
 from vae.weighting import AnnealedWeight, Weighting
 
 # Final measures need the outputs of several posterior samples of a whole split: more members at a time cost memory.
@@ -98,8 +98,7 @@ class Population:
             weighting=weighting or AnnealedWeight(),
         )
         self._shards = [Shard(self._program) for _ in range(slots // self.together)]
-        self._threads = min(len(self._shards), side_by_side())
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="shard") if self._threads > 1 else None
+        self._threads = threads(min(len(self._shards), side_by_side()))
         self._members = [_Slot() for _ in range(slots)]
         self._batch = 0
         self._steps: list[np.ndarray] = []  # [batches of a call, K, 4] since the epoch began
@@ -109,11 +108,14 @@ class Population:
 
     def compile(self) -> None:
         """Trace the training program now, so that its cost is not counted to the first trials."""
-        shard = self._shards[0]
-        shard.enter({0: _IDLE})
-        shard.begin([_IDLE] * self.together)
-        shard.train(0, 0)
-        shard.validate()
+
+        def once(shard: Shard) -> None:
+            shard.enter({0: _IDLE})
+            shard.begin([_IDLE] * self.together)
+            shard.train(0, 0)
+            shard.validate()
+
+        self._each(once, self._shards[:1])
 
     def traces(self) -> int:
         """How often TensorFlow has traced the training program: constant once it is compiled."""
@@ -291,8 +293,8 @@ class Population:
         return self._members[index :: len(self._shards)]
 
     def _each(self, work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-        """The results of `work` for all items, in their order; side by side where there are threads."""
-        return list(map(work, items) if self._pool is None else self._pool.map(work, items))
+        """The results of `work` for all items, in their order."""
+        return list(self._threads.map(work, items))
 
     def _end_epoch(self, validation: np.ndarray) -> None:
         """Turn the epoch's steps and its validation into a row of each active member's curves."""

@@ -1,6 +1,5 @@
 """Some members of a population, trained by one thread in one compiled program that all shards share."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,13 +14,6 @@ from vae.networks import Network
 from vae.objective import Objective
 from vae.plan import Clock, Plan, plan_epoch
 from vae.weighting import Terms, Weighting
-
-
-def side_by_side() -> int:
-    """How many shards this process trains at a time: a processor's threads one each, a GPU one in all."""
-    if tf.config.list_physical_devices("GPU"):
-        return 1
-    return tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
 
 
 class _State(NamedTuple):

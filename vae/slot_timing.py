@@ -12,6 +12,7 @@ from vae import optimizer, stacking
 from vae.elbo import kl_elements, reconstruction_error, sample_posterior
 from vae.networks import Network
 from vae.objective import Objective
+from vae.threads import threads
 
 _ROUNDS = 6
 _STEP_SIZE = 1e-6  # so small that the loss stays finite however often a step is repeated
@@ -49,7 +50,7 @@ def seconds_per_member(
     together, alone = tf.function(step, autograph=False, reduce_retracing=True), tf.function(step, autograph=False)
     runs: dict[int, Callable[[], None]] = {}
     best: dict[int, float] = {}
-    with ThreadPoolExecutor(shards) as pool:
+    with threads(shards) as pool:
         for count in candidates:
             members = [_members(network, rows, count) for _ in range(shards)]
             run = runs[count] = _run(alone if count == 1 else together, members, pool)
