@@ -57,9 +57,12 @@ def klsearch(definition: Path, trials: int) -> Run:
         env=_ENVIRONMENT,
     )  # fmt: skip
 
+    said: list[str] = []
+
     def listen() -> None:
         assert process.stderr is not None
         for line in process.stderr:
+            said.append(line)
             if match := re.match(r"trials (\d+)/", line):
                 run.memory[int(match[1])] = _resident(process.pid)
 
@@ -67,7 +70,7 @@ def klsearch(definition: Path, trials: int) -> Run:
     listener.start()
     _, status, usage = os.wait4(process.pid, 0)
     listener.join()
-    assert status == 0, f"klsearch ended with {status}"
+    assert status == 0, "".join(said)
     run.seconds, run.peak = time.perf_counter() - began, usage.ru_maxrss / 1024
     told = subprocess.run([_KLSEARCH, "trials", str(out), "--json"], capture_output=True, text=True, check=True)
     rows = json.loads(told.stdout)["trials"]
