@@ -1,7 +1,8 @@
 """Records in, HTML out: tables, figures and the self-contained report. Neither TensorFlow nor Optuna."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from vae.lazily import found_in
 
 if TYPE_CHECKING:
     from reports.report import render_comparison, render_report, write_comparison, write_report
@@ -17,11 +18,15 @@ __all__ = [
     "write_trials_csv",
 ]
 
-_REPORT = ("render_comparison", "render_report", "write_comparison", "write_report")
-
-
-def __getattr__(name: str) -> object:
-    """A public name, with which pandas, matplotlib and Jinja2 are loaded; importing the room alone loads none."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("reports.report" if name in _REPORT else "reports.tables"), name)
+__getattr__ = found_in(
+    {
+        "confirmation_frame": "reports.tables",
+        "render_comparison": "reports.report",
+        "render_report": "reports.report",
+        "trials_frame": "reports.tables",
+        "write_comparison": "reports.report",
+        "write_report": "reports.report",
+        "write_trials_csv": "reports.tables",
+    },
+    room=__name__,
+)

@@ -3,8 +3,9 @@
 The names listed here are the public ones.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from vae.lazily import found_in
 
 if TYPE_CHECKING:
     from studies.catalog import LoadedDefinition, define_study, load_definition
@@ -14,18 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["KlsearchError", "LoadedDefinition", "StudyRecord", "define_study", "load_definition", "summarize"]
 
-_HOMES = {
-    "KlsearchError": "studies.errors",
-    "LoadedDefinition": "studies.catalog",
-    "StudyRecord": "studies.record",
-    "define_study": "studies.catalog",
-    "load_definition": "studies.catalog",
-    "summarize": "studies.summary",
-}
-
-
-def __getattr__(name: str) -> object:
-    """A public name, with which its module is loaded; importing the room alone loads none."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = found_in(
+    {
+        "KlsearchError": "studies.errors",
+        "LoadedDefinition": "studies.catalog",
+        "StudyRecord": "studies.record",
+        "define_study": "studies.catalog",
+        "load_definition": "studies.catalog",
+        "summarize": "studies.summary",
+    },
+    room=__name__,
+)

@@ -1,8 +1,7 @@
 """How raw values become what a model trains on, fitted on the training split alone."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -42,19 +41,9 @@ class Scaling:
             scaled[chunk] = (rows[chunk].astype(np.float64) - self.offset) / self.scale
         return scaled
 
-    def invert(self, scaled: np.ndarray) -> np.ndarray:
-        """Raw values again, float64; `apply`'s rounding to float32 remains."""
-        raw: np.ndarray = scaled.astype(np.float64) * self.scale + self.offset
-        return raw
-
     def as_json(self) -> dict[str, Any]:
         """The scaling as JSON values."""
         return {"kind": self.kind, "offset": self.offset.tolist(), "scale": self.scale.tolist()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The scaling that `as_json` wrote."""
-        return cls(kind=values["kind"], offset=np.asarray(values["offset"]), scale=np.asarray(values["scale"]))
 
 
 def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vae.scaling import Scaling, fit_scaling
+from vae.scaling import fit_scaling
 
 KINDS = ["auto", "none", "minmax", "standard"]
 _values = st.floats(-1e6, 1e6, width=32)
@@ -21,15 +21,15 @@ def test_scaled_rows_can_be_turned_back(rows: np.ndarray, kind: str) -> None:
     scaling = fit_scaling(kind, rows)
     # float32 holds 24 bits of the scaled value, which may be small beside its offset.
     tolerance = 1e-6 * (np.abs(rows) + np.abs(scaling.offset) + scaling.scale)
-    assert np.all(np.abs(scaling.invert(scaling.apply(rows)) - rows) <= tolerance)
+    assert np.all(np.abs(scaling.apply(rows).astype(np.float64) * scaling.scale + scaling.offset - rows) <= tolerance)
 
 
 @given(_tables | _images, st.sampled_from(KINDS))
-def test_a_scaling_survives_json(rows: np.ndarray, kind: str) -> None:
+def test_json_holds_all_that_is_needed_to_scale(rows: np.ndarray, kind: str) -> None:
     scaling = fit_scaling(kind, rows)
-    read = Scaling.from_json(json.loads(json.dumps(scaling.as_json(), allow_nan=False)))
-    assert np.array_equal(read.apply(rows), scaling.apply(rows))
-    assert read.words == scaling.words
+    read = json.loads(json.dumps(scaling.as_json(), allow_nan=False))
+    scaled = (rows - np.array(read["offset"])) / np.array(read["scale"])
+    assert np.array_equal(scaled.astype(np.float32), scaling.apply(rows))
 
 
 @given(_tables | _images)
