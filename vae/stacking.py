@@ -43,7 +43,8 @@ def stack(variables: Iterable[keras.Variable], slots: int) -> list[tf.Variable]:
 
 def gather(values: Sequence[tf.Variable], slots: Sequence[int]) -> list[tf.Tensor]:
     """The rows `slots` of stacked variables."""
-    return [tf.gather(value, list(slots)) for value in values]
+    # Gathering from a variable itself would make every later read of it a copy.
+    return [tf.gather(value.read_value(), list(slots)) for value in values]
 
 
 def padded_slots(slots: int, rows: int) -> int:
