@@ -29,4 +29,4 @@ def _forgo_memory_optimizer() -> None:
     config = context.context().config
     config.allow_soft_placement = True  # as for every function
     config.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
-    context.context().function_call_options = context.FunctionCallOptions(executor_type=os.environ.get("EXE",""), config_proto=config)
+    context.context().function_call_options = context.FunctionCallOptions(config_proto=config)
