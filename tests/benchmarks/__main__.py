@@ -8,7 +8,6 @@ klsearch are run.
 
 import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search.provenance import provenance
 from tests.benchmarks import cases
 
 _OUTPUT = Path("build/bench.json")
@@ -196,7 +196,7 @@ def main(names: Sequence[str]) -> None:
     """Measure the cases named, or all of them and the long study."""
     chosen = names or [*cases.CASES, "long"]
     results = [measure(name, cases.CASES[name], keras_tuner=True) for name in chosen if name in cases.CASES]
-    found: dict[str, Any] = {"machine": {"processor": platform.processor(), "cores": os.cpu_count()}, "cases": results}
+    found: dict[str, Any] = {"machine": provenance(), "cases": results}
     if results:
         print(table(results))
     if "long" in chosen:
