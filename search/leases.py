@@ -47,7 +47,7 @@ class Leases:
         clocks need not agree.
         """
         key = _key(owner)
-        text = self._said().get(key)
+        text = self._attributes().get(key)
         said = json.loads(text)["at"] if text is not None else _NEVER
         if said == _GONE:
             return True
@@ -62,10 +62,10 @@ class Leases:
 
     def is_worked_on(self) -> bool:
         """Whether any worker lives, so far as this process can tell by now."""
-        workers = [_owner(key) for key in self._said() if key.startswith(_PREFIX)]
+        workers = [_owner(key) for key in self._attributes() if key.startswith(_PREFIX)]
         return any(not self.is_dead(owner) for owner in workers)
 
-    def _said(self) -> dict[str, Any]:
+    def _attributes(self) -> dict[str, Any]:
         return self._storage.get_study_user_attrs(self._study_id)
 
 
