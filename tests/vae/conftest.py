@@ -1,12 +1,17 @@
 """Real data, small enough to train on in a test, and what tests do with a population."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 
+from vae.data_sources import read_source
+from vae.datasets import DataProblem
 from vae.population import Population
+from vae.sources.raw import RawData, Request
 
 Splits = dict[str, np.ndarray]
 
@@ -60,3 +65,24 @@ def bits() -> Callable[[Population, int], dict[str, bytes]]:
         }
 
     return read
+
+
+class DataFolder:
+    """A folder whose files are read as a definition in it names them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, source: str, **options: Any) -> RawData:
+        return read_source(Request(source=source, folder=self.path, **options))
+
+    def refusal(self, source: str, **options: Any) -> str:
+        with pytest.raises(DataProblem) as caught:
+            self.read(source, **options)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path)

@@ -2,32 +2,20 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from vae.data_sources import read_source
-from vae.datasets import DataProblem
-from vae.sources.raw import RawData, Request
+if TYPE_CHECKING:
+    from tests.vae.conftest import DataFolder
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 
 
-def read(folder: Path, source: str, **options: Any) -> RawData:
-    return read_source(Request(source=source, folder=folder, **options))
-
-
-def refusal(folder: Path, source: str, **options: Any) -> str:
-    with pytest.raises(DataProblem) as caught:
-        read(folder, source, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_only_the_rows_asked_for_are_read_from_an_npy(tmp_path: Path) -> None:
-    np.save(tmp_path / "rows.npy", TABLE)
-    assert np.array_equal(read(tmp_path, "rows.npy", rows=7).rows, TABLE[:7])
+def test_only_the_rows_asked_for_are_read_from_an_npy(folder: "DataFolder") -> None:
+    np.save(folder.path / "rows.npy", TABLE)
+    assert np.array_equal(folder.read("rows.npy", rows=7).rows, TABLE[:7])
 
 
 def sparse_npy(path: Path, shape: tuple[int, ...]) -> None:
@@ -37,64 +25,64 @@ def sparse_npy(path: Path, shape: tuple[int, ...]) -> None:
     os.truncate(path, path.stat().st_size + 8 * int(np.prod(shape)))
 
 
-def test_an_npy_beyond_memory_is_refused_with_numbers_before_it_is_read(tmp_path: Path) -> None:
-    sparse_npy(tmp_path / "rows.npy", (500_000_000, 1000))
-    text = refusal(tmp_path, "rows.npy")
+def test_an_npy_beyond_memory_is_refused_with_numbers_before_it_is_read(folder: "DataFolder") -> None:
+    sparse_npy(folder.path / "rows.npy", (500_000_000, 1000))
+    text = folder.refusal("rows.npy")
     assert "500,000,000,000 values need about 6,000.0 GB of memory, but" in text
     assert "data.rows" in text
 
 
-def test_the_first_rows_of_an_npy_beyond_memory_can_be_read(tmp_path: Path) -> None:
-    sparse_npy(tmp_path / "rows.npy", (500_000_000, 1000))
-    assert read(tmp_path, "rows.npy", rows=3).rows.shape == (3, 1000)
+def test_the_first_rows_of_an_npy_beyond_memory_can_be_read(folder: "DataFolder") -> None:
+    sparse_npy(folder.path / "rows.npy", (500_000_000, 1000))
+    assert folder.read("rows.npy", rows=3).rows.shape == (3, 1000)
 
 
-def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
+def test_python_objects_are_never_unpickled(folder: "DataFolder") -> None:
     objects = np.array([{"a": 1}, "b"], dtype=object)
-    np.save(tmp_path / "rows.npy", objects, allow_pickle=True)
-    np.savez(tmp_path / "rows.npz", x=objects)
+    np.save(folder.path / "rows.npy", objects, allow_pickle=True)
+    np.savez(folder.path / "rows.npz", x=objects)
     for name in ("rows.npy", "rows.npz"):
-        assert "are never unpickled" in refusal(tmp_path, name)
+        assert "are never unpickled" in folder.refusal(name)
 
 
 @pytest.mark.parametrize("name", ["rows.npy", "rows.npz", "rows.parquet"])
 @pytest.mark.parametrize("content", [b"", b"not an array", b"PK\x03\x04broken", b"\x93NUMPY\x01\x00"])
-def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / name).write_bytes(content)
-    assert refusal(tmp_path, name).startswith(f"{name}: ")
+def test_a_damaged_file_is_refused_in_one_line(folder: "DataFolder", name: str, content: bytes) -> None:
+    (folder.path / name).write_bytes(content)
+    assert folder.refusal(name).startswith(f"{name}: ")
 
 
-def test_an_npy_cut_short_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "rows.npy", TABLE)
-    os.truncate(tmp_path / "rows.npy", 500)
-    assert "rows.npy: cannot be read" in refusal(tmp_path, "rows.npy")
+def test_an_npy_cut_short_is_refused(folder: "DataFolder") -> None:
+    np.save(folder.path / "rows.npy", TABLE)
+    os.truncate(folder.path / "rows.npy", 500)
+    assert "rows.npy: cannot be read" in folder.refusal("rows.npy")
 
 
-def test_the_only_array_of_an_npz_needs_no_name(tmp_path: Path) -> None:
-    np.savez(tmp_path / "rows.npz", x=TABLE)
-    assert np.array_equal(read(tmp_path, "rows.npz", rows=5).rows, TABLE[:5])
+def test_the_only_array_of_an_npz_needs_no_name(folder: "DataFolder") -> None:
+    np.savez(folder.path / "rows.npz", x=TABLE)
+    assert np.array_equal(folder.read("rows.npz", rows=5).rows, TABLE[:5])
 
 
-def test_one_of_several_arrays_must_be_named(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "rows.npz", images=TABLE, spare=TABLE + 1)
-    assert "holds 'images', 'spare'; say which are the data with data.array" in refusal(tmp_path, "rows.npz")
-    assert "has no array 'image'; did you mean 'images'?" in refusal(tmp_path, "rows.npz", array="image")
-    assert np.array_equal(read(tmp_path, "rows.npz", array="spare").rows, TABLE + 1)
+def test_one_of_several_arrays_must_be_named(folder: "DataFolder") -> None:
+    np.savez_compressed(folder.path / "rows.npz", images=TABLE, spare=TABLE + 1)
+    assert "holds 'images', 'spare'; say which are the data with data.array" in folder.refusal("rows.npz")
+    assert "has no array 'image'; did you mean 'images'?" in folder.refusal("rows.npz", array="image")
+    assert np.array_equal(folder.read("rows.npz", array="spare").rows, TABLE + 1)
 
 
-def test_arrays_beside_the_rows_hold_labels_groups_and_splits(tmp_path: Path) -> None:
+def test_arrays_beside_the_rows_hold_labels_groups_and_splits(folder: "DataFolder") -> None:
     split = np.array(["train"] * 38 + ["test", "val"])
-    np.savez(tmp_path / "rows.npz", x=TABLE, y=np.arange(40), g=np.arange(40) % 4, s=split)
-    raw = read(tmp_path, "rows.npz", labels="y", group="g", split_column="s", rows=39)
+    np.savez(folder.path / "rows.npz", x=TABLE, y=np.arange(40), g=np.arange(40) % 4, s=split)
+    raw = folder.read("rows.npz", labels="y", group="g", split_column="s", rows=39)
     assert raw.rows.shape == (39, 3)
     assert raw.labels is not None and raw.labels.tolist() == list(range(39))
     assert raw.group is not None and len(raw.group) == 39
     assert raw.split is not None and raw.split[-1] == "test"
 
 
-def test_labels_must_be_as_many_as_rows_and_complete(tmp_path: Path) -> None:
-    np.savez(tmp_path / "rows.npz", x=TABLE, few=np.arange(39), holes=np.where(np.arange(40) == 6, np.nan, 1.0))
-    text = refusal(tmp_path, "rows.npz", array="x", labels="few")
+def test_labels_must_be_as_many_as_rows_and_complete(folder: "DataFolder") -> None:
+    np.savez(folder.path / "rows.npz", x=TABLE, few=np.arange(39), holes=np.where(np.arange(40) == 6, np.nan, 1.0))
+    text = folder.refusal("rows.npz", array="x", labels="few")
     assert "'few' must hold one value for each of 40 rows" in text
-    text = refusal(tmp_path, "rows.npz", array="x", labels="holes")
+    text = folder.refusal("rows.npz", array="x", labels="holes")
     assert "'holes' has no value in 1 rows, the first at row 6" in text

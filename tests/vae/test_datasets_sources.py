@@ -1,42 +1,24 @@
 """Rows from whatever the user names."""
 
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vae.data_sources import is_path, read_source
-from vae.datasets import DataProblem, load_dataset
-from vae.sources.raw import RawData, Request
+from vae.datasets import load_dataset
+from vae.sources.raw import Request
+
+if TYPE_CHECKING:
+    from tests.vae.conftest import DataFolder
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 IMAGES = np.random.default_rng(2).integers(0, 256, (12, 5, 4), np.uint8)
-
-
-def read(folder: Path, source: str, **options: Any) -> RawData:
-    return read_source(Request(source=source, folder=folder, **options))
-
-
-def refusal(folder: Path, source: str, **options: Any) -> str:
-    with pytest.raises(DataProblem) as caught:
-        read(folder, source, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def idx(array: np.ndarray) -> bytes:
-    """An array of bytes in IDX form, written from the format's description."""
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 @pytest.mark.parametrize("source", ["digits", "mnist", "fashion-mnist", "my_loaders.train:rows"])
@@ -49,40 +31,40 @@ def test_files_and_folders_are_paths(source: str) -> None:
     assert is_path(source)
 
 
-def test_what_is_not_there_is_refused_with_what_may_be_given(tmp_path: Path) -> None:
-    text = refusal(tmp_path, "digit")
+def test_what_is_not_there_is_refused_with_what_may_be_given(folder: "DataFolder") -> None:
+    text = folder.refusal("digit")
     assert "no such file or folder" in text
     assert "digits, fashion-mnist, mnist" in text
     assert "package.module:function" in text
 
 
-def test_an_unknown_kind_of_file_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    write(tmp_path / "rows.xlsx", "x")
-    assert "files of data are .npy, .npz, .csv, .parquet" in refusal(tmp_path, "rows.xlsx")
+def test_an_unknown_kind_of_file_is_refused_with_the_known_ones(folder: "DataFolder") -> None:
+    (folder.path / "rows.xlsx").write_text("x")
+    assert "files of data are .npy, .npz, .csv, .parquet" in folder.refusal("rows.xlsx")
 
 
-def test_what_the_system_refuses_to_open_is_refused_with_its_reason(tmp_path: Path) -> None:
-    assert "cannot be read: File name too long" in refusal(tmp_path, "x" * 300 + ".csv")
+def test_what_the_system_refuses_to_open_is_refused_with_its_reason(folder: "DataFolder") -> None:
+    assert "cannot be read: File name too long" in folder.refusal("x" * 300 + ".csv")
 
 
-def test_a_path_may_be_absolute_or_relative_to_the_folder(tmp_path: Path) -> None:
-    np.save(tmp_path / "rows.npy", TABLE)
-    assert np.array_equal(read(tmp_path, "rows.npy").rows, TABLE)
-    assert np.array_equal(read(Path("/"), str(tmp_path / "rows.npy")).rows, TABLE)
+def test_a_path_may_be_absolute_or_relative_to_the_folder(folder: "DataFolder") -> None:
+    np.save(folder.path / "rows.npy", TABLE)
+    assert np.array_equal(folder.read("rows.npy").rows, TABLE)
+    assert np.array_equal(read_source(Request(source=str(folder.path / "rows.npy"), folder=Path("/"))).rows, TABLE)
 
 
 @pytest.mark.parametrize(
     ("name", "key"),
     [("rows.npy", "array"), ("rows.npy", "labels"), ("rows.csv", "array"), ("idx", "group"), ("pictures", "labels")],
 )
-def test_an_option_that_a_source_cannot_use_is_refused(tmp_path: Path, name: str, key: str) -> None:
-    np.save(tmp_path / "rows.npy", TABLE)
-    write(tmp_path / "rows.csv", "a\n1\n2\n")
-    for folder in ("idx", "pictures"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "idx" / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
-    Image.fromarray(IMAGES[0]).save(tmp_path / "pictures" / "a.png")
-    assert f"{name}: data.{key} = 'x' cannot be used" in refusal(tmp_path, name, **{key: "x"})
+def test_an_option_that_a_source_cannot_use_is_refused(folder: "DataFolder", name: str, key: str) -> None:
+    np.save(folder.path / "rows.npy", TABLE)
+    (folder.path / "rows.csv").write_text("a\n1\n2\n")
+    for subfolder in ("idx", "pictures"):
+        (folder.path / subfolder).mkdir()
+    (folder.path / "idx" / "train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 9]))
+    Image.fromarray(IMAGES[0]).save(folder.path / "pictures" / "a.png")
+    assert f"{name}: data.{key} = 'x' cannot be used" in folder.refusal(name, **{key: "x"})
 
 
 @pytest.mark.skipif(
@@ -94,7 +76,7 @@ def test_fashion_mnist_comes_from_debian_s_package_as_70_000_labelled_images() -
     assert (data.shape, data.scaling.kind, data.unit_interval) == ((28, 28), "image", True)
     assert data.labels is not None
     assert sorted(set(data.labels["test"].tolist())) == list(range(10))
-    assert len(read(Path(), "fashion-mnist").rows) == 70_000
+    assert len(read_source(Request(source="fashion-mnist", folder=Path())).rows) == 70_000
 
 
 def test_what_cannot_be_downloaded_is_refused_with_the_ways_to_get_it(tmp_path: Path) -> None:

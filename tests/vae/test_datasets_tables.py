@@ -11,17 +11,13 @@ from vae.datasets import DataProblem, Dataset, load_dataset
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 
 
-def write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
 CSV = "age,height,who,flag\n" + "".join(
     f"{20 + row},{1.5 + row / 100},p{row // 2},{row % 2 == 0}\n" for row in range(30)
 )
 
 
 def load_csv(folder: Path, text: str, **options: Any) -> Dataset:
-    write(folder / "rows.csv", text)
+    (folder / "rows.csv").write_text(text, encoding="utf-8")
     return load_dataset("rows.csv", folder=folder, **options)
 
 
@@ -119,7 +115,7 @@ def test_a_parquet_is_read_like_a_csv(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra klsearch[parquet]")
     import pandas as pd
 
-    write(tmp_path / "rows.csv", CSV)
+    (tmp_path / "rows.csv").write_text(CSV)
     pd.read_csv(tmp_path / "rows.csv").to_parquet(tmp_path / "rows.parquet")
     options: dict[str, Any] = {"folder": tmp_path, "group": "who", "rows": 25}
     assert load_dataset("rows.parquet", **options).fingerprint == load_dataset("rows.csv", **options).fingerprint
