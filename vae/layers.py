@@ -31,7 +31,7 @@ class SearchedDropout(keras.layers.Layer):
         if not training:
             return inputs
         kept = 1.0 - tf.convert_to_tensor(self.rate)
-        # Drawing is what dropout costs: each draw of 32 bits decides on two values, by its upper and its lower half.
+        # Drawing is what dropout costs: each draw of 32 bits decides on two values.
         count = tf.size(inputs)
         key, position = tf.unstack(tf.cast(self.seed_generator.next(), tf.uint64))
         bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
@@ -41,9 +41,8 @@ class SearchedDropout(keras.layers.Layer):
             alg=_PHILOX,
             dtype=tf.int32,
         )
-        highest_kept = tf.cast(tf.round(kept * 65536.0) - 32769.0, tf.int32) * 65536 + 65535
-        stays = tf.concat([bits <= highest_kept, tf.bitwise.left_shift(bits, 16) <= highest_kept], axis=0)
-        stays = tf.reshape(stays[:count], tf.shape(inputs))
+        draws = tf.reshape(tf.reshape(tf.bitcast(bits, tf.int16), [-1])[:count], tf.shape(inputs))
+        stays = draws <= tf.cast(tf.round(kept * 65536.0) - 32769.0, tf.int16)
         # Not inputs · (1 / kept): TensorFlow approximates a reciprocal, but not in the last few of many members.
         return tf.where(stays, inputs / tf.cast(kept, inputs.dtype), tf.zeros_like(inputs))
 

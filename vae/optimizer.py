@@ -44,9 +44,10 @@ def adam(
     """Move stacked variables and their two moments, each [K, ...], by one Adam step of size `step_size` [K]."""
     if weights[0].shape[0] == 1:
         # A variable that another gradient has yet to read would be copied before it is changed in place.
+        rate = step_size[0]
         with tf.control_dependencies(gradients):
             for variable, mean, square, gradient in zip(weights, means, squares, gradients, strict=True):
-                _adam_in_place(variable, mean, square, gradient, step_size[0])
+                _adam_in_place(variable, mean, square, gradient, rate)
         return
     for variable, mean, square, gradient in zip(weights, means, squares, gradients, strict=True):
         moved = adam_step(variable.read_value(), mean.read_value(), square.read_value(), gradient, step_size)

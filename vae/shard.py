@@ -155,8 +155,13 @@ class Program:
         def pad(values: tf.Tensor) -> tf.Tensor:
             return values if padded == self.members else tf.gather(values, places)
 
+        def unpad(values: tf.Tensor) -> tf.Tensor:
+            return values if padded == self.members else values[: self.members]
+
+        # A slice of known size: much of the program is then worked out when it is traced.
+        order = tf.slice(plan.order, [0, index * self._batch_size], [self.members, size])
         step = _Step(
-            rows=tf.gather(self.train_rows, pad(plan.order[:, index * self._batch_size :][:, :size])),
+            rows=tf.gather(self.train_rows, pad(order)),
             noise=pad(self._posterior_noise(plan, index, size)),
             kl_weight=pad(plan.kl_weight[index]),
             clip_low=pad(plan.clip_low),
@@ -170,13 +175,13 @@ class Program:
             tape.watch(weights)
             measured, updated, kept = self._loss(weights, others, memory, step)
             loss = tf.reduce_sum(measured[:, -1])
-        gradients = [gradient[: self.members] for gradient in tape.gradient(loss, weights)]
+        gradients = [unpad(gradient) for gradient in tape.gradient(loss, weights)]
         if self._clips_gradients:
             gradients = [optimizer.clip_norm(gradient, plan.clipnorm) for gradient in gradients]
         optimizer.adam(state.weights, state.means, state.squares, gradients, plan.step_size[index])
         for variable, value in zip([*state.others, *state.memory], [*updated, *kept], strict=True):
-            variable.assign(value[: self.members])
-        return measured[: self.members]
+            variable.assign(unpad(value))
+        return unpad(measured)
 
     def _loss(
         self, weights: list[tf.Tensor], others: list[tf.Tensor], memory: list[tf.Tensor], step: _Step
