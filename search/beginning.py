@@ -12,7 +12,7 @@ from search.layout import Layout, layout_of
 from search.options import RunOptions
 from search.place import Place
 from search.progress import Progress
-from search.provenance import EARLIER, provenance
+from search.provenance import provenance, told_with
 from search.quiet import threads_within
 from search.reconfirmation import with_all_seeds
 from search.records import definition_of
@@ -177,9 +177,5 @@ def _kept(loaded: LoadedDefinition, study: StudyStorage, progress: Progress) -> 
 
 def _news(facts: StudyFacts, loaded: LoadedDefinition) -> dict[str, Any]:
     """The facts that this process finds otherwise; versions of earlier processes stay named where they differ."""
-    now, before = provenance(), {name: value.split(EARLIER)[0] for name, value in facts.provenance.items()}
-    named = {
-        name: value if before.get(name, value) == value else f"{value}{EARLIER}{before[name]})"
-        for name, value in now.items()
-    }
-    return {"provenance": facts.provenance if before == now else named, "folder": str(loaded.folder)}
+    now = {name: told_with(facts.provenance.get(name, value), value) for name, value in provenance().items()}
+    return {"provenance": now, "folder": str(loaded.folder)}

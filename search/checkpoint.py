@@ -151,11 +151,13 @@ class Course:
     Args:
         folder: where the courses of this study are kept.
         name: of the course.
+        fingerprint: of the study.
         say: is told when a checkpoint cannot be written or read.
     """
 
-    def __init__(self, folder: Path, name: str, *, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, name: str, fingerprint: str, *, say: Callable[[str], None]) -> None:
         self.name = name
+        self.fingerprint = fingerprint
         self._path = folder / f"{name}.npz"
         self._say = say
         self._saved_at = -LONGEST_SECONDS  # none yet: one is due at once
@@ -222,7 +224,8 @@ class Course:
             try:
                 with _opened(path) as (about, _):
                     is_there = number in [member["number"] for member in about["members"]]
-                    if about["study"] != study or about["batch"] or not is_there:
+                    is_ours = about["study"] == study and about["fingerprint"] == self.fingerprint
+                    if about["batch"] or not (is_ours and is_there):
                         continue
                 checkpoint = Checkpoint.read(path)
             except UnreadableCheckpoint:
@@ -255,11 +258,11 @@ def claimed_course(folder: Path, fingerprint: str, *, say: Callable[[str], None]
             if is_ours and claims.enter_context(_locked(path)) and path.exists():
                 for unfinished in folder.glob(f"{unfinished_prefix(path)}*"):
                     unfinished.unlink(missing_ok=True)
-                yield Course(folder, path.stem, say=say)
+                yield Course(folder, path.stem, fingerprint, say=say)
                 return
         path = folder / f"{secrets.token_hex(4)}.npz"
         claims.enter_context(_locked(path))
-        yield Course(folder, path.stem, say=say)
+        yield Course(folder, path.stem, fingerprint, say=say)
 
 
 def remove_left_courses(folder: Path, fingerprint: str) -> None:

@@ -9,7 +9,7 @@ from optuna.trial import TrialState as OptunaState
 
 from search.checkpoint import Checkpoint
 from search.judging import finish
-from search.rows import Result, Row, Run
+from search.rows import Result, Row, Run, one_of_each, trial_label
 from search.seeds import confirmation_seed
 from search.storage import StudyStorage
 from search.training import Job, Source
@@ -43,11 +43,6 @@ class Candidate:
     method: Method | None = None
 
 
-def trial_label(number: int) -> str:
-    """The label of a leading trial."""
-    return f"trial {number}"
-
-
 def candidates(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> list[Candidate]:
     """The study's leading trials, best first, then its baselines. No finished trial gives none."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
@@ -67,7 +62,7 @@ def candidates(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> li
 class ConfirmationSource(Source):
     """Every candidate on every fresh seed, as a source of jobs; what an earlier process finished is kept.
 
-    None is ever lost: whoever else confirms now trains the same to the same result, and what is stored first stays.
+    None is ever lost: whoever else confirms now trains the same to the same result, of which one counts.
     Members are kept until it is known whom the test split is to score.
     """
 
@@ -97,7 +92,7 @@ class ConfirmationSource(Source):
             for candidate in chosen
             for index in range(definition.confirmation.seeds)
         ]
-        known = {row.run: row for row in rows.rows() if row.state is not OptunaState.FAIL}
+        known = {row.run: row for row in one_of_each(rows.rows()) if row.state is not OptunaState.FAIL}
         there = [known[run] for run in wanted if run in known]
         self._left = [Job(number=row.number, run=row.run) for row in there if row.result is None]
         self._pending = [run for run in wanted if run not in known]

@@ -21,7 +21,7 @@ _UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib
 
 
 class KeptMembers(UserDict[Run, Members]):
-    """Trained members by what was trained, each in a file too, where the next process finds it.
+    """Trained members by what was trained, each in a file, where the next process finds it; in memory if that fails.
 
     So a confirmation that was killed trains nothing again of what had finished, however often that happens.
 
@@ -47,16 +47,15 @@ class KeptMembers(UserDict[Run, Members]):
 
     def __missing__(self, run: Run) -> Members:
         try:
-            self.data[run] = _read(self._path(run))
+            return _read(self._path(run))
         except _UNREADABLE as error:
             raise KeyError(run) from error
-        return self.data[run]
 
     def __setitem__(self, run: Run, member: Members) -> None:
-        super().__setitem__(run, member)
         try:
             _write(self._path(run), member)
         except OSError as error:
+            super().__setitem__(run, member)
             if not self._failed:
                 self._say(
                     f"warning: a trained member could not be kept ({self._folder}: {error.strerror}); it is trained "

@@ -127,9 +127,12 @@ def known_place(run: str | None = None, *, storage: str | None = None, study: st
     """
     if run is not None:
         return _place_of_run(_folder(run), storage, study)
-    url = storage or os.environ.get(STORAGE_VARIABLE)
+    known = os.environ.get(STORAGE_VARIABLE)
+    url = storage or known
     if url is None or study is None:
         raise UsageError("name the run: its folder, or --storage URL with --study NAME.")
+    if known is not None and without_password(absolute(known)) == absolute(url):
+        url = known  # the same, and the password with it
     folder = (Path("runs") / study).resolve()
     if (folder / _ABOUT).exists():
         return _place_of_run(folder, url, study)

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import joblib
 
-# Stands between a version and the one that an earlier part of the same study was trained with.
+# Stands between a version and those that earlier parts of the same study were trained with.
 EARLIER = " (earlier "
 _LIBRARIES = ("klsearch", "tensorflow", "keras", "optuna", "numpy", "pandas", "matplotlib", "joblib")
 
@@ -21,6 +21,17 @@ def provenance() -> dict[str, str]:
         "processor": _processor(),
         "usable cores": str(joblib.cpu_count()),
     }
+
+
+def told_with(told: str, value: str) -> str:
+    """A value as it is now, naming every other that was `told` of earlier parts of a study, the latest first.
+
+    >>> told_with(told_with(told_with("2.18", "2.19"), "2.20"), "2.20")
+    '2.20 (earlier 2.19; 2.18)'
+    """
+    latest, _, rest = told.partition(EARLIER)
+    earlier = [known for known in (latest, *rest.removesuffix(")").split("; ")) if known not in ("", value)]
+    return f"{value}{EARLIER}{'; '.join(earlier)})" if earlier else value
 
 
 def _version(name: str) -> str:

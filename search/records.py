@@ -11,7 +11,7 @@ from optuna.trial import TrialState as OptunaState
 from search.backends import opened
 from search.layout import Layout
 from search.place import Place
-from search.rows import Row, Run
+from search.rows import Row, Run, numbered, one_of_each
 from search.seeds import confirmation_seed
 from search.storage import StudyStorage
 from studies.catalog import LoadedDefinition
@@ -135,14 +135,9 @@ def confirmed_rows(storage: StudyStorage, definition: StudyDefinition) -> list[R
     }
     return [
         row
-        for row in storage.confirmation_rows()
-        if row.run.seed in seeds and (_trial_number(row.run.label) is not None or row.run in baselines)
+        for row in one_of_each(storage.confirmation_rows())
+        if row.run.seed in seeds and (numbered(row.run.label) is not None or row.run in baselines)
     ]
-
-
-def _trial_number(label: str) -> int | None:
-    """The number of the leading trial that a confirmation's label names; None for a baseline."""
-    return int(label.removeprefix("trial ")) if label.startswith("trial ") else None
 
 
 def _trial(row: Row, definition: StudyDefinition) -> TrialRecord:
@@ -162,7 +157,7 @@ def _confirmation(row: Row, definition: StudyDefinition) -> ConfirmationRun:
     return ConfirmationRun(
         **_common(row, definition, _gates(row, definition)),
         candidate=row.run.label,
-        trial=_trial_number(row.run.label),
+        trial=numbered(row.run.label),
         probe=row.probe,
         test=row.result.measures.get("test") if row.result is not None else None,
     )

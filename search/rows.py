@@ -1,6 +1,6 @@
 """What is trained, what it leaves, and the row of the storage that holds both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -17,6 +17,21 @@ from vae.measures import Measures
 from vae.probe import Probe
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+_TRIAL = "trial "
+
+
+def trial_label(number: int) -> str:
+    """The label of a trial where others stand beside it.
+
+    >>> trial_label(37), numbered(trial_label(37)), numbered("before")
+    ('trial 37', 37, None)
+    """
+    return f"{_TRIAL}{number}"
+
+
+def numbered(label: str) -> int | None:
+    """The number of the trial that a label names; None for a baseline."""
+    return int(label.removeprefix(_TRIAL)) if label.startswith(_TRIAL) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +119,18 @@ class Row:
     ended: datetime | None
     probe: Probe | None = None
     warm_start: bool = False
+
+
+def one_of_each(rows: Iterable[Row]) -> list[Row]:
+    """One row of each run, in ascending number: a finished one if there is one, else one that did not fail.
+
+    A process that was silent in its turn until another took it for dead may make a row that the other made too.
+    """
+    best_first = sorted(rows, key=lambda row: (row.result is None, row.state is TrialState.FAIL, row.number))
+    chosen: dict[Run, Row] = {}
+    for row in best_first:
+        chosen.setdefault(row.run, row)
+    return sorted(chosen.values(), key=lambda row: row.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,6 +6,7 @@ from reports.report import write_report
 from reports.tables import write_trials_csv
 from search.backends import opened
 from search.beginning import Wanted, begun
+from search.confirmer import Apparatus, Probed
 from search.judging import gained
 from search.layout import Layout
 from search.models import build_network, build_population
@@ -14,7 +15,7 @@ from search.patience import patient
 from search.place import Place
 from search.progress import Progress
 from search.records import definition_of, study_record
-from search.session import Apparatus, Probed, session
+from search.session import session
 from search.stopping import Interrupted, Stopper
 from search.storage import StudyStorage
 from search.workers import search_with_workers

@@ -1,65 +1,28 @@
 """One process's work on one study: search, then confirm, from where a killed process left it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from search.checkpoint import Course, claimed_course, remove_left_courses
-from search.confirmation import (
-    Candidate,
-    ConfirmationSource,
-    candidates,
-    choose_winner,
-    rows_to_show,
-)
+from search.confirmer import Apparatus, Confirmer
 from search.importance import importances
 from search.judging import has_converged
 from search.kept_members import KeptMembers
-from search.models import weighting_of
 from search.owner import Owner, this_process
 from search.place import Place
 from search.progress import Progress, leading
-from search.records import confirmed_rows, trial_records
-from search.retraining import RetrainingSource
-from search.rows import Row
 from search.stopping import Interrupted, Stopper
 from search.storage import StudyStorage
 from search.training import Saving, Source, Trainer
 from search.trials import TrialSource
 from search.worker import Worker
 from studies.definition import StudyDefinition
-from vae.evaluation import Members
 from vae.population import Population
-from vae.probe import Probe
-from vae.samples import Samples
-from vae.splits import SPLITS
-from vae.weighting import Weighting
-
-Probed = Callable[[Mapping[str, np.ndarray]], Probe | None]
-Sampled = Callable[[Mapping[str, Members]], Samples | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Apparatus:
-    """What a confirmation needs that a search does not.
-
-    Attributes:
-        population: gives one that trains members by a rule of their own.
-        sampled: gives the report's pictures of members by label.
-        probed: gives a member's linear probe from its μ by split; None where the data have no labels for one.
-    """
-
-    population: Callable[[Weighting], Population]
-    sampled: Sampled
-    probed: Probed | None
-
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
 _WAIT_SECONDS = 0.5
@@ -190,108 +153,26 @@ class Session:
 
         while True:
             with nullcontext() if self._alone else self._study.confirming.turn(self._owner, wait=wait):
-                if self._confirm(apparatus):
+                if self._confirmer(apparatus).confirm():
                     return
 
-    def _confirm(self, apparatus: Apparatus) -> bool:
-        """Confirm; False if that was taken over by another process, for which this one was silent for too long."""
-        chosen = candidates(self._definition, trial_records(self._study, self._definition))
-        if not chosen:
-            self._progress.say("No trial has finished, so there is nothing to confirm.")
-            return True
-        rows = self._study.confirmation()
-        members = KeptMembers(self._members_folder, self._study.facts.fingerprint, say=self._progress.say)
-        self._train_candidates(rows, chosen, members, apparatus)
-        labels = {candidate.label for candidate in chosen}
-        found = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
-        confirmed = [row for row in found if row.state is not TrialState.FAIL]
-        if any(row.result is None for row in confirmed):
-            return False
-        leaders = [candidate.label for candidate in chosen if not candidate.is_baseline]
-        winner = choose_winner(self._definition, confirmed, leaders)
-        baselines = self._definition.baseline_names()
-        self._score_on_test(rows, {winner, *baselines}, members, apparatus)
-        self._study.change_facts(winner=int(winner.removeprefix("trial ")))
-        self._keep_samples(rows, [winner, *baselines], members, apparatus)
-        members.remove_files()
-        return True
+    def _confirmer(self, apparatus: Apparatus) -> Confirmer:
+        return Confirmer(
+            self._study,
+            self._definition,
+            self._population,
+            apparatus,
+            KeptMembers(self._members_folder, self._study.facts.fingerprint, say=self._progress.say),
+            worker=self._worker,
+            progress=self._progress,
+            train=self._train_confirmed,
+            pause=lambda: self._wait(0.0),
+        )
 
-    def _train_candidates(
-        self, rows: StudyStorage, chosen: Sequence[Candidate], members: KeptMembers, apparatus: Apparatus
-    ) -> None:
-        """Train what is not trained yet of the candidates, those of one rule after those of another."""
-        by_rule: dict[Weighting | None, list[Candidate]] = {}
-        for candidate in chosen:
-            by_rule.setdefault(weighting_of(self._definition, candidate.method), []).append(candidate)
-        sources = {
-            rule: ConfirmationSource(
-                rows, self._definition, group, worker=self._worker, members=members, told=self._progress.ended
-            )
-            for rule, group in by_rule.items()
-        }
-        if remaining := sum(source.remaining for source in sources.values()):
-            total = len(chosen) * self._definition.confirmation.seeds
-            self._progress.begin("confirming on fresh seeds", done=total - remaining, total=total)
-        for rule, source in sources.items():
-            if source.remaining:
-                self._train(rule, source, rows, apparatus)
-
-    def _train(self, rule: Weighting | None, source: Source, rows: StudyStorage, apparatus: Apparatus) -> None:
-        """Train what a source gives of these rows by a rule; by the settings' KL weight if None."""
-        population = self._population if rule is None else apparatus.population(rule)
+    def _train_confirmed(self, population: Population, source: Source) -> None:
         self._compile(population)
-        self._trainer(population, searching=False).train(source, self._saving(rows.name))
-
-    def _score_on_test(self, rows: StudyStorage, labels: Set[str], members: KeptMembers, apparatus: Apparatus) -> None:
-        """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""
-        chosen = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
-        unscored = [row for row in chosen if row.result is not None and list(row.result.measures) == ["validation"]]
-        if not unscored:
-            return
-        self._train_forgotten(unscored, rows, members, apparatus)
-        self._note_test_look()
-        for first in range(0, len(unscored), self._population.slots):
-            group = unscored[first : first + self._population.slots]
-            of_group = [members[row.run] for row in group]
-            if apparatus.probed is not None:
-                means = {split: self._population.latent_means(of_group, split) for split in SPLITS}
-                for index, row in enumerate(group):
-                    latents = {split: values[index] for split, values in means.items()}
-                    rows.add_probe(row.number, apparatus.probed(latents))
-            # These last: a row that has them is not looked at again.
-            for row, measures in zip(group, self._population.measure_members(of_group, "test"), strict=True):
-                rows.add_test_measures(row.number, measures)
-
-    def _keep_samples(
-        self, rows: StudyStorage, labels: Sequence[str], members: KeptMembers, apparatus: Apparatus
-    ) -> None:
-        """Keep what one member of each of these candidates makes of a few rows of data, for the report."""
-        shown = rows_to_show(confirmed_rows(self._study, self._definition), labels)
-        numbers = [row.number for row in shown]
-        if not shown or rows.sampled_rows() == tuple(numbers):
-            return
-        self._train_forgotten(shown, rows, members, apparatus)
-        rows.replace_samples(apparatus.sampled({row.run.label: members[row.run] for row in shown}), numbers)
-
-    def _train_forgotten(
-        self, wanted: Sequence[Row], rows: StudyStorage, members: KeptMembers, apparatus: Apparatus
-    ) -> None:
-        """Train those of some confirmed rows again whose members no process has kept."""
-        forgotten = [row for row in wanted if row.run not in members]
-        if forgotten:
-            self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights were not kept.")
-            self._progress.begin("training again", done=0, total=len(forgotten))
-        by_rule: dict[Weighting | None, list[Row]] = {}
-        for row in forgotten:
-            by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)
-        for rule, group in by_rule.items():
-            again = RetrainingSource(group, members=members, told=self._progress.ended)
-            self._train(rule, again, rows, apparatus)
-
-    def _note_test_look(self) -> None:
-        """Count a look at the test split, before it is taken: one cut off in between has been taken too."""
-        looks = (*self._study.facts.test_looks, datetime.now(UTC).isoformat(timespec="seconds"))
-        self._study.change_facts(test_looks=looks)
+        saving = self._saving(self._study.confirmation().name)
+        self._trainer(population, searching=False).train(source, saving)
 
     def leave(self) -> None:
         """Note what mattered so far, and give up the lease, so that what was left running can be taken up at once."""
@@ -307,7 +188,7 @@ class Session:
                 population.compile()
 
     def _saving(self, study: str) -> Saving:
-        return Saving(course=self._course, study=study, fingerprint=self._study.facts.fingerprint)
+        return Saving(course=self._course, study=study)
 
     def _wait(self, seconds: float) -> None:
         """Pass a time in which nothing is trained.

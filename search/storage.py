@@ -127,6 +127,9 @@ class StudyStorage:
             study_id = storage.create_new_study([StudyDirection.MINIMIZE], name)
         except optuna.exceptions.DuplicatedStudyError:
             raise StudyConflict(f"study {name!r} exists in this storage; choose another name (--study).") from None
+        for ending in RESERVED_ENDINGS:  # another program may have deleted a study of this name, but not its rows here
+            with suppress(KeyError):
+                storage.delete_study(storage.get_study_id_from_name(name + ending))
         # The maker first: others then wait for the rest. The schema last: a study without it is not whole.
         storage.set_study_user_attr(study_id, _MAKER, this_process().as_json())
         storage.set_study_user_attr(study_id, _DEFINITION, definition)

@@ -86,12 +86,10 @@ class Saving:
     Attributes:
         course: which keeps them.
         study: the study whose rows are trained.
-        fingerprint: of what makes trials comparable in it.
     """
 
     course: Course
     study: str
-    fingerprint: str
 
 
 class Trainer:
@@ -174,7 +172,7 @@ class Trainer:
         began = time.monotonic()
         checkpoint = Checkpoint(
             study=saving.study,
-            fingerprint=saving.fingerprint,
+            fingerprint=saving.course.fingerprint,
             position=source.position,
             numbers={slot: job.number for slot, job in self._jobs.items()},
             snapshot=self._population.snapshot(),

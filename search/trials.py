@@ -11,7 +11,7 @@ from search.judging import finish, has_converged
 from search.leases import LEASE_SECONDS
 from search.progress import Ended
 from search.pruning import MedianPruner
-from search.rows import FINISHED, Result, Row, Run
+from search.rows import FINISHED, Result, Row, Run, trial_label
 from search.sampling import Advisor
 from search.seeds import trial_seed
 from search.storage import StudyStorage
@@ -114,9 +114,11 @@ class TrialSource(Source):
     def has_more(self) -> bool:
         """Whether there are trials to take now: the budget allows more than others train and have finished."""
         rows = self._storage.rows(results=False)
+        if self._room(rows) <= 0:
+            return False
         if self._until_converged and has_converged(self._definition, self._storage.trials()):
             return bool(self._left_running({row.number: row for row in rows}))
-        return self._room(rows) > 0
+        return True
 
     def lost(self) -> Set[int]:
         """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
@@ -149,7 +151,7 @@ class TrialSource(Source):
         """Score and store results, in ascending number; those that are stored already are compared."""
         del member
         for number, result in finished.items():
-            label = f"trial {number}"
+            label = trial_label(number)
             pruned = number in self._early
             ended = finish(
                 self._storage, self._definition, number, label, result, owner=self._worker.owner, pruned=pruned

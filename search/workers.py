@@ -4,14 +4,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import joblib
+from optuna.trial import TrialState
 
 from search.judging import has_converged, judged
 from search.owner import this_process
 from search.place import Place
 from search.progress import Progress
+from search.rows import trial_label
 from search.stopping import Interrupted
 from search.storage import StudyStorage
 from search.work import Failure, Task, work, work_here
@@ -187,5 +190,6 @@ class _Overseer:
             self._told.add(number)
             row = self._study.row(number)
             if row.result is not None:
-                self._progress.ended(judged(self._definition, f"trial {number}", row.result)[0])
+                ended, _ = judged(self._definition, trial_label(number), row.result)
+                self._progress.ended(replace(ended, feasible=ended.feasible and row.state is TrialState.COMPLETE))
         self._progress.watch({row.number: row.progress for row in self._study.running() if row.progress})

@@ -193,17 +193,20 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(names: Sequence[str]) -> None:
-    """Measure the cases named, or all of them and the long study."""
+    """Measure the cases named, or all of them and the long study; what is known is written after each."""
     chosen = names or [*cases.CASES, "long"]
-    results = [measure(name, cases.CASES[name], keras_tuner=True) for name in chosen if name in cases.CASES]
-    found: dict[str, Any] = {"machine": provenance(), "cases": results}
-    if results:
-        print(table(results))
-    if "long" in chosen:
-        found["long"] = long_study()
-        print(json.dumps(found["long"], indent=2))
+    found: dict[str, Any] = {"machine": provenance(), "cases": []}
     _OUTPUT.parent.mkdir(exist_ok=True)
-    _OUTPUT.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    for name in chosen:
+        if name == "long":
+            found["long"] = long_study()
+        else:
+            found["cases"].append(measure(name, cases.CASES[name], keras_tuner=True))
+        _OUTPUT.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    if found["cases"]:
+        print(table(found["cases"]))
+    if "long" in found:
+        print(json.dumps(found["long"], indent=2))
 
 
 if __name__ == "__main__":

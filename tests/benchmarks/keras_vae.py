@@ -47,7 +47,9 @@ class KerasVae(keras.Model):  # type: ignore[misc]
         return encoder, keras.Model(latents, keras.layers.Reshape(shape)(h) if len(shape) > 1 else h)
 
     def _conv(self, model: Any, shape: tuple[int, ...]) -> tuple[keras.Model, keras.Model]:
-        inputs = h = keras.Input(shape)
+        pixels = shape if len(shape) == 3 else (*shape, 1)  # grey images come without an axis for colours
+        inputs = keras.Input(shape)
+        h = keras.layers.Reshape(pixels)(inputs)
         for filters in model.filters:
             h = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(h)
             h = keras.layers.Dropout(self.settings.encoder_dropout)(h)
@@ -62,8 +64,8 @@ class KerasVae(keras.Model):  # type: ignore[misc]
         h = keras.layers.Reshape(smallest)(keras.layers.Dense(int(np.prod(smallest)), activation="relu")(h))
         for filters in reversed(model.filters):
             h = keras.layers.Conv2DTranspose(filters, 3, strides=2, padding="same", activation="relu")(h)
-        h = keras.layers.Conv2D(shape[-1], 3, padding="same", activation="sigmoid")(h)
-        return encoder, keras.Model(latents, h)
+        h = keras.layers.Conv2D(pixels[-1], 3, padding="same", activation="sigmoid")(h)
+        return encoder, keras.Model(latents, keras.layers.Reshape(shape)(h))
 
     def _parts(self, rows: Any, training: bool) -> tuple[Any, Any]:
         mean, log_var = self.encoder(rows, training=training)

@@ -186,19 +186,24 @@ def test_files_of_others_are_left_as_they_are_and_said(tmp_path: Path) -> None:
 def test_a_member_that_was_left_between_epochs_can_be_taken_in_elsewhere(tmp_path: Path) -> None:
     checkpoint(batch=0).write(tmp_path / "dead.npz")
     checkpoint(batch=2, study="other").write(tmp_path / "middle.npz")
-    with claimed_course(tmp_path, "another", say=pytest.fail) as course:
-        found = course.stranded("tiny", 9)
-        assert found is not None
-        assert plain(found) == plain(member(epoch=1, batch=0, seed=1))
-        assert course.stranded("tiny", 7) is None
-        assert course.stranded("other", 9) is None, "it stood in the middle of an epoch"
+    course = Course(tmp_path, "another", "f", say=pytest.fail)
+    found = course.stranded("tiny", 9)
+    assert found is not None
+    assert plain(found) == plain(member(epoch=1, batch=0, seed=1))
+    assert course.stranded("tiny", 7) is None
+    assert course.stranded("other", 9) is None, "it stood in the middle of an epoch"
+
+
+def test_a_member_of_a_deleted_study_of_the_same_name_is_not_taken_in(tmp_path: Path) -> None:
+    checkpoint(batch=0, fingerprint="deleted").write(tmp_path / "dead.npz")
+    assert Course(tmp_path, "another", "f", say=pytest.fail).stranded("tiny", 9) is None
 
 
 class Chosen(Course):
     """A course that is saved at the times that a test chooses, counted from 0, and not by the clock."""
 
     def __init__(self, folder: Path, times: Collection[int], name: str = "course") -> None:
-        super().__init__(folder, name, say=pytest.fail)
+        super().__init__(folder, name, "f", say=pytest.fail)
         self._times = times
         self._asked = -1
 
@@ -248,7 +253,7 @@ def test_a_study_that_was_killed_goes_on_as_if_nothing_had_happened(
     killed_after: int,
 ) -> None:
     begin(study)
-    saving = Saving(course=Chosen(tmp_path, saved_at), study="tiny", fingerprint="f")
+    saving = Saving(course=Chosen(tmp_path, saved_at), study="tiny")
     workshop.search(study, BUDGET, owner=DEAD, epochs=killed_after, saving=saving, killed=True)
     before = [row.number for row in study.rows() if row.state is TrialState.COMPLETE]
     saving = replace(saving, course=Chosen(tmp_path, []))
@@ -262,7 +267,7 @@ def test_whoever_is_asked_to_stop_saves_first_and_nothing_is_trained_twice(
     workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     begin(study)
-    saving = Saving(course=Chosen(tmp_path, []), study="tiny", fingerprint="f")
+    saving = Saving(course=Chosen(tmp_path, []), study="tiny")
     workshop.search(study, BUDGET, owner=DEAD, epochs=17, saving=saving)
     saved = Checkpoint.read(tmp_path / "course.npz")
     assert sorted(saved.numbers.values()) == [row.number for row in study.running()]
@@ -276,17 +281,17 @@ def test_killed_again_and_again_a_study_is_still_the_uninterrupted_one(
     begin(study)
     rng = np.random.default_rng(0)
     for life in range(12):
-        saving = Saving(course=Chosen(tmp_path, range(0, 100, 3)), study="tiny", fingerprint="f")
+        saving = Saving(course=Chosen(tmp_path, range(0, 100, 3)), study="tiny")
         owner = replace(this_process(), started=f"life {life}")
         workshop.search(study, BUDGET, owner=owner, epochs=int(rng.integers(0, 9)), saving=saving, killed=True)
-    workshop.search(study, BUDGET, saving=Saving(course=Chosen(tmp_path, []), study="tiny", fingerprint="f"))
+    workshop.search(study, BUDGET, saving=Saving(course=Chosen(tmp_path, []), study="tiny"))
     assert [left(row) for row in study.rows()] == whole
 
 
 def test_a_smaller_budget_takes_up_no_more_than_it_allows(
     workshop: "Workshop", study: StudyStorage, tmp_path: Path
 ) -> None:
-    saving = Saving(course=Chosen(tmp_path, [0, 14]), study="tiny", fingerprint="f")
+    saving = Saving(course=Chosen(tmp_path, [0, 14]), study="tiny")
     workshop.search(study, 12, owner=DEAD, epochs=16, saving=saving, killed=True)
     assert len(study.running()) == 4
     workshop.search(study, 6, saving=replace(saving, course=Chosen(tmp_path, [])))
@@ -296,7 +301,7 @@ def test_a_smaller_budget_takes_up_no_more_than_it_allows(
 def test_another_worker_goes_on_where_a_dead_one_s_checkpoint_stands(
     workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    dead = Saving(course=Chosen(tmp_path, [0, 9], "dead"), study="tiny", fingerprint="f")
+    dead = Saving(course=Chosen(tmp_path, [0, 9], "dead"), study="tiny")
     for one in whole[2:5]:
         study.create_row(one["run"], DEAD, course="dead")
     workshop.search(study, 3, owner=DEAD, epochs=10, saving=dead, killed=True)
@@ -305,7 +310,7 @@ def test_another_worker_goes_on_where_a_dead_one_s_checkpoint_stands(
     workshop.search(
         study,
         3,
-        saving=Saving(course=living, study="tiny", fingerprint="f"),
+        saving=Saving(course=living, study="tiny"),
         stranded=lambda number: living.stranded("tiny", number),
         watch=lambda running: epochs.append(max(values["epoch"] for values in running.values())),
     )
@@ -322,7 +327,7 @@ def test_a_checkpoint_of_another_network_is_refused_and_kept(
     replace(checkpoint(batch=0), position=0, numbers={0: 0, 3: 9}).write(tmp_path / "course.npz")
     before = (tmp_path / "course.npz").read_bytes()
     with pytest.raises(StudyConflict, match="the model is no longer the one whose training was saved"):
-        workshop.search(study, 4, saving=Saving(course=course, study="tiny", fingerprint="f"))
+        workshop.search(study, 4, saving=Saving(course=course, study="tiny"))
     assert (tmp_path / "course.npz").read_bytes() == before
 
 

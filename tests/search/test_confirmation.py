@@ -241,14 +241,14 @@ def test_an_interrupted_confirmation_goes_on_in_the_middle_of_its_trainings(
     with opened(f"journal:///{tmp_path / 'other'}", create=True) as storage:
         again = workshop.new_study(storage)
         with claimed_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
-            saving = Saving(course=course, study="tiny (confirmation)", fingerprint="f")
+            saving = Saving(course=course, study="tiny (confirmation)")
             workshop.confirm(again, TWO, epochs=7, saving=saving)
         epochs: list[float] = []
         with claimed_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
             workshop.confirm(
                 again,
                 TWO,
-                saving=Saving(course=course, study="tiny (confirmation)", fingerprint="f"),
+                saving=Saving(course=course, study="tiny (confirmation)"),
                 watch=lambda running: epochs.append(max(values["epoch"] for values in running.values())),
             )
         assert epochs[0] == 8
@@ -277,6 +277,20 @@ def test_a_training_that_another_program_marked_as_failed_is_made_up_for(
     workshop.confirm(study, TWO)
     rows = [row for row in study.confirmation_rows() if row.number != 1]
     assert len({(one.run.label, one.run.seed) for one in rows if one.result is not None}) == len(rows) == 16
+
+
+def test_a_run_that_two_processes_trained_counts_once(workshop: "Workshop", study: StudyStorage) -> None:
+    workshop.confirm(study, TWO)
+    rows, first = study.confirmation(), study.confirmation_rows()[0]
+    assert first.result is not None
+    twice = rows.create_row(first.run, this_process())
+    rows.finish_row(twice, first.result, owner=this_process(), score=first.score, constraints={})
+    rows.create_row(first.run, this_process())  # whoever made it is gone
+    counted = confirmed_rows(study, workshop.definition)
+    before = [one for one in counted if one.run.label == TWO[0].label]
+    assert [one.run.seed for one in before] == [confirmation_seed(0, index) for index in SEEDS]
+    assert all(one.result is not None for one in before)
+    assert workshop.confirm(study, TWO).remaining == 0
 
 
 def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:

@@ -36,6 +36,13 @@ def test_the_next_process_finds_a_member_as_it_was(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.clip_high, kept.clip_high, strict=True)
 
 
+def test_members_that_lie_in_files_take_no_memory(tmp_path: Path) -> None:
+    kept = KeptMembers(tmp_path, "f", say=pytest.fail)
+    kept[RUN] = member()
+    assert RUN in kept
+    assert not kept.data
+
+
 @pytest.mark.parametrize(
     ("fingerprint", "run"),
     [

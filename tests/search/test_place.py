@@ -93,6 +93,14 @@ def test_the_environment_brings_the_password_of_a_run_s_storage(monkeypatch: pyt
     assert known("tiny").url == "postgresql+psycopg://me@db/studies"
 
 
+def test_the_environment_brings_the_password_of_a_storage_without_a_run_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@db/studies")
+    resumed = known(storage="postgresql+psycopg://me@db/studies", study="tiny")
+    assert resumed.url == "postgresql+psycopg://me:secret@db/studies"
+    other = known(storage="postgresql+psycopg://me@otherdb/studies", study="tiny")
+    assert other.url == "postgresql+psycopg://me@otherdb/studies"
+
+
 def test_another_storage_for_a_run_is_refused() -> None:
     new().create(TOML)
     with pytest.raises(StudyConflict, match=r"lies in journal:.*leave --storage out"):

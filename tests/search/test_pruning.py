@@ -96,7 +96,7 @@ class Chosen(Course):
     """A course that saves every third time that it is asked."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "course", say=pytest.fail)
+        super().__init__(folder, "course", "f", say=pytest.fail)
         self._asked = 0
 
     def is_due(self, *, between_epochs: bool) -> bool:
@@ -153,11 +153,11 @@ def test_killed_again_and_again_it_ends_the_same_trials_at_the_same_epochs(
 ) -> None:
     rng = np.random.default_rng(0)
     for life in range(14):
-        saving = Saving(course=Chosen(tmp_path), study="tiny", fingerprint="f")
+        saving = Saving(course=Chosen(tmp_path), study="tiny")
         owner = replace(this_process(), started=f"life {life}")
         epochs = int(rng.integers(0, 14))
         workshop.search(study, BUDGET, definition=definition, owner=owner, epochs=epochs, saving=saving, killed=True)
-    saving = Saving(course=Chosen(tmp_path), study="tiny", fingerprint="f")
+    saving = Saving(course=Chosen(tmp_path), study="tiny")
     workshop.search(study, BUDGET, definition=definition, saving=saving)
     assert [left(row) for row in study.rows()] == [left(row) for row in whole]
 

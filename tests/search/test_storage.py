@@ -166,6 +166,14 @@ def test_rows_of_a_confirmation_lie_apart(study: StudyStorage, storage: BaseStor
     assert StudyStorage.names(storage) == names, "a confirmation is no study of its own"
 
 
+def test_the_confirmation_of_a_deleted_study_is_not_that_of_the_next_of_its_name(
+    study: StudyStorage, storage: BaseStorage, workshop: "Workshop"
+) -> None:
+    study.confirmation().create_row(replace(RUN, label="before"), this_process())
+    optuna.delete_study(study_name=study.name, storage=storage)
+    assert workshop.new_study(storage, study.name).confirmation_rows() == []
+
+
 def test_a_study_is_created_once(study: StudyStorage, storage: BaseStorage, workshop: "Workshop") -> None:
     with pytest.raises(StudyConflict, match=r"exists in this storage; choose another name \(--study\)"):
         workshop.new_study(storage, study.name)

@@ -16,6 +16,8 @@ from search.owner import Owner, this_process
 from search.rows import Row, Run
 from search.seeds import trial_seed
 from search.storage import StudyStorage
+from search.trials import TrialSource
+from search.worker import Worker
 from studies.definition import StudyDefinition
 from vae.hyperparameters import BEFORE, Hyperparameters
 
@@ -62,6 +64,19 @@ def test_the_budget_is_met_exactly(workshop: "Workshop", study: StudyStorage) ->
     assert [row.state for row in study.rows()] == [TrialState.COMPLETE] * 6
     assert workshop.search(study, 6) == []
     assert workshop.search(study, 3) == [], "a smaller budget takes nothing away"
+
+
+def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
+    workshop: "Workshop", study: StudyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop.search(study, 4)
+    study.create_row(RUN, DEAD)
+    worker = Worker(owner=this_process(), course="", is_dead=study.leases.is_dead)
+    monkeypatch.setattr("search.trials.has_converged", lambda definition, trials: True)
+    for budget, more in ((4, False), (5, True)):
+        definition = workshop.definition
+        source = TrialSource(study, definition, budget=budget, worker=worker, told=print, until_converged=True)
+        assert source.has_more() is more
 
 
 def test_baselines_inside_the_space_are_the_first_trials_and_named(workshop: "Workshop", study: StudyStorage) -> None:
