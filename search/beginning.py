@@ -21,6 +21,7 @@ from search.rows import EarlierTrial
 from search.slots import auto_layout
 from search.storage import StudyStorage
 from search.warm_start import warm_start
+from search.workers import worker_count
 from studies.catalog import LoadedDefinition
 from studies.definition import StudyDefinition, differences
 from studies.errors import StudyConflict
@@ -105,11 +106,19 @@ def _created(storage: BaseStorage, wanted: Wanted) -> StudyStorage:
 
 
 def _new_layout(wanted: Wanted) -> Layout:
-    if wanted.options.slots is not None:
-        layout = layout_of(wanted.options.slots, wanted.definition, side_by_side())
+    options, threads = wanted.options, side_by_side()
+    if options.slots is not None:
+        layout = layout_of(options.slots, wanted.definition, threads)
     else:
-        share = _share(wanted.definition, wanted.options.workers)
-        layout = auto_layout(wanted.network, wanted.dataset, share, threads=side_by_side(), say=wanted.progress.say)
+        share = _share(wanted.definition, worker_count(options))
+        layout = auto_layout(
+            wanted.network,
+            wanted.dataset,
+            share,
+            threads=threads,
+            processes=options.workers,
+            say=wanted.progress.say,
+        )
     return replace(layout, within=threads_within())
 
 

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.owner import Owner
 from search.progress import Ended
-from search.rows import FINISHED, Result
+from search.rows import FINISHED, Result, trial_label
 from search.score import constraints, score
 from search.storage import StudyStorage, is_warm_start
 from studies.convergence import Convergence, Tried, convergence
@@ -48,6 +48,16 @@ def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[End
     return Ended(label=label, score=value, kl=kl, feasible=is_feasible), violations
 
 
+def best_so_far(definition: StudyDefinition, study: StudyStorage) -> Ended | None:
+    """The study's best trial, a feasible one if there is any; None before one is complete."""
+    complete = [trial for trial in study.trials() if trial.state is TrialState.COMPLETE]
+    if not complete:
+        return None
+    best = min(complete, key=lambda trial: (not _is_feasible(trial), trial.value, trial.number))
+    result = study.row(best.number).result
+    return None if result is None else judged(definition, trial_label(best.number), result)[0]
+
+
 def has_converged(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> bool:
     """Whether more search no longer pays."""
     found = gained(definition, trials)
@@ -61,8 +71,12 @@ def gained(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Conver
         Tried(
             trial.params,
             math.inf if trial.value is None else trial.value,
-            trial.state is TrialState.COMPLETE and all(value <= 0 for value in (trial.constraints or {}).values()),
+            trial.state is TrialState.COMPLETE and _is_feasible(trial),
         )
         for trial in finished
     ]
     return convergence(definition.space.searched(), tried)
+
+
+def _is_feasible(trial: FrozenTrial) -> bool:
+    return all(value <= 0 for value in (trial.constraints or {}).values())

@@ -43,8 +43,8 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """A line for the user."""
 
-    def begin(self, phase: str, *, done: int, total: int) -> None:
-        """A phase of `total` trainings of which `done` were finished earlier."""
+    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None:
+        """A phase of `total` trainings of which `done` were finished earlier, `best` the best of them."""
 
     def ended(self, ended: Ended | None) -> None:
         """One more training of this phase has ended; None where it is none of those that the best is sought among."""
@@ -59,7 +59,7 @@ class Silence:
     def say(self, line: str) -> None:
         """Nothing."""
 
-    def begin(self, phase: str, *, done: int, total: int) -> None:
+    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None:
         """Nothing."""
 
     def ended(self, ended: Ended | None) -> None:
@@ -159,10 +159,10 @@ class Terminal(AbstractContextManager["Terminal"]):
         """A line above the live display."""
         self._console.print(line, markup=False)
 
-    def begin(self, phase: str, *, done: int, total: int) -> None:
+    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None:
         """Start the display of a phase."""
         self._stop_live()
-        self._clock, self._phase, self._best, self._running = _Clock(done, total), phase, None, {}
+        self._clock, self._phase, self._best, self._running = _Clock(done, total), phase, best, {}
         self._last_line = time.monotonic()
         if self._is_live and total > done:
             self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._table)

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from search.checkpoint import Course, claimed_course, remove_left_courses
 from search.confirmer import Apparatus, Confirmer
 from search.importance import importances
-from search.judging import has_converged
+from search.judging import best_so_far, has_converged
 from search.kept_members import KeptMembers
 from search.owner import Owner, this_process
 from search.place import Place
@@ -98,7 +98,8 @@ class Session:
             done = f"{self._finished()} of {budget} trials done, {mine} taken up again"
             self._progress.say(f"Going on with {self._study.name}: {done}.")
         self._compile(self._population)
-        self._progress.begin("trials", done=self._finished(), total=budget)
+        best = best_so_far(self._definition, self._study)
+        self._progress.begin("trials", done=self._finished(), total=budget, best=best)
         source = TrialSource(
             self._study,
             self._definition,

@@ -18,16 +18,30 @@ _MEMORY_SHARE = 0.25
 
 
 def auto_layout(
-    network: Network, dataset: Dataset, definition: StudyDefinition, *, threads: int, say: Callable[[str], None]
+    network: Network,
+    dataset: Dataset,
+    definition: StudyDefinition,
+    *,
+    threads: int,
+    processes: int,
+    say: Callable[[str], None],
 ) -> Layout:
     """The layout that finishes the study's budget soonest, with no more members than fit into free memory.
 
     What a step takes is measured with every thread at work, for they share the memory's bandwidth.
+
+    Args:
+        network: the architecture.
+        dataset: its rows.
+        definition: of the study; its budget is what one process trains.
+        threads: of this machine.
+        processes: that divide this machine's threads and memory among them.
+        say: is told what is measured and chosen.
     """
     say("Measuring how many members to train at a time…")
     batch_size = definition.training.batch_size
-    most = max(2, min(most_slots(definition), _fitting(network, batch_size)))
-    shards = min(threads, most)
+    most = max(2, min(most_slots(definition), _fitting(network, batch_size) // processes))
+    shards = min(max(1, threads // processes), most)
     candidates = [2**power for power in range(12) if 2**power * shards <= most]
     times = seconds_per_member(network, dataset.train[:batch_size], definition.objective(), candidates, shards=shards)
     layout = best_layout(times, trials=definition.study.trials, most=most, shards=shards)

@@ -10,7 +10,8 @@ from typing import Any
 import joblib
 from optuna.trial import TrialState
 
-from search.judging import has_converged, judged
+from search.judging import best_so_far, has_converged, judged
+from search.options import RunOptions
 from search.owner import this_process
 from search.place import Place
 from search.progress import Progress
@@ -65,7 +66,7 @@ def search_with_workers(
     deaths = 0
     with _pool(workers, scheduler) as (count, parallel):
         progress.say(f"Searching with {count} workers…")
-        progress.begin("trials", done=overseer.finished, total=budget)
+        progress.begin("trials", done=overseer.finished, total=budget, best=best_so_far(definition, study))
         threads = None if scheduler else max(1, joblib.cpu_count() // count)
         function = work if scheduler else work_here
         task = Task(
@@ -95,12 +96,33 @@ def search_with_workers(
             progress.say("warning: a worker was killed; all are started again and go on from their checkpoints.")
 
 
+def worker_count(options: RunOptions) -> int:
+    """How many workers will search.
+
+    Raises:
+        UsageError: there is no Dask cluster where `options` say, or it is not as it must be.
+    """
+    if options.scheduler is None:
+        return options.workers
+    with _cluster(options.scheduler) as client:
+        return len(client.nthreads())
+
+
 @contextmanager
 def _pool(workers: int, scheduler: str | None) -> Iterator[tuple[int, joblib.Parallel]]:
     """The number of workers, and what starts that many."""
     if scheduler is None:
         yield workers, joblib.Parallel(n_jobs=workers, backend="loky", **_EACH_WHEN_IT_ENDS)
         return
+    with _cluster(scheduler) as client:
+        count = len(client.nthreads())
+        with joblib.parallel_config(backend="dask", client=client, pure=False):
+            yield count, joblib.Parallel(n_jobs=count, **_EACH_WHEN_IT_ENDS)
+
+
+@contextmanager
+def _cluster(scheduler: str) -> Iterator[Any]:
+    """A client of the Dask cluster with this scheduler, each of whose workers has one thread."""
     try:
         from distributed import Client  # an optional dependency
     except ImportError as error:
@@ -116,8 +138,7 @@ def _pool(workers: int, scheduler: str | None) -> Iterator[tuple[int, joblib.Par
                 f"each worker of the Dask cluster at {scheduler} must have one thread, and there must be one; start "
                 "them with `dask worker ADDRESS --nthreads 1`."
             )
-        with joblib.parallel_config(backend="dask", client=client, pure=False):
-            yield len(cores), joblib.Parallel(n_jobs=len(cores), **_EACH_WHEN_IT_ENDS)
+        yield client
 
 
 class _Overseer:

@@ -453,7 +453,7 @@ def test_a_study_that_is_deleted_while_it_is_trained_is_a_storage_error(
 ) -> None:
     url = f"sqlite:///{definition_file.parent / 'studies.db'}"
 
-    def delete(phase: str, *, done: int, total: int) -> None:
+    def delete(phase: str, **values: Any) -> None:
         optuna.delete_study(study_name="tiny", storage=url)
 
     monkeypatch.setattr("search.progress.Silence.begin", staticmethod(delete))

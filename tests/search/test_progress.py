@@ -85,6 +85,13 @@ def test_a_feasible_training_is_better_than_any_other() -> None:
     assert "best trial 1: score 0.9, KL 2\n" in err.getvalue()
 
 
+def test_the_best_of_earlier_trainings_stays_the_best() -> None:
+    terminal, err = shown()
+    terminal.begin("trials", done=5, total=6, best=ended("trial 2", 0.1))
+    terminal.ended(ended("trial 5", 0.9))
+    assert err.getvalue() == "trials 6/6 · best trial 2: score 0.1, KL 2\n"
+
+
 def test_a_training_whose_result_was_known_counts_and_is_never_the_best() -> None:
     terminal, err = shown()
     terminal.begin("training again", done=0, total=2)

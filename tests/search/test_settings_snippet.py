@@ -99,7 +99,7 @@ def test_it_says_where_the_settings_come_from_in_any_letters(snippet: Callable[.
 def test_plain_keras_reaches_the_same_kl_with_them(workshop: "Workshop") -> None:
     """Three trainings of Keras's own `fit` against four members of a population, within the noise of their seeds."""
     settings = Hyperparameters(
-        kl_weight=3.0,
+        kl_weight=1.0,  # at which no latent collapses on some seeds and not on others
         clip_low=-3.0,
         clip_high=1.0,
         annealing_epochs=4,
@@ -118,11 +118,11 @@ def test_plain_keras_reaches_the_same_kl_with_them(workshop: "Workshop") -> None
     for slot in range(4):
         population.stop(slot)
     plain = [plain_kl(made, seed, rows["train"], rows["validation"]) for seed in range(3)]
-    noise = float(np.std(members, ddof=1)) * math.sqrt(1 / 3 + 1 / 4)
+    noise = math.sqrt(np.var(members, ddof=1) / 4 + np.var(plain, ddof=1) / 3)  # of the difference of the two means
     assert np.mean(plain) == pytest.approx(np.mean(members), abs=4 * noise), (plain, members)
     made.KL_WEIGHT *= 2
     other = plain_kl(made, 0, rows["train"], rows["validation"])
-    assert abs(other - np.mean(members)) > 4 * noise, "twice the weight must show, or this proves nothing"
+    assert abs(other - np.mean(members)) > 4 * noise, ("twice the weight must show", other)
 
 
 def plain_kl(made: Any, seed: int, train: np.ndarray, validation: np.ndarray) -> float:

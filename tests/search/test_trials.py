@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from search.backends import opened
 from search.inside import baselines_inside
+from search.judging import best_so_far
 from search.owner import Owner, this_process
 from search.rows import Row, Run
 from search.seeds import trial_seed
@@ -77,6 +78,12 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
         definition = workshop.definition
         source = TrialSource(study, definition, budget=budget, worker=worker, told=print, until_converged=True)
         assert source.has_more() is more
+
+
+def test_a_search_that_goes_on_knows_its_best_trial(workshop: "Workshop", study: StudyStorage) -> None:
+    assert best_so_far(workshop.definition, study) is None
+    ended = workshop.search(study, 8)
+    assert best_so_far(workshop.definition, study) == min(ended, key=lambda one: (not one.feasible, one.score))
 
 
 def test_baselines_inside_the_space_are_the_first_trials_and_named(workshop: "Workshop", study: StudyStorage) -> None:
