@@ -16,7 +16,7 @@ from studies.convergence import Tried, convergence
 from studies.record import StudyRecord, TrialRecord, TrialState
 from studies.sections import METHOD_NAMES
 from studies.space import Range
-from studies.summary import Summary, baseline_names, best_trial, ties
+from studies.summary import Summary, baseline_names, best_trial, runs_of, ties
 from vae.diagnostics import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
 from vae.hyperparameters import NAMES
 
@@ -140,20 +140,21 @@ def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
         return ()
     if finished >= MIN_FINISHED_TRIALS and not summary.best.feasible:
         return ()  # there is nothing yet that deserves it
-    if not study.definition.confirmation.seeds:
+    seeds, asked_seeds = count(summary.seeds, "fresh seed"), study.definition.confirmation.seeds
+    reason = f"Trial {summary.best.number} was confirmed on {seeds}; {MIN_CONFIRMATION_SEEDS} are needed."
+    if not asked_seeds:
         reason = (
             f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(finished, 'trial')}."
         )
-        return (Step(action="Confirm the winner", reason=reason, code="[confirmation]\nseeds = 8"),)
-    seeds = count(summary.seeds, "fresh seed")
-    reason = f"Trial {summary.best.number} was confirmed on {seeds}; {MIN_CONFIRMATION_SEEDS} are needed."
-    return (Step(action="Confirm the winner", reason=reason, code=study.resume_command),)
+    too_few = asked_seeds < MIN_CONFIRMATION_SEEDS
+    code = f"[confirmation]\nseeds = {MIN_CONFIRMATION_SEEDS}" if too_few else study.resume_command
+    return (Step(action="Confirm the winner", reason=reason, code=code),)
 
 
 def _shaky_seeds(summary: Summary, study: StudyRecord) -> tuple[Step, ...]:
     if summary.best is None or not summary.seeds or summary.passed == summary.seeds:
         return ()
-    runs = [run for run in study.confirmation if run.trial == study.winner and not run.passed]
+    runs = [run for run in runs_of(study, "winner") if not run.passed]
     names = dict.fromkeys(gate.name for run in runs for gate in run.gates if not gate.passed)
     missed = ", ".join(
         f"{name} by {sum(any(g.name == name and not g.passed for g in run.gates) for run in runs)}" for name in names
@@ -212,7 +213,7 @@ def widened(study: StudyRecord, name: str, space: Range, side: str) -> tuple[flo
     least, most = _limits(study, name)
     low, high = max(low, min(least, space.low)), min(high, max(most, space.high))
     if space.integer:
-        return int(low), int(high)
+        return max(int(low), 1) if space.log else int(low), int(high)
     return float(f"{low:.4g}"), float(f"{high:.4g}")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.record import StudyRecord, TrainingRun, TrialState
+from studies.record import StudyRecord, TrainingRun
 from studies.summary import baseline_names, best_trial, runs_of
 
 
@@ -55,14 +55,15 @@ def compared(study: StudyRecord) -> tuple[Candidate, ...]:
     if best is None:
         return ()
     leader = Candidate(name="best so far", label=f"best so far (trial {best.number})", runs=(best,))
-    repeats = (t for t in study.trials if t.origin != "search" and t.state is TrialState.COMPLETE and t is not best)
+    names = study.definition.baseline_names()
+    repeats = (t for t in study.complete if t.origin in names and not t.warm_start and t is not best)
     return leader, *(Candidate(name=t.origin, label=f"{t.origin} (trial {t.number})", runs=(t,)) for t in repeats)
 
 
 def confirmed(study: StudyRecord) -> tuple[Candidate, ...]:
     """Everyone that was confirmed: the winner, the other leading trials, then the baselines."""
-    everyone = compared(study) if study.confirmation else ()
-    others = dict.fromkeys(run.candidate for run in study.confirmation if run.trial not in (None, study.winner))
-    runs = {name: tuple(run for run in study.confirmation if run.candidate == name) for name in others}
+    everyone = compared(study) if study.confirmed else ()
+    others = dict.fromkeys(run.candidate for run in study.confirmed if run.trial not in (None, study.winner))
+    runs = {name: tuple(run for run in study.confirmed if run.candidate == name) for name in others}
     leading = tuple(Candidate(name=name, label=name, runs=runs[name]) for name in others)
     return (*everyone[:1], *leading, *everyone[1:]) if study.winner is not None else leading

@@ -57,6 +57,10 @@ def _blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
     )
 
 
+def _has_seeds(study: StudyRecord) -> bool:
+    return any(len(one.runs) > 1 for one in compared(study))
+
+
 def _ending(study: StudyRecord) -> str:
     """Where each candidate's KL ended, against the band."""
     factor, band = kl_factor(study), study.definition.thresholds().kl_band
@@ -64,7 +68,7 @@ def _ending(study: StudyRecord) -> str:
     for one in compared(study):
         final = factor * one.median(lambda run: run.kl)
         told.append(f"{one.label} {'diverged' if math.isnan(final) else number(final)}")
-    of = "median over the seeds" if study.confirmation else "one training"
+    of = "median over the seeds" if _has_seeds(study) else "one training"
     return f"Final KL in {kl_unit(study)}, {of}: {'; '.join(told)}. The band is {spread(*band)}."
 
 
@@ -193,7 +197,7 @@ def endings_table(study: StudyRecord) -> Table:
     )
     candidates = compared(study)
     return Table(
-        caption="At the end of training, validation split" + (", median over the seeds" if study.confirmation else ""),
+        caption="At the end of training, validation split" + (", median over the seeds" if _has_seeds(study) else ""),
         columns=("measure", *(one.label for one in candidates)),
         rows=(
             *((name, *(number(one.median(read)) for one in candidates)) for name, read in measures),

@@ -45,11 +45,11 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     return (
         pass_rates_table(confirmed(study)),
         *gates,
-        Gallery(exhibits=_strip_exhibits(study), legend=seed_legend(study)),
+        Gallery(exhibits=_strip_exhibits(study), legend=seed_legend()),
         *_difference_blocks(study),
         Prose(text=_choice(study)),
         Prose(text=_limits(study, summary)),
-        Fold(summary=f"All {count(len(study.confirmation), 'confirmation run')}", blocks=(_runs_table(study),)),
+        Fold(summary=f"All {count(len(study.confirmed), 'confirmation run')}", blocks=(_runs_table(study),)),
     )
 
 
@@ -229,7 +229,7 @@ def direction(difference: Difference) -> str:
 
 
 def _choice(study: StudyRecord) -> str:
-    leading = len({run.trial for run in study.confirmation if run.trial is not None})
+    leading = len({run.trial for run in study.confirmed if run.trial is not None})
     return (
         f"The winner is chosen among the {count(leading, 'leading trial')} on the validation split: by the number of "
         f"seeds that pass every gate, then by the mean score; where scores differ by no more than the seeds' noise, it "
@@ -259,7 +259,7 @@ def _runs_table(study: StudyRecord) -> Table:
                 *(number(value) for value in (run.score, run.kl, run.unexplained)),
                 *(number(measure(run.test, name)) for name in ("kl", "unexplained")),
             )
-            for run in study.confirmation
+            for run in study.confirmed
         ),
         words=(0, 2),
     )

@@ -31,7 +31,7 @@ def mark_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:
     return tuple(replace(entry, dashes=None) for entry in line_legend(study))
 
 
-def seed_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:
+def seed_legend() -> tuple[LegendEntry, ...]:
     """What a filled and a hollow marker of a seed mean."""
     style = LINES[0]
     return (

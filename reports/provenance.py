@@ -24,8 +24,8 @@ def _study_facts(study: StudyRecord) -> tuple[tuple[str, str], ...]:
     started = [trial.started for trial in study.trials if trial.started is not None and not trial.warm_start]
     ended = [run.ended for run in (*study.trials, *study.confirmation) if run.ended is not None]
     asked = study.definition
-    hidden = asked.model.hidden or asked.model.filters
-    sizes = "-".join(str(size) for size in hidden) if hidden else asked.model.kind
+    layers = (*(asked.model.filters or ()), *(asked.model.hidden or ()))
+    sizes = "-".join(str(size) for size in layers) if layers else "layers of its own"
     return (
         ("study", study.name),
         ("storage", study.storage),

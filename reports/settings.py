@@ -106,10 +106,7 @@ def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
 
 def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:
     """The settings as a `[baselines]` table at full precision; `-inf` and `inf` say that nothing is clipped."""
-    values = {name: getattr(settings, name) for name in NAMES}
-    # A definition has no way to write "no gradient clipping" in a baseline but to leave it out.
-    written = {name: value for name, value in values.items() if name != "clipnorm" or math.isfinite(value)}
-    lines = [f"{name} = {toml_number(value)}" for name, value in written.items()]
+    lines = [f"{name} = {toml_number(getattr(settings, name))}" for name in NAMES]
     # json.dumps makes a line break in a name harmless to a TOML comment.
     return "\n".join([f"# trial {trial} of study {json.dumps(study.name)}", f"[baselines.trial-{trial}]", *lines, ""])
 

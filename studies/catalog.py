@@ -43,7 +43,7 @@ class LoadedDefinition:
         source = self.definition.data.source
         if not is_path(source) or Path(source).is_absolute():
             return self.toml
-        return _edited(self.toml, "data", {"source": str((self.folder / source).resolve())})
+        return _edited(self.toml, "data", {"source": str((self.folder / Path(source).expanduser()).resolve())})
 
 
 def builtin_studies() -> dict[str, str]:

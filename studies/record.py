@@ -235,6 +235,11 @@ class StudyRecord:
         return tuple(t for t in self.trials if t.state is TrialState.COMPLETE)
 
     @property
+    def confirmed(self) -> tuple[ConfirmationRun, ...]:
+        """The finished runs of the confirmation."""
+        return tuple(run for run in self.confirmation if run.state is TrialState.COMPLETE)
+
+    @property
     def counted(self) -> tuple[TrialRecord, ...]:
         """Finished trials that count to the budget: all but those of a warm start."""
         return tuple(t for t in self.finished if not t.warm_start)

@@ -64,15 +64,15 @@ def best_trial(trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
 def runs_of(study: StudyRecord, candidate: str) -> tuple[ConfirmationRun, ...]:
     """The finished confirmation runs of "winner" or of a baseline, in ascending seed."""
     if candidate == "winner":
-        chosen = [run for run in study.confirmation if run.trial is not None and run.trial == study.winner]
+        chosen = [run for run in study.confirmed if run.trial is not None and run.trial == study.winner]
     else:
-        chosen = [run for run in study.confirmation if run.trial is None and run.candidate == candidate]
-    return tuple(sorted((run for run in chosen if run.state is TrialState.COMPLETE), key=lambda run: run.seed))
+        chosen = [run for run in study.confirmed if run.trial is None and run.candidate == candidate]
+    return tuple(sorted(chosen, key=lambda run: run.seed))
 
 
 def baseline_names(study: StudyRecord) -> tuple[str, ...]:
-    """Names of the confirmed baselines, in the order in which they were trained."""
-    return tuple(dict.fromkeys(run.candidate for run in study.confirmation if run.trial is None))
+    """Names of the baselines with a finished confirmation run, in the order in which they were trained."""
+    return tuple(dict.fromkeys(run.candidate for run in study.confirmed if run.trial is None))
 
 
 def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> Difference:

@@ -17,13 +17,32 @@ def check_rows(raw: RawData) -> None:
 
     Raises:
         DataProblem: the first of: wrong shape, no rows, one row, no numbers, NaN or infinity (with the place of the
-            first and their count), values beyond float32, labels of another number than the rows, no variation at all.
+            first and their count), values beyond float32, labels that are not one value for each row, no variation.
     """
     _check_shape(raw)
     _check_numbers(raw)
-    if raw.labels is not None and len(raw.labels) != len(raw.rows):
-        raise DataProblem(f"{raw.name}: {len(raw.rows):,} rows have {len(raw.labels):,} labels; each row needs one")
+    if raw.labels is not None:
+        _check_labels(raw.name, raw.labels, len(raw.rows))
     check_varies(raw.name, "all", raw.rows)
+
+
+def _check_labels(name: str, labels: np.ndarray, rows: int) -> None:
+    if len(labels) != rows:
+        raise DataProblem(f"{name}: {rows:,} rows have {len(labels):,} labels; each row needs one")
+    if labels.ndim != 1:
+        raise DataProblem(f"{name}: the labels have shape {list(labels.shape)}; give one value for each row")
+    missing = np.zeros(rows, bool)
+    if labels.dtype.kind == "f":
+        missing = ~np.isfinite(labels)
+    elif labels.dtype.kind == "O":
+        missing = np.array([label is None or label != label for label in labels])
+    if missing.any():
+        first = int(np.argmax(missing))
+        raise DataProblem(f"{name}: {int(missing.sum()):,} rows have no label, the first at row {first}; fill them in")
+    try:
+        np.unique(labels)
+    except TypeError as error:
+        raise DataProblem(f"{name}: the labels mix numbers and text; make all of them one or the other") from error
 
 
 def check_varies(name: str, which: str, rows: np.ndarray) -> None:

@@ -70,11 +70,6 @@ class Outcome:
         variance_part = 0.5 * np.mean(np.expm1(self.log_var) - self.log_var, axis=1)
         return mean_part, variance_part
 
-    def kl(self) -> np.ndarray:
-        """KL to the prior, mean over latents and rows, nats, shape [K]."""
-        mean_part, variance_part = self.kl_parts()
-        return np.asarray(np.mean(mean_part + variance_part, axis=1))
-
     def clip_shares(self, members: Members) -> tuple[np.ndarray, np.ndarray]:
         """Shares of (row, latent) at or below the lower and at or above the upper bound, each [K]."""
         low = members.clip_low.reshape(-1, 1, 1)

@@ -227,6 +227,10 @@ def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: 
     if not (isinstance(built, tuple) and len(built) == 2 and all(isinstance(model, keras.Model) for model in built)):
         raise ValueError(f"the model factory must give (encoder, decoder), two Keras models, but gave {built!r}.")
     network = Network(encoder=built[0], decoder=built[1])
+    decoders = {id(variable) for variable in network.decoder.variables}
+    shared = [variable.path for variable in network.encoder.variables if id(variable) in decoders]
+    if shared:
+        raise ValueError(f"encoder and decoder share {shared[0]!r}; each must have variables of its own.")
     if network.input_shape != input_shape:
         raise ValueError(f"the encoder takes rows of shape {list(network.input_shape)}, not {list(input_shape)}.")
     if network.latent_dim != latent_dim:

@@ -264,12 +264,12 @@ class Population:
 
         Raises:
             ValueError: they are members of another network.
-            RuntimeError: members of other slots train, and stand elsewhere in their epoch.
+            RuntimeError: members of other slots train, and they or these stand in the middle of an epoch.
         """
         members = snapshot.members
         others = [member for slot, member in enumerate(self._members) if member.active and slot not in members]
-        if others and snapshot.batch != self._batch:
-            raise RuntimeError("members can only go on together where they stand at the same batch of an epoch.")
+        if others and (snapshot.batch or self._batch):
+            raise RuntimeError("a member can only join others between epochs.")
         if any(not self._shards[0].fits(member.values) for member in members.values()):
             raise ValueError("the snapshot was taken of another network.")
         self._enter()

@@ -40,6 +40,12 @@ def test_a_definition_without_confirmation_is_to_be_given_one(make: Make) -> Non
     assert tomllib.loads(advice(study)["Confirm the winner"].code) == {"confirmation": {"seeds": 8}}
 
 
+def test_where_too_few_seeds_are_asked_for_the_definition_is_to_ask_for_more(make: Make) -> None:
+    step = advice(make(60, seeds=5, confirmation={"seeds": 5}))["Confirm the winner"]
+    assert "was confirmed on 5 fresh seeds; 8 are needed" in step.reason
+    assert step.code == "[confirmation]\nseeds = 8"
+
+
 def test_where_nothing_is_feasible_the_nearest_trial_is_named_with_what_it_misses(make: Make) -> None:
     study = make(30, space={"kl_weight": {"low": 1e-4, "high": 1e-3, "log": True}})
     best = summarize(study).best
@@ -74,6 +80,12 @@ def test_ranges_are_widened_only_as_far_as_they_mean_something(
     study: StudyRecord, name: str, side: str, expected: tuple[float, float]
 ) -> None:
     assert widened(study, name, study.definition.space.searched()[name], side) == expected
+
+
+def test_a_whole_number_on_a_log_scale_stays_above_0(make: Make) -> None:
+    space = {"annealing_epochs": {"low": 1, "high": 20, "log": True}, "kl_weight": 0.1}
+    study = make(30, space=space)
+    assert widened(study, "annealing_epochs", study.definition.space.searched()["annealing_epochs"], "low")[0] == 1
 
 
 def test_a_range_without_room_beyond_it_is_left_as_it_is(make: Make) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reports.candidates import Candidate, compared, confirmed
-from studies.record import StudyRecord
+from reports.report import render_report
+from studies.record import StudyRecord, TrialState
 from studies.summary import best_trial
 
 Make = Callable[..., StudyRecord]
@@ -32,6 +33,21 @@ def test_before_the_confirmation_the_best_trial_stands_beside_trials_with_a_base
     assert best is not None
     assert [one.label for one in compared(study)] == [f"best so far (trial {best.number})", "after (trial 0)"]
     assert confirmed(study) == ()
+
+
+def test_trials_of_a_warm_start_are_no_rivals(unconfirmed: StudyRecord) -> None:
+    earlier = [replace(trial, origin="old trial 3", warm_start=True) for trial in unconfirmed.trials[:10]]
+    study = replace(unconfirmed, trials=(*earlier, *unconfirmed.trials[10:]))
+    assert [one.name for one in compared(study)] == ["best so far"]
+
+
+def test_confirmation_runs_count_when_they_have_ended(study: StudyRecord) -> None:
+    running = [replace(run, state=TrialState.RUNNING, gates=(), ended=None) for run in study.confirmation]
+    ended = [run for run in study.confirmation if run.candidate != "after"]
+    more = replace(study, confirmation=(*ended, *(run for run in running if run.candidate == "after")))
+    assert [one.name for one in compared(more)] == ["winner", "before"]
+    assert [len(one.runs) for one in confirmed(more)] == [8, 8, 8, 8]
+    assert "after" in render_report(more)
 
 
 def test_a_study_without_trials_compares_nobody(make: Make) -> None:

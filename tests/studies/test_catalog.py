@@ -151,6 +151,13 @@ def test_a_relative_source_is_made_absolute_in_a_copy_for_another_folder(tmp_pat
     assert copied.fingerprint_parts() == loaded.definition.fingerprint_parts()
 
 
+def test_a_source_in_the_user_s_home_is_copied_as_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    loaded = load_definition(saved(tmp_path, template().replace('"digits" ', '"~/rows.npy" ', 1)))
+    copied = parse_definition(loaded.toml_for_any_folder(), "copy")
+    assert copied.data.source == str(tmp_path.resolve() / "home" / "rows.npy")
+
+
 VALUES: dict[str, dict[str, object]] = {
     "study": {"name": "mine", "trials": 24, "kl_band": (0.5, 4.0)},
     "data": {"source": "rows.npy"},

@@ -1,6 +1,7 @@
 """Rows from functions of the user's own."""
 
 import itertools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,36 @@ def test_labels_of_another_number_than_the_rows_are_refused(tmp_path: Path) -> N
         load_dataset("loader_few:rows", folder=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ("np.eye(40)", "the labels have shape [40, 40]; give one value for each row"),
+        ("[0.0] * 30 + [np.nan] * 10", "10 rows have no label, the first at row 30"),
+        ("np.array(['a'] * 39 + [None], object)", "1 rows have no label, the first at row 39"),
+        ("np.array(['a'] * 39 + [7], object)", "the labels mix numbers and text"),
+    ],
+)
+def test_labels_that_say_no_one_thing_of_each_row_are_refused_before_anything_is_trained(
+    tmp_path: Path, labels: str, reason: str
+) -> None:
+    (tmp_path / "loader_labels.py").write_text(f"import numpy as np\ndef rows(): return np.eye(40), {labels}\n")
+    for name in [name for name in sys.modules if name == "loader_labels"]:
+        del sys.modules[name]
+    with pytest.raises(DataProblem) as caught:
+        load_dataset("loader_labels:rows", folder=tmp_path)
+    assert reason in str(caught.value)
+
+
+def test_a_column_of_labels_is_taken_as_labels(tmp_path: Path) -> None:
+    raw = read(tmp_path, "return np.eye(5), np.arange(5)[:, None]")
+    assert raw.labels is not None and raw.labels.tolist() == list(range(5))
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    body = "import pandas as pd; return pd.concat([pd.DataFrame(np.eye(3)), pd.DataFrame(np.eye(3))], axis=1)"
+    assert "has several columns '0'; give each a name of its own" in refusal(tmp_path, body)
+
+
 def test_a_data_frame_keeps_its_columns_and_gives_its_labels(tmp_path: Path) -> None:
     body = "import pandas as pd; return pd.DataFrame({'a': [1, 2], 'who': ['x', 'y'], 'b': [3.5, 4]})"
     raw = read(tmp_path, body, labels="who")
@@ -103,6 +134,14 @@ def test_an_error_deep_in_a_library_names_the_user_s_line(tmp_path: Path) -> Non
     assert "JSONDecodeError" in text
     assert f"({tmp_path.resolve()}" in text
     assert text.endswith(":4)")
+
+
+def test_an_environment_in_the_user_s_folder_is_not_the_user_s_own(tmp_path: Path) -> None:
+    library = tmp_path / ".venv" / "site-packages"
+    library.mkdir(parents=True)
+    (library / "loader_library.py").write_text("def fail():\n    raise OSError('gone')\n")
+    body = f"import sys; sys.path.append({str(library)!r}); import loader_library; loader_library.fail()"
+    assert re.search(r"OSError: gone \(.*/loader\d+\.py:4\)", refusal(tmp_path, body))
 
 
 def test_a_module_that_cannot_be_imported_shows_its_own_line(tmp_path: Path) -> None:
@@ -145,7 +184,9 @@ def test_columns_by_name_are_refused_where_there_are_none(tmp_path: Path) -> Non
 TF = "import tensorflow as tf; data = tf.data.Dataset.from_tensor_slices((np.eye(5), np.arange(5)))"
 
 
-@pytest.mark.parametrize("tail", ["data", "data.batch(2)", "data.batch(2).prefetch(1)"])
+@pytest.mark.parametrize(
+    "tail", ["data", "data.batch(2)", "data.batch(2).prefetch(1)", "data.batch(5, drop_remainder=True)"]
+)
 def test_a_tensorflow_data_set_gives_its_rows_and_labels_batched_or_not(tmp_path: Path, tail: str) -> None:
     raw = read(tmp_path, f"{TF}; return {tail}")
     assert np.array_equal(raw.rows, np.eye(5))
@@ -157,6 +198,24 @@ def test_a_tensorflow_data_set_without_labels_gives_rows(tmp_path: Path) -> None
     raw = read(tmp_path, body, rows=4)
     assert np.array_equal(raw.rows, np.eye(5)[:4])
     assert raw.labels is None
+
+
+def test_one_hot_labels_of_a_tensorflow_data_set_are_no_batch(tmp_path: Path) -> None:
+    raw = read(tmp_path, f"{TF}; return data.map(lambda row, label: (row, tf.one_hot(label, 7)))")
+    assert raw.rows.shape == (5, 5)
+    assert raw.labels is not None and raw.labels.shape == (5, 7)
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        ("data.map(lambda row, label: {'image': row, 'label': label})", "must be rows or (row, label) pairs"),
+        ("data.map(lambda row, label: (row, label, label))", "must be rows or (row, label) pairs"),
+        ("data.map(lambda row, label: (row[:label], label))", "rows differ in shape; make them alike"),
+    ],
+)
+def test_a_tensorflow_data_set_of_other_elements_is_refused(tmp_path: Path, tail: str, reason: str) -> None:
+    assert reason in refusal(tmp_path, f"{TF}; return {tail}")
 
 
 def test_a_tensorflow_data_set_without_end_is_refused_unless_rows_are_counted(tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ def test_a_damaged_idx_file_is_refused_in_one_line(folder: "DataFolder", name: s
     assert reason in folder.refusal(".")
 
 
+def test_a_file_that_was_unpacked_beside_its_archive_is_read_once(folder: "DataFolder") -> None:
+    (folder.path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
+    (folder.path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES)))
+    assert np.array_equal(folder.read(".").rows, IMAGES)
+
+
 def test_idx_files_of_different_rows_are_not_joined(folder: "DataFolder") -> None:
     (folder.path / "a-idx3-ubyte").write_bytes(idx(IMAGES))
     (folder.path / "b-idx3-ubyte").write_bytes(idx(IMAGES[:, :2]))

@@ -120,3 +120,14 @@ def test_a_convolutional_network_learns_alone(images: dict[str, np.ndarray], tra
     assert not curves.diverged
     assert curves.reconstruction[-1] < 0.8 * curves.reconstruction[0]
     assert measures.unexplained < 1
+
+
+def test_a_decoder_that_uses_the_encoder_s_layers_is_refused() -> None:
+    def tied(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, keras.Model]:
+        shared = keras.layers.Dense(latent_dim, name="shared")
+        rows, z = keras.Input(shape), keras.Input((latent_dim,))
+        heads = [shared(rows), keras.layers.Dense(latent_dim)(rows)]
+        return keras.Model(rows, heads), keras.Model(z, shared(z))
+
+    with pytest.raises(ValueError, match=r"encoder and decoder share 'shared/kernel'; each must have variables"):
+        factory_network(tied, (4,), 4)

@@ -27,7 +27,7 @@ def read_function(request: Request) -> RawData:
     """What the user's function returns, called without arguments.
 
     It may return an array [N, *row shape], a pair (rows, labels), a pandas data frame, or a `tf.data.Dataset` whose
-    elements are rows or (row, label) pairs; a data set that ends in a shorter batch is unbatched.
+    elements are rows or (row, label) pairs; batches are unbatched where they show: they vary in size, or hold labels.
 
     Raises:
         DataProblem: with the function's own error and the line that raised it, or with what it returned instead.
@@ -41,11 +41,10 @@ def read_function(request: Request) -> RawData:
     if hasattr(returned, "as_numpy_iterator"):
         returned = _from_tensorflow(name, returned, request.rows)
     rows, labels = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
-    return RawData(
-        name=name,
-        rows=_first(name, rows, request.rows),
-        labels=None if labels is None else _first(name, labels, request.rows),
-    )
+    if labels is not None:
+        labels = _first(name, labels, request.rows)
+        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    return RawData(name=name, rows=_first(name, rows, request.rows), labels=labels)
 
 
 def load_function(source: str, folder: Path) -> Any:
@@ -86,7 +85,8 @@ def with_line(error: Exception, folder: Path) -> str:
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder.resolve())]
+    within = [frame for frame in frames if Path(frame.filename).is_relative_to(folder.resolve())]
+    own = [frame for frame in within if "site-packages" not in Path(frame.filename).parts]  # an environment's
     if not own and Path(frames[-1].filename).is_relative_to(_OURS):
         return _one_line(error)
     last = (own or frames)[-1]
@@ -113,8 +113,10 @@ def _first(name: str, values: Any, count: int | None) -> np.ndarray:
 def _from_tensorflow(name: str, dataset: Any, count: int | None) -> Any:
     """The elements of a `tf.data.Dataset` as one array, or as (rows, labels)."""
     paired = isinstance(dataset.element_spec, tuple)
-    first = dataset.element_spec[0] if paired else dataset.element_spec
-    if first.shape.rank and first.shape[0] is None:
+    parts = dataset.element_spec if paired else (dataset.element_spec,)
+    if len(parts) > 2 or not all(hasattr(part, "shape") for part in parts):
+        raise DataProblem(f"{name}: the data set's elements must be rows or (row, label) pairs; map them to that")
+    if _is_batched(*(part.shape for part in parts)):
         dataset = dataset.unbatch()
     if count is not None:
         dataset = dataset.take(count)
@@ -126,4 +128,14 @@ def _from_tensorflow(name: str, dataset: Any, count: int | None) -> Any:
         raise DataProblem(f"{name}: the data set fails: {_one_line(error)}") from error
     if not elements:
         raise DataProblem(f"{name}: the data set is empty")
-    return tuple(np.stack(part) for part in zip(*elements, strict=True)) if paired else np.stack(elements)
+    try:
+        return tuple(np.stack(part) for part in zip(*elements, strict=True)) if paired else np.stack(elements)
+    except ValueError as error:
+        raise DataProblem(f"{name}: the data set's rows differ in shape; make them alike") from error
+
+
+def _is_batched(rows: Any, labels: Any = None) -> bool:
+    """Whether elements of these shapes are batches: of a size that varies, or one label for each row in them."""
+    if not rows.rank:
+        return False
+    return rows[0] is None or (labels is not None and bool(labels.rank) and labels[0] == rows[0])

@@ -18,8 +18,12 @@ _NAMED_IDX = re.compile(r"[-.]idx\d")
 
 
 def idx_files(folder: Path) -> list[Path]:
-    """The IDX files of a folder by name, files of training rows first, as their publishers number the rows."""
-    files = [path for path in folder.iterdir() if path.is_file() and _NAMED_IDX.search(path.name)]
+    """The IDX files of a folder by name, files of training rows first, as their publishers number the rows.
+
+    Of a file that is there gzipped and unpacked, the unpacked one.
+    """
+    found = {path for path in folder.iterdir() if path.is_file() and _NAMED_IDX.search(path.name)}
+    files = [path for path in found if path.suffix != ".gz" or path.with_suffix("") not in found]
     return sorted(files, key=lambda path: (not path.name.startswith("train"), path.name))
 
 

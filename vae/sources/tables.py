@@ -64,9 +64,12 @@ def from_frame(
     """The numeric columns of a data frame as rows, its labels, groups and splits apart.
 
     Raises:
-        DataProblem: a named column is not there, or a column left holds something else than numbers.
+        DataProblem: a named column is not there, two have one name, or a column left holds something else than numbers.
     """
     frame = frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
     beside = {key: _beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     data = frame.drop(columns=list(request.beside_rows.values()))
     _refuse_text(name, data, first_line)
