@@ -54,7 +54,7 @@ epochs = 10
 _CONV = f"""
 [study]
 name = "bench-conv"
-trials = 8
+trials = 40
 [data]
 source = "digits"
 [model]
@@ -94,7 +94,7 @@ class Case:
 CASES = {
     "digits": Case(toml=_DIGITS, trials=(200, 400), keras_trials=9),
     "clothes": Case(toml=_CLOTHES, trials=(20, 40), keras_trials=4),
-    "conv": Case(toml=_CONV, trials=(8, 16), keras_trials=4, keras_tuner=False),
+    "conv": Case(toml=_CONV, trials=(40, 80), keras_trials=4, keras_tuner=False),
 }
 
 
