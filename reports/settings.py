@@ -106,7 +106,10 @@ def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
 
 def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:
     """The settings as a `[baselines]` table at full precision; `-inf` and `inf` say that nothing is clipped."""
-    lines = [f"{name} = {toml_number(getattr(settings, name))}" for name in NAMES]
+    values = {name: getattr(settings, name) for name in NAMES}
+    # No gradient clipping is what a definition says by leaving it out.
+    written = {name: value for name, value in values.items() if name != "clipnorm" or math.isfinite(value)}
+    lines = [f"{name} = {toml_number(value)}" for name, value in written.items()]
     # json.dumps makes a line break in a name harmless to a TOML comment.
     return "\n".join([f"# trial {trial} of study {json.dumps(study.name)}", f"[baselines.trial-{trial}]", *lines, ""])
 
