@@ -130,7 +130,7 @@ def test_members_that_stand_elsewhere_in_the_epoch_are_refused(
     monkeypatch.setattr("vae.population._CALL_SECONDS", 1e-9)
     started.advance()
     another.start(3, AFTER, 1)
-    with pytest.raises(RuntimeError, match="same batch of an epoch"):
+    with pytest.raises(RuntimeError, match="only join others between epochs"):
         another.restore(started.snapshot())
 
 

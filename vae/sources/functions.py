@@ -136,6 +136,6 @@ def _from_tensorflow(name: str, dataset: Any, count: int | None) -> Any:
 
 def _is_batched(rows: Any, labels: Any = None) -> bool:
     """Whether elements of these shapes are batches: of a size that varies, or one label for each row in them."""
-    if not rows.rank:
+    if not rows.rank or (labels is not None and not labels.rank):
         return False
-    return rows[0] is None or (labels is not None and bool(labels.rank) and labels[0] == rows[0])
+    return rows[0] is None or (labels is not None and bool(labels[0] == rows[0]))
