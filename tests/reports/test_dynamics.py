@@ -107,3 +107,10 @@ def test_the_latents_are_said_to_lie_closer_to_the_prior_only_where_they_surely_
         replace(study, confirmation=same)
     )
     assert "closer to the prior" not in texts(unconfirmed)
+
+
+def test_one_training_is_no_median_while_the_seeds_of_the_confirmation_still_train(study: StudyRecord) -> None:
+    assert "median over the seeds" in endings_table(study).caption
+    first = replace(study, winner=None, confirmation=study.confirmation[:3])
+    assert "median" not in endings_table(first).caption
+    assert "one training" in texts(first)

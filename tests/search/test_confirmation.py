@@ -13,14 +13,17 @@ from optuna.trial import TrialState
 from search.backends import opened
 from search.checkpoint import claimed_course
 from search.confirmation import Candidate, candidates, choose_winner, rows_to_show
+from search.confirmer import Apparatus, Confirmer
 from search.kept_members import KeptMembers
 from search.owner import this_process
+from search.progress import Silence
 from search.records import confirmed_rows, trial_records
 from search.retraining import RetrainingSource
 from search.rows import Result, Row, Run
 from search.seeds import confirmation_seed
 from search.storage import StudyStorage
 from search.training import Saving
+from search.worker import Worker
 from studies.definition import StudyDefinition
 from vae.curves import TrainingCurves
 from vae.evaluation import Members
@@ -291,6 +294,37 @@ def test_a_run_that_two_processes_trained_counts_once(workshop: "Workshop", stud
     assert [one.run.seed for one in before] == [confirmation_seed(0, index) for index in SEEDS]
     assert all(one.result is not None for one in before)
     assert workshop.confirm(study, TWO).remaining == 0
+
+
+def test_others_learn_that_the_process_lives_while_it_measures_on_the_test_split(
+    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+) -> None:
+    workshop.search(study, 4)
+    scored: list[int] = []
+
+    def pause() -> None:
+        rows = study.confirmation_rows()
+        scored.append(sum(one.result is not None and "test" in one.result.measures for one in rows))
+
+    confirmer = Confirmer(
+        study,
+        workshop.definition,
+        workshop.population,
+        Apparatus(
+            population=lambda rule: workshop.population, sampled=lambda members: None, probed=lambda latents: None
+        ),
+        KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail),
+        worker=Worker(owner=this_process()),
+        progress=Silence(),
+        train=lambda population, source: workshop.train(source),
+        pause=pause,
+    )
+    assert confirmer.confirm()
+    pause()
+    candidates_scored = 1 + len(workshop.definition.baseline_names())
+    assert scored[-1] == candidates_scored * len(SEEDS)
+    assert max(scored.count(count) for count in scored[:-1]) <= workshop.population.slots + 1, "after each measurement"
+    assert set(range(0, scored[-1], workshop.population.slots)) <= set(scored)
 
 
 def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:

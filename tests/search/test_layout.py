@@ -1,11 +1,18 @@
 """How many members train at a time, and how many of them in each thread."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 
 from search.layout import Layout, layout_of, most_slots
-from search.slots import best_layout
+from search.models import build_network
+from search.slots import auto_layout, best_layout
 from studies.catalog import load_definition, override
 from studies.definition import StudyDefinition
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Workshop
 
 
 def digits(**changes: int) -> StudyDefinition:
@@ -49,3 +56,13 @@ def test_empty_slots_of_the_last_wave_are_reckoned_with() -> None:
     # 20 trials: 8 slots take 3 waves of 8, 24 shares; 10 slots 2 waves of 10, 20 shares.
     assert best_layout({1: 9.0, 2: 1.0, 4: 1.0, 8: 1.0}, trials=20, most=10, shards=1) == Layout(2, 2)
     assert best_layout({1: 9.0, 2: 4.0, 4: 2.0, 8: 1.0}, trials=20, most=10, shards=1) == Layout(10, 10)
+
+
+def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop") -> None:
+    network = build_network(workshop.definition, workshop.dataset, Path())
+    said: list[str] = []
+    layouts = [
+        auto_layout(network, workshop.dataset, workshop.definition, threads=2, processes=processes, say=said.append)
+        for processes in (1, 2)
+    ]
+    assert [layout.slots // layout.together for layout in layouts] == [2, 1]

@@ -15,12 +15,14 @@ import pytest
 from optuna.trial import TrialState
 
 from search.backends import opened
-from search.owner import Owner
+from search.owner import Owner, this_process
+from search.progress import Ended, Silence
 from search.rows import Row
 from search.storage import StudyStorage
+from search.workers import _Overseer
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called
+    from tests.search.conftest import Called, Workshop
 
 Klsearch = Callable[..., "Called"]
 TRIALS = 32
@@ -54,6 +56,28 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") ->
 
 def owners(folder: Path) -> set[Owner]:
     return {row.owner for row in rows_of(folder)}
+
+
+class Heard(Silence):
+    """Progress that remembers what ended."""
+
+    def __init__(self) -> None:
+        self.heard: list[Ended | None] = []
+
+    def ended(self, ended: Ended | None) -> None:
+        self.heard.append(ended)
+
+
+def test_a_pruned_trial_of_a_worker_is_not_shown_as_one_to_use(workshop: "Workshop", study: StudyStorage) -> None:
+    feasible = next(int(one.label.split()[1]) for one in workshop.search(study, 12) if one.feasible)
+    row, progress = study.row(feasible), Heard()
+    assert row.result is not None
+    overseer = _Overseer(study, workshop.definition, progress)
+    for pruned in (False, True):
+        number = study.create_row(row.run, this_process())
+        study.finish_row(number, row.result, owner=this_process(), score=row.score, constraints={}, pruned=pruned)
+    overseer._look()
+    assert [one is not None and one.feasible for one in progress.heard] == [True, False]
 
 
 @pytest.fixture
