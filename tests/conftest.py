@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import hypothesis
 import pytest
@@ -10,6 +11,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A storage that the developer works with must be out of the tests' reach.
 os.environ.pop("KLSEARCH_STORAGE", None)
+# A shell starts what it runs in the background with Ctrl-C ignored, which processes of tests would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the first call of a compiled function takes seconds. In CI a failure must not depend on luck.
 hypothesis.settings.register_profile("klsearch", deadline=None, derandomize="CI" in os.environ)
