@@ -1,6 +1,9 @@
 """Loading TensorFlow, with the threads that it is to use."""
 
-from contextlib import suppress
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import joblib
 
@@ -14,7 +17,7 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
         threads: how many operations may run at a time; None for one on each core.
         within: how many threads share the work within an operation.
     """
-    with start_up_lines_hidden():
+    with start_up_lines_hidden(), _uncollected():
         import tensorflow as tf
 
         with suppress(RuntimeError):  # a process that computes already keeps the threads that it has
@@ -24,6 +27,24 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)  # others may work on it too
     tf.get_logger().setLevel("ERROR")  # which operations vectorized_map turns into loops is known
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A block that loads TensorFlow, whose objects the garbage collector then passes over for good.
+
+    They live as long as the process. Walking through them takes half a second in all while they are made, and one more
+    when the process ends.
+    """
+    if "tensorflow" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def threads_left_over(members: int) -> int:
