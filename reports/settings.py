@@ -35,20 +35,19 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
 def settings_table(study: StudyRecord, summary: Summary) -> Table:
     """One row per hyperparameter: the leader's value, the baselines', the range, and what passing trials used."""
     settings, edges = _compared_settings(study), dict(summary.edges)
-    rows = [(*_row(study, name, settings), *_edge_note(edges, name)) for name in NAMES if _is_shown(name, settings)]
+    passing = count(sum(trial.passed for trial in study.complete), "passing trial")
     betas = (weight_word(study, name) or number(effective_beta(study, one)) for name, one in settings.items())
-    beta = ("β, nats per nat", *betas, "", "")
+    rows: list[tuple[Cell, ...]] = [_row(study, name, settings) for name in NAMES if _is_shown(name, settings)]
+    rows.append(("β, nats per nat", *betas, "", ""))
+    columns: tuple[str, ...] = ("hyperparameter", *settings, "searched", passing)
+    if edges:
+        columns = (*columns[:2], "note", *columns[2:])
+        rows = [(*row[:2], _edge_note(edges, str(row[0])), *row[2:]) for row in rows]
     return Table(
         caption="Settings",
-        columns=(
-            "hyperparameter",
-            *settings,
-            "searched",
-            f"in the {count(sum(trial.passed for trial in study.complete), 'passing trial')}",
-            *(("note",) if edges else ()),
-        ),
-        rows=(*rows, (*beta, *_edge_note(edges, ""))),
-        words=tuple((0, *range(len(settings) + 1, len(settings) + 4))),
+        columns=columns,
+        rows=tuple(rows),
+        words=tuple(index for index, column in enumerate(columns) if column not in settings),
     )
 
 
@@ -63,11 +62,9 @@ def _is_shown(name: str, settings: Mapping[str, Hyperparameters]) -> bool:
     return name != "clipnorm" or any(math.isfinite(one.clipnorm) for one in settings.values())
 
 
-def _edge_note(edges: Mapping[str, str], name: str) -> tuple[Cell, ...]:
-    """The last column's cell; there is no such column where no value lies on an edge."""
-    if not edges:
-        return ()
-    return (Mark(f"on the {edges[name]} edge", "caution") if name in edges else "",)
+def _edge_note(edges: Mapping[str, str], name: str) -> Cell:
+    """Whether the leader's value lies on an edge of its range."""
+    return Mark(f"on the {edges[name]} edge", "caution") if name in edges else ""
 
 
 def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters]) -> tuple[Cell, ...]:
