@@ -2,23 +2,23 @@
 
 import math
 
-from reports.evidence import difference_on_test
-from reports.failures import MOVING, Cause, collapsed_in_band
-from reports.figure_data import kl_factor
-from reports.parts import Section, Step, Steps
-from reports.remedies import remedy_blocks
-from reports.response_words import kl_change
-from reports.responses import Responses
-from reports.search_data import progress
-from reports.settings import toml_number
-from reports.wording import count, number, share, spread
-from studies.convergence import Tried, convergence
-from studies.record import StudyRecord, TrialRecord, TrialState
-from studies.sections import METHOD_NAMES
-from studies.space import Range
-from studies.summary import Summary, baseline_names, best_trial, runs_of, ties
-from vae.diagnostics import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
-from vae.hyperparameters import NAMES
+from klsearch.reports.evidence import difference_on_test
+from klsearch.reports.failures import MOVING, Cause, collapsed_in_band
+from klsearch.reports.figure_data import kl_factor
+from klsearch.reports.parts import Section, Step, Steps
+from klsearch.reports.remedies import remedy_blocks
+from klsearch.reports.response_words import kl_change
+from klsearch.reports.responses import Responses
+from klsearch.reports.search_data import progress
+from klsearch.reports.settings import toml_number
+from klsearch.reports.wording import count, number, share, spread
+from klsearch.studies.convergence import Tried, convergence
+from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.sections import METHOD_NAMES
+from klsearch.studies.space import Range
+from klsearch.studies.summary import Summary, baseline_names, best_trial, runs_of, ties
+from klsearch.vae.diagnostics import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
+from klsearch.vae.hyperparameters import NAMES
 
 _STOP = "Stop searching this space: enough has been searched"
 _SEARCH_ON = "Search on if a better score is worth it: it was still improving"

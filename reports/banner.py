@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from reports.candidates import Candidate, compared
-from reports.evidence import kl_unit
-from reports.figure_data import kl_factor
-from reports.parts import Banner, Tile, Tone
-from reports.search_data import Outcome, outcome
-from reports.tables import measure
-from reports.wording import count, duration, number, spread
-from studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialState
-from studies.summary import Summary
-from vae.diagnostics import Verdict
+from klsearch.reports.candidates import Candidate, compared
+from klsearch.reports.evidence import kl_unit
+from klsearch.reports.figure_data import kl_factor
+from klsearch.reports.parts import Banner, Tile, Tone
+from klsearch.reports.search_data import Outcome, outcome
+from klsearch.reports.tables import measure
+from klsearch.reports.wording import count, duration, number, spread
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialState
+from klsearch.studies.summary import Summary
+from klsearch.vae.diagnostics import Verdict
 
 _TONES: dict[Verdict, Tone] = {
     Verdict.STABLE: "good",

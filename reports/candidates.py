@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.record import StudyRecord, TrainingRun
-from studies.summary import baseline_names, best_trial, runs_of
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.summary import baseline_names, best_trial, runs_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

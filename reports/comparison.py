@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from reports.banner import as_of, partial_notice
-from reports.candidates import Candidate, compared
-from reports.dynamics import curve_exhibits
-from reports.evidence import direction, kl_unit
-from reports.figure_data import WATCHED, curve_band, kl_factor
-from reports.legends import named_lines
-from reports.parts import Banner, Block, Gallery, Page, Prose, Section, Table, Tile, Tone
-from reports.settings import setting
-from reports.wording import NOTHING, count, duration, number, spread
-from studies.comparison import COMPARED, Comparison, compare_studies
-from studies.record import ConfirmationRun, StudyRecord, TrainingRun
-from studies.summary import Summary, runs_of, summarize
-from vae.hyperparameters import NAMES
-from vae.measures import Measures
+from klsearch.reports.banner import as_of, partial_notice
+from klsearch.reports.candidates import Candidate, compared
+from klsearch.reports.dynamics import curve_exhibits
+from klsearch.reports.evidence import direction, kl_unit
+from klsearch.reports.figure_data import WATCHED, curve_band, kl_factor
+from klsearch.reports.legends import named_lines
+from klsearch.reports.parts import Banner, Block, Gallery, Page, Prose, Section, Table, Tile, Tone
+from klsearch.reports.settings import setting
+from klsearch.reports.wording import NOTHING, count, duration, number, spread
+from klsearch.studies.comparison import COMPARED, Comparison, compare_studies
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
+from klsearch.studies.summary import Summary, runs_of, summarize
+from klsearch.vae.hyperparameters import NAMES
+from klsearch.vae.measures import Measures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from reports import figures
-from reports.candidates import compared
-from reports.evidence import difference_on_test, kl_unit
-from reports.figure_data import (
+from klsearch.reports import figures
+from klsearch.reports.candidates import compared
+from klsearch.reports.evidence import difference_on_test, kl_unit
+from klsearch.reports.figure_data import (
     COLLAPSED_NATS,
     WATCHED,
     CurveBand,
@@ -19,17 +19,17 @@ from reports.figure_data import (
     kl_factor,
     latent_profiles,
 )
-from reports.legends import line_legend
-from reports.parts import Block, Exhibit, Gallery, Heading, Prose, Section, Table
-from reports.response_words import slope
-from reports.responses import Responses, training_gap
-from reports.rivals import curves_note
-from reports.svg import draw
-from reports.tables import measure
-from reports.wording import count, number, share, spread
-from studies.record import StudyRecord, TrainingRun
-from studies.summary import Difference, baseline_names
-from vae.measures import Measures
+from klsearch.reports.legends import line_legend
+from klsearch.reports.parts import Block, Exhibit, Gallery, Heading, Prose, Section, Table
+from klsearch.reports.response_words import slope
+from klsearch.reports.responses import Responses, training_gap
+from klsearch.reports.rivals import curves_note
+from klsearch.reports.svg import draw
+from klsearch.reports.tables import measure
+from klsearch.reports.wording import count, number, share, spread
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.summary import Difference, baseline_names
+from klsearch.vae.measures import Measures
 
 # A curve's table shows this many epochs; the trend is read from it, not the noise.
 _TABLE_EPOCHS = 10

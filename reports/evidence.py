@@ -6,19 +6,19 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 
-from reports import figures
-from reports.candidates import Candidate, compared, confirmed
-from reports.figure_data import SeedStrip, kl_factor, seed_strips
-from reports.legends import seed_legend
-from reports.parts import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
-from reports.scales import Scale, kl_scale, positive_scale
-from reports.svg import NAMES, draw
-from reports.tables import confirmed_name, measure
-from reports.wording import count, number, share, spread
-from studies.record import StudyRecord, TrainingRun
-from studies.summary import Difference, Summary, baseline_names, paired_difference, runs_of
-from vae.diagnostics import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
-from vae.measures import Measures
+from klsearch.reports import figures
+from klsearch.reports.candidates import Candidate, compared, confirmed
+from klsearch.reports.figure_data import SeedStrip, kl_factor, seed_strips
+from klsearch.reports.legends import seed_legend
+from klsearch.reports.parts import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
+from klsearch.reports.scales import Scale, kl_scale, positive_scale
+from klsearch.reports.svg import NAMES, draw
+from klsearch.reports.tables import confirmed_name, measure
+from klsearch.reports.wording import count, number, share, spread
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.summary import Difference, Summary, baseline_names, paired_difference, runs_of
+from klsearch.vae.diagnostics import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
+from klsearch.vae.measures import Measures
 
 _MEANINGS = {
     "finite": "no step of the training was infinite or not a number",

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.candidates import Candidate, compared, confirmed
-from studies.record import StudyRecord, TrainingRun
-from vae.measures import Measures
+from klsearch.reports.candidates import Candidate, compared, confirmed
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.vae.measures import Measures
 
 WATCHED = ("validation_kl", "validation_reconstruction", "kl_weight", "total")
 """The four curves that the recipe tells people to watch."""

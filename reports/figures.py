@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from reports.figure_data import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
-from reports.palette import BAND, INK, MUTED, OUTCOMES, line_style
-from reports.scales import Scale, kl_scale, log_ticks, positive_scale, round_up
-from reports.search_data import Outcome, PassBins, Progress, Scatter
-from reports.wording import number
-from studies.space import Range
-from vae.diagnostics import wilson_interval
+from klsearch.reports.figure_data import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
+from klsearch.reports.palette import BAND, INK, MUTED, OUTCOMES, line_style
+from klsearch.reports.scales import Scale, kl_scale, log_ticks, positive_scale, round_up
+from klsearch.reports.search_data import Outcome, PassBins, Progress, Scatter
+from klsearch.reports.wording import number
+from klsearch.studies.space import Range
+from klsearch.vae.diagnostics import wilson_interval
 
 Band = tuple[float, float]
 

@@ -1,7 +1,7 @@
 """What the words of the report mean, in plain words."""
 
-from reports.parts import Facts, Section
-from studies.record import StudyRecord
+from klsearch.reports.parts import Facts, Section
+from klsearch.studies.record import StudyRecord
 
 # {window} stands for the number of epochs over which the final KL is taken.
 _MEANINGS = {

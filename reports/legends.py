@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reports.candidates import compared
-from reports.palette import LINES, OUTCOMES, line_style
-from reports.parts import LegendEntry
-from reports.search_data import Outcome
-from studies.record import StudyRecord
+from klsearch.reports.candidates import compared
+from klsearch.reports.palette import LINES, OUTCOMES, line_style
+from klsearch.reports.parts import LegendEntry
+from klsearch.reports.search_data import Outcome
+from klsearch.studies.record import StudyRecord
 
 
 def line_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reports.search_data import Outcome
+from klsearch.reports.search_data import Outcome
 
 # Stand-ins that matplotlib writes into the SVG and that `reports.svg` turns into CSS variables of the page's theme.
 INK, MUTED, GRID, BAND = "#010101", "#020202", "#030303", "#040404"

@@ -4,15 +4,15 @@ from functools import partial
 
 import numpy as np
 
-from reports import figures
-from reports.candidates import compared
-from reports.dynamics import mean_mismatch
-from reports.legends import mark_legend
-from reports.parts import Block, Exhibit, Gallery, Prose, Section, Table
-from reports.svg import NAMES, draw, image_height
-from reports.wording import count, number
-from studies.record import StudyRecord
-from vae.samples import ColumnErrors, ImageSamples
+from klsearch.reports import figures
+from klsearch.reports.candidates import compared
+from klsearch.reports.dynamics import mean_mismatch
+from klsearch.reports.legends import mark_legend
+from klsearch.reports.parts import Block, Exhibit, Gallery, Prose, Section, Table
+from klsearch.reports.svg import NAMES, draw, image_height
+from klsearch.reports.wording import count, number
+from klsearch.studies.record import StudyRecord
+from klsearch.vae.samples import ColumnErrors, ImageSamples
 
 # Of a table's columns, so many of the worst and of the best are shown.
 _COLUMNS = 8

@@ -1,10 +1,10 @@
 """Where the numbers come from: the study, its data, versions and machine, and the definition as it was written."""
 
-from reports.banner import utc
-from reports.evidence import kl_unit
-from reports.parts import Block, Code, Facts, Fold, Prose, Section
-from reports.wording import count, number, spread
-from studies.record import StudyRecord
+from klsearch.reports.banner import utc
+from klsearch.reports.evidence import kl_unit
+from klsearch.reports.parts import Block, Code, Facts, Fold, Prose, Section
+from klsearch.reports.wording import count, number, spread
+from klsearch.studies.record import StudyRecord
 
 
 def provenance_section(study: StudyRecord) -> Section:

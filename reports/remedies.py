@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from reports.parts import Block, Heading, Prose, Step, Steps
-from reports.response_words import kl_change, method, slope, too_few
-from reports.responses import Responses
-from reports.wording import share
-from studies.record import StudyRecord
+from klsearch.reports.parts import Block, Heading, Prose, Step, Steps
+from klsearch.reports.response_words import kl_change, method, slope, too_few
+from klsearch.reports.responses import Responses
+from klsearch.reports.wording import share
+from klsearch.studies.record import StudyRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

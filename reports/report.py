@@ -8,24 +8,24 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reports.advice import advice_section
-from reports.banner import as_of, banner
-from reports.comparison import comparison_page
-from reports.dynamics import dynamics_section
-from reports.evidence import evidence_section
-from reports.failures import causes, failures_section
-from reports.glossary import glossary_section
-from reports.parts import Page
-from reports.pictures import pictures_section
-from reports.provenance import provenance_section
-from reports.responses import responses
-from reports.search_sections import health_section, importance_section
-from reports.settings import settings_section
-from reports.trial_list import trials_section
-from reports.usefulness import usefulness_sections
-from studies.files import write_atomically
-from studies.record import StudyRecord
-from studies.summary import summarize
+from klsearch.reports.advice import advice_section
+from klsearch.reports.banner import as_of, banner
+from klsearch.reports.comparison import comparison_page
+from klsearch.reports.dynamics import dynamics_section
+from klsearch.reports.evidence import evidence_section
+from klsearch.reports.failures import causes, failures_section
+from klsearch.reports.glossary import glossary_section
+from klsearch.reports.parts import Page
+from klsearch.reports.pictures import pictures_section
+from klsearch.reports.provenance import provenance_section
+from klsearch.reports.responses import responses
+from klsearch.reports.search_sections import health_section, importance_section
+from klsearch.reports.settings import settings_section
+from klsearch.reports.trial_list import trials_section
+from klsearch.reports.usefulness import usefulness_sections
+from klsearch.studies.files import write_atomically
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import summarize
 
 _HERE = Path(__file__).parent
 

@@ -1,9 +1,9 @@
 """Measured responses in words: what one step of a hyperparameter does, with its interval, and how it was measured."""
 
-from reports.evidence import kl_unit
-from reports.responses import Responses, Slope
-from reports.wording import count, share
-from studies.record import StudyRecord
+from klsearch.reports.evidence import kl_unit
+from klsearch.reports.responses import Responses, Slope
+from klsearch.reports.wording import count, share
+from klsearch.studies.record import StudyRecord
 
 
 def too_few(measured: Responses) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.figure_data import kl_factor
-from reports.tables import measure
-from reports.wording import number
-from studies.record import StudyRecord, TrainingRun, TrialRecord
-from studies.space import Range
-from studies.summary import student_t95
-from vae.diagnostics import MIN_FINISHED_TRIALS
+from klsearch.reports.figure_data import kl_factor
+from klsearch.reports.tables import measure
+from klsearch.reports.wording import number
+from klsearch.studies.record import StudyRecord, TrainingRun, TrialRecord
+from klsearch.studies.space import Range
+from klsearch.studies.summary import student_t95
+from klsearch.vae.diagnostics import MIN_FINISHED_TRIALS
 
 # Fewer trials per coefficient leave residuals that are too small and intervals that are too narrow.
 _TRIALS_PER_COEFFICIENT = 3

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from reports.wording import number
-from studies.record import StudyRecord
-from studies.sections import Method
+from klsearch.reports.wording import number
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.sections import Method
 
 _MEANINGS: dict[Method, str] = {
     "beta1": "the plain evidence lower bound: β = 1 from the start, nothing clipped, no L2, no dropout",

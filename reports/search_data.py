@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from reports.wording import spread
-from studies.record import StudyRecord, TrialRecord, TrialState
-from studies.space import Range
+from klsearch.reports.wording import spread
+from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.space import Range
 
 _BINS = 5
 
@@ -121,7 +121,7 @@ def bin_edges(space: Range, bins: int = _BINS) -> np.ndarray:
 def bin_words(space: Range, edges: np.ndarray) -> tuple[str, ...]:
     """The bins as a reader sees them; those of whole numbers by the numbers that they hold.
 
-    >>> from studies.space import IntegerRange
+    >>> from klsearch.studies.space import IntegerRange
     >>> bin_words(IntegerRange(low=0, high=6), bin_edges(IntegerRange(low=0, high=6)))
     ('0', '1 to 2', '3', '4 to 5', '6')
     """

@@ -5,12 +5,12 @@ from functools import partial
 
 import numpy as np
 
-from reports import figures
-from reports.candidates import compared
-from reports.evidence import kl_unit
-from reports.figure_data import kl_factor
-from reports.parts import Exhibit, Table
-from reports.search_data import (
+from klsearch.reports import figures
+from klsearch.reports.candidates import compared
+from klsearch.reports.evidence import kl_unit
+from klsearch.reports.figure_data import kl_factor
+from klsearch.reports.parts import Exhibit, Table
+from klsearch.reports.search_data import (
     EndedTrials,
     Outcome,
     PassBins,
@@ -24,11 +24,11 @@ from reports.search_data import (
     rate_distortion,
     slice_of,
 )
-from reports.svg import NAMES, draw
-from reports.wording import count, number, share, spread
-from studies.record import StudyRecord
-from studies.summary import Summary
-from vae.diagnostics import wilson_interval
+from klsearch.reports.svg import NAMES, draw
+from klsearch.reports.wording import count, number, share, spread
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import Summary
+from klsearch.vae.diagnostics import wilson_interval
 
 
 def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit | None:

@@ -5,22 +5,22 @@ from collections import Counter
 
 import numpy as np
 
-from reports.evidence import kl_unit
-from reports.legends import mark_legend, outcome_legend
-from reports.parts import Block, Facts, Gallery, Heading, Prose, Section, Table
-from reports.response_words import interval, kl_cell, method, signed, too_few
-from reports.responses import Responses
-from reports.search_data import Progress, ended_trials, progress
-from reports.search_exhibits import (
+from klsearch.reports.evidence import kl_unit
+from klsearch.reports.legends import mark_legend, outcome_legend
+from klsearch.reports.parts import Block, Facts, Gallery, Heading, Prose, Section, Table
+from klsearch.reports.response_words import interval, kl_cell, method, signed, too_few
+from klsearch.reports.responses import Responses
+from klsearch.reports.search_data import Progress, ended_trials, progress
+from klsearch.reports.search_exhibits import (
     importance_exhibit,
     pass_exhibits,
     progress_exhibit,
     rate_distortion_exhibit,
     slice_exhibits,
 )
-from reports.wording import count, duration, number, share
-from studies.record import IMPORTANCE_TRIALS, StudyRecord, TrialState
-from studies.summary import Summary, edges
+from klsearch.reports.wording import count, duration, number, share
+from klsearch.studies.record import IMPORTANCE_TRIALS, StudyRecord, TrialState
+from klsearch.studies.summary import Summary, edges
 
 _NOTHING_YET = Prose(text="No trial has finished yet.")
 

@@ -4,13 +4,13 @@ import json
 import math
 from collections.abc import Mapping
 
-from reports.candidates import compared
-from reports.parts import Block, Cell, Code, Mark, Prose, Section, Table
-from reports.rivals import rivals_note, weight_word
-from reports.wording import count, number, spread
-from studies.record import StudyRecord
-from studies.summary import Summary
-from vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.reports.candidates import compared
+from klsearch.reports.parts import Block, Cell, Code, Mark, Prose, Section, Table
+from klsearch.reports.rivals import rivals_note, weight_word
+from klsearch.reports.wording import count, number, spread
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import Summary
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 
 
 def settings_section(study: StudyRecord, summary: Summary) -> Section:

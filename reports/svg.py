@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 from PIL import Image
 
-from reports.palette import CSS_VARIABLES, GRID, INK, MUTED
+from klsearch.reports.palette import CSS_VARIABLES, GRID, INK, MUTED
 
 _POINTS_PER_INCH = 72
 _WIDTH, _HEIGHT = 400, 262

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies.files import write_atomically
-from studies.record import ConfirmationRun, StudyRecord, TrainingRun
-from vae.diagnostics import GATE_NAMES
-from vae.hyperparameters import NAMES
-from vae.measures import Measures
+from klsearch.studies.files import write_atomically
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
+from klsearch.vae.diagnostics import GATE_NAMES
+from klsearch.vae.hyperparameters import NAMES
+from klsearch.vae.measures import Measures
 
 TEXT_COLUMNS = ("state", "origin", "error")
 """Columns of the trials frame that hold text, whatever it looks like."""

@@ -5,13 +5,13 @@ import gzip
 import math
 from urllib.parse import quote
 
-from reports.evidence import missed_gates
-from reports.parts import Block, Cell, Mark, Prose, Section, Table, Tone, TrialTable
-from reports.search_data import Outcome, outcome
-from reports.settings import setting
-from reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, measure, trials_frame
-from reports.wording import count, first_line, number
-from studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.reports.evidence import missed_gates
+from klsearch.reports.parts import Block, Cell, Mark, Prose, Section, Table, Tone, TrialTable
+from klsearch.reports.search_data import Outcome, outcome
+from klsearch.reports.settings import setting
+from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, measure, trials_frame
+from klsearch.reports.wording import count, first_line, number
+from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 
 _MOST_ROWS = 500
 # Failures must not crowd out the trials that one would choose from.

@@ -14,9 +14,9 @@ from sqlalchemy import create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from search.journal import JournalFile
-from search.patience import reason
-from studies.errors import StorageError
+from klsearch.search.journal import JournalFile
+from klsearch.search.patience import reason
+from klsearch.studies.errors import StorageError
 
 JOURNAL = "storage.journal"
 _A_TABLE = "studies"  # that Optuna makes in every database

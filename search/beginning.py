@@ -7,28 +7,28 @@ from typing import Any
 
 from optuna.storages import BaseStorage
 
-from search.facts import StudyFacts
-from search.layout import Layout, layout_of
-from search.options import RunOptions
-from search.place import Place
-from search.progress import Progress
-from search.provenance import provenance, told_with
-from search.quiet import threads_within
-from search.reconfirmation import with_all_seeds
-from search.records import definition_of
-from search.reference import find_reference
-from search.rows import EarlierTrial
-from search.slots import auto_layout
-from search.storage import StudyStorage
-from search.warm_start import warm_start
-from search.workers import worker_count
-from studies.catalog import LoadedDefinition
-from studies.definition import StudyDefinition, differences
-from studies.errors import StudyConflict
-from studies.record import DataFacts, Reference
-from vae.datasets import Dataset
-from vae.networks import Network
-from vae.threads import side_by_side
+from klsearch.search.facts import StudyFacts
+from klsearch.search.layout import Layout, layout_of
+from klsearch.search.options import RunOptions
+from klsearch.search.place import Place
+from klsearch.search.progress import Progress
+from klsearch.search.provenance import provenance, told_with
+from klsearch.search.quiet import threads_within
+from klsearch.search.reconfirmation import with_all_seeds
+from klsearch.search.records import definition_of
+from klsearch.search.reference import find_reference
+from klsearch.search.rows import EarlierTrial
+from klsearch.search.slots import auto_layout
+from klsearch.search.storage import StudyStorage
+from klsearch.search.warm_start import warm_start
+from klsearch.search.workers import worker_count
+from klsearch.studies.catalog import LoadedDefinition
+from klsearch.studies.definition import StudyDefinition, differences
+from klsearch.studies.errors import StudyConflict
+from klsearch.studies.record import DataFacts, Reference
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.networks import Network
+from klsearch.vae.threads import side_by_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from studies.files import replacing, unfinished_prefix
-from vae.hyperparameters import Hyperparameters
-from vae.plan import Clock
-from vae.snapshot import MemberState, Snapshot
+from klsearch.studies.files import replacing, unfinished_prefix
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.plan import Clock
+from klsearch.vae.snapshot import MemberState, Snapshot
 
 FORMAT = 1
 # Nothing is trained twice beyond this, whenever a process is killed.

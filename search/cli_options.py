@@ -48,7 +48,7 @@ class Slots(click.ParamType[int | None]):
 
 def studies_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
     """The built-in studies, and the shell's own files."""
-    from studies.catalog import builtin_studies
+    from klsearch.studies.catalog import builtin_studies
 
     del ctx, param
     names = [CompletionItem(name) for name in builtin_studies() if name.startswith(text)]

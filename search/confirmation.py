@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import TrialState as OptunaState
 
-from search.checkpoint import Checkpoint
-from search.judging import finish
-from search.rows import Result, Row, Run, one_of_each, trial_label
-from search.seeds import confirmation_seed
-from search.storage import StudyStorage
-from search.training import Job, Source
-from search.worker import Worker
-from studies.definition import StudyDefinition
-from studies.record import TrialRecord, TrialState
-from studies.sections import Method
-from studies.summary import paired_difference
-from vae.diagnostics import final_kl, judge
-from vae.evaluation import Members
-from vae.hyperparameters import Hyperparameters
+from klsearch.search.checkpoint import Checkpoint
+from klsearch.search.judging import finish
+from klsearch.search.rows import Result, Row, Run, one_of_each, trial_label
+from klsearch.search.seeds import confirmation_seed
+from klsearch.search.storage import StudyStorage
+from klsearch.search.training import Job, Source
+from klsearch.search.worker import Worker
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.record import TrialRecord, TrialState
+from klsearch.studies.sections import Method
+from klsearch.studies.summary import paired_difference
+from klsearch.vae.diagnostics import final_kl, judge
+from klsearch.vae.evaluation import Members
+from klsearch.vae.hyperparameters import Hyperparameters
 
 # Of whom pictures are kept: more would make the report large.
 _MOST_SHOWN = 5

@@ -8,23 +8,23 @@ from functools import cached_property
 import numpy as np
 from optuna.trial import TrialState
 
-from search.confirmation import Candidate, ConfirmationSource, candidates, choose_winner, rows_to_show
-from search.kept_members import KeptMembers
-from search.models import weighting_of
-from search.progress import Progress
-from search.records import confirmed_rows, trial_records
-from search.retraining import RetrainingSource
-from search.rows import Row, numbered
-from search.storage import StudyStorage
-from search.training import Source
-from search.worker import Worker
-from studies.definition import StudyDefinition
-from vae.evaluation import Members
-from vae.population import Population
-from vae.probe import Probe
-from vae.samples import Samples
-from vae.splits import SPLITS
-from vae.weighting import Weighting
+from klsearch.search.confirmation import Candidate, ConfirmationSource, candidates, choose_winner, rows_to_show
+from klsearch.search.kept_members import KeptMembers
+from klsearch.search.models import weighting_of
+from klsearch.search.progress import Progress
+from klsearch.search.records import confirmed_rows, trial_records
+from klsearch.search.retraining import RetrainingSource
+from klsearch.search.rows import Row, numbered
+from klsearch.search.storage import StudyStorage
+from klsearch.search.training import Source
+from klsearch.search.worker import Worker
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.evaluation import Members
+from klsearch.vae.population import Population
+from klsearch.vae.probe import Probe
+from klsearch.vae.samples import Samples
+from klsearch.vae.splits import SPLITS
+from klsearch.vae.weighting import Weighting
 
 Probed = Callable[[Mapping[str, np.ndarray]], Probe | None]
 Sampled = Callable[[Mapping[str, Members]], Samples | None]

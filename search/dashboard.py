@@ -6,10 +6,10 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from search.backends import opened
-from search.place import Place
-from search.storage import StudyStorage
-from studies.errors import UsageError
+from klsearch.search.backends import opened
+from klsearch.search.place import Place
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.errors import UsageError
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication

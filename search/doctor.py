@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from search.backends import EmptyStorage, file_of, opened, without_password
-from search.place import STORAGE_VARIABLE
-from search.provenance import provenance
-from search.storage import StudyStorage
-from studies.errors import StorageError
-from vae.memory import free_memory, total_memory
+from klsearch.search.backends import EmptyStorage, file_of, opened, without_password
+from klsearch.search.place import STORAGE_VARIABLE
+from klsearch.search.provenance import provenance
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.errors import StorageError
+from klsearch.vae.memory import free_memory, total_memory
 
 _DEVICES_SECONDS = 120.0
 
@@ -123,8 +123,8 @@ def _installed(extra: str, package: str) -> Finding:
 
 def _devices() -> Finding:
     """What TensorFlow calculates on, after a product of matrices; a process of its own may be killed by it."""
-    # -P: else the working folder comes first, and a vae.py in it would be taken for ours.
-    command = [sys.executable, "-P", "-c", "from search import doctor; doctor.print_devices()"]
+    # -P: else the working folder comes first, and a keras.py in it would be taken for Keras.
+    command = [sys.executable, "-P", "-c", "from klsearch.search.doctor import print_devices; print_devices()"]
     try:
         called = subprocess.run(command, capture_output=True, text=True, timeout=_DEVICES_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -140,7 +140,7 @@ def _devices() -> Finding:
 
 def print_devices() -> None:
     """Print the devices that TensorFlow calculates on as a JSON list; loads TensorFlow."""
-    from search.quiet import load_tensorflow
+    from klsearch.search.quiet import load_tensorflow
 
     load_tensorflow()
     tensorflow = importlib.import_module("tensorflow")

@@ -5,12 +5,12 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from studies.comparison import compare_studies
-from studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialRecord, TrialState
-from studies.summary import summarize
+from klsearch.studies.comparison import compare_studies
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialRecord, TrialState
+from klsearch.studies.summary import summarize
 
 if TYPE_CHECKING:  # which loads TensorFlow
-    from search.reproduction import Reproduction
+    from klsearch.search.reproduction import Reproduction
 
 SCHEMA_VERSION = 1
 

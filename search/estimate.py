@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import joblib
 
-from search.layout import most_slots
-from search.speed import Speed
-from studies.definition import StudyDefinition
-from vae.datasets import Dataset
-from vae.workload import Workload, conv_workload, dense_workload
+from klsearch.search.layout import most_slots
+from klsearch.search.speed import Speed
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.workload import Workload, conv_workload, dense_workload
 
 # Forward once and backward twice, each somewhat slower than one large product.
 _PRODUCTS = 3 * 1.2

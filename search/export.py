@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.backends import opened
-from search.place import Place
-from search.progress import Progress
-from search.records import confirmed_rows, study_record
-from search.retraining import Retrained, mismatches, retrain
-from search.rows import Row
-from search.settings_snippet import settings_snippet
-from search.storage import StudyStorage
-from studies.catalog import LoadedDefinition, with_baseline
-from studies.errors import UsageError
-from studies.record import StudyRecord, TrainingRun
-from studies.sections import extended_name
-from studies.summary import runs_of, summarize
-from vae.datasets import Dataset
-from vae.plain_keras import loading_notes, plain_models
+from klsearch.search.backends import opened
+from klsearch.search.place import Place
+from klsearch.search.progress import Progress
+from klsearch.search.records import confirmed_rows, study_record
+from klsearch.search.retraining import Retrained, mismatches, retrain
+from klsearch.search.rows import Row
+from klsearch.search.settings_snippet import settings_snippet
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.catalog import LoadedDefinition, with_baseline
+from klsearch.studies.errors import UsageError
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.sections import extended_name
+from klsearch.studies.summary import runs_of, summarize
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.plain_keras import loading_notes, plain_models
 
 _FILES = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
 

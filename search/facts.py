@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from search.layout import Layout
-from studies.definition import StudyDefinition
-from studies.record import DataFacts, Reference
+from klsearch.search.layout import Layout
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.record import DataFacts, Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

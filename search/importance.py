@@ -6,7 +6,7 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.record import IMPORTANCE_TRIALS
+from klsearch.studies.record import IMPORTANCE_TRIALS
 
 
 def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:

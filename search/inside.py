@@ -1,7 +1,7 @@
 """Which known settings lie inside a study's search space."""
 
-from studies.definition import StudyDefinition
-from vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 
 
 def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, float]]]:

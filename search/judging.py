@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.owner import Owner
-from search.progress import Ended
-from search.rows import FINISHED, Result, trial_label
-from search.score import constraints, score
-from search.storage import StudyStorage, is_warm_start
-from studies.convergence import Convergence, Tried, convergence
-from studies.definition import StudyDefinition
-from vae.diagnostics import final_kl, judge
+from klsearch.search.owner import Owner
+from klsearch.search.progress import Ended
+from klsearch.search.rows import FINISHED, Result, trial_label
+from klsearch.search.score import constraints, score
+from klsearch.search.storage import StudyStorage, is_warm_start
+from klsearch.studies.convergence import Convergence, Tried, convergence
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.diagnostics import final_kl, judge
 
 
 def finish(

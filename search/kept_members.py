@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from search.rows import Run
-from studies.files import replacing
-from vae.evaluation import Members
+from klsearch.search.rows import Run
+from klsearch.studies.files import replacing
+from klsearch.vae.evaluation import Members
 
 # What reading a file that holds no member, or not a whole one, may raise.
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)

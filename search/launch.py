@@ -1,15 +1,15 @@
 """Running a study: the one call behind `klsearch run`, `resume` and `confirm`."""
 
-from search.layout import most_slots
-from search.options import RunOptions
-from search.place import Place, new_place
-from search.progress import Progress, Silence
-from search.quiet import load_tensorflow, threads_left_over
-from search.records import stored_layout
-from search.stopping import Stopper
-from studies.catalog import LoadedDefinition
-from studies.data import load_data
-from studies.record import StudyRecord
+from klsearch.search.layout import most_slots
+from klsearch.search.options import RunOptions
+from klsearch.search.place import Place, new_place
+from klsearch.search.progress import Progress, Silence
+from klsearch.search.quiet import load_tensorflow, threads_left_over
+from klsearch.search.records import stored_layout
+from klsearch.search.stopping import Stopper
+from klsearch.studies.catalog import LoadedDefinition
+from klsearch.studies.data import load_data
+from klsearch.studies.record import StudyRecord
 
 
 def run_study(
@@ -46,6 +46,6 @@ def run_study(
     layout = stored_layout(place)
     members = options.slots or most_slots(loaded.definition)
     load_tensorflow(within=threads_left_over(members) if layout is None else layout.within)
-    from search.run import train_study
+    from klsearch.search.run import train_study
 
     return train_study(loaded, dataset, place, options, progress=progress, stopper=stopper or Stopper())

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.storages import BaseStorage
 
-from search.owner import Owner
+from klsearch.search.owner import Owner
 
 # A worker says that it lives far more often; one of another machine that was silent for so long is dead.
 LEASE_SECONDS = 60.0

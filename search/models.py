@@ -5,16 +5,16 @@ import math
 import sys
 from pathlib import Path
 
-from search.layout import Layout
-from studies.definition import StudyDefinition
-from studies.errors import DefinitionError
-from studies.sections import Method
-from vae.datasets import DataProblem, Dataset
-from vae.networks import Network, computing_in, conv_network, dense_network, factory_network
-from vae.population import Population
-from vae.sources.functions import load_function, with_line
-from vae.stacking import initial_values
-from vae.weighting import ControlledWeight, OptimalVariance, Weighting
+from klsearch.search.layout import Layout
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import DefinitionError
+from klsearch.studies.sections import Method
+from klsearch.vae.datasets import DataProblem, Dataset
+from klsearch.vae.networks import Network, computing_in, conv_network, dense_network, factory_network
+from klsearch.vae.population import Population
+from klsearch.vae.sources.functions import load_function, with_line
+from klsearch.vae.stacking import initial_values
+from klsearch.vae.weighting import ControlledWeight, OptimalVariance, Weighting
 
 
 def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
@@ -33,7 +33,7 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
     if _uses_dropout(definition) and not network.searched_dropouts():
         raise DefinitionError(
             [
-                "encoder_dropout is searched or set, but the encoder holds no vae.layers.SearchedDropout layer; "
+                "encoder_dropout is searched or set, but the encoder holds no klsearch.SearchedDropout layer; "
                 "add one, or leave encoder_dropout out of [space] and [baselines]"
             ]
         )

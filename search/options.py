@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from search.place import Place
+from klsearch.search.place import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 import math
 from pathlib import Path
 
-from search.quiet import load_tensorflow
-from studies.definition import StudyDefinition
-from vae.datasets import Dataset
-from vae.sources.functions import is_function
+from klsearch.search.quiet import load_tensorflow
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.sources.functions import is_function
 
 
 def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: Path) -> int | None:
@@ -25,8 +25,8 @@ def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: 
     if not is_function(definition.model.kind):
         return None
     load_tensorflow()
-    from search.models import build_network
-    from vae.stacking import trainable_variables
+    from klsearch.search.models import build_network
+    from klsearch.vae.stacking import trainable_variables
 
     network = build_network(definition, dataset, folder)
     return sum(int(math.prod(variable.shape)) for variable in trainable_variables(network))

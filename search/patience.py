@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from search.stopping import Interrupted
+from klsearch.search.stopping import Interrupted
 
 # A server that is started again, a network that comes back or a disk that is cleared up is worth waiting for.
 _PATIENCE_SECONDS = 600.0

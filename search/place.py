@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.backends import JOURNAL, absolute, embedded_url, without_password
-from studies.errors import StorageError, StudyConflict, UsageError
-from studies.files import write_atomically
+from klsearch.search.backends import JOURNAL, absolute, embedded_url, without_password
+from klsearch.studies.errors import StorageError, StudyConflict, UsageError
+from klsearch.studies.files import write_atomically
 
 STORAGE_VARIABLE = "KLSEARCH_STORAGE"
 _ABOUT = "run.json"

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from reports.wording import duration
+from klsearch.reports.wording import duration
 
 # Without a terminal, a line at least this often while something trains.
 _PLAIN_SECONDS = 15.0

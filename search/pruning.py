@@ -5,11 +5,11 @@ from collections.abc import Set
 
 import numpy as np
 
-from search.score import score
-from studies.definition import StudyDefinition
-from vae.curves import TrainingCurves
-from vae.diagnostics import final_kl
-from vae.hyperparameters import Hyperparameters
+from klsearch.search.score import score
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.diagnostics import final_kl
+from klsearch.vae.hyperparameters import Hyperparameters
 
 _LEAST_REFERENCES = 10
 

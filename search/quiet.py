@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import joblib
 
-from vae.quiet import start_up_lines_hidden
+from klsearch.vae.quiet import start_up_lines_hidden
 
 
 def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:

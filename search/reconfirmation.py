@@ -1,10 +1,10 @@
 """The number of fresh seeds that a study is confirmed on: it may grow, and never shrinks."""
 
-from search.records import definition_of
-from search.storage import StudyStorage
-from studies.catalog import LoadedDefinition, with_confirmation_seeds
-from studies.errors import UsageError
-from studies.record import StudyRecord
+from klsearch.search.records import definition_of
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.catalog import LoadedDefinition, with_confirmation_seeds
+from klsearch.studies.errors import UsageError
+from klsearch.studies.record import StudyRecord
 
 
 def with_seeds(loaded: LoadedDefinition, study: StudyRecord, seeds: int | None) -> LoadedDefinition:

@@ -8,18 +8,18 @@ from typing import Any
 
 from optuna.trial import TrialState as OptunaState
 
-from search.backends import opened
-from search.layout import Layout
-from search.place import Place
-from search.rows import Row, Run, numbered, one_of_each
-from search.seeds import confirmation_seed
-from search.storage import StudyStorage
-from studies.catalog import LoadedDefinition
-from studies.definition import StudyDefinition
-from studies.errors import StorageError
-from studies.parsing import parse_definition
-from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
-from vae.diagnostics import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
+from klsearch.search.backends import opened
+from klsearch.search.layout import Layout
+from klsearch.search.place import Place
+from klsearch.search.rows import Row, Run, numbered, one_of_each
+from klsearch.search.seeds import confirmation_seed
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.catalog import LoadedDefinition
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import StorageError
+from klsearch.studies.parsing import parse_definition
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.vae.diagnostics import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
 
 _STATES = {
     OptunaState.COMPLETE: TrialState.COMPLETE,

@@ -5,18 +5,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from search.layout import Layout
-from search.models import build_population, weighting_of
-from search.seeds import reference_seed
-from studies.definition import StudyDefinition
-from studies.errors import KlsearchError
-from studies.record import Reference
-from studies.sections import Method
-from vae.datasets import Dataset
-from vae.diagnostics import final_kl
-from vae.hyperparameters import Hyperparameters
-from vae.networks import Network
-from vae.population import Population
+from klsearch.search.layout import Layout
+from klsearch.search.models import build_population, weighting_of
+from klsearch.search.seeds import reference_seed
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import KlsearchError
+from klsearch.studies.record import Reference
+from klsearch.studies.sections import Method
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.diagnostics import final_kl
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.networks import Network
+from klsearch.vae.population import Population
 
 # Two take no longer than one: a member alone would be computed by other code.
 _SEEDS = 2

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from search.backends import opened
-from search.place import Place
-from search.progress import Progress
-from search.provenance import EARLIER, provenance
-from search.retraining import Mismatch, mismatches, retrain
-from search.rows import FINISHED, Row
-from search.storage import StudyStorage
-from studies.catalog import LoadedDefinition
-from studies.errors import UsageError
-from vae.datasets import Dataset
+from klsearch.search.backends import opened
+from klsearch.search.place import Place
+from klsearch.search.progress import Progress
+from klsearch.search.provenance import EARLIER, provenance
+from klsearch.search.retraining import Mismatch, mismatches, retrain
+from klsearch.search.rows import FINISHED, Row
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.catalog import LoadedDefinition
+from klsearch.studies.errors import UsageError
+from klsearch.vae.datasets import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.checkpoint import Checkpoint
-from search.encoding import decode_measures, encode_measures
-from search.facts import StudyFacts
-from search.models import build_network, build_population
-from search.progress import Progress
-from search.rows import Result, Row, Run
-from search.training import Job, Source, Trainer, job_again
-from studies.catalog import LoadedDefinition
-from studies.errors import StudyConflict
-from vae.curves import CURVE_NAMES
-from vae.datasets import Dataset
-from vae.evaluation import Members
-from vae.measures import LATENT_NAMES, Measures
-from vae.networks import Network
+from klsearch.search.checkpoint import Checkpoint
+from klsearch.search.encoding import decode_measures, encode_measures
+from klsearch.search.facts import StudyFacts
+from klsearch.search.models import build_network, build_population
+from klsearch.search.progress import Progress
+from klsearch.search.rows import Result, Row, Run
+from klsearch.search.training import Job, Source, Trainer, job_again
+from klsearch.studies.catalog import LoadedDefinition
+from klsearch.studies.errors import StudyConflict
+from klsearch.vae.curves import CURVE_NAMES
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.evaluation import Members
+from klsearch.vae.measures import LATENT_NAMES, Measures
+from klsearch.vae.networks import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

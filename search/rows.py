@@ -8,13 +8,13 @@ from typing import Any, Self
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
-from search.encoding import encode_curves, encode_measures
-from search.owner import Owner
-from studies.sections import Method
-from vae.curves import TrainingCurves
-from vae.hyperparameters import Hyperparameters
-from vae.measures import Measures
-from vae.probe import Probe
+from klsearch.search.encoding import encode_curves, encode_measures
+from klsearch.search.owner import Owner
+from klsearch.studies.sections import Method
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.measures import Measures
+from klsearch.vae.probe import Probe
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _TRIAL = "trial "

@@ -2,31 +2,31 @@
 
 from functools import partial
 
-from reports.report import write_report
-from reports.tables import write_trials_csv
-from search.backends import opened
-from search.beginning import Wanted, begun
-from search.confirmer import Apparatus, Probed
-from search.judging import gained
-from search.layout import Layout
-from search.models import build_network, build_population
-from search.options import RunOptions
-from search.patience import patient
-from search.place import Place
-from search.progress import Progress
-from search.records import definition_of, study_record
-from search.session import session
-from search.stopping import Interrupted, Stopper
-from search.storage import StudyStorage
-from search.workers import search_with_workers
-from studies.catalog import LoadedDefinition, override
-from studies.definition import StudyDefinition
-from studies.errors import KlsearchError, StorageError
-from studies.record import StudyRecord
-from vae.datasets import Dataset
-from vae.networks import Network
-from vae.pictures import take_samples
-from vae.probe import fit_probe, probe_measure
+from klsearch.reports.report import write_report
+from klsearch.reports.tables import write_trials_csv
+from klsearch.search.backends import opened
+from klsearch.search.beginning import Wanted, begun
+from klsearch.search.confirmer import Apparatus, Probed
+from klsearch.search.judging import gained
+from klsearch.search.layout import Layout
+from klsearch.search.models import build_network, build_population
+from klsearch.search.options import RunOptions
+from klsearch.search.patience import patient
+from klsearch.search.place import Place
+from klsearch.search.progress import Progress
+from klsearch.search.records import definition_of, study_record
+from klsearch.search.session import session
+from klsearch.search.stopping import Interrupted, Stopper
+from klsearch.search.storage import StudyStorage
+from klsearch.search.workers import search_with_workers
+from klsearch.studies.catalog import LoadedDefinition, override
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import KlsearchError, StorageError
+from klsearch.studies.record import StudyRecord
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.networks import Network
+from klsearch.vae.pictures import take_samples
+from klsearch.vae.probe import fit_probe, probe_measure
 
 
 def train_study(

@@ -9,8 +9,8 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
-from search.seeds import sampler_seed
-from studies.space import Range
+from klsearch.search.seeds import sampler_seed
+from klsearch.studies.space import Range
 
 
 class Suggestion(NamedTuple):

@@ -8,21 +8,21 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from search.checkpoint import Course, claimed_course, remove_left_courses
-from search.confirmer import Apparatus, Confirmer
-from search.importance import importances
-from search.judging import best_so_far, has_converged
-from search.kept_members import KeptMembers
-from search.owner import Owner, this_process
-from search.place import Place
-from search.progress import Progress, leading
-from search.stopping import Interrupted, Stopper
-from search.storage import StudyStorage
-from search.training import Saving, Source, Trainer
-from search.trials import TrialSource
-from search.worker import Worker
-from studies.definition import StudyDefinition
-from vae.population import Population
+from klsearch.search.checkpoint import Course, claimed_course, remove_left_courses
+from klsearch.search.confirmer import Apparatus, Confirmer
+from klsearch.search.importance import importances
+from klsearch.search.judging import best_so_far, has_converged
+from klsearch.search.kept_members import KeptMembers
+from klsearch.search.owner import Owner, this_process
+from klsearch.search.place import Place
+from klsearch.search.progress import Progress, leading
+from klsearch.search.stopping import Interrupted, Stopper
+from klsearch.search.storage import StudyStorage
+from klsearch.search.training import Saving, Source, Trainer
+from klsearch.search.trials import TrialSource
+from klsearch.search.worker import Worker
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.population import Population
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
 _WAIT_SECONDS = 0.5

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from studies.definition import StudyDefinition
-from vae.hyperparameters import Hyperparameters
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.hyperparameters import Hyperparameters
 
 _HERE = Path(__file__).parent
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from search.layout import Layout, most_slots
-from studies.definition import StudyDefinition
-from vae.datasets import Dataset
-from vae.memory import free_memory
-from vae.networks import Network
-from vae.slot_timing import seconds_per_member
+from klsearch.search.layout import Layout, most_slots
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.memory import free_memory
+from klsearch.vae.networks import Network
+from klsearch.vae.slot_timing import seconds_per_member
 
 # Weights, two moments, gradients and their temporary copies, and the activations of a batch that the gradients need.
 _COPIES = 8

@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.encoding import (
+from klsearch.search.encoding import (
     decode_curves,
     decode_measures,
     decode_probe,
@@ -26,16 +26,16 @@ from search.encoding import (
     encode_probe,
     encode_samples,
 )
-from search.facts import StudyFacts
-from search.leases import Leases, progress_of_workers
-from search.owner import Owner, this_process
-from search.rows import FINISHED, EarlierTrial, Result, Row, Run
-from search.turns import Turns
-from studies.errors import StorageError, StudyConflict
-from studies.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING
-from vae.measures import Measures
-from vae.probe import Probe
-from vae.samples import Samples
+from klsearch.search.facts import StudyFacts
+from klsearch.search.leases import Leases, progress_of_workers
+from klsearch.search.owner import Owner, this_process
+from klsearch.search.rows import FINISHED, EarlierTrial, Result, Row, Run
+from klsearch.search.turns import Turns
+from klsearch.studies.errors import StorageError, StudyConflict
+from klsearch.studies.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING
+from klsearch.vae.measures import Measures
+from klsearch.vae.probe import Probe
+from klsearch.vae.samples import Samples
 
 SCHEMA_VERSION = 1
 # A study's few attributes are written in less.

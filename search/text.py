@@ -6,20 +6,20 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from reports.wording import NOTHING, number
-from search.estimate import Estimate
-from search.progress import leading, rough_duration, watched_values
-from studies.catalog import LoadedDefinition
-from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
-from studies.summary import Summary, baseline_names, runs_of, summarize
-from vae.datasets import Dataset
-from vae.hyperparameters import Hyperparameters
-from vae.memory import free_memory
-from vae.probe import PROBE_WORDS
+from klsearch.reports.wording import NOTHING, number
+from klsearch.search.estimate import Estimate
+from klsearch.search.progress import leading, rough_duration, watched_values
+from klsearch.studies.catalog import LoadedDefinition
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.studies.summary import Summary, baseline_names, runs_of, summarize
+from klsearch.vae.datasets import Dataset
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.memory import free_memory
+from klsearch.vae.probe import PROBE_WORDS
 
 if TYPE_CHECKING:  # which loads TensorFlow
-    from search.export import Exported
-    from search.reproduction import Reproduction
+    from klsearch.search.export import Exported
+    from klsearch.search.reproduction import Reproduction
 
 
 def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:

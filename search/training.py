@@ -5,14 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
-from search.checkpoint import Checkpoint, Course
-from search.rows import Result, Row, Run
-from search.stopping import Interrupted
-from studies.errors import KlsearchError, StudyConflict
-from vae.curves import TrainingCurves
-from vae.evaluation import Members
-from vae.population import Population
-from vae.snapshot import MemberState, Snapshot
+from klsearch.search.checkpoint import Checkpoint, Course
+from klsearch.search.rows import Result, Row, Run
+from klsearch.search.stopping import Interrupted
+from klsearch.studies.errors import KlsearchError, StudyConflict
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.evaluation import Members
+from klsearch.vae.population import Population
+from klsearch.vae.snapshot import MemberState, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

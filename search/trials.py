@@ -5,22 +5,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from optuna.trial import TrialState
 
-from search.checkpoint import Checkpoint
-from search.inside import baselines_inside
-from search.judging import finish, has_converged
-from search.leases import LEASE_SECONDS
-from search.progress import Ended
-from search.pruning import MedianPruner
-from search.rows import FINISHED, Result, Row, Run, trial_label
-from search.sampling import Advisor
-from search.seeds import trial_seed
-from search.storage import StudyStorage
-from search.training import Job, Source, job_again
-from search.worker import Worker
-from studies.definition import StudyDefinition
-from vae.curves import TrainingCurves
-from vae.evaluation import Members
-from vae.hyperparameters import Hyperparameters
+from klsearch.search.checkpoint import Checkpoint
+from klsearch.search.inside import baselines_inside
+from klsearch.search.judging import finish, has_converged
+from klsearch.search.leases import LEASE_SECONDS
+from klsearch.search.progress import Ended
+from klsearch.search.pruning import MedianPruner
+from klsearch.search.rows import FINISHED, Result, Row, Run, trial_label
+from klsearch.search.sampling import Advisor
+from klsearch.search.seeds import trial_seed
+from klsearch.search.storage import StudyStorage
+from klsearch.search.training import Job, Source, job_again
+from klsearch.search.worker import Worker
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.evaluation import Members
+from klsearch.vae.hyperparameters import Hyperparameters
 
 
 class TrialSource(Source):

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.owner import Owner
+from klsearch.search.owner import Owner
 
 _OWNER = "klsearch:owner"
 _WAIT_SECONDS = 0.05

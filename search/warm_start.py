@@ -7,17 +7,17 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from search.backends import opened
-from search.facts import StudyFacts
-from search.inside import misfits
-from search.judging import judged
-from search.place import Place
-from search.rows import EarlierTrial, Row
-from search.sampling import distributions_of
-from search.storage import StudyStorage
-from studies.definition import StudyDefinition, differences
-from studies.errors import UsageError
-from vae.datasets import Dataset
+from klsearch.search.backends import opened
+from klsearch.search.facts import StudyFacts
+from klsearch.search.inside import misfits
+from klsearch.search.judging import judged
+from klsearch.search.place import Place
+from klsearch.search.rows import EarlierTrial, Row
+from klsearch.search.sampling import distributions_of
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.definition import StudyDefinition, differences
+from klsearch.studies.errors import UsageError
+from klsearch.vae.datasets import Dataset
 
 # What a trial's training depends on beside its settings and its seed; learning rate and clipnorm are settings.
 _TRAINED_UNDER = {

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search.owner import Owner
-from search.place import Place
-from search.stopping import Interrupted, Stopper
-from studies.errors import KlsearchError
+from klsearch.search.owner import Owner
+from klsearch.search.place import Place
+from klsearch.search.stopping import Interrupted, Stopper
+from klsearch.studies.errors import KlsearchError
 
 _LOOK_SECONDS = 1.0
 
@@ -74,19 +74,19 @@ def work_here(task: Task) -> Failure | None:
 
 
 def _search(task: Task, stopper: Stopper) -> None:
-    from search.quiet import load_tensorflow
+    from klsearch.search.quiet import load_tensorflow
 
     load_tensorflow(task.threads, within=task.within)
     from functools import partial
 
-    from search.backends import opened
-    from search.models import build_network, build_population
-    from search.patience import patient
-    from search.progress import Aloud
-    from search.records import definition_of
-    from search.session import session
-    from search.storage import StudyStorage
-    from studies.data import load_data
+    from klsearch.search.backends import opened
+    from klsearch.search.models import build_network, build_population
+    from klsearch.search.patience import patient
+    from klsearch.search.progress import Aloud
+    from klsearch.search.records import definition_of
+    from klsearch.search.session import session
+    from klsearch.search.storage import StudyStorage
+    from klsearch.studies.data import load_data
 
     progress = Aloud(sys.stderr)
     with opened(task.place.url, create=False, patience=partial(patient, say=progress.say, stop=stopper)) as storage:

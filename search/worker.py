@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from search.owner import Owner
-from vae.snapshot import MemberState
+from klsearch.search.owner import Owner
+from klsearch.vae.snapshot import MemberState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

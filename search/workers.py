@@ -10,17 +10,17 @@ from typing import Any
 import joblib
 from optuna.trial import TrialState
 
-from search.judging import best_so_far, has_converged, judged
-from search.options import RunOptions
-from search.owner import this_process
-from search.place import Place
-from search.progress import Progress
-from search.rows import trial_label
-from search.stopping import Interrupted
-from search.storage import StudyStorage
-from search.work import Failure, Task, work, work_here
-from studies.definition import StudyDefinition
-from studies.errors import KlsearchError, UsageError
+from klsearch.search.judging import best_so_far, has_converged, judged
+from klsearch.search.options import RunOptions
+from klsearch.search.owner import this_process
+from klsearch.search.place import Place
+from klsearch.search.progress import Progress
+from klsearch.search.rows import trial_label
+from klsearch.search.stopping import Interrupted
+from klsearch.search.storage import StudyStorage
+from klsearch.search.work import Failure, Task, work, work_here
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import KlsearchError, UsageError
 
 _LOOK_SECONDS = 1.0
 # The workers save, and end; a worker that is in the middle of compiling takes longest.

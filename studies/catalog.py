@@ -10,11 +10,11 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import ConvertError
 
-from studies.definition import StudyDefinition
-from studies.errors import DefinitionError
-from studies.parsing import parse_definition
-from vae.data_sources import is_path
-from vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import DefinitionError
+from klsearch.studies.parsing import parse_definition
+from klsearch.vae.data_sources import is_path
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 
 _HERE = Path(__file__).parent
 _BUILT_IN = ("digits", "fashion-mnist")

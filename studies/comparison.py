@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from studies.record import ConfirmationRun, StudyRecord
-from studies.summary import Difference, paired_difference, runs_of
-from vae.measures import Measures
+from klsearch.studies.record import ConfirmationRun, StudyRecord
+from klsearch.studies.summary import Difference, paired_difference, runs_of
+from klsearch.vae.measures import Measures
 
 COMPARED: dict[str, Callable[[Measures], float]] = {
     "kl": lambda measures: measures.kl,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from studies.definition import StudyDefinition
-from studies.errors import DataError
-from vae.datasets import DataProblem, Dataset, load_dataset
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import DataError
+from klsearch.vae.datasets import DataProblem, Dataset, load_dataset
 
 
 def load_data(definition: StudyDefinition, folder: Path) -> Dataset:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from studies.sections import (
+from klsearch.studies.sections import (
     Baseline,
     ConfirmationSection,
     DataSection,
@@ -19,10 +19,10 @@ from studies.sections import (
     StudySection,
     TrainingSection,
 )
-from studies.space import Section, Space, highest_of, problems_at
-from vae.diagnostics import GateThresholds
-from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
-from vae.objective import Objective
+from klsearch.studies.space import Section, Space, highest_of, problems_at
+from klsearch.vae.diagnostics import GateThresholds
+from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
+from klsearch.vae.objective import Objective
 
 _Found = list[tuple[tuple[str, ...], str]]
 

@@ -5,10 +5,10 @@ import re
 import tomllib
 from typing import Any
 
-from studies.definition import StudyDefinition
-from studies.errors import DefinitionError
-from studies.problems import find_problems
-from studies.toml_source import KeyPath, key_lines
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import DefinitionError
+from klsearch.studies.problems import find_problems
+from klsearch.studies.toml_source import KeyPath, key_lines
 
 
 def parse_definition(text: str, where: str) -> StudyDefinition:

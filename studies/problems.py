@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from studies.definition import StudyDefinition
-from studies.space import TAGS
-from studies.toml_source import KeyPath
-from studies.wording import in_words, known_keys, nearest
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.space import TAGS
+from klsearch.studies.toml_source import KeyPath
+from klsearch.studies.wording import in_words, known_keys, nearest
 
 # What stands in for a required key that is wrong or missing while the rest is checked; none leads to a complaint.
 _SOUND: dict[KeyPath, Any] = {

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from studies.definition import StudyDefinition
-from studies.sections import METHOD_NAMES, Method
-from vae.curves import TrainingCurves
-from vae.diagnostics import CONSTRAINT_GATES, Gate
-from vae.hyperparameters import Hyperparameters
-from vae.measures import Measures
-from vae.probe import Probe
-from vae.samples import Samples
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.sections import METHOD_NAMES, Method
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.diagnostics import CONSTRAINT_GATES, Gate
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.measures import Measures
+from klsearch.vae.probe import Probe
+from klsearch.vae.samples import Samples
 
 # PED-ANOVA compares the best tenth with the rest and wants at least five trials in it.
 IMPORTANCE_TRIALS = 50

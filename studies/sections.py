@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from studies.space import NUMBER_TAG, WORD_TAG, Section, not_nan, problem, problems_at
-from vae.hyperparameters import NAMES
+from klsearch.studies.space import NUMBER_TAG, WORD_TAG, Section, not_nan, problem, problems_at
+from klsearch.vae.hyperparameters import NAMES
 
 Count = Annotated[int, Field(ge=1)]
 _Text = Annotated[str, Field(min_length=1)]

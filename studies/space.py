@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from vae.hyperparameters import NAMES
+from klsearch.vae.hyperparameters import NAMES
 
 # Words that pydantic puts into the path of a value to say which kind it took it for; `studies.problems` drops them.
 TAGS = RANGE_TAG, NUMBER_TAG, WORD_TAG = "<range>", "<number>", "<word>"

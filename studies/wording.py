@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
-from studies.definition import StudyDefinition
-from studies.space import Section
-from studies.toml_source import KeyPath
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.space import Section
+from klsearch.studies.toml_source import KeyPath
 
 _RULES = {
     "int_type": "must be a whole number",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vae.sources.arrays import read_npy, read_npz
-from vae.sources.functions import is_function, read_function
-from vae.sources.idx import idx_files, read_idx_folder
-from vae.sources.images import image_files, read_images
-from vae.sources.raw import DataProblem, RawData, Request
-from vae.sources.tables import read_csv, read_parquet
+from klsearch.vae.sources.arrays import read_npy, read_npz
+from klsearch.vae.sources.functions import is_function, read_function
+from klsearch.vae.sources.idx import idx_files, read_idx_folder
+from klsearch.vae.sources.images import image_files, read_images
+from klsearch.vae.sources.raw import DataProblem, RawData, Request
+from klsearch.vae.sources.tables import read_csv, read_parquet
 
 _PACKAGED = ("fashion-mnist", "mnist")
 _BUILT_IN = ("digits", *_PACKAGED)

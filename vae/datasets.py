@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vae.data_checks import check_rows, check_varies, warnings_of
-from vae.data_sources import read_source
-from vae.scaling import Scaling, fit_scaling
-from vae.sources.raw import DataProblem, RawData, Request
-from vae.splits import SPLITS, split_rows
+from klsearch.vae.data_checks import check_rows, check_varies, warnings_of
+from klsearch.vae.data_sources import read_source
+from klsearch.vae.scaling import Scaling, fit_scaling
+from klsearch.vae.sources.raw import DataProblem, RawData, Request
+from klsearch.vae.splits import SPLITS, split_rows
 
 __all__ = ["DataProblem", "Dataset", "load_dataset"]
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from vae.objective import Objective
+from klsearch.vae.objective import Objective
 
 
 def clip_log_var(raw: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:

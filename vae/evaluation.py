@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
-from vae.measures import Measures
-from vae.networks import Network
-from vae.objective import Objective
-from vae.stacking import PACKET, Stacked, StackedNetwork
+from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
+from klsearch.vae.measures import Measures
+from klsearch.vae.networks import Network
+from klsearch.vae.objective import Objective
+from klsearch.vae.stacking import PACKET, Stacked, StackedNetwork
 
 FINAL_SAMPLES = 8
 _NOISE_SEED = 0

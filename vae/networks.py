@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from vae.layers import SearchedDropout, dense
+from klsearch.vae.layers import SearchedDropout, dense
 
 Factory = Callable[[tuple[int, ...], int], tuple[keras.Model, keras.Model]]
 

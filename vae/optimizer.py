@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from vae.schedules import BETA_1, BETA_2
+from klsearch.vae.schedules import BETA_1, BETA_2
 
 _EPSILON = 1e-7  # Keras's default, so that a winner trains the same in plain Keras.
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from vae.elbo import clip_log_var, sample_posterior
-from vae.evaluation import Members, joined
-from vae.networks import Network
-from vae.objective import Objective
-from vae.samples import ColumnErrors, ImageSamples, Samples
-from vae.stacking import StackedNetwork
+from klsearch.vae.elbo import clip_log_var, sample_posterior
+from klsearch.vae.evaluation import Members, joined
+from klsearch.vae.networks import Network
+from klsearch.vae.objective import Objective
+from klsearch.vae.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.stacking import StackedNetwork
 
 _NOISE_SEED = 0
 _IMAGES = 8

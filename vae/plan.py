@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from vae import streams
-from vae.hyperparameters import Hyperparameters
-from vae.schedules import adam_step_size, kl_weight_at
+from klsearch.vae import streams
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.schedules import adam_step_size, kl_weight_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from vae import optimizer, stacking, streams
-from vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior
-from vae.evaluation import Evaluator
-from vae.networks import Network
-from vae.objective import Objective
-from vae.plan import Clock, Plan, plan_epoch
-from vae.weighting import Terms, Weighting
+from klsearch.vae import optimizer, stacking, streams
+from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior
+from klsearch.vae.evaluation import Evaluator
+from klsearch.vae.networks import Network
+from klsearch.vae.objective import Objective
+from klsearch.vae.plan import Clock, Plan, plan_epoch
+from klsearch.vae.weighting import Terms, Weighting
 
 
 class _State(NamedTuple):

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vae import streams
-from vae.networks import Network
+from klsearch.vae import streams
+from klsearch.vae.networks import Network
 
 Stacked = Sequence[tf.Tensor]  # each [K, *variable shape]
 

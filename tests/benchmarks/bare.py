@@ -2,11 +2,11 @@
 
 from optuna.storages import BaseStorage
 
-from search.facts import StudyFacts
-from search.layout import Layout
-from search.storage import StudyStorage
-from studies.catalog import LoadedDefinition
-from studies.record import DataFacts
+from klsearch.search.facts import StudyFacts
+from klsearch.search.layout import Layout
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.catalog import LoadedDefinition
+from klsearch.studies.record import DataFacts
 
 
 def bare_study(storage: BaseStorage, loaded: LoadedDefinition, name: str = "bare") -> StudyStorage:

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from studies.catalog import LoadedDefinition
-from vae.hyperparameters import Hyperparameters
+from klsearch.studies.catalog import LoadedDefinition
+from klsearch.vae.hyperparameters import Hyperparameters
 
 
 class KerasVae(keras.Model):  # type: ignore[misc]

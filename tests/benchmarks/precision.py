@@ -15,19 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from search import quiet
-from search.layout import Layout
-from search.models import build_network, build_population
-from search.rows import Result, Run
-from search.seeds import confirmation_seed
-from search.training import Job, Source, Trainer
-from studies.catalog import LoadedDefinition, load_definition, override
-from studies.data import load_data
-from studies.summary import paired_difference
+from klsearch.search import quiet
+from klsearch.search.layout import Layout
+from klsearch.search.models import build_network, build_population
+from klsearch.search.rows import Result, Run
+from klsearch.search.seeds import confirmation_seed
+from klsearch.search.training import Job, Source, Trainer
+from klsearch.studies.catalog import LoadedDefinition, load_definition, override
+from klsearch.studies.data import load_data
+from klsearch.studies.summary import paired_difference
+from klsearch.vae.diagnostics import final_kl, judge
+from klsearch.vae.evaluation import Members
+from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from tests.benchmarks import cases
-from vae.diagnostics import final_kl, judge
-from vae.evaluation import Members
-from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 _GOOD = replace(AFTER, annealing_epochs=3, encoder_dropout=0.1)

@@ -26,22 +26,22 @@ import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
 
-from search import quiet
-from search.judging import has_converged
-from search.layout import Layout
-from search.models import build_network, build_population
-from search.owner import this_process
-from search.progress import Ended
-from search.rows import Result
-from search.training import Job, Source, Trainer
-from search.trials import TrialSource
-from search.worker import Worker
-from studies.catalog import LoadedDefinition, load_definition, override
-from studies.data import load_data
+from klsearch.search import quiet
+from klsearch.search.judging import has_converged
+from klsearch.search.layout import Layout
+from klsearch.search.models import build_network, build_population
+from klsearch.search.owner import this_process
+from klsearch.search.progress import Ended
+from klsearch.search.rows import Result
+from klsearch.search.training import Job, Source, Trainer
+from klsearch.search.trials import TrialSource
+from klsearch.search.worker import Worker
+from klsearch.studies.catalog import LoadedDefinition, load_definition, override
+from klsearch.studies.data import load_data
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.evaluation import Members
 from tests.benchmarks import cases
 from tests.benchmarks.bare import bare_study
-from vae.curves import TrainingCurves
-from vae.evaluation import Members
 
 _OUTPUT = Path("build")
 

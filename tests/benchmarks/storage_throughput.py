@@ -13,17 +13,17 @@ import uuid
 
 import numpy as np
 
-from search.backends import opened
-from search.owner import this_process
-from search.rows import Result
-from search.storage import StudyStorage
-from search.trials import TrialSource
-from search.worker import Worker
-from studies.catalog import load_definition
+from klsearch.search.backends import opened
+from klsearch.search.owner import this_process
+from klsearch.search.rows import Result
+from klsearch.search.storage import StudyStorage
+from klsearch.search.trials import TrialSource
+from klsearch.search.worker import Worker
+from klsearch.studies.catalog import load_definition
+from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.evaluation import Members
+from klsearch.vae.measures import Measures
 from tests.benchmarks.bare import bare_study
-from vae.curves import CURVE_NAMES, TrainingCurves
-from vae.evaluation import Members
-from vae.measures import Measures
 
 SLOTS, SLEEP_SECONDS, WAVES = 8, 4.0, 6
 DEFINITION = load_definition("digits")

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports.report import render_comparison, render_report
-from studies.definition import StudyDefinition
-from studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
-from vae.curves import TrainingCurves
-from vae.diagnostics import CONSTRAINT_GATES, final_kl, judge, kl_slope
-from vae.hyperparameters import NAMES, Hyperparameters
-from vae.measures import Measures
-from vae.samples import ColumnErrors, ImageSamples
+from klsearch.reports.report import render_comparison, render_report
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.diagnostics import CONSTRAINT_GATES, final_kl, judge, kl_slope
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.vae.measures import Measures
+from klsearch.vae.samples import ColumnErrors, ImageSamples
 
 LATENTS = 8
 EPOCHS = 40

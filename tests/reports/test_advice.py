@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from reports.advice import advise, widened
-from reports.failures import causes
-from reports.parts import Step
-from reports.responses import responses
-from studies.record import StudyRecord, TrialRecord, TrialState
-from studies.summary import best_trial, summarize
+from klsearch.reports.advice import advise, widened
+from klsearch.reports.failures import causes
+from klsearch.reports.parts import Step
+from klsearch.reports.responses import responses
+from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.summary import best_trial, summarize
 
 Make = Callable[..., StudyRecord]
 

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta, timezone
 import pandas as pd
 import pytest
 
-from reports.banner import as_of, banner, partial_notice, utc
-from reports.parts import Banner
-from reports.tables import confirmation_frame, trials_frame
-from reports.wording import duration, number
-from studies.record import StudyRecord
-from studies.summary import summarize
-from vae.diagnostics import wilson_interval
+from klsearch.reports.banner import as_of, banner, partial_notice, utc
+from klsearch.reports.parts import Banner
+from klsearch.reports.tables import confirmation_frame, trials_frame
+from klsearch.reports.wording import duration, number
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import summarize
+from klsearch.vae.diagnostics import wilson_interval
 
 Make = Callable[..., StudyRecord]
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from reports.candidates import Candidate, compared, confirmed
-from reports.report import render_report
-from studies.record import StudyRecord, TrialState
-from studies.summary import best_trial
+from klsearch.reports.candidates import Candidate, compared, confirmed
+from klsearch.reports.report import render_report
+from klsearch.studies.record import StudyRecord, TrialState
+from klsearch.studies.summary import best_trial
 
 Make = Callable[..., StudyRecord]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from reports.comparison import comparison_page
-from reports.parts import Block, Gallery, Page, Prose, Table
-from reports.report import render_comparison, write_comparison
-from reports.tables import confirmation_frame
-from reports.wording import number
-from studies.record import DataFacts, StudyRecord
-from vae.diagnostics import wilson_interval
+from klsearch.reports.comparison import comparison_page
+from klsearch.reports.parts import Block, Gallery, Page, Prose, Table
+from klsearch.reports.report import render_comparison, write_comparison
+from klsearch.reports.tables import confirmation_frame
+from klsearch.reports.wording import number
+from klsearch.studies.record import DataFacts, StudyRecord
+from klsearch.vae.diagnostics import wilson_interval
 
 Make = Callable[..., StudyRecord]
 NARROW = {"kl_weight": {"low": 0.02, "high": 0.03, "log": True}, "encoder_dropout": 0.4}

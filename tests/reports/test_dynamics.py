@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from reports.dynamics import dynamics_section, endings_table
-from reports.parts import Exhibit, Gallery, Prose
-from reports.responses import responses
-from reports.tables import confirmation_frame
-from reports.wording import number
-from studies.record import ConfirmationRun, StudyRecord
-from vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.reports.dynamics import dynamics_section, endings_table
+from klsearch.reports.parts import Exhibit, Gallery, Prose
+from klsearch.reports.responses import responses
+from klsearch.reports.tables import confirmation_frame
+from klsearch.reports.wording import number
+from klsearch.studies.record import ConfirmationRun, StudyRecord
+from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
 
 Make = Callable[..., StudyRecord]
 

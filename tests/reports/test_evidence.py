@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeGuard
 
-from reports.candidates import compared, confirmed
-from reports.evidence import difference_on_test, evidence_section, gates_table, pass_rates_table
-from reports.parts import Block, Fold, Gallery, Mark, Prose, Table
-from reports.tables import confirmation_frame
-from reports.wording import number
-from studies.record import StudyRecord
-from studies.summary import summarize
-from vae.diagnostics import GATE_NAMES
+from klsearch.reports.candidates import compared, confirmed
+from klsearch.reports.evidence import difference_on_test, evidence_section, gates_table, pass_rates_table
+from klsearch.reports.parts import Block, Fold, Gallery, Mark, Prose, Table
+from klsearch.reports.tables import confirmation_frame
+from klsearch.reports.wording import number
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import summarize
+from klsearch.vae.diagnostics import GATE_NAMES
 
 Make = Callable[..., StudyRecord]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from reports.failures import (
+from klsearch.reports.failures import (
     ABOVE,
     BELOW,
     DIVERGED,
@@ -16,8 +16,8 @@ from reports.failures import (
     failures_section,
     probability_above,
 )
-from reports.parts import Fold, Prose, Table
-from studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.reports.parts import Fold, Prose, Table
+from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 
 Make = Callable[..., StudyRecord]
 

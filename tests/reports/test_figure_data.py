@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from reports.figure_data import WATCHED, annealing_rise, curve_bands, latent_profiles, quartiles, seed_strips
-from studies.record import StudyRecord
-from studies.summary import runs_of
-from vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.reports.figure_data import WATCHED, annealing_rise, curve_bands, latent_profiles, quartiles, seed_strips
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import runs_of
+from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
 
 Make = Callable[..., StudyRecord]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import reports.palette
-from reports.palette import LINES, OUTCOMES
+from klsearch.reports import palette
+from klsearch.reports.palette import LINES, OUTCOMES
 
-CSS = Path(reports.palette.__file__).with_name("report.css").read_text(encoding="utf-8")
+CSS = Path(palette.__file__).with_name("report.css").read_text(encoding="utf-8")
 
 
 def variables(block: str) -> dict[str, str]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.parts import Exhibit, Gallery, Prose
-from reports.pictures import pictures_section
-from reports.report import render_report
-from reports.wording import number
-from studies.record import StudyRecord
-from studies.summary import runs_of
-from vae.samples import ColumnErrors, ImageSamples
+from klsearch.reports.parts import Exhibit, Gallery, Prose
+from klsearch.reports.pictures import pictures_section
+from klsearch.reports.report import render_report
+from klsearch.reports.wording import number
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import runs_of
+from klsearch.vae.samples import ColumnErrors, ImageSamples
 
 
 def exhibits(study: StudyRecord) -> dict[str, Exhibit]:

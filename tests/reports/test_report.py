@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.report import render_report, write_report
-from studies.record import StudyRecord
-from vae.samples import ImageSamples
+from klsearch.reports.report import render_report, write_report
+from klsearch.studies.record import StudyRecord
+from klsearch.vae.samples import ImageSamples
 
 Make = Callable[..., StudyRecord]
 
@@ -127,7 +127,7 @@ def test_a_finished_and_confirmed_study_is_not_partial(html_of: Callable[[str], 
 
 DIGEST = """
 import hashlib, runpy, sys
-from reports import render_report
+from klsearch.reports import render_report
 study = runpy.run_path(sys.argv[1])["cached_study"]("exploding baseline")
 print(hashlib.sha256(render_report(study).encode()).hexdigest())
 """

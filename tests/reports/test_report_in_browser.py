@@ -24,8 +24,8 @@ from playwright.sync_api import (
     expect,
 )
 
-from reports.tables import TEXT_COLUMNS, confirmation_frame, trials_frame
-from studies.record import StudyRecord
+from klsearch.reports.tables import TEXT_COLUMNS, confirmation_frame, trials_frame
+from klsearch.studies.record import StudyRecord
 
 pytestmark = pytest.mark.browser
 

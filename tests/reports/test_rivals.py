@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from reports.rivals import curves_note, rivals_note, weight_word
-from reports.settings import settings_table
-from studies.record import StudyRecord
-from studies.summary import summarize
+from klsearch.reports.rivals import curves_note, rivals_note, weight_word
+from klsearch.reports.settings import settings_table
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import summarize
 
 Make = Callable[..., StudyRecord]
 

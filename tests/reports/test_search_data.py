@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports.search_data import (
+from klsearch.reports.search_data import (
     Outcome,
     bin_edges,
     bin_of,
@@ -18,8 +18,8 @@ from reports.search_data import (
     rate_distortion,
     slice_of,
 )
-from studies.record import StudyRecord, TrialState
-from studies.space import IntegerRange, Range
+from klsearch.studies.record import StudyRecord, TrialState
+from klsearch.studies.space import IntegerRange, Range
 
 Make = Callable[..., StudyRecord]
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from reports.parts import Facts, Gallery, Prose
-from reports.responses import responses
-from reports.search_sections import health_section, importance_section
-from reports.wording import number
-from studies.record import StudyRecord
-from studies.summary import summarize
+from klsearch.reports.parts import Facts, Gallery, Prose
+from klsearch.reports.responses import responses
+from klsearch.reports.search_sections import health_section, importance_section
+from klsearch.reports.wording import number
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import summarize
 
 Make = Callable[..., StudyRecord]
 

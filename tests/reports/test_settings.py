@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from reports.parts import Mark
-from reports.settings import effective_beta, settings_table, settings_toml
-from reports.wording import spread
-from studies.definition import StudyDefinition
-from studies.record import StudyRecord, TrialState
-from studies.summary import summarize
-from vae.hyperparameters import BEFORE, Hyperparameters
+from klsearch.reports.parts import Mark
+from klsearch.reports.settings import effective_beta, settings_table, settings_toml
+from klsearch.reports.wording import spread
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.record import StudyRecord, TrialState
+from klsearch.studies.summary import summarize
+from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 
 Make = Callable[..., StudyRecord]
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from reports import figures
-from reports.palette import INK, LINES
-from reports.search_data import Outcome, Scatter
-from reports.svg import draw
-from studies.space import Range
+from klsearch.reports import figures
+from klsearch.reports.palette import INK, LINES
+from klsearch.reports.search_data import Outcome, Scatter
+from klsearch.reports.svg import draw
+from klsearch.studies.space import Range
 
 
 def paint(axes: Axes) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, trials_frame, write_trials_csv
-from studies.record import StudyRecord
-from studies.summary import runs_of
-from vae.diagnostics import GATE_NAMES
-from vae.hyperparameters import NAMES
+from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, trials_frame, write_trials_csv
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import runs_of
+from klsearch.vae.diagnostics import GATE_NAMES
+from klsearch.vae.hyperparameters import NAMES
 
 Make = Callable[..., StudyRecord]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import unquote
 
-from reports.parts import TrialTable
-from reports.tables import as_csv, confirmation_frame, trials_frame
-from reports.trial_list import shown_trials, trials_section
-from studies.record import StudyRecord, TrialState
+from klsearch.reports.parts import TrialTable
+from klsearch.reports.tables import as_csv, confirmation_frame, trials_frame
+from klsearch.reports.trial_list import shown_trials, trials_section
+from klsearch.studies.record import StudyRecord, TrialState
 
 Make = Callable[..., StudyRecord]
 

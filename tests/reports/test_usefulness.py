@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from reports.usefulness import probe_table, usefulness_sections
-from studies.record import ConfirmationRun, StudyRecord
-from vae.probe import Probe
+from klsearch.reports.usefulness import probe_table, usefulness_sections
+from klsearch.studies.record import ConfirmationRun, StudyRecord
+from klsearch.vae.probe import Probe
 
 Make = Callable[..., StudyRecord]
 

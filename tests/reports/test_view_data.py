@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from reports.parts import Block, Cell, Exhibit, Facts, Fold, Gallery, Page, Prose, Steps, Table, TrialTable
-from reports.report import report_page
-from studies.record import StudyRecord
+from klsearch.reports.parts import Block, Cell, Exhibit, Facts, Fold, Gallery, Page, Prose, Steps, Table, TrialTable
+from klsearch.reports.report import report_page
+from klsearch.studies.record import StudyRecord
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 ROWS = 3

@@ -20,28 +20,28 @@ import optuna
 import pytest
 from sqlalchemy import make_url
 
-from search.backends import opened
-from search.cli import main
-from search.confirmation import Candidate, ConfirmationSource
-from search.facts import StudyFacts
-from search.layout import Layout
-from search.models import build_network, build_population
-from search.owner import Owner, this_process
-from search.progress import Ended
-from search.records import study_record
-from search.rows import Run
-from search.stopping import Interrupted
-from search.storage import StudyStorage
-from search.training import Saving, Source, Trainer, Watch
-from search.trials import TrialSource
-from search.worker import Worker
-from studies.data import load_data
-from studies.definition import StudyDefinition
-from studies.parsing import parse_definition
-from studies.record import DataFacts, StudyRecord
-from vae.evaluation import Members
-from vae.population import Population
-from vae.snapshot import MemberState
+from klsearch.search.backends import opened
+from klsearch.search.cli import main
+from klsearch.search.confirmation import Candidate, ConfirmationSource
+from klsearch.search.facts import StudyFacts
+from klsearch.search.layout import Layout
+from klsearch.search.models import build_network, build_population
+from klsearch.search.owner import Owner, this_process
+from klsearch.search.progress import Ended
+from klsearch.search.records import study_record
+from klsearch.search.rows import Run
+from klsearch.search.stopping import Interrupted
+from klsearch.search.storage import StudyStorage
+from klsearch.search.training import Saving, Source, Trainer, Watch
+from klsearch.search.trials import TrialSource
+from klsearch.search.worker import Worker
+from klsearch.studies.data import load_data
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.parsing import parse_definition
+from klsearch.studies.record import DataFacts, StudyRecord
+from klsearch.vae.evaluation import Members
+from klsearch.vae.population import Population
+from klsearch.vae.snapshot import MemberState
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,7 +121,7 @@ def klsearch() -> Callable[..., Called]:
 @pytest.fixture(scope="session")
 def command() -> list[str]:
     """What starts the command line in a process of its own, before its arguments."""
-    return [sys.executable, "-c", "import sys; from search.cli import main; sys.exit(main())"]
+    return [sys.executable, "-c", "import sys; from klsearch.search.cli import main; sys.exit(main())"]
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +174,7 @@ def full_disk() -> Callable[[int], AbstractContextManager[None]]:
 
 _TELL = """
 import json
-from search.owner import this_process
+from klsearch.search.owner import this_process
 print(json.dumps(this_process().as_json()), flush=True)
 input()
 """

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click import BadParameter
 
-from search.cli_options import Duration
+from klsearch.search.cli_options import Duration
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
@@ -140,7 +140,7 @@ def test_check_says_that_a_searched_dropout_acts_on_nothing(klsearch: Klsearch, 
     )
     called = klsearch("check", "tiny.toml")
     assert called.code == 2
-    assert "encoder_dropout is searched or set, but the encoder holds no vae.layers.SearchedDropout layer" in called.err
+    assert "encoder_dropout is searched or set, but the encoder holds no klsearch.SearchedDropout layer" in called.err
 
 
 def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_file: Path) -> None:
@@ -345,7 +345,7 @@ def test_without_a_command_the_help_is_shown(klsearch: Klsearch) -> None:
 def test_every_option_has_a_help_text_and_every_command_a_line(klsearch: Klsearch) -> None:
     import click
 
-    from search.cli import cli
+    from klsearch.search.cli import cli
 
     for name, command in cli.commands.items():
         assert command.short_help, name

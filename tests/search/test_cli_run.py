@@ -15,12 +15,12 @@ import numpy as np
 import optuna
 import pytest
 
-from search.backends import opened
-from search.place import known_place
-from search.records import load_study
-from search.storage import StudyStorage
-from vae.measures import Measures
-from vae.samples import ColumnErrors
+from klsearch.search.backends import opened
+from klsearch.search.place import known_place
+from klsearch.search.records import load_study
+from klsearch.search.storage import StudyStorage
+from klsearch.vae.measures import Measures
+from klsearch.vae.samples import ColumnErrors
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
@@ -400,7 +400,7 @@ def test_who_goes_on_with_a_study_divides_operations_as_who_began_it(
     journal = finished_copy.folder / "storage.journal"
     journal.write_text(re.sub(r'(\\"within\\": )\d+', r"\g<1>3", journal.read_text()))
     loaded = []
-    for module in ("search.quiet", "search.launch"):
+    for module in ("klsearch.search.quiet", "klsearch.search.launch"):
         monkeypatch.setattr(f"{module}.load_tensorflow", lambda *, within: loaded.append(within))
     assert klsearch("resume", finished_copy.folder, "--quiet").code == 0
     assert klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--quiet").code == 0
@@ -456,7 +456,7 @@ def test_a_study_that_is_deleted_while_it_is_trained_is_a_storage_error(
     def delete(phase: str, **values: Any) -> None:
         optuna.delete_study(study_name="tiny", storage=url)
 
-    monkeypatch.setattr("search.progress.Silence.begin", staticmethod(delete))
+    monkeypatch.setattr("klsearch.search.progress.Silence.begin", staticmethod(delete))
     options = ("--slots", 2, "--storage", url, "--out", definition_file.parent / "run", "--quiet")
     called = klsearch("run", definition_file, *options)
     assert (called.code, called.out) == (4, "")

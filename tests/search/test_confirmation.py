@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from search.backends import opened
-from search.checkpoint import claimed_course
-from search.confirmation import Candidate, candidates, choose_winner, rows_to_show
-from search.confirmer import Apparatus, Confirmer
-from search.kept_members import KeptMembers
-from search.owner import this_process
-from search.progress import Silence
-from search.records import confirmed_rows, trial_records
-from search.retraining import RetrainingSource
-from search.rows import Result, Row, Run
-from search.seeds import confirmation_seed
-from search.storage import StudyStorage
-from search.training import Saving
-from search.worker import Worker
-from studies.definition import StudyDefinition
-from vae.curves import TrainingCurves
-from vae.evaluation import Members
-from vae.hyperparameters import Hyperparameters
-from vae.measures import Measures
+from klsearch.search.backends import opened
+from klsearch.search.checkpoint import claimed_course
+from klsearch.search.confirmation import Candidate, candidates, choose_winner, rows_to_show
+from klsearch.search.confirmer import Apparatus, Confirmer
+from klsearch.search.kept_members import KeptMembers
+from klsearch.search.owner import this_process
+from klsearch.search.progress import Silence
+from klsearch.search.records import confirmed_rows, trial_records
+from klsearch.search.retraining import RetrainingSource
+from klsearch.search.rows import Result, Row, Run
+from klsearch.search.seeds import confirmation_seed
+from klsearch.search.storage import StudyStorage
+from klsearch.search.training import Saving
+from klsearch.search.worker import Worker
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.evaluation import Members
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.measures import Measures
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop

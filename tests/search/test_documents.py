@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from search.backends import opened
-from search.documents import as_text, best_document, comparison_document, status_document, trials_document
-from search.seeds import confirmation_seed
-from search.storage import StudyStorage
-from studies.record import StudyRecord
-from vae.diagnostics import GATE_NAMES, wilson_interval
-from vae.hyperparameters import NAMES
+from klsearch.search.backends import opened
+from klsearch.search.documents import as_text, best_document, comparison_document, status_document, trials_document
+from klsearch.search.seeds import confirmation_seed
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.record import StudyRecord
+from klsearch.vae.diagnostics import GATE_NAMES, wilson_interval
+from klsearch.vae.hyperparameters import NAMES
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, Workshop

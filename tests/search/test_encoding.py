@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from search.encoding import (
+from klsearch.search.encoding import (
     decode_curves,
     decode_measures,
     decode_samples,
@@ -16,9 +16,9 @@ from search.encoding import (
     encode_measures,
     encode_samples,
 )
-from vae.curves import TrainingCurves
-from vae.measures import Measures
-from vae.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.measures import Measures
+from klsearch.vae.samples import ColumnErrors, ImageSamples, Samples
 
 rows = arrays(np.float32, st.tuples(st.integers(0, 5), st.just(10)), elements=st.floats(width=32))
 numbers = st.floats() | st.just(math.nan)

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from search.place import known_place
-from search.records import load_study
-from studies.data import load_data
-from studies.summary import runs_of, summarize
+from klsearch.search.place import known_place
+from klsearch.search.records import load_study
+from klsearch.studies.data import load_data
+from klsearch.studies.summary import runs_of, summarize
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished

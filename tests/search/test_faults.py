@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from search.backends import opened
-from search.layout import Layout
-from search.models import build_network, build_population
-from search.owner import Owner
-from search.rows import Row
-from search.storage import StudyStorage
-from studies.data import load_data
-from studies.parsing import parse_definition
-from vae.population import Population
+from klsearch.search.backends import opened
+from klsearch.search.layout import Layout
+from klsearch.search.models import build_network, build_population
+from klsearch.search.owner import Owner
+from klsearch.search.rows import Row
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.data import load_data
+from klsearch.studies.parsing import parse_definition
+from klsearch.vae.population import Population
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called
@@ -48,7 +48,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
 
         def start(*arguments: object, cwd: Path, err: Path, first: str = "") -> Process:
             """`first` is Python that runs before the command."""
-            code = f"{first}\nimport sys; from search.cli import main; sys.exit(main())"
+            code = f"{first}\nimport sys; from klsearch.search.cli import main; sys.exit(main())"
             with err.open("a") as file:
                 process = subprocess.Popen(
                     [sys.executable, "-c", code, *map(str, arguments)],
@@ -310,8 +310,8 @@ def test_ctrl_c_while_postgresql_is_away_keeps_what_was_trained(
 # What a worker of another machine is to those of this one, with a lease that a test can wait for.
 ELSEWHERE = """
 import socket
-import search.leases, search.trials
-search.leases.LEASE_SECONDS = search.trials.LEASE_SECONDS = 8.0
+from klsearch.search import leases, trials
+leases.LEASE_SECONDS = trials.LEASE_SECONDS = 8.0
 socket.gethostname = lambda: "elsewhere"
 """
 

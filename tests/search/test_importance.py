@@ -5,8 +5,8 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.importance import importances
-from studies.record import IMPORTANCE_TRIALS
+from klsearch.search.importance import importances
+from klsearch.studies.record import IMPORTANCE_TRIALS
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in ("idle", "strong", "weak")}
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.kept_members import KeptMembers
-from search.rows import Run
-from vae.evaluation import Members
-from vae.hyperparameters import Hyperparameters
+from klsearch.search.kept_members import KeptMembers
+from klsearch.search.rows import Run
+from klsearch.vae.evaluation import Members
+from klsearch.vae.hyperparameters import Hyperparameters
 
 RUN = Run(hyperparameters=Hyperparameters(kl_weight=0.5), seed=3, label="trial 7")
 

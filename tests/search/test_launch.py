@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from search.launch import run_study
-from search.options import RunOptions
-from search.place import new_place
-from search.progress import Ended, Silence
-from studies.catalog import load_definition, override
+from klsearch.search.launch import run_study
+from klsearch.search.options import RunOptions
+from klsearch.search.place import new_place
+from klsearch.search.progress import Ended, Silence
+from klsearch.studies.catalog import load_definition, override
 
 
 class Interrupted(Silence):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from search.backends import file_of
-from search.place import Place, known_place, new_place
-from studies.errors import StorageError, StudyConflict, UsageError
+from klsearch.search.backends import file_of
+from klsearch.search.place import Place, known_place, new_place
+from klsearch.studies.errors import StorageError, StudyConflict, UsageError
 
 TOML = "[study]\n"
 

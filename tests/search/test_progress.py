@@ -9,7 +9,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from search.progress import Ended, Silence, Terminal, leading, watched_values
+from klsearch.search.progress import Ended, Silence, Terminal, leading, watched_values
 
 VALUES = {
     **{"epoch": 37.0, "epochs": 60.0, "kl": 2.34567, "reconstruction": 1.1644, "kl_weight": 0.1, "total": 1.3991},
@@ -53,7 +53,7 @@ def test_without_a_terminal_a_line_sums_up_each_phase() -> None:
 
 
 def test_without_a_terminal_a_line_now_and_then_says_where_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("klsearch.search.progress._PLAIN_SECONDS", 0.0)
     terminal, err = shown()
     terminal.begin("trials", done=0, total=20)
     terminal.ended(ended("trial 0", 0.5))
@@ -66,7 +66,7 @@ def test_without_a_terminal_a_line_now_and_then_says_where_training_is(monkeypat
 
 
 def test_time_left_counts_trainings_that_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("klsearch.search.progress._PLAIN_SECONDS", 0.0)
     terminal, err = shown()
     terminal.begin("trials", done=10, total=20)
     terminal.watch({10: {**VALUES, "epoch": 0.0}})

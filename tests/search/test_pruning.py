@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from search.backends import opened
-from search.checkpoint import Course
-from search.owner import this_process
-from search.pruning import MedianPruner
-from search.records import study_record
-from search.rows import Row
-from search.storage import StudyStorage
-from search.training import Saving
-from studies.definition import StudyDefinition
-from vae.curves import CURVE_NAMES, TrainingCurves
-from vae.hyperparameters import Hyperparameters
+from klsearch.search.backends import opened
+from klsearch.search.checkpoint import Course
+from klsearch.search.owner import this_process
+from klsearch.search.pruning import MedianPruner
+from klsearch.search.records import study_record
+from klsearch.search.rows import Row
+from klsearch.search.storage import StudyStorage
+from klsearch.search.training import Saving
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from search.backends import opened
-from search.place import known_place
-from search.records import load_study
-from search.seeds import confirmation_seed
-from search.storage import StudyStorage
-from studies.record import StudyRecord
+from klsearch.search.backends import opened
+from klsearch.search.place import known_place
+from klsearch.search.records import load_study
+from klsearch.search.seeds import confirmation_seed
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.record import StudyRecord
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished

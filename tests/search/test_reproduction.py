@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from search.backends import opened
-from search.place import known_place
-from search.reproduction import changes
-from search.retraining import Mismatch, mismatches
-from search.rows import Result
-from search.storage import StudyStorage
+from klsearch.search.backends import opened
+from klsearch.search.place import known_place
+from klsearch.search.reproduction import changes
+from klsearch.search.retraining import Mismatch, mismatches
+from klsearch.search.rows import Result
+from klsearch.search.storage import StudyStorage
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from search.backends import opened
-from search.layout import Layout
-from search.models import build_network, weighting_of
-from search.owner import this_process
-from search.place import named_place
-from search.records import confirmed_rows, load_study
-from search.reference import find_reference
-from search.rows import Row, Run
-from search.seeds import confirmation_seed
-from search.storage import StudyStorage
-from studies.errors import KlsearchError
-from studies.parsing import parse_definition
-from studies.record import StudyRecord
-from studies.summary import runs_of
-from vae.weighting import ControlledWeight, OptimalVariance
+from klsearch.search.backends import opened
+from klsearch.search.layout import Layout
+from klsearch.search.models import build_network, weighting_of
+from klsearch.search.owner import this_process
+from klsearch.search.place import named_place
+from klsearch.search.records import confirmed_rows, load_study
+from klsearch.search.reference import find_reference
+from klsearch.search.rows import Row, Run
+from klsearch.search.seeds import confirmation_seed
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.errors import KlsearchError
+from klsearch.studies.parsing import parse_definition
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import runs_of
+from klsearch.vae.weighting import ControlledWeight, OptimalVariance
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Workshop

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from search.score import constraints, score
-from vae.curves import TrainingCurves
-from vae.diagnostics import CONSTRAINT_GATES, GateThresholds, judge
-from vae.measures import Measures
+from klsearch.search.score import constraints, score
+from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.diagnostics import CONSTRAINT_GATES, GateThresholds, judge
+from klsearch.vae.measures import Measures
 
 BAND = (1.0, 5.0)
 

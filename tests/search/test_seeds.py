@@ -1,6 +1,6 @@
 """Every seed of a study comes from its one seed."""
 
-from search.seeds import confirmation_seed, sampler_seed, trial_seed
+from klsearch.search.seeds import confirmation_seed, sampler_seed, trial_seed
 
 USES = (sampler_seed, trial_seed, confirmation_seed)
 

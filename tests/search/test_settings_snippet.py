@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from search.settings_snippet import settings_snippet
-from studies.parsing import parse_definition
-from vae.diagnostics import final_kl
-from vae.hyperparameters import BEFORE, Hyperparameters
-from vae.schedules import kl_weight_at
+from klsearch.search.settings_snippet import settings_snippet
+from klsearch.studies.parsing import parse_definition
+from klsearch.vae.diagnostics import final_kl
+from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
+from klsearch.vae.schedules import kl_weight_at
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.rows import Result, Run
-from search.stopping import Interrupted, Stopper
-from search.training import Job, Source, Trainer
-from vae.evaluation import Members
-from vae.hyperparameters import AFTER
-from vae.networks import factory_network
-from vae.objective import Objective
-from vae.population import Population
+from klsearch.search.rows import Result, Run
+from klsearch.search.stopping import Interrupted, Stopper
+from klsearch.search.training import Job, Source, Trainer
+from klsearch.vae.evaluation import Members
+from klsearch.vae.hyperparameters import AFTER
+from klsearch.vae.networks import factory_network
+from klsearch.vae.objective import Objective
+from klsearch.vae.population import Population
 
 
 def test_without_a_limit_nothing_stops() -> None:

@@ -17,17 +17,17 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from search.backends import opened
-from search.leases import LEASE_SECONDS
-from search.owner import Owner, this_process
-from search.rows import Result, Row, Run
-from search.storage import StudyStorage
-from studies.errors import StorageError, StudyConflict
-from studies.record import StudyRecord
-from vae.curves import CURVE_NAMES, TrainingCurves
-from vae.hyperparameters import Hyperparameters
-from vae.measures import Measures
-from vae.samples import ColumnErrors
+from klsearch.search.backends import opened
+from klsearch.search.leases import LEASE_SECONDS
+from klsearch.search.owner import Owner, this_process
+from klsearch.search.rows import Result, Row, Run
+from klsearch.search.storage import StudyStorage
+from klsearch.studies.errors import StorageError, StudyConflict
+from klsearch.studies.record import StudyRecord
+from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.measures import Measures
+from klsearch.vae.samples import ColumnErrors
 
 if TYPE_CHECKING:
     from tests.search.conftest import Finished, Workshop
@@ -311,8 +311,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that the storage's leases run on."""
     clock = Clock()
-    monkeypatch.setattr("search.leases.time.time", clock)
-    monkeypatch.setattr("search.leases.time.monotonic", clock)
+    monkeypatch.setattr("klsearch.search.leases.time.time", clock)
+    monkeypatch.setattr("klsearch.search.leases.time.monotonic", clock)
     return clock
 
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from search.backends import opened
-from search.inside import baselines_inside
-from search.judging import best_so_far
-from search.owner import Owner, this_process
-from search.rows import Row, Run
-from search.seeds import trial_seed
-from search.storage import StudyStorage
-from search.trials import TrialSource
-from search.worker import Worker
-from studies.definition import StudyDefinition
-from vae.hyperparameters import BEFORE, Hyperparameters
+from klsearch.search.backends import opened
+from klsearch.search.inside import baselines_inside
+from klsearch.search.judging import best_so_far
+from klsearch.search.owner import Owner, this_process
+from klsearch.search.rows import Row, Run
+from klsearch.search.seeds import trial_seed
+from klsearch.search.storage import StudyStorage
+from klsearch.search.trials import TrialSource
+from klsearch.search.worker import Worker
+from klsearch.studies.definition import StudyDefinition
+from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
@@ -73,7 +73,7 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
     workshop.search(study, 4)
     study.create_row(RUN, DEAD)
     worker = Worker(owner=this_process(), course="", is_dead=study.leases.is_dead)
-    monkeypatch.setattr("search.trials.has_converged", lambda definition, trials: True)
+    monkeypatch.setattr("klsearch.search.trials.has_converged", lambda definition, trials: True)
     for budget, more in ((4, False), (5, True)):
         definition = workshop.definition
         source = TrialSource(study, definition, budget=budget, worker=worker, told=print, until_converged=True)

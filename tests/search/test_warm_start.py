@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from optuna.trial import TrialState
 
-from search.backends import opened
-from search.place import Place, known_place
-from search.rows import EarlierTrial
-from search.storage import StudyStorage
-from search.warm_start import WarmStart, warm_start
-from studies.definition import StudyDefinition
-from studies.errors import UsageError
-from studies.parsing import parse_definition
-from studies.record import StudyRecord
+from klsearch.search.backends import opened
+from klsearch.search.place import Place, known_place
+from klsearch.search.rows import EarlierTrial
+from klsearch.search.storage import StudyStorage
+from klsearch.search.warm_start import WarmStart, warm_start
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.errors import UsageError
+from klsearch.studies.parsing import parse_definition
+from klsearch.studies.record import StudyRecord
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, Workshop

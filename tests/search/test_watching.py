@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from search.backends import opened
-from search.owner import Owner, this_process
-from search.place import Place, known_place
-from search.progress import Silence
-from search.records import watch_study
-from search.session import session
-from search.stopping import Stopper
-from search.storage import StudyStorage
+from klsearch.search.backends import opened
+from klsearch.search.owner import Owner, this_process
+from klsearch.search.place import Place, known_place
+from klsearch.search.progress import Silence
+from klsearch.search.records import watch_study
+from klsearch.search.session import session
+from klsearch.search.stopping import Stopper
+from klsearch.search.storage import StudyStorage
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, Workshop

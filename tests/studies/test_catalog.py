@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from studies.catalog import builtin_studies, define_study, load_definition, override, template, with_baseline
-from studies.errors import DefinitionError
-from studies.parsing import parse_definition
-from studies.sections import extended_name
-from vae.hyperparameters import AFTER
+from klsearch.studies.catalog import builtin_studies, define_study, load_definition, override, template, with_baseline
+from klsearch.studies.errors import DefinitionError
+from klsearch.studies.parsing import parse_definition
+from klsearch.studies.sections import extended_name
+from klsearch.vae.hyperparameters import AFTER
 
 
 def problem(study: str | Path) -> str:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.definition import StudyDefinition, differences
-from studies.space import Range
-from vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
+from klsearch.studies.definition import StudyDefinition, differences
+from klsearch.studies.space import Range
+from klsearch.vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
 
 
 def definition(**sections: dict[str, Any]) -> StudyDefinition:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.files import replacing, write_atomically
+from klsearch.studies.files import replacing, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studies import summary
-from studies.definition import StudyDefinition
-from studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
-from studies.summary import Difference, best_trial, paired_difference, summarize
-from vae.diagnostics import GATE_NAMES, Gate, Verdict
-from vae.hyperparameters import Hyperparameters
-from vae.measures import Measures
+from klsearch.studies import summary
+from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.studies.summary import Difference, best_trial, paired_difference, summarize
+from klsearch.vae.diagnostics import GATE_NAMES, Gate, Verdict
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.measures import Measures
 
 DEFINITION = StudyDefinition.model_validate(
     {

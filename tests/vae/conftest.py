@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from vae.data_sources import read_source
-from vae.datasets import DataProblem
-from vae.population import Population
-from vae.sources.raw import RawData, Request
+from klsearch.vae.data_sources import read_source
+from klsearch.vae.datasets import DataProblem
+from klsearch.vae.population import Population
+from klsearch.vae.sources.raw import RawData, Request
 
 Splits = dict[str, np.ndarray]
 

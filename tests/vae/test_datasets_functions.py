@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vae.data_sources import read_source
-from vae.datasets import DataProblem, load_dataset
-from vae.sources.raw import RawData, Request
+from klsearch.vae.data_sources import read_source
+from klsearch.vae.datasets import DataProblem, load_dataset
+from klsearch.vae.sources.raw import RawData, Request
 
 _numbers = itertools.count()
 

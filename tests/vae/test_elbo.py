@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
-from vae.objective import Objective
+from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
+from klsearch.vae.objective import Objective
 
 LOG_VARS = np.concatenate(
     [

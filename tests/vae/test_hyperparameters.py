@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
+from klsearch.vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
 
 
 def test_the_recipe_goes_from_a_free_model_to_a_clipped_and_regularised_one() -> None:

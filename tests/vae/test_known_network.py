@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vae import streams
-from vae.hyperparameters import Hyperparameters
-from vae.networks import Network
-from vae.objective import Objective
-from vae.population import Population
+from klsearch.vae import streams
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.networks import Network
+from klsearch.vae.objective import Objective
+from klsearch.vae.population import Population
 
 SEED = 3
 LATENTS = 3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vae.layers import SearchedDropout, SlotFreeDense, dense
+from klsearch.vae.layers import SearchedDropout, SlotFreeDense, dense
 
 ONES = np.ones((200, 100), np.float32)
 

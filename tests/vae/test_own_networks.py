@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from vae.hyperparameters import Hyperparameters
-from vae.layers import SearchedDropout
-from vae.networks import conv_network, factory_network
-from vae.objective import Objective
-from vae.population import Population
-from vae.stacking import other_variables, trainable_variables
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.layers import SearchedDropout
+from klsearch.vae.networks import conv_network, factory_network
+from klsearch.vae.objective import Objective
+from klsearch.vae.population import Population
+from klsearch.vae.stacking import other_variables, trainable_variables
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]

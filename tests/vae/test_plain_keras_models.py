@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from vae.evaluation import Evaluator, Members
-from vae.hyperparameters import Hyperparameters
-from vae.layers import SearchedDropout
-from vae.networks import Network, conv_network, dense_network
-from vae.objective import Objective
-from vae.plain_keras import PlainModels, loading_notes, plain_models
-from vae.population import Population
+from klsearch.vae.evaluation import Evaluator, Members
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.layers import SearchedDropout
+from klsearch.vae.networks import Network, conv_network, dense_network
+from klsearch.vae.objective import Objective
+from klsearch.vae.plain_keras import PlainModels, loading_notes, plain_models
+from klsearch.vae.population import Population
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
@@ -125,7 +125,7 @@ for kind in sys.argv[1:]:
     mean, log_var = encoder(np.load("rows.npy"))
     np.save(f"{kind}.npy", np.stack([mean, log_var]))
     assert decoder(mean).shape == (24, 6, 5)
-assert not any(name == "vae" or name.startswith("vae.") for name in sys.modules)
+assert not any(name.partition(".")[0] == "klsearch" for name in sys.modules)
 """
 
 

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
-from vae.layers import SearchedDropout, dense
-from vae.networks import Network, dense_network
-from vae.objective import Objective
-from vae.population import Population
+from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
+from klsearch.vae.layers import SearchedDropout, dense
+from klsearch.vae.networks import Network, dense_network
+from klsearch.vae.objective import Objective
+from klsearch.vae.population import Population
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
@@ -111,5 +111,5 @@ def test_in_one_call_per_batch(
 ) -> None:
     three, _ = awkward
     expected = run(three, 0, 0, train, bits)
-    monkeypatch.setattr("vae.population._CALL_SECONDS", 1e-9)
+    monkeypatch.setattr("klsearch.vae.population._CALL_SECONDS", 1e-9)
     assert run(three, 0, 0, train, bits) == expected

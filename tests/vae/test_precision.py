@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from vae.diagnostics import final_kl
-from vae.hyperparameters import Hyperparameters
-from vae.layers import SearchedDropout
-from vae.networks import Network, computing_in, conv_network, dense_network, factory_network
-from vae.objective import Objective
-from vae.plain_keras import plain_models
-from vae.population import Population
+from klsearch.vae.diagnostics import final_kl
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.layers import SearchedDropout
+from klsearch.vae.networks import Network, computing_in, conv_network, dense_network, factory_network
+from klsearch.vae.objective import Objective
+from klsearch.vae.plain_keras import plain_models
+from klsearch.vae.population import Population
 
 Splits = dict[str, np.ndarray]
 Train = Callable[[Population, int], None]

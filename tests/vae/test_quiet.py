@@ -6,7 +6,7 @@ import sys
 
 LOADING = """
 import sys
-from vae.quiet import start_up_lines_hidden
+from klsearch.vae.quiet import start_up_lines_hidden
 with start_up_lines_hidden():
     import tensorflow as tf
     tf.config.list_physical_devices("GPU")

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vae.diagnostics import DIVERGED_VIOLATION, Gate, GateThresholds, Verdict, judge, verdict
-from vae.hyperparameters import Hyperparameters
-from vae.networks import dense_network
-from vae.objective import Objective
-from vae.population import Population
+from klsearch.vae.diagnostics import DIVERGED_VIOLATION, Gate, GateThresholds, Verdict, judge, verdict
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.networks import dense_network
+from klsearch.vae.objective import Objective
+from klsearch.vae.population import Population
 
 Train = Callable[[Population, int], None]
 

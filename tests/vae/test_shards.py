@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vae.hyperparameters import AFTER, BEFORE, Hyperparameters
-from vae.networks import Network, dense_network
-from vae.objective import Objective
-from vae.population import Population
-from vae.shard import Shard
+from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
+from klsearch.vae.networks import Network, dense_network
+from klsearch.vae.objective import Objective
+from klsearch.vae.population import Population
+from klsearch.vae.shard import Shard
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]

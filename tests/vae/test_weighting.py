@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vae.hyperparameters import Hyperparameters
-from vae.networks import Network, dense_network
-from vae.objective import Objective
-from vae.population import Population
-from vae.snapshot import Snapshot
-from vae.weighting import AnnealedWeight, ControlledWeight, OptimalVariance, Terms, Weighting
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.networks import Network, dense_network
+from klsearch.vae.objective import Objective
+from klsearch.vae.population import Population
+from klsearch.vae.snapshot import Snapshot
+from klsearch.vae.weighting import AnnealedWeight, ControlledWeight, OptimalVariance, Terms, Weighting
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vae.quiet import start_up_lines_hidden
-from vae.sources.raw import DataProblem, RawData, Request
-from vae.sources.tables import from_frame
+from klsearch.vae.quiet import start_up_lines_hidden
+from klsearch.vae.sources.raw import DataProblem, RawData, Request
+from klsearch.vae.sources.tables import from_frame
 
 _OURS = Path(__file__).parents[1]
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae.memory import free_memory
+from klsearch.vae.memory import free_memory
 
 
 class DataProblem(ValueError):

@@ -1,0 +1,34 @@
+from .reports.report import render_comparison, render_report, write_comparison, write_report
+from .reports.tables import confirmation_frame, trials_frame, write_trials_csv
+from .search.launch import run_study
+from .search.options import RunOptions
+from .search.place import Place, known_place, new_place
+from .search.records import load_study
+from .studies.catalog import LoadedDefinition, define_study, load_definition
+from .studies.errors import KlsearchError
+from .studies.record import StudyRecord
+from .studies.summary import summarize
+from .vae.layers import SearchedDropout
+
+__all__ = [
+    "KlsearchError",
+    "LoadedDefinition",
+    "Place",
+    "RunOptions",
+    "SearchedDropout",
+    "StudyRecord",
+    "confirmation_frame",
+    "define_study",
+    "known_place",
+    "load_definition",
+    "load_study",
+    "new_place",
+    "render_comparison",
+    "render_report",
+    "run_study",
+    "summarize",
+    "trials_frame",
+    "write_comparison",
+    "write_report",
+    "write_trials_csv",
+]
