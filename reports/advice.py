@@ -17,7 +17,7 @@ from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 from klsearch.studies.sections import METHOD_NAMES
 from klsearch.studies.space import Range
 from klsearch.studies.summary import Summary, baseline_names, best_trial, runs_of, ties
-from klsearch.vae.diagnostics import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
 from klsearch.vae.hyperparameters import NAMES
 
 _STOP = "Stop searching this space: enough has been searched"

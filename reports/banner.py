@@ -14,7 +14,7 @@ from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, duration, number, spread
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialState
 from klsearch.studies.summary import Summary
-from klsearch.vae.diagnostics import Verdict
+from klsearch.vae.diagnostics.gates import Verdict
 
 _TONES: dict[Verdict, Tone] = {
     Verdict.STABLE: "good",

@@ -18,8 +18,8 @@ from klsearch.reports.wording import NOTHING, count, duration, number, spread
 from klsearch.studies.comparison import COMPARED, Comparison, compare_studies
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
 from klsearch.studies.summary import Summary, runs_of, summarize
+from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import NAMES
-from klsearch.vae.measures import Measures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

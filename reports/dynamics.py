@@ -29,7 +29,7 @@ from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.summary import Difference, baseline_names
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.measures import Measures
 
 # A curve's table shows this many epochs; the trend is read from it, not the noise.
 _TABLE_EPOCHS = 10

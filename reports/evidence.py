@@ -17,8 +17,8 @@ from klsearch.reports.tables import confirmed_name, measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.summary import Difference, Summary, baseline_names, paired_difference, runs_of
-from klsearch.vae.diagnostics import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.gates import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
+from klsearch.vae.diagnostics.measures import Measures
 
 _MEANINGS = {
     "finite": "no step of the training was infinite or not a number",

@@ -9,7 +9,7 @@ import numpy as np
 from klsearch.reports.parts import Block, Code, Fold, Prose, Section, Table
 from klsearch.reports.wording import count, first_line, number, share
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
-from klsearch.vae.diagnostics import GateThresholds
+from klsearch.vae.diagnostics.gates import GateThresholds
 
 # Fewer trials than this on either side say nothing about where a cause strikes.
 _FEWEST = 3

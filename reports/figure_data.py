@@ -6,7 +6,7 @@ import numpy as np
 
 from klsearch.reports.candidates import Candidate, compared, confirmed
 from klsearch.studies.record import StudyRecord, TrainingRun
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.measures import Measures
 
 WATCHED = ("validation_kl", "validation_reconstruction", "kl_weight", "total")
 """The four curves that the recipe tells people to watch."""

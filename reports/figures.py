@@ -13,7 +13,7 @@ from klsearch.reports.scales import Scale, kl_scale, log_ticks, positive_scale, 
 from klsearch.reports.search_data import Outcome, PassBins, Progress, Scatter
 from klsearch.reports.wording import number
 from klsearch.studies.space import Range
-from klsearch.vae.diagnostics import wilson_interval
+from klsearch.vae.diagnostics.gates import wilson_interval
 
 Band = tuple[float, float]
 

@@ -197,7 +197,7 @@ class Banner:
     """The verdict.
 
     Attributes:
-        word: as `vae.diagnostics.Verdict` has it, with a capital.
+        word: as `vae.diagnostics.gates.Verdict` has it, with a capital.
         tone: chooses shape and colour.
         sentence: why.
         tiles: the numbers to know.

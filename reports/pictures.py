@@ -12,7 +12,7 @@ from klsearch.reports.parts import Block, Exhibit, Gallery, Prose, Section, Tabl
 from klsearch.reports.svg import NAMES, draw, image_height
 from klsearch.reports.wording import count, number
 from klsearch.studies.record import StudyRecord
-from klsearch.vae.samples import ColumnErrors, ImageSamples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
 
 # Of a table's columns, so many of the worst and of the best are shown.
 _COLUMNS = 8

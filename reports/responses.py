@@ -12,7 +12,7 @@ from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord, TrainingRun, TrialRecord
 from klsearch.studies.space import Range
 from klsearch.studies.summary import student_t95
-from klsearch.vae.diagnostics import MIN_FINISHED_TRIALS
+from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 
 # Fewer trials per coefficient leave residuals that are too small and intervals that are too narrow.
 _TRIALS_PER_COEFFICIENT = 3

@@ -28,7 +28,7 @@ from klsearch.reports.svg import NAMES, draw
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
-from klsearch.vae.diagnostics import wilson_interval
+from klsearch.vae.diagnostics.gates import wilson_interval
 
 
 def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit | None:

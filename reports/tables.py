@@ -10,9 +10,9 @@ import pandas as pd
 
 from klsearch.studies.files import write_atomically
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
-from klsearch.vae.diagnostics import GATE_NAMES
+from klsearch.vae.diagnostics.gates import GATE_NAMES
+from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import NAMES
-from klsearch.vae.measures import Measures
 
 TEXT_COLUMNS = ("state", "origin", "error")
 """Columns of the trials frame that hold text, whatever it looks like."""

@@ -10,7 +10,7 @@ from klsearch.reports.parts import Cell, Prose, Section, Table
 from klsearch.reports.wording import NOTHING, count, number, spread
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Difference, baseline_names, paired_difference, runs_of
-from klsearch.vae.probe import Probe, ProbeMeasure
+from klsearch.vae.evaluation.probe import Probe, ProbeMeasure
 
 _MODELS: dict[ProbeMeasure, str] = {
     "accuracy": "a logistic regression finds a row's class from its latents",

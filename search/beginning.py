@@ -26,9 +26,9 @@ from klsearch.studies.catalog import LoadedDefinition
 from klsearch.studies.definition import StudyDefinition, differences
 from klsearch.studies.errors import StudyConflict
 from klsearch.studies.record import DataFacts, Reference
-from klsearch.vae.datasets import Dataset
-from klsearch.vae.networks import Network
-from klsearch.vae.threads import side_by_side
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.networks.network import Network
+from klsearch.vae.training.threads import side_by_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,8 +21,8 @@ import numpy as np
 
 from klsearch.studies.files import replacing, unfinished_prefix
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.plan import Clock
-from klsearch.vae.snapshot import MemberState, Snapshot
+from klsearch.vae.training.plan import Clock
+from klsearch.vae.training.snapshot import MemberState, Snapshot
 
 FORMAT = 1
 # Nothing is trained twice beyond this, whenever a process is killed.

@@ -117,7 +117,7 @@ def _train(
     from klsearch.search.progress import Silence, Terminal
     from klsearch.search.stopping import Interrupted, Stopper
     from klsearch.studies.summary import summarize
-    from klsearch.vae.diagnostics import Verdict
+    from klsearch.vae.diagnostics.gates import Verdict
 
     if (backend == "dask") != (scheduler is not None):
         raise UsageError("give --backend dask and --scheduler ADDRESS together, or neither.")

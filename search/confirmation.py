@@ -18,8 +18,8 @@ from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.record import TrialRecord, TrialState
 from klsearch.studies.sections import Method
 from klsearch.studies.summary import paired_difference
-from klsearch.vae.diagnostics import final_kl, judge
-from klsearch.vae.evaluation import Members
+from klsearch.vae.diagnostics.gates import final_kl, judge
+from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
 
 # Of whom pictures are kept: more would make the report large.

@@ -19,12 +19,12 @@ from klsearch.search.storage import StudyStorage
 from klsearch.search.training import Source
 from klsearch.search.worker import Worker
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.evaluation import Members
-from klsearch.vae.population import Population
-from klsearch.vae.probe import Probe
-from klsearch.vae.samples import Samples
-from klsearch.vae.splits import SPLITS
-from klsearch.vae.weighting import Weighting
+from klsearch.vae.data.splits import SPLITS
+from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.evaluation.probe import Probe
+from klsearch.vae.evaluation.samples import Samples
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.weighting import Weighting
 
 Probed = Callable[[Mapping[str, np.ndarray]], Probe | None]
 Sampled = Callable[[Mapping[str, Members]], Samples | None]

@@ -16,7 +16,7 @@ from klsearch.search.place import STORAGE_VARIABLE
 from klsearch.search.provenance import provenance
 from klsearch.search.storage import StudyStorage
 from klsearch.studies.errors import StorageError
-from klsearch.vae.memory import free_memory, total_memory
+from klsearch.vae.data.memory import free_memory, total_memory
 
 _DEVICES_SECONDS = 120.0
 

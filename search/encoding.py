@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
-from klsearch.vae.measures import LATENT_NAMES, Measures
-from klsearch.vae.probe import Probe
-from klsearch.vae.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.measures import LATENT_NAMES, Measures
+from klsearch.vae.evaluation.probe import Probe
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
 
 
 def encode_curves(curves: TrainingCurves) -> str:

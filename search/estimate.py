@@ -12,8 +12,8 @@ import joblib
 from klsearch.search.layout import most_slots
 from klsearch.search.speed import Speed
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.datasets import Dataset
-from klsearch.vae.workload import Workload, conv_workload, dense_workload
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.networks.workload import Workload, conv_workload, dense_workload
 
 # Forward once and backward twice, each somewhat slower than one large product.
 _PRODUCTS = 3 * 1.2

@@ -21,8 +21,8 @@ from klsearch.studies.errors import UsageError
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.sections import extended_name
 from klsearch.studies.summary import runs_of, summarize
-from klsearch.vae.datasets import Dataset
-from klsearch.vae.plain_keras import loading_notes, plain_models
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
 
 _FILES = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
 

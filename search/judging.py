@@ -13,7 +13,7 @@ from klsearch.search.score import constraints, score
 from klsearch.search.storage import StudyStorage, is_warm_start
 from klsearch.studies.convergence import Convergence, Tried, convergence
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.diagnostics import final_kl, judge
+from klsearch.vae.diagnostics.gates import final_kl, judge
 
 
 def finish(

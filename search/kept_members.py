@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from klsearch.search.rows import Run
 from klsearch.studies.files import replacing
-from klsearch.vae.evaluation import Members
+from klsearch.vae.evaluation.evaluator import Members
 
 # What reading a file that holds no member, or not a whole one, may raise.
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)

@@ -9,12 +9,12 @@ from klsearch.search.layout import Layout
 from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.errors import DefinitionError
 from klsearch.studies.sections import Method
-from klsearch.vae.datasets import DataProblem, Dataset
-from klsearch.vae.networks import Network, computing_in, conv_network, dense_network, factory_network
-from klsearch.vae.population import Population
-from klsearch.vae.sources.functions import load_function, with_line
-from klsearch.vae.stacking import initial_values
-from klsearch.vae.weighting import ControlledWeight, OptimalVariance, Weighting
+from klsearch.vae.data.datasets import DataProblem, Dataset
+from klsearch.vae.data.readers.functions import load_function, with_line
+from klsearch.vae.networks.network import Network, computing_in, conv_network, dense_network, factory_network
+from klsearch.vae.networks.stacking import initial_values
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance, Weighting
 
 
 def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from klsearch.search.quiet import load_tensorflow
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.datasets import Dataset
-from klsearch.vae.sources.functions import is_function
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.readers.functions import is_function
 
 
 def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: Path) -> int | None:
@@ -26,7 +26,7 @@ def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: 
         return None
     load_tensorflow()
     from klsearch.search.models import build_network
-    from klsearch.vae.stacking import trainable_variables
+    from klsearch.vae.networks.stacking import trainable_variables
 
     network = build_network(definition, dataset, folder)
     return sum(int(math.prod(variable.shape)) for variable in trainable_variables(network))

@@ -7,8 +7,8 @@ import numpy as np
 
 from klsearch.search.score import score
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.diagnostics import final_kl
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.hyperparameters import Hyperparameters
 
 _LEAST_REFERENCES = 10

@@ -19,7 +19,7 @@ from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.errors import StorageError
 from klsearch.studies.parsing import parse_definition
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
-from klsearch.vae.diagnostics import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
 
 _STATES = {
     OptunaState.COMPLETE: TrialState.COMPLETE,

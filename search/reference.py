@@ -12,11 +12,11 @@ from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError
 from klsearch.studies.record import Reference
 from klsearch.studies.sections import Method
-from klsearch.vae.datasets import Dataset
-from klsearch.vae.diagnostics import final_kl
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.networks import Network
-from klsearch.vae.population import Population
+from klsearch.vae.networks.network import Network
+from klsearch.vae.training.population import Population
 
 # Two take no longer than one: a member alone would be computed by other code.
 _SEEDS = 2

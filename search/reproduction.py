@@ -12,7 +12,7 @@ from klsearch.search.rows import FINISHED, Row
 from klsearch.search.storage import StudyStorage
 from klsearch.studies.catalog import LoadedDefinition
 from klsearch.studies.errors import UsageError
-from klsearch.vae.datasets import Dataset
+from klsearch.vae.data.datasets import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

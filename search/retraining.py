@@ -14,11 +14,11 @@ from klsearch.search.rows import Result, Row, Run
 from klsearch.search.training import Job, Source, Trainer, job_again
 from klsearch.studies.catalog import LoadedDefinition
 from klsearch.studies.errors import StudyConflict
-from klsearch.vae.curves import CURVE_NAMES
-from klsearch.vae.datasets import Dataset
-from klsearch.vae.evaluation import Members
-from klsearch.vae.measures import LATENT_NAMES, Measures
-from klsearch.vae.networks import Network
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.diagnostics.curves import CURVE_NAMES
+from klsearch.vae.diagnostics.measures import LATENT_NAMES, Measures
+from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.networks.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

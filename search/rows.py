@@ -11,10 +11,10 @@ from optuna.trial import TrialState
 from klsearch.search.encoding import encode_curves, encode_measures
 from klsearch.search.owner import Owner
 from klsearch.studies.sections import Method
-from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.measures import Measures
-from klsearch.vae.probe import Probe
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _TRIAL = "trial "

@@ -23,10 +23,10 @@ from klsearch.studies.catalog import LoadedDefinition, override
 from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, StorageError
 from klsearch.studies.record import StudyRecord
-from klsearch.vae.datasets import Dataset
-from klsearch.vae.networks import Network
-from klsearch.vae.pictures import take_samples
-from klsearch.vae.probe import fit_probe, probe_measure
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.evaluation.pictures import take_samples
+from klsearch.vae.evaluation.probe import fit_probe, probe_measure
+from klsearch.vae.networks.network import Network
 
 
 def train_study(

@@ -2,7 +2,7 @@
 
 import math
 
-from klsearch.vae.diagnostics import CONSTRAINT_GATES, Gate
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
 
 _WORST_UNEXPLAINED = 2.0
 

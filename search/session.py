@@ -22,7 +22,7 @@ from klsearch.search.training import Saving, Source, Trainer
 from klsearch.search.trials import TrialSource
 from klsearch.search.worker import Worker
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
 _WAIT_SECONDS = 0.5

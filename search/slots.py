@@ -7,10 +7,10 @@ import numpy as np
 
 from klsearch.search.layout import Layout, most_slots
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.datasets import Dataset
-from klsearch.vae.memory import free_memory
-from klsearch.vae.networks import Network
-from klsearch.vae.slot_timing import seconds_per_member
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.memory import free_memory
+from klsearch.vae.networks.network import Network
+from klsearch.vae.training.slot_timing import seconds_per_member
 
 # Weights, two moments, gradients and their temporary copies, and the activations of a batch that the gradients need.
 _COPIES = 8

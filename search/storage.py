@@ -33,9 +33,9 @@ from klsearch.search.rows import FINISHED, EarlierTrial, Result, Row, Run
 from klsearch.search.turns import Turns
 from klsearch.studies.errors import StorageError, StudyConflict
 from klsearch.studies.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING
-from klsearch.vae.measures import Measures
-from klsearch.vae.probe import Probe
-from klsearch.vae.samples import Samples
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.probe import Probe
+from klsearch.vae.evaluation.samples import Samples
 
 SCHEMA_VERSION = 1
 # A study's few attributes are written in less.

@@ -12,10 +12,10 @@ from klsearch.search.progress import leading, rough_duration, watched_values
 from klsearch.studies.catalog import LoadedDefinition
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import Summary, baseline_names, runs_of, summarize
-from klsearch.vae.datasets import Dataset
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.memory import free_memory
+from klsearch.vae.evaluation.probe import PROBE_WORDS
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.memory import free_memory
-from klsearch.vae.probe import PROBE_WORDS
 
 if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.search.export import Exported

@@ -9,10 +9,10 @@ from klsearch.search.checkpoint import Checkpoint, Course
 from klsearch.search.rows import Result, Row, Run
 from klsearch.search.stopping import Interrupted
 from klsearch.studies.errors import KlsearchError, StudyConflict
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.evaluation import Members
-from klsearch.vae.population import Population
-from klsearch.vae.snapshot import MemberState, Snapshot
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.snapshot import MemberState, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ from klsearch.search.storage import StudyStorage
 from klsearch.search.training import Job, Source, job_again
 from klsearch.search.worker import Worker
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.evaluation import Members
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
 
 

@@ -17,7 +17,7 @@ from klsearch.search.sampling import distributions_of
 from klsearch.search.storage import StudyStorage
 from klsearch.studies.definition import StudyDefinition, differences
 from klsearch.studies.errors import UsageError
-from klsearch.vae.datasets import Dataset
+from klsearch.vae.data.datasets import Dataset
 
 # What a trial's training depends on beside its settings and its seed; learning rate and clipnorm are settings.
 _TRAINED_UNDER = {

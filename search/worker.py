@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from klsearch.search.owner import Owner
-from klsearch.vae.snapshot import MemberState
+from klsearch.vae.training.snapshot import MemberState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

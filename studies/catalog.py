@@ -13,7 +13,7 @@ from tomlkit.exceptions import ConvertError
 from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.errors import DefinitionError
 from klsearch.studies.parsing import parse_definition
-from klsearch.vae.data_sources import is_path
+from klsearch.vae.data.sources import is_path
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 
 _HERE = Path(__file__).parent

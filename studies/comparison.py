@@ -8,7 +8,7 @@ import numpy as np
 
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Difference, paired_difference, runs_of
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.measures import Measures
 
 COMPARED: dict[str, Callable[[Measures], float]] = {
     "kl": lambda measures: measures.kl,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.errors import DataError
-from klsearch.vae.datasets import DataProblem, Dataset, load_dataset
+from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
 
 
 def load_data(definition: StudyDefinition, folder: Path) -> Dataset:

@@ -20,7 +20,7 @@ from klsearch.studies.sections import (
     TrainingSection,
 )
 from klsearch.studies.space import Section, Space, highest_of, problems_at
-from klsearch.vae.diagnostics import GateThresholds
+from klsearch.vae.diagnostics.gates import GateThresholds
 from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from klsearch.vae.objective import Objective
 

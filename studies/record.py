@@ -8,12 +8,12 @@ from enum import StrEnum
 
 from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.sections import METHOD_NAMES, Method
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.diagnostics import CONSTRAINT_GATES, Gate
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.probe import Probe
+from klsearch.vae.evaluation.samples import Samples
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.measures import Measures
-from klsearch.vae.probe import Probe
-from klsearch.vae.samples import Samples
 
 # PED-ANOVA compares the best tenth with the rest and wants at least five trials in it.
 IMPORTANCE_TRIALS = 50
@@ -44,7 +44,7 @@ class TrainingRun:
         kl: final KL, mean over latents, nats, validation; NaN where there is none.
         kl_slope: relative slope of KL at the end, per epoch.
         score: what the search minimises; NaN while running or failed.
-        gates: in the order of `vae.diagnostics.GATE_NAMES`; empty while running or failed.
+        gates: in the order of `vae.diagnostics.gates.GATE_NAMES`; empty while running or failed.
         seconds: its share of the population's wall time.
         error: why it failed; empty otherwise.
         started: when, UTC.

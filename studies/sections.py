@@ -232,7 +232,7 @@ class Baseline(Section):
     Attributes:
         method: "beta1", the plain evidence lower bound: a KL weight of 1 nat per nat from the start, and nothing else
             of the recipe. "sigma", a Gaussian decoder whose variance is the best for each batch. "control", a KL weight
-            that a controller moves until the KL is in the middle of the band. See `vae.weighting`.
+            that a controller moves until the KL is in the middle of the band. See `vae.training.weighting`.
     """
 
     kl_weight: Annotated[float, Field(ge=0)] | None = None
@@ -267,7 +267,7 @@ class ConfirmationSection(Section):
 
 
 class GatesSection(Section):
-    """`[gates]`: what the word *stable* asks for; see `vae.diagnostics.GateThresholds`."""
+    """`[gates]`: what the word *stable* asks for; see `vae.diagnostics.gates.GateThresholds`."""
 
     window: Annotated[int, Field(ge=2)] = 5
     max_kl_slope: Annotated[float, Field(gt=0)] = 0.01

@@ -7,7 +7,13 @@ import numpy as np
 from scipy.special import stdtrit
 
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
-from klsearch.vae.diagnostics import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict, verdict, wilson_interval
+from klsearch.vae.diagnostics.gates import (
+    MIN_CONFIRMATION_SEEDS,
+    MIN_FINISHED_TRIALS,
+    Verdict,
+    verdict,
+    wilson_interval,
+)
 
 _EDGE_SHARE = 0.02
 # Beyond these there is nothing: a winner without annealing or dropout lies on no edge that could be widened.

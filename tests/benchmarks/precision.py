@@ -24,8 +24,8 @@ from klsearch.search.training import Job, Source, Trainer
 from klsearch.studies.catalog import LoadedDefinition, load_definition, override
 from klsearch.studies.data import load_data
 from klsearch.studies.summary import paired_difference
-from klsearch.vae.diagnostics import final_kl, judge
-from klsearch.vae.evaluation import Members
+from klsearch.vae.diagnostics.gates import final_kl, judge
+from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from tests.benchmarks import cases
 

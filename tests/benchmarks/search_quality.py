@@ -38,8 +38,8 @@ from klsearch.search.trials import TrialSource
 from klsearch.search.worker import Worker
 from klsearch.studies.catalog import LoadedDefinition, load_definition, override
 from klsearch.studies.data import load_data
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.evaluation import Members
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.evaluation.evaluator import Members
 from tests.benchmarks import cases
 from tests.benchmarks.bare import bare_study
 

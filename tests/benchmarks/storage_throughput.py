@@ -20,9 +20,9 @@ from klsearch.search.storage import StudyStorage
 from klsearch.search.trials import TrialSource
 from klsearch.search.worker import Worker
 from klsearch.studies.catalog import load_definition
-from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
-from klsearch.vae.evaluation import Members
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.evaluator import Members
 from tests.benchmarks.bare import bare_study
 
 SLOTS, SLEEP_SECONDS, WAVES = 8, 4.0, 6

@@ -13,11 +13,11 @@ import pytest
 from klsearch.reports.report import render_comparison, render_report
 from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.diagnostics import CONSTRAINT_GATES, final_kl, judge, kl_slope
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, final_kl, judge, kl_slope
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters
-from klsearch.vae.measures import Measures
-from klsearch.vae.samples import ColumnErrors, ImageSamples
 
 LATENTS = 8
 EPOCHS = 40

@@ -14,7 +14,7 @@ from klsearch.reports.tables import confirmation_frame, trials_frame
 from klsearch.reports.wording import duration, number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
-from klsearch.vae.diagnostics import wilson_interval
+from klsearch.vae.diagnostics.gates import wilson_interval
 
 Make = Callable[..., StudyRecord]
 

@@ -12,7 +12,7 @@ from klsearch.reports.report import render_comparison, write_comparison
 from klsearch.reports.tables import confirmation_frame
 from klsearch.reports.wording import number
 from klsearch.studies.record import DataFacts, StudyRecord
-from klsearch.vae.diagnostics import wilson_interval
+from klsearch.vae.diagnostics.gates import wilson_interval
 
 Make = Callable[..., StudyRecord]
 NARROW = {"kl_weight": {"low": 0.02, "high": 0.03, "log": True}, "encoder_dropout": 0.4}

@@ -11,7 +11,7 @@ from klsearch.reports.responses import responses
 from klsearch.reports.tables import confirmation_frame
 from klsearch.reports.wording import number
 from klsearch.studies.record import ConfirmationRun, StudyRecord
-from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 
 Make = Callable[..., StudyRecord]
 

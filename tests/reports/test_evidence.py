@@ -11,7 +11,7 @@ from klsearch.reports.tables import confirmation_frame
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
-from klsearch.vae.diagnostics import GATE_NAMES
+from klsearch.vae.diagnostics.gates import GATE_NAMES
 
 Make = Callable[..., StudyRecord]
 

@@ -15,7 +15,7 @@ from klsearch.reports.report import render_report
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import runs_of
-from klsearch.vae.samples import ColumnErrors, ImageSamples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
 
 
 def exhibits(study: StudyRecord) -> dict[str, Exhibit]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from klsearch.reports.report import render_report, write_report
 from klsearch.studies.record import StudyRecord
-from klsearch.vae.samples import ImageSamples
+from klsearch.vae.evaluation.samples import ImageSamples
 
 Make = Callable[..., StudyRecord]
 

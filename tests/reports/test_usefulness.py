@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from klsearch.reports.usefulness import probe_table, usefulness_sections
 from klsearch.studies.record import ConfirmationRun, StudyRecord
-from klsearch.vae.probe import Probe
+from klsearch.vae.evaluation.probe import Probe
 
 Make = Callable[..., StudyRecord]
 

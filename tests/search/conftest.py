@@ -39,9 +39,9 @@ from klsearch.studies.data import load_data
 from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.parsing import parse_definition
 from klsearch.studies.record import DataFacts, StudyRecord
-from klsearch.vae.evaluation import Members
-from klsearch.vae.population import Population
-from klsearch.vae.snapshot import MemberState
+from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.snapshot import MemberState
 
 ROOT = Path(__file__).parents[2]
 

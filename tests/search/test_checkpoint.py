@@ -20,8 +20,8 @@ from klsearch.search.storage import StudyStorage
 from klsearch.search.training import Saving
 from klsearch.studies.errors import StudyConflict
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.plan import Clock
-from klsearch.vae.snapshot import MemberState, Snapshot
+from klsearch.vae.training.plan import Clock
+from klsearch.vae.training.snapshot import MemberState, Snapshot
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop

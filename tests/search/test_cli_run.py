@@ -19,8 +19,8 @@ from klsearch.search.backends import opened
 from klsearch.search.place import known_place
 from klsearch.search.records import load_study
 from klsearch.search.storage import StudyStorage
-from klsearch.vae.measures import Measures
-from klsearch.vae.samples import ColumnErrors
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.samples import ColumnErrors
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished

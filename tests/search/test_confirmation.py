@@ -25,10 +25,10 @@ from klsearch.search.storage import StudyStorage
 from klsearch.search.training import Saving
 from klsearch.search.worker import Worker
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.evaluation import Members
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.measures import Measures
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop

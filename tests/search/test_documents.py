@@ -14,7 +14,7 @@ from klsearch.search.documents import as_text, best_document, comparison_documen
 from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage import StudyStorage
 from klsearch.studies.record import StudyRecord
-from klsearch.vae.diagnostics import GATE_NAMES, wilson_interval
+from klsearch.vae.diagnostics.gates import GATE_NAMES, wilson_interval
 from klsearch.vae.hyperparameters import NAMES
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from klsearch.search.encoding import (
     encode_measures,
     encode_samples,
 )
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.measures import Measures
-from klsearch.vae.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
 
 rows = arrays(np.float32, st.tuples(st.integers(0, 5), st.just(10)), elements=st.floats(width=32))
 numbers = st.floats() | st.just(math.nan)

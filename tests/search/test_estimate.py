@@ -10,7 +10,7 @@ from klsearch.search.estimate import Estimate, estimate
 from klsearch.search.speed import Speed, measured_speed
 from klsearch.studies.data import load_data
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.datasets import Dataset
+from klsearch.vae.data.datasets import Dataset
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop

@@ -23,7 +23,7 @@ from klsearch.search.rows import Row
 from klsearch.search.storage import StudyStorage
 from klsearch.studies.data import load_data
 from klsearch.studies.parsing import parse_definition
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called

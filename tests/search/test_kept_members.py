@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from klsearch.search.kept_members import KeptMembers
 from klsearch.search.rows import Run
-from klsearch.vae.evaluation import Members
+from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
 
 RUN = Run(hyperparameters=Hyperparameters(kl_weight=0.5), seed=3, label="trial 7")

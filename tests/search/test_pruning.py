@@ -18,7 +18,7 @@ from klsearch.search.rows import Row
 from klsearch.search.storage import StudyStorage
 from klsearch.search.training import Saving
 from klsearch.studies.definition import StudyDefinition
-from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from klsearch.studies.errors import KlsearchError
 from klsearch.studies.parsing import parse_definition
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import runs_of
-from klsearch.vae.weighting import ControlledWeight, OptimalVariance
+from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Workshop

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from klsearch.search.score import constraints, score
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.diagnostics import CONSTRAINT_GATES, GateThresholds, judge
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GateThresholds, judge
+from klsearch.vae.diagnostics.measures import Measures
 
 BAND = (1.0, 5.0)
 

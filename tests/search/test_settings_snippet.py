@@ -12,9 +12,9 @@ import pytest
 
 from klsearch.search.settings_snippet import settings_snippet
 from klsearch.studies.parsing import parse_definition
-from klsearch.vae.diagnostics import final_kl
+from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
-from klsearch.vae.schedules import kl_weight_at
+from klsearch.vae.training.schedules import kl_weight_at
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop

@@ -13,11 +13,11 @@ import tensorflow as tf
 from klsearch.search.rows import Result, Run
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.training import Job, Source, Trainer
-from klsearch.vae.evaluation import Members
+from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import AFTER
-from klsearch.vae.networks import factory_network
+from klsearch.vae.networks.network import factory_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 
 def test_without_a_limit_nothing_stops() -> None:

@@ -24,10 +24,10 @@ from klsearch.search.rows import Result, Row, Run
 from klsearch.search.storage import StudyStorage
 from klsearch.studies.errors import StorageError, StudyConflict
 from klsearch.studies.record import StudyRecord
-from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.samples import ColumnErrors
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.measures import Measures
-from klsearch.vae.samples import ColumnErrors
 
 if TYPE_CHECKING:
     from tests.search.conftest import Finished, Workshop

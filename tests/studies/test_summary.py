@@ -11,9 +11,9 @@ from klsearch.studies import summary
 from klsearch.studies.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import Difference, best_trial, paired_difference, summarize
-from klsearch.vae.diagnostics import GATE_NAMES, Gate, Verdict
+from klsearch.vae.diagnostics.gates import GATE_NAMES, Gate, Verdict
+from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.measures import Measures
 
 DEFINITION = StudyDefinition.model_validate(
     {

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from klsearch.vae.data_sources import read_source
-from klsearch.vae.datasets import DataProblem
-from klsearch.vae.population import Population
-from klsearch.vae.sources.raw import RawData, Request
+from klsearch.vae.data.datasets import DataProblem
+from klsearch.vae.data.readers.raw import RawData, Request
+from klsearch.vae.data.sources import read_source
+from klsearch.vae.training.population import Population
 
 Splits = dict[str, np.ndarray]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 
 ROWS = np.arange(30, dtype=np.float32).reshape(3, 10)
 

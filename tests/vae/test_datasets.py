@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.vae.datasets import DataProblem, Dataset, load_dataset
-from klsearch.vae.scaling import Scaling
+from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
+from klsearch.vae.data.scaling import Scaling
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.data_sources import read_source
-from klsearch.vae.datasets import DataProblem, load_dataset
-from klsearch.vae.sources.raw import RawData, Request
+from klsearch.vae.data.datasets import DataProblem, load_dataset
+from klsearch.vae.data.readers.raw import RawData, Request
+from klsearch.vae.data.sources import read_source
 
 _numbers = itertools.count()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from klsearch.vae.scaling import fit_scaling
+from klsearch.vae.data.scaling import fit_scaling
 
 KINDS = ["auto", "none", "minmax", "standard"]
 _values = st.floats(-1e6, 1e6, width=32)

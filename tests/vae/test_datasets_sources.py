@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from klsearch.vae.data_sources import is_path, read_source
-from klsearch.vae.datasets import load_dataset
-from klsearch.vae.sources.raw import Request
+from klsearch.vae.data.datasets import load_dataset
+from klsearch.vae.data.readers.raw import Request
+from klsearch.vae.data.sources import is_path, read_source
 
 if TYPE_CHECKING:
     from tests.vae.conftest import DataFolder
@@ -80,9 +80,7 @@ def test_fashion_mnist_comes_from_debian_s_package_as_70_000_labelled_images() -
 
 
 def test_what_cannot_be_downloaded_is_refused_with_the_ways_to_get_it(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from klsearch.vae.datasets import load_dataset; load_dataset('mnist', folder=Path())"
-    )
+    code = "import pathlib, klsearch.vae.data.datasets as d; d.load_dataset('mnist', folder=pathlib.Path())"
     nowhere = "http://127.0.0.1:9"  # the port of the discard service, which nobody runs
     called = subprocess.run(
         [sys.executable, "-c", code],

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.vae.sources.raw import DataProblem, RawData
-from klsearch.vae.splits import split_rows
+from klsearch.vae.data.readers.raw import DataProblem, RawData
+from klsearch.vae.data.splits import split_rows
 
 
 def raw(count: int, *, group: list[int] | None = None, split: list[str] | None = None) -> RawData:

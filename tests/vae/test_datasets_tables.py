@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.datasets import DataProblem, Dataset, load_dataset
+from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 

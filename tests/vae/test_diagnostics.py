@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
-from klsearch.vae.diagnostics import (
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.gates import (
     CONSTRAINT_GATES,
     DIVERGED_VIOLATION,
     GATE_NAMES,
@@ -22,7 +22,7 @@ from klsearch.vae.diagnostics import (
     verdict,
     wilson_interval,
 )
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.measures import Measures
 
 KL_CURVES = st.lists(st.floats(0.125, 50, width=32), min_size=2, max_size=12)
 

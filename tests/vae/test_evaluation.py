@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from klsearch.vae.evaluation import FINAL_SAMPLES, Evaluator, Members, joined
-from klsearch.vae.measures import Measures
-from klsearch.vae.networks import Network
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.evaluator import FINAL_SAMPLES, Evaluator, Members, joined
+from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
 
 
@@ -217,7 +217,7 @@ def test_rows_keep_their_order_where_a_split_fills_no_packets() -> None:
 
 def test_a_split_that_needs_many_calls_is_measured_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measure(NOISY, "thirteen")
-    monkeypatch.setattr("klsearch.vae.evaluation._CALL_VALUES", 1)
+    monkeypatch.setattr("klsearch.vae.evaluation.evaluator._CALL_VALUES", 1)
     parts = measure(NOISY, "thirteen")
     assert parts.elbo == pytest.approx(whole.elbo, rel=1e-6)
     assert parts.kl_per_latent.tolist() == whole.kl_per_latent.tolist()

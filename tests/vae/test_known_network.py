@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae import streams
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.networks import Network
+from klsearch.vae.networks import streams
+from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 SEED = 3
 LATENTS = 3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.measures import Measures
 
 
 def measures(**changes: object) -> Measures:

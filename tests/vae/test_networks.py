@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.vae.networks import Network, conv_network, dense_network, factory_network
+from klsearch.vae.networks.network import Network, conv_network, dense_network, factory_network
 
 Heads = Sequence[keras.KerasTensor] | dict[str, keras.KerasTensor]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae.optimizer import adam, clip_norm
-from klsearch.vae.schedules import adam_step_size
+from klsearch.vae.training.optimizer import adam, clip_norm
+from klsearch.vae.training.schedules import adam_step_size
 
 RATES = np.array([0.01, 0.3])
 GRADIENTS = np.random.default_rng(0).normal(size=(6, 2, 3, 4)).astype(np.float32)  # [steps, members, ...]

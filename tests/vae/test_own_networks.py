@@ -8,10 +8,10 @@ import pytest
 
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
-from klsearch.vae.networks import conv_network, factory_network
+from klsearch.vae.networks.network import conv_network, factory_network
+from klsearch.vae.networks.stacking import other_variables, trainable_variables
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
-from klsearch.vae.stacking import other_variables, trainable_variables
+from klsearch.vae.training.population import Population
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]

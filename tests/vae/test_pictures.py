@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae.evaluation import Evaluator, Members
-from klsearch.vae.networks import Network
+from klsearch.vae.evaluation.evaluator import Evaluator, Members
+from klsearch.vae.evaluation.pictures import image_shape, take_samples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
+from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.pictures import image_shape, take_samples
-from klsearch.vae.samples import ColumnErrors, ImageSamples
 
 NO_NOISE = -60.0  # σ = e⁻³⁰ leaves z equal to μ in float32
 RNG = np.random.default_rng(0)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae import streams
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.networks import dense_network
+from klsearch.vae.networks import streams
+from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 LATENTS = 4
 HIDDEN = (32, 16)

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.vae.evaluation import Evaluator, Members
+from klsearch.vae.evaluation.evaluator import Evaluator, Members
+from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plain_models
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
-from klsearch.vae.networks import Network, conv_network, dense_network
+from klsearch.vae.networks.network import Network, conv_network, dense_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.plain_keras import PlainModels, loading_notes, plain_models
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 

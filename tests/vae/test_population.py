@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.curves import TrainingCurves
+from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.networks import Network, dense_network
+from klsearch.vae.networks.network import Network, dense_network
+from klsearch.vae.networks.stacking import trainable_variables
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
-from klsearch.vae.stacking import trainable_variables
+from klsearch.vae.training.population import Population
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
@@ -190,7 +190,7 @@ def test_a_member_that_diverges_leaves_its_neighbours_alone(
 def test_an_epoch_in_many_calls_gives_the_bits_of_one_in_few(
     population: Population, trained: Trained, bits: Bits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("klsearch.vae.population._CALL_SECONDS", 1e-9)
+    monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)
     start_all(population, BASE)
     for _ in range(EPOCHS):
         assert [population.advance() for _ in range(population.steps_per_epoch)] == [False] * (STEPS - 1) + [True]
@@ -198,7 +198,7 @@ def test_an_epoch_in_many_calls_gives_the_bits_of_one_in_few(
 
 
 def test_a_member_cannot_start_within_an_epoch(population: Population, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("klsearch.vae.population._CALL_SECONDS", 1e-9)
+    monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)
     assert not population.advance()
     with pytest.raises(RuntimeError, match="between epochs"):
         population.start(0, BASE, SEED)

@@ -8,9 +8,9 @@ import pytest
 
 from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from klsearch.vae.layers import SearchedDropout, dense
-from klsearch.vae.networks import Network, dense_network
+from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
@@ -111,5 +111,5 @@ def test_in_one_call_per_batch(
 ) -> None:
     three, _ = awkward
     expected = run(three, 0, 0, train, bits)
-    monkeypatch.setattr("klsearch.vae.population._CALL_SECONDS", 1e-9)
+    monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)
     assert run(three, 0, 0, train, bits) == expected

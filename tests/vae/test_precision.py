@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.vae.diagnostics import final_kl
+from klsearch.vae.diagnostics.gates import final_kl
+from klsearch.vae.evaluation.plain_keras import plain_models
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
-from klsearch.vae.networks import Network, computing_in, conv_network, dense_network, factory_network
+from klsearch.vae.networks.network import Network, computing_in, conv_network, dense_network, factory_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.plain_keras import plain_models
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 Splits = dict[str, np.ndarray]
 Train = Callable[[Population, int], None]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from klsearch.vae.probe import fit_probe, probe_measure
+from klsearch.vae.evaluation.probe import fit_probe, probe_measure
 
 Splits = dict[str, np.ndarray]
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from klsearch.vae.diagnostics import DIVERGED_VIOLATION, Gate, GateThresholds, Verdict, judge, verdict
+from klsearch.vae.diagnostics.gates import DIVERGED_VIOLATION, Gate, GateThresholds, Verdict, judge, verdict
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.networks import dense_network
+from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
+from klsearch.vae.training.population import Population
 
 Train = Callable[[Population, int], None]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from klsearch.vae.schedules import adam_step_size, kl_weight_at
+from klsearch.vae.training.schedules import adam_step_size, kl_weight_at
 
 
 @pytest.mark.parametrize(

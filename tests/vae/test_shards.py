@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
-from klsearch.vae.networks import Network, dense_network
+from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
-from klsearch.vae.shard import Shard
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.shard import Shard
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]

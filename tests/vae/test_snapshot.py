@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from klsearch.vae.hyperparameters import AFTER, Hyperparameters
-from klsearch.vae.networks import dense_network
+from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
-from klsearch.vae.snapshot import Snapshot
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.snapshot import Snapshot
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
@@ -77,7 +77,7 @@ def test_in_the_middle_of_an_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(started, 1)
-    monkeypatch.setattr("klsearch.vae.population._CALL_SECONDS", 1e-9)  # a batch in each call
+    monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)  # a batch in each call
     assert not any([started.advance() for _ in range(batches)])
     snapshot = started.snapshot()
     assert snapshot.batch == batches
@@ -127,7 +127,7 @@ def test_a_population_without_members_has_an_empty_snapshot(another: Population)
 def test_members_that_stand_elsewhere_in_the_epoch_are_refused(
     started: Population, another: Population, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("klsearch.vae.population._CALL_SECONDS", 1e-9)
+    monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)
     started.advance()
     another.start(3, AFTER, 1)
     with pytest.raises(RuntimeError, match="only join others between epochs"):

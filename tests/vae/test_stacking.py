@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae.networks import Network, dense_network
-from klsearch.vae.stacking import (
+from klsearch.vae.networks.network import Network, dense_network
+from klsearch.vae.networks.stacking import (
     PACKET,
     StackedNetwork,
     gather,

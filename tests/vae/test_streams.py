@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.vae import streams
+from klsearch.vae.networks import streams
 
 SEEDS = st.integers(0, 2**63)
 EPOCHS = st.integers(0, 10_000)

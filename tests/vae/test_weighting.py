@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.networks import Network, dense_network
+from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.population import Population
-from klsearch.vae.snapshot import Snapshot
-from klsearch.vae.weighting import AnnealedWeight, ControlledWeight, OptimalVariance, Terms, Weighting
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.snapshot import Snapshot
+from klsearch.vae.training.weighting import AnnealedWeight, ControlledWeight, OptimalVariance, Terms, Weighting
 
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import pytest
 
-from klsearch.vae.networks import Network, conv_network, dense_network
-from klsearch.vae.workload import Workload, conv_workload, dense_workload
+from klsearch.vae.networks.network import Network, conv_network, dense_network
+from klsearch.vae.networks.workload import Workload, conv_workload, dense_workload
 
 DENSE: list[tuple[tuple[int, ...], int, list[int]]] = [((6,), 3, [16]), ((8, 8), 8, [128, 64]), ((28, 28, 3), 2, [])]
 CONV: list[tuple[tuple[int, ...], int, list[int], list[int]]] = [

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from klsearch.vae.sources.arrays import read_npy, read_npz
-from klsearch.vae.sources.functions import is_function, read_function
-from klsearch.vae.sources.idx import idx_files, read_idx_folder
-from klsearch.vae.sources.images import image_files, read_images
-from klsearch.vae.sources.raw import DataProblem, RawData, Request
-from klsearch.vae.sources.tables import read_csv, read_parquet
+from klsearch.vae.data.readers.arrays import read_npy, read_npz
+from klsearch.vae.data.readers.functions import is_function, read_function
+from klsearch.vae.data.readers.idx import idx_files, read_idx_folder
+from klsearch.vae.data.readers.images import image_files, read_images
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
+from klsearch.vae.data.readers.tables import read_csv, read_parquet
 
 _PACKAGED = ("fashion-mnist", "mnist")
 _BUILT_IN = ("digits", *_PACKAGED)

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from klsearch.vae.curves import TrainingCurves
-from klsearch.vae.measures import Measures
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.measures import Measures
 
 # Below this, a slope relative to the KL itself is the noise of a collapsed model: 0.05 nats per latent is next to none.
 _KL_FLOOR_NATS = 0.05

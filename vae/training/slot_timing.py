@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from klsearch.vae import optimizer, stacking
 from klsearch.vae.elbo import kl_elements, reconstruction_error, sample_posterior
-from klsearch.vae.networks import Network
+from klsearch.vae.networks import stacking
+from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.threads import threads
+from klsearch.vae.training import optimizer
+from klsearch.vae.training.threads import threads
 
 _ROUNDS = 6
 _STEP_SIZE = 1e-6  # so small that the loss stays finite however often a step is repeated

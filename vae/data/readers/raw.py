@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klsearch.vae.memory import free_memory
+from klsearch.vae.data.memory import free_memory
 
 
 class DataProblem(ValueError):
@@ -18,7 +18,7 @@ class RawData:
 
     Attributes:
         name: what messages call the source.
-        rows: any numeric dtype, shape [N, *row shape]; what it holds is for `vae.data_checks` to judge.
+        rows: any numeric dtype, shape [N, *row shape]; what it holds is for `vae.data.checks` to judge.
         columns: the names of a table's columns; None where they have none.
         labels: a label for each row, shape [N].
         group: for each row what keeps it together with others, shape [N].

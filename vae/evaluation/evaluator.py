@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
-from klsearch.vae.measures import Measures
-from klsearch.vae.networks import Network
+from klsearch.vae.networks.network import Network
+from klsearch.vae.networks.stacking import PACKET, Stacked, StackedNetwork
 from klsearch.vae.objective import Objective
-from klsearch.vae.stacking import PACKET, Stacked, StackedNetwork
 
 FINAL_SAMPLES = 8
 _NOISE_SEED = 0
@@ -33,8 +33,8 @@ class Members:
     """The values of some members, each array with a leading axis for the member.
 
     Attributes:
-        weights: values of `vae.stacking.trainable_variables`.
-        others: values of `vae.stacking.other_variables`.
+        weights: values of `vae.networks.stacking.trainable_variables`.
+        others: values of `vae.networks.stacking.other_variables`.
         clip_low: lower clip bounds, float32 [K].
         clip_high: upper clip bounds, float32 [K].
     """

@@ -35,7 +35,7 @@ _NOTHING = Workload(multiply_adds=0, weights=0, activations=0)
 
 
 def dense_workload(input_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int]) -> Workload:
-    """The workload of `vae.networks.dense_network`, by the same arguments."""
+    """The workload of `vae.networks.network.dense_network`, by the same arguments."""
     features = math.prod(input_shape)
     return _between(features, latent_dim, hidden) + _dense((hidden[0] if hidden else latent_dim), features)
 
@@ -43,7 +43,7 @@ def dense_workload(input_shape: Sequence[int], latent_dim: int, *, hidden: Seque
 def conv_workload(
     input_shape: Sequence[int], latent_dim: int, *, filters: Sequence[int], hidden: Sequence[int]
 ) -> Workload:
-    """The workload of `vae.networks.conv_network`, by the same arguments."""
+    """The workload of `vae.networks.network.conv_network`, by the same arguments."""
     height, width, channels = input_shape if len(input_shape) == 3 else (*input_shape, 1)
     total = _NOTHING
     for given, made in pairwise([channels, *filters]):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.lib import format as npy_format
 
-from klsearch.vae.sources.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
 
 _SUFFIX = ".npy"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from klsearch.vae.sources.raw import DataProblem, RawData, Request, refuse_beyond_memory
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 # Pillow's names of what we take, by what we take it for; grey images have no channel axis.

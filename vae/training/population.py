@@ -8,17 +8,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from klsearch.vae.curves import CURVE_NAMES, TrainingCurves
-from klsearch.vae.evaluation import Evaluator, Members, joined
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.evaluator import Evaluator, Members, joined
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.measures import Measures
-from klsearch.vae.networks import Network
+from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.plan import Clock
-from klsearch.vae.shard import Program, Shard
-from klsearch.vae.snapshot import MemberState, Snapshot
-from klsearch.vae.threads import side_by_side, threads
-from klsearch.vae.weighting import AnnealedWeight, Weighting
+from klsearch.vae.training.plan import Clock
+from klsearch.vae.training.shard import Program, Shard
+from klsearch.vae.training.snapshot import MemberState, Snapshot
+from klsearch.vae.training.threads import side_by_side, threads
+from klsearch.vae.training.weighting import AnnealedWeight, Weighting
 
 # Final measures need the outputs of several posterior samples of a whole split: more members at a time cost memory.
 _MEASURED_TOGETHER = 8

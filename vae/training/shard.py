@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from klsearch.vae import optimizer, stacking, streams
 from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior
-from klsearch.vae.evaluation import Evaluator
-from klsearch.vae.networks import Network
+from klsearch.vae.evaluation.evaluator import Evaluator
+from klsearch.vae.networks import stacking, streams
+from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.plan import Clock, Plan, plan_epoch
-from klsearch.vae.weighting import Terms, Weighting
+from klsearch.vae.training import optimizer
+from klsearch.vae.training.plan import Clock, Plan, plan_epoch
+from klsearch.vae.training.weighting import Terms, Weighting
 
 
 class _State(NamedTuple):
@@ -148,7 +149,7 @@ class Program:
 
     def _trace_step(self, state: _State, plan: Plan, index: tf.Tensor, size: int) -> tf.Tensor:
         """One optimisation step of every member; KL, reconstruction, KL weight and total, [k, 4]."""
-        # Members beyond the last repeat the first: see PACKET in `vae.stacking`.
+        # Members beyond the last repeat the first: see PACKET in `vae.networks.stacking`.
         padded = stacking.padded_slots(self.members, size)
         places = [place % self.members for place in range(padded)]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
+from klsearch.vae.data.readers.tables import from_frame
 from klsearch.vae.quiet import start_up_lines_hidden
-from klsearch.vae.sources.raw import DataProblem, RawData, Request
-from klsearch.vae.sources.tables import from_frame
 
-_OURS = Path(__file__).parents[1]
+_OURS = Path(__file__).parents[3]
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from klsearch.vae.sources.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
 
 if TYPE_CHECKING:
     import pandas as pd  # Half a second to import, and most data are no tables.

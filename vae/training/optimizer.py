@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from klsearch.vae.schedules import BETA_1, BETA_2
+from klsearch.vae.training.schedules import BETA_1, BETA_2
 
 _EPSILON = 1e-7  # Keras's default, so that a winner trains the same in plain Keras.
 
@@ -27,7 +27,7 @@ def adam_step(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """One variable's weights and two moments, each [K, ...], after one Adam step of size `step_size` [K].
 
-    The bias correction is in the step size (`vae.schedules.adam_step_size`), so a member's step count is its own.
+    The bias correction is in the step size (`vae.training.schedules.adam_step_size`): a member's step count is its own.
     """
     mean += (gradient - mean) * (1 - BETA_1)
     square += (tf.square(gradient) - square) * (1 - BETA_2)

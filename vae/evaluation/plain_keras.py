@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import keras
 
-from klsearch.vae import stacking
-from klsearch.vae.evaluation import Members
+from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.layers import SearchedDropout, SlotFreeDense
-from klsearch.vae.networks import Network
+from klsearch.vae.networks import stacking
+from klsearch.vae.networks.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from klsearch.vae.elbo import clip_log_var, sample_posterior
-from klsearch.vae.evaluation import Members, joined
-from klsearch.vae.networks import Network
+from klsearch.vae.evaluation.evaluator import Members, joined
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.networks.network import Network
+from klsearch.vae.networks.stacking import StackedNetwork
 from klsearch.vae.objective import Objective
-from klsearch.vae.samples import ColumnErrors, ImageSamples, Samples
-from klsearch.vae.stacking import StackedNetwork
 
 _NOISE_SEED = 0
 _IMAGES = 8

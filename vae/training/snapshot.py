@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klsearch.vae.plan import Clock
+from klsearch.vae.training.plan import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

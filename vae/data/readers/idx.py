@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from klsearch.vae.sources.raw import DataProblem, RawData, Request, refuse_beyond_memory
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory
 
 # The third byte of the header, as http://yann.lecun.com/exdb/mnist describes it; all are big-endian.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

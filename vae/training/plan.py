@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from klsearch.vae import streams
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.schedules import adam_step_size, kl_weight_at
+from klsearch.vae.networks import streams
+from klsearch.vae.training.schedules import adam_step_size, kl_weight_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

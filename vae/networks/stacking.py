@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from klsearch.vae import streams
-from klsearch.vae.networks import Network
+from klsearch.vae.networks import streams
+from klsearch.vae.networks.network import Network
 
 Stacked = Sequence[tf.Tensor]  # each [K, *variable shape]
 

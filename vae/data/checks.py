@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from klsearch.vae.scaling import Scaling
-from klsearch.vae.sources.raw import DataProblem, RawData
+from klsearch.vae.data.readers.raw import DataProblem, RawData
+from klsearch.vae.data.scaling import Scaling
 
 _WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)

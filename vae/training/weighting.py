@@ -7,8 +7,8 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import tensorflow as tf
 
+from klsearch.vae.networks.stacking import PACKET
 from klsearch.vae.objective import Objective
-from klsearch.vae.stacking import PACKET
 
 # Of the least variance that is told apart from none: pixels in [0, 1] have steps of 1/255.
 _VARIANCE_FLOOR = 1e-6

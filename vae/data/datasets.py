@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from klsearch.vae.data_checks import check_rows, check_varies, warnings_of
-from klsearch.vae.data_sources import read_source
-from klsearch.vae.scaling import Scaling, fit_scaling
-from klsearch.vae.sources.raw import DataProblem, RawData, Request
-from klsearch.vae.splits import SPLITS, split_rows
+from klsearch.vae.data.checks import check_rows, check_varies, warnings_of
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
+from klsearch.vae.data.scaling import Scaling, fit_scaling
+from klsearch.vae.data.sources import read_source
+from klsearch.vae.data.splits import SPLITS, split_rows
 
 __all__ = ["DataProblem", "Dataset", "load_dataset"]
 
@@ -93,7 +93,7 @@ def load_dataset(
         folder: what a relative path is relative to, and where the user's own modules are looked for.
         array: name of the array in an .npz.
         rows: only the first so many.
-        scaling: "auto", "none", "minmax" or "standard"; see `vae.scaling.fit_scaling`.
+        scaling: "auto", "none", "minmax" or "standard"; see `vae.data.scaling.fit_scaling`.
         validation: share of the rows, above 0.
         test: share of the rows; 0 leaves the test split empty.
         split_column: column (array in an .npz) that names each row's split, instead of the shares.

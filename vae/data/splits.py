@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from klsearch.vae.sources.raw import DataProblem, RawData
+from klsearch.vae.data.readers.raw import DataProblem, RawData
 
 SPLITS = ("train", "validation", "test")
 

@@ -1,0 +1,1 @@
+"""Rows as users have them, read, checked, split and scaled."""

@@ -1,0 +1,1 @@
+"""What was measured of a training, and the gates and the verdict that follow from it."""

@@ -1,0 +1,1 @@
+"""Encoders and decoders as Keras models, and many copies of one as stacked variables."""

@@ -1,0 +1,1 @@
+"""The engine: K members trained together by one compiled program."""
