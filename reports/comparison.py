@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from klsearch.reports.banner import as_of, partial_notice
-from klsearch.reports.candidates import Candidate, compared
-from klsearch.reports.dynamics import curve_exhibits
-from klsearch.reports.evidence import direction, kl_unit
-from klsearch.reports.figure_data import WATCHED, curve_band, kl_factor
-from klsearch.reports.legends import named_lines
-from klsearch.reports.parts import Banner, Block, Gallery, Page, Prose, Section, Table, Tile, Tone
-from klsearch.reports.settings import setting
+from klsearch.reports.figures.legends import named_lines
+from klsearch.reports.page import Banner, Block, Gallery, Page, Prose, Section, Table, Tile, Tone
+from klsearch.reports.readings.candidates import Candidate, compared
+from klsearch.reports.readings.models import WATCHED, curve_band, kl_factor
+from klsearch.reports.sections.banner import as_of, partial_notice
+from klsearch.reports.sections.dynamics import curve_exhibits
+from klsearch.reports.sections.evidence import direction, kl_unit
+from klsearch.reports.sections.settings import setting
 from klsearch.reports.wording import NOTHING, count, duration, number, spread
 from klsearch.studies.comparison import COMPARED, Comparison, compare_studies
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun

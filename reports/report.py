@@ -8,26 +8,26 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from klsearch.reports.advice import advice_section
-from klsearch.reports.banner import as_of, banner
 from klsearch.reports.comparison import comparison_page
-from klsearch.reports.dynamics import dynamics_section
-from klsearch.reports.evidence import evidence_section
-from klsearch.reports.failures import causes, failures_section
-from klsearch.reports.glossary import glossary_section
-from klsearch.reports.parts import Page
-from klsearch.reports.pictures import pictures_section
-from klsearch.reports.provenance import provenance_section
-from klsearch.reports.responses import responses
-from klsearch.reports.search_sections import health_section, importance_section
-from klsearch.reports.settings import settings_section
-from klsearch.reports.trial_list import trials_section
-from klsearch.reports.usefulness import usefulness_sections
+from klsearch.reports.page import Page
+from klsearch.reports.readings.responses import responses
+from klsearch.reports.sections.advice import advice_section
+from klsearch.reports.sections.banner import as_of, banner
+from klsearch.reports.sections.dynamics import dynamics_section
+from klsearch.reports.sections.evidence import evidence_section
+from klsearch.reports.sections.failures import causes, failures_section
+from klsearch.reports.sections.glossary import glossary_section
+from klsearch.reports.sections.pictures import pictures_section
+from klsearch.reports.sections.provenance import provenance_section
+from klsearch.reports.sections.search import health_section, importance_section
+from klsearch.reports.sections.settings import settings_section
+from klsearch.reports.sections.trial_list import trials_section
+from klsearch.reports.sections.usefulness import usefulness_sections
 from klsearch.studies.files import write_atomically
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
 
-_HERE = Path(__file__).parent
+_TEMPLATE = Path(__file__).with_name("template")
 
 
 def write_report(study: StudyRecord, path: Path) -> Path:
@@ -61,14 +61,18 @@ def render_comparison(first: StudyRecord, second: StudyRecord) -> str:
 
 
 def _render(page: Page) -> str:
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_TEMPLATE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["code"] = _escape_with_code
     return environment.get_template("report.html.j2").render(
         page=page,
-        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+        style=(_TEMPLATE / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=_csp_hash(script),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from klsearch.search.cli_options import (
+from klsearch.search.commands.options import (
     json_option,
     named_storage_option,
     result_options,
@@ -23,10 +23,10 @@ from klsearch.search.cli_options import (
 from klsearch.studies.errors import KlsearchError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from klsearch.search.place import Place
     from klsearch.search.progress import Progress
     from klsearch.search.stopping import Stopper
-    from klsearch.studies.catalog import LoadedDefinition
+    from klsearch.search.storage.place import Place
+    from klsearch.studies.definitions.catalog import LoadedDefinition
     from klsearch.studies.record import StudyRecord
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -62,8 +62,8 @@ def run(
     A study that exists is continued. A warm start takes trials over that were trained on the same data, with the same
     model, training and KL reduction; they do not count to the budget.
     """
-    from klsearch.search.place import known_place, new_place
-    from klsearch.studies.catalog import load_definition, override
+    from klsearch.search.storage.place import known_place, new_place
+    from klsearch.studies.definitions.catalog import load_definition, override
 
     loaded = override(load_definition(study_or_file), trials=trials, seed=seed, name=study)
     place = new_place(loaded.definition.study.name, storage=storage, out=out)
@@ -76,9 +76,9 @@ def run(
 @training_options
 def resume(run: str | None, trials: int | None, storage: str | None, study: str | None, **options: Any) -> int:
     """Continue the study in the run folder RUN, or the one that --storage and --study name."""
-    from klsearch.search.place import known_place
-    from klsearch.search.records import stored_definition
-    from klsearch.studies.catalog import override
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import stored_definition
+    from klsearch.studies.definitions.catalog import override
 
     place = known_place(run, storage=storage, study=study)
     return _train(override(stored_definition(place), trials=trials), place, **options)
@@ -95,9 +95,9 @@ def confirm(run: str | None, seeds: int | None, storage: str | None, study: str 
 
     What is trained already stays. The study's definition asks for N seeds from then on.
     """
-    from klsearch.search.place import known_place
-    from klsearch.search.reconfirmation import with_seeds
-    from klsearch.search.records import load_study, stored_definition
+    from klsearch.search.confirmation.seeds_asked import with_seeds
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study, stored_definition
 
     place = known_place(run, storage=storage, study=study)
     loaded = with_seeds(stored_definition(place), load_study(place), seeds)
@@ -112,9 +112,9 @@ def _train(
     scheduler: str | None, until_converged: bool, no_confirm: bool,
     require_stable: bool, quiet: bool, no_progress: bool, as_json: bool, warm_start: "Place | None" = None,
 ) -> int:  # fmt: skip
-    from klsearch.search.launch import run_study
-    from klsearch.search.options import RunOptions
     from klsearch.search.progress import Silence, Terminal
+    from klsearch.search.run_study import run_study
+    from klsearch.search.running.options import RunOptions
     from klsearch.search.stopping import Interrupted, Stopper
     from klsearch.studies.summary import summarize
     from klsearch.vae.diagnostics.gates import Verdict
@@ -148,8 +148,8 @@ def _train(
 
 
 def _print_result(record: "StudyRecord", place: "Place", stopper: "Stopper", *, as_json: bool) -> None:
-    from klsearch.search.documents import as_text, best_document
-    from klsearch.search.text import result_text
+    from klsearch.search.commands.documents import as_text, best_document
+    from klsearch.search.commands.text import result_text
 
     if as_json:
         click.echo(as_text(best_document(record)))
@@ -171,8 +171,8 @@ def report(
     from dataclasses import replace
 
     from klsearch.reports.report import write_report
-    from klsearch.search.place import known_place
-    from klsearch.search.records import load_study
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study
 
     _check_output(output, "report.html")
     place = known_place(run, storage=storage, study=study)
@@ -195,9 +195,9 @@ def report(
 def compare(first: str, second: str, storage: str | None, output: Path | None, open_it: bool, as_json: bool) -> None:
     """Compare the studies of two runs: definitions, verdicts, curves, and winners paired by seed."""
     from klsearch.reports.report import write_comparison
-    from klsearch.search.documents import as_text, comparison_document
-    from klsearch.search.place import named_place
-    from klsearch.search.records import load_study
+    from klsearch.search.commands.documents import as_text, comparison_document
+    from klsearch.search.storage.place import named_place
+    from klsearch.search.storage.records import load_study
 
     _check_output(output, "comparison.html")
     places = [named_place(run, storage) for run in (first, second)]
@@ -211,7 +211,7 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
 
 def _run_folder(place: "Place") -> Path:
     """The run folder, made if this machine has none of the study: a later run here then goes on in it."""
-    from klsearch.search.records import stored_definition
+    from klsearch.search.storage.records import stored_definition
 
     if not place.is_made:
         place.create(stored_definition(place).toml_for_any_folder())
@@ -241,16 +241,16 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
     No weights are stored, so the winner is trained once more: on its best fresh seed, or on its own before it is
     confirmed.
     """
-    from klsearch.search.place import named_place
-    from klsearch.search.records import stored_definition
-    from klsearch.search.text import exported_text
-    from klsearch.studies.data import load_data
+    from klsearch.search.commands.text import exported_text
+    from klsearch.search.storage.place import named_place
+    from klsearch.search.storage.records import stored_definition
+    from klsearch.studies.definitions.data import load_data
 
     place = named_place(run, storage)
     loaded = stored_definition(place)
     dataset = load_data(loaded.definition, loaded.folder)
     with _training_again(place) as progress:
-        from klsearch.search.export import export_winner
+        from klsearch.search.commands.export import export_winner
 
         exported = export_winner(loaded, dataset, place, folder, force=force, progress=progress)
     click.echo(exported_text(exported))
@@ -266,17 +266,17 @@ def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
 
     If not, exit with 1 and name the values that differ, and the versions and parts of the machine that have changed.
     """
-    from klsearch.search.documents import as_text, reproduction_document
-    from klsearch.search.place import named_place
-    from klsearch.search.records import stored_definition
-    from klsearch.search.text import reproduction_text
-    from klsearch.studies.data import load_data
+    from klsearch.search.commands.documents import as_text, reproduction_document
+    from klsearch.search.commands.text import reproduction_text
+    from klsearch.search.storage.place import named_place
+    from klsearch.search.storage.records import stored_definition
+    from klsearch.studies.definitions.data import load_data
 
     place = named_place(run, storage)
     loaded = stored_definition(place)
     dataset = load_data(loaded.definition, loaded.folder)
     with _training_again(place) as progress:
-        from klsearch.search.reproduction import reproduce_trial
+        from klsearch.search.commands.reproduction import reproduce_trial
 
         found = reproduce_trial(loaded, dataset, place, trial, progress=progress)
     click.echo(as_text(reproduction_document(found)) if as_json else reproduction_text(found))
@@ -287,8 +287,8 @@ def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
 def _training_again(place: "Place") -> "Iterator[Progress]":
     """A block that trains what is stored once more, in a process set up as the one that trained it first."""
     from klsearch.search.progress import Terminal
-    from klsearch.search.quiet import load_tensorflow
-    from klsearch.search.records import stored_layout
+    from klsearch.search.storage.records import stored_layout
+    from klsearch.search.training.tensorflow import load_tensorflow
 
     layout = stored_layout(place)
     with Terminal(live=True) as progress:
@@ -304,10 +304,10 @@ def _training_again(place: "Place") -> "Iterator[Progress]":
 @json_option
 def status(run: str | None, storage: str | None, study: str | None, watch: bool, as_json: bool) -> None:
     """Where the study of RUN stands, with the latest values of its leading running trials."""
-    from klsearch.search.documents import as_text, status_document
-    from klsearch.search.place import known_place
-    from klsearch.search.records import load_study, watch_study
-    from klsearch.search.text import status_text
+    from klsearch.search.commands.documents import as_text, status_document
+    from klsearch.search.commands.text import status_text
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study, watch_study
 
     if watch and as_json:
         raise UsageError("give --watch or --json, not both: --json prints one document.")
@@ -322,10 +322,10 @@ def status(run: str | None, storage: str | None, study: str | None, watch: bool,
 @json_option
 def best(run: str | None, storage: str | None, study: str | None, as_json: bool) -> None:
     """The winner of RUN, or the best trial so far, with its verdict and settings."""
-    from klsearch.search.documents import as_text, best_document
-    from klsearch.search.place import known_place
-    from klsearch.search.records import load_study
-    from klsearch.search.text import best_text
+    from klsearch.search.commands.documents import as_text, best_document
+    from klsearch.search.commands.text import best_text
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study
 
     record = load_study(known_place(run, storage=storage, study=study))
     click.echo(as_text(best_document(record)) if as_json else best_text(record))
@@ -338,9 +338,9 @@ def best(run: str | None, storage: str | None, study: str | None, as_json: bool)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def trials(run: str | None, storage: str | None, study: str | None, as_json: bool, as_csv: bool) -> None:
     """Every trial of RUN."""
-    from klsearch.search.documents import as_text, trials_document
-    from klsearch.search.place import known_place
-    from klsearch.search.records import load_study
+    from klsearch.search.commands.documents import as_text, trials_document
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study
 
     if as_json and as_csv:
         raise UsageError("give --json or --csv, not both.")
@@ -352,7 +352,7 @@ def trials(run: str | None, storage: str | None, study: str | None, as_json: boo
 
         click.echo(tables.as_csv(tables.trials_frame(record)), nl=False)
     else:
-        from klsearch.search.text import trials_text
+        from klsearch.search.commands.text import trials_text
 
         click.echo(trials_text(record))
 
@@ -361,8 +361,8 @@ def trials(run: str | None, storage: str | None, study: str | None, as_json: boo
 @json_option
 def list_studies(as_json: bool) -> None:
     """The built-in studies, which `run` and `check` take by name."""
-    from klsearch.search.documents import as_text
-    from klsearch.studies.catalog import builtin_studies
+    from klsearch.search.commands.documents import as_text
+    from klsearch.studies.definitions.catalog import builtin_studies
 
     studies = builtin_studies()
     if as_json:
@@ -377,7 +377,7 @@ def list_studies(as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def init(file: Path, force: bool) -> None:
     """Write a commented study definition to FILE."""
-    from klsearch.studies.catalog import template
+    from klsearch.studies.definitions.catalog import template
     from klsearch.studies.files import write_atomically
 
     if file.is_dir():
@@ -396,13 +396,13 @@ def check(study_or_file: str, as_json: bool) -> None:
 
     Nothing is trained. Also says about how long the study will take here, and how much memory.
     """
-    from klsearch.search.documents import as_text
-    from klsearch.search.estimate import estimate
-    from klsearch.search.own_model import weights_of_own_model
-    from klsearch.search.speed import measured_speed
-    from klsearch.search.text import check_document, check_text
-    from klsearch.studies.catalog import load_definition
-    from klsearch.studies.data import load_data
+    from klsearch.search.commands.documents import as_text
+    from klsearch.search.commands.estimate import estimate
+    from klsearch.search.commands.own_model import weights_of_own_model
+    from klsearch.search.commands.speed import measured_speed
+    from klsearch.search.commands.text import check_document, check_text
+    from klsearch.studies.definitions.catalog import load_definition
+    from klsearch.studies.definitions.data import load_data
 
     loaded = load_definition(study_or_file)
     dataset = load_data(loaded.definition, loaded.folder)
@@ -424,8 +424,8 @@ def dashboard(run: str | None, storage: str | None, study: str | None, port: int
 
     The dashboard is Optuna's (install klsearch[dashboard]): it can also delete studies.
     """
-    from klsearch.search.dashboard import serve_dashboard
-    from klsearch.search.place import known_place
+    from klsearch.search.commands.dashboard import serve_dashboard
+    from klsearch.search.storage.place import known_place
 
     def ready(address: str) -> None:
         click.echo(f"{address} (Ctrl-C ends it)")
@@ -458,8 +458,8 @@ def doctor(storage: str | None, as_json: bool) -> int:
 
     Exits with 1 if no study can be run here, with 4 if only the storage does not answer.
     """
-    from klsearch.search.doctor import examine, health_document, health_text
-    from klsearch.search.documents import as_text
+    from klsearch.search.commands.doctor import examine, health_document, health_text
+    from klsearch.search.commands.documents import as_text
 
     health = examine(storage)
     click.echo(as_text(health_document(health)) if as_json else health_text(health))
@@ -503,7 +503,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _fail(message: str, exit_code: int, *, as_json: bool) -> int:
-    from klsearch.search.documents import as_text, error_document
+    from klsearch.search.commands.documents import as_text, error_document
 
     if as_json:
         click.echo(as_text(error_document(message, exit_code)))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.definitions.definition import StudyDefinition
 
 _MOST = 128
 

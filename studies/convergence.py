@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import KDTree
 
-from klsearch.studies.space import Range
+from klsearch.studies.definitions.space import Range
 
 # The last trials: half of all. With fewer than this before them, the closest trials are still so far apart that the
 # noise is overrated: on digits 0.04 at 50 trials, 0.017 from 100 on, where 8 seeds of one setting differed by 0.018.

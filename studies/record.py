@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from klsearch.studies.definition import StudyDefinition
-from klsearch.studies.sections import METHOD_NAMES, Method
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.sections import METHOD_NAMES, Method
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
 from klsearch.vae.diagnostics.measures import Measures

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from klsearch.studies.catalog import template
+from klsearch.studies.definitions.catalog import template
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -1,10 +1,10 @@
 from .reports.report import render_comparison, render_report, write_comparison, write_report
 from .reports.tables import confirmation_frame, trials_frame, write_trials_csv
-from .search.launch import run_study
-from .search.options import RunOptions
-from .search.place import Place, known_place, new_place
-from .search.records import load_study
-from .studies.catalog import LoadedDefinition, define_study, load_definition
+from .search.run_study import run_study
+from .search.running.options import RunOptions
+from .search.storage.place import Place, known_place, new_place
+from .search.storage.records import load_study
+from .studies.definitions.catalog import LoadedDefinition, define_study, load_definition
 from .studies.errors import KlsearchError
 from .studies.record import StudyRecord
 from .studies.summary import summarize

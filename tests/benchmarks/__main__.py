@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from klsearch.search.provenance import provenance
+from klsearch.search.running.versions import provenance
 from tests.benchmarks import cases
 
 _OUTPUT = Path("build/bench.json")

@@ -2,10 +2,10 @@
 
 from optuna.storages import BaseStorage
 
-from klsearch.search.facts import StudyFacts
 from klsearch.search.layout import Layout
-from klsearch.search.storage import StudyStorage
-from klsearch.studies.catalog import LoadedDefinition
+from klsearch.search.storage.facts import StudyFacts
+from klsearch.search.storage.study import StudyStorage
+from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.record import DataFacts
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from klsearch.studies.catalog import LoadedDefinition, load_definition, override
-from klsearch.studies.data import load_data
+from klsearch.studies.definitions.catalog import LoadedDefinition, load_definition, override
+from klsearch.studies.definitions.data import load_data
 
 _SPACE = """
 [space]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from klsearch.studies.catalog import LoadedDefinition
+from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.vae.hyperparameters import Hyperparameters
 
 

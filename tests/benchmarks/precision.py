@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from klsearch.search import quiet
 from klsearch.search.layout import Layout
-from klsearch.search.models import build_network, build_population
-from klsearch.search.rows import Result, Run
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.training import Job, Source, Trainer
-from klsearch.studies.catalog import LoadedDefinition, load_definition, override
-from klsearch.studies.data import load_data
+from klsearch.search.storage.rows import Result, Run
+from klsearch.search.training.models import build_network, build_population
+from klsearch.search.training.tensorflow import load_tensorflow
+from klsearch.search.training.trainer import Job, Source, Trainer
+from klsearch.studies.definitions.catalog import LoadedDefinition, load_definition, override
+from klsearch.studies.definitions.data import load_data
 from klsearch.studies.summary import paired_difference
 from klsearch.vae.diagnostics.gates import final_kl, judge
 from klsearch.vae.evaluation.evaluator import Members
@@ -68,7 +68,7 @@ def trained(loaded: LoadedDefinition, layout: Layout, runs: Sequence[Run]) -> li
 
 def main(seeds: int) -> None:
     """Train both ways, study by study, and compare."""
-    quiet.load_tensorflow()
+    load_tensorflow()
     for name, (layout, good) in STUDIES.items():
         settings: dict[str, Hyperparameters] = {"before": BEFORE, "after": AFTER, "in the band": good}
         runs = [

@@ -26,18 +26,18 @@ import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
 
-from klsearch.search import quiet
-from klsearch.search.judging import has_converged
 from klsearch.search.layout import Layout
-from klsearch.search.models import build_network, build_population
-from klsearch.search.owner import this_process
 from klsearch.search.progress import Ended
-from klsearch.search.rows import Result
-from klsearch.search.training import Job, Source, Trainer
-from klsearch.search.trials import TrialSource
-from klsearch.search.worker import Worker
-from klsearch.studies.catalog import LoadedDefinition, load_definition, override
-from klsearch.studies.data import load_data
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.rows import Result
+from klsearch.search.training.models import build_network, build_population
+from klsearch.search.training.tensorflow import load_tensorflow
+from klsearch.search.training.trainer import Job, Source, Trainer
+from klsearch.search.training.worker import Worker
+from klsearch.search.trials.judging import has_converged
+from klsearch.search.trials.source import TrialSource
+from klsearch.studies.definitions.catalog import LoadedDefinition, load_definition, override
+from klsearch.studies.definitions.data import load_data
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.evaluation.evaluator import Members
 from tests.benchmarks import cases
@@ -174,7 +174,7 @@ class Searches(Source):
 def main(name: str, seeds: int) -> None:
     """Run all studies; print and write what they came to."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    quiet.load_tensorflow()
+    load_tensorflow()
     plan = PLANS[name]
     with tempfile.TemporaryDirectory() as folder:
         path = cases.CASES[name].write(Path(folder))

@@ -13,13 +13,13 @@ import uuid
 
 import numpy as np
 
-from klsearch.search.backends import opened
-from klsearch.search.owner import this_process
-from klsearch.search.rows import Result
-from klsearch.search.storage import StudyStorage
-from klsearch.search.trials import TrialSource
-from klsearch.search.worker import Worker
-from klsearch.studies.catalog import load_definition
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.rows import Result
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.worker import Worker
+from klsearch.search.trials.source import TrialSource
+from klsearch.studies.definitions.catalog import load_definition
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import Members

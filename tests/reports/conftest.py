@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from klsearch.reports.report import render_comparison, render_report
-from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, final_kl, judge, kl_slope

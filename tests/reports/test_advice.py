@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from klsearch.reports.advice import advise, widened
-from klsearch.reports.failures import causes
-from klsearch.reports.parts import Step
-from klsearch.reports.responses import responses
+from klsearch.reports.page import Step
+from klsearch.reports.readings.responses import responses
+from klsearch.reports.sections.advice import advise, widened
+from klsearch.reports.sections.failures import causes
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import best_trial, summarize
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 import pandas as pd
 import pytest
 
-from klsearch.reports.banner import as_of, banner, partial_notice, utc
-from klsearch.reports.parts import Banner
+from klsearch.reports.page import Banner
+from klsearch.reports.sections.banner import as_of, banner, partial_notice, utc
 from klsearch.reports.tables import confirmation_frame, trials_frame
 from klsearch.reports.wording import duration, number
 from klsearch.studies.record import StudyRecord

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from klsearch.reports.candidates import Candidate, compared, confirmed
+from klsearch.reports.readings.candidates import Candidate, compared, confirmed
 from klsearch.reports.report import render_report
 from klsearch.studies.record import StudyRecord, TrialState
 from klsearch.studies.summary import best_trial

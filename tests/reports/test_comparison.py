@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from klsearch.reports.comparison import comparison_page
-from klsearch.reports.parts import Block, Gallery, Page, Prose, Table
+from klsearch.reports.page import Block, Gallery, Page, Prose, Table
 from klsearch.reports.report import render_comparison, write_comparison
 from klsearch.reports.tables import confirmation_frame
 from klsearch.reports.wording import number

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from klsearch.reports.failures import (
+from klsearch.reports.page import Fold, Prose, Table
+from klsearch.reports.sections.failures import (
     ABOVE,
     BELOW,
     DIVERGED,
@@ -16,7 +17,6 @@ from klsearch.reports.failures import (
     failures_section,
     probability_above,
 )
-from klsearch.reports.parts import Fold, Prose, Table
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 
 Make = Callable[..., StudyRecord]

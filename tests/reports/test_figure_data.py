@@ -5,7 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from klsearch.reports.figure_data import WATCHED, annealing_rise, curve_bands, latent_profiles, quartiles, seed_strips
+from klsearch.reports.readings.models import (
+    WATCHED,
+    annealing_rise,
+    curve_bands,
+    latent_profiles,
+    quartiles,
+    seed_strips,
+)
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import runs_of
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves

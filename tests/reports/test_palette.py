@@ -1,14 +1,13 @@
 """Colours that can be told from the paper in both themes, and styles that can be told apart without colour."""
 
 import re
-from pathlib import Path
+from importlib.resources import files
 
 import pytest
 
-from klsearch.reports import palette
-from klsearch.reports.palette import LINES, OUTCOMES
+from klsearch.reports.figures.palette import LINES, OUTCOMES
 
-CSS = Path(palette.__file__).with_name("report.css").read_text(encoding="utf-8")
+CSS = (files("klsearch.reports") / "template" / "report.css").read_text(encoding="utf-8")
 
 
 def variables(block: str) -> dict[str, str]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from klsearch.reports.parts import Exhibit, Gallery, Prose
-from klsearch.reports.pictures import pictures_section
+from klsearch.reports.page import Exhibit, Gallery, Prose
 from klsearch.reports.report import render_report
+from klsearch.reports.sections.pictures import pictures_section
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import runs_of

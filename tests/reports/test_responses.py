@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from klsearch.reports.advice import advise
-from klsearch.reports.failures import causes
-from klsearch.reports.parts import Prose, Steps
-from klsearch.reports.remedies import remedy_blocks
-from klsearch.reports.responses import Slope, responses
-from klsearch.reports.search_sections import responses_table
+from klsearch.reports.page import Prose, Steps
+from klsearch.reports.readings.responses import Slope, responses
+from klsearch.reports.sections.advice import advise
+from klsearch.reports.sections.failures import causes
+from klsearch.reports.sections.remedies import remedy_blocks
+from klsearch.reports.sections.search import responses_table
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import summarize
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -87,7 +87,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(study: StudyRecord) -> No
 
 def test_the_interval_is_hc3_s_by_hand() -> None:
     """Four points on two levels: means 1 and 4, residuals ±1 and ±2, every leverage ½."""
-    from klsearch.reports.responses import _fit
+    from klsearch.reports.readings.responses import _fit
 
     design = np.array([[1, -0.5], [1, -0.5], [1, 0.5], [1, 0.5]])
     (slope,), explained = _fit(design, np.array([0.0, 2.0, 2.0, 6.0]), 1)

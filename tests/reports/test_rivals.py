@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from klsearch.reports.rivals import curves_note, rivals_note, weight_word
-from klsearch.reports.settings import settings_table
+from klsearch.reports.readings.rivals import curves_note, rivals_note, weight_word
+from klsearch.reports.sections.settings import settings_table
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
 

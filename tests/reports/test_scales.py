@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from klsearch.reports.scales import kl_scale, log_ticks, positive_scale
+from klsearch.reports.figures.scales import kl_scale, log_ticks, positive_scale
 
 
 def test_numbers_of_one_size_get_a_linear_axis_from_zero() -> None:

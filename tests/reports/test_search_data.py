@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from klsearch.reports.search_data import (
+from klsearch.reports.readings.trials import (
     Outcome,
     bin_edges,
     bin_of,
@@ -18,8 +18,8 @@ from klsearch.reports.search_data import (
     rate_distortion,
     slice_of,
 )
+from klsearch.studies.definitions.space import IntegerRange, Range
 from klsearch.studies.record import StudyRecord, TrialState
-from klsearch.studies.space import IntegerRange, Range
 
 Make = Callable[..., StudyRecord]
 

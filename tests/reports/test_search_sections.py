@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from klsearch.reports.parts import Facts, Gallery, Prose
-from klsearch.reports.responses import responses
-from klsearch.reports.search_sections import health_section, importance_section
+from klsearch.reports.page import Facts, Gallery, Prose
+from klsearch.reports.readings.responses import responses
+from klsearch.reports.sections.search import health_section, importance_section
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from klsearch.reports.parts import Mark
-from klsearch.reports.settings import effective_beta, settings_table, settings_toml
+from klsearch.reports.page import Mark
+from klsearch.reports.sections.settings import effective_beta, settings_table, settings_toml
 from klsearch.reports.wording import spread
-from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import StudyRecord, TrialState
 from klsearch.studies.summary import summarize
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters

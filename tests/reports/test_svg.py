@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from klsearch.reports import figures
-from klsearch.reports.palette import INK, LINES
-from klsearch.reports.search_data import Outcome, Scatter
-from klsearch.reports.svg import draw
-from klsearch.studies.space import Range
+from klsearch.reports.figures.paint import paint_rate_distortion, paint_slice
+from klsearch.reports.figures.palette import INK, LINES
+from klsearch.reports.figures.svg import draw
+from klsearch.reports.readings.trials import Outcome, Scatter
+from klsearch.studies.definitions.space import Range
 
 
 def paint(axes: Axes) -> None:
@@ -54,7 +54,7 @@ def scatter(n: int) -> Scatter:
 @pytest.mark.parametrize(("n", "pictures"), [(100, 0), (5000, 1)])
 def test_thousands_of_points_become_one_small_picture(n: int, pictures: int) -> None:
     space = Range(low=0.1, high=1.0)
-    svg = draw("one", "", partial(figures.paint_slice, name="x", points=scatter(n), space=space, winner=0.5))
+    svg = draw("one", "", partial(paint_slice, name="x", points=scatter(n), space=space, winner=0.5))
     assert svg.count("data:image/png;base64,") == pictures
     assert svg.count("<use") > (100 if pictures == 0 else 10)
     assert len(svg) < 90_000
@@ -65,7 +65,7 @@ def test_the_axis_of_an_exploding_kl_has_plain_round_ticks() -> None:
     svg = draw(
         "one",
         "",
-        partial(figures.paint_rate_distortion, points=points, marks=[], band=(0.0, 5.0), label="KL"),
+        partial(paint_rate_distortion, points=points, marks=[], band=(0.0, 5.0), label="KL"),
     )
     texts = re.findall(r">([^<>]+)</text>", svg)
     assert texts[:5] == ["0", "5", "10", "100", "1000"]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import unquote
 
-from klsearch.reports.parts import TrialTable
+from klsearch.reports.page import TrialTable
+from klsearch.reports.sections.trial_list import shown_trials, trials_section
 from klsearch.reports.tables import as_csv, confirmation_frame, trials_frame
-from klsearch.reports.trial_list import shown_trials, trials_section
 from klsearch.studies.record import StudyRecord, TrialState
 
 Make = Callable[..., StudyRecord]

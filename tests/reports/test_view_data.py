@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from klsearch.reports.parts import Block, Cell, Exhibit, Facts, Fold, Gallery, Page, Prose, Steps, Table, TrialTable
+from klsearch.reports.page import Block, Cell, Exhibit, Facts, Fold, Gallery, Page, Prose, Steps, Table, TrialTable
 from klsearch.reports.report import report_page
 from klsearch.studies.record import StudyRecord
 

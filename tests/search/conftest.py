@@ -20,24 +20,24 @@ import optuna
 import pytest
 from sqlalchemy import make_url
 
-from klsearch.search.backends import opened
 from klsearch.search.cli import main
-from klsearch.search.confirmation import Candidate, ConfirmationSource
-from klsearch.search.facts import StudyFacts
+from klsearch.search.confirmation.source import Candidate, ConfirmationSource
 from klsearch.search.layout import Layout
-from klsearch.search.models import build_network, build_population
-from klsearch.search.owner import Owner, this_process
 from klsearch.search.progress import Ended
-from klsearch.search.records import study_record
-from klsearch.search.rows import Run
 from klsearch.search.stopping import Interrupted
-from klsearch.search.storage import StudyStorage
-from klsearch.search.training import Saving, Source, Trainer, Watch
-from klsearch.search.trials import TrialSource
-from klsearch.search.worker import Worker
-from klsearch.studies.data import load_data
-from klsearch.studies.definition import StudyDefinition
-from klsearch.studies.parsing import parse_definition
+from klsearch.search.storage.facts import StudyFacts
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.records import study_record
+from klsearch.search.storage.rows import Run
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.models import build_network, build_population
+from klsearch.search.training.trainer import Saving, Source, Trainer, Watch
+from klsearch.search.training.worker import Worker
+from klsearch.search.trials.source import TrialSource
+from klsearch.studies.definitions.data import load_data
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.record import DataFacts, StudyRecord
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.training.population import Population
@@ -174,7 +174,7 @@ def full_disk() -> Callable[[int], AbstractContextManager[None]]:
 
 _TELL = """
 import json
-from klsearch.search.owner import this_process
+from klsearch.search.storage.process import this_process
 print(json.dumps(this_process().as_json()), flush=True)
 input()
 """

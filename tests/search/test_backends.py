@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from optuna.study import StudyDirection
 
-from klsearch.search.backends import EmptyStorage, absolute, embedded_url, file_of, opened, without_password
+from klsearch.search.storage.opening import EmptyStorage, absolute, embedded_url, file_of, opened, without_password
 from klsearch.studies.errors import StorageError
 
 SECRET = "t0p5ecret"
@@ -130,7 +130,7 @@ def test_a_relative_file_becomes_absolute_and_a_server_stays(tmp_path: Path, mon
 
 WRITE = """
 import sys
-from klsearch.search.backends import opened
+from klsearch.search.storage.opening import opened
 with opened(sys.argv[1], create=True) as storage:
     study = storage.get_study_id_from_name("shared")
     for _ in range(20):

@@ -12,12 +12,18 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
-from klsearch.search.checkpoint import Checkpoint, Course, UnreadableCheckpoint, claimed_course, remove_left_courses
-from klsearch.search.owner import this_process
-from klsearch.search.rows import Row, Run
-from klsearch.search.storage import StudyStorage
-from klsearch.search.training import Saving
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.rows import Row, Run
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.checkpoint import (
+    Checkpoint,
+    Course,
+    UnreadableCheckpoint,
+    claimed_course,
+    remove_left_courses,
+)
+from klsearch.search.training.trainer import Saving
 from klsearch.studies.errors import StudyConflict
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.training.plan import Clock
@@ -112,7 +118,7 @@ def test_a_file_that_is_damaged_or_of_something_else_is_refused(damage: Callable
 
 def test_a_checkpoint_of_a_newer_klsearch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr("klsearch.search.checkpoint.FORMAT", 2)
+        newer.setattr("klsearch.search.training.checkpoint.FORMAT", 2)
         checkpoint().write(tmp_path / "c.npz")
     with pytest.raises(UnreadableCheckpoint, match=r"was written by a newer klsearch; upgrade klsearch"):
         Checkpoint.read(tmp_path / "c.npz")
@@ -334,7 +340,7 @@ def test_a_checkpoint_of_another_network_is_refused_and_kept(
 HOLD = """
 import sys, time
 from pathlib import Path
-from klsearch.search.checkpoint import claimed_course
+from klsearch.search.training.checkpoint import claimed_course
 with claimed_course(Path(sys.argv[1]), "f", say=print) as course:
     print(course.name, flush=True)
     time.sleep(600)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click import BadParameter
 
-from klsearch.search.cli_options import Duration
+from klsearch.search.commands.options import Duration
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished

@@ -15,10 +15,10 @@ import numpy as np
 import optuna
 import pytest
 
-from klsearch.search.backends import opened
-from klsearch.search.place import known_place
-from klsearch.search.records import load_study
-from klsearch.search.storage import StudyStorage
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import known_place
+from klsearch.search.storage.records import load_study
+from klsearch.search.storage.study import StudyStorage
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.samples import ColumnErrors
 
@@ -400,7 +400,7 @@ def test_who_goes_on_with_a_study_divides_operations_as_who_began_it(
     journal = finished_copy.folder / "storage.journal"
     journal.write_text(re.sub(r'(\\"within\\": )\d+', r"\g<1>3", journal.read_text()))
     loaded = []
-    for module in ("klsearch.search.quiet", "klsearch.search.launch"):
+    for module in ("klsearch.search.training.tensorflow", "klsearch.search.run_study"):
         monkeypatch.setattr(f"{module}.load_tensorflow", lambda *, within: loaded.append(within))
     assert klsearch("resume", finished_copy.folder, "--quiet").code == 0
     assert klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--quiet").code == 0

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
-from klsearch.search.checkpoint import claimed_course
-from klsearch.search.confirmation import Candidate, candidates, choose_winner, rows_to_show
-from klsearch.search.confirmer import Apparatus, Confirmer
-from klsearch.search.kept_members import KeptMembers
-from klsearch.search.owner import this_process
+from klsearch.search.confirmation.confirmer import Apparatus, Confirmer
+from klsearch.search.confirmation.kept_members import KeptMembers
+from klsearch.search.confirmation.source import Candidate, candidates, choose_winner, rows_to_show
 from klsearch.search.progress import Silence
-from klsearch.search.records import confirmed_rows, trial_records
-from klsearch.search.retraining import RetrainingSource
-from klsearch.search.rows import Result, Row, Run
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage import StudyStorage
-from klsearch.search.training import Saving
-from klsearch.search.worker import Worker
-from klsearch.studies.definition import StudyDefinition
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.records import confirmed_rows, trial_records
+from klsearch.search.storage.rows import Result, Row, Run
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.checkpoint import claimed_course
+from klsearch.search.training.retraining import RetrainingSource
+from klsearch.search.training.trainer import Saving
+from klsearch.search.training.worker import Worker
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import Members

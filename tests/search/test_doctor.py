@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search import doctor
-from klsearch.search.backends import opened
+from klsearch.search.commands import doctor
+from klsearch.search.storage.opening import opened
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, PostgresServer

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from klsearch.search.backends import opened
-from klsearch.search.documents import as_text, best_document, comparison_document, status_document, trials_document
+from klsearch.search.commands.documents import (
+    as_text,
+    best_document,
+    comparison_document,
+    status_document,
+    trials_document,
+)
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage import StudyStorage
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.gates import GATE_NAMES, wilson_interval
 from klsearch.vae.hyperparameters import NAMES

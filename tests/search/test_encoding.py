@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from klsearch.search.encoding import (
+from klsearch.search.storage.encoding import (
     decode_curves,
     decode_measures,
     decode_samples,

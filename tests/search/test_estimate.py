@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search.estimate import Estimate, estimate
-from klsearch.search.speed import Speed, measured_speed
-from klsearch.studies.data import load_data
-from klsearch.studies.definition import StudyDefinition
+from klsearch.search.commands.estimate import Estimate, estimate
+from klsearch.search.commands.speed import Speed, measured_speed
+from klsearch.studies.definitions.data import load_data
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_this_machine_calculates_at_some_speed() -> None:
 
 def test_the_built_in_digits_study_takes_minutes_at_an_ordinary_speed(tmp_path: Path) -> None:
     """It trains 140 models in about a minute and a half on two cores of 85 thousand million multiply-adds a second."""
-    from klsearch.studies.catalog import load_definition
+    from klsearch.studies.definitions.catalog import load_definition
 
     loaded = load_definition("digits")
     found = expected(loaded.definition, load_data(loaded.definition, tmp_path), Speed(multiply_adds=85e9, numbers=4e9))

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.search.place import known_place
-from klsearch.search.records import load_study
-from klsearch.studies.data import load_data
+from klsearch.search.storage.place import known_place
+from klsearch.search.storage.records import load_study
+from klsearch.studies.definitions.data import load_data
 from klsearch.studies.summary import runs_of, summarize
 
 if TYPE_CHECKING:

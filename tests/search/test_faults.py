@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
 from klsearch.search.layout import Layout
-from klsearch.search.models import build_network, build_population
-from klsearch.search.owner import Owner
-from klsearch.search.rows import Row
-from klsearch.search.storage import StudyStorage
-from klsearch.studies.data import load_data
-from klsearch.studies.parsing import parse_definition
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import Owner
+from klsearch.search.storage.rows import Row
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.models import build_network, build_population
+from klsearch.studies.definitions.data import load_data
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.vae.training.population import Population
 
 if TYPE_CHECKING:
@@ -310,7 +310,8 @@ def test_ctrl_c_while_postgresql_is_away_keeps_what_was_trained(
 # What a worker of another machine is to those of this one, with a lease that a test can wait for.
 ELSEWHERE = """
 import socket
-from klsearch.search import leases, trials
+from klsearch.search.storage import leases
+from klsearch.search.trials import source as trials
 leases.LEASE_SECONDS = trials.LEASE_SECONDS = 8.0
 socket.gethostname = lambda: "elsewhere"
 """

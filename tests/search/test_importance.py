@@ -5,7 +5,7 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from klsearch.search.importance import importances
+from klsearch.search.trials.importance import importances
 from klsearch.studies.record import IMPORTANCE_TRIALS
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in ("idle", "strong", "weak")}

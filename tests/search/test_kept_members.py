@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.search.kept_members import KeptMembers
-from klsearch.search.rows import Run
+from klsearch.search.confirmation.kept_members import KeptMembers
+from klsearch.search.storage.rows import Run
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.search.launch import run_study
-from klsearch.search.options import RunOptions
-from klsearch.search.place import new_place
 from klsearch.search.progress import Ended, Silence
-from klsearch.studies.catalog import load_definition, override
+from klsearch.search.run_study import run_study
+from klsearch.search.running.options import RunOptions
+from klsearch.search.storage.place import new_place
+from klsearch.studies.definitions.catalog import load_definition, override
 
 
 class Interrupted(Silence):

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from klsearch.search.layout import Layout, layout_of, most_slots
-from klsearch.search.models import build_network
-from klsearch.search.slots import auto_layout, best_layout
-from klsearch.studies.catalog import load_definition, override
-from klsearch.studies.definition import StudyDefinition
+from klsearch.search.training.models import build_network
+from klsearch.search.training.slots import auto_layout, best_layout
+from klsearch.studies.definitions.catalog import load_definition, override
+from klsearch.studies.definitions.definition import StudyDefinition
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.search.owner import Owner, this_process
+from klsearch.search.storage.process import Owner, this_process
 
 
 def test_this_process_lives() -> None:

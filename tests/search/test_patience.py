@@ -11,9 +11,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from klsearch.search.backends import opened
-from klsearch.search.patience import patient
 from klsearch.search.stopping import Interrupted
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.patience import patient
 from klsearch.studies.errors import StorageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def flaky(tmp_path: Path) -> "Flaky":
 
 @pytest.fixture
 def storage(flaky: Flaky, said: list[str], monkeypatch: pytest.MonkeyPatch) -> BaseStorage:
-    monkeypatch.setattr("klsearch.search.patience._FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("klsearch.search.storage.patience._FIRST_WAIT_SECONDS", 0.01)
     return patient(flaky, say=said.append, stop=lambda: False)  # type: ignore[arg-type]
 
 
@@ -112,7 +112,7 @@ def test_whoever_was_asked_to_stop_before_does_not_begin_to_wait(flaky: Flaky, s
 def test_in_the_end_it_gives_up_with_the_reason(
     storage: BaseStorage, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("klsearch.search.patience._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("klsearch.search.storage.patience._PATIENCE_SECONDS", 0.05)
     flaky.lost_questions = 1000
     with pytest.raises(StorageInternalError) as gave_up:
         storage.get_all_studies()
@@ -141,7 +141,7 @@ def test_a_server_that_is_started_again_meanwhile_is_no_error(
 def test_a_server_that_stays_away_is_a_storage_error(
     postgres_server: "PostgresServer", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("klsearch.search.patience._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("klsearch.search.storage.patience._PATIENCE_SECONDS", 0.1)
     says = pytest.raises(StorageError, match=r"the storage postgresql\+psycopg://searcher@.* stopped answering: ")
     try:
         with (

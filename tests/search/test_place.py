@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.search.backends import file_of
-from klsearch.search.place import Place, known_place, new_place
+from klsearch.search.storage.opening import file_of
+from klsearch.search.storage.place import Place, known_place, new_place
 from klsearch.studies.errors import StorageError, StudyConflict, UsageError
 
 TOML = "[study]\n"

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
-from klsearch.search.checkpoint import Course
-from klsearch.search.owner import this_process
-from klsearch.search.pruning import MedianPruner
-from klsearch.search.records import study_record
-from klsearch.search.rows import Row
-from klsearch.search.storage import StudyStorage
-from klsearch.search.training import Saving
-from klsearch.studies.definition import StudyDefinition
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.records import study_record
+from klsearch.search.storage.rows import Row
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.checkpoint import Course
+from klsearch.search.training.trainer import Saving
+from klsearch.search.trials.pruning import MedianPruner
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.hyperparameters import Hyperparameters
 

@@ -5,7 +5,7 @@ import sys
 
 _LOAD_TWICE = """
 import gc
-from klsearch.search.quiet import load_tensorflow
+from klsearch.search.training.tensorflow import load_tensorflow
 load_tensorflow()
 first = gc.get_freeze_count()
 load_tensorflow()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from klsearch.search.backends import opened
-from klsearch.search.place import known_place
-from klsearch.search.records import load_study
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage import StudyStorage
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import known_place
+from klsearch.search.storage.records import load_study
+from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.record import StudyRecord
 
 if TYPE_CHECKING:

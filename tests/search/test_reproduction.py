@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from klsearch.search.backends import opened
-from klsearch.search.place import known_place
-from klsearch.search.reproduction import changes
-from klsearch.search.retraining import Mismatch, mismatches
-from klsearch.search.rows import Result
-from klsearch.search.storage import StudyStorage
+from klsearch.search.commands.reproduction import changes
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import known_place
+from klsearch.search.storage.rows import Result
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.retraining import Mismatch, mismatches
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
 from klsearch.search.layout import Layout
-from klsearch.search.models import build_network, weighting_of
-from klsearch.search.owner import this_process
-from klsearch.search.place import named_place
-from klsearch.search.records import confirmed_rows, load_study
-from klsearch.search.reference import find_reference
-from klsearch.search.rows import Row, Run
+from klsearch.search.running.auto_band import find_reference
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage import StudyStorage
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import named_place
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.records import confirmed_rows, load_study
+from klsearch.search.storage.rows import Row, Run
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.models import build_network, weighting_of
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import KlsearchError
-from klsearch.studies.parsing import parse_definition
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import runs_of
 from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance

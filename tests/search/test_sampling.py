@@ -10,9 +10,9 @@ import pytest
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from klsearch.search.sampling import Advisor, Suggestion, distributions_of
 from klsearch.search.seeds import sampler_seed
-from klsearch.studies.space import IntegerRange, Range
+from klsearch.search.trials.sampling import Advisor, Suggestion, distributions_of
+from klsearch.studies.definitions.space import IntegerRange, Range
 
 RANGES = {
     "kl_weight": Range(low=1e-4, high=1.0, log=True),

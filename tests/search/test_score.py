@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from klsearch.search.score import constraints, score
+from klsearch.search.trials.score import constraints, score
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GateThresholds, judge
 from klsearch.vae.diagnostics.measures import Measures

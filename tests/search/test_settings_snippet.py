@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.search.settings_snippet import settings_snippet
-from klsearch.studies.parsing import parse_definition
+from klsearch.search.commands.settings_snippet import settings_snippet
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 from klsearch.vae.training.schedules import kl_weight_at

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.search.rows import Result, Run
 from klsearch.search.stopping import Interrupted, Stopper
-from klsearch.search.training import Job, Source, Trainer
+from klsearch.search.storage.rows import Result, Run
+from klsearch.search.training.trainer import Job, Source, Trainer
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import AFTER
 from klsearch.vae.networks.network import factory_network

@@ -17,11 +17,11 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
-from klsearch.search.leases import LEASE_SECONDS
-from klsearch.search.owner import Owner, this_process
-from klsearch.search.rows import Result, Row, Run
-from klsearch.search.storage import StudyStorage
+from klsearch.search.storage.leases import LEASE_SECONDS
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.rows import Result, Row, Run
+from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.errors import StorageError, StudyConflict
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
@@ -311,8 +311,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that the storage's leases run on."""
     clock = Clock()
-    monkeypatch.setattr("klsearch.search.leases.time.time", clock)
-    monkeypatch.setattr("klsearch.search.leases.time.monotonic", clock)
+    monkeypatch.setattr("klsearch.search.storage.leases.time.time", clock)
+    monkeypatch.setattr("klsearch.search.storage.leases.time.monotonic", clock)
     return clock
 
 

@@ -12,8 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import make_url
 
-from klsearch.search.backends import opened
-from klsearch.search.patience import patient
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.patience import patient
 
 if TYPE_CHECKING:
     from tests.search.conftest import PostgresServer

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
-from klsearch.search.inside import baselines_inside
-from klsearch.search.judging import best_so_far
-from klsearch.search.owner import Owner, this_process
-from klsearch.search.rows import Row, Run
 from klsearch.search.seeds import trial_seed
-from klsearch.search.storage import StudyStorage
-from klsearch.search.trials import TrialSource
-from klsearch.search.worker import Worker
-from klsearch.studies.definition import StudyDefinition
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.rows import Row, Run
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.worker import Worker
+from klsearch.search.trials.judging import best_so_far
+from klsearch.search.trials.source import TrialSource
+from klsearch.studies.definitions.baselines import baselines_inside
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
     workshop.search(study, 4)
     study.create_row(RUN, DEAD)
     worker = Worker(owner=this_process(), course="", is_dead=study.leases.is_dead)
-    monkeypatch.setattr("klsearch.search.trials.has_converged", lambda definition, trials: True)
+    monkeypatch.setattr("klsearch.search.trials.source.has_converged", lambda definition, trials: True)
     for budget, more in ((4, False), (5, True)):
         definition = workshop.definition
         source = TrialSource(study, definition, budget=budget, worker=worker, told=print, until_converged=True)

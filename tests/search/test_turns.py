@@ -12,9 +12,9 @@ import pytest
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
-from klsearch.search.owner import Owner, this_process
-from klsearch.search.turns import Turns
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.turns import Turns
 
 DEAD = replace(this_process(), started="1")
 ELSEWHERE = replace(this_process(), host="elsewhere")
@@ -107,9 +107,9 @@ def test_a_process_that_was_taken_for_dead_while_it_waited_queues_up_again(turns
 
 COUNT = """
 import sys, time
-from klsearch.search.backends import opened
-from klsearch.search.owner import Owner, this_process
-from klsearch.search.turns import Turns
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.turns import Turns
 with opened(sys.argv[1], create=True) as storage:
     turns = Turns(storage, "count", is_dead=Owner.is_known_dead)
     for _ in range(8):
@@ -134,9 +134,9 @@ def test_three_processes_count_together_without_losing_one(
 
 HOLD = """
 import sys, time
-from klsearch.search.backends import opened
-from klsearch.search.owner import Owner, this_process
-from klsearch.search.turns import Turns
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.turns import Turns
 with opened(sys.argv[1], create=True) as storage:
     with Turns(storage, "held", is_dead=Owner.is_known_dead).turn(this_process(), wait=time.sleep):
         print("held", flush=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
-from klsearch.search.place import Place, known_place
-from klsearch.search.rows import EarlierTrial
-from klsearch.search.storage import StudyStorage
-from klsearch.search.warm_start import WarmStart, warm_start
-from klsearch.studies.definition import StudyDefinition
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import Place, known_place
+from klsearch.search.storage.rows import EarlierTrial
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.trials.warm_start import WarmStart, warm_start
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import UsageError
-from klsearch.studies.parsing import parse_definition
 from klsearch.studies.record import StudyRecord
 
 if TYPE_CHECKING:

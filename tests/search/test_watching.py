@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search.backends import opened
-from klsearch.search.owner import Owner, this_process
-from klsearch.search.place import Place, known_place
 from klsearch.search.progress import Silence
-from klsearch.search.records import watch_study
-from klsearch.search.session import session
+from klsearch.search.running.session import session
 from klsearch.search.stopping import Stopper
-from klsearch.search.storage import StudyStorage
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import Place, known_place
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.records import watch_study
+from klsearch.search.storage.study import StudyStorage
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, Workshop

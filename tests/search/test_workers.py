@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.backends import opened
-from klsearch.search.owner import Owner, this_process
 from klsearch.search.progress import Ended, Silence
-from klsearch.search.rows import Row
-from klsearch.search.storage import StudyStorage
-from klsearch.search.workers import _Overseer
+from klsearch.search.running.workers import _Overseer
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.rows import Row
+from klsearch.search.storage.study import StudyStorage
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Workshop

@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.studies.catalog import builtin_studies, define_study, load_definition, override, template, with_baseline
+from klsearch.studies.definitions.catalog import (
+    builtin_studies,
+    define_study,
+    load_definition,
+    override,
+    template,
+    with_baseline,
+)
+from klsearch.studies.definitions.parsing import parse_definition
+from klsearch.studies.definitions.sections import extended_name
 from klsearch.studies.errors import DefinitionError
-from klsearch.studies.parsing import parse_definition
-from klsearch.studies.sections import extended_name
 from klsearch.vae.hyperparameters import AFTER
 
 

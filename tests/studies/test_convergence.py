@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from klsearch.studies.convergence import Tried, convergence
-from klsearch.studies.space import Range
+from klsearch.studies.definitions.space import Range
 
 RANGES = {"kl_weight": Range(low=1e-4, high=1.0, log=True), "encoder_dropout": Range(low=0.0, high=0.4)}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from klsearch.studies.catalog import load_definition, template
-from klsearch.studies.data import load_data
+from klsearch.studies.definitions.catalog import load_definition, template
+from klsearch.studies.definitions.data import load_data
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import DataError
-from klsearch.studies.parsing import parse_definition
 
 ROWS = np.random.default_rng(0).normal(size=(100, 3))
 

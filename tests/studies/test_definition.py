@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.studies.definition import StudyDefinition, differences
-from klsearch.studies.space import Range
+from klsearch.studies.definitions.definition import StudyDefinition, differences
+from klsearch.studies.definitions.space import Range
 from klsearch.vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
 
 

@@ -8,9 +8,9 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.studies.catalog import template
+from klsearch.studies.definitions.catalog import template
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import DefinitionError
-from klsearch.studies.parsing import parse_definition
 
 GOOD = """\
 [study]

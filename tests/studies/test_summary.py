@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from klsearch.studies import summary
-from klsearch.studies.definition import StudyDefinition
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import Difference, best_trial, paired_difference, summarize
 from klsearch.vae.diagnostics.gates import GATE_NAMES, Gate, Verdict

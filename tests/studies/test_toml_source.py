@@ -8,7 +8,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.studies.toml_source import KeyPath, key_lines
+from klsearch.studies.definitions.toml_source import KeyPath, key_lines
 
 TEXT = '''# a comment with [brackets] and key = 1
 top = 1

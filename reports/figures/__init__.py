@@ -1,0 +1,1 @@
+"""Drawing: palette, scales and marks, each figure as inline SVG."""

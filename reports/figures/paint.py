@@ -1,0 +1,315 @@
+"""Drawing: each function paints one small record into axes. What there is to see is decided in the data, not here."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from klsearch.reports.figures.palette import BAND, INK, MUTED, OUTCOMES, line_style
+from klsearch.reports.figures.scales import Scale, kl_scale, log_ticks, positive_scale, round_up
+from klsearch.reports.readings.models import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
+from klsearch.reports.readings.trials import Outcome, PassBins, Progress, Scatter
+from klsearch.reports.wording import number
+from klsearch.studies.definitions.space import Range
+from klsearch.vae.diagnostics.gates import wilson_interval
+
+Band = tuple[float, float]
+
+# Above this many points an SVG marker each costs more than a picture of them all.
+_RASTERIZE_ABOVE = 500
+_LONGEST_NAME = 16
+_GAP = 0.06  # between images, of their width
+# A tick at 0.30000000000000004 is one at 0.3.
+_PLAIN = FuncFormatter(lambda value, _: number(round(value, 12)))
+
+
+def paint_curves(axes: Axes, bands: Sequence[CurveBand], label: str, band: Band | None = None) -> None:
+    """Median and quartiles per epoch, one line per candidate; the KL band shaded where one is given."""
+    values = np.concatenate([np.concatenate([one.median, one.low, one.high]) for one in bands])
+    _set_scale(axes.yaxis, axes, kl_scale(values, band) if band else positive_scale(_without_zero_start(values)))
+    if band:
+        axes.axhspan(*band, color=BAND, linewidth=0)
+    for index, one in reversed(list(enumerate(bands))):
+        style = line_style(index)
+        if one.runs > 1:
+            axes.fill_between(one.epochs, one.low, one.high, color=style.color, alpha=0.18, linewidth=0)
+        every = max(1, len(one.epochs) // 7)
+        axes.plot(
+            one.epochs,
+            one.median,
+            color=style.color,
+            dashes=style.dashes or (None, None),
+            marker=style.marker,
+            markersize=4.5,
+            # Staggered, so that the markers of curves that run on top of each other stay apart.
+            markevery=(index * every // max(1, len(bands)), every),
+        )
+    _label(axes, "epoch", label)
+    _count_along_x(axes)
+
+
+def _without_zero_start(values: np.ndarray) -> np.ndarray:
+    """The values without zeros: an annealed weight starts at 0, which must not keep its axis from being logarithmic."""
+    return values[values != 0] if np.any(values > 0) else values
+
+
+def paint_seeds(
+    axes: Axes, strips: Sequence[SeedStrip], values: Sequence[np.ndarray], label: str, scale: Scale
+) -> None:
+    """One row per candidate, one marker per seed: filled where every gate passes, hollow where not."""
+    _set_scale(axes.xaxis, axes, scale)
+    for row, (strip, numbers) in enumerate(zip(strips, values, strict=True)):
+        color = strip_color(strips, row)
+        # Spread by seed, the same in every figure, so that equal values do not hide each other.
+        height = row + np.linspace(-0.22, 0.22, len(numbers)) if len(numbers) > 1 else np.array([float(row)])
+        marker = _strip_marker(strips, row)
+        for passed in (False, True):
+            where = (strip.passed == passed) & np.isfinite(numbers)
+            axes.plot(
+                numbers[where],
+                height[where],
+                linestyle="none",
+                marker=marker,
+                markersize=6,
+                markeredgewidth=1.3,
+                markeredgecolor=color,
+                markerfacecolor=color if passed else "none",
+            )
+    axes.set_yticks(range(len(strips)), [_short(strip.candidate.name) for strip in strips])
+    axes.set_ylim(len(strips) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    _label(axes, label, "")
+
+
+def strip_color(strips: Sequence[SeedStrip], row: int) -> str:
+    """A candidate's colour; leading trials that did not win are not compared elsewhere and stay muted."""
+    place = _place(strips, row)
+    return MUTED if place is None else line_style(place).color
+
+
+def _strip_marker(strips: Sequence[SeedStrip], row: int) -> str:
+    place = _place(strips, row)
+    return "o" if place is None else line_style(place).marker
+
+
+def _place(strips: Sequence[SeedStrip], row: int) -> int | None:
+    """The candidate's place among those that are compared in every figure; None for another leading trial."""
+    compared = [strip.candidate.name for strip in strips if not strip.candidate.name.startswith("trial ")]
+    name = strips[row].candidate.name
+    return compared.index(name) if name in compared else None
+
+
+def shade_band(axes: Axes, band: Band) -> None:
+    """The KL band, over the whole height."""
+    axes.axvspan(*band, color=BAND, linewidth=0)
+
+
+def paint_latents(axes: Axes, profiles: Sequence[LatentProfile]) -> None:
+    """The first candidate's KL per latent as bars of its two parts; the others' KL as lines with markers."""
+    first = profiles[0]
+    rank = np.arange(1, len(first.kl) + 1)
+    color = line_style(0).color
+    highest = round_up(max(float(np.max(first.kl)), COLLAPSED_NATS))
+    every = np.concatenate([profile.kl for profile in profiles])
+    _set_scale(axes.yaxis, axes, kl_scale(every, (0.0, highest)))
+    axes.bar(rank, first.mean_part, color=color, alpha=0.95, width=0.7)
+    axes.bar(rank, first.variance_part, bottom=first.mean_part, color=color, alpha=0.45, width=0.7)
+    for index, profile in enumerate(profiles[1:], start=1):
+        style = line_style(index)
+        axes.plot(
+            rank,
+            profile.kl,
+            color=style.color,
+            dashes=style.dashes or (None, None),
+            marker=style.marker,
+            markersize=4.5,
+            linewidth=1.3,
+        )
+    for at in rank[first.kl < COLLAPSED_NATS]:
+        axes.annotate("×", (at, 0), ha="center", va="bottom", color=INK)
+    _label(axes, "latent, most informative first", "KL, nats")
+    _count_along_x(axes)
+    axes.grid(axis="x", visible=False)
+
+
+def paint_rate_distortion(
+    axes: Axes, points: Scatter, marks: Sequence[tuple[float, float]], band: Band, label: str
+) -> None:
+    """Every trial's KL against `unexplained`, the band shaded; `marks` are the compared candidates' medians."""
+    every = [*marks, *zip(points.x[points.drawable], points.y[points.drawable], strict=True)]
+    _set_scale(axes.xaxis, axes, kl_scale(np.array([x for x, _ in every]), band))
+    _set_scale(axes.yaxis, axes, positive_scale(np.array([y for _, y in every])))
+    shade_band(axes, band)
+    _paint_outcomes(axes, points)
+    for index, (x, y) in enumerate(marks):
+        _paint_mark(axes, index, x, y)
+    _label(axes, label, "unexplained")
+
+
+def _paint_mark(axes: Axes, index: int, x: float, y: float) -> None:
+    style = line_style(index)
+    axes.plot(
+        x,
+        y,
+        marker=style.marker,
+        color=style.color,
+        markersize=10,
+        markeredgewidth=1.4,
+        markeredgecolor=INK,
+        linestyle="none",
+        zorder=5,
+    )
+
+
+def paint_slice(axes: Axes, name: str, points: Scatter, space: Range, winner: float | None) -> None:
+    """One hyperparameter against the score; trials that left no score stand on the upper edge."""
+    _set_scale(axes.xaxis, axes, range_scale(space))
+    scale = positive_scale(points.y)
+    _set_scale(axes.yaxis, axes, scale)
+    lost = ~np.isfinite(points.y)
+    at_edge = Scatter(x=points.x, y=np.where(lost, scale.high, points.y), outcomes=points.outcomes)
+    if winner is not None:
+        axes.axvline(winner, color=line_style(0).color, linewidth=1.3)
+    _paint_outcomes(axes, at_edge)
+    _label(axes, name, "score, lower is better")
+
+
+def paint_progress(axes: Axes, search: Progress) -> None:
+    """Score by trial, with the best feasible score so far as steps."""
+    _set_scale(axes.yaxis, axes, positive_scale(search.points.y))
+    _paint_outcomes(axes, search.points)
+    axes.step(search.points.x, search.best, where="post", color=line_style(0).color, linewidth=2)
+    _label(axes, "trial", "score, lower is better")
+    _count_along_x(axes)
+
+
+def _paint_outcomes(axes: Axes, points: Scatter) -> None:
+    rasterized = int(np.sum(points.drawable)) > _RASTERIZE_ABOVE
+    for outcome, style in OUTCOMES.items():
+        where = points.where(outcome) & points.drawable
+        axes.scatter(
+            points.x[where],
+            points.y[where],
+            s=8 if rasterized else 22,
+            marker=style.marker,
+            linewidths=0.8 if rasterized else 1.2,
+            facecolors=style.color if style.filled or style.marker == "x" else "none",
+            edgecolors=None if style.marker == "x" else style.color,
+            alpha=1 if rasterized else 0.85,
+            rasterized=rasterized,
+            # Points on the upper edge are whole.
+            clip_on=rasterized,
+        )
+
+
+def paint_pass_bins(axes: Axes, bins: PassBins, space: Range) -> None:
+    """Pass rate by part of the range as bars with Wilson's interval; a part without trials is left empty."""
+    _set_scale(axes.xaxis, axes, range_scale(space))
+    some = bins.trials > 0
+    left, right = bins.edges[:-1][some], bins.edges[1:][some]
+    rate = bins.passed[some] / bins.trials[some]
+    axes.bar(
+        left, rate, width=right - left, align="edge", color=OUTCOMES[Outcome.PASSED].color, alpha=0.55, linewidth=0
+    )
+    middle = np.sqrt(left * right) if space.log else (left + right) / 2
+    for at, k, n in zip(middle, bins.passed[some], bins.trials[some], strict=True):
+        axes.plot([at, at], wilson_interval(int(k), int(n)), color=INK, linewidth=1)
+        axes.text(at, 1.02, f"{n}", ha="center", va="bottom", fontsize=9.5, color=INK)
+    axes.set_ylim(0, 1.12)
+    axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    axes.yaxis.set_major_formatter(_PLAIN)
+    _label(axes, bins.name, "share that passes")
+
+
+def paint_importance(axes: Axes, shares: Sequence[tuple[str, float]]) -> None:
+    """Shares of importance as bars, the largest on top."""
+    rows = np.arange(len(shares))
+    axes.barh(rows, [share for _, share in shares], color=line_style(0).color, height=0.6)
+    for row, (_, share) in enumerate(shares):
+        axes.annotate(
+            f"{share:.2f}", (share, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10.5
+        )
+    axes.set_yticks(rows, [name for name, _ in shares])
+    axes.set_ylim(len(shares) - 0.4, -0.6)
+    _set_scale(axes.xaxis, axes, Scale(kind="linear", low=0, high=1.15 * max(share for _, share in shares) or 1.0))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    _label(axes, "share of importance", "")
+
+
+def paint_images(
+    axes: Axes, images: np.ndarray, labels: Sequence[str], columns: Sequence[str] = (), label: str = ""
+) -> None:
+    """A grid of grey or colour images, uint8 [rows, columns, height, width, channels], with a name to each row."""
+    rows, across = images.shape[:2]
+    axes.imshow(_mosaic(images), interpolation="none", extent=(0, across, rows, 0), aspect="auto")
+    axes.set_yticks(np.arange(rows) + 0.5, [_short(name) for name in labels])
+    axes.set_xticks(np.arange(len(columns)) + 0.5, list(columns))
+    axes.set_frame_on(False)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    _label(axes, label, "")
+
+
+def _mosaic(images: np.ndarray) -> np.ndarray:
+    """The grid as one picture, RGBA uint8, with transparent gaps."""
+    rows, across, height, width, channels = images.shape
+    gap = max(1, round(width * _GAP))
+    mosaic = np.zeros((rows, height + gap, across, width + gap, 4), np.uint8)
+    drawn = mosaic[:, :height, :, :width]
+    drawn[..., :3] = np.moveaxis(np.broadcast_to(images, (*images.shape[:4], 3)) if channels == 1 else images, 1, 2)
+    drawn[..., 3] = 255
+    return mosaic.reshape(rows * (height + gap), across * (width + gap), 4)
+
+
+def paint_columns(axes: Axes, columns: Sequence[str], errors: np.ndarray, places: Sequence[int]) -> None:
+    """One row per column of a table, one marker per candidate; `places` say which style each row of `errors` has."""
+    _set_scale(axes.xaxis, axes, positive_scale(errors))
+    rows = np.arange(len(columns))
+    for values, place in reversed(list(zip(errors, places, strict=True))):
+        style = line_style(place)
+        axes.plot(values, rows, linestyle="none", marker=style.marker, markersize=6, color=style.color, alpha=0.9)
+    axes.set_yticks(rows, [_short(name) for name in columns])
+    axes.set_ylim(len(columns) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    _label(axes, "unexplained", "")
+
+
+def range_scale(space: Range) -> Scale:
+    """The axis of a searched range, on its own scale."""
+    if space.log:
+        margin = (space.high / space.low) ** 0.03
+        return Scale(
+            kind="log", low=space.low / margin, high=space.high * margin, ticks=log_ticks(space.low, space.high)
+        )
+    margin = 0.03 * (space.high - space.low)
+    return Scale(kind="linear", low=space.low - margin, high=space.high + margin)
+
+
+def _set_scale(axis: Axis, axes: Axes, scale: Scale) -> None:
+    set_scale, set_limits = (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
+    if scale.kind == "symlog":
+        set_scale("symlog", linthresh=scale.linear_to, linscale=1.2)
+    else:
+        set_scale(scale.kind)
+    set_limits(scale.low, scale.high)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_locator(FixedLocator(scale.ticks) if scale.ticks else MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(_PLAIN)
+
+
+def _count_along_x(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(_PLAIN)
+
+
+def _label(axes: Axes, horizontal: str, vertical: str) -> None:
+    axes.set_xlabel(horizontal)
+    axes.set_ylabel(vertical)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -1,0 +1,56 @@
+"""Measured responses in words: what one step of a hyperparameter does, with its interval, and how it was measured."""
+
+from klsearch.reports.readings.responses import Responses, Slope
+from klsearch.reports.sections.evidence import kl_unit
+from klsearch.reports.wording import count, share
+from klsearch.studies.record import StudyRecord
+
+
+def too_few(measured: Responses) -> str:
+    """Why nothing is said of how the measures respond."""
+    return (
+        f"How the KL responds to each hyperparameter takes {measured.needed} trials that were trained to their end "
+        f"and in which something varied; there are {measured.trials}."
+    )
+
+
+def method(measured: Responses) -> str:
+    """How responses are measured, and how far to believe them."""
+    log = "'s logarithm, taken because some trial ended far above the band" if measured.kl_is_log else ""
+    left_out = f" ({measured.left_out} more diverged or were stopped early)" if measured.left_out else ""
+    return (
+        f"Measured over n = {count(measured.trials, 'trial')}{left_out}: least squares on all searched hyperparameters "
+        f"at once, which explains {share(measured.explained)} of the variance of the KL{log}. Each number is a mean "
+        f"slope with the others held. The search chose which settings to try, so this is no experiment, and near the "
+        f"winner a slope may differ."
+    )
+
+
+def kl_change(study: StudyRecord, measured: Responses, change: Slope) -> str:
+    """What one step does to the KL, as a verb with its object."""
+    if measured.kl_is_log:
+        return f"multiplies the KL by {kl_cell(measured, change, mark='95 % ')}"
+    return f"changes the KL by {signed(change.change)} {kl_unit(study)} (95 % {interval(change)})"
+
+
+def kl_cell(measured: Responses, change: Slope, *, mark: str = "") -> str:
+    """A change of the KL with its interval: a difference, or a factor where its logarithm was fitted."""
+    if not measured.kl_is_log:
+        return f"{signed(change.change)} ({mark}{interval(change)})"
+    factor, low, high = (f"{10**decades:.3g}" for decades in (change.change, change.low, change.high))
+    return f"{factor} ({mark}{low} to {high})"
+
+
+def slope(change: Slope) -> str:
+    """A change with its interval."""
+    return f"{signed(change.change)} (95 % {interval(change)})"
+
+
+def interval(change: Slope) -> str:
+    """The 95 % interval of a change."""
+    return f"{signed(change.low)} to {signed(change.high)}"
+
+
+def signed(change: float) -> str:
+    """A change to 3 significant digits, with its sign."""
+    return f"{change:+.3g}"

@@ -1,0 +1,48 @@
+"""Baselines that a method makes, in words: what each is, and what stands for the settings that it has none of."""
+
+from collections.abc import Mapping
+
+from klsearch.reports.wording import number
+from klsearch.studies.definitions.sections import Method
+from klsearch.studies.record import StudyRecord
+
+_MEANINGS: dict[Method, str] = {
+    "beta1": "the plain evidence lower bound: β = 1 from the start, nothing clipped, no L2, no dropout",
+    "sigma": (
+        "a σ-VAE (Rybkin et al. 2021): a Gaussian decoder with the variance that is best for each batch, to which the "
+        "loss, in nats, gives β = 2σ²"
+    ),
+    "control": (
+        "a controller (ControlVAE, Shao et al. 2020): in every step it moves β, between 0 and 1, towards a KL of "
+        "{target}, the middle of the band"
+    ),
+}
+_CURVES: dict[Method, str] = {
+    "sigma": "has no KL weight but that of its variance, 2σ² in nats per nat, and its total is in nats",
+    "control": "has the KL weight that its controller set",
+}
+_WEIGHTS: dict[Method, str] = {"sigma": "fitted", "control": "controlled"}
+
+
+def rivals_note(study: StudyRecord) -> str:
+    """What the baselines with a method are; empty where there are none."""
+    target = number(sum(study.definition.thresholds().kl_band) / 2)
+    return _each(study, {method: f"is {meaning.format(target=target)}" for method, meaning in _MEANINGS.items()})
+
+
+def curves_note(study: StudyRecord) -> str:
+    """How the curves of baselines with a rule of their own are to be read; empty where there are none."""
+    return _each(study, _CURVES)
+
+
+def _each(study: StudyRecord, words: Mapping[Method, str]) -> str:
+    """A sentence for each baseline whose method there are words for."""
+    names = study.definition.baseline_names()
+    methods = {name: method for name in names if (method := study.definition.baseline_method(name)) in words}
+    return " ".join(f"Baseline {name} {words[method]}." for name, method in methods.items() if method is not None)
+
+
+def weight_word(study: StudyRecord, baseline: str) -> str | None:
+    """What stands for the KL weight of a baseline that finds its own; None where it has one."""
+    method = study.definition.baseline_method(baseline)
+    return None if method is None else _WEIGHTS.get(method)

@@ -1,0 +1,203 @@
+"""What the figures of the search draw: every trial's place, and how often each part of a range passes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+import numpy as np
+
+from klsearch.reports.wording import spread
+from klsearch.studies.definitions.space import Range
+from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+
+_BINS = 5
+
+
+class Outcome(StrEnum):
+    """What became of a trial, as figures mark it."""
+
+    PASSED = "passes every gate"
+    MISSED = "misses a gate"
+    PRUNED = "stopped early"
+    FAILED = "diverged or failed"
+
+
+def outcome(trial: TrialRecord) -> Outcome:
+    """What became of a trial that has ended."""
+    if trial.state is TrialState.FAILED or trial.diverged:
+        return Outcome.FAILED
+    if trial.state is TrialState.PRUNED:
+        return Outcome.PRUNED
+    return Outcome.PASSED if trial.passed else Outcome.MISSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EndedTrials:
+    """Every trial that no longer runs, and what became of it."""
+
+    trials: tuple[TrialRecord, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+def ended_trials(study: StudyRecord) -> EndedTrials:
+    """The trials that no longer run; read once for all figures, since there may be thousands."""
+    trials = tuple(trial for trial in study.trials if trial.state is not TrialState.RUNNING)
+    return EndedTrials(trials=trials, outcomes=tuple(outcome(trial) for trial in trials))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scatter:
+    """One point per trial: rate against distortion, or a setting against the score.
+
+    Attributes:
+        x: shape [n]; NaN where the trial has no such number.
+        y: shape [n].
+        outcomes: shape [n].
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def drawable(self) -> np.ndarray:
+        """Which points have both numbers, shape [n]."""
+        both: np.ndarray = np.isfinite(self.x) & np.isfinite(self.y)
+        return both
+
+    def where(self, wanted: Outcome) -> np.ndarray:
+        """Which points have this outcome, shape [n]."""
+        return np.array([one is wanted for one in self.outcomes], dtype=bool)
+
+
+def _scatter(ended: EndedTrials, x: Sequence[float], y: Sequence[float]) -> Scatter:
+    return Scatter(x=np.array(x, dtype=float), y=np.array(y, dtype=float), outcomes=ended.outcomes)
+
+
+def rate_distortion(ended: EndedTrials, factor: float) -> Scatter:
+    """Final KL times `factor` (see `kl_factor`) against `unexplained`, one point per ended trial."""
+    return _scatter(ended, [factor * trial.kl for trial in ended.trials], [t.unexplained for t in ended.trials])
+
+
+def slice_of(ended: EndedTrials, name: str) -> Scatter:
+    """One hyperparameter against the score, one point per ended trial; a trial without a score has NaN there."""
+    values = [getattr(trial.hyperparameters, name) for trial in ended.trials]
+    return _scatter(ended, values, [trial.score for trial in ended.trials])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PassBins:
+    """How often trials pass every gate in each part of a hyperparameter's range.
+
+    Attributes:
+        name: the hyperparameter.
+        edges: ends of the bins, equally wide on the range's own scale, shape [bins + 1].
+        trials: complete trials by bin, shape [bins].
+        passed: those that pass every gate, shape [bins].
+    """
+
+    name: str
+    edges: np.ndarray
+    trials: np.ndarray
+    passed: np.ndarray
+
+
+def bin_edges(space: Range, bins: int = _BINS) -> np.ndarray:
+    """Ends of equally wide bins on the range's own scale; a whole number has its bin to itself where there are few.
+
+    >>> bin_edges(Range(low=0.01, high=1.0, log=True), bins=2).round(3).tolist()
+    [0.01, 0.1, 1.0]
+    """
+    if space.integer:
+        low, high = space.low - 0.5, space.high + 0.5
+        return np.linspace(low, high, min(bins, round(high - low)) + 1)
+    if space.log:
+        return np.geomspace(space.low, space.high, bins + 1)
+    return np.linspace(space.low, space.high, bins + 1)
+
+
+def bin_words(space: Range, edges: np.ndarray) -> tuple[str, ...]:
+    """The bins as a reader sees them; those of whole numbers by the numbers that they hold.
+
+    >>> from klsearch.studies.definitions.space import IntegerRange
+    >>> bin_words(IntegerRange(low=0, high=6), bin_edges(IntegerRange(low=0, high=6)))
+    ('0', '1 to 2', '3', '4 to 5', '6')
+    """
+    if not space.integer:
+        return tuple(spread(float(low), float(high)) for low, high in pairwise(edges))
+    # No edge is a whole number: they begin and end at halves, and k·n/5 is never one and a half.
+    ends = [(math.ceil(low), math.floor(high)) for low, high in pairwise(edges)]
+    return tuple(str(low) if low == high else spread(low, high) for low, high in ends)
+
+
+def bin_of(edges: np.ndarray, values: Sequence[float]) -> np.ndarray:
+    """The bin of each value, shape [n]; −1 outside, and the last bin holds its upper end."""
+    at = np.searchsorted(edges, np.array(values, dtype=float), side="right") - 1
+    at[np.array(values) == edges[-1]] = len(edges) - 2
+    return np.where(at < len(edges) - 1, at, -1)
+
+
+def pass_bins(study: StudyRecord) -> tuple[PassBins, ...]:
+    """Pass rates over every searched range; trials that failed or were stopped early say nothing and are left out."""
+    trials = study.complete
+    passed = np.array([trial.passed for trial in trials], dtype=bool)
+    found = []
+    for name, space in study.definition.space.searched().items():
+        edges = bin_edges(space)
+        where = bin_of(edges, [getattr(trial.hyperparameters, name) for trial in trials])
+        counts = [(int(np.sum(where == b)), int(np.sum(passed[where == b]))) for b in range(len(edges) - 1)]
+        found.append(
+            PassBins(
+                name=name,
+                edges=edges,
+                trials=np.array([n for n, _ in counts]),
+                passed=np.array([k for _, k in counts]),
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Progress:
+    """The search as it went.
+
+    Attributes:
+        points: trial number against score, one point per finished trial.
+        best: lowest score of a feasible trial up to and with each point, shape [n]; NaN before the first one.
+        last_improvement: number of the trial that last lowered it; None where no trial is feasible.
+        since: trials of this study, not of a warm start, finished after it.
+    """
+
+    points: Scatter
+    best: np.ndarray
+    last_improvement: int | None
+    since: int
+
+
+def progress(study: StudyRecord) -> Progress:
+    """Score by trial number, with the best feasible score so far."""
+    trials = study.finished
+    scores = [trial.score if trial.feasible and trial.state is TrialState.COMPLETE else math.inf for trial in trials]
+    best = np.minimum.accumulate(np.array(scores, dtype=float))
+    points = Scatter(
+        x=np.array([trial.number for trial in trials], dtype=float),
+        y=np.array([trial.score for trial in trials], dtype=float),
+        outcomes=tuple(outcome(trial) for trial in trials),
+    )
+    if not trials or not np.isfinite(best[-1]):
+        return Progress(points=points, best=np.full(len(trials), np.nan), last_improvement=None, since=0)
+    last = int(np.argmax(best == best[-1]))
+    return Progress(
+        points=points,
+        best=np.where(np.isfinite(best), best, np.nan),
+        last_improvement=trials[last].number,
+        since=sum(not trial.warm_start for trial in trials[last + 1 :]),
+    )
+
+
+def importance(study: StudyRecord) -> tuple[tuple[str, float], ...]:
+    """Hyperparameters and their shares of importance, the largest first; one not finite is left out."""
+    found = [(name, value) for name, value in study.importance.items() if math.isfinite(value)]
+    return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0])))

@@ -1,0 +1,309 @@
+"""What next: advice that follows from this study's numbers, each sentence with the number and the n behind it."""
+
+import math
+
+from klsearch.reports.page import Section, Step, Steps
+from klsearch.reports.readings.models import kl_factor
+from klsearch.reports.readings.response_words import kl_change
+from klsearch.reports.readings.responses import Responses
+from klsearch.reports.readings.trials import progress
+from klsearch.reports.sections.evidence import difference_on_test
+from klsearch.reports.sections.failures import MOVING, Cause, collapsed_in_band
+from klsearch.reports.sections.remedies import remedy_blocks
+from klsearch.reports.sections.settings import toml_number
+from klsearch.reports.wording import count, number, share, spread
+from klsearch.studies.convergence import Tried, convergence
+from klsearch.studies.definitions.sections import METHOD_NAMES
+from klsearch.studies.definitions.space import Range
+from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.summary import Summary, baseline_names, best_trial, runs_of, ties
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
+from klsearch.vae.hyperparameters import NAMES
+
+_STOP = "Stop searching this space: enough has been searched"
+_SEARCH_ON = "Search on if a better score is worth it: it was still improving"
+# Trials without an improvement after which a search too short for `convergence` has nothing more to give.
+_QUIET_TRIALS = 20
+_QUIET_SHARE = 0.5
+_MANY = 0.2
+_MOST_DROPOUT = 0.9
+# A straight line is not to be believed further beyond the trials than this.
+_MOST_DECADES = 2.0
+
+
+def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> Section:
+    """What to do with this study, the most important first, and what the recipe's own advice does here.
+
+    Args:
+        study: the records.
+        summary: as `studies.summary.summarize` gives it.
+        causes: as `reports.sections.failures.causes` gives them.
+        measured: as `reports.readings.responses.responses` gives it.
+    """
+    steps = Steps(items=advise(study, summary, causes, measured))
+    return Section(identity="next", title="What next?", blocks=(steps, *remedy_blocks(study, measured)))
+
+
+def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
+    """The advice whose conditions this study meets; never none."""
+    nearest = _nearest(study, causes, measured)
+    # One range of KL weights to search next is enough.
+    given = {"kl_weight"} if any(step.code for step in nearest) else set[str]()
+    found = (
+        *_use(study, summary),
+        *_errors(study),
+        *_go_on(study),
+        *nearest,
+        *_confirm(study, summary),
+        *_shaky_seeds(summary, study),
+        *_ties(study, summary),
+        *(_widen(study, summary, name, side) for name, side in summary.edges if name not in given),
+        *_train_longer(study, causes),
+        *_collapsed(study),
+        *_enough(study),
+    )
+    return found or (Step(action="Run the search", reason="No trial has finished yet (n = 0)."),)
+
+
+def _use(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
+    if summary.best is None or summary.verdict not in (Verdict.STABLE, Verdict.CAVEATS):
+        return ()
+    reason = (
+        f"{summary.passed} of {count(summary.seeds, 'fresh seed')} pass every gate; its settings are above, to copy."
+    )
+    return (Step(action=f"Use the settings of trial {summary.best.number}", reason=reason),)
+
+
+def _go_on(study: StudyRecord) -> tuple[Step, ...]:
+    finished, asked = len(study.counted), study.definition.study.trials
+    if finished >= asked:
+        return ()
+    reason = f"{finished} of {count(asked, 'trial')} have finished"
+    enough = len(study.finished) >= MIN_FINISHED_TRIALS
+    needed = "" if enough else f"; at least {MIN_FINISHED_TRIALS} are needed for a verdict"
+    return (Step(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
+
+
+def _nearest(study: StudyRecord, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
+    """Where nothing is feasible: what came nearest, what most trials miss by, and the range to search next."""
+    complete = study.complete
+    nearest = best_trial(study.trials)  # of the search; its seeds may have spoken for another one since
+    if nearest is None or len(complete) < MIN_FINISHED_TRIALS or any(trial.feasible for trial in complete):
+        return ()
+    if nearest.diverged:
+        reason = f"All {count(len(complete), 'complete trial')} diverged or miss every gate they were measured for."
+        return (Step(action="Search elsewhere: nothing stayed finite", reason=reason),)
+    most = ""
+    if causes:
+        frequent = causes[0]
+        most = f" The most frequent reason is '{frequent.name}', in {len(frequent.trials)} of them"
+        most += f", most often with {frequent.region}." if frequent.region else "."
+    none = f"None of {count(len(complete), 'complete trial')} is feasible."
+    reason = f"{none} Trial {nearest.number} came nearest: {_misses(nearest)}.{most}"
+    towards, code = _next_weights(study, nearest, measured)
+    return (Step(action=f"Search around trial {nearest.number}", reason=f"{reason}{towards}", code=code),)
+
+
+def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses) -> tuple[str, str]:
+    """Why to search which KL weights next, and the TOML; empty where the KL weight is not searched in decades.
+
+    Where the nearest trial misses the band and the KL surely responds to the KL weight, the range is centred where
+    that response reaches the middle of the band, at most two decades away; else on the nearest trial.
+    """
+    space, response = study.definition.space.searched().get("kl_weight"), measured.found.get("kl_weight")
+    if space is None or not space.log:
+        return "", ""
+    low, high = study.definition.thresholds().kl_band
+    kl, decades, why = kl_factor(study) * nearest.kl, 0.0, ""
+    if response is not None and response.kl.direction and not low <= kl <= high:
+        middle = (low + high) / 2
+        decades = (math.log10(middle / kl) if measured.kl_is_log else middle - kl) / response.kl.change
+        decades = min(max(decades, -_MOST_DECADES), _MOST_DECADES)
+        side = "higher" if decades > 0 else "lower"
+        why = (
+            f" A decade more of KL weight {kl_change(study, measured, response.kl)}; n = {measured.trials}. So the "
+            f"band is to be looked for at {side} weights."
+        )
+    centre = nearest.hyperparameters.kl_weight * 10**decades
+    ends = (toml_number(float(f"{centre * factor:.2g}")) for factor in (0.1, 10))
+    return why, "[space]\nkl_weight = {{ low = {}, high = {}, log = true }}".format(*ends)
+
+
+def _misses(trial: TrialRecord) -> str:
+    missed = [gate for gate in trial.gates if gate.name in CONSTRAINT_GATES and not gate.passed]
+    return "; ".join(f"{gate.name} {number(gate.value)} against {gate.threshold}" for gate in missed)
+
+
+def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
+    finished, asked = len(study.finished), study.definition.study.trials
+    if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or len(study.counted) < asked:
+        return ()
+    if finished >= MIN_FINISHED_TRIALS and not summary.best.feasible:
+        return ()  # there is nothing yet that deserves it
+    seeds, asked_seeds = count(summary.seeds, "fresh seed"), study.definition.confirmation.seeds
+    reason = f"Trial {summary.best.number} was confirmed on {seeds}; {MIN_CONFIRMATION_SEEDS} are needed."
+    if not asked_seeds:
+        reason = (
+            f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(finished, 'trial')}."
+        )
+    too_few = asked_seeds < MIN_CONFIRMATION_SEEDS
+    code = f"[confirmation]\nseeds = {MIN_CONFIRMATION_SEEDS}" if too_few else study.resume_command
+    return (Step(action="Confirm the winner", reason=reason, code=code),)
+
+
+def _shaky_seeds(summary: Summary, study: StudyRecord) -> tuple[Step, ...]:
+    if summary.best is None or not summary.seeds or summary.passed == summary.seeds:
+        return ()
+    runs = [run for run in runs_of(study, "winner") if not run.passed]
+    names = dict.fromkeys(gate.name for run in runs for gate in run.gates if not gate.passed)
+    missed = ", ".join(
+        f"{name} by {sum(any(g.name == name and not g.passed for g in run.gates) for run in runs)}" for name in names
+    )
+    reason = f"{len(runs)} of {count(summary.seeds, 'seed')} of trial {summary.best.number} miss a gate ({missed})."
+    if not summary.passed:
+        return (Step(action=f"Do not rely on trial {summary.best.number}: no fresh seed passes", reason=reason),)
+    return (Step(action="Look at the seeds that fail before relying on the winner", reason=reason),)
+
+
+def _ties(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
+    names = [name for name in baseline_names(study) if ties(study, name)] if summary.seeds else []
+    return tuple(_tie(study, name) for name in names)
+
+
+def _tie(study: StudyRecord, baseline: str) -> Step:
+    difference = difference_on_test(study, baseline, lambda measures: measures.unexplained)
+    reason = (
+        f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` "
+        f"on the test split is not surely lower: winner less {baseline} {number(difference.mean)} "
+        f"(95 % {spread(difference.low, difference.high)})."
+    )
+    method = study.definition.baseline_method(baseline)
+    instead = f"keeping the settings of {baseline}"
+    if method is not None:
+        instead = f"{METHOD_NAMES[method]} ({baseline}), which needs no search"
+    return Step(action=f"Consider {instead}", reason=reason)
+
+
+def _widen(study: StudyRecord, summary: Summary, name: str, side: str) -> Step:
+    """Which way to widen a range on whose edge the leading trial lies, as far as the hyperparameter has a meaning."""
+    space = study.definition.space.searched()[name]
+    low, high = widened(study, name, space, side)
+    leads = "The leading trial" if summary.best is None else f"Trial {summary.best.number}"
+    of = count(len(study.finished), "trial")
+    at = f"{leads}, the first of {of}, lies on the {side} edge of {spread(space.low, space.high)}"
+    if (low, high) == (space.low, space.high):
+        return Step(action=f"Leave the range of `{name}` as it is", reason=f"{at}, and there is no room beyond it.")
+    log = ", log = true" if space.log else ""
+    return Step(
+        action=f"Widen the range of `{name}` {'downwards' if side == 'low' else 'upwards'}",
+        reason=f"{at}; better settings may lie beyond it.",
+        code=f"[space]\n{name} = {{ low = {toml_number(low)}, high = {toml_number(high)}{log} }}",
+    )
+
+
+def widened(study: StudyRecord, name: str, space: Range, side: str) -> tuple[float, float]:
+    """The range with one side moved out: by a factor of ten on a log scale, else by half its width.
+
+    Never beyond what the hyperparameter can be: annealing has to end before the window that is judged, the clip
+    bounds keep their order, and dropout stays below 0.9.
+    """
+    step = (space.high - space.low) / 2
+    low = (space.low / 10 if space.log else space.low - step) if side == "low" else space.low
+    high = (space.high * 10 if space.log else space.high + step) if side == "high" else space.high
+    least, most = _limits(study, name)
+    low, high = max(low, min(least, space.low)), min(high, max(most, space.high))
+    if space.integer:
+        return max(int(low), 1) if space.log else int(low), int(high)
+    return float(f"{low:.4g}"), float(f"{high:.4g}")
+
+
+def _limits(study: StudyRecord, name: str) -> tuple[float, float]:
+    asked = study.definition
+    bounds = {key: (one.low, one.high) for key, one in asked.space.searched().items()}
+    bounds |= {key: (value, value) for key, value in asked.space.fixed().items()}
+    infinite = float("inf")
+    limits = {
+        "clip_low": (-infinite, bounds["clip_high"][0] - 1),
+        "clip_high": (bounds["clip_low"][1] + 1, infinite),
+        "annealing_epochs": (0.0, float(asked.training.epochs - asked.gates.window)),
+        "encoder_dropout": (0.0, _MOST_DROPOUT),
+    }
+    return limits.get(name, (0.0, infinite))
+
+
+def _train_longer(study: StudyRecord, causes: tuple[Cause, ...]) -> tuple[Step, ...]:
+    moving = next((cause for cause in causes if cause.name == MOVING), None)
+    complete = len(study.complete)
+    if moving is None or len(moving.trials) < _MANY * complete:
+        return ()
+    epochs = study.definition.training.epochs
+    return (
+        Step(
+            action="Train longer",
+            reason=(
+                f"In {len(moving.trials)} of {count(complete, 'complete trial')} the KL still moves after {epochs} "
+                "epochs."
+            ),
+            code=f"[training]\nepochs = {round(1.5 * epochs)}",
+        ),
+    )
+
+
+def _collapsed(study: StudyRecord) -> tuple[Step, ...]:
+    collapsed, complete = collapsed_in_band(study), len(study.complete)
+    if len(collapsed) < _MANY * max(1, complete):
+        return ()
+    weights = [trial.hyperparameters.kl_weight for trial in collapsed]
+    reason = (
+        f"{len(collapsed)} of {count(complete, 'complete trial')} collapsed with a KL inside the band, at KL "
+        f"weights of {spread(min(weights), max(weights))}."
+    )
+    return (Step(action="Search lower KL weights", reason=reason),)
+
+
+def _errors(study: StudyRecord) -> tuple[Step, ...]:
+    failed = [trial for trial in study.trials if trial.state is TrialState.FAILED]
+    if not failed:
+        return ()
+    reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error; the texts are above."
+    return (Step(action="Look at the errors", reason=reason),)
+
+
+def _enough(study: StudyRecord) -> tuple[Step, ...]:
+    """Whether more trials of this space are likely to pay."""
+    finished, search = len(study.counted), progress(study)
+    if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
+        return ()
+    tried = [_tried(trial) for trial in study.counted]
+    gained = convergence(study.definition.space.searched(), tried)
+    if gained is not None:
+        lowest = number(min(trial.score for trial in tried if trial.feasible))
+        compared = (
+            f"The last {gained.since} of {finished} trials lowered the best score by {number(gained.gain)}, to "
+            f"{lowest}; scores of the same settings differ by {number(gained.noise)} from seed to seed (a standard "
+            "deviation, estimated from the closest pairs of trials)."
+        )
+        if gained.reached:
+            return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)
+        return (Step(action=_SEARCH_ON, reason=compared, code=_further(study)),)
+    best = number(float(search.best[-1]))
+    if search.since >= max(_QUIET_TRIALS, _QUIET_SHARE * finished):
+        reason = (
+            f"The best score, {best} by trial {search.last_improvement}, was not improved by the {search.since} trials "
+            f"after it ({share(search.since / finished)} of {finished}). More trials of this space will hardly help."
+        )
+        return (Step(action=_STOP, reason=reason),)
+    reason = (
+        f"Trial {search.last_improvement} improved the best score to {best}, with only "
+        f"{count(search.since, 'trial')} of {finished} after it."
+    )
+    return (Step(action=_SEARCH_ON, reason=reason, code=_further(study)),)
+
+
+def _further(study: StudyRecord) -> str:
+    return f"{study.resume_command} --trials {2 * len(study.counted)}" if study.resume_command else ""
+
+
+def _tried(trial: TrialRecord) -> Tried:
+    values = {name: float(getattr(trial.hyperparameters, name)) for name in NAMES}
+    return Tried(values, trial.score, trial.feasible and trial.state is TrialState.COMPLETE)

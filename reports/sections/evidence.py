@@ -1,0 +1,270 @@
+"""How sure: the gates, every confirmation seed, and the winner's difference to each baseline on the test split."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from klsearch.reports.figures.legends import seed_legend
+from klsearch.reports.figures.paint import paint_seeds, shade_band
+from klsearch.reports.figures.scales import Scale, kl_scale, positive_scale
+from klsearch.reports.figures.svg import NAMES, draw
+from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
+from klsearch.reports.readings.candidates import Candidate, compared, confirmed
+from klsearch.reports.readings.models import SeedStrip, kl_factor, seed_strips
+from klsearch.reports.tables import confirmed_name, measure
+from klsearch.reports.wording import count, number, share, spread
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.summary import Difference, Summary, baseline_names, paired_difference, runs_of
+from klsearch.vae.diagnostics.gates import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
+from klsearch.vae.diagnostics.measures import Measures
+
+_MEANINGS = {
+    "finite": "no step of the training was infinite or not a number",
+    "band": "the KL ends inside the band",
+    "settled": "the KL no longer moves: its relative slope per epoch",
+    "reconstruction": "it reconstructs better than after one epoch, and than predicting the mean: `unexplained`",
+    "alive": "enough latents carry information; a collapsed model has a KL near 0, inside most bands",
+    "clipping": "the log-variance rarely lies at a clip bound: share of rows and latents",
+}
+
+
+def evidence_section(study: StudyRecord, summary: Summary) -> Section:
+    """What the verdict rests on."""
+    return Section(identity="evidence", title="How sure?", blocks=_blocks(study, summary))
+
+
+def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
+    candidates = compared(study)
+    if not candidates:
+        return (Prose(text="No trial has finished, so there is no evidence to show yet."),)
+    gates = (gates_table(study, candidates[0]), *_band_note(study))
+    if not summary.seeds:
+        return Prose(text=_unconfirmed(study), tone="caution"), *gates
+    return (
+        pass_rates_table(confirmed(study)),
+        *gates,
+        Gallery(exhibits=_strip_exhibits(study), legend=seed_legend()),
+        *_difference_blocks(study),
+        Prose(text=_choice(study)),
+        Prose(text=_limits(study, summary)),
+        Fold(summary=f"All {count(len(study.confirmed), 'confirmation run')}", blocks=(_runs_table(study),)),
+    )
+
+
+def _unconfirmed(study: StudyRecord) -> str:
+    trials = count(len(study.finished), "finished trial")
+    return (
+        f"Not confirmed on fresh seeds. The numbers are those of one training, and it is the best of {trials} on the "
+        f"validation split, so they are optimistic. A confirmation retrains the leading trials and the baselines on "
+        f"at least {MIN_CONFIRMATION_SEEDS} fresh seeds each."
+    )
+
+
+def pass_rates_table(candidates: tuple[Candidate, ...]) -> Table:
+    """How many seeds of each candidate pass every gate, with Wilson's interval."""
+    rows = []
+    for one in candidates:
+        low, high = wilson_interval(one.passed, len(one.runs))
+        rate = share(one.passed / len(one.runs))
+        rows.append((one.label, _passed_mark(one.passed, len(one.runs)), rate, f"{low:.2f} to {high:.2f}"))
+    return Table(
+        caption="Fresh seeds that pass every gate",
+        columns=("candidate", "pass", "share", "95 % interval"),
+        rows=tuple(rows),
+        words=(0, 1),
+    )
+
+
+def gates_table(study: StudyRecord, candidate: Candidate) -> Table:
+    """Each gate of one candidate: what it asks, what was measured, and how many seeds pass."""
+    return Table(
+        caption=f"Gates of the {candidate.label}, on the validation split",
+        columns=("gate", "passed by", "measured", "threshold", "passes when"),
+        rows=tuple(_gate_row(study, candidate, name) for name in GATE_NAMES),
+        words=(0, 1, 2, 3, 4),
+    )
+
+
+def _band_note(study: StudyRecord) -> tuple[Block, ...]:
+    """Where a band comes from that nobody gave."""
+    if study.reference is None:
+        return ()
+    return (Prose(text=f"The band was not given but taken from a reference: {study.reference.words}."),)
+
+
+def _gate_row(study: StudyRecord, candidate: Candidate, name: str) -> tuple[Cell, ...]:
+    gates = [gate for run in candidate.runs for gate in run.gates if gate.name == name]
+    values = np.array([gate.value for gate in gates if math.isfinite(gate.value)])
+    passed, seeds = sum(gate.passed for gate in gates), len(candidate.runs)
+    threshold = gates[0].threshold if gates else ""
+    if name == "band":
+        threshold = f"{threshold} {kl_unit(study)}"
+    return name, _passed_mark(passed, seeds), _measured(values), threshold, _MEANINGS[name]
+
+
+def _measured(values: np.ndarray) -> str:
+    if not values.size:
+        return "nothing: it diverged"
+    median, low, high = (float(value) for value in (np.median(values), values.min(), values.max()))
+    return number(median) if number(low) == number(high) else f"{number(median)} ({spread(low, high)})"
+
+
+def _passed_mark(passed: int, seeds: int) -> Mark:
+    if seeds == 1:
+        return Mark("passed", "good") if passed else Mark("missed", "bad")
+    return Mark(f"{passed} of {count(seeds, 'seed')}", "good" if passed == seeds else "bad")
+
+
+def kl_unit(study: StudyRecord) -> str:
+    """The unit that the band is in."""
+    return "nats per latent" if study.definition.study.kl_reduction == "mean" else "nats over all latents"
+
+
+def _strip_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
+    strips, band = seed_strips(study), study.definition.thresholds().kl_band
+    kl, unexplained = [strip.kl for strip in strips], [strip.unexplained for strip in strips]
+    kl_label = f"final KL, {kl_unit(study)}"
+    return (
+        _strip_exhibit("seeds-kl", kl_label, strips, kl, kl_scale(np.concatenate(kl), band), shade=band),
+        _strip_exhibit(
+            "seeds-unexplained", "unexplained", strips, unexplained, positive_scale(np.concatenate(unexplained))
+        ),
+    )
+
+
+def _strip_exhibit(
+    identity: str,
+    label: str,
+    strips: tuple[SeedStrip, ...],
+    values: list[np.ndarray],
+    scale: Scale,
+    *,
+    shade: tuple[float, float] | None = None,
+) -> Exhibit:
+    data = _strip_table(label, strips, values)
+    told = "; ".join(f"{row[0]} {row[2]} ({row[3]} to {row[4]}), {row[5]} pass" for row in data.rows)
+    alternative = f"{label} by candidate, median (lowest to highest) over seeds: {told}."
+
+    def paint(axes: Axes) -> None:
+        if shade is not None:
+            shade_band(axes, shade)
+        paint_seeds(axes, strips, values, label, scale)
+
+    return Exhibit(
+        identity=identity,
+        title=f"{label[0].upper()}{label[1:]}: every seed",
+        caption=f"One marker per seed, on the validation split{', the band shaded' if shade else ''}.",
+        alternative=alternative,
+        svg=draw(identity, alternative, paint, height=52 + 34 * len(strips), left=NAMES),
+        data=data,
+    )
+
+
+def _strip_table(label: str, strips: tuple[SeedStrip, ...], values: list[np.ndarray]) -> Table:
+    rows = []
+    for strip, numbers in zip(strips, values, strict=True):
+        finite = numbers[np.isfinite(numbers)]
+        told = (np.median(finite), np.min(finite), np.max(finite)) if finite.size else (math.nan,) * 3
+        passed = f"{int(np.sum(strip.passed))} of {len(strip.passed)}"
+        rows.append((strip.candidate.label, str(len(numbers)), *(number(float(one)) for one in told), passed))
+    columns = ("candidate", "seeds", "median", "lowest", "highest", "pass every gate")
+    return Table(caption=f"{label}, by candidate", columns=columns, rows=tuple(rows))
+
+
+def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
+    names = baseline_names(study)
+    if not names or all(run.test is None for run in runs_of(study, "winner")):
+        return ()
+    columns = ("baseline", "KL", "95 % interval", "unexplained", "95 % interval", "seeds", "reading")
+    table = Table(
+        caption="Winner less baseline on the test split, paired by seed",
+        columns=columns,
+        rows=tuple(_difference_row(study, name) for name in names),
+        words=(0, 6),
+    )
+    return (table,)
+
+
+def _difference_row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
+    factor = kl_factor(study)
+    kl = difference_on_test(study, baseline, lambda measures: factor * measures.kl)
+    unexplained = difference_on_test(study, baseline, lambda measures: measures.unexplained)
+    return (
+        baseline,
+        number(kl.mean),
+        _interval(kl),
+        number(unexplained.mean),
+        _interval(unexplained),
+        str(unexplained.pairs),
+        _reading(kl, unexplained),
+    )
+
+
+def difference_on_test(study: StudyRecord, baseline: str, read: Callable[[Measures], float]) -> Difference:
+    """Winner less baseline in one number on the test split, paired by seed."""
+    winner, other = (
+        {run.seed: read(run.test) for run in runs_of(study, who) if run.test is not None}
+        for who in ("winner", baseline)
+    )
+    return paired_difference(winner, other)
+
+
+def _interval(difference: Difference) -> str:
+    return spread(difference.low, difference.high) if difference.pairs > 1 else "needs 2 pairs"
+
+
+def _reading(kl: Difference, unexplained: Difference) -> str:
+    if kl.pairs < 2:
+        return "too few pairs to tell"
+    return f"KL {direction(kl)}, unexplained {direction(unexplained)}"
+
+
+def direction(difference: Difference) -> str:
+    """Whether a difference is surely lower or higher than 0, in words."""
+    if difference.high < 0:
+        return "lower"
+    return "higher" if difference.low > 0 else "not told apart"
+
+
+def _choice(study: StudyRecord) -> str:
+    leading = len({run.trial for run in study.confirmed if run.trial is not None})
+    return (
+        f"The winner is chosen among the {count(leading, 'leading trial')} on the validation split: by the number of "
+        f"seeds that pass every gate, then by the mean score; where scores differ by no more than the seeds' noise, it "
+        f"is the one farther from the band's edges."
+    )
+
+
+def _limits(study: StudyRecord, summary: Summary) -> str:
+    looks = "once" if study.test_looks == 1 else f"{study.test_looks} times"
+    return (
+        f"Intervals over seeds speak of training noise, not of sampling the data: other data may differ by more. The "
+        f"winner was picked among {count(len(study.finished), 'trial')} on the validation split, so its validation "
+        f"score is optimistic; its {count(summary.seeds, 'fresh seed')} and the test split are not chosen by score. "
+        f"The test split has been scored {looks}."
+    )
+
+
+def _runs_table(study: StudyRecord) -> Table:
+    return Table(
+        caption="Every confirmation run",
+        columns=("candidate", "seed", "gates missed", "score", "KL", "unexplained", "test KL", "test unexplained"),
+        rows=tuple(
+            (
+                confirmed_name(study, run),
+                str(run.seed),
+                missed_gates(run) or "none",
+                *(number(value) for value in (run.score, run.kl, run.unexplained)),
+                *(number(measure(run.test, name)) for name in ("kl", "unexplained")),
+            )
+            for run in study.confirmed
+        ),
+        words=(0, 2),
+    )
+
+
+def missed_gates(run: TrainingRun) -> str:
+    """The names of the gates that a run misses, in words."""
+    return ", ".join(gate.name for gate in run.gates if not gate.passed)

@@ -1,0 +1,68 @@
+"""The recipe's three remedies for a KL that still rises, each answered with what was measured in this study."""
+
+from dataclasses import dataclass
+
+from klsearch.reports.page import Block, Heading, Prose, Step, Steps
+from klsearch.reports.readings.response_words import kl_change, method, slope, too_few
+from klsearch.reports.readings.responses import Responses
+from klsearch.reports.wording import share
+from klsearch.studies.record import StudyRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remedy:
+    """A piece of the recipe's advice.
+
+    Attributes:
+        action: what it says to do.
+        moves: the hyperparameters that it moves, each with 1 for up and −1 for down.
+    """
+
+    action: str
+    moves: tuple[tuple[str, int], ...]
+
+
+_REMEDIES = (
+    _Remedy(action="Lower the KL weight", moves=(("kl_weight", -1),)),
+    _Remedy(action="Clip the log-variance harder", moves=(("clip_low", 1), ("clip_high", -1))),
+    _Remedy(action="Add encoder dropout", moves=(("encoder_dropout", 1),)),
+)
+
+
+def remedy_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
+    """What the recipe advises against a rising KL, and what each piece of advice does in this study."""
+    heading = Heading(text="If the KL still rises: the recipe's remedies, as measured here")
+    if not measured.found:
+        return heading, Prose(text=too_few(measured))
+    steps = tuple(_answer(study, measured, remedy) for remedy in _REMEDIES)
+    return heading, Steps(items=steps), Prose(text=method(measured))
+
+
+def _answer(study: StudyRecord, measured: Responses, remedy: _Remedy) -> Step:
+    known = [(name, sign) for name, sign in remedy.moves if name in measured.found]
+    effects = [measured.found[name].kl.signed(sign).direction for name, sign in known]
+    told = [_told(study, measured, name, sign) for name, sign in known]
+    if told and remedy.moves[0][0] == "clip_low":
+        told.append(f"In the median trial {share(measured.clip_share)} of the log-variances lie at a bound.")
+    told += [f"`{name}` did not vary here (n = 0)." for name, _ in remedy.moves if name not in measured.found]
+    return Step(action=f"{remedy.action}? {_verdict(effects)}", reason=" ".join(told))
+
+
+def _verdict(effects: list[int]) -> str:
+    if not effects:
+        return "Not measured here"
+    if min(effects) < 0 < max(effects):
+        return "It depends on the bound here"
+    if min(effects) < 0:
+        return "It lowers the KL here"
+    return "It would make it worse here" if max(effects) > 0 else "No effect on the KL can be told here"
+
+
+def _told(study: StudyRecord, measured: Responses, name: str, sign: int) -> str:
+    response = measured.found[name]
+    kl, unexplained = response.kl.signed(sign), response.unexplained.signed(sign)
+    moved = f"`{name}` {'higher' if sign > 0 else 'lower'} by {'one ' * (response.step == 'decade')}{response.step}"
+    return (
+        f"{moved} {kl_change(study, measured, kl)} and changes `unexplained` by "
+        f"{slope(unexplained)}; n = {measured.trials}."
+    )

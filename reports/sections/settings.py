@@ -1,0 +1,131 @@
+"""Which settings: the winner's beside the baselines', what was searched, and the text to paste."""
+
+import json
+import math
+from collections.abc import Mapping
+
+from klsearch.reports.page import Block, Cell, Code, Mark, Prose, Section, Table
+from klsearch.reports.readings.candidates import compared
+from klsearch.reports.readings.rivals import rivals_note, weight_word
+from klsearch.reports.wording import count, number, spread
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import Summary
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters
+
+
+def settings_section(study: StudyRecord, summary: Summary) -> Section:
+    """The settings of the winner, or of the best trial so far."""
+    return Section(identity="settings", title="Which settings?", blocks=_blocks(study, summary))
+
+
+def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
+    if summary.best is None:
+        return (Prose(text="No trial has finished, so there are no settings to show yet."),)
+    return (
+        settings_table(study, summary),
+        Prose(text=_how_to_read(study)),
+        *(Prose(text=note) for note in [rivals_note(study)] if note),
+        Code(
+            label="Paste into a definition, to measure a later study against these settings",
+            text=settings_toml(study, summary.best.number, summary.best.hyperparameters),
+        ),
+    )
+
+
+def settings_table(study: StudyRecord, summary: Summary) -> Table:
+    """One row per hyperparameter: the leader's value, the baselines', the range, and what passing trials used."""
+    settings, edges = _compared_settings(study), dict(summary.edges)
+    passing = count(sum(trial.passed for trial in study.complete), "passing trial")
+    betas = (weight_word(study, name) or number(effective_beta(study, one)) for name, one in settings.items())
+    rows: list[tuple[Cell, ...]] = [_row(study, name, settings) for name in NAMES if _is_shown(name, settings)]
+    rows.append(("β, nats per nat", *betas, "", ""))
+    columns: tuple[str, ...] = ("hyperparameter", *settings, "searched", passing)
+    if edges:
+        columns = (*columns[:2], "note", *columns[2:])
+        rows = [(*row[:2], _edge_note(edges, str(row[0])), *row[2:]) for row in rows]
+    return Table(
+        caption="Settings",
+        columns=columns,
+        rows=tuple(rows),
+        words=tuple(index for index, column in enumerate(columns) if column not in settings),
+    )
+
+
+def _compared_settings(study: StudyRecord) -> dict[str, Hyperparameters]:
+    """The leader's settings, then every baseline's, by what a reader calls them."""
+    leader = compared(study)[0]
+    return {leader.label: leader.runs[0].hyperparameters, **study.definition.baseline_hyperparameters()}
+
+
+def _is_shown(name: str, settings: Mapping[str, Hyperparameters]) -> bool:
+    """Gradient clipping is left out where nobody uses it."""
+    return name != "clipnorm" or any(math.isfinite(one.clipnorm) for one in settings.values())
+
+
+def _edge_note(edges: Mapping[str, str], name: str) -> Cell:
+    """Whether the leader's value lies on an edge of its range."""
+    return Mark(f"on the {edges[name]} edge", "caution") if name in edges else ""
+
+
+def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters]) -> tuple[Cell, ...]:
+    space = study.definition.space.searched().get(name)
+    values = [
+        (weight_word(study, whose) if name == "kl_weight" else None) or setting(name, getattr(one, name))
+        for whose, one in settings.items()
+    ]
+    if space is None:
+        return name, *values, "fixed", ""
+    searched = f"{spread(space.low, space.high)}{', log' if space.log else ''}"
+    return name, *values, searched, _passing_range(study, name)
+
+
+def setting(name: str, value: float) -> str:
+    """A hyperparameter's value as a reader sees it; an absent bound is "none"."""
+    return "none" if math.isinf(value) and name in ("clip_low", "clip_high", "clipnorm") else number(value)
+
+
+def _passing_range(study: StudyRecord, name: str) -> str:
+    values = [getattr(trial.hyperparameters, name) for trial in study.complete if trial.passed]
+    return spread(min(values), max(values)) if values else "none passes"
+
+
+def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
+    """The KL weight in nats per nat of reconstruction, whatever means or sums the loss takes.
+
+    See `vae.objective.Objective.unit_kl_weight`. 1 is the evidence lower bound. NaN while D is not known.
+    """
+    objective, latents = study.definition.objective(), study.definition.model.latent_dim
+    if study.data is None and objective.reconstruction_reduction == "mean":
+        return math.nan
+    features = 1 if study.data is None else study.data.features
+    return settings.kl_weight / objective.unit_kl_weight(features, latents)
+
+
+def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:
+    """The settings as a `[baselines]` table at full precision; `-inf` and `inf` say that nothing is clipped."""
+    values = {name: getattr(settings, name) for name in NAMES}
+    # No gradient clipping is what a definition says by leaving it out.
+    written = {name: value for name, value in values.items() if name != "clipnorm" or math.isfinite(value)}
+    lines = [f"{name} = {toml_number(value)}" for name, value in written.items()]
+    # json.dumps makes a line break in a name harmless to a TOML comment.
+    return "\n".join([f"# trial {trial} of study {json.dumps(study.name)}", f"[baselines.trial-{trial}]", *lines, ""])
+
+
+def toml_number(value: float) -> str:
+    """The number as TOML that reads back to the same one.
+
+    >>> [toml_number(value) for value in (12, 0.1, 1e-05, math.inf)]
+    ['12', '0.1', '1e-05', 'inf']
+    """
+    return repr(value) if isinstance(value, int) else repr(float(value))
+
+
+def _how_to_read(study: StudyRecord) -> str:
+    training = study.definition.training
+    return (
+        f"Numbers are rounded to 4 digits here and exact in the text below. β is the KL weight in nats per nat of "
+        f"reconstruction, which makes weights comparable whatever means or sums a loss takes; at 1 the loss is the "
+        f"negative evidence lower bound. A whole training takes {count(training.epochs, 'epoch')} in batches of "
+        f"{training.batch_size}. `before` and `after` are the recipe that people apply by hand, before and after they "
+        f"correct it."
+    )

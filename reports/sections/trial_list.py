@@ -1,0 +1,117 @@
+"""All trials: the rows that the page shows, and the file of every one that it carries."""
+
+import base64
+import gzip
+import math
+from urllib.parse import quote
+
+from klsearch.reports.page import Block, Cell, Mark, Prose, Section, Table, Tone, TrialTable
+from klsearch.reports.readings.trials import Outcome, outcome
+from klsearch.reports.sections.evidence import missed_gates
+from klsearch.reports.sections.settings import setting
+from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, measure, trials_frame
+from klsearch.reports.wording import count, first_line, number
+from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+
+_MOST_ROWS = 500
+# Failures must not crowd out the trials that one would choose from.
+_MOST_FAILED = 250
+
+_MARKS: dict[Outcome, tuple[str, Tone]] = {
+    Outcome.PASSED: ("passes", "good"),
+    Outcome.MISSED: ("misses", "plain"),
+    Outcome.PRUNED: ("pruned", "plain"),
+    Outcome.FAILED: ("failed", "bad"),
+}
+
+
+def trials_section(study: StudyRecord) -> Section:
+    """Every trial, shown or to download."""
+    return Section(identity="trials", title="All trials", blocks=_blocks(study))
+
+
+def _blocks(study: StudyRecord) -> tuple[Block, ...]:
+    if not study.trials:
+        return (Prose(text="No trial has started yet."),)
+    shown = shown_trials(study)
+    searched = tuple(study.definition.space.searched())
+    measures = ("score", "KL", "KL, sum", "KL slope", "unexplained", "active", "clipped")
+    table = Table(
+        caption="Trials",
+        columns=("trial", "outcome", "gates missed", *measures, *searched, "seconds", "epochs", "origin"),
+        rows=tuple(_row(trial, searched) for trial in shown),
+        words=(1, 2, len(measures) + len(searched) + 5),
+    )
+    return (
+        TrialTable(
+            table=table,
+            outcomes=tuple(_mark(trial).text for trial in shown),
+            shown=_shown(study, shown),
+            files=_files(study),
+            text_columns=TEXT_COLUMNS,
+        ),
+    )
+
+
+def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
+    """At most 500 trials: those that failed or diverged (at most 250), then the best of the rest; the best first."""
+    ranked = sorted(study.trials, key=_rank)
+    if len(ranked) <= _MOST_ROWS:
+        return tuple(ranked)
+    failed = [trial for trial in ranked if _is_failure(trial)][:_MOST_FAILED]
+    rest = [trial for trial in ranked if not _is_failure(trial)][: _MOST_ROWS - len(failed)]
+    return (*rest, *failed)
+
+
+def _rank(trial: TrialRecord) -> tuple[bool, bool, float, int]:
+    score = math.inf if math.isnan(trial.score) else trial.score
+    return _is_failure(trial), not trial.feasible, score, trial.number
+
+
+def _is_failure(trial: TrialRecord) -> bool:
+    return trial.state is not TrialState.RUNNING and outcome(trial) is Outcome.FAILED
+
+
+def _mark(trial: TrialRecord) -> Mark:
+    return Mark("running", "plain") if trial.state is TrialState.RUNNING else Mark(*_MARKS[outcome(trial)])
+
+
+def _row(trial: TrialRecord, searched: tuple[str, ...]) -> tuple[Cell, ...]:
+    missed = first_line(trial.error, 60) if trial.error else missed_gates(trial)
+    return (
+        str(trial.number),
+        _mark(trial),
+        "all: diverged" if trial.diverged else missed,
+        *(number(value) for value in (trial.score, trial.kl, trial.kl_sum, trial.kl_slope, trial.unexplained)),
+        *(number(measure(trial.measures, name)) for name in ("active_units", "clip_share")),
+        *(setting(name, getattr(trial.hyperparameters, name)) for name in searched),
+        number(trial.seconds),
+        str(trial.epochs),
+        trial.origin,
+    )
+
+
+def _shown(study: StudyRecord, shown: tuple[TrialRecord, ...]) -> str:
+    hidden = len(study.trials) - len(shown)
+    if not hidden:
+        return f"{'All ' * (len(shown) > 1)}{count(len(shown), 'trial')}, the best first."
+    failed = sum(_is_failure(trial) for trial in shown)
+    return (
+        f"{len(shown)} of {count(len(study.trials), 'trial')}: the {len(shown) - failed} best and "
+        f"{failed} that failed or diverged. The other {hidden:,} are in the files."
+    )
+
+
+def _files(study: StudyRecord) -> tuple[tuple[str, str], ...]:
+    files = [_file("trials.csv", as_csv(trials_frame(study)), compressed=len(study.trials) > _MOST_ROWS)]
+    if study.confirmation:
+        files.append(_file("confirmation.csv", as_csv(confirmation_frame(study)), compressed=False))
+    return tuple(files)
+
+
+def _file(name: str, text: str, *, compressed: bool) -> tuple[str, str]:
+    """A file's name and its data URL, which downloads without JavaScript too; long ones are compressed."""
+    data = text.encode()
+    if not compressed:
+        return name, f"data:text/csv;charset=utf-8,{quote(data, safe=',;:=+()/@')}"
+    return f"{name}.gz", f"data:application/gzip;base64,{base64.b64encode(gzip.compress(data, mtime=0)).decode()}"

@@ -1,0 +1,61 @@
+"""Optuna's own dashboard on a study's storage, for this machine alone."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import Place
+from klsearch.search.storage.study import StudyStorage
+from klsearch.studies.errors import UsageError
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+_HOST = "127.0.0.1"  # it asks for no password
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers a page's many requests side by side."""
+
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Answers requests without a line for each."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def serve_dashboard(place: Place, *, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the dashboard until Ctrl-C.
+
+    Args:
+        place: where the study is.
+        port: to listen on; 0 for any that is free.
+        ready: is told the study's address, once it answers.
+
+    Raises:
+        UsageError: optuna-dashboard is not installed, or the port is taken.
+        StorageError: there is no such study, or its storage cannot be read.
+    """
+    try:
+        from optuna_dashboard import wsgi  # an optional dependency
+    except ImportError as error:
+        raise UsageError(f"{error}; install klsearch[dashboard].") from error
+    with opened(place.url, create=False) as storage:
+        StudyStorage.load(storage, place.name)  # which says what is wrong if it cannot be read
+        number = storage.get_study_id_from_name(place.name)
+        with _listening(port, wsgi(storage)) as server, suppress(KeyboardInterrupt):
+            ready(f"http://{_HOST}:{server.server_port}/dashboard/studies/{number}")
+            server.serve_forever()
+
+
+def _listening(port: int, app: "WSGIApplication") -> _Server:
+    try:
+        return make_server(_HOST, port, app, server_class=_Server, handler_class=_QuietHandler)
+    except OSError as error:
+        raise UsageError(f"cannot listen on port {port}: {error.strerror}; give another --port.") from error

@@ -1,0 +1,180 @@
+"""What klsearch finds where it runs: versions, extras, devices, memory, storage."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from klsearch.search.running.versions import provenance
+from klsearch.search.storage.opening import EmptyStorage, file_of, opened, without_password
+from klsearch.search.storage.place import STORAGE_VARIABLE
+from klsearch.search.storage.study import StudyStorage
+from klsearch.studies.errors import StorageError
+from klsearch.vae.data.memory import free_memory, total_memory
+
+_DEVICES_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        works: whether klsearch can use it.
+        words: what was found.
+    """
+
+    works: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Everything that was looked at.
+
+    Attributes:
+        versions: of klsearch, its libraries, Python and the machine, by name.
+        extras: by extra, whether its packages are installed.
+        devices: TensorFlow, and what it calculates on.
+        memory: bytes, "total" and "free".
+        folder: whether runs can be written into the working folder.
+        storage: the storage that was named; None where none was, and every run keeps its own.
+    """
+
+    versions: Mapping[str, str]
+    extras: Mapping[str, Finding]
+    devices: Finding
+    memory: Mapping[str, int]
+    folder: Finding
+    storage: Finding | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 if studies can be run here; 4 where the storage is the only reason why not."""
+        if not (self.devices.works and self.folder.works):
+            return 1
+        return StorageError.exit_code if self.storage is not None and not self.storage.works else 0
+
+
+def examine(storage: str | None) -> Health:
+    """Look at everything; TensorFlow is loaded in a process of its own.
+
+    Args:
+        storage: the storage to look at; None for that of the environment, if it names one.
+    """
+    url = storage or os.environ.get(STORAGE_VARIABLE)
+    return Health(
+        versions=provenance(),
+        extras=_extras(),
+        devices=_devices(),
+        memory={"total": total_memory(), "free": free_memory()},
+        folder=_folder(Path.cwd()),
+        storage=None if url is None else _storage(url),
+    )
+
+
+def health_document(health: Health) -> dict[str, object]:
+    """What was found, as JSON values."""
+    return {**asdict(health), "works": health.exit_code == 0}
+
+
+def health_text(health: Health) -> str:
+    """What was found, for people."""
+    gigabytes = {name: f"{count / 1e9:.1f} GB" for name, count in health.memory.items()}
+    lines = [
+        *health.versions.items(),
+        ("memory", f"{gigabytes['free']} of {gigabytes['total']} free"),
+        ("devices", health.devices.words),
+        ("working folder", health.folder.words),
+        ("storage", "none named: each run keeps its own" if health.storage is None else health.storage.words),
+        *((f"klsearch[{name}]", extra.words) for name, extra in health.extras.items()),
+    ]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name.ljust(width)}  {words}" for name, words in lines)
+
+
+def _extras() -> dict[str, Finding]:
+    return {extra: _installed(extra, package) for extra, package in sorted(_optional_packages())}
+
+
+def _optional_packages() -> Iterator[tuple[str, str]]:
+    """Each extra with a package that it asks for, as the installed klsearch declares them."""
+    try:
+        declared = requires("klsearch") or []
+    except PackageNotFoundError:
+        return
+    for line in declared:
+        if found := re.match(r"""([\w.-]+)[^;]*;\s*extra\s*==\s*['"]([\w.-]+)['"]""", line):
+            yield found[2], found[1]
+
+
+def _installed(extra: str, package: str) -> Finding:
+    try:
+        return Finding(works=True, words=f"{package} {version(package)}")
+    except PackageNotFoundError:
+        return Finding(works=False, words=f"not installed; pip install 'klsearch[{extra}]'")
+
+
+def _devices() -> Finding:
+    """What TensorFlow calculates on, after a product of matrices; a process of its own may be killed by it."""
+    # -P: else the working folder comes first, and a keras.py in it would be taken for Keras.
+    command = [sys.executable, "-P", "-c", "from klsearch.search.commands.doctor import print_devices; print_devices()"]
+    try:
+        called = subprocess.run(command, capture_output=True, text=True, timeout=_DEVICES_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding(works=False, words=f"TensorFlow did not load within {_DEVICES_SECONDS:.0f} s")
+    if called.returncode < 0:
+        return Finding(works=False, words=f"TensorFlow was killed by signal {-called.returncode} when it loaded")
+    if called.returncode:
+        reason = (called.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Finding(works=False, words=f"TensorFlow does not load: {reason}")
+    devices: list[str] = json.loads(called.stdout.splitlines()[-1])
+    return Finding(works=True, words=", ".join(devices))
+
+
+def print_devices() -> None:
+    """Print the devices that TensorFlow calculates on as a JSON list; loads TensorFlow."""
+    from klsearch.search.training.tensorflow import load_tensorflow
+
+    load_tensorflow()
+    tensorflow = importlib.import_module("tensorflow")
+    ones = tensorflow.ones([64, 64])
+    assert float(tensorflow.reduce_sum(ones @ ones)) == 64.0**3
+    print(json.dumps([device.name.rpartition("device:")[2] for device in tensorflow.config.list_physical_devices()]))
+
+
+def _folder(folder: Path) -> Finding:
+    if os.access(folder, os.W_OK):
+        return Finding(works=True, words=f"{folder} can be written")
+    return Finding(works=False, words=f"{folder} cannot be written; give `klsearch run` another --out")
+
+
+def _storage(url: str) -> Finding:
+    """Whether a storage answers, and what it holds; one that the first run will make is well."""
+    shown = without_password(url)
+    try:
+        file = file_of(url)
+        if file is not None and not file.exists():
+            return _folder_of_new(shown, file)
+        with opened(url, create=False) as storage:
+            names = StudyStorage.names(storage)
+    except EmptyStorage:
+        return Finding(works=True, words=f"{shown} answers; the first run makes its tables")
+    except StorageError as error:
+        return Finding(works=False, words=str(error))
+    return Finding(
+        works=True, words=f"{shown} answers; it holds {len(names)} {'study' if len(names) == 1 else 'studies'}"
+    )
+
+
+def _folder_of_new(shown: str, file: Path) -> Finding:
+    parent = next(folder for folder in file.resolve().parents if folder.exists())
+    if os.access(parent, os.W_OK):
+        return Finding(works=True, words=f"{shown} is not there yet; the first run makes it")
+    return Finding(works=False, words=f"{shown} is not there, and {parent} cannot be written")

@@ -1,0 +1,177 @@
+"""The JSON documents of the command line: one schema, written in one place."""
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from klsearch.studies.comparison import compare_studies
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialRecord, TrialState
+from klsearch.studies.summary import summarize
+
+if TYPE_CHECKING:  # which loads TensorFlow
+    from klsearch.search.commands.reproduction import Reproduction
+
+SCHEMA_VERSION = 1
+
+Document = dict[str, Any]
+
+
+def as_text(document: Document) -> str:
+    """The document as one line of JSON; numbers that are not finite become null."""
+    return json.dumps(_plain({"schema_version": SCHEMA_VERSION, **document}), allow_nan=False)
+
+
+def error_document(message: str, exit_code: int) -> Document:
+    """What went wrong."""
+    return {"error": {"message": message, "exit_code": exit_code}}
+
+
+def best_document(study: StudyRecord) -> Document:
+    """The winner (the best trial so far before confirmation), the verdict and every confirmation run."""
+    summary = summarize(study)
+    low, high = summary.interval
+    return {
+        "study": study.name,
+        "verdict": summary.verdict.value,
+        "sentence": summary.sentence,
+        "passed": summary.passed,
+        "seeds": summary.seeds,
+        "interval": [low, high],
+        "caveats": list(summary.caveats),
+        **(_trial(summary.best) if summary.best is not None else _NO_TRIAL),
+        "kl_band": list(study.definition.thresholds().kl_band),
+        "kl_band_reference": None if study.reference is None else asdict(study.reference),
+        "probe_measure": next((run.probe.measure for run in study.confirmation if run.probe is not None), None),
+        "confirmation": [entry for run in study.confirmation for entry in _confirmation(study, run)],
+    }
+
+
+def trials_document(study: StudyRecord) -> Document:
+    """Every trial, in ascending number."""
+    return {"study": study.name, "trials": [_listed(trial) for trial in study.trials]}
+
+
+def status_document(study: StudyRecord) -> Document:
+    """Where the study stands."""
+    summary = summarize(study)
+    own = [trial for trial in study.trials if not trial.warm_start]
+    counts = {state.value: sum(trial.state is state for trial in own) for state in TrialState}
+    running = [trial for trial in study.trials if trial.state is TrialState.RUNNING and trial.progress]
+    return {
+        "study": study.name,
+        "verdict": summary.verdict.value,
+        "sentence": summary.sentence,
+        "budget": study.definition.study.trials,
+        "finished": len(study.counted),
+        "counts": counts,
+        "slots": study.slots,
+        "warm_start": study.warm_start or None,
+        "confirmation": {
+            "finished": sum(run.state is TrialState.COMPLETE for run in study.confirmation),
+            "started": len(study.confirmation),
+        },
+        "best": None if summary.best is None else _trial(summary.best),
+        "running": [{"trial": trial.number, **trial.progress} for trial in running],
+    }
+
+
+def comparison_document(first: StudyRecord, second: StudyRecord) -> Document:
+    """What `best_document` says of either study, and what the comparison report says of both."""
+    comparison = compare_studies(first, second)
+    return {
+        "studies": list(comparison.studies),
+        "best": [best_document(first), best_document(second)],
+        "differing": [
+            {"table": table, "key": key, "values": list(values)}
+            for (table, key), values in comparison.differing.items()
+        ],
+        "obstacle": comparison.obstacle or None,
+        "paired": {name: asdict(difference) for name, difference in comparison.paired.items()},
+        "better": comparison.better,
+    }
+
+
+def reproduction_document(reproduction: "Reproduction") -> Document:
+    """Whether a trial that was trained again has the same bits, else what differs and what has changed since."""
+    return {
+        "study": reproduction.study,
+        "trial": reproduction.trial,
+        "seed": reproduction.seed,
+        "matches": reproduction.matches,
+        "mismatches": [asdict(mismatch) for mismatch in reproduction.mismatches],
+        "changed": {name: {"stored": stored, "now": now} for name, (stored, now) in reproduction.changed.items()},
+    }
+
+
+_MEASURES = ("score", "kl", "kl_sum", "unexplained")
+_TRIAL = (
+    *("trial", "feasible", *_MEASURES, "reconstruction", "active_units", "elbo"),
+    *("hyperparameters", "seed", "gates"),
+)
+_NO_TRIAL: Document = dict.fromkeys(_TRIAL)
+
+
+def _measured(run: TrainingRun) -> Document:
+    return {name: getattr(run, name) for name in _MEASURES}
+
+
+def _trial(trial: TrialRecord) -> Document:
+    measures = trial.measures
+    return {
+        "trial": trial.number,
+        "feasible": trial.feasible,
+        **_measured(trial),
+        "reconstruction": measures.reconstruction if measures is not None else None,
+        "active_units": measures.active_units if measures is not None else None,
+        "elbo": measures.elbo if measures is not None else None,
+        "hyperparameters": trial.hyperparameters.as_json(),
+        "seed": trial.seed,
+        "gates": _gates(trial),
+    }
+
+
+def _listed(trial: TrialRecord) -> Document:
+    return {
+        "number": trial.number,
+        "state": trial.state.value,
+        "origin": trial.origin,
+        "warm_start": trial.warm_start,
+        **_measured(trial),
+        "feasible": trial.feasible,
+        "hyperparameters": trial.hyperparameters.as_json(),
+        "seconds": trial.seconds,
+        "epochs": trial.epochs,
+        "gates": _gates(trial),
+        "seed": trial.seed,
+        "diverged": trial.diverged,
+        "error": trial.error or None,
+    }
+
+
+def _gates(run: TrainingRun) -> dict[str, bool]:
+    return {gate.name: gate.passed for gate in run.gates}
+
+
+def _confirmation(study: StudyRecord, run: ConfirmationRun) -> list[Document]:
+    """One entry for each split that a run was scored on; the gates are judged on validation."""
+    name = "winner" if run.trial is not None and run.trial == study.winner else run.candidate
+    method = study.definition.baseline_method(run.candidate)
+    common = {"name": name, "method": method, "trial": run.trial, "seed": run.seed, "passed": run.passed}
+    if run.state is not TrialState.COMPLETE:
+        return []
+    splits = {"validation": (run.kl, run.unexplained)}
+    if run.test is not None:
+        splits["test"] = (run.test.kl, run.test.unexplained)
+    return [
+        {**common, "split": split, "kl": kl, "unexplained": unexplained, "probe": getattr(run.probe, split, None)}
+        for split, (kl, unexplained) in splits.items()
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

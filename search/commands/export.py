@@ -1,0 +1,190 @@
+"""The winner to take away: models, scaler, definition and settings, in a folder of the user's choice."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from klsearch.search.commands.settings_snippet import settings_snippet
+from klsearch.search.progress import Progress
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import Place
+from klsearch.search.storage.records import confirmed_rows, study_record
+from klsearch.search.storage.rows import Row
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.retraining import Retrained, mismatches, retrain
+from klsearch.studies.definitions.catalog import LoadedDefinition, with_baseline
+from klsearch.studies.definitions.sections import extended_name
+from klsearch.studies.errors import UsageError
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.summary import runs_of, summarize
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
+
+_FILES = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        files: their names.
+        trial: number of the winner, or of the best trial so far.
+        confirmed: whether it is the confirmed winner.
+        seed: of the training whose weights the models hold.
+        fresh: whether that is one of the confirmation's seeds, and not the trial's own.
+        kl: final KL of that training, mean over latents, nats, validation.
+        matches: whether it was trained again to the same bits as are stored.
+        notes: what loading the models needs beside Keras, and how they are to be used, one line each.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    trial: int
+    confirmed: bool
+    seed: int
+    fresh: bool
+    kl: float
+    matches: bool
+    notes: tuple[str, ...]
+
+
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that holds something, unless forced: then the files of an export are replaced, and no others.
+
+    Raises:
+        UsageError: it is a file, or holds something.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a folder.")
+    if folder.exists() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder} is not empty; give --force to replace {', '.join(_FILES)} in it.")
+
+
+def export_winner(
+    loaded: LoadedDefinition,
+    dataset: Dataset,
+    place: Place,
+    folder: Path,
+    *,
+    force: bool,
+    progress: Progress,
+) -> Exported:
+    """Write the confirmed winner into a folder; without one, the best trial so far.
+
+    No storage holds weights, so it is trained again: on the confirmation's seed that passed all gates with the lowest
+    score on validation, else on the trial's own seed. Nothing is written before that has ended.
+
+    Args:
+        loaded: the study's definition.
+        dataset: its data.
+        place: where the study is.
+        folder: where to write; made if missing.
+        force: whether to replace the files of an export in a folder that holds something.
+        progress: is told what happens.
+
+    Raises:
+        UsageError: the folder holds something, or no trial has finished.
+        StudyConflict: the data are not those that the study was trained on.
+    """
+    check_folder(folder, force=force)
+    with opened(place.url, create=False) as storage:
+        study = StudyStorage.load(storage, place.name)
+        record = study_record(study, url=place.shown_url, resume_command=place.resume_command)
+        run, row = _chosen(study, record)
+        facts = study.facts
+    best = summarize(record).best
+    assert best is not None
+    again = retrain(loaded, dataset, facts, row, progress=progress)
+    assert row.result is not None
+    fresh = run is not best
+    models = plain_models(again.network, again.member)
+    files: dict[str, Callable[[Path], Any]] = {
+        "encoder.keras": models.encoder.save,
+        "decoder.keras": models.decoder.save,
+        "scaler.json": lambda path: path.write_text(_scaler(dataset), encoding="utf-8"),
+        "best.toml": lambda path: path.write_text(_definition(loaded, best.number, row), encoding="utf-8"),
+        "vae_settings.py": lambda path: path.write_text(
+            settings_snippet(loaded.definition, row.run.hyperparameters, trial=best.number, expected=_expected(record)),
+            encoding="utf-8",
+        ),
+    }
+    _write(files, folder)
+    return Exported(
+        folder=folder,
+        files=tuple(files),
+        trial=best.number,
+        confirmed=record.winner is not None,
+        seed=row.run.seed,
+        fresh=fresh,
+        kl=run.kl,
+        matches=not mismatches(row.result, again.result),
+        notes=_notes(loaded, again, models.encoder, models.decoder),
+    )
+
+
+def _chosen(study: StudyStorage, record: StudyRecord) -> tuple[TrainingRun, Row]:
+    """The training whose models are exported, as a record and as the row to train again."""
+    best = summarize(record).best
+    if best is None or best.diverged:
+        raise UsageError(f"study {record.name!r} has no trial that was trained to its end, so there is none to export.")
+    passed = [run for run in runs_of(record, "winner") if run.passed]
+    if not passed:
+        return best, study.row(best.number)
+    run = min(passed, key=lambda run: (run.score, run.seed))
+    rows = confirmed_rows(study, record.definition)
+    return run, next(row for row in rows if (row.run.label, row.run.seed) == (run.candidate, run.seed))
+
+
+def _scaler(dataset: Dataset) -> str:
+    """How raw rows become the model's, as JSON."""
+    about = {"formula": "scaled = (raw - offset) / scale", "columns": dataset.columns}
+    return json.dumps({**about, **dataset.scaling.as_json()}, indent=2) + "\n"
+
+
+def _definition(loaded: LoadedDefinition, trial: int, row: Row) -> str:
+    """The study's definition under another name, with the settings as a baseline to beat."""
+    ending = f"trial-{trial}"
+    name = extended_name(loaded.definition.study.name, f"-{ending}")
+    return with_baseline(loaded, ending, row.run.hyperparameters, study=name)
+
+
+def _expected(record: StudyRecord) -> str:
+    """What trainings with these settings reached in the study."""
+    runs = runs_of(record, "winner")
+    best = summarize(record).best
+    assert best is not None
+    if not runs:
+        return f"In the study it ended at a KL of {best.kl:.3g} nats per latent; it is not confirmed on fresh seeds."
+    low, high = min(run.kl for run in runs), max(run.kl for run in runs)
+    return f"On {len(runs)} fresh seeds it ended at a KL of {low:.3g} to {high:.3g} nats per latent."
+
+
+def _notes(loaded: LoadedDefinition, again: Retrained, encoder: Any, decoder: Any) -> tuple[str, ...]:
+    notes = [f"encoder.keras {note}" for note in loading_notes(encoder)]
+    notes += [f"decoder.keras {note}" for note in loading_notes(decoder)]
+    if loaded.definition.model.likelihood == "bernoulli":
+        notes.append("decoder.keras gives logits: apply keras.ops.sigmoid for values in [0, 1]")
+    settings = again.member
+    if settings.clip_low[0] > -float("inf") or settings.clip_high[0] < float("inf"):
+        notes.append("encoder.keras gives z_mean and z_log_var, the latter clipped as in training")
+    own = [source for source in (loaded.definition.data.source, loaded.definition.model.kind) if ":" in source]
+    if own:
+        notes.append(f"best.toml uses {' and '.join(own)}: keep it beside your modules")
+    return tuple(notes)
+
+
+def _write(files: dict[str, Callable[[Path], Any]], folder: Path) -> None:
+    """Write all files beside the folder first, then move each there in one step."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished:
+        for name, write in files.items():
+            write(Path(unfinished) / name)
+        folder.mkdir(exist_ok=True)
+        for name in files:
+            os.replace(Path(unfinished) / name, folder / name)

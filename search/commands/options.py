@@ -1,0 +1,111 @@
+"""The options and arguments that commands share, what their values mean, and how the shell completes them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90, 90s, 10m or 1h30m, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        if isinstance(value, float):
+            return value
+        import re
+
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
+        if not parts or "".join(number + unit for number, unit in parts) != value:
+            self.fail(f"{value!r} is no time; write it as 90s, 10m or 1h30m.", param, ctx)
+        return float(sum(float(number) * _UNITS[unit or "s"] for number, unit in parts))
+
+
+class Slots(click.ParamType[int | None]):
+    """A number of members, or "auto"."""
+
+    name = "auto|K"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """The number; None for "auto"."""
+        if value in (None, "auto"):
+            return None
+        try:
+            slots = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither 'auto' nor a number.", param, ctx)
+        if not 1 <= slots <= 1024:
+            self.fail(f"{slots} is not between 1 and 1024.", param, ctx)
+        return slots
+
+
+def studies_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
+    """The built-in studies, and the shell's own files."""
+    from klsearch.studies.definitions.catalog import builtin_studies
+
+    del ctx, param
+    names = [CompletionItem(name) for name in builtin_studies() if name.startswith(text)]
+    return [CompletionItem(text, type="file"), *names]  # the shell's own first: bash drops what came before them
+
+
+def runs_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
+    """The run folders below runs/, and the shell's own folders."""
+    del ctx, param
+    folders = sorted(str(about.parent) for about in Path("runs").glob("*/run.json"))
+    return [
+        CompletionItem(text, type="dir"),
+        *(CompletionItem(folder) for folder in folders if folder.startswith(text)),
+    ]
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+storage_options = _options(
+    click.option(
+        "--storage",
+        metavar="URL",
+        help="sqlite:///FILE, journal:///FILE or postgresql+psycopg://…; default: KLSEARCH_STORAGE or the run folder.",
+    ),
+    click.option("--study", metavar="NAME", help="The study's name in the storage; default: the definition's."),
+)
+named_storage_option = click.option("--storage", metavar="URL", help="Where it is; RUN is then the study's name.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+run_argument = click.argument("run", required=False, shell_complete=runs_beginning_with)
+study_argument = click.argument("study_or_file", metavar="STUDY", shell_complete=studies_beginning_with)
+timeout_option = click.option(
+    "--timeout", type=Duration(), help="Stop after this time, say 10m; what was trained is kept."
+)
+result_options = _options(
+    click.option("--require-stable", is_flag=True, help="Exit with 3 unless it is stable, with or without caveats."),
+    click.option("--quiet", is_flag=True, help="Print nothing but errors and the result."),
+    click.option("--no-progress", is_flag=True, help="Plain lines instead of a live display."),
+    json_option,
+)
+training_options = _options(
+    click.option("--trials", type=click.IntRange(1), metavar="N", help="Finished trials in the study in all."),
+    timeout_option,
+    click.option("--slots", type=Slots(), default="auto", show_default=True, help="Members trained together."),
+    click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that search."),
+    click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Where they run."),
+    click.option("--scheduler", metavar="ADDRESS", help="The Dask cluster's, say tcp://host:8786."),
+    storage_options,
+    click.option("--until-converged", is_flag=True, help="Stop before --trials once more search no longer pays."),
+    click.option("--no-confirm", is_flag=True, help="Do not retrain the leading trials on fresh seeds."),
+    result_options,
+)

@@ -1,0 +1,232 @@
+"""What the command line prints for people."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from klsearch.reports.wording import NOTHING, number
+from klsearch.search.commands.estimate import Estimate
+from klsearch.search.progress import leading, rough_duration, watched_values
+from klsearch.studies.definitions.catalog import LoadedDefinition
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.studies.summary import Summary, baseline_names, runs_of, summarize
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.memory import free_memory
+from klsearch.vae.evaluation.probe import PROBE_WORDS
+from klsearch.vae.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:  # which loads TensorFlow
+    from klsearch.search.commands.export import Exported
+    from klsearch.search.commands.reproduction import Reproduction
+
+
+def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
+    """The end of a run: verdict, winner beside the baselines, how to go on if it is not whole, where the report is."""
+    lines = [best_text(study)]
+    done, budget = len(study.counted), study.definition.study.trials
+    if stopped or done < budget:
+        lines.append(f"\n{done} of {budget} trials are done. Go on with: {study.resume_command}")
+    if report is not None:
+        lines.append(f"\nReport: {report}")
+    return "\n".join(lines)
+
+
+def best_text(study: StudyRecord) -> str:
+    """The verdict, the winner's settings, and what it reaches beside the baselines."""
+    summary = summarize(study)
+    lines = [f"{summary.verdict.value.upper()}: {summary.sentence}"]
+    if summary.best is None:
+        return lines[0]
+    lines += ["", *_settings_lines(summary, study), "", *_table(_standing_rows(study, summary.best))]
+    return "\n".join(lines)
+
+
+def _settings_lines(summary: Summary, study: StudyRecord) -> list[str]:
+    best = summary.best
+    assert best is not None
+    lead = f"Trial {best.number}, {'the winner' if study.winner == best.number else 'the best so far'}"
+    failed = ", ".join(gate.name for gate in best.gates if not gate.passed)
+    lines = [f"{lead}{f' (in the search it failed: {failed})' if failed else ''}:"]
+    return lines + [f"  {name} = {value}" for name, value in shown_settings(best.hyperparameters).items()]
+
+
+def shown_settings(settings: Hyperparameters) -> dict[str, str]:
+    """Settings in four significant digits, as TOML writes them; an absent gradient clipping is left out."""
+    values = {name: getattr(settings, name) for name in settings.__slots__}
+    return {
+        name: str(value) if isinstance(value, int) else f"{value:.4g}"
+        for name, value in values.items()
+        if name != "clipnorm" or math.isfinite(value)
+    }
+
+
+def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
+    """A table of the winner beside the baselines; of the best trial alone before confirmation."""
+    confirmed = runs_of(study, "winner")
+    if not confirmed:
+        header = ["", "KL per latent", "unexplained", "active latents"]
+        active = f"{best.measures.active_units} of {best.measures.latent_dim}" if best.measures else NOTHING
+        return [header, [f"trial {best.number}", number(best.kl), number(best.unexplained), active]]
+    split = "test" if any(run.test is not None for run in confirmed) else "validation"
+    header = [f"median on the {split} split", "KL per latent", "unexplained", "active latents", "seeds passed"]
+    probed = {PROBE_WORDS[run.probe.measure] for run in confirmed if run.probe is not None}
+    names = ("winner", *baseline_names(study))
+    return [[*header, *probed], *(_candidate_row(study, name, with_probe=bool(probed)) for name in names)]
+
+
+def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[str]:
+    runs = runs_of(study, name)
+    measured = [measures for run in runs if (measures := run.test or run.measures) is not None]
+    cells = ["diverged"] * 3
+    if measured:
+        cells = [
+            number(median(measures.kl for measures in measured)),
+            number(median(measures.unexplained for measures in measured)),
+            f"{median(measures.active_units for measures in measured):g} of {measured[0].latent_dim}",
+        ]
+    found = [run.probe.test for run in runs if run.probe is not None]
+    probe = [number(median(found)) if found else NOTHING] if with_probe else []
+    return [name, *cells, f"{_passed(runs)} of {len(runs)}", *probe]
+
+
+def _passed(runs: tuple[ConfirmationRun, ...]) -> int:
+    return sum(run.passed for run in runs)
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Rows as aligned lines, the first column to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def exported_text(exported: "Exported") -> str:
+    """What an export wrote, and of which training."""
+    winner = "the winner" if exported.confirmed else "the best so far, not confirmed"
+    seed = f"{'fresh ' if exported.fresh else 'its own '}seed {exported.seed}"
+    same = "to the bits that are stored" if exported.matches else "but NOT to the values that are stored"
+    lines = [
+        f"Trial {exported.trial}, {winner}, trained again on {seed}, {same}: "
+        f"KL {number(exported.kl)} nats per latent on validation.",
+        *(f"  {exported.folder / name}" for name in exported.files),
+        *(f"note: {note}." for note in exported.notes),
+    ]
+    return "\n".join(lines)
+
+
+def reproduction_text(reproduction: "Reproduction") -> str:
+    """Whether a trial that was trained again has the same bits, else what differs and what has changed since."""
+    lead = f"Trial {reproduction.trial}, trained again on its seed {reproduction.seed} for {reproduction.epochs} epochs"
+    if reproduction.matches:
+        return f"{lead}, matches bit for bit: every curve and every measure."
+    lines = [f"{lead}, does not match:"]
+    for differing in reproduction.mismatches:
+        place = "" if differing.place is None else f" at {differing.place}"
+        lines.append(f"  {differing.value}{place}: stored {differing.stored!r}, now {differing.now!r}")
+    if not reproduction.changed:
+        return "\n".join([*lines, "Versions and processor are those that the study recorded."])
+    lines.append("Since then changed:")
+    lines += [f"  {name}: {stored}, now {now}" for name, (stored, now) in reproduction.changed.items()]
+    return "\n".join(lines)
+
+
+def status_text(study: StudyRecord) -> str:
+    """Where the study stands: counts, the leading running trials' latest values, best so far."""
+    summary = summarize(study)
+    own = [trial for trial in study.trials if not trial.warm_start]
+    counts = ", ".join(
+        f"{count} {state.value}" for state in TrialState if (count := sum(trial.state is state for trial in own))
+    )
+    lines = [
+        f"{study.name}: {len(study.counted)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"
+    ]
+    if study.warm_start:
+        lines.append(f"warm start: {study.warm_start}")
+    running = {t.number: t.progress for t in study.trials if t.state is TrialState.RUNNING and t.progress}
+    if (ahead := leading(running)) is not None:
+        lines.append(f"running trial {ahead}: {watched_values(running[ahead])}")
+    if summary.best is not None:
+        best = summary.best
+        lines.append(f"best trial {best.number}: score {number(best.score)}, KL {number(best.kl)} per latent")
+    if study.confirmation:
+        done = sum(run.state is TrialState.COMPLETE for run in study.confirmation)
+        lines.append(f"confirmation: {done} of {len(study.confirmation)} trainings done")
+    lines.append(f"{summary.verdict.value}: {summary.sentence}")
+    return "\n".join(lines)
+
+
+def trials_text(study: StudyRecord) -> str:
+    """A table of all trials."""
+    searched = list(study.definition.space.searched())
+    header = ["trial", "state", "score", "KL", "unexplained", "gates failed", *searched, "origin"]
+    rows = [
+        [
+            str(trial.number),
+            trial.state.value,
+            number(trial.score),
+            number(trial.kl),
+            number(trial.unexplained),
+            ",".join(gate.name for gate in trial.gates if not gate.passed) or NOTHING,
+            *(number(getattr(trial.hyperparameters, name)) for name in searched),
+            trial.origin,
+        ]
+        for trial in study.trials
+    ]
+    return "\n".join(_table([header, *rows]))
+
+
+def check_document(loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None) -> dict[str, Any]:
+    """What `check` found and expects, as JSON values."""
+    definition = loaded.definition
+    return {
+        "study": definition.study.name,
+        "valid": True,
+        "trials": definition.study.trials,
+        "rows": dataset.rows,
+        "shape": list(dataset.shape),
+        "scaling": dataset.scaling.words,
+        "fingerprint": dataset.fingerprint,
+        "estimate": None if expected is None else asdict(expected),
+        "warnings": [*definition.warnings(), *dataset.warnings],
+    }
+
+
+def check_text(
+    loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None, *, own_weights: int | None = None
+) -> str:
+    """What `check` found and expects, for people; with the number of weights of a model of their own."""
+    found = check_document(loaded, dataset, expected)
+    rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
+    shape = "×".join(map(str, dataset.shape))
+    lines = [
+        f"{found['study']}: valid",
+        f"data: {rows} rows of {shape} values; scaling: {found['scaling']}",
+        *([] if own_weights is None else [f"model: {loaded.definition.model.kind}, {own_weights:,} weights"]),
+        f"search: {found['trials']} trials over {', '.join(loaded.definition.space.searched())}",
+        _expected_line(loaded, expected),
+        *(f"warning: {warning}" for warning in found["warnings"]),
+    ]
+    return "\n".join(lines)
+
+
+def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:
+    """How long a study will take and how much memory, as far as that can be told."""
+    if expected is None:
+        return (
+            "time and memory: not known of a model of your own; `klsearch run` says how long it has left as soon as "
+            "models train"
+        )
+    memory = f"{expected.memory / 1e9:.1f} GB of memory"
+    free = free_memory()
+    short = f", but {free / 1e9:.1f} GB are free" if expected.memory > free else ""
+    return (
+        f"time: about {rough_duration(expected.seconds)} at the speed that this machine has now, for "
+        f"{expected.trainings} trainings of {loaded.definition.training.epochs} epochs; up to {memory}{short}"
+    )

@@ -1,0 +1,187 @@
+"""The confirmation: leading trials and baselines on fresh seeds, and the winner's look at the test split."""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import numpy as np
+from optuna.trial import TrialState
+
+from klsearch.search.confirmation.kept_members import KeptMembers
+from klsearch.search.confirmation.source import Candidate, ConfirmationSource, candidates, choose_winner, rows_to_show
+from klsearch.search.progress import Progress
+from klsearch.search.storage.records import confirmed_rows, trial_records
+from klsearch.search.storage.rows import Row, numbered
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.models import weighting_of
+from klsearch.search.training.retraining import RetrainingSource
+from klsearch.search.training.trainer import Source
+from klsearch.search.training.worker import Worker
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.data.splits import SPLITS
+from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.evaluation.probe import Probe
+from klsearch.vae.evaluation.samples import Samples
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.weighting import Weighting
+
+Probed = Callable[[Mapping[str, np.ndarray]], Probe | None]
+Sampled = Callable[[Mapping[str, Members]], Samples | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apparatus:
+    """What a confirmation needs that a search does not.
+
+    Attributes:
+        population: gives one that trains members by a rule of their own.
+        sampled: gives the report's pictures of members by label.
+        probed: gives a member's linear probe from its μ by split; None where the data have no labels for one.
+    """
+
+    population: Callable[[Weighting], Population]
+    sampled: Sampled
+    probed: Probed | None
+
+
+class Confirmer:
+    """Confirms one study.
+
+    Args:
+        study: in its storage.
+        definition: of the study.
+        population: that searched.
+        apparatus: what it takes besides.
+        members: keeps what was trained until the test split has scored it.
+        worker: who trains.
+        progress: is told what happens.
+        train: trains what a source gives of the confirmation's rows in a population, compiled or not.
+        pause: is called between trainings and measurements that may take long: others are to know that this one lives.
+    """
+
+    def __init__(
+        self,
+        study: StudyStorage,
+        definition: StudyDefinition,
+        population: Population,
+        apparatus: Apparatus,
+        members: KeptMembers,
+        *,
+        worker: Worker,
+        progress: Progress,
+        train: Callable[[Population, Source], None],
+        pause: Callable[[], None],
+    ) -> None:
+        self._study = study
+        self._definition = definition
+        self._population = population
+        self._apparatus = apparatus
+        self._members = members
+        self._worker = worker
+        self._progress = progress
+        self._train_in = train
+        self._pause = pause
+
+    @cached_property
+    def _rows(self) -> StudyStorage:
+        return self._study.confirmation()
+
+    def confirm(self) -> bool:
+        """Confirm; False if another process took that over, because this one was silent for too long."""
+        chosen = candidates(self._definition, trial_records(self._study, self._definition))
+        if not chosen:
+            self._progress.say("No trial has finished, so there is nothing to confirm.")
+            return True
+        self._train_candidates(chosen)
+        labels = {candidate.label for candidate in chosen}
+        found = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
+        confirmed = [row for row in found if row.state is not TrialState.FAIL]
+        if any(row.result is None for row in confirmed):
+            return False
+        leaders = [candidate.label for candidate in chosen if not candidate.is_baseline]
+        winner = choose_winner(self._definition, confirmed, leaders)
+        baselines = self._definition.baseline_names()
+        self._score_on_test({winner, *baselines})
+        self._study.change_facts(winner=numbered(winner))
+        self._keep_samples([winner, *baselines])
+        self._members.remove_files()
+        return True
+
+    def _train_candidates(self, chosen: Sequence[Candidate]) -> None:
+        """Train what is not trained yet of the candidates, those of one rule after those of another."""
+        by_rule: dict[Weighting | None, list[Candidate]] = {}
+        for candidate in chosen:
+            by_rule.setdefault(weighting_of(self._definition, candidate.method), []).append(candidate)
+        sources = {
+            rule: ConfirmationSource(
+                self._rows,
+                self._definition,
+                group,
+                worker=self._worker,
+                members=self._members,
+                told=self._progress.ended,
+            )
+            for rule, group in by_rule.items()
+        }
+        if remaining := sum(source.remaining for source in sources.values()):
+            total = len(chosen) * self._definition.confirmation.seeds
+            self._progress.begin("confirming on fresh seeds", done=total - remaining, total=total)
+        for rule, source in sources.items():
+            if source.remaining:
+                self._train(rule, source)
+
+    def _train(self, rule: Weighting | None, source: Source) -> None:
+        """Train what a source gives by a rule; by the settings' KL weight if None."""
+        self._train_in(self._population if rule is None else self._apparatus.population(rule), source)
+
+    def _score_on_test(self, labels: Set[str]) -> None:
+        """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""
+        chosen = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
+        unscored = [row for row in chosen if row.result is not None and list(row.result.measures) == ["validation"]]
+        if not unscored:
+            return
+        self._train_forgotten(unscored)
+        self._note_test_look()
+        for first in range(0, len(unscored), self._population.slots):
+            group = unscored[first : first + self._population.slots]
+            of_group = [self._members[row.run] for row in group]
+            if self._apparatus.probed is not None:
+                means = {split: self._population.latent_means(of_group, split) for split in SPLITS}
+                for index, row in enumerate(group):
+                    self._pause()
+                    latents = {split: values[index] for split, values in means.items()}
+                    self._rows.add_probe(row.number, self._apparatus.probed(latents))
+            self._pause()
+            # These last: a row that has them is not looked at again.
+            for row, measures in zip(group, self._population.measure_members(of_group, "test"), strict=True):
+                self._rows.add_test_measures(row.number, measures)
+
+    def _keep_samples(self, labels: Sequence[str]) -> None:
+        """Keep what one member of each of these candidates makes of a few rows of data, for the report."""
+        shown = rows_to_show(confirmed_rows(self._study, self._definition), labels)
+        numbers = [row.number for row in shown]
+        if not shown or self._rows.sampled_rows() == tuple(numbers):
+            return
+        self._train_forgotten(shown)
+        self._pause()
+        samples = self._apparatus.sampled({row.run.label: self._members[row.run] for row in shown})
+        self._rows.replace_samples(samples, numbers)
+
+    def _train_forgotten(self, wanted: Sequence[Row]) -> None:
+        """Train those of some confirmed rows again whose members no process has kept."""
+        forgotten = [row for row in wanted if row.run not in self._members]
+        if forgotten:
+            self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights were not kept.")
+            self._progress.begin("training again", done=0, total=len(forgotten))
+        by_rule: dict[Weighting | None, list[Row]] = {}
+        for row in forgotten:
+            by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)
+        for rule, group in by_rule.items():
+            again = RetrainingSource(group, members=self._members, told=self._progress.ended)
+            self._train(rule, again)
+
+    def _note_test_look(self) -> None:
+        """Count a look at the test split, before it is taken: one cut off in between has been taken too."""
+        looks = (*self._study.facts.test_looks, datetime.now(UTC).isoformat(timespec="seconds"))
+        self._study.change_facts(test_looks=looks)

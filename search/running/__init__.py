@@ -1,0 +1,1 @@
+"""One process's work on a study, and the processes that share one."""

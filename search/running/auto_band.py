@@ -1,0 +1,95 @@
+"""The band of a study that leaves it to a reference: around the KL at which plain trainings of its model end."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from klsearch.search.layout import Layout
+from klsearch.search.seeds import reference_seed
+from klsearch.search.training.models import build_population, weighting_of
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.sections import Method
+from klsearch.studies.errors import KlsearchError
+from klsearch.studies.record import Reference
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.diagnostics.gates import final_kl
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.networks.network import Network
+from klsearch.vae.training.population import Population
+
+# Two take no longer than one: a member alone would be computed by other code.
+_SEEDS = 2
+# Wide enough to trade reconstruction against KL; the middle is the reference's own KL.
+_WIDTH = 0.5
+_DIGITS = 3
+
+
+def find_reference(
+    definition: StudyDefinition,
+    network: Network,
+    dataset: Dataset,
+    layout: Layout,
+    *,
+    say: Callable[[str], None],
+    stop: Callable[[], bool],
+) -> Reference:
+    """The band around the KL that the evidence lower bound asks for by itself, with no weight that anyone chose.
+
+    A σ-VAE, or under the Bernoulli likelihood the plain bound (β = 1), is trained on two seeds for as long as every
+    trial. The band reaches from half to one and a half times the mean of their final KL on validation. The authors of
+    ControlVAE set their target so: run the basic VAE, get its KL, then slightly increase and decrease it.
+
+    Args:
+        definition: the study, whose band is "auto".
+        network: its architecture.
+        dataset: its data.
+        layout: how its members are trained.
+        say: is told what happens.
+        stop: whether to stop now; asked about once a second.
+
+    Raises:
+        KlsearchError: the reference diverged or collapsed, so that it gives no band; or `stop` said so.
+    """
+    method: Method = "sigma" if definition.model.likelihood == "gaussian" else "beta1"
+    say(f"Training the reference for the KL band ({_SEEDS} seeds)…")
+    weighting = weighting_of(definition, method)
+    population = build_population(definition, network, dataset, layout.for_members(_SEEDS), weighting)
+    settings = definition.plain_hyperparameters(math.prod(dataset.shape))
+    kl = float(np.mean(_final_kls(population, definition, settings, stop=stop)))
+    if not math.isfinite(kl):
+        raise KlsearchError(
+            "study.kl_band = 'auto': the reference training diverged or collapsed, so it sets no band; give two "
+            "numbers, such as [0.0, 5.0]."
+        )
+    unit = definition.model.latent_dim if definition.study.kl_reduction == "sum" else 1
+    low, high = (float(f"{unit * kl * factor:.{_DIGITS}g}") for factor in (1 - _WIDTH, 1 + _WIDTH))
+    reference = Reference(method=method, seeds=_SEEDS, kl=kl, kl_band=(low, high))
+    say(f"KL band: {low:g} to {high:g} nats{'' if unit > 1 else ' per latent'}, {reference.words}.")
+    return reference
+
+
+def _final_kls(
+    population: Population, definition: StudyDefinition, settings: Hyperparameters, *, stop: Callable[[], bool]
+) -> list[float]:
+    """The final KL of a training on each seed; NaN where it diverged or no latent is active."""
+    found: list[float] = []
+    seeds = [reference_seed(definition.study.seed, index) for index in range(_SEEDS)]
+    for first in range(0, _SEEDS, population.slots):
+        slots = range(min(population.slots, _SEEDS - first))
+        for slot in slots:
+            population.start(slot, settings, seeds[first + slot])
+        while population.epoch(0) < definition.training.epochs:
+            if stop():
+                raise KlsearchError(
+                    "stopped before the reference for the KL band was trained, so there is no study yet; give it more "
+                    "time, or a kl_band of two numbers, such as [0.0, 5.0]."
+                )
+            population.advance()
+        measured = population.measure(slots, "validation")
+        curves = [population.curves(slot) for slot in slots]
+        found += [
+            final_kl(curve, definition.gates.window) if measures.active_units else math.nan
+            for curve, measures in zip(curves, measured, strict=True)
+        ]
+    return found

@@ -1,0 +1,31 @@
+"""How a study is to be run, beside what its definition says."""
+
+from dataclasses import dataclass
+
+from klsearch.search.storage.place import Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a study is to be run.
+
+    Attributes:
+        slots: K for a new study; None measures the best. A study that exists keeps its own.
+        confirm: whether to confirm once the budget is met.
+        workers: processes that search; 1 is this process itself. Those of a Dask cluster are as many as it has.
+        scheduler: the address of the Dask cluster whose workers search; None for processes of this machine.
+        until_converged: whether the search ends before its budget is met, once more of it no longer pays.
+        warm_start: where the study is whose complete trials a new one begins with; None to begin with none.
+    """
+
+    slots: int | None = None
+    confirm: bool = True
+    workers: int = 1
+    scheduler: str | None = None
+    until_converged: bool = False
+    warm_start: Place | None = None
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether no other process is started."""
+        return self.workers == 1 and self.scheduler is None

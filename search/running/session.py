@@ -1,0 +1,258 @@
+"""One process's work on one study: search, then confirm, from where a killed process left it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
+
+from klsearch.search.confirmation.confirmer import Apparatus, Confirmer
+from klsearch.search.confirmation.kept_members import KeptMembers
+from klsearch.search.progress import Progress, leading
+from klsearch.search.stopping import Interrupted, Stopper
+from klsearch.search.storage.place import Place
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.checkpoint import Course, claimed_course, remove_left_courses
+from klsearch.search.training.trainer import Saving, Source, Trainer
+from klsearch.search.training.worker import Worker
+from klsearch.search.trials.importance import importances
+from klsearch.search.trials.judging import best_so_far, has_converged
+from klsearch.search.trials.source import TrialSource
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.training.population import Population
+
+_ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
+_WAIT_SECONDS = 0.5
+
+
+class Session:
+    """One process's work on one study.
+
+    Args:
+        study: in its storage.
+        definition: of the study.
+        population: that trains; not compiled yet.
+        course: that this process follows.
+        members_folder: where confirmed members wait for the test split.
+        alone: whether no other process can work on the study now.
+        progress: is told what happens.
+        stop: whether to stop now.
+        stopper: says whether a signal came.
+        until_converged: whether the search ends before its budget is met, once more of it no longer pays.
+    """
+
+    def __init__(
+        self,
+        study: StudyStorage,
+        definition: StudyDefinition,
+        population: Population,
+        course: Course,
+        members_folder: Path,
+        *,
+        alone: bool,
+        progress: Progress,
+        stopper: Stopper,
+        stop: Callable[[], bool] | None = None,
+        until_converged: bool = False,
+    ) -> None:
+        self._until_converged = until_converged
+        self._study = study
+        self._definition = definition
+        self._population = population
+        self._course = course
+        self._members_folder = members_folder
+        self._alone = alone
+        self._progress = progress
+        self._stopper = stopper
+        self._stop: Callable[[], bool] = stop or stopper
+        self._owner = this_process()
+        self._last_alive = 0.0
+        self._worker = Worker(
+            owner=self._owner,
+            course=course.name,
+            is_dead=self._is_dead,
+            turn=nullcontext if alone else lambda: study.asking.turn(self._owner, wait=self._wait),
+            stranded=lambda number: course.stranded(study.name, number),
+            say=progress.say,
+        )
+        study.leases.say_alive(self._owner, {})
+
+    def _is_dead(self, owner: Owner) -> bool:
+        # Who works alone knows that whoever left rows running is gone.
+        return self._alone or self._study.leases.is_dead(owner)
+
+    def search(self) -> None:
+        """Train trials until the study's budget is met, by this and by other processes.
+
+        Raises:
+            Interrupted: asked to stop before.
+        """
+        if self.is_searched():
+            return
+        left, budget = self._study.running(), self._definition.study.trials
+        if left or self._finished():
+            mine = sum(self._worker.may_take(row.owner) for row in left)
+            done = f"{self._finished()} of {budget} trials done, {mine} taken up again"
+            self._progress.say(f"Going on with {self._study.name}: {done}.")
+        self._compile(self._population)
+        best = best_so_far(self._definition, self._study)
+        self._progress.begin("trials", done=self._finished(), total=budget, best=best)
+        source = TrialSource(
+            self._study,
+            self._definition,
+            budget=budget,
+            worker=self._worker,
+            told=self._progress.ended,
+            until_converged=self._until_converged,
+        )
+        trainer, said = self._trainer(self._population, searching=True), False
+        while True:
+            trainer.train(source, self._saving(self._study.name))
+            self._wait(0.0)
+            while not source.has_more():
+                if self.is_searched():
+                    return
+                if not said:
+                    self._progress.say("Other processes train the last trials; waiting for them.")
+                said = True
+                self._wait(_WAIT_SECONDS)
+
+    def is_searched(self) -> bool:
+        """Whether the study's budget is met, or it has converged and that is enough."""
+        return self._finished() >= self._definition.study.trials or (self._until_converged and self._has_converged())
+
+    def _has_converged(self) -> bool:
+        trials = self._study.trials()
+        running = any(trial.state is TrialState.RUNNING for trial in trials)
+        return not running and has_converged(self._definition, trials)
+
+    def _finished(self) -> int:
+        return len(self._study.counted())
+
+    def confirm(self, apparatus: Apparatus) -> None:
+        """Train the leading trials and the baselines on fresh seeds, choose the winner, look at the test split.
+
+        One process does that at a time; whoever comes after it finds it done.
+
+        Args:
+            apparatus: what that takes besides the population that searched.
+
+        Raises:
+            Interrupted: asked to stop before.
+        """
+        said = False
+
+        def wait(seconds: float) -> None:
+            nonlocal said
+            if not said:
+                self._progress.say("Another process confirms the winner; waiting for it.")
+            said = True
+            self._wait(max(seconds, _WAIT_SECONDS))
+
+        while True:
+            with nullcontext() if self._alone else self._study.confirming.turn(self._owner, wait=wait):
+                if self._confirmer(apparatus).confirm():
+                    return
+
+    def _confirmer(self, apparatus: Apparatus) -> Confirmer:
+        return Confirmer(
+            self._study,
+            self._definition,
+            self._population,
+            apparatus,
+            KeptMembers(self._members_folder, self._study.facts.fingerprint, say=self._progress.say),
+            worker=self._worker,
+            progress=self._progress,
+            train=self._train_confirmed,
+            pause=lambda: self._wait(0.0),
+        )
+
+    def _train_confirmed(self, population: Population, source: Source) -> None:
+        self._compile(population)
+        saving = self._saving(self._study.confirmation().name)
+        self._trainer(population, searching=False).train(source, saving)
+
+    def leave(self) -> None:
+        """Note what mattered so far, and give up the lease, so that what was left running can be taken up at once."""
+        self._study.change_facts(importance=importances(self._study.trials()))
+        self._study.leases.say_gone(self._owner)
+
+    def _compile(self, population: Population) -> None:
+        if self._stop():
+            raise Interrupted
+        if not population.traces():
+            self._progress.say(f"Compiling one program for {population.slots} members at a time…")
+            with self._stopper.at_once():
+                population.compile()
+
+    def _saving(self, study: str) -> Saving:
+        return Saving(course=self._course, study=study)
+
+    def _wait(self, seconds: float) -> None:
+        """Pass a time in which nothing is trained.
+
+        Raises:
+            Interrupted: asked to stop.
+        """
+        if self._stop():
+            raise Interrupted
+        time.sleep(seconds)
+        self._say_alive({})
+
+    def _say_alive(self, progress: Mapping[int, Mapping[str, float]]) -> None:
+        if time.monotonic() - self._last_alive >= _ALIVE_SECONDS:
+            self._study.leases.say_alive(self._owner, progress)
+            self._last_alive = time.monotonic()
+
+    def _trainer(self, population: Population, *, searching: bool) -> Trainer:
+        """What trains, and tells of the leading trial in the storage."""
+
+        def watch(running: Mapping[int, Mapping[str, float]]) -> None:
+            self._progress.watch(running)
+            number = leading(running)
+            self._say_alive({} if number is None or not searching else {number: running[number]})
+
+        return Trainer(population, epochs=self._definition.training.epochs, watch=watch, stop=self._stop)
+
+
+@contextmanager
+def session(
+    study: StudyStorage,
+    definition: StudyDefinition,
+    population: Population,
+    place: Place,
+    *,
+    alone: bool,
+    progress: Progress,
+    stopper: Stopper,
+    stop: Callable[[], bool] | None = None,
+    until_converged: bool = False,
+) -> Iterator[Session]:
+    """A session, from where a killed process left one if there was one; its lease ends with the block."""
+    fingerprint = study.facts.fingerprint
+    with claimed_course(place.checkpoints, fingerprint, say=progress.say) as course:
+        working = Session(
+            study,
+            definition,
+            population,
+            course,
+            place.kept_members,
+            alone=alone,
+            progress=progress,
+            stopper=stopper,
+            stop=stop,
+            until_converged=until_converged,
+        )
+        try:
+            yield working
+        except StorageInternalError:
+            raise  # it was waited for long enough
+        except BaseException:
+            working.leave()  # this process may live on, and others would wait for what it left running
+            raise
+        working.leave()
+    if working.is_searched():
+        remove_left_courses(place.checkpoints, fingerprint)

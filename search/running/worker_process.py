@@ -1,0 +1,125 @@
+"""What a started worker does: search one study until its budget is met, or until whoever started it is gone.
+
+Nothing heavy is loaded with this module: TensorFlow reads its settings when it is loaded, and signals must be answered
+from the first moment.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from klsearch.search.stopping import Interrupted, Stopper
+from klsearch.search.storage.place import Place
+from klsearch.search.storage.process import Owner
+from klsearch.studies.errors import KlsearchError
+
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a worker is given; it finds everything else in the storage.
+
+    Attributes:
+        place: the run folder and the storage.
+        starter: who started it, and whose end ends it.
+        threads: how many operations TensorFlow may run at a time; None for one on each core.
+        within: how many threads share the work within an operation.
+        until_converged: whether the search ends once more of it no longer pays.
+    """
+
+    place: Place
+    starter: Owner
+    threads: int | None
+    within: int
+    until_converged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a worker could not go on; an error itself might not survive the way back.
+
+    Attributes:
+        reason: what went wrong.
+        exit_code: for that.
+    """
+
+    reason: str
+    exit_code: int
+
+
+def work(task: Task) -> Failure | None:
+    """Search; None when the budget is met or the starter is gone."""
+    stopper = Stopper()
+    try:
+        with stopper.listening():
+            _search(task, stopper)
+    except (Interrupted, KeyboardInterrupt):
+        pass
+    except KlsearchError as error:
+        return Failure(reason=str(error), exit_code=error.exit_code)
+    except Exception as error:  # a scheduler's log would show the whole call
+        return Failure(reason=f"{type(error).__name__}: {error}", exit_code=KlsearchError.exit_code)
+    return None
+
+
+def work_here(task: Task) -> Failure | None:
+    """The same in a process of its own on the starter's machine, which does not outlive the starter."""
+    outcome = work(task)
+    if task.starter.is_known_dead():
+        os._exit(1)  # the pool that it belongs to would keep it for its next task
+    return outcome
+
+
+def _search(task: Task, stopper: Stopper) -> None:
+    from klsearch.search.training.tensorflow import load_tensorflow
+
+    load_tensorflow(task.threads, within=task.within)
+    from functools import partial
+
+    from klsearch.search.progress import Aloud
+    from klsearch.search.running.session import session
+    from klsearch.search.storage.opening import opened
+    from klsearch.search.storage.patience import patient
+    from klsearch.search.storage.records import definition_of
+    from klsearch.search.storage.study import StudyStorage
+    from klsearch.search.training.models import build_network, build_population
+    from klsearch.studies.definitions.data import load_data
+
+    progress = Aloud(sys.stderr)
+    with opened(task.place.url, create=False, patience=partial(patient, say=progress.say, stop=stopper)) as storage:
+        study = StudyStorage.load(storage, task.place.name)
+        loaded = definition_of(study)
+        dataset = load_data(loaded.definition, loaded.folder)
+        if dataset.fingerprint != study.facts.data.fingerprint:
+            raise KlsearchError(f"{loaded.definition.data.source} holds other rows here than where the study was made.")
+        definition = study.facts.settle(loaded.definition)
+        network = build_network(definition, dataset, loaded.folder)
+        population = build_population(definition, network, dataset, study.facts.layout)
+        with session(
+            study,
+            definition,
+            population,
+            task.place,
+            alone=False,
+            progress=progress,
+            stopper=stopper,
+            stop=_until(stopper, lambda: study.leases.is_dead(task.starter)),
+            until_converged=task.until_converged,
+        ) as working:
+            working.search()
+
+
+def _until(stopper: Stopper, is_over: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether to stop: a signal came, or `is_over`, which is looked at once a second."""
+    looked, over = -_LOOK_SECONDS, False
+
+    def stop() -> bool:
+        nonlocal looked, over
+        if not over and time.monotonic() - looked >= _LOOK_SECONDS:
+            over, looked = is_over(), time.monotonic()
+        return over or stopper()
+
+    return stop

@@ -1,0 +1,216 @@
+"""Several workers on one study, started by joblib: processes of this machine, or those of a Dask cluster."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import joblib
+from optuna.trial import TrialState
+
+from klsearch.search.progress import Progress
+from klsearch.search.running.options import RunOptions
+from klsearch.search.running.worker_process import Failure, Task, work, work_here
+from klsearch.search.stopping import Interrupted
+from klsearch.search.storage.place import Place
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.rows import trial_label
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.trials.judging import best_so_far, has_converged, judged
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.errors import KlsearchError, UsageError
+
+_LOOK_SECONDS = 1.0
+# The workers save, and end; a worker that is in the middle of compiling takes longest.
+_GOODBYE_SECONDS = 30.0
+_DEATHS = 3
+_EACH_WHEN_IT_ENDS: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
+
+
+def search_with_workers(
+    study: StudyStorage,
+    definition: StudyDefinition,
+    place: Place,
+    *,
+    workers: int,
+    scheduler: str | None,
+    until_converged: bool,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> None:
+    """Search a study with workers until its budget is met, or it has converged and that is enough.
+
+    They end with this process, however that ends. When some are killed, all are started again and go on from their
+    checkpoints.
+
+    Args:
+        study: in its storage.
+        definition: of the study.
+        place: where workers find the study.
+        workers: processes on this machine; without meaning where there is a scheduler.
+        scheduler: address of a Dask cluster, each of whose workers searches; None for processes of this machine.
+        until_converged: whether the search ends once more of it no longer pays.
+        progress: is told what happens.
+        stop: whether to stop now.
+
+    Raises:
+        Interrupted: `stop` said so; the workers have saved what they had in training.
+        KlsearchError: workers failed, and the budget is not met; or they were killed again and again.
+    """
+    budget = definition.study.trials
+    overseer = _Overseer(study, definition, progress)
+    if overseer.finished >= budget or (until_converged and overseer.has_converged()):
+        return
+    deaths = 0
+    with _pool(workers, scheduler) as (count, parallel):
+        progress.say(f"Searching with {count} workers…")
+        progress.begin("trials", done=overseer.finished, total=budget, best=best_so_far(definition, study))
+        threads = None if scheduler else max(1, joblib.cpu_count() // count)
+        function = work if scheduler else work_here
+        task = Task(
+            place=place,
+            starter=this_process(),
+            threads=threads,
+            within=study.facts.layout.within,
+            until_converged=until_converged,
+        )
+        while overseer.finished < budget:
+            finished = overseer.finished
+            failures = overseer.oversee(
+                lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), count=count, stop=stop
+            )
+            if failures is not None:
+                if until_converged and overseer.has_converged():
+                    return
+                if failures and overseer.finished < budget:
+                    raise KlsearchError(f"a worker failed: {failures[0].reason}", exit_code=failures[0].exit_code)
+                continue
+            deaths = deaths + 1 if overseer.finished == finished else 1
+            if deaths == _DEATHS:
+                raise KlsearchError(
+                    "workers are killed again and again before any trial ends; is there too little memory? Give fewer "
+                    "--workers, or fewer --slots to a new study."
+                )
+            progress.say("warning: a worker was killed; all are started again and go on from their checkpoints.")
+
+
+def worker_count(options: RunOptions) -> int:
+    """How many workers will search.
+
+    Raises:
+        UsageError: there is no Dask cluster where `options` say, or it is not as it must be.
+    """
+    if options.scheduler is None:
+        return options.workers
+    with _cluster(options.scheduler) as client:
+        return len(client.nthreads())
+
+
+@contextmanager
+def _pool(workers: int, scheduler: str | None) -> Iterator[tuple[int, joblib.Parallel]]:
+    """The number of workers, and what starts that many."""
+    if scheduler is None:
+        yield workers, joblib.Parallel(n_jobs=workers, backend="loky", **_EACH_WHEN_IT_ENDS)
+        return
+    with _cluster(scheduler) as client:
+        count = len(client.nthreads())
+        with joblib.parallel_config(backend="dask", client=client, pure=False):
+            yield count, joblib.Parallel(n_jobs=count, **_EACH_WHEN_IT_ENDS)
+
+
+@contextmanager
+def _cluster(scheduler: str) -> Iterator[Any]:
+    """A client of the Dask cluster with this scheduler, each of whose workers has one thread."""
+    try:
+        from distributed import Client  # an optional dependency
+    except ImportError as error:
+        raise UsageError(f"{error}; install klsearch[dask].") from error
+    try:
+        client = Client(scheduler, timeout=5, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
+    with client:
+        cores = client.nthreads()  # type: ignore[no-untyped-call]
+        if not cores or set(cores.values()) != {1}:
+            raise UsageError(
+                f"each worker of the Dask cluster at {scheduler} must have one thread, and there must be one; start "
+                "them with `dask worker ADDRESS --nthreads 1`."
+            )
+        yield client
+
+
+class _Overseer:
+    """Tells of what the workers write into the storage, and lives for them."""
+
+    def __init__(self, study: StudyStorage, definition: StudyDefinition, progress: Progress) -> None:
+        self._study = study
+        self._definition = definition
+        self._progress = progress
+        self._told = set(study.counted())
+
+    @property
+    def finished(self) -> int:
+        """The number of finished trials, as of the last look."""
+        return len(self._told)
+
+    def has_converged(self) -> bool:
+        """Whether more search no longer pays."""
+        return has_converged(self._definition, self._study.trials())
+
+    def oversee(
+        self, start: Callable[[], Iterable[Failure | None]], *, count: int, stop: Callable[[], bool]
+    ) -> list[Failure] | None:
+        """The failures of the workers that `start` starts, each told when it is known; None if some were killed.
+
+        Raises:
+            Interrupted: `stop` said so.
+        """
+        self._study.leases.say_alive(this_process(), {})
+        back: list[Failure | None] = []
+        broken: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                for outcome in start():
+                    back.append(outcome)
+            except BaseException as error:
+                broken.append(error)
+
+        warned = 0
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                if stop():
+                    raise Interrupted
+                self._look()
+                known = len(back)
+                for failure in filter(None, back[warned:known] if known < count else ()):
+                    line = f"warning: a worker failed, {count - known} of {count} go on: {failure.reason}"
+                    self._progress.say(line)
+                warned = known
+                self._study.leases.say_alive(this_process(), {})
+                thread.join(_LOOK_SECONDS)
+        except (Interrupted, KeyboardInterrupt):
+            self._study.leases.say_gone(this_process())
+            thread.join(_GOODBYE_SECONDS)
+            self._look()
+            raise
+        self._look()
+        for error in broken:
+            if isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker":
+                return None
+            raise error
+        return [failure for failure in back if failure is not None]
+
+    def _look(self) -> None:
+        """Tell of what has changed since the last look."""
+        for number in sorted(set(self._study.counted()) - self._told):
+            self._told.add(number)
+            row = self._study.row(number)
+            if row.result is not None:
+                ended, _ = judged(self._definition, trial_label(number), row.result)
+                self._progress.ended(replace(ended, feasible=ended.feasible and row.state is TrialState.COMPLETE))
+        self._progress.watch({row.number: row.progress for row in self._study.running() if row.progress})

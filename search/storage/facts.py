@@ -1,0 +1,73 @@
+"""What is known of a study as a whole, beside its definition and its rows."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from klsearch.search.layout import Layout
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.record import DataFacts, Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFacts:
+    """The facts of a study: settled when it is created, or found on its way.
+
+    Attributes:
+        layout: how members are trained; measured or chosen once.
+        comparable: all of the definition that makes two trials comparable, as JSON values.
+        folder: what relative sources are relative to, and where the user's modules are looked for.
+        data: what it is trained on.
+        provenance: versions, machine and commands, by name, in display order.
+        importance: share of importance by hyperparameter; empty before there are enough trials.
+        winner: number of the confirmed winner; None before.
+        test_looks: when the test split was scored, UTC.
+        reference: what the band was taken from; None where the definition says it.
+        warm_start: which trials of an earlier study it began with, in words; empty without.
+    """
+
+    layout: Layout
+    comparable: Mapping[str, Any]
+    folder: str
+    data: DataFacts
+    provenance: Mapping[str, str]
+    importance: Mapping[str, float] = field(default_factory=dict)
+    winner: int | None = None
+    test_looks: tuple[str, ...] = ()
+    reference: Reference | None = None
+    warm_start: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256, in hex, of what makes two trials comparable."""
+        parts: dict[str, Any] = {
+            "definition": self.comparable,
+            "layout": asdict(self.layout),
+            "data": self.data.fingerprint,
+        }
+        if self.reference is not None:
+            parts["kl_band"] = self.reference.kl_band
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def settle(self, definition: StudyDefinition) -> StudyDefinition:
+        """The study's definition with what it leaves to the data and to reference trainings."""
+        band = self.reference.kl_band if self.reference is not None else None
+        return definition.settled(features=self.data.features, kl_band=band)
+
+    def as_json(self) -> dict[str, Any]:
+        """The facts as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The facts that `as_json` wrote."""
+        data = values["data"]
+        layout = Layout(**values["layout"])
+        data = DataFacts(**{**data, "shape": tuple(data["shape"]), "warnings": tuple(data["warnings"])})
+        reference = values.get("reference")
+        if reference is not None:
+            reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})
+        found = {"layout": layout, "data": data, "test_looks": tuple(values["test_looks"]), "reference": reference}
+        return cls(**{**values, **found})

@@ -1,0 +1,84 @@
+"""Which workers of a study live: each says so now and then, with the progress of its trials."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.storages import BaseStorage
+
+from klsearch.search.storage.process import Owner
+
+# A worker says that it lives far more often; one of another machine that was silent for so long is dead.
+LEASE_SECONDS = 60.0
+# No two clocks differ by as much: a worker that said for the last time so long ago that it lives is dead at once.
+_LONG_AGO_SECONDS = 24 * 3600.0
+_GONE, _NEVER = 0.0, -1.0  # what a worker said last, where it is no time
+_PREFIX = "klsearch:worker:"  # + owner: when it last said that it lives, and the progress of its trials
+
+
+class Leases:
+    """The leases of one study's workers, among the study's attributes.
+
+    Args:
+        storage: an open Optuna storage.
+        study_id: the study's, in it.
+    """
+
+    def __init__(self, storage: BaseStorage, study_id: int) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        self._heard: dict[str, tuple[float, float]] = {}  # by worker: what it said last, and when that was first read
+
+    def say_alive(self, owner: Owner, progress: Mapping[int, Mapping[str, float]]) -> None:
+        """Renew a worker's lease, with the latest epoch of each of its trainings by number."""
+        said = {"at": time.time(), "progress": {str(k): dict(v) for k, v in progress.items()}}
+        self._storage.set_study_user_attr(self._study_id, _key(owner), json.dumps(said))
+
+    def say_gone(self, owner: Owner) -> None:
+        """End a worker's lease."""
+        self._storage.set_study_user_attr(self._study_id, _key(owner), json.dumps({"at": _GONE, "progress": {}}))
+
+    def is_dead(self, owner: Owner) -> bool:
+        """Whether a worker no longer trains: it said so, its process is gone, or it was silent for its whole lease.
+
+        Of a process on this machine the system knows; it may be silent: one step of a large model can outlast the
+        lease. Silence of others is measured on this process's own clock from when it last heard anything new, so that
+        clocks need not agree.
+        """
+        key = _key(owner)
+        text = self._attributes().get(key)
+        said = json.loads(text)["at"] if text is not None else _NEVER
+        if said == _GONE:
+            return True
+        if owner.is_here():
+            return owner.is_known_dead()
+        if said != _NEVER and time.time() - said > _LONG_AGO_SECONDS:
+            return True
+        now = time.monotonic()
+        if self._heard.setdefault(key, (said, now))[0] != said:
+            self._heard[key] = said, now
+        return now - self._heard[key][1] > LEASE_SECONDS
+
+    def is_worked_on(self) -> bool:
+        """Whether any worker lives, so far as this process can tell by now."""
+        workers = [_owner(key) for key in self._attributes() if key.startswith(_PREFIX)]
+        return any(not self.is_dead(owner) for owner in workers)
+
+    def _attributes(self) -> dict[str, Any]:
+        return self._storage.get_study_user_attrs(self._study_id)
+
+
+def progress_of_workers(attributes: Mapping[str, Any]) -> dict[Owner, dict[str, dict[str, float]]]:
+    """What every worker said last of its trials, by the trial's number, from the attributes of a study."""
+    return {_owner(key): json.loads(text)["progress"] for key, text in attributes.items() if key.startswith(_PREFIX)}
+
+
+def _key(owner: Owner) -> str:
+    return f"{_PREFIX}{owner.host}:{owner.boot}:{owner.process}:{owner.started}"
+
+
+def _owner(key: str) -> Owner:
+    """The owner whose key `_key` made."""
+    host, boot, process, started = key.removeprefix(_PREFIX).split(":", 3)
+    return Owner(host=host, boot=boot, process=int(process), started=started)

@@ -1,0 +1,191 @@
+"""A study's rows and facts as the records that reports are made of."""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState as OptunaState
+
+from klsearch.search.layout import Layout
+from klsearch.search.seeds import confirmation_seed
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.place import Place
+from klsearch.search.storage.rows import Row, Run, numbered, one_of_each
+from klsearch.search.storage.study import StudyStorage
+from klsearch.studies.definitions.catalog import LoadedDefinition
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.parsing import parse_definition
+from klsearch.studies.errors import StorageError
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
+
+_STATES = {
+    OptunaState.COMPLETE: TrialState.COMPLETE,
+    OptunaState.PRUNED: TrialState.PRUNED,
+    OptunaState.FAIL: TrialState.FAILED,
+    OptunaState.RUNNING: TrialState.RUNNING,
+    OptunaState.WAITING: TrialState.RUNNING,
+}
+
+
+def load_study(place: Place) -> StudyRecord:
+    """The study at a place, as its storage holds it now; nothing is written.
+
+    Raises:
+        StorageError: there is no such study, or its storage cannot be read.
+    """
+    with opened(place.url, create=False) as storage:
+        study = StudyStorage.load(storage, place.name)
+        return study_record(study, url=place.shown_url, resume_command=place.resume_command)
+
+
+def watch_study(place: Place, *, seconds: float) -> Iterator[StudyRecord]:
+    """The study as `load_study` gives it, again after so many seconds each, until no process works on it.
+
+    Raises:
+        StorageError: there is no such study, or its storage cannot be read.
+    """
+    with opened(place.url, create=False) as storage:
+        study = StudyStorage.load(storage, place.name)
+        while True:
+            goes_on = study.leases.is_worked_on()
+            yield study_record(study, url=place.shown_url, resume_command=place.resume_command)
+            if not goes_on:
+                return
+            time.sleep(seconds)
+
+
+def stored_definition(place: Place) -> LoadedDefinition:
+    """The definition that the study at a place was last run under.
+
+    Raises:
+        StorageError: there is no such study, or its storage cannot be read.
+    """
+    with opened(place.url, create=False) as storage:
+        return definition_of(StudyStorage.load(storage, place.name))
+
+
+def stored_layout(place: Place) -> Layout | None:
+    """How the members of the study at a place are dealt out; None if there is none, or it cannot be read now."""
+    try:
+        with opened(place.url, create=False) as storage:
+            return StudyStorage.load(storage, place.name).facts.layout
+    except StorageError:
+        return None  # said by whoever opens it to work on it
+
+
+def definition_of(study: StudyStorage) -> LoadedDefinition:
+    """The definition that a study was last run under."""
+    toml, folder = study.definition, Path(study.facts.folder)
+    return LoadedDefinition(
+        definition=parse_definition(toml, f"{study.name}.toml"), toml=toml, folder=folder, path=None
+    )
+
+
+def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> StudyRecord:
+    """Everything that a storage holds of a study.
+
+    Gates are judged here, from the stored curves and measures, so that a changed threshold holds for every trial.
+
+    Args:
+        storage: the study.
+        url: the storage's URL, without a password.
+        resume_command: what continues the study.
+    """
+    toml, facts = storage.definition, storage.facts
+    definition = facts.settle(parse_definition(toml, f"{storage.name}.toml"))
+    return StudyRecord(
+        name=storage.name,
+        definition=definition,
+        definition_toml=toml,
+        fingerprint=facts.fingerprint,
+        slots=facts.layout.slots,
+        trials=tuple(_trial(row, definition) for row in storage.rows()),
+        confirmation=tuple(_confirmation(row, definition) for row in confirmed_rows(storage, definition)),
+        winner=facts.winner,
+        importance=facts.importance,
+        data=facts.data,
+        reference=facts.reference,
+        samples=storage.confirmation_samples(),
+        provenance=facts.provenance,
+        test_looks=len(facts.test_looks),
+        warm_start=facts.warm_start,
+        storage=url,
+        resume_command=resume_command,
+    )
+
+
+def trial_records(storage: StudyStorage, definition: StudyDefinition) -> list[TrialRecord]:
+    """The study's trials, in ascending number."""
+    return [_trial(row, definition) for row in storage.rows()]
+
+
+def confirmed_rows(storage: StudyStorage, definition: StudyDefinition) -> list[Row]:
+    """The rows of the confirmation that the definition asks for as it is now.
+
+    Rows of a baseline that was changed or taken out since, and of seeds that are no longer asked for, are left out.
+    """
+    seeds = {confirmation_seed(definition.study.seed, index) for index in range(definition.confirmation.seeds)}
+    baselines = {
+        Run(hyperparameters=settings, seed=seed, label=name, method=definition.baseline_method(name))
+        for name, settings in definition.baseline_hyperparameters().items()
+        for seed in seeds
+    }
+    return [
+        row
+        for row in one_of_each(storage.confirmation_rows())
+        if row.run.seed in seeds and (numbered(row.run.label) is not None or row.run in baselines)
+    ]
+
+
+def _trial(row: Row, definition: StudyDefinition) -> TrialRecord:
+    gates = _gates(row, definition)
+    constrained = [gate.passed for gate in gates if gate.name in CONSTRAINT_GATES]
+    return TrialRecord(
+        **_common(row, definition, gates),
+        number=row.number,
+        origin=row.run.label,
+        warm_start=row.warm_start,
+        feasible=row.state is OptunaState.COMPLETE and bool(constrained) and all(constrained),
+        progress=row.progress,
+    )
+
+
+def _confirmation(row: Row, definition: StudyDefinition) -> ConfirmationRun:
+    return ConfirmationRun(
+        **_common(row, definition, _gates(row, definition)),
+        candidate=row.run.label,
+        trial=numbered(row.run.label),
+        probe=row.probe,
+        test=row.result.measures.get("test") if row.result is not None else None,
+    )
+
+
+def _common(row: Row, definition: StudyDefinition, gates: tuple[Gate, ...]) -> dict[str, Any]:
+    """The fields that a trial and a confirmation run have in common."""
+    result, window = row.result, definition.gates.window
+    measures = result.measures.get("validation") if result is not None else None
+    measured = result.curves if result is not None and measures is not None else None
+    return {
+        "state": _STATES[row.state],
+        "hyperparameters": row.run.hyperparameters,
+        "seed": row.run.seed,
+        "curves": result.curves if result is not None else None,
+        "measures": measures,
+        "kl": final_kl(measured, window) if measured is not None else math.nan,
+        "kl_slope": kl_slope(measured, window) if measured is not None else math.nan,
+        "score": row.score,
+        "gates": gates,
+        "seconds": result.seconds if result is not None else math.nan,
+        "error": row.error,
+        "started": row.started,
+        "ended": row.ended,
+    }
+
+
+def _gates(row: Row, definition: StudyDefinition) -> tuple[Gate, ...]:
+    if row.result is None:
+        return ()
+    return judge(row.result.curves, row.result.measures.get("validation"), definition.thresholds())

@@ -1,0 +1,444 @@
+"""One study in its Optuna storage: only this file and `leases` know how its rows and attributes are named."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from klsearch.search.storage.encoding import (
+    decode_curves,
+    decode_measures,
+    decode_probe,
+    decode_samples,
+    encode_measures,
+    encode_probe,
+    encode_samples,
+)
+from klsearch.search.storage.facts import StudyFacts
+from klsearch.search.storage.leases import Leases, progress_of_workers
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.rows import FINISHED, EarlierTrial, Result, Row, Run
+from klsearch.search.storage.turns import Turns
+from klsearch.studies.definitions.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING
+from klsearch.studies.errors import StorageError, StudyConflict
+from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.probe import Probe
+from klsearch.vae.evaluation.samples import Samples
+
+SCHEMA_VERSION = 1
+# A study's few attributes are written in less.
+_MAKING_SECONDS = 60.0
+_FIRST_ATTRIBUTE_SECONDS = 2.0
+
+_SCHEMA = "klsearch:schema"
+_DEFINITION = "klsearch:definition"
+_FACTS = "klsearch:facts"  # what is settled when the study is created
+_FACT = "klsearch:fact:"  # + name: what has changed since
+_MAKER = "klsearch:maker"  # who creates it
+_TEST = "klsearch:test:"  # + number: Optuna lets nobody write to a closed row
+_PROBE = "klsearch:probe:"  # + number
+_SAMPLES = "klsearch:samples"  # with the confirmation, so that reading the study itself stays cheap
+_RESULT = "klsearch:result"
+_RUN = "klsearch:run"
+# Optuna 5.0 writes its own times without a zone, in that of the machine that writes.
+_STARTED, _ENDED = "started", "ended"
+_OWNER, _COURSE = "klsearch:owner", "course"
+_WARM_START = "klsearch:warm-start"  # where a trial comes from that was trained in an earlier study
+
+
+class StudyStorage:
+    """A study's rows and facts. Rows of a confirmation lie in a second study beside the first.
+
+    Args:
+        storage: an open Optuna storage.
+        name: the study's name.
+    """
+
+    def __init__(self, storage: BaseStorage, name: str) -> None:
+        self.name = name
+        self._storage = storage
+        self._study_id = storage.get_study_id_from_name(name)
+
+    @classmethod
+    def names(cls, storage: BaseStorage) -> list[str]:
+        """The names of the studies in a storage, those that hold their confirmations and queues left out."""
+        names = (study.study_name for study in storage.get_all_studies())
+        return sorted(name for name in names if not name.endswith(RESERVED_ENDINGS))
+
+    @classmethod
+    def load(cls, storage: BaseStorage, name: str) -> "StudyStorage":
+        """The study of that name.
+
+        Raises:
+            StorageError: there is none, or it was written by something else or by a newer klsearch.
+        """
+        try:
+            study = cls(storage, name)
+        except KeyError:
+            known = ", ".join(cls.names(storage)) or "none"
+            raise StorageError(f"the storage holds no study {name!r}; it holds: {known}.") from None
+        schema = study._attributes().get(_SCHEMA)
+        if schema is None:
+            raise StorageError(
+                f"study {name!r} in this storage was not made by klsearch; choose another name (--study)."
+            )
+        if schema > SCHEMA_VERSION:
+            raise StorageError(
+                f"study {name!r} was written by a newer klsearch (storage format {schema}, this one knows "
+                f"{SCHEMA_VERSION}); upgrade klsearch to continue it."
+            )
+        return study
+
+    @classmethod
+    def create(
+        cls,
+        storage: BaseStorage,
+        name: str,
+        *,
+        definition: str,
+        facts: StudyFacts,
+        earlier: Sequence[EarlierTrial] = (),
+    ) -> "StudyStorage":
+        """A new study.
+
+        Args:
+            storage: where.
+            name: the study's name.
+            definition: its TOML text.
+            facts: what is settled now.
+            earlier: trials that it begins with.
+
+        Raises:
+            StudyConflict: a study of that name exists.
+        """
+        try:
+            study_id = storage.create_new_study([StudyDirection.MINIMIZE], name)
+        except optuna.exceptions.DuplicatedStudyError:
+            raise StudyConflict(f"study {name!r} exists in this storage; choose another name (--study).") from None
+        for ending in RESERVED_ENDINGS:  # another program may have deleted a study of this name, but not its rows here
+            with suppress(KeyError):
+                storage.delete_study(storage.get_study_id_from_name(name + ending))
+        # The maker first: others then wait for the rest. The schema last: a study without it is not whole.
+        storage.set_study_user_attr(study_id, _MAKER, this_process().as_json())
+        storage.set_study_user_attr(study_id, _DEFINITION, definition)
+        storage.set_study_user_attr(study_id, _FACTS, json.dumps(facts.as_json()))
+        for trial in earlier:
+            storage.create_new_trial(study_id, template_trial=_taken_over(trial))
+        storage.set_study_user_attr(study_id, _SCHEMA, SCHEMA_VERSION)
+        return cls(storage, name)
+
+    @classmethod
+    def exists(
+        cls, storage: BaseStorage, name: str, *, alone: bool, wait: Callable[[float], None] = time.sleep
+    ) -> bool:
+        """Whether a whole study of that name is there.
+
+        One that another process makes just now is waited for; the rest of one cut off in the making is removed.
+
+        Args:
+            storage: where to look.
+            name: the study's name.
+            alone: whether only this process writes there, so that nobody makes a study now.
+            wait: passes a time in seconds.
+        """
+        began, known = time.monotonic(), 0
+        while True:
+            try:
+                study = cls(storage, name)
+                attributes, trials = study._attributes(), study._trials()
+            except KeyError:
+                return False
+            if _SCHEMA in attributes or (trials and _MAKER not in attributes):
+                return True
+            if len(trials) > known:  # its maker is at work
+                began, known = time.monotonic(), len(trials)
+            waited = time.monotonic() - began
+            if attributes.keys() & {_MAKER, _DEFINITION} or (alone and not attributes):
+                if alone or waited >= _MAKING_SECONDS or _maker_is_dead(attributes):
+                    storage.delete_study(study._study_id)
+                    return False
+            elif alone or waited >= _FIRST_ATTRIBUTE_SECONDS:
+                return True  # another program's
+            wait(0.2)
+
+    @property
+    def definition(self) -> str:
+        """The definition's TOML text."""
+        return str(self._attributes()[_DEFINITION])
+
+    def replace_definition(self, definition: str) -> None:
+        """Write another TOML text: for what may change in a study, such as its budget."""
+        if definition != self.definition:
+            self._storage.set_study_user_attr(self._study_id, _DEFINITION, definition)
+
+    @property
+    def facts(self) -> StudyFacts:
+        """What is known of the study as a whole."""
+        attributes = self._attributes()
+        facts = json.loads(attributes[_FACTS])
+        found = {name: attributes[f"{_FACT}{name}"] for name in facts if f"{_FACT}{name}" in attributes}
+        return StudyFacts.from_json({**facts, **{name: json.loads(text) for name, text in found.items()}})
+
+    def change_facts(self, **changes: Any) -> None:
+        """Write some of what is known of the study as a whole; what other processes write meanwhile stays."""
+        known = self.facts
+        written = replace(known, **changes).as_json()
+        for name in changes:
+            if written[name] != known.as_json()[name]:
+                self._storage.set_study_user_attr(self._study_id, f"{_FACT}{name}", json.dumps(written[name]))
+
+    def confirmation(self) -> "StudyStorage":
+        """The rows of the study's confirmation."""
+        name = self.name + CONFIRMATION_ENDING
+        try:
+            return StudyStorage(self._storage, name)
+        except KeyError:
+            with suppress(optuna.exceptions.DuplicatedStudyError):  # another process was faster
+                self._storage.create_new_study([StudyDirection.MINIMIZE], name)
+            return StudyStorage(self._storage, name)
+
+    @cached_property
+    def asking(self) -> Turns:
+        """Turns to read the whole study, decide what to train, and write that down."""
+        return Turns(self._storage, self.name + TURNS_ENDING, is_dead=self.leases.is_dead)
+
+    @cached_property
+    def confirming(self) -> Turns:
+        """Turns to confirm the winner."""
+        return Turns(self._storage, self.name + CONFIRMATION_ENDING + TURNS_ENDING, is_dead=self.leases.is_dead)
+
+    def confirmation_rows(self) -> list[Row]:
+        """The rows of the confirmation, none if it has not begun; never writes."""
+        try:
+            return StudyStorage(self._storage, self.name + CONFIRMATION_ENDING).rows()
+        except KeyError:
+            return []
+
+    def sampled_rows(self) -> tuple[int, ...]:
+        """Numbers of the rows of this confirmation whose members' samples are kept; none before."""
+        text = self._attributes().get(_SAMPLES)
+        return () if text is None else tuple(json.loads(text)["rows"])
+
+    def replace_samples(self, samples: Samples | None, rows: Sequence[int]) -> None:
+        """Keep what the members of these rows of a confirmation make of a few rows of data."""
+        kept = {"rows": list(rows), "samples": None if samples is None else encode_samples(samples)}
+        self._storage.set_study_user_attr(self._study_id, _SAMPLES, json.dumps(kept))
+
+    def confirmation_samples(self) -> Samples | None:
+        """What the confirmed members make of a few rows of data; None where that is not kept. Never writes."""
+        try:
+            attributes = StudyStorage(self._storage, self.name + CONFIRMATION_ENDING)._attributes()
+        except KeyError:
+            return None
+        kept = json.loads(attributes.get(_SAMPLES, '{"samples": null}'))["samples"]
+        return None if kept is None else decode_samples(kept)
+
+    def create_row(
+        self,
+        run: Run,
+        owner: Owner,
+        *,
+        course: str = "",
+        params: Mapping[str, float] | None = None,
+        distributions: Mapping[str, BaseDistribution] | None = None,
+    ) -> int:
+        """A new running row, written in one piece so that none is ever cut off between its suggestions; its number."""
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params or {}),
+            distributions=dict(distributions or {}),
+            user_attrs={_RUN: {**run.as_json(), _STARTED: _now()}, _OWNER: {**owner.as_json(), _COURSE: course}},
+        )
+        trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+        return self._storage.get_trial_number_from_id(trial_id)
+
+    def take_over(self, number: int, owner: Owner, *, course: str = "") -> bool:
+        """Make a running row another process's own; whether it was running still."""
+        try:
+            self._storage.set_trial_user_attr(self._id(number), _OWNER, {**owner.as_json(), _COURSE: course})
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def void_row(self, number: int) -> None:
+        """Close a row that holds no training; the storage does not delete rows."""
+        with suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_state_values(self._id(number), TrialState.FAIL)
+
+    def finish_row(
+        self,
+        number: int,
+        result: Result,
+        *,
+        owner: Owner,
+        score: float,
+        constraints: Mapping[str, float],
+        pruned: bool = False,
+    ) -> bool:
+        """Write what a training left and close its row; a row cut off in between is running still.
+
+        Args:
+            number: of the row.
+            result: what the training left.
+            owner: who trained it.
+            score: Optuna's value.
+            constraints: violations by constraint.
+            pruned: whether it was ended early.
+
+        Returns:
+            Whether it was recorded. It is not if the row is closed, or was taken over from `owner`.
+        """
+        trial_id = self._id(number)
+        if _owner(self._storage.get_trial(trial_id))[0] != owner:
+            return False
+        try:
+            self._storage.set_trial_user_attr(trial_id, _RESULT, {**result.as_json(), _ENDED: _now()})
+            # As Optuna's `Trial.set_constraint` writes them, without the eight times that it reads the row.
+            template = create_trial(state=TrialState.RUNNING, constraints=dict(constraints))
+            for key, violation in template.system_attrs.items():
+                self._storage.set_trial_system_attr(trial_id, key, violation)
+            if pruned:  # by which samplers rank those that were ended early
+                self._storage.set_trial_intermediate_value(trial_id, result.curves.epochs, score)
+            state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+            self._storage.set_trial_state_values(trial_id, state, [score])
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def add_test_measures(self, number: int, measures: Measures) -> None:
+        """Write a closed training's measures on the test split."""
+        self._storage.set_study_user_attr(self._study_id, f"{_TEST}{number}", encode_measures(measures))
+
+    def add_probe(self, number: int, probe: Probe | None) -> None:
+        """Write what a linear model reads off a closed training's latents."""
+        self._storage.set_study_user_attr(self._study_id, f"{_PROBE}{number}", encode_probe(probe))
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Which workers of the study live."""
+        return Leases(self._storage, self._study_id)
+
+    def trials(self) -> list[FrozenTrial]:
+        """The rows as Optuna's trials, for its samplers and importances."""
+        return self._trials()
+
+    def counted(self) -> list[int]:
+        """Numbers of the finished trials that count to the budget: all but those of a warm start."""
+        return [t.number for t in self._trials() if t.state in FINISHED and not is_warm_start(t)]
+
+    def rows(self, *, results: bool = True) -> list[Row]:
+        """Every row, in ascending number; without what trainings left it takes a fraction of the time."""
+        return self._rows(self._trials(), results=results)
+
+    def row(self, number: int) -> Row:
+        """One row."""
+        (row,) = self._rows([self._storage.get_trial(self._id(number))])
+        return row
+
+    def running(self) -> list[Row]:
+        """The rows that some process trains, or trained when it died; in ascending number."""
+        return self._rows([trial for trial in self._trials() if trial.state is TrialState.RUNNING])
+
+    def _rows(self, trials: list[FrozenTrial], *, results: bool = True) -> list[Row]:
+        attributes = self._attributes() if results else {}
+        said = progress_of_workers(attributes)
+        return [_row(trial, said, attributes, with_result=results) for trial in trials if _RUN in trial.user_attrs]
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._storage.get_all_trials(self._study_id, deepcopy=False)
+
+    def _attributes(self) -> dict[str, Any]:
+        return self._storage.get_study_user_attrs(self._study_id)
+
+    def _id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def is_warm_start(trial: FrozenTrial) -> bool:
+    """Whether a trial was trained in an earlier study."""
+    return _WARM_START in trial.user_attrs
+
+
+def _maker_is_dead(attributes: Mapping[str, Any]) -> bool:
+    return _MAKER not in attributes or Owner.from_json(attributes[_MAKER]).is_known_dead()
+
+
+def _owner(trial: FrozenTrial) -> tuple[Owner, str]:
+    """Who trains or trained a row, and in which course."""
+    values = dict(trial.user_attrs[_OWNER])
+    course = values.pop(_COURSE, "")
+    return Owner.from_json(values), course
+
+
+def _row(
+    trial: FrozenTrial,
+    said: Mapping[Owner, Mapping[str, Mapping[str, float]]],
+    attributes: Mapping[str, Any],
+    *,
+    with_result: bool,
+) -> Row:
+    """A row from Optuna's trial, what every worker said last, and what the study holds beside its rows."""
+    run, values = trial.user_attrs[_RUN], trial.user_attrs.get(_RESULT)
+    (owner, course), finished = _owner(trial), trial.state in FINISHED
+    test, probe = attributes.get(f"{_TEST}{trial.number}"), attributes.get(f"{_PROBE}{trial.number}")
+    result = _result(values, test) if values is not None and finished and with_result else None
+    return Row(
+        number=trial.number,
+        state=trial.state,
+        run=Run.from_json(run),
+        owner=owner,
+        course=course,
+        result=result,
+        score=trial.value if finished and trial.value is not None else math.nan,
+        error="marked as failed from outside" if trial.state is TrialState.FAIL else "",
+        progress={} if trial.state.is_finished() else said.get(owner, {}).get(str(trial.number), {}),
+        started=datetime.fromisoformat(run[_STARTED]),
+        ended=datetime.fromisoformat(values[_ENDED]) if values is not None and finished else None,
+        probe=decode_probe(probe),
+        warm_start=is_warm_start(trial),
+    )
+
+
+def _taken_over(earlier: EarlierTrial) -> FrozenTrial:
+    """A trial of an earlier study as a closed row of a new one."""
+    row = earlier.row
+    assert row.result is not None and row.ended is not None
+    run = replace(row.run, label=earlier.origin)
+    return create_trial(
+        state=TrialState.COMPLETE,
+        value=earlier.score,
+        params=dict(earlier.params),
+        distributions=dict(earlier.distributions),
+        user_attrs={
+            _RUN: {**run.as_json(), _STARTED: row.started.isoformat(timespec="milliseconds")},
+            _OWNER: {**row.owner.as_json(), _COURSE: _WARM_START},
+            _RESULT: {**row.result.as_json(), _ENDED: row.ended.isoformat(timespec="milliseconds")},
+            _WARM_START: earlier.origin,
+        },
+        constraints=dict(earlier.constraints),
+    )
+
+
+def _result(values: Mapping[str, Any], test: Mapping[str, Any] | None) -> Result:
+    measures = values["measures"] if test is None else {**values["measures"], "test": test}
+    return Result(
+        curves=decode_curves(values["curves"]),
+        measures={split: decode_measures(measured) for split, measured in measures.items()},
+        seconds=values["seconds"],
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,84 @@
+"""Turns: what only one process of a study may do at a time, kept by a queue in the study's own storage.
+
+Optuna's storages have no lock, but every one of them numbers the rows of a study in the order in which they come, each
+number once, and closes a row once. So a process enters the queue by creating a row that names it, in one piece, in a
+study of its own; it has the turn when no row before its own is running; and it leaves by closing its row. Rows of
+processes that died or fell silent are closed by those behind them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from klsearch.search.storage.process import Owner
+
+_OWNER = "klsearch:owner"
+_WAIT_SECONDS = 0.05
+
+
+class Turns:
+    """A queue of processes; first come, first served.
+
+    Args:
+        storage: where it is kept.
+        name: of the study that holds it.
+        is_dead: whether another process no longer lives.
+    """
+
+    def __init__(self, storage: BaseStorage, name: str, *, is_dead: Callable[[Owner], bool]) -> None:
+        self._storage = storage
+        self._is_dead = is_dead
+        try:
+            self._study_id = storage.get_study_id_from_name(name)
+        except KeyError:
+            with suppress(DuplicatedStudyError):  # another process was faster
+                storage.create_new_study([StudyDirection.MINIMIZE], name)
+            self._study_id = storage.get_study_id_from_name(name)
+
+    @contextmanager
+    def turn(self, owner: Owner, *, wait: Callable[[float], None]) -> Iterator[None]:
+        """A block that no other process runs at the same time.
+
+        A process that falls silent within its turn for longer than its lease loses it without being told: what it
+        writes must not depend on the turn alone.
+
+        Args:
+            owner: this process; it takes one turn at a time.
+            wait: is called with a time in seconds, to pass it; may raise to leave the queue.
+        """
+        place = self._enter(owner)
+        try:
+            while True:
+                queue = self._queue()
+                places = [trial._trial_id for trial in queue]
+                if place not in places:
+                    place = self._enter(owner)  # others took this process for dead while it waited
+                elif place == places[0]:
+                    break
+                elif self._is_gone(queue[0], owner):
+                    self._close(places[0])
+                else:
+                    wait(_WAIT_SECONDS * places.index(place))
+            yield
+        finally:
+            self._close(place)
+
+    def _enter(self, owner: Owner) -> int:
+        row = create_trial(state=TrialState.RUNNING, user_attrs={_OWNER: owner.as_json()})
+        return self._storage.create_new_trial(self._study_id, template_trial=row)
+
+    def _queue(self) -> list[FrozenTrial]:
+        return self._storage.get_all_trials(self._study_id, deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _is_gone(self, first: FrozenTrial, owner: Owner) -> bool:
+        """Whether the first in the queue is a dead process, or a place that this one left behind."""
+        other = Owner.from_json(first.user_attrs[_OWNER])
+        return other == owner or self._is_dead(other)
+
+    def _close(self, place: int) -> None:
+        with suppress(UpdateFinishedTrialError):  # it was taken for dead
+            self._storage.set_trial_state_values(place, TrialState.FAIL)

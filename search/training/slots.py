@@ -1,0 +1,90 @@
+"""How many members to train at a time: measured once, on the real model, when a study is created."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from klsearch.search.layout import Layout, most_slots
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.memory import free_memory
+from klsearch.vae.networks.network import Network
+from klsearch.vae.training.slot_timing import seconds_per_member
+
+# Weights, two moments, gradients and their temporary copies, and the activations of a batch that the gradients need.
+_COPIES = 8
+_MEMORY_SHARE = 0.25
+
+
+def auto_layout(
+    network: Network,
+    dataset: Dataset,
+    definition: StudyDefinition,
+    *,
+    threads: int,
+    processes: int,
+    say: Callable[[str], None],
+) -> Layout:
+    """The layout that finishes the study's budget soonest, with no more members than fit into free memory.
+
+    What a step takes is measured with every thread at work, for they share the memory's bandwidth.
+
+    Args:
+        network: the architecture.
+        dataset: its rows.
+        definition: of the study; its budget is what one process trains.
+        threads: of this machine.
+        processes: that divide this machine's threads and memory among them.
+        say: is told what is measured and chosen.
+    """
+    say("Measuring how many members to train at a time…")
+    batch_size = definition.training.batch_size
+    most = max(2, min(most_slots(definition), _fitting(network, batch_size) // processes))
+    shards = min(max(1, threads // processes), most)
+    candidates = [2**power for power in range(12) if 2**power * shards <= most]
+    times = seconds_per_member(network, dataset.train[:batch_size], definition.objective(), candidates, shards=shards)
+    layout = best_layout(times, trials=definition.study.trials, most=most, shards=shards)
+    seconds = ", ".join(f"{1000 * value:.2g} ms at {count * shards}" for count, value in times.items())
+    why = "" if layout.together > 1 else "; sharing a program makes none of them faster, so each trains alone"
+    say(
+        f"Training {layout.slots} members at a time, {layout.together} in each of {shards} threads (one step of one "
+        f"member took {seconds}{why}; chosen for {definition.study.trials} trials)."
+    )
+    return layout
+
+
+def best_layout(times: Mapping[int, float], *, trials: int, most: int, shards: int) -> Layout:
+    """The layout of the least estimated time for `trials` trials.
+
+    Every wave costs its whole population, empty slots included: ⌈trials / K⌉ · K · t, with t, the seconds per member,
+    interpolated between the measured numbers of members together in their logarithm. Of layouts within 3 % of the best
+    the smallest: the sampler learns from more waves.
+
+    >>> best_layout({1: 3.0, 2: 2.0, 4: 1.5, 8: 1.0}, trials=100, most=25, shards=2)
+    Layout(slots=20, together=10, within=1)
+    """
+    measured = sorted(times)
+    counts = [count for count in range(1, most // shards + 1) if count == 1 or count % 2 == 0]
+    logs = [math.log2(count) for count in measured]
+
+    def estimate(count: int) -> float:
+        per_member = float(np.interp(math.log2(count), logs, [times[known] for known in measured]))
+        return math.ceil(trials / (count * shards)) * count * shards * per_member
+
+    least = min(map(estimate, counts))
+    together = next(count for count in counts if estimate(count) <= 1.03 * least)
+    return Layout(together * shards, together)
+
+
+def _fitting(network: Network, batch_size: int) -> int:
+    """How many members fit into the memory that may be used."""
+    models = (network.encoder, network.decoder)
+    weights = sum(model.count_params() for model in models)
+    activations = batch_size * sum(math.prod(_sizes(layer)) for model in models for layer in model.layers)
+    return max(2, int(_MEMORY_SHARE * free_memory() / (4 * (_COPIES * weights + _COPIES * activations))))
+
+
+def _sizes(layer: object) -> tuple[int, ...]:
+    shape = getattr(getattr(layer, "output", None), "shape", None) or (None, 0)
+    return tuple(size or 1 for size in shape[1:])

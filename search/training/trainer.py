@@ -1,0 +1,244 @@
+"""The loop that keeps a population's slots filled: save, finish, refill, advance."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+
+from klsearch.search.stopping import Interrupted
+from klsearch.search.storage.rows import Result, Row, Run
+from klsearch.search.training.checkpoint import Checkpoint, Course
+from klsearch.studies.errors import KlsearchError, StudyConflict
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.snapshot import MemberState, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A row to be trained.
+
+    Attributes:
+        number: of its row.
+        run: what to train.
+        state: where a worker that died left it; None to train it from its start.
+        epochs: how long it is trained, where that is shorter than the others: it was ended early before.
+    """
+
+    number: int
+    run: Run
+    state: MemberState | None = None
+    epochs: int | None = None
+
+
+def job_again(row: Row) -> Job:
+    """A finished row to be trained once more, as long as it was."""
+    return Job(number=row.number, run=row.run, epochs=None if row.result is None else row.result.curves.epochs)
+
+
+class Source(ABC):
+    """Where jobs come from and where their results go. Called between epochs only.
+
+    What is not abstract suits a source that keeps no checkpoint, shares with nobody and trains every job to its end.
+
+    Attributes:
+        position: the highest number that it has asked for; -1 before.
+    """
+
+    position: int = -1
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """The jobs of a checkpoint, by slot, that are still to be trained; the source stands where it stood then."""
+        del checkpoint
+        return {}
+
+    @abstractmethod
+    def take(self, free: int) -> list[Job]:
+        """At most `free` further jobs, in ascending number; none when there are no more now."""
+
+    def lost(self) -> Set[int]:
+        """Numbers of jobs that another worker has taken over, because this one was silent for too long."""
+        return frozenset()
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """Numbers of running jobs that need not be trained to their end; they are finished as they are.
+
+        Args:
+            epochs: that each has been trained for, by number.
+            curves: what was measured of one.
+        """
+        del epochs, curves
+        return frozenset()
+
+    @abstractmethod
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
+        """Results by row number, in ascending number; `member` copies a finished row's member, by its number."""
+
+
+Watch = Callable[[Mapping[int, Mapping[str, float]]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """Where a trainer's checkpoints go.
+
+    Attributes:
+        course: which keeps them.
+        study: the study whose rows are trained.
+    """
+
+    course: Course
+    study: str
+
+
+class Trainer:
+    """Trains jobs in a population until its source has no more.
+
+    Between epochs, and only there: a checkpoint is written if it is due, then finished jobs are told in ascending
+    number, then free slots are filled in ascending order with jobs in ascending number. So one trainer's course depends
+    on nothing but its source, and a checkpoint and its source are enough to follow it again to the same end.
+
+    Args:
+        population: where members train.
+        epochs: how long each job trains; one that diverges leaves at once.
+        watch: is told the latest epoch of every active job by number, about once a second.
+        stop: whether to stop now; asked about once a second.
+    """
+
+    def __init__(
+        self,
+        population: Population,
+        *,
+        epochs: int,
+        watch: Watch,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._population = population
+        self._epochs = epochs
+        self._watch = watch
+        self._stop = stop
+        self._jobs: dict[int, Job] = {}  # by slot
+
+    def train(self, source: Source, saving: Saving | None = None) -> None:
+        """Train every job that a source has now.
+
+        Args:
+            source: of jobs.
+            saving: where this course's checkpoints go, and the one to go on from, if there is one; None to keep none.
+
+        Raises:
+            Interrupted: `stop` said so; running jobs stay running in the storage.
+            StudyConflict: the checkpoint was taken of another network.
+        """
+        self._go_on(source, saving)
+        try:
+            while True:
+                self._save_if_due(source, saving)
+                self._leave(source.lost())
+                self._finish(source)
+                self._fill(source)
+                if not self._jobs:
+                    break
+                self._advance(source, saving)
+        except (Interrupted, KlsearchError):
+            if saving is not None:
+                self._save(source, saving)
+            raise
+        if saving is not None:
+            saving.course.clear()
+
+    def _go_on(self, source: Source, saving: Saving | None) -> None:
+        """Stand where the checkpoint stood."""
+        checkpoint = saving.course.load(saving.study) if saving is not None else None
+        if checkpoint is None:
+            return
+        self._jobs = source.go_on(checkpoint)
+        members = {slot: checkpoint.snapshot.members[slot] for slot in self._jobs}
+        try:
+            self._population.restore(Snapshot(batch=checkpoint.snapshot.batch, members=members))
+        except ValueError as error:
+            raise StudyConflict(
+                "the model is no longer the one whose training was saved; bring it back to go on, or start a new study."
+            ) from error
+        if members and checkpoint.snapshot.batch:
+            self._advance(source, saving)
+
+    def _save_if_due(self, source: Source, saving: Saving | None, *, between_epochs: bool = True) -> None:
+        if saving is not None and saving.course.is_due(between_epochs=between_epochs):
+            self._save(source, saving)
+
+    def _save(self, source: Source, saving: Saving) -> None:
+        began = time.monotonic()
+        checkpoint = Checkpoint(
+            study=saving.study,
+            fingerprint=saving.course.fingerprint,
+            position=source.position,
+            numbers={slot: job.number for slot, job in self._jobs.items()},
+            snapshot=self._population.snapshot(),
+        )
+        saving.course.save(checkpoint, taken_in=time.monotonic() - began)
+
+    def _leave(self, numbers: Set[int]) -> None:
+        for slot in [slot for slot, job in self._jobs.items() if job.number in numbers]:
+            self._population.stop(slot)
+            del self._jobs[slot]
+
+    def _finish(self, source: Source) -> None:
+        ended = {slot: job for slot, job in self._jobs.items() if self._has_ended(slot, job)}
+        ended |= self._hopeless(source, self._jobs.keys() - ended.keys())
+        if not ended:
+            return
+        by_number = sorted(ended, key=lambda slot: ended[slot].number)
+        whole = [slot for slot in by_number if not self._population.curves(slot).diverged]
+        measures = dict(zip(whole, self._population.measure(whole, "validation"), strict=True)) if whole else {}
+        results = {
+            ended[slot].number: Result(
+                curves=self._population.curves(slot),
+                measures={"validation": measures[slot]} if slot in measures else {},
+                seconds=self._population.seconds(slot),
+            )
+            for slot in by_number
+        }
+        slots = {ended[slot].number: slot for slot in by_number}
+        source.finish(results, lambda number: self._population.member(slots[number]))
+        self._leave(results.keys())
+
+    def _has_ended(self, slot: int, job: Job) -> bool:
+        diverged = self._population.latest(slot).get("nonfinite_steps", 0) > 0
+        return diverged or self._population.epoch(slot) >= (job.epochs or self._epochs)
+
+    def _hopeless(self, source: Source, slots: Set[int]) -> dict[int, Job]:
+        """Those of the slots whose jobs the source ends early."""
+        by_number = {self._jobs[slot].number: slot for slot in sorted(slots)}
+        epochs = {number: self._population.epoch(slot) for number, slot in by_number.items()}
+        numbers = source.hopeless(epochs, lambda number: self._population.curves(by_number[number]))
+        return {by_number[number]: self._jobs[by_number[number]] for number in numbers}
+
+    def _fill(self, source: Source) -> None:
+        free = [slot for slot in range(self._population.slots) if slot not in self._jobs]
+        if not free:
+            return
+        for slot, job in zip(free, source.take(len(free)), strict=False):
+            if job.state is None:
+                self._population.start(slot, job.run.hyperparameters, job.run.seed)
+            else:
+                self._population.restore(Snapshot(batch=0, members={slot: job.state}))
+            self._jobs[slot] = job
+
+    def _advance(self, source: Source, saving: Saving | None) -> None:
+        """Every slot to the end of its epoch."""
+        ended = False
+        while not ended:
+            if self._stop():
+                raise Interrupted
+            ended = self._population.advance()
+            self._watch(self._progress())
+            if not ended:
+                self._save_if_due(source, saving, between_epochs=False)
+
+    def _progress(self) -> dict[int, Mapping[str, float]]:
+        return {
+            job.number: {"epoch": self._population.epoch(slot), "epochs": self._epochs} | self._population.latest(slot)
+            for slot, job in sorted(self._jobs.items(), key=lambda item: item[1].number)
+        }

@@ -1,0 +1,82 @@
+"""What trainings came to under a study's definition: scores, violated constraints, and whether more search pays."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optuna.trial import FrozenTrial, TrialState
+
+from klsearch.search.progress import Ended
+from klsearch.search.storage.process import Owner
+from klsearch.search.storage.rows import FINISHED, Result, trial_label
+from klsearch.search.storage.study import StudyStorage, is_warm_start
+from klsearch.search.trials.score import constraints, score
+from klsearch.studies.convergence import Convergence, Tried, convergence
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.diagnostics.gates import final_kl, judge
+
+
+def finish(
+    rows: StudyStorage,
+    definition: StudyDefinition,
+    number: int,
+    label: str,
+    result: Result,
+    *,
+    owner: Owner,
+    pruned: bool = False,
+) -> Ended | None:
+    """Judge a training on the validation split, score it and store it; a diverged one scores the worst there is.
+
+    None if it was not stored: its row is closed, or another worker's.
+    """
+    ended, violations = judged(definition, label, result)
+    stored = rows.finish_row(number, result, owner=owner, score=ended.score, constraints=violations, pruned=pruned)
+    return replace(ended, feasible=ended.feasible and not pruned) if stored else None
+
+
+def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[Ended, dict[str, float]]:
+    """What a training came to on the validation split, and by how much it violates each constraint."""
+    study, thresholds, measures = definition.study, definition.thresholds(), result.measures.get("validation")
+    unexplained = kl = math.nan
+    if measures is not None:
+        unexplained = measures.unexplained
+        kl = thresholds.banded_kl(final_kl(result.curves, thresholds.window), measures.latent_dim)
+    violations = constraints(judge(result.curves, measures, thresholds))
+    value = score(unexplained=unexplained, kl=kl, band=thresholds.kl_band, penalty=study.penalty)
+    is_feasible = all(violation <= 0 for violation in violations.values())
+    return Ended(label=label, score=value, kl=kl, feasible=is_feasible), violations
+
+
+def best_so_far(definition: StudyDefinition, study: StudyStorage) -> Ended | None:
+    """The study's best trial, a feasible one if there is any; None before one is complete."""
+    complete = [trial for trial in study.trials() if trial.state is TrialState.COMPLETE]
+    if not complete:
+        return None
+    best = min(complete, key=lambda trial: (not _is_feasible(trial), trial.value, trial.number))
+    result = study.row(best.number).result
+    return None if result is None else judged(definition, trial_label(best.number), result)[0]
+
+
+def has_converged(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether more search no longer pays."""
+    found = gained(definition, trials)
+    return found is not None and found.reached
+
+
+def gained(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Convergence | None:
+    """What the last of the study's own trials gained; None while there are too few to say."""
+    finished = [trial for trial in trials if trial.state in FINISHED and not is_warm_start(trial)]
+    tried = [
+        Tried(
+            trial.params,
+            math.inf if trial.value is None else trial.value,
+            trial.state is TrialState.COMPLETE and _is_feasible(trial),
+        )
+        for trial in finished
+    ]
+    return convergence(definition.space.searched(), tried)
+
+
+def _is_feasible(trial: FrozenTrial) -> bool:
+    return all(value <= 0 for value in (trial.constraints or {}).values())

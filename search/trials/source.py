@@ -1,0 +1,264 @@
+"""The search as a source of jobs: takes up what was left running, then asks for new trials until the budget is met."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+
+from optuna.trial import TrialState
+
+from klsearch.search.progress import Ended
+from klsearch.search.seeds import trial_seed
+from klsearch.search.storage.leases import LEASE_SECONDS
+from klsearch.search.storage.rows import FINISHED, Result, Row, Run, trial_label
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.checkpoint import Checkpoint
+from klsearch.search.training.trainer import Job, Source, job_again
+from klsearch.search.training.worker import Worker
+from klsearch.search.trials.judging import finish, has_converged
+from klsearch.search.trials.pruning import MedianPruner
+from klsearch.search.trials.sampling import Advisor
+from klsearch.studies.definitions.baselines import baselines_inside
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.hyperparameters import Hyperparameters
+
+
+class TrialSource(Source):
+    """Trials of one study for one worker.
+
+    What to train is decided in the worker's turn, on the whole study as it is then. So no two workers ask for the same
+    trial, and the budget is met exactly.
+
+    Args:
+        storage: the study.
+        definition: what is searched, scored and judged.
+        budget: finished trials in the study in all.
+        worker: who trains them.
+        told: is told of each trial after its result was stored.
+        until_converged: whether no more trials are asked for once more search no longer pays.
+    """
+
+    def __init__(
+        self,
+        storage: StudyStorage,
+        definition: StudyDefinition,
+        *,
+        budget: int,
+        worker: Worker,
+        told: Callable[[Ended], None],
+        until_converged: bool = False,
+    ) -> None:
+        self._storage = storage
+        self._definition = definition
+        self._budget = budget
+        self._until_converged = until_converged
+        self._worker = worker
+        self._told = told
+        ranges = definition.space.searched()
+        self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
+        earlier = [row.run.hyperparameters for row in storage.rows(results=False) if row.warm_start]
+        self._first = len(earlier)  # number of the first trial that this study trains itself
+        self._given = [
+            given for given in baselines_inside(definition) if definition.hyperparameters(given[1]) not in earlier
+        ]
+        self._pruner = MedianPruner(definition) if definition.study.pruner == "median" else None
+        self._early: set[int] = set()  # ended by the pruner
+        self._settled: set[int] = set()  # trained again though finished: how long is settled
+        self._mine: dict[int, Hyperparameters] = {}  # what this worker trains or has trained, by number
+        self._again: list[int] = []  # asked for by this course after its checkpoint, in this order
+        self._awake = time.time()
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """The jobs of a checkpoint that are still this course's.
+
+        Trials that the course finished after the checkpoint are trained again: so it fills its slots in the order in
+        which it did, and asks for the next trial when it did or would have. What comes out is compared, not stored.
+        """
+        with self._worker.turn():
+            rows = self._storage.rows(results=False)
+            room = self._room(rows)
+            jobs = {}
+            for slot, number in sorted(checkpoint.numbers.items(), key=lambda item: item[1]):
+                row = next((row for row in rows if row.number == number and self._is_of_course(row)), None)
+                if row is None or (row.state is TrialState.RUNNING and not (room > 0 and self._claim(row))):
+                    continue
+                room -= row.state is TrialState.RUNNING
+                jobs[slot] = self._job(row)
+            self.position = checkpoint.position
+            self._again = [row.number for row in rows if row.number > self.position and self._is_of_course(row)]
+            self._take_on(jobs.values())
+            self._learn(rows)
+        return jobs
+
+    def take(self, free: int) -> list[Job]:
+        """What this course trained after its checkpoint, what a dead worker left, and new trials within the budget."""
+        with self._worker.turn():
+            rows = {row.number: row for row in self._storage.rows(results=False)}
+            room = self._room(list(rows.values()))
+            jobs: list[Job] = []
+            for row in [*(rows[number] for number in self._again), *self._left_running(rows)]:
+                if len(jobs) == free:
+                    break
+                if row.state in FINISHED:
+                    jobs.append(self._job(row))
+                elif row.state is TrialState.RUNNING and room > 0 and self._claim(row):
+                    state = None if row.number in self._again else self._worker.stranded(row.number)
+                    jobs.append(Job(number=row.number, run=row.run, state=state))
+                    room -= 1
+            self._take_on(jobs)
+            self._learn(list(rows.values()))
+            self._again = [number for number in self._again if number not in self._mine]
+            self.position = max([self.position, *self._mine])
+            return jobs + self._ask(min(free - len(jobs), room))
+
+    def has_more(self) -> bool:
+        """Whether there are trials to take now: the budget allows more than others train and have finished."""
+        rows = self._storage.rows(results=False)
+        if self._room(rows) <= 0:
+            return False
+        if self._until_converged and has_converged(self._definition, self._storage.trials()):
+            return bool(self._left_running({row.number: row for row in rows}))
+        return True
+
+    def lost(self) -> Set[int]:
+        """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
+        now = time.time()
+        silent, self._awake = now - self._awake, now
+        if silent < LEASE_SECONDS:
+            return frozenset()
+        kept = {
+            row.number
+            for row in self._storage.rows(results=False)
+            if self._is_of_course(row) and (row.owner == self._worker.owner or row.state in FINISHED)
+        }
+        lost = self._mine.keys() - kept
+        self._mine = {number: settings for number, settings in self._mine.items() if number in kept}
+        return lost
+
+    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """What the pruner ends, if there is one."""
+        if self._pruner is None:
+            return frozenset()
+        ended = {
+            number
+            for number in epochs.keys() - self._settled
+            if self._pruner.looks_at(self._mine[number], epochs[number]) and self._pruner.ends(curves(number))
+        }
+        self._early |= ended
+        return ended
+
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
+        """Score and store results, in ascending number; those that are stored already are compared."""
+        del member
+        for number, result in finished.items():
+            label = trial_label(number)
+            pruned = number in self._early
+            ended = finish(
+                self._storage, self._definition, number, label, result, owner=self._worker.owner, pruned=pruned
+            )
+            if ended is not None:
+                self._told(ended)
+            else:
+                self._compare(number, result)
+            if self._pruner is not None:
+                self._pruner.learn(number, self._mine[number], result.curves)
+
+    def _job(self, row: Row) -> Job:
+        """A row that is trained again; one that has finished, as long as it was."""
+        if row.state not in FINISHED:
+            return Job(number=row.number, run=row.run)
+        self._settled.add(row.number)
+        return job_again(self._storage.row(row.number))
+
+    def _take_on(self, jobs: Iterable[Job]) -> None:
+        self._mine |= {job.number: job.run.hyperparameters for job in jobs}
+
+    def _learn(self, rows: Sequence[Row]) -> None:
+        """Let the pruner compare with what others finished, and this course before its checkpoint."""
+        if self._pruner is None:
+            return
+        skipped = {*self._mine, *self._again, *self._pruner.known}
+        for number in [row.number for row in rows if row.state is TrialState.COMPLETE and row.number not in skipped]:
+            row = self._storage.row(number)
+            if row.result is not None:
+                self._pruner.learn(number, row.run.hyperparameters, row.result.curves)
+
+    def _compare(self, number: int, result: Result) -> None:
+        """Say why a result was not stored, unless it is the very one that is."""
+        row = self._storage.row(number)
+        if row.state is TrialState.FAIL:
+            self._worker.say(f"warning: another program marked trial {number} as failed; its result is dropped.")
+        elif row.result is None:
+            self._worker.say(f"Another worker took over trial {number} while this one was silent.")
+        elif row.result.curves.as_rows().tobytes() != result.curves.as_rows().tobytes():
+            self._worker.say(
+                f"warning: trial {number} was trained again after its checkpoint, and came out otherwise than before "
+                "(another processor, or other versions of libraries?); its stored result stays."
+            )
+
+    def _room(self, rows: Sequence[Row]) -> int:
+        """How many more trials the budget allows, beside those that are finished and that living workers train."""
+        living = [row for row in rows if row.state is TrialState.RUNNING and not self._is_left(row)]
+        counted = sum(row.state in FINISHED and not row.warm_start for row in rows)
+        return self._budget - counted - len(living)
+
+    def _left_running(self, rows: Mapping[int, Row]) -> list[Row]:
+        """Rows that nobody trains any more."""
+        return [row for row in rows.values() if row.number not in self._again and self._is_left(row)]
+
+    def _is_left(self, row: Row) -> bool:
+        is_running = row.state is TrialState.RUNNING
+        return is_running and row.number not in self._mine and self._worker.may_take(row.owner)
+
+    def _is_of_course(self, row: Row) -> bool:
+        return row.course == self._worker.course and row.state is not TrialState.FAIL
+
+    def _claim(self, row: Row) -> bool:
+        """Make a running row that nobody trains this worker's own; whether that was so still."""
+        if not self._worker.may_take(row.owner):
+            return False
+        return self._storage.take_over(row.number, self._worker.owner, course=self._worker.course)
+
+    def _ask(self, wanted: int) -> list[Job]:
+        """New trials."""
+        if wanted <= 0:
+            return []
+        trials = self._storage.trials()
+        if self._until_converged and has_converged(self._definition, trials):
+            return []
+        self._advisor.learn(trials)
+        jobs: list[Job] = []
+        for number in range(len(trials), len(trials) + wanted):
+            job = self._ask_for(number)
+            if job is None:
+                break
+            self.position = number
+            self._take_on([job])
+            jobs.append(job)
+        return jobs
+
+    def _ask_for(self, number: int) -> Job | None:
+        """A new trial, written under its number; None if another row got that number.
+
+        That happens to a worker that was silent in its turn until others took it for dead, and where other programs
+        write into the study. What was suggested then rests on an old history, and may be suggested to others too.
+        """
+        index = number - self._first
+        given = self._given[index] if index < len(self._given) else None
+        suggestion = self._advisor.suggest(None if given is None else given[1])
+        run = Run(
+            hyperparameters=self._definition.hyperparameters(suggestion.params),
+            seed=trial_seed(self._definition.study.seed, number),
+            label="search" if given is None else given[0],
+        )
+        written = self._storage.create_row(
+            run,
+            self._worker.owner,
+            course=self._worker.course,
+            params=suggestion.params,
+            distributions=suggestion.distributions,
+        )
+        if written != number:
+            self._storage.void_row(written)
+            return None
+        return Job(number=number, run=run)

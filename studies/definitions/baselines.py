@@ -1,0 +1,26 @@
+"""Which known settings lie inside a study's search space."""
+
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters
+
+
+def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, float]]]:
+    """The baselines that lie inside the search space, by name with their searched values: the first trials."""
+    annealable = definition.training.epochs - definition.gates.window
+    return [
+        (name, {key: getattr(settings, key) for key in definition.space.searched()})
+        for name, settings in definition.baseline_hyperparameters().items()
+        # A rule or the plain evidence lower bound is no settings to search around.
+        if definition.baseline_method(name) is None
+        and settings.annealing_epochs <= annealable
+        and not misfits(definition, settings)
+    ]
+
+
+def misfits(definition: StudyDefinition, settings: Hyperparameters) -> list[str]:
+    """Names of the hyperparameters by which settings lie outside the search space: of a range, or of a fixed number."""
+    searched = definition.space.searched()
+    values = {name: getattr(settings, name) for name in searched}
+    nearest = definition.hyperparameters(values)
+    outside = {name for name, range_ in searched.items() if not range_.low <= values[name] <= range_.high}
+    return [name for name in NAMES if name in outside or getattr(nearest, name) != getattr(settings, name)]

@@ -1,0 +1,63 @@
+"""The data of a study, checked against the rest of its definition."""
+
+from pathlib import Path
+
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.errors import DataError
+from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
+
+
+def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
+    """The data that a definition names, split by the study's seed.
+
+    Args:
+        definition: the study.
+        folder: what a relative source is relative to.
+
+    Raises:
+        DataError: the data cannot be read or trained on, or do not fit the model, the batch size or the confirmation.
+    """
+    section = definition.data
+    try:
+        dataset = load_dataset(
+            section.source,
+            folder=folder,
+            array=section.array,
+            rows=section.rows,
+            scaling=section.scaling,
+            validation=section.split.validation,
+            test=section.split.test,
+            split_column=section.split_column,
+            labels=section.labels,
+            group=section.group,
+            seed=definition.study.seed,
+        )
+    except DataProblem as error:
+        raise DataError(str(error)) from error
+    problems = _misfits(definition, dataset)
+    if problems:
+        raise DataError("\n".join(f"{section.source}: {problem}" for problem in problems))
+    return dataset
+
+
+def _misfits(definition: StudyDefinition, dataset: Dataset) -> list[str]:
+    """Where the data do not fit the rest of the definition."""
+    found = []
+    rows, batch_size, seeds = dataset.rows, definition.training.batch_size, definition.confirmation.seeds
+    if batch_size > rows["train"]:
+        found.append(f"training.batch_size = {batch_size} is larger than the training split of {rows['train']} rows")
+    if definition.model.likelihood == "bernoulli" and not dataset.unit_interval:
+        scaled = dataset.scaling.kind in ("minmax", "image")
+        way_out = (
+            "held-out values lie beyond the training rows' range, so use"
+            if scaled
+            else "set data.scaling = 'minmax' or"
+        )
+        found.append(f"model.likelihood = 'bernoulli' needs values in [0, 1]; {way_out} 'gaussian'")
+    if definition.model.kind == "conv" and len(dataset.shape) == 1:
+        found.append("model.kind = 'conv' needs images, but the data are a table; use 'dense'")
+    if seeds > 0 and rows["test"] == 0:
+        found.append(
+            "no row is in the test split, on which the winner is scored; name some, or set confirmation.seeds = 0"
+        )
+    return found

@@ -1,0 +1,234 @@
+"""What a study is: the checked content of its TOML file, and what follows from it."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from klsearch.studies.definitions.sections import (
+    Baseline,
+    ConfirmationSection,
+    DataSection,
+    GatesSection,
+    Method,
+    ModelSection,
+    StudySection,
+    TrainingSection,
+)
+from klsearch.studies.definitions.space import Section, Space, highest_of, problems_at
+from klsearch.vae.diagnostics.gates import GateThresholds
+from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
+from klsearch.vae.objective import Objective
+
+_Found = list[tuple[tuple[str, ...], str]]
+
+# What the records and reports call something else.
+_RESERVED_NAMES = ("winner", "search")
+_RECIPE = ("before", "after")
+
+
+class StudyDefinition(Section):
+    """A study as its TOML file defines it.
+
+    `studies.definitions.catalog.load_definition` reads one and names every error with its line.
+    """
+
+    study: StudySection
+    data: DataSection
+    model: ModelSection
+    training: TrainingSection
+    space: Space
+    baselines: dict[str, Baseline] = Field(default_factory=dict)
+    confirmation: ConfirmationSection = ConfirmationSection()
+    gates: GatesSection = GatesSection()
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Self:
+        found = [*self._annealing_problems(), *self._test_split_problems(), *self._baseline_problems()]
+        if found:
+            raise problems_at("definition", found)
+        return self
+
+    def _annealing_problems(self) -> _Found:
+        longest = int(highest_of(self.space.annealing_epochs))
+        epochs, window = self.training.epochs, self.gates.window
+        if longest <= max(0, epochs - window):
+            return []
+        text = (
+            f"reaches {longest}, but training lasts {epochs} epochs and the last {window} (gates.window) need the full "
+            f"KL weight; lower it to {max(0, epochs - window)} or train at least {longest + window} epochs"
+        )
+        return [(("space", "annealing_epochs"), text)]
+
+    def _test_split_problems(self) -> _Found:
+        if self.data.split_column is not None or self.data.split.test > 0 or self.confirmation.seeds == 0:
+            return []
+        text = "must be above 0, because the winner is scored on it; or set confirmation.seeds = 0 to confirm nothing"
+        return [(("data", "split", "test"), text)]
+
+    def _baseline_problems(self) -> _Found:
+        found: _Found = []
+        for name, baseline in self.baselines.items():
+            settings = self._baseline_settings(name)
+            if baseline.method is not None and name in _RECIPE:
+                text = "has no meaning here, as the name stands for the recipe's settings; choose another name"
+                found.append((("baselines", name, "method"), text))
+            if baseline.method == "sigma" and self.model.likelihood != "gaussian":
+                text = (
+                    "'sigma' fits the variance of a Gaussian decoder, but model.likelihood is "
+                    f"'{self.model.likelihood}'; use 'beta1' or 'control'"
+                )
+                found.append((("baselines", name, "method"), text))
+            if name in _RESERVED_NAMES or name.startswith("trial ") or not name.strip():
+                found.append((("baselines", name), "is a name with a meaning of its own; choose another"))
+            if not baseline.settings() and baseline.method is None and name not in _RECIPE:
+                found.append((("baselines", name), "has no settings; it would only repeat 'before'"))
+            if settings["clip_low"] >= settings["clip_high"]:
+                text = f"must lie below clip_high, but {settings['clip_low']:g} >= {settings['clip_high']:g}"
+                found.append((("baselines", name, "clip_low"), text))
+        return found
+
+    def warnings(self) -> list[str]:
+        """What may disappoint without being wrong, one line each."""
+        lines = []
+        longest, window = int(highest_of(self.space.annealing_epochs)), self.gates.window
+        enough = longest + 4 * window
+        if self.training.epochs < enough:
+            lines.append(
+                f"training.epochs: {self.training.epochs} epochs are too short to judge *settled*; with annealing up "
+                f"to {longest} epochs and a window of {window}, train at least {enough}"
+            )
+        return lines
+
+    def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
+        """A trial's settings: the searched `values`, the space's fixed numbers, and what `[training]` decides."""
+        settings = {**self._training_settings(), **self.space.fixed(), **values}
+        return Hyperparameters(**{**settings, "annealing_epochs": int(settings["annealing_epochs"])})
+
+    def baseline_hyperparameters(self) -> dict[str, Hyperparameters]:
+        """The settings of every baseline by name: before, after, then the user's own in their order.
+
+        Settings that a baseline leaves out are the recipe's: those of "after" for "after", of "before" for all others;
+        one with a method has none of the recipe, and the KL weight of β = 1. Learning rate and gradient clipping are
+        those of `[training]` unless given.
+
+        Raises:
+            ValueError: the definition is not settled, and a baseline has a method.
+        """
+        return {name: Hyperparameters(**self._baseline_settings(name)) for name in self.baseline_names()}
+
+    def plain_hyperparameters(self, features: int) -> Hyperparameters:
+        """β = 1 from the first step on and nothing else: no annealing, clipping, L2 or dropout.
+
+        Args:
+            features: D, the number of features of a row.
+        """
+        unit = self.objective().unit_kl_weight(features, self.model.latent_dim)
+        return Hyperparameters(kl_weight=unit, **self._training_settings())
+
+    def baseline_names(self) -> tuple[str, ...]:
+        """The names of all baselines: before, after, then the user's own in their order."""
+        return tuple(dict.fromkeys([*_RECIPE, *self.baselines]))
+
+    def baseline_method(self, name: str) -> Method | None:
+        """The method of a baseline; None where settings make it."""
+        return self.baselines[name].method if name in self.baselines else None
+
+    def _training_settings(self) -> dict[str, Any]:
+        clipnorm = math.inf if self.training.clipnorm is None else self.training.clipnorm
+        return {"learning_rate": self.training.learning_rate, "clipnorm": clipnorm}
+
+    def _baseline_settings(self, name: str) -> dict[str, Any]:
+        # Which KL weight is β = 1 may depend on the data.
+        plain = {**asdict(self.plain_hyperparameters(features=1)), "kl_weight": math.nan}
+        recipe = asdict(AFTER if name == "after" else BEFORE)
+        given = self.baselines[name].settings() if name in self.baselines else {}
+        return {**(plain if self.baseline_method(name) else recipe), **self._training_settings(), **given}
+
+    def objective(self) -> Objective:
+        """How the loss is put together."""
+        return Objective(
+            likelihood=self.model.likelihood,
+            reconstruction_reduction=self.model.reconstruction_reduction,
+            kl_reduction=self.study.kl_reduction,
+        )
+
+    def settled(self, *, features: int, kl_band: tuple[float, float] | None) -> Self:
+        """The definition with what it leaves to the data: a band that is "auto", and the KL weight that is β = 1.
+
+        Args:
+            features: D, the number of features of a row.
+            kl_band: what the reference trainings gave; None where the definition says the band itself.
+        """
+        unit = self.plain_hyperparameters(features).kl_weight
+        band = kl_band if self.study.kl_band == "auto" and kl_band is not None else self.study.kl_band
+        baselines = {
+            name: baseline if baseline.method is None else baseline.model_copy(update={"kl_weight": unit})
+            for name, baseline in self.baselines.items()
+        }
+        study = self.study.model_copy(update={"kl_band": band})
+        return self.model_copy(update={"study": study, "baselines": baselines})
+
+    def thresholds(self) -> GateThresholds:
+        """What the gates ask for, with the band they judge.
+
+        Raises:
+            ValueError: the band is "auto", and the definition is not settled.
+        """
+        if self.study.kl_band == "auto":
+            raise ValueError("kl_band is 'auto', and no reference training has found it yet.")
+        return GateThresholds(
+            kl_band=self.study.kl_band, kl_reduction=self.study.kl_reduction, **self.gates.model_dump()
+        )
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """All of the definition that makes two trials comparable, as JSON values.
+
+        Name, budget, baselines, confirmation and gates are left out: they change what is asked of the trials, not the
+        trials. Only the gates' window counts: a trial's KL, and so its score, is the mean over it. A source that is a
+        path counts by its last part, so that a study may move to another folder or machine; what the files hold is the
+        business of the data's own fingerprint.
+        """
+        study = self.study.model_dump(include={"seed", "kl_band", "kl_reduction", "penalty", "sampler", "pruner"})
+        data = self.data.model_dump() | {"source": PurePath(self.data.source).name}
+        parts = {"study": study, "data": data, "gates": self.gates.model_dump(include={"window"})}
+        for section in ("model", "training", "space"):
+            parts[section] = getattr(self, section).model_dump()
+        plain: dict[str, Any] = _as_json(parts)
+        return plain
+
+
+def _as_json(value: Any) -> Any:
+    """The same of JSON's types; infinity, which means "no bound", becomes None."""
+    if isinstance(value, Mapping):
+        return {key: _as_json(entry) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_as_json(entry) for entry in value]
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
+def differences(old: Any, new: Any, *, key: str = "") -> list[str]:
+    """Where two `fingerprint_parts` differ, one line per key.
+
+    >>> differences({"training": {"learning_rate": 0.001}}, {"training": {"learning_rate": 0.01}})
+    ['training.learning_rate: 0.001, now 0.01']
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = dict.fromkeys([*old, *new])
+        pairs = [(f"{key}.{name}" if key else name, old.get(name), new.get(name)) for name in names]
+        return [line for path, before, after in pairs for line in differences(before, after, key=path)]
+    return [] if old == new else [f"{key}: {_shown(old)}, now {_shown(new)}"]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {_shown(entry)}" for name, entry in value.items()) + "}"
+    if isinstance(value, str):
+        return f"'{value}'"
+    if value is None:
+        return "none"
+    return json.dumps(value)

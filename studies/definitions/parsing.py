@@ -1,0 +1,76 @@
+"""From TOML text to a checked definition, or to every problem in it with its line."""
+
+import json
+import re
+import tomllib
+from typing import Any
+
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.problems import find_problems
+from klsearch.studies.definitions.toml_source import KeyPath, key_lines
+from klsearch.studies.errors import DefinitionError
+
+
+def parse_definition(text: str, where: str) -> StudyDefinition:
+    """The definition that a TOML text holds.
+
+    Args:
+        text: the TOML.
+        where: what the problems name as their place: a file, or where the text was stored.
+
+    Raises:
+        DefinitionError: with every problem, each as "digits.toml:12: space.kl_weight.hihg: unknown key, …".
+    """
+    document = _document(text, where)
+    problems = find_problems(document)
+    if not problems:
+        return StudyDefinition.model_validate(document)
+    lines = key_lines(text)
+    in_order = sorted(problems.items(), key=lambda found: _line(lines, found[0]))
+    raise DefinitionError(
+        [f"{_place(where, _line(lines, path))}: {_dotted(path)}: {text}" for path, text in in_order],
+    )
+
+
+def _document(text: str, where: str) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DefinitionError([_syntax_problem(str(error), text, where)]) from error
+    if not document:
+        raise DefinitionError([f"{where}: is empty; `klsearch init FILE` writes a commented definition to start from"])
+    return document
+
+
+def _syntax_problem(message: str, text: str, where: str) -> str:
+    """tomllib's "Invalid value (at line 3, column 7)" with its line in front."""
+    place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    if place is None:
+        return f"{where}: is not TOML: {message}"
+    line = int(place[1]) if place[1] else text.rstrip("\n").count("\n") + 1
+    column = f"column {place[2]}" if place[2] else "at the end"
+    return f"{_place(where, line)}: is not TOML: {message[: place.start()].lower()} ({column})"
+
+
+def _line(lines: dict[KeyPath, int], path: KeyPath) -> int:
+    """The line of `path`, or of the nearest table around it; 0 where there is none."""
+    return next((lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines), 0)
+
+
+def _place(where: str, line: int) -> str:
+    return f"{where}:{line}" if line else where
+
+
+def _dotted(path: KeyPath) -> str:
+    """The path as TOML writes it, with array entries as [0].
+
+    >>> _dotted(("model", "hidden", 1)), _dotted(("baselines", "my own"))
+    ('model.hidden[1]', 'baselines."my own"')
+    """
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += "." * bool(text) + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part))
+    return text

@@ -1,0 +1,275 @@
+"""The tables of a study definition, each checked by itself."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from klsearch.studies.definitions.space import NUMBER_TAG, WORD_TAG, Section, not_nan, problem, problems_at
+from klsearch.vae.hyperparameters import NAMES
+
+Count = Annotated[int, Field(ge=1)]
+_Text = Annotated[str, Field(min_length=1)]
+# TOML has arrays where these have tuples, which strict checking would refuse.
+_Sizes = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
+_Band = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], Field(strict=False)]
+
+
+def _auto(word: str) -> str:
+    if word != "auto":
+        raise problem("must be two numbers, such as [0.0, 5.0], or 'auto', but is '{word}'", word=word)
+    return word
+
+
+_BandOrAuto = Annotated[
+    Annotated[_Band, Tag(NUMBER_TAG)] | Annotated[Literal["auto"], BeforeValidator(_auto), Tag(WORD_TAG)],
+    Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
+]
+
+Method = Literal["beta1", "sigma", "control"]
+METHOD_NAMES: dict[Method, str] = {
+    "beta1": "a plain VAE (β = 1)",
+    "sigma": "a σ-VAE",
+    "control": "a VAE with a KL controller",
+}
+Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid"]
+
+
+def _not_yet(values: tuple[str, ...], instead: str) -> BeforeValidator:
+    """A refusal of values that belong to the language of definitions but that this version cannot run."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value in values:
+            raise problem("'{value}' is not available yet in this version; {instead}", value=value, instead=instead)
+        return value
+
+    return BeforeValidator(check)
+
+
+_OTHER_PRUNERS = ("percentile", "successive_halving", "hyperband", "threshold", "patient", "wilcoxon")
+_OTHER_PRECISIONS = ("float16", "bfloat16", "float64", "mixed_float16")
+
+
+# A folder's name may have 255 bytes on most systems, and files beside it have longer ones.
+_MOST_NAME_BYTES = 120
+# What a storage keeps beside a study lies in studies of its name with these endings.
+CONFIRMATION_ENDING, TURNS_ENDING = RESERVED_ENDINGS = " (confirmation)", " (turns)"
+
+
+def extended_name(name: str, ending: str) -> str:
+    """A study's name with an ending, cut before it where both would be too long for a name.
+
+    >>> extended_name("digits", "-trial-7")
+    'digits-trial-7'
+    >>> len(extended_name("ä" * 60, "-trial-7").encode())
+    120
+    """
+    kept = name.encode()[: _MOST_NAME_BYTES - len(ending.encode())]
+    return kept.decode(errors="ignore") + ending  # without the part of a letter at the cut
+
+
+def _folder_name(name: str) -> str:
+    """The name, if a run folder can bear it on every system."""
+    if name != name.strip() or name in ("", ".", "..") or name.startswith("-"):
+        raise problem("a study's name must not be empty, '.' or '..', begin with '-', or begin or end with a space")
+    if any(char in '/\\:*?"<>|' or not char.isprintable() for char in name):
+        raise problem("a study's name becomes a folder: no / \\ : * ? \" < > | and no control characters")
+    if name.endswith(RESERVED_ENDINGS):
+        endings = " or ".join(f"'{ending.strip()}'" for ending in RESERVED_ENDINGS)
+        raise problem("a study's name must not end in {endings}, which mark what is kept beside it", endings=endings)
+    if len(name.encode()) > _MOST_NAME_BYTES:
+        raise problem(f"a study's name must not be longer than {_MOST_NAME_BYTES} bytes")
+    return name
+
+
+class StudySection(Section):
+    """`[study]`: name, budget and what is asked of the KL.
+
+    Attributes:
+        name: also the name of the run folder.
+        seed: from which the split, the sampler and every trial's seed are derived.
+        trials: finished trials in all.
+        kl_band: lowest and highest acceptable final KL in nats, in the unit of `kl_reduction`; "auto" has them found by
+            reference trainings when the study is created.
+        kl_reduction: whether the loss and the band take KL as a mean over latents or as their sum.
+        penalty: weight of lying outside the band in the score.
+        sampler: which Optuna sampler proposes trials.
+        pruner: what ends trials early: "median", those that are worse so far than half of the others were.
+    """
+
+    name: Annotated[str, AfterValidator(_folder_name)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    trials: Count
+    kl_band: _BandOrAuto = (0.0, 5.0)
+    kl_reduction: Literal["mean", "sum"] = "mean"
+    penalty: Annotated[float, Field(ge=0)] = 1.0
+    sampler: Literal["tpe", "random", "qmc"] = "tpe"
+    pruner: Annotated[Literal["none", "median"], _not_yet(_OTHER_PRUNERS, "use 'none' or 'median'")] = "none"
+
+    @model_validator(mode="after")
+    def _band_ordered(self) -> Self:
+        if self.kl_band != "auto" and self.kl_band[0] >= self.kl_band[1]:
+            low, high = self.kl_band
+            text = f"its first number must lie below its second, but {low:g} >= {high:g}"
+            raise problems_at("study", [(("kl_band",), text)])
+        return self
+
+
+class Split(Section):
+    """Shares of the rows that are held out, in [0, 1); the rest trains."""
+
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.15
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise problem(
+                "validation and test must leave rows to train on, but add up to {total}",
+                total=round(self.validation + self.test, 6),
+            )
+        return self
+
+
+class DataSection(Section):
+    """`[data]`: where the rows come from and how they are scaled and split.
+
+    Attributes:
+        source: "digits", "fashion-mnist", "mnist", a file, a folder, or "package.module:function".
+        array: name of the array in an .npz that holds several.
+        rows: only the first so many.
+        scaling: how values are scaled; fitted on the training split alone.
+        split: shares of the rows held out, drawn from the study's seed.
+        split_column: column that holds train, validation or test for each row, instead of `split`.
+        labels: column of labels, taken out of the data.
+        group: column whose equal values stay together in one split, taken out of the data.
+    """
+
+    source: _Text
+    array: _Text | None = None
+    rows: Count | None = None
+    scaling: Literal["auto", "none", "minmax", "standard"] = "auto"
+    split: Split = Split()
+    split_column: _Text | None = None
+    labels: _Text | None = None
+    group: _Text | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> Self:
+        if self.split_column is not None:
+            text = "split_column already says where each row goes; remove one of them"
+            found = [((name,), text) for name in ("split", "group") if name in self.model_fields_set]
+            if found:
+                raise problems_at("data", found)
+        return self
+
+
+class ModelSection(Section):
+    """`[model]`: the architecture.
+
+    Attributes:
+        kind: "dense", "conv", or "package.module:factory" for the user's own.
+        hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any; the decoder
+            mirrors them.
+        filters: filters of the convolutional encoder's layers; the decoder mirrors them.
+        latent_dim: d, the number of latents.
+        activation: of the hidden layers.
+        likelihood: of a row given its latents.
+        reconstruction_reduction: whether the reconstruction error of a row is a sum over its features or their mean.
+    """
+
+    kind: Annotated[str, Field(pattern=r"^(dense|conv|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")]
+    hidden: _Sizes | None = None
+    filters: _Sizes | None = None
+    latent_dim: Count
+    activation: Activation = "relu"
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    reconstruction_reduction: Literal["sum", "mean"] = "sum"
+
+    @model_validator(mode="after")
+    def _sizes_fit_kind(self) -> Self:
+        wanted = {"dense": "hidden", "conv": "filters"}.get(self.kind)
+        known = {"dense": ("hidden",), "conv": ("filters", "hidden")}.get(self.kind, ())
+        found: list[tuple[tuple[str, ...], str]] = []
+        for name in ("hidden", "filters"):
+            given = getattr(self, name) is not None
+            if name == wanted and not given:
+                found.append(((name,), f"missing; a {self.kind} model needs it, such as {name} = [128, 64]"))
+            elif name not in known and given:
+                found.append(((name,), f"has no effect on a model of kind '{self.kind}'; remove it"))
+        if found:
+            raise problems_at("model", found)
+        return self
+
+
+class TrainingSection(Section):
+    """`[training]`: how long and how fast every member trains.
+
+    Attributes:
+        epochs: of every trial.
+        batch_size: rows per step.
+        learning_rate: Adam's step size, where it is not searched.
+        clipnorm: largest norm of a variable's gradient, where it is not searched; None or infinity for no clipping.
+        precision: of the arithmetic; "mixed_bfloat16" takes 16 bits of each factor of a matrix product.
+    """
+
+    epochs: Count
+    batch_size: Count = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
+    precision: Annotated[
+        Literal["float32", "mixed_bfloat16"],
+        _not_yet(_OTHER_PRECISIONS, "use 'float32' or 'mixed_bfloat16'"),
+    ] = "float32"
+
+
+# What a method decides by itself; how fast members learn is nobody's rule.
+_DECIDED = ("kl_weight", "clip_low", "clip_high", "annealing_epochs", "l2", "encoder_dropout")
+
+
+class Baseline(Section):
+    """`[baselines.NAME]`: settings to beat, those left out being the recipe's; or a method that needs none of them.
+
+    Attributes:
+        method: "beta1", the plain evidence lower bound: a KL weight of 1 nat per nat from the start, and nothing else
+            of the recipe. "sigma", a Gaussian decoder whose variance is the best for each batch. "control", a KL weight
+            that a controller moves until the KL is in the middle of the band. See `vae.training.weighting`.
+    """
+
+    kl_weight: Annotated[float, Field(ge=0)] | None = None
+    clip_low: Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)] | None = None
+    clip_high: Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)] | None = None
+    annealing_epochs: Annotated[int, Field(ge=0)] | None = None
+    l2: Annotated[float, Field(ge=0)] | None = None
+    encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
+    method: Method | None = None
+
+    @model_validator(mode="after")
+    def _method_decides(self) -> Self:
+        given = [name for name in _DECIDED if self.method is not None and getattr(self, name) is not None]
+        if given:
+            text = f"method = '{self.method}' decides it; remove one of them"
+            raise problems_at("baseline", [((name,), text) for name in given])
+        return self
+
+    def settings(self) -> dict[str, float]:
+        """The settings that were given, by hyperparameter."""
+        values = {name: getattr(self, name) for name in NAMES}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class ConfirmationSection(Section):
+    """`[confirmation]`: the proof on fresh seeds; `seeds = 0` leaves it out."""
+
+    seeds: Annotated[int, Field(ge=0)] = 8
+    top: Count = 3
+
+
+class GatesSection(Section):
+    """`[gates]`: what the word *stable* asks for; see `vae.diagnostics.gates.GateThresholds`."""
+
+    window: Annotated[int, Field(ge=2)] = 5
+    max_kl_slope: Annotated[float, Field(gt=0)] = 0.01
+    min_active_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    max_clip_share: Annotated[float, Field(ge=0, le=1)] = 0.05

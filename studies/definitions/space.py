@@ -1,0 +1,147 @@
+"""What is searched: a range or a fixed number for each hyperparameter."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from klsearch.vae.hyperparameters import NAMES
+
+# Words that pydantic puts into the path of a value to say which kind it took it for; `problems` drops them.
+TAGS = RANGE_TAG, NUMBER_TAG, WORD_TAG = "<range>", "<number>", "<word>"
+
+
+class Section(BaseModel):
+    """One table of a definition: frozen, unknown keys refused, no silent conversions ("5" is not 5)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def problem(message: str, **context: Any) -> PydanticCustomError:
+    """A problem of one value, in our own words; `{name}` in the message stands for `context`'s values."""
+    return PydanticCustomError("klsearch", message, context)
+
+
+def problems_at(title: str, found: Sequence[tuple[tuple[str, ...], str]]) -> ValidationError:
+    """Several problems of one table, each at its own path within it."""
+    lines = [InitErrorDetails(type=problem("{text}", text=text), loc=path, input=None) for path, text in found]
+    return ValidationError.from_exception_data(title, lines)
+
+
+class Range(Section):
+    """An interval to search, both ends included.
+
+    Attributes:
+        low: lower end.
+        high: upper end, above `low`.
+        log: whether it is searched on a logarithmic scale; needs `low` above 0.
+        integer: whether only whole numbers are meant.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    integer: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise problem("low must lie below high, but {low} >= {high}", low=self.low, high=self.high)
+        if self.log and self.low <= 0:
+            raise problem("a log range must start above 0, but low is {low}", low=self.low)
+        return self
+
+
+class IntegerRange(Range):
+    """A range of whole numbers."""
+
+    low: int
+    high: int
+    integer: ClassVar[bool] = True
+
+
+def _kind(value: Any) -> str:
+    return RANGE_TAG if isinstance(value, dict | Range) else NUMBER_TAG
+
+
+def _within(low: float, *, above: bool = False, below: float = math.inf) -> Callable[[Any], Any]:
+    """A check that a number, or both ends of a range, lie in [low, below); in (low, below) if `above`."""
+    rule = f"{'above' if above else 'at least'} {low:g}" + (f" and below {below:g}" if below < math.inf else "")
+
+    def check(value: Any) -> Any:
+        ends = {"low ": value.low, "high ": value.high} if isinstance(value, Range) else {"": value}
+        for end, number in ends.items():
+            if number < low or (above and number == low) or number >= below:
+                raise problem("{end}must be {rule}, but is {number}", end=end, rule=rule, number=number)
+        return value
+
+    return check
+
+
+def not_nan(value: Any) -> Any:
+    """A check that a number is one; infinity may stand for "no bound"."""
+    if isinstance(value, float) and math.isnan(value):
+        raise problem("must be a number, but is nan")
+    return value
+
+
+_FREE_TO_SEARCH = Discriminator(_kind)
+_Number = Annotated[Annotated[Range, Tag(RANGE_TAG)] | Annotated[float, Tag(NUMBER_TAG)], _FREE_TO_SEARCH]
+_Whole = Annotated[Annotated[IntegerRange, Tag(RANGE_TAG)] | Annotated[int, Tag(NUMBER_TAG)], _FREE_TO_SEARCH]
+_Bound = Annotated[
+    Annotated[Range, Tag(RANGE_TAG)] | Annotated[float, Field(allow_inf_nan=True), Tag(NUMBER_TAG)],
+    _FREE_TO_SEARCH,
+    AfterValidator(not_nan),
+]
+
+
+class Space(Section):
+    """The search space: each hyperparameter a range to search or a fixed number.
+
+    One left out is off: no clipping, full KL weight from the start, no L2, no dropout. Learning rate and gradient
+    clipping, when left out, are the ones of `[training]`; they appear here only to be searched.
+    """
+
+    kl_weight: Annotated[_Number, AfterValidator(_within(0))]
+    clip_low: _Bound = -math.inf
+    clip_high: _Bound = math.inf
+    annealing_epochs: Annotated[_Whole, AfterValidator(_within(0))] = 0
+    l2: Annotated[_Number, AfterValidator(_within(0))] = 0.0
+    encoder_dropout: Annotated[_Number, AfterValidator(_within(0, below=1))] = 0.0
+    learning_rate: Annotated[Range, AfterValidator(_within(0, above=True))] | None = None
+    clipnorm: Annotated[Range, AfterValidator(_within(0, above=True))] | None = None
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        found: list[tuple[tuple[str, ...], str]] = []
+        highest, lowest = highest_of(self.clip_low), lowest_of(self.clip_high)
+        if highest >= lowest:
+            text = f"must lie below clip_high everywhere, but reaches {highest:g} where clip_high can be {lowest:g}"
+            found.append((("clip_low",), text))
+        if not self.searched():
+            found.append(((), "nothing is searched; give at least one hyperparameter a range {low = …, high = …}"))
+        if found:
+            raise problems_at("space", found)
+        return self
+
+    def searched(self) -> dict[str, Range]:
+        """The ranges by hyperparameter, in the order of `vae.hyperparameters.NAMES`."""
+        values = {name: getattr(self, name) for name in NAMES}
+        return {name: value for name, value in values.items() if isinstance(value, Range)}
+
+    def fixed(self) -> dict[str, float]:
+        """The fixed numbers by hyperparameter, those left out included; what `[training]` decides is not."""
+        values = {name: getattr(self, name) for name in NAMES}
+        return {name: value for name, value in values.items() if isinstance(value, int | float)}
+
+
+def lowest_of(value: Range | float) -> float:
+    """The least value that a range or a fixed number can take."""
+    return value.low if isinstance(value, Range) else value
+
+
+def highest_of(value: Range | float) -> float:
+    """The greatest value that a range or a fixed number can take."""
+    return value.high if isinstance(value, Range) else value
