@@ -1,14 +1,16 @@
 """The winner to take away: models, scaler, definition and settings, in a folder of the user's choice."""
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from klsearch.search.commands.settings_snippet import settings_snippet
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from klsearch.search.progress import Progress
 from klsearch.search.storage.opening import opened
 from klsearch.search.storage.place import Place
@@ -17,12 +19,14 @@ from klsearch.search.storage.rows import Row
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.retraining import Retrained, mismatches, retrain
 from klsearch.studies.definitions.catalog import LoadedDefinition, with_baseline
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import extended_name
 from klsearch.studies.errors import UsageError
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.summary import runs_of, summarize
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
+from klsearch.vae.hyperparameters import Hyperparameters
 
 _FILES = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
 
@@ -188,3 +192,41 @@ def _write(files: dict[str, Callable[[Path], Any]], folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         for name in files:
             os.replace(Path(unfinished) / name, folder / name)
+
+
+def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, trial: int, expected: str) -> str:
+    """The text of `vae_settings.py`.
+
+    Args:
+        definition: of the study, for its name, the loss's reductions and the length of the training.
+        settings: to be written in full precision.
+        trial: number of the one that they come from.
+        expected: what a training with them is to reach, as a sentence.
+    """
+    model, training = definition.model, definition.training
+    bernoulli = model.likelihood == "bernoulli"
+    template = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    ).get_template("vae_settings.py.j2")
+    return template.render(
+        origin=f"trial {trial} of study '{definition.study.name}'",  # no name holds " or \\
+        expected=expected,
+        settings={name: _number(value) for name, value in asdict(settings).items()}
+        | {"clipnorm": _number(settings.clipnorm) if math.isfinite(settings.clipnorm) else None},
+        latent_dim=model.latent_dim,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        bernoulli=bernoulli,
+        error="Cross-entropy in nats" if bernoulli else "Squared error",
+        decoder_output="gives logits" if bernoulli else "gives the reconstruction itself",
+        kl_reduction=definition.study.kl_reduction,
+        reconstruction_reduction=model.reconstruction_reduction,
+    )
+
+
+def _number(value: float) -> str:
+    """The number as Python reads it back."""
+    return repr(value) if math.isfinite(value) else f'float("{value}")'

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from klsearch.reports.wording import NOTHING, number
-from klsearch.search.commands.estimate import Estimate
+from klsearch.search.commands.check import Estimate
 from klsearch.search.progress import leading, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState

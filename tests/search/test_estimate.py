@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search.commands.estimate import Estimate, estimate
-from klsearch.search.commands.speed import Speed, measured_speed
+from klsearch.search.commands.check import Estimate, Speed, estimate, measured_speed
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.search.commands.settings_snippet import settings_snippet
+from klsearch.search.commands.export import settings_snippet
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters

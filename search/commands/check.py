@@ -1,19 +1,63 @@
-"""How long a study will take and how much memory, reckoned from sizes alone: nothing is built, TensorFlow not loaded.
+"""What `check` finds beyond the definition: what the study will cost, and whether a model of the user's own fits.
 
-What a training step costs was fitted to runs of dense and convolutional models with 9 thousand to 3.8 million weights.
-It came within a third of them; small convolutions take up to four times as long, which go into calling them.
+Costs are reckoned from sizes alone: nothing is built for it, TensorFlow not loaded. What a training step costs was
+fitted to runs of dense and convolutional models with 9 thousand to 3.8 million weights. It came within a third of them;
+small convolutions take up to four times as long, which go into calling them.
 """
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import joblib
+import numpy as np
 
-from klsearch.search.commands.speed import Speed
 from klsearch.search.layout import most_slots
+from klsearch.search.training.tensorflow import load_tensorflow
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.readers.functions import is_function
 from klsearch.vae.networks.workload import Workload, conv_workload, dense_workload
+
+_PRODUCT = 1024  # rows and columns: large enough that all cores are busy
+_NUMBERS = 4_000_000  # more than caches hold
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How fast a machine calculates in single precision, with all cores.
+
+    Attributes:
+        multiply_adds: of large matrix products, per second.
+        numbers: read and written in the elementwise product of two large arrays, per second.
+    """
+
+    multiply_adds: float
+    numbers: float
+
+
+def measured_speed() -> Speed:
+    """This machine's speed now, as NumPy finds it: the best of a few rounds, a fifth of a second in all."""
+    matrix, vector = np.ones((_PRODUCT, _PRODUCT), np.float32), np.ones(_NUMBERS, np.float32)
+    product, numbers = np.empty_like(matrix), np.empty_like(vector)
+    return Speed(
+        multiply_adds=_PRODUCT**3 / _best(lambda: np.matmul(matrix, matrix, out=product)),
+        numbers=_NUMBERS / _best(lambda: np.multiply(vector, vector, out=numbers)),
+    )
+
+
+def _best(calculate: Callable[[], object]) -> float:
+    """The least seconds that a calculation took."""
+    times = []
+    for _ in range(_ROUNDS):
+        began = time.perf_counter()
+        calculate()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
 
 # Forward once and backward twice, each somewhat slower than one large product.
 _PRODUCTS = 3 * 1.2
@@ -93,3 +137,26 @@ def _memory(workload: Workload, definition: StudyDefinition, dataset: Dataset) -
     member = _COPIES_PER_MEMBER * (workload.weights + definition.training.batch_size * workload.activations)
     data = _COPIES_OF_DATA * sum(dataset.rows.values()) * math.prod(dataset.shape)
     return _START_BYTES + _NUMBER_BYTES * (data + members * member)
+
+
+def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: Path) -> int | None:
+    """How many weights the user's own model trains, which is built for it; None where the model is not their own.
+
+    TensorFlow is loaded only for a model of their own, whose module needs it anyway.
+
+    Args:
+        definition: the study.
+        dataset: its data, for the shape of a row.
+        folder: where the model's module is looked for.
+
+    Raises:
+        DefinitionError: the module cannot be imported, the factory fails, or what it gives does not fit.
+    """
+    if not is_function(definition.model.kind):
+        return None
+    load_tensorflow()
+    from klsearch.search.training.models import build_network
+    from klsearch.vae.networks.stacking import trainable_variables
+
+    network = build_network(definition, dataset, folder)
+    return sum(int(math.prod(variable.shape)) for variable in trainable_variables(network))

@@ -1,0 +1,151 @@
+"""Commands that read a study: status, best, trials, report, compare. Each parses, makes one call and prints.
+
+Heavy libraries load inside the commands.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from klsearch.search.commands.options import (
+    json_option,
+    run_argument,
+    storage_options,
+)
+from klsearch.studies.errors import UsageError
+
+if TYPE_CHECKING:
+    from klsearch.search.storage.place import Place
+
+_PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
+
+
+@click.command(short_help="Where a study stands.")
+@run_argument
+@storage_options
+@click.option("--watch", is_flag=True, help="Again every two seconds, until no process works on it.")
+@json_option
+def status(run: str | None, storage: str | None, study: str | None, watch: bool, as_json: bool) -> None:
+    """Where the study of RUN stands, with the latest values of its leading running trials."""
+    from klsearch.search.commands.documents import as_text, status_document
+    from klsearch.search.commands.text import status_text
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study, watch_study
+
+    if watch and as_json:
+        raise UsageError("give --watch or --json, not both: --json prints one document.")
+    place = known_place(run, storage=storage, study=study)
+    for record in watch_study(place, seconds=2.0) if watch else [load_study(place)]:
+        click.echo(as_text(status_document(record)) if as_json else status_text(record))
+
+
+@click.command(short_help="The winner.")
+@run_argument
+@storage_options
+@json_option
+def best(run: str | None, storage: str | None, study: str | None, as_json: bool) -> None:
+    """The winner of RUN, or the best trial so far, with its verdict and settings."""
+    from klsearch.search.commands.documents import as_text, best_document
+    from klsearch.search.commands.text import best_text
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study
+
+    record = load_study(known_place(run, storage=storage, study=study))
+    click.echo(as_text(best_document(record)) if as_json else best_text(record))
+
+
+@click.command(short_help="All trials.")
+@run_argument
+@storage_options
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def trials(run: str | None, storage: str | None, study: str | None, as_json: bool, as_csv: bool) -> None:
+    """Every trial of RUN."""
+    from klsearch.search.commands.documents import as_text, trials_document
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study
+
+    if as_json and as_csv:
+        raise UsageError("give --json or --csv, not both.")
+    record = load_study(known_place(run, storage=storage, study=study))
+    if as_json:
+        click.echo(as_text(trials_document(record)))
+    elif as_csv:
+        from klsearch.reports import tables
+
+        click.echo(tables.as_csv(tables.trials_frame(record)), nl=False)
+    else:
+        from klsearch.search.commands.text import trials_text
+
+        click.echo(trials_text(record))
+
+
+@click.command(short_help="Write the HTML report again.")
+@run_argument
+@storage_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in RUN.")
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+@click.option("--no-samples", is_flag=True, help="Leave out pictures of the data and names of its columns.")
+def report(
+    run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool, no_samples: bool
+) -> None:
+    """Write the HTML report of RUN again, from its storage alone."""
+    from dataclasses import replace
+
+    from klsearch.reports.report import write_report
+    from klsearch.search.storage.place import known_place
+    from klsearch.search.storage.records import load_study
+
+    _check_output(output, "report.html")
+    place = known_place(run, storage=storage, study=study)
+    record = load_study(place)
+    path = output or _run_folder(place) / "report.html"
+    click.echo(write_report(replace(record, samples=None) if no_samples else record, path))
+    if open_it:
+        click.launch(str(path))
+
+
+@click.command(short_help="Two studies side by side, as HTML.")
+@click.argument("first")
+@click.argument("second")
+@click.option("--storage", metavar="URL", help="Where both are; FIRST and SECOND are then names of studies.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: compared-with-….html in FIRST."
+)
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+@json_option
+def compare(first: str, second: str, storage: str | None, output: Path | None, open_it: bool, as_json: bool) -> None:
+    """Compare the studies of two runs: definitions, verdicts, curves, and winners paired by seed."""
+    from klsearch.reports.report import write_comparison
+    from klsearch.search.commands.documents import as_text, comparison_document
+    from klsearch.search.storage.place import named_place
+    from klsearch.search.storage.records import load_study
+
+    _check_output(output, "comparison.html")
+    places = [named_place(run, storage) for run in (first, second)]
+    records = [load_study(place) for place in places]
+    path = output or _run_folder(places[0]) / f"compared-with-{places[1].name}.html"
+    write_comparison(records[0], records[1], path)
+    click.echo(as_text(comparison_document(records[0], records[1])) if as_json else path)
+    if open_it:
+        click.launch(str(path))
+
+
+def _run_folder(place: "Place") -> Path:
+    """The run folder, made if this machine has none of the study: a later run here then goes on in it."""
+    from klsearch.search.storage.records import stored_definition
+
+    if not place.is_made:
+        place.create(stored_definition(place).toml_for_any_folder())
+    return place.folder
+
+
+def _check_output(output: Path | None, example: str) -> None:
+    """Refuse a file to write a page to if it is something else than a page of ours, which may be renewed."""
+    if output is None or not output.exists():
+        return
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
+    if not output.is_file() or _PAGE_OF_OURS not in output.read_bytes():
+        raise UsageError(f"{output} is no page that klsearch wrote, and is not overwritten; name another file.")

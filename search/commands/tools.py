@@ -1,0 +1,202 @@
+"""Commands around a study: definitions, this machine, and the winner to take away.
+
+Heavy libraries load inside the commands.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from klsearch.search.commands.options import (
+    EXIT_FAILED,
+    json_option,
+    named_storage_option,
+    run_argument,
+    runs_beginning_with,
+    storage_options,
+    study_argument,
+)
+from klsearch.studies.errors import UsageError
+
+if TYPE_CHECKING:
+    from klsearch.search.progress import Progress
+    from klsearch.search.storage.place import Place
+
+
+@click.command("list", short_help="The built-in studies.")
+@json_option
+def list_studies(as_json: bool) -> None:
+    """The built-in studies, which `run` and `check` take by name."""
+    from klsearch.search.commands.documents import as_text
+    from klsearch.studies.definitions.catalog import builtin_studies
+
+    studies = builtin_studies()
+    if as_json:
+        click.echo(as_text({"studies": [{"name": name, "about": about} for name, about in studies.items()]}))
+    else:
+        width = max(map(len, studies))
+        click.echo("\n".join(f"{name.ljust(width)}  {about}" for name, about in studies.items()))
+
+
+@click.command(short_help="Write a commented definition to start from.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def init(file: Path, force: bool) -> None:
+    """Write a commented study definition to FILE."""
+    from klsearch.studies.definitions.catalog import template
+    from klsearch.studies.files import write_atomically
+
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder; name a file in it, say {file / 'study.toml'}.")
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists; give --force to overwrite it.")
+    write_atomically(file, template())
+    click.echo(f"Wrote {file}. Next: klsearch check {file}")
+
+
+@click.command(short_help="Validate a definition and its data without training.")
+@study_argument
+@json_option
+def check(study_or_file: str, as_json: bool) -> None:
+    """Validate STUDY, a built-in study's name or a TOML file, load its data and build a model of your own.
+
+    Nothing is trained. Also says about how long the study will take here, and how much memory.
+    """
+    from klsearch.search.commands.check import estimate, measured_speed, weights_of_own_model
+    from klsearch.search.commands.documents import as_text
+    from klsearch.search.commands.text import check_document, check_text
+    from klsearch.studies.definitions.catalog import load_definition
+    from klsearch.studies.definitions.data import load_data
+
+    loaded = load_definition(study_or_file)
+    dataset = load_data(loaded.definition, loaded.folder)
+    own_weights = weights_of_own_model(loaded.definition, dataset, loaded.folder)
+    expected = estimate(loaded.definition, dataset, measured_speed())
+    if as_json:
+        click.echo(as_text(check_document(loaded, dataset, expected)))
+    else:
+        click.echo(check_text(loaded, dataset, expected, own_weights=own_weights))
+
+
+@click.command(short_help="Versions, devices, memory and storage.")
+@click.option("--storage", metavar="URL", help="The storage to look at; default: KLSEARCH_STORAGE.")
+@json_option
+def doctor(storage: str | None, as_json: bool) -> int:
+    """What klsearch finds here: versions, extras, devices, memory, and whether the storage answers.
+
+    Exits with 1 if no study can be run here, with 4 if only the storage does not answer.
+    """
+    from klsearch.search.commands.doctor import examine, health_document, health_text
+    from klsearch.search.commands.documents import as_text
+
+    health = examine(storage)
+    click.echo(as_text(health_document(health)) if as_json else health_text(health))
+    return health.exit_code
+
+
+@click.command(short_help="The winner as Keras models, and its settings.")
+@click.argument("run", shell_complete=runs_beginning_with)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@named_storage_option
+@click.option("--force", is_flag=True, help="Replace the files of an earlier export in DIR.")
+def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
+    """Write the winner of RUN into DIR, to be used without klsearch.
+
+    encoder.keras and decoder.keras, which plain Keras loads; scaler.json, how rows are scaled; vae_settings.py, the
+    settings in plain Keras for a training loop of your own; best.toml, the definition with the winner as a baseline.
+    No weights are stored, so the winner is trained once more: on its best fresh seed, or on its own before it is
+    confirmed.
+    """
+    from klsearch.search.commands.text import exported_text
+    from klsearch.search.storage.place import named_place
+    from klsearch.search.storage.records import stored_definition
+    from klsearch.studies.definitions.data import load_data
+
+    place = named_place(run, storage)
+    loaded = stored_definition(place)
+    dataset = load_data(loaded.definition, loaded.folder)
+    with _training_again(place) as progress:
+        from klsearch.search.commands.export import export_winner
+
+        exported = export_winner(loaded, dataset, place, folder, force=force, progress=progress)
+    click.echo(exported_text(exported))
+
+
+@click.command(short_help="Train a trial again and compare.")
+@click.argument("run", shell_complete=runs_beginning_with)
+@click.argument("trial", type=click.IntRange(0))
+@named_storage_option
+@json_option
+def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
+    """Train TRIAL of RUN again from its stored settings and seed, and say whether it matches bit for bit.
+
+    If not, exit with 1 and name the values that differ, and the versions and parts of the machine that have changed.
+    """
+    from klsearch.search.commands.documents import as_text, reproduction_document
+    from klsearch.search.commands.text import reproduction_text
+    from klsearch.search.storage.place import named_place
+    from klsearch.search.storage.records import stored_definition
+    from klsearch.studies.definitions.data import load_data
+
+    place = named_place(run, storage)
+    loaded = stored_definition(place)
+    dataset = load_data(loaded.definition, loaded.folder)
+    with _training_again(place) as progress:
+        from klsearch.search.commands.reproduction import reproduce_trial
+
+        found = reproduce_trial(loaded, dataset, place, trial, progress=progress)
+    click.echo(as_text(reproduction_document(found)) if as_json else reproduction_text(found))
+    return 0 if found.matches else EXIT_FAILED
+
+
+@contextmanager
+def _training_again(place: "Place") -> "Iterator[Progress]":
+    """A block that trains what is stored once more, in a process set up as the one that trained it first."""
+    from klsearch.search.progress import Terminal
+    from klsearch.search.storage.records import stored_layout
+    from klsearch.search.training.tensorflow import load_tensorflow
+
+    layout = stored_layout(place)
+    with Terminal(live=True) as progress:
+        progress.say("Loading TensorFlow…")
+        load_tensorflow(within=layout.within if layout is not None else 1)
+        yield progress
+
+
+@click.command(short_help="Optuna's dashboard on the study.")
+@run_argument
+@storage_options
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+def dashboard(run: str | None, storage: str | None, study: str | None, port: int, open_it: bool) -> None:
+    """Show the study of RUN in optuna-dashboard, on this machine alone, until Ctrl-C.
+
+    The dashboard is Optuna's (install klsearch[dashboard]): it can also delete studies.
+    """
+    from klsearch.search.commands.dashboard import serve_dashboard
+    from klsearch.search.storage.place import known_place
+
+    def ready(address: str) -> None:
+        click.echo(f"{address} (Ctrl-C ends it)")
+        if open_it:
+            click.launch(address)
+
+    serve_dashboard(known_place(run, storage=storage, study=study), port=port, ready=ready)
+
+
+@click.command(short_help="A script that completes commands in your shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that lets SHELL complete klsearch's commands, options, studies and runs.
+
+    For bash and zsh put `eval "$(klsearch completion SHELL)"` into ~/.bashrc or ~/.zshrc; for fish write the script to
+    ~/.config/fish/completions/klsearch.fish.
+    """
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    assert script is not None
+    click.echo(script(click.get_current_context().find_root().command, {}, "klsearch", "_KLSEARCH_COMPLETE").source())
