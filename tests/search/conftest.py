@@ -128,7 +128,7 @@ def command() -> list[str]:
 def environment() -> dict[str, str]:
     """The environment for such a process: TensorFlow as talkative as it is by default."""
     kept = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    return kept | {"PYTHONPATH": str(ROOT)}
+    return kept | {"PYTHONPATH": str(ROOT / "src")}
 
 
 def write_definition(folder: Path, *changes: tuple[str, str]) -> Path:

@@ -16,7 +16,7 @@ from klsearch.reports.page import Block, Cell, Exhibit, Facts, Fold, Gallery, Pa
 from klsearch.reports.report import report_page
 from klsearch.studies.record import StudyRecord
 
-SNAPSHOTS = Path(__file__).parent / "snapshots"
+SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 ROWS = 3
 
 
