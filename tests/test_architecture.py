@@ -16,6 +16,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "klsearch"
 ROOMS = ("vae", "studies", "reports", "search")  # from the ground up
+# From the ground up as well; `networks` names a wing, which is a folder, or a file beside the wings.
+WINGS = {
+    "vae": (
+        "quiet", "objective", "hyperparameters", "elbo", "layers",
+        "data", "diagnostics", "networks", "evaluation", "training",
+    ),
+    "studies": ("errors", "files", "definitions", "record", "convergence", "summary", "comparison"),
+    "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison", "report"),
+    "search": (
+        "layout", "seeds", "stopping", "progress",
+        "storage", "training", "trials", "confirmation", "running", "run_study", "commands", "cli",
+    ),
+}  # fmt: skip
+MOST_ENTRIES = 12  # of a folder, beside __init__.py, README.md and conftest.py
 SLOW_TO_LOAD = ("joblib", "keras", "matplotlib", "optuna", "pandas", "tensorflow")
 
 
@@ -92,6 +106,53 @@ def test_imports_between_the_rooms_go_down() -> None:
         if name.startswith("klsearch.") and room_of(name) in ROOMS[ROOMS.index(room_of(module)) + 1 :]
     ]
     assert upward == []
+
+
+def wing_of(module: str) -> str | None:
+    """The folder or file of its room that a module is or lies in; None for the room itself."""
+    return [*module.split("."), None][2]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_between_the_wings_of_a_room_go_down(room: str) -> None:
+    order = WINGS[room]
+    upward = [
+        f"{module}:{node.lineno} imports {name}"
+        for module in of_room(room)
+        for node in import_nodes(module)
+        for name in names(node)
+        if name in MODULES and room_of(name) == room and (below := wing_of(module)) and (above := wing_of(name))
+        if order.index(above) > order.index(below)
+    ]
+    assert upward == []
+
+
+def test_every_wing_has_its_place_in_the_order() -> None:
+    found = {room: {wing for module in of_room(room) if (wing := wing_of(module))} for room in ROOMS}
+    assert found == {room: set(order) for room, order in WINGS.items()}
+
+
+def test_no_section_of_the_report_imports_another() -> None:
+    sections = "klsearch.reports.sections."
+    assert [
+        f"{module} imports {name}"
+        for module in MODULES
+        if module.startswith(sections)
+        for node in import_nodes(module)
+        for name in names(node) & set(MODULES)
+        if name.startswith(sections)
+    ] == []
+
+
+def test_no_folder_holds_more_than_one_can_take_in() -> None:
+    beside = {"__init__.py", "README.md", "conftest.py", "__pycache__"}
+    folders = [folder for top in (*ROOMS, "tests") for folder in (ROOT / top, *(ROOT / top).rglob("*/"))]
+    entries = {
+        str(folder.relative_to(ROOT)): len({path.name for path in folder.iterdir()} - beside)
+        for folder in folders
+        if folder.name not in beside
+    }
+    assert {folder: count for folder, count in entries.items() if count > MOST_ENTRIES} == {}
 
 
 def test_imports_are_absolute() -> None:

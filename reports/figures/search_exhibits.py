@@ -16,7 +16,6 @@ from klsearch.reports.figures.paint import (
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Exhibit, Table
 from klsearch.reports.readings.candidates import compared
-from klsearch.reports.readings.models import kl_factor
 from klsearch.reports.readings.trials import (
     EndedTrials,
     Outcome,
@@ -31,7 +30,7 @@ from klsearch.reports.readings.trials import (
     rate_distortion,
     slice_of,
 )
-from klsearch.reports.sections.evidence import kl_unit
+from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary

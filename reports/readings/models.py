@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from klsearch.reports.readings.candidates import Candidate, compared, confirmed
+from klsearch.reports.readings.units import kl_factor
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.vae.diagnostics.measures import Measures
 
@@ -82,11 +83,6 @@ def quartiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     some = np.isfinite(finite).any(axis=0)
     result[:, some] = np.nanquantile(finite[:, some], (0.25, 0.5, 0.75), axis=0)
     return result[0], result[1], result[2]
-
-
-def kl_factor(study: StudyRecord) -> float:
-    """By what a KL that is a mean over latents is multiplied to be in the band's unit: 1, or d for the sum."""
-    return study.definition.thresholds().banded_kl(1.0, study.definition.model.latent_dim)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,7 +1,7 @@
 """Measured responses in words: what one step of a hyperparameter does, with its interval, and how it was measured."""
 
 from klsearch.reports.readings.responses import Responses, Slope
-from klsearch.reports.sections.evidence import kl_unit
+from klsearch.reports.readings.units import kl_unit
 from klsearch.reports.wording import count, share
 from klsearch.studies.record import StudyRecord
 

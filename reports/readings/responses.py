@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klsearch.reports.readings.models import kl_factor
+from klsearch.reports.readings.units import kl_factor
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import number
 from klsearch.studies.definitions.space import Range

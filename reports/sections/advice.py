@@ -3,10 +3,10 @@
 import math
 
 from klsearch.reports.page import Section, Step, Steps
-from klsearch.reports.readings.models import kl_factor
 from klsearch.reports.readings.response_words import kl_change
 from klsearch.reports.readings.responses import Responses
 from klsearch.reports.readings.trials import progress
+from klsearch.reports.readings.units import kl_factor
 from klsearch.reports.sections.evidence import difference_on_test
 from klsearch.reports.sections.failures import MOVING, Cause, collapsed_in_band
 from klsearch.reports.sections.remedies import remedy_blocks

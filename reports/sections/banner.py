@@ -7,9 +7,8 @@ import numpy as np
 
 from klsearch.reports.page import Banner, Tile, Tone
 from klsearch.reports.readings.candidates import Candidate, compared
-from klsearch.reports.readings.models import kl_factor
 from klsearch.reports.readings.trials import Outcome, outcome
-from klsearch.reports.sections.evidence import kl_unit
+from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, duration, number, spread
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialState

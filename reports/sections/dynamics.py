@@ -18,13 +18,13 @@ from klsearch.reports.readings.models import (
     LatentProfile,
     annealing_rise,
     curve_bands,
-    kl_factor,
     latent_profiles,
 )
 from klsearch.reports.readings.response_words import slope
 from klsearch.reports.readings.responses import Responses, training_gap
 from klsearch.reports.readings.rivals import curves_note
-from klsearch.reports.sections.evidence import difference_on_test, kl_unit
+from klsearch.reports.readings.units import kl_factor, kl_unit
+from klsearch.reports.sections.evidence import difference_on_test
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun

@@ -12,7 +12,8 @@ from klsearch.reports.figures.scales import Scale, kl_scale, positive_scale
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import Candidate, compared, confirmed
-from klsearch.reports.readings.models import SeedStrip, kl_factor, seed_strips
+from klsearch.reports.readings.models import SeedStrip, seed_strips
+from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun
@@ -115,11 +116,6 @@ def _passed_mark(passed: int, seeds: int) -> Mark:
     if seeds == 1:
         return Mark("passed", "good") if passed else Mark("missed", "bad")
     return Mark(f"{passed} of {count(seeds, 'seed')}", "good" if passed == seeds else "bad")
-
-
-def kl_unit(study: StudyRecord) -> str:
-    """The unit that the band is in."""
-    return "nats per latent" if study.definition.study.kl_reduction == "mean" else "nats over all latents"
 
 
 def _strip_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:

@@ -1,8 +1,8 @@
 """Where the numbers come from: the study, its data, versions and machine, and the definition as it was written."""
 
 from klsearch.reports.page import Block, Code, Facts, Fold, Prose, Section
+from klsearch.reports.readings.units import kl_unit
 from klsearch.reports.sections.banner import utc
-from klsearch.reports.sections.evidence import kl_unit
 from klsearch.reports.wording import count, number, spread
 from klsearch.studies.record import StudyRecord
 

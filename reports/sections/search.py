@@ -17,7 +17,7 @@ from klsearch.reports.page import Block, Facts, Gallery, Heading, Prose, Section
 from klsearch.reports.readings.response_words import interval, kl_cell, method, signed, too_few
 from klsearch.reports.readings.responses import Responses
 from klsearch.reports.readings.trials import Progress, ended_trials, progress
-from klsearch.reports.sections.evidence import kl_unit
+from klsearch.reports.readings.units import kl_unit
 from klsearch.reports.wording import count, duration, number, share
 from klsearch.studies.record import IMPORTANCE_TRIALS, StudyRecord, TrialState
 from klsearch.studies.summary import Summary, edges

@@ -1,0 +1,13 @@
+"""Units: the one that a study's band is in, for every sentence, table and axis."""
+
+from klsearch.studies.record import StudyRecord
+
+
+def kl_unit(study: StudyRecord) -> str:
+    """The unit that the band is in."""
+    return "nats per latent" if study.definition.study.kl_reduction == "mean" else "nats over all latents"
+
+
+def kl_factor(study: StudyRecord) -> float:
+    """By what a KL that is a mean over latents is multiplied to be in the band's unit: 1, or d for the sum."""
+    return study.definition.thresholds().banded_kl(1.0, study.definition.model.latent_dim)
