@@ -1,6 +1,7 @@
 """Writing files that are never seen half written."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{unfinished_prefix(path)}{os.getpid()}.tmp")
+    # Random, for process ids repeat among containers and machines that share the folder.
+    unfinished = path.with_name(f"{unfinished_prefix(path)}{secrets.token_hex(8)}.tmp")
+    file = unfinished.open("xb")
     try:
-        with unfinished.open("wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,5 @@
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -24,3 +25,18 @@ def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
     beside = tmp_path / "beside"
     beside.touch()
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(beside.stat().st_mode)
+
+
+def test_processes_of_the_same_id_that_write_a_file_at_once_each_leave_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # as the first process of every container
+    path = tmp_path / "report.html"
+    with replacing(path) as slow:
+        slow.write(b"one machine's ")
+        slow.flush()
+        write_atomically(path, "another's")
+        assert path.read_text() == "another's"
+        slow.write(b"report")
+    assert path.read_text() == "one machine's report"
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
