@@ -22,7 +22,7 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
     Args:
         definition: the study.
-        dataset: for the shape of a row, and for whether values lie in [0, 1].
+        dataset: for the shape of a row, and for whether what is trained and chosen on lies in [0, 1].
         folder: where a user's factory is looked for.
 
     Raises:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import DataError
-from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
+from klsearch.vae.data.datasets import DataProblem, Dataset, in_unit_interval, load_dataset
 
 
 def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
@@ -46,7 +46,8 @@ def _misfits(definition: StudyDefinition, dataset: Dataset) -> list[str]:
     rows, batch_size, seeds = dataset.rows, definition.training.batch_size, definition.confirmation.seeds
     if batch_size > rows["train"]:
         found.append(f"training.batch_size = {batch_size} is larger than the training split of {rows['train']} rows")
-    if definition.model.likelihood == "bernoulli" and not dataset.unit_interval:
+    # All rows, as for NaN: what the likelihood can score at all is no choice that the test rows could sway.
+    if definition.model.likelihood == "bernoulli" and not in_unit_interval(dataset.splits.values()):
         scaled = dataset.scaling.kind in ("minmax", "image")
         way_out = (
             "held-out values lie beyond the training rows' range, so use"

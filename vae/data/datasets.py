@@ -1,7 +1,7 @@
 """Data ready to train on: loaded, checked, split, scaled and fingerprinted."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,8 @@ class Dataset:
         test: the same; may have no rows.
         labels: a label for each row by split; None where the data have none.
         scaling: how raw values became these, fitted on the training split.
-        unit_interval: whether every value of every split lies in [0, 1], so that a decoder may end in a sigmoid.
+        unit_interval: whether every value of training and validation lies in [0, 1], so that a decoder may end in a
+            sigmoid; the test rows have no say in what is trained.
         fingerprint: sha256, in hex, over the scaled rows of all splits and the scaling.
         warnings: what is no error but may surprise, one line each.
         columns: names of a table's columns; None where they have none.
@@ -114,16 +115,20 @@ def load_dataset(
     check_varies(raw.name, "the training split's", train)
     fitted = fit_scaling(scaling, train)
     scaled = {name: fitted.apply(raw.rows[numbers[name]]) for name in SPLITS}
-    unit_interval = all(rows.min() >= 0 and rows.max() <= 1 for rows in scaled.values() if rows.size)
     return Dataset(
         **scaled,
         labels=None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS},
         scaling=fitted,
-        unit_interval=unit_interval,
+        unit_interval=in_unit_interval(scaled[name] for name in SPLITS if name != "test"),
         fingerprint=_fingerprint(scaled, fitted),
-        warnings=(*_fewer_rows(raw, rows), *warnings_of(raw, train, fitted), *_beyond(fitted, unit_interval)),
+        warnings=(*_fewer_rows(raw, rows), *warnings_of(raw, train, fitted), *_beyond(fitted, scaled)),
         columns=raw.columns,
     )
+
+
+def in_unit_interval(splits: Iterable[np.ndarray]) -> bool:
+    """Whether every value of these rows lies in [0, 1]."""
+    return all(rows.min() >= 0 and rows.max() <= 1 for rows in splits if rows.size)
 
 
 def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling) -> str:
@@ -141,8 +146,8 @@ def _fewer_rows(raw: RawData, wanted: int | None) -> tuple[str, ...]:
     return (f"data.rows asks for {wanted:,} rows, but there are {len(raw.rows):,}",)
 
 
-def _beyond(scaling: Scaling, unit_interval: bool) -> tuple[str, ...]:
+def _beyond(scaling: Scaling, splits: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """A warning that held-out values leave the range that minmax has fitted."""
-    if unit_interval or scaling.kind not in ("minmax", "image"):
+    if in_unit_interval(splits.values()) or scaling.kind not in ("minmax", "image"):
         return ()
     return ("held-out values lie beyond the training rows' range; they are kept, so scaled values leave 0–1",)

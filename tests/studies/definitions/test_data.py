@@ -44,6 +44,18 @@ def test_cross_entropy_is_refused_for_values_outside_zero_to_one(tmp_path: Path)
         loaded(tmp_path, ('likelihood = "gaussian"', 'likelihood = "bernoulli"'))
 
 
+def test_cross_entropy_is_refused_where_only_a_test_row_lies_outside_zero_to_one(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b,part\n0,1,train\n1,0,train\n0.5,1,val\n2,1,test\n")
+    changes = (
+        ('"rows.npy" ', '"rows.csv" '),
+        ("split = { validation = 0.15, test = 0.15 }", 'split_column = "part"'),
+        ("batch_size = 70", "batch_size = 1"),
+    )
+    assert loaded(tmp_path, *changes) == {"train": 2, "validation": 1, "test": 1}
+    with pytest.raises(DataError, match=r"'bernoulli' needs values in \[0, 1\]"):
+        loaded(tmp_path, *changes, ('likelihood = "gaussian"', 'likelihood = "bernoulli"'))
+
+
 def test_convolutions_are_refused_for_tables(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs images, but the data are a table"):
         loaded(tmp_path, ('kind = "dense"', 'kind = "conv"'), ("hidden = [128, 64]", "filters = [4]"))

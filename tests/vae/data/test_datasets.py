@@ -148,6 +148,27 @@ def test_held_out_values_beyond_the_training_range_are_kept_and_warned_of(tmp_pa
     assert any("beyond the training rows' range" in line for line in data.warnings)
 
 
+@pytest.mark.parametrize("scaling", ["auto", "none", "minmax", "standard"])
+@pytest.mark.parametrize("images", [False, True])
+def test_the_test_rows_decide_nothing_about_how_the_others_are_trained_on(
+    tmp_path: Path, scaling: str, images: bool
+) -> None:
+    x = np.array([[0.0, 1], [1, 0], [0.5, 0.25], [0.75, 0.5], [0.25, 0.5]])
+    part = np.array(["train", "train", "train", "val", "test"])
+    loaded = []
+    for test in (0.5, 200.0, -3.0):
+        rows = np.concatenate([x[:4], [[0.25, test]]]).reshape((5, 2, 1) if images else (5, 2))
+        np.savez(tmp_path / "rows.npz", x=rows, part=part)
+        loaded.append(load_dataset("rows.npz", folder=tmp_path, split_column="part", scaling=scaling))
+    for data in loaded[1:]:
+        assert data.unit_interval == loaded[0].unit_interval == (scaling != "standard")
+        assert data.scaling.as_json() == loaded[0].scaling.as_json()
+        assert np.array_equal(data.train, loaded[0].train)
+        assert np.array_equal(data.validation, loaded[0].validation)
+    if scaling == "minmax":
+        assert any("held-out values lie beyond" in line for line in loaded[1].warnings), "the user is told nevertheless"
+
+
 def test_values_already_between_zero_and_one_are_left_alone(tmp_path: Path) -> None:
     table = np.random.default_rng(0).random((20, 3)).astype(np.float32)
     data = load(tmp_path, table)
