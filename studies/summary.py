@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from klsearch.studies.definitions.space import RULES
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from klsearch.vae.diagnostics.gates import (
     MIN_CONFIRMATION_SEEDS,
@@ -16,8 +17,6 @@ from klsearch.vae.diagnostics.gates import (
 )
 
 _EDGE_SHARE = 0.02
-# Beyond these there is nothing: a winner without annealing or dropout lies on no edge that could be widened.
-_LEAST = {"kl_weight": 0.0, "annealing_epochs": 0.0, "l2": 0.0, "encoder_dropout": 0.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +113,8 @@ def edges(study: StudyRecord, trial: TrialRecord) -> tuple[tuple[str, str], ...]
         scale = math.log if space.log else float
         low, high, value = scale(space.low), scale(space.high), scale(getattr(trial.hyperparameters, name))
         share = (value - low) / (high - low)
-        if share <= _EDGE_SHARE and space.low > _LEAST.get(name, -math.inf):
+        # Below the least there is nothing: a winner without annealing or dropout lies on no edge to be widened.
+        if share <= _EDGE_SHARE and space.low > RULES[name].least:
             found.append((name, "low"))
         elif share >= 1 - _EDGE_SHARE:
             found.append((name, "high"))

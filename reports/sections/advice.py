@@ -1,6 +1,7 @@
 """What next: advice that follows from this study's numbers, each sentence with the number and the n behind it."""
 
 import math
+import sys
 
 from klsearch.reports.page import Section, Step, Steps
 from klsearch.reports.readings.response_words import kl_change
@@ -13,8 +14,8 @@ from klsearch.reports.sections.remedies import remedy_blocks
 from klsearch.reports.sections.settings import toml_number
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.convergence import Tried, convergence
-from klsearch.studies.definitions.sections import METHOD_NAMES
-from klsearch.studies.definitions.space import Range
+from klsearch.studies.definitions.sections import METHOD_NAMES, Split
+from klsearch.studies.definitions.space import RULES, Range
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import Summary, baseline_names, best_trial, runs_of, ties
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
@@ -29,6 +30,8 @@ _MANY = 0.2
 _MOST_DROPOUT = 0.9
 # A straight line is not to be believed further beyond the trials than this.
 _MOST_DECADES = 2.0
+# The least number above 0.
+_TINY = math.ulp(0.0)
 
 
 def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> Section:
@@ -115,7 +118,7 @@ def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses)
         return "", ""
     low, high = study.definition.thresholds().kl_band
     kl, decades, why = kl_factor(study) * nearest.kl, 0.0, ""
-    if response is not None and response.kl.direction and not low <= kl <= high:
+    if response is not None and response.kl.direction and kl > 0 and not low <= kl <= high:
         middle = (low + high) / 2
         decades = (math.log10(middle / kl) if measured.kl_is_log else middle - kl) / response.kl.change
         decades = min(max(decades, -_MOST_DECADES), _MOST_DECADES)
@@ -125,6 +128,8 @@ def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses)
             f"band is to be looked for at {side} weights."
         )
     centre = nearest.hyperparameters.kl_weight * 10**decades
+    if not RULES["kl_weight"].least < 0.1 * centre < sys.float_info.max / 1000:
+        return "", ""
     ends = (toml_number(float(f"{centre * factor:.2g}")) for factor in (0.1, 10))
     return why, "[space]\nkl_weight = {{ low = {}, high = {}, log = true }}".format(*ends)
 
@@ -148,6 +153,11 @@ def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
         )
     too_few = asked_seeds < MIN_CONFIRMATION_SEEDS
     code = f"[confirmation]\nseeds = {MIN_CONFIRMATION_SEEDS}" if too_few else study.resume_command
+    split = study.definition.data.split
+    if too_few and study.definition.data.split_column is None and not split.test:
+        test = min(Split().test, (1 - split.validation) / 2)
+        reason += " No rows are held out as a test split for it yet, which takes a study of its own."
+        code += f"\n\n[data.split]\nvalidation = {toml_number(split.validation)}\ntest = {toml_number(test)}"
     return (Step(action="Confirm the winner", reason=reason, code=code),)
 
 
@@ -204,17 +214,33 @@ def _widen(study: StudyRecord, summary: Summary, name: str, side: str) -> Step:
 def widened(study: StudyRecord, name: str, space: Range, side: str) -> tuple[float, float]:
     """The range with one side moved out: by a factor of ten on a log scale, else by half its width.
 
-    Never beyond what the hyperparameter can be: annealing has to end before the window that is judged, the clip
-    bounds keep their order, and dropout stays below 0.9.
+    Never beyond what the definition accepts of the hyperparameter and what it can mean: annealing has to end before
+    the window that is judged, the clip bounds keep their order, and dropout stays below 0.9. The other side stays as
+    it is.
     """
-    step = (space.high - space.low) / 2
-    low = (space.low / 10 if space.log else space.low - step) if side == "low" else space.low
-    high = (space.high * 10 if space.log else space.high + step) if side == "high" else space.high
     least, most = _limits(study, name)
-    low, high = max(low, min(least, space.low)), min(high, max(most, space.high))
+    step = space.high / 2 - space.low / 2  # which, unlike half the difference, cannot overflow
+    step = max(step, 1) if space.integer else step
+    if side == "low":
+        low = _rounded(space.low / 10 if space.log else space.low - step, space)
+        if not RULES[name].allows(low):
+            low = max(_rounded(space.low / 10, space), _TINY) if RULES[name].above else RULES[name].least
+        return _whole(max(low, min(least, space.low)), space), space.high
+    high = _rounded(space.high * 10 if space.log else space.high + step, space)
+    return space.low, _whole(min(high, max(most, space.high)), space)
+
+
+def _rounded(end: float, space: Range) -> float:
+    """The moved end to four digits, where it then still lies outside the range."""
+    end = min(max(end, -sys.float_info.max), sys.float_info.max)
+    rounded = float(f"{end:.4g}")
+    return rounded if math.isfinite(rounded) and not space.low <= rounded <= space.high else end
+
+
+def _whole(end: float, space: Range) -> float:
     if space.integer:
-        return max(int(low), 1) if space.log else int(low), int(high)
-    return float(f"{low:.4g}"), float(f"{high:.4g}")
+        return max(int(end), 1) if space.log else int(end)
+    return max(end, _TINY) if space.log else end
 
 
 def _limits(study: StudyRecord, name: str) -> tuple[float, float]:
@@ -222,13 +248,15 @@ def _limits(study: StudyRecord, name: str) -> tuple[float, float]:
     bounds = {key: (one.low, one.high) for key, one in asked.space.searched().items()}
     bounds |= {key: (value, value) for key, value in asked.space.fixed().items()}
     infinite = float("inf")
+    below_high, above_low = bounds["clip_high"][0], bounds["clip_low"][1]
     limits = {
-        "clip_low": (-infinite, bounds["clip_high"][0] - 1),
-        "clip_high": (bounds["clip_low"][1] + 1, infinite),
+        # Far from 0, a number less 1 is the number itself.
+        "clip_low": (-infinite, min(below_high - 1, math.nextafter(below_high, -infinite))),
+        "clip_high": (max(above_low + 1, math.nextafter(above_low, infinite)), infinite),
         "annealing_epochs": (0.0, float(asked.training.epochs - asked.gates.window)),
         "encoder_dropout": (0.0, _MOST_DROPOUT),
     }
-    return limits.get(name, (0.0, infinite))
+    return limits.get(name, (RULES[name].least, infinite))
 
 
 def _train_longer(study: StudyRecord, causes: tuple[Cause, ...]) -> tuple[Step, ...]:

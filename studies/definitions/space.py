@@ -1,7 +1,8 @@
 """What is searched: a range or a fixed number for each hyperparameter."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -66,18 +67,41 @@ def _kind(value: Any) -> str:
     return RANGE_TAG if isinstance(value, dict | Range) else NUMBER_TAG
 
 
-def _within(low: float, *, above: bool = False, below: float = math.inf) -> Callable[[Any], Any]:
-    """A check that a number, or both ends of a range, lie in [low, below); in (low, below) if `above`."""
-    rule = f"{'above' if above else 'at least'} {low:g}" + (f" and below {below:g}" if below < math.inf else "")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a hyperparameter may be: `least` or more, above it if `above`, and less than `below`."""
 
-    def check(value: Any) -> Any:
+    least: float = -math.inf
+    above: bool = False
+    below: float = math.inf
+
+    def allows(self, number: float) -> bool:
+        """Whether a number keeps the rule."""
+        return (number > self.least if self.above else number >= self.least) and number < self.below
+
+    def check(self, value: Any) -> Any:
+        """The number or range as it is, if it, or both its ends, keep the rule."""
+        words = f"{'above' if self.above else 'at least'} {self.least:g}"
+        words += f" and below {self.below:g}" if self.below < math.inf else ""
         ends = {"low ": value.low, "high ": value.high} if isinstance(value, Range) else {"": value}
         for end, number in ends.items():
-            if number < low or (above and number == low) or number >= below:
-                raise problem("{end}must be {rule}, but is {number}", end=end, rule=rule, number=number)
+            if not self.allows(number):
+                raise problem("{end}must be {rule}, but is {number}", end=end, rule=words, number=number)
         return value
 
-    return check
+
+# A bound of z_log_var may be any number; their order is `Space`'s business.
+RULES: Mapping[str, Rule] = {
+    "kl_weight": Rule(least=0),
+    "clip_low": Rule(),
+    "clip_high": Rule(),
+    "annealing_epochs": Rule(least=0),
+    "l2": Rule(least=0),
+    "encoder_dropout": Rule(least=0, below=1),
+    "learning_rate": Rule(least=0, above=True),
+    "clipnorm": Rule(least=0, above=True),
+}
+"""The rule of each searched hyperparameter, by name: what a definition accepts, and what advice keeps to."""
 
 
 def not_nan(value: Any) -> Any:
@@ -104,14 +128,14 @@ class Space(Section):
     clipping, when left out, are the ones of `[training]`; they appear here only to be searched.
     """
 
-    kl_weight: Annotated[_Number, AfterValidator(_within(0))]
+    kl_weight: Annotated[_Number, AfterValidator(RULES["kl_weight"].check)]
     clip_low: _Bound = -math.inf
     clip_high: _Bound = math.inf
-    annealing_epochs: Annotated[_Whole, AfterValidator(_within(0))] = 0
-    l2: Annotated[_Number, AfterValidator(_within(0))] = 0.0
-    encoder_dropout: Annotated[_Number, AfterValidator(_within(0, below=1))] = 0.0
-    learning_rate: Annotated[Range, AfterValidator(_within(0, above=True))] | None = None
-    clipnorm: Annotated[Range, AfterValidator(_within(0, above=True))] | None = None
+    annealing_epochs: Annotated[_Whole, AfterValidator(RULES["annealing_epochs"].check)] = 0
+    l2: Annotated[_Number, AfterValidator(RULES["l2"].check)] = 0.0
+    encoder_dropout: Annotated[_Number, AfterValidator(RULES["encoder_dropout"].check)] = 0.0
+    learning_rate: Annotated[Range, AfterValidator(RULES["learning_rate"].check)] | None = None
+    clipnorm: Annotated[Range, AfterValidator(RULES["clipnorm"].check)] | None = None
 
     @model_validator(mode="after")
     def _searchable(self) -> Self:

@@ -459,7 +459,7 @@ def pruning() -> StudyRecord:
     return cached_study("half pruned")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> Callable[..., StudyRecord]:
     """`make_study` itself, for studies of a test's own."""
     return make_study

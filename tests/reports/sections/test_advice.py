@@ -1,15 +1,20 @@
 """What next."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from klsearch.reports.page import Step
+from klsearch.reports.page import Code, Step, Steps
 from klsearch.reports.readings.responses import responses
-from klsearch.reports.sections.advice import advise, widened
+from klsearch.reports.sections.advice import advice_section, advise, widened
 from klsearch.reports.sections.failures import causes
+from klsearch.reports.sections.settings import settings_section
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import best_trial, summarize
 
@@ -223,3 +228,106 @@ def test_where_nothing_is_feasible_a_confirmed_winner_is_not_advised_nor_are_bas
     assert f"Trial {nearest.number} came nearest" in steps[f"Search around trial {nearest.number}"].reason
     assert f"Do not rely on trial {confirmed_instead.number}: no fresh seed passes" in steps
     assert not [action for action in steps if action.startswith(("Consider", "Use", "Look"))]
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "clipnorm"])
+def test_a_range_that_must_stay_above_0_is_widened_to_a_tenth_where_half_its_width_reaches_0(
+    make: Make, name: str
+) -> None:
+    study = make(1, seeds=0, space={"kl_weight": 0.1, name: {"low": 0.001, "high": 0.01}})
+    space = study.definition.space.searched()[name]
+    assert widened(study, name, space, "low") == (0.0001, 0.01)
+    assert widened(study, name, space, "high") == (0.001, 0.0145)
+
+
+def test_a_confirmation_is_advised_with_a_test_split_where_there_is_none(make: Make) -> None:
+    study = make(60, seeds=0, confirmation={"seeds": 0}, data={"split": {"validation": 0.9, "test": 0.0}})
+    step = advice(study)["Confirm the winner"]
+    assert "No rows are held out as a test split" in step.reason
+    assert accepts(study.definition, step.code)
+
+
+def merged(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables with those of a snippet put over them; a range replaces the one that was there."""
+    found = dict(tables)
+    for name, value in changes.items():
+        old = found.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and "low" not in value:
+            value = merged(old, value)
+        found[name] = value
+    return found
+
+
+def accepts(asked: StudyDefinition, snippet: str) -> bool:
+    changes = tomllib.loads(snippet)
+    StudyDefinition.model_validate(merged(asked.model_dump(exclude_none=True, exclude_unset=True), changes))
+    return bool(changes)
+
+
+def snippets(study: StudyRecord) -> list[str]:
+    """Every TOML that the report prints to be pasted into a definition."""
+    summary = summarize(study)
+    sections = settings_section(study, summary), advice_section(study, summary, causes(study), responses(study))
+    blocks = [block for section in sections for block in section.blocks]
+    codes = [block.text for block in blocks if isinstance(block, Code)]
+    codes += [step.code for block in blocks if isinstance(block, Steps) for step in block.items]
+    return [code for code in codes if code and not code.startswith("klsearch ")]
+
+
+ENDS: dict[str, tuple[float, float]] = {
+    "kl_weight": (0.0, 1e300),
+    "clip_low": (-1e300, -1.0),
+    "clip_high": (1.0, 1e300),
+    "l2": (0.0, 1e300),
+    "encoder_dropout": (0.0, 0.999),
+    "learning_rate": (5e-324, 1e300),
+    "clipnorm": (5e-324, 1e300),
+}
+
+
+@st.composite
+def ranges(draw: st.DrawFn, name: str, *, widest: float = 1e300) -> dict[str, Any]:
+    """A range of a hyperparameter whose ends are no farther from 0 than `widest`, nor, but for 0 itself, nearer."""
+    if name == "annealing_epochs":
+        wanted: st.SearchStrategy[Any] = st.integers(0, 35)
+    else:
+        least, most = max(ENDS[name][0], -widest), min(ENDS[name][1], widest)
+        wanted = st.floats(least, most).filter(lambda value: value == 0 or abs(value) >= 1 / widest)
+    low, high = sorted(draw(st.lists(wanted, min_size=2, max_size=2, unique=True)))
+    return {"low": low, "high": high, "log": low > 0 and draw(st.booleans())}
+
+
+@st.composite
+def studies(draw: st.DrawFn, make: Make) -> StudyRecord:
+    """A study of any ranges of which all settings are one, near or far from the edges."""
+    names = draw(st.lists(st.sampled_from([*ENDS, "annealing_epochs"]), min_size=1, max_size=4, unique=True))
+    space = {"kl_weight": 0.1} | {name: draw(ranges(name, widest=1e4)) for name in names}
+    seeds = draw(st.sampled_from([0, 5, 8]))
+    test = draw(st.sampled_from([0.0, 0.15])) if seeds == 0 else 0.15
+    split = {"validation": draw(st.sampled_from([0.15, 0.9 - test])), "test": test}
+    study = make(20, seeds=0, space=space, study={"trials": 20}, confirmation={"seeds": seeds}, data={"split": split})
+    found = study.definition.space.searched()
+    values: dict[str, Any] = {name: draw(st.sampled_from([space.low, space.high])) for name, space in found.items()}
+    moved = [replace(t, hyperparameters=replace(t.hyperparameters, **values)) for t in study.trials]
+    return replace(study, trials=tuple(draw(st.sampled_from([tuple(moved), study.trials]))))
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_every_toml_that_a_report_prints_is_one_that_the_definition_accepts(make: Make, data: st.DataObject) -> None:
+    study = data.draw(studies(make))
+    for code in snippets(study):
+        assert accepts(study.definition, code), code
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_every_widened_range_is_accepted_and_holds_the_old_one(make: Make, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from([*ENDS, "annealing_epochs"]))
+    study = make(0, space={"kl_weight": 0.1, name: data.draw(ranges(name))})
+    space = study.definition.space.searched()[name]
+    for side in ("low", "high"):
+        low, high = widened(study, name, space, side)
+        assert low <= space.low and space.high <= high
+        log = str(space.log).lower()
+        assert accepts(study.definition, f"[space]\n{name} = {{ low = {low!r}, high = {high!r}, log = {log} }}")
