@@ -18,7 +18,7 @@ from klsearch.reports.sections.settings import setting
 from klsearch.reports.wording import NOTHING, count, duration, number, spread
 from klsearch.studies.comparison import COMPARED, Comparison, compare_studies
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
-from klsearch.studies.summary import Summary, runs_of, summarize
+from klsearch.studies.summary import Difference, Summary, runs_of, summarize
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import NAMES
 
@@ -56,7 +56,7 @@ def comparison_page(first: StudyRecord, second: StudyRecord) -> Page:
         sections=(
             Section(identity="differences", title="What differs?", blocks=_difference_blocks(comparison)),
             Section(identity="verdicts", title="Where did they end?", blocks=_verdict_blocks(sides)),
-            Section(identity="paired", title="Is that a difference?", blocks=_paired_blocks(comparison)),
+            Section(identity="paired", title="Is that a difference?", blocks=_paired_blocks(comparison, sides)),
             Section(identity="curves", title="What did the KL do?", blocks=_curve_blocks(sides)),
             Section(identity="settings", title="Which settings?", blocks=_settings_blocks(sides)),
         ),
@@ -87,10 +87,11 @@ def _conclusion(comparison: Comparison, sides: _Sides) -> tuple[str, Tone, str]:
     """Which winner reconstructs better, if that can be told; what it rests on."""
     if comparison.obstacle:
         return "Not comparable", "caution", comparison.obstacle
-    found, (first, second) = comparison.paired["unexplained"], comparison.studies
+    found, (first, second) = comparison.found["unexplained"], comparison.studies
+    seeds = "seeds do not pair" if comparison.unlike else f"{count(found.pairs, 'pair')} of seeds"
     sentence = (
         f"The winners' unexplained on the test split, {first} less {second}: {number(found.mean)} (95 % "
-        f"{spread(found.low, found.high)}, {count(found.pairs, 'pair')} of seeds). Verdicts: "
+        f"{spread(found.low, found.high)}, {seeds}). Verdicts: "
         f"{'; '.join(f'{side.label} {side.summary.verdict}' for side in sides)}."
     )
     if comparison.better is None:
@@ -171,18 +172,23 @@ _VERDICT_ROWS: tuple[tuple[str, Callable[[_Side], str]], ...] = (
 )
 
 
-def _paired_blocks(comparison: Comparison) -> tuple[Block, ...]:
+def _paired_blocks(comparison: Comparison, sides: _Sides) -> tuple[Block, ...]:
     if comparison.obstacle:
         return (Prose(text=comparison.obstacle, tone="caution"),)
     first, second = comparison.studies
     rows = (
-        (_PAIRED[name], number(found.mean), spread(found.low, found.high), str(found.pairs), direction(found))
-        for name, found in comparison.paired.items()
+        (_PAIRED[name], number(found.mean), spread(found.low, found.high), _seeds(found, sides), direction(found))
+        for name, found in comparison.found.items()
     )
-    text = (
-        "Paired by seed: the same seed gives the same order of rows and the same noise. The intervals are Student's t "
-        "over the seeds; they speak of training noise, not of sampling the data."
-    )
+    interval = "Student's t over the seeds"
+    text = "Paired by seed: the same seed gives the same order of rows and the same noise."
+    if comparison.unlike:
+        interval = "Welch's for two means"
+        text = (
+            f"Not paired by seed: {comparison.unlike}, so the same seed does not give the same noise. The difference "
+            f"is that of the means over each side's own seeds."
+        )
+    text += f" The intervals are {interval}; they speak of training noise, not of sampling the data."
     table = Table(
         caption=f"{first} less {second}, the winners on the test split",
         columns=("measure", "difference", "95 % interval", "seeds", f"{first} is"),
@@ -190,6 +196,13 @@ def _paired_blocks(comparison: Comparison) -> tuple[Block, ...]:
         words=(0, 4),
     )
     return table, Prose(text=text)
+
+
+def _seeds(found: Difference, sides: _Sides) -> str:
+    """How many seeds a difference rests on: pairs, or those of either side."""
+    if found.pairs:
+        return str(found.pairs)
+    return " and ".join(str(sum(run.test is not None for run in side.runs)) for side in sides)
 
 
 _PAIRED = {

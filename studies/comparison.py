@@ -1,5 +1,6 @@
 """What two studies say beside each other: where they differ, and whether their winners do."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from klsearch.studies.record import ConfirmationRun, StudyRecord
-from klsearch.studies.summary import Difference, paired_difference, runs_of
+from klsearch.studies.summary import Difference, paired_difference, runs_of, unpaired_difference
 from klsearch.vae.diagnostics.measures import Measures
 
 COMPARED: dict[str, Callable[[Measures], float]] = {
@@ -30,8 +31,10 @@ class Comparison:
         differing: where definitions, data, versions and machines differ: both values by table and key, None where one
             side has none. The studies' names are left out.
         obstacle: why the winners' measures are not to be compared; empty where they are.
+        unlike: why one seed is not the same noise in both; empty where it is.
         paired: the winners' differences on the test split, paired by seed, by the names of `COMPARED`; empty where
-            there is an obstacle.
+            there is an obstacle, or seeds do not pair.
+        unpaired: the same between the means over each side's own seeds, where seeds do not pair; else empty.
         better: the study whose winner surely reconstructs better: its `unexplained` on the test split is lower, and
             the interval of the difference leaves 0 out; None where that cannot be told.
     """
@@ -39,38 +42,59 @@ class Comparison:
     studies: tuple[str, str]
     differing: Mapping[Key, tuple[Any, Any]]
     obstacle: str
+    unlike: str
     paired: Mapping[str, Difference]
+    unpaired: Mapping[str, Difference]
     better: str | None
+
+    @property
+    def found(self) -> Mapping[str, Difference]:
+        """The differences, paired or not."""
+        return self.paired or self.unpaired
 
 
 def compare_studies(first: StudyRecord, second: StudyRecord) -> Comparison:
     """The comparison of two studies from their records."""
     names = (f"{first.name} (A)", f"{second.name} (B)") if first.name == second.name else (first.name, second.name)
     winners = (runs_of(first, "winner"), runs_of(second, "winner"))
-    paired = {name: _paired(winners, read) for name, read in COMPARED.items()}
-    obstacle = _obstacle((first, second), names, winners, paired)
+    unlike = _unlike(first, second)
+    difference = unpaired_difference if unlike else paired_difference
+    found = {name: difference(*(_on_test(runs, read) for runs in winners)) for name, read in COMPARED.items()}
+    obstacle = _obstacle((first, second), names, winners, found, paired=not unlike)
     return Comparison(
         studies=names,
         differing=_differing(_facts(first), _facts(second)),
         obstacle=obstacle,
-        paired={} if obstacle else paired,
-        better=None if obstacle else _better(names, paired["unexplained"]),
+        unlike=unlike,
+        paired={} if obstacle or unlike else found,
+        unpaired=found if unlike and not obstacle else {},
+        better=None if obstacle else _better(names, found["unexplained"]),
     )
 
 
 _Runs = tuple[ConfirmationRun, ...]
 
 
-def _paired(winners: tuple[_Runs, _Runs], read: Callable[[Measures], float]) -> Difference:
-    first, second = ({run.seed: read(run.test) for run in runs if run.test is not None} for runs in winners)
-    return paired_difference(first, second)
+def _on_test(runs: _Runs, read: Callable[[Measures], float]) -> dict[int, float]:
+    return {run.seed: read(run.test) for run in runs if run.test is not None}
+
+
+def _unlike(first: StudyRecord, second: StudyRecord) -> str:
+    """Which sizes differ that the noise of a training is drawn for: a row of noise for each row of a batch."""
+    sizes = {
+        "latent sizes": tuple(study.definition.model.latent_dim for study in (first, second)),
+        "batch sizes": tuple(study.definition.training.batch_size for study in (first, second)),
+    }
+    return " and ".join(f"{name} differ ({one} and {other})" for name, (one, other) in sizes.items() if one != other)
 
 
 def _obstacle(
     studies: tuple[StudyRecord, StudyRecord],
     names: tuple[str, str],
     winners: tuple[_Runs, _Runs],
-    paired: Mapping[str, Difference],
+    found: Mapping[str, Difference],
+    *,
+    paired: bool,
 ) -> str:
     data = [study.data for study in studies]
     if None in data or len({facts.fingerprint for facts in data if facts is not None}) > 1:
@@ -78,7 +102,9 @@ def _obstacle(
     if not all(winners):
         waiting = " and ".join(name for name, runs in zip(names, winners, strict=True) if not runs)
         return f"No winner of {waiting} is confirmed yet, so there are no fresh seeds to compare."
-    if paired["kl"].pairs < 2:
+    if not paired and math.isinf(found["kl"].high):
+        return "Either winner needs at least two seeds that were scored on the test split."
+    if paired and found["kl"].pairs < 2:
         return "The winners were not confirmed on at least two seeds in common."
     return ""
 

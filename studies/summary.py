@@ -92,7 +92,26 @@ def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> D
     return Difference(mean=mean, low=mean - half, high=mean + half, pairs=n)
 
 
-def student_t95(degrees: int) -> float:
+def unpaired_difference(first: dict[int, float], second: dict[int, float]) -> Difference:
+    """First − second where a seed of one has nothing to do with the same seed of the other: Welch's interval.
+
+    Two finite values on either side give an interval; fewer an infinite one. No pairs are counted.
+    """
+    sides = [np.array([value for value in side.values() if math.isfinite(value)]) for side in (first, second)]
+    if not all(side.size for side in sides):
+        return Difference(mean=math.nan, low=-math.inf, high=math.inf, pairs=0)
+    mean = float(np.mean(sides[0]) - np.mean(sides[1]))
+    if min(side.size for side in sides) < 2:
+        return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=0)
+    errors = [float(np.var(side, ddof=1)) / side.size for side in sides]
+    half = 0.0
+    if sum(errors) > 0:
+        parts = (error**2 / (side.size - 1) for error, side in zip(errors, sides, strict=True))
+        half = student_t95(sum(errors) ** 2 / sum(parts)) * math.sqrt(sum(errors))
+    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=0)
+
+
+def student_t95(degrees: float) -> float:
     """The two-sided 95 % quantile of Student's t.
 
     >>> round(student_t95(7), 3)

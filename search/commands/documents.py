@@ -88,6 +88,8 @@ def comparison_document(first: StudyRecord, second: StudyRecord) -> Document:
         ],
         "obstacle": comparison.obstacle or None,
         "paired": {name: asdict(difference) for name, difference in comparison.paired.items()},
+        "unlike": comparison.unlike or None,
+        "unpaired": {name: asdict(difference) for name, difference in comparison.unpaired.items()},
         "better": comparison.better,
     }
 

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scipy.stats import ttest_ind
 
 from klsearch.reports.comparison import comparison_page
 from klsearch.reports.page import Block, Gallery, Page, Prose, Table
 from klsearch.reports.report import render_comparison, write_comparison
 from klsearch.reports.tables import confirmation_frame
-from klsearch.reports.wording import number
+from klsearch.reports.wording import number, spread
 from klsearch.studies.record import DataFacts, StudyRecord
 from klsearch.vae.diagnostics.gates import wilson_interval
 
@@ -77,6 +79,30 @@ def test_winners_are_paired_by_seed_on_the_test_split(study: StudyRecord, other:
     assert page.banner.word == "digits reconstructs better"
     assert comparison_page(other, study).banner.word == "digits reconstructs better"
     assert rows(comparison_page(other, study), "paired")["unexplained"][3] == "higher"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"model": {"latent_dim": 4}}, "latent sizes differ (8 and 4)"),
+        ({"training": {"batch_size": 64}}, "batch sizes differ (128 and 64)"),
+    ],
+)
+def test_seeds_do_not_pair_where_the_noise_has_another_shape(
+    make: Make, study: StudyRecord, changes: dict[str, Any], why: str
+) -> None:
+    page = comparison_page(study, replace(make(30, space=NARROW, **changes), name="other"))
+    first, second = (
+        frame[frame["name"] == "winner"]["test_unexplained"]
+        for frame in map(confirmation_frame, (study, make(30, space=NARROW, **changes)))
+    )
+    mean, interval, seeds, reading = rows(page, "paired")["unexplained"]
+    assert (mean, seeds, reading) == (number(first.mean() - second.mean()), "8 and 8", "lower")
+    welch = ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    assert interval == spread(welch.low, welch.high)
+    said = " ".join(block.text for block in blocks(page, "paired") if isinstance(block, Prose))
+    assert why in said and "does not give the same noise" in said and "Paired by seed" not in said
+    assert "seeds do not pair" in page.banner.sentence
 
 
 def test_curves_of_both_winners_share_their_axes(study: StudyRecord, other: StudyRecord) -> None:

@@ -10,7 +10,7 @@ import pytest
 from klsearch.studies import summary
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
-from klsearch.studies.summary import Difference, best_trial, paired_difference, summarize
+from klsearch.studies.summary import Difference, best_trial, paired_difference, summarize, unpaired_difference
 from klsearch.vae.diagnostics.gates import GATE_NAMES, Gate, Verdict
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -136,6 +136,15 @@ def test_only_seeds_with_two_finite_values_are_paired() -> None:
 def test_one_pair_says_nothing_and_none_even_less() -> None:
     assert paired_difference({1: 1.0}, {1: 0.0}) == Difference(mean=1.0, low=-math.inf, high=math.inf, pairs=1)
     assert math.isnan(paired_difference({1: 1.0}, {2: 0.0}).mean)
+
+
+def test_a_difference_without_pairs_has_welch_s_interval() -> None:
+    """Means 3 and 1, variances 2.5 and 1 over 5 and 3 seeds: ± t(0.975, 5.882) · √(0.5 + 1/3) = 2.4588 · 0.9129."""
+    found = unpaired_difference({n: float(n) for n in range(1, 6)}, {7: 0.0, 8: 1.0, 9: 2.0, 10: math.nan})
+    assert (found.mean, found.pairs) == (2.0, 0)
+    assert (found.low, found.high) == pytest.approx((-0.24459, 4.24459), abs=1e-4)
+    assert unpaired_difference({1: 1.0, 2: 1.0}, {3: 1.0}).high == math.inf
+    assert unpaired_difference({1: 1.0, 2: 1.0}, {1: 2.0, 2: 2.0}).low == -1.0
 
 
 def test_many_pairs_have_nearly_the_normal_interval() -> None:

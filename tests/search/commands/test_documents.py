@@ -203,7 +203,10 @@ def test_numbers_that_are_not_finite_are_null_wherever_they_stand() -> None:
 def test_a_study_that_is_compared_with_itself_differs_in_nothing(finished: "Finished", klsearch: Klsearch) -> None:
     folder = finished.folder
     found = klsearch("compare", folder, folder, "--json", "-o", folder.parent / "itself.html").document
-    assert set(found) == {"schema_version", "studies", "best", "differing", "obstacle", "paired", "better"}
+    assert set(found) == {
+        *("schema_version", "studies", "best", "differing", "obstacle", "unlike", "paired", "unpaired", "better")
+    }
+    assert (found["unlike"], found["unpaired"]) == (None, {})
     assert (found["studies"], found["differing"], found["obstacle"]) == (["tiny (A)", "tiny (B)"], [], None)
     best = klsearch("best", folder, "--json").document
     assert found["best"] == 2 * [{name: value for name, value in best.items() if name != "schema_version"}]
