@@ -12,7 +12,7 @@ from klsearch.studies.files import write_atomically
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
 from klsearch.vae.diagnostics.gates import GATE_NAMES
 from klsearch.vae.diagnostics.measures import Measures
-from klsearch.vae.hyperparameters import NAMES
+from klsearch.vae.hyperparameters import NAMES, WHOLE
 
 TEXT_COLUMNS = ("state", "origin", "error")
 """Columns of the trials frame that hold text, whatever it looks like."""
@@ -99,7 +99,7 @@ def _judged(runs: Sequence[TrainingRun]) -> dict[str, Any]:
 
 def _settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:
     columns: dict[str, Any] = {name: _floats([getattr(run.hyperparameters, name) for run in runs]) for name in NAMES}
-    return {**columns, "annealing_epochs": _integers([int(run.hyperparameters.annealing_epochs) for run in runs])}
+    return columns | {name: _integers([int(getattr(run.hyperparameters, name)) for run in runs]) for name in WHOLE}
 
 
 def _gates(runs: Sequence[TrainingRun]) -> dict[str, Any]:

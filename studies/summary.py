@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from klsearch.studies.definitions.space import RULES
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from klsearch.vae.diagnostics.gates import (
     MIN_CONFIRMATION_SEEDS,
@@ -15,6 +14,7 @@ from klsearch.vae.diagnostics.gates import (
     verdict,
     wilson_interval,
 )
+from klsearch.vae.hyperparameters import RULES
 
 _EDGE_SHARE = 0.02
 

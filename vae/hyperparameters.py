@@ -2,58 +2,99 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-# JSON has no infinity: "no clipping" and "no gradient clipping" are written as null.
-_UNBOUNDED = {"clip_low": -math.inf, "clip_high": math.inf, "clipnorm": math.inf}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What one hyperparameter may be and what is said of it; declared here, and followed by every room.
+
+    Attributes:
+        meaning: what it does, in one line.
+        least: the least value; below it there is nothing that a range could be widened to.
+        above: whether it must lie above `least`.
+        below: what it must stay below.
+        step: by how much a reader would change it where its range is not logarithmic; None for the whole range.
+        in_training: whether `[training]` says it where it is not searched.
+    """
+
+    meaning: str
+    least: float = -math.inf
+    above: bool = False
+    below: float = math.inf
+    step: float | None = None
+    in_training: bool = False
+
+    @property
+    def words(self) -> str:
+        """The rule as a reader would say it; empty where there is none."""
+        if self.least == -math.inf:
+            return ""
+        upper = f" and below {self.below:g}" if self.below < math.inf else ""
+        return f"{'above' if self.above else 'at least'} {self.least:g}{upper}"
+
+    def allows(self, number: float) -> bool:
+        """Whether a number keeps the rule."""
+        return (number > self.least if self.above else number >= self.least) and number < self.below
+
+
+def _rule(**declared: Any) -> dict[str, Rule]:
+    return {"rule": Rule(**declared)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
-    """One member's settings, checked when made.
+    """One member's settings, checked when made: see `RULES` for what each means and may be.
 
-    Attributes:
-        kl_weight: full weight of the KL term in the loss, under the study's reductions; at least 0.
-        clip_low: lower clip bound of z_log_var; `-inf` for none.
-        clip_high: upper clip bound of z_log_var; `inf` for none.
-        annealing_epochs: epochs over which the KL weight rises linearly from 0; 0 means full weight from the start.
-        l2: L2 strength on the kernels of both latent heads (Keras's convention, without ½).
-        encoder_dropout: dropout rate in the encoder, in [0, 1).
-        learning_rate: Adam's step size.
-        clipnorm: each variable's gradient is scaled to at most this norm (Keras's `clipnorm`); `inf` for none.
+    A default is the value at which a hyperparameter is off; infinity stands for no bound.
 
     Raises:
         ValueError: a value lies outside what the model can be trained with; the message names it.
     """
 
-    kl_weight: float
-    clip_low: float = -math.inf
-    clip_high: float = math.inf
-    annealing_epochs: int = 0
-    l2: float = 0.0
-    encoder_dropout: float = 0.0
-    learning_rate: float = 1e-3
-    clipnorm: float = math.inf
+    kl_weight: float = field(
+        metadata=_rule(meaning="full weight of the KL term in the loss, under the study's reductions", least=0)
+    )
+    clip_low: float = field(default=-math.inf, metadata=_rule(meaning="lower clip bound of z_log_var", step=1.0))
+    clip_high: float = field(default=math.inf, metadata=_rule(meaning="upper clip bound of z_log_var", step=1.0))
+    annealing_epochs: int = field(
+        default=0, metadata=_rule(meaning="epochs over which the KL weight rises linearly from 0", least=0, step=10.0)
+    )
+    l2: float = field(
+        default=0.0,
+        metadata=_rule(meaning="L2 strength on both latent heads' kernels (Keras's convention, without ½)", least=0),
+    )
+    encoder_dropout: float = field(
+        default=0.0, metadata=_rule(meaning="dropout rate in the encoder", least=0, below=1, step=0.1)
+    )
+    learning_rate: float = field(
+        default=1e-3, metadata=_rule(meaning="Adam's step size", least=0, above=True, in_training=True)
+    )
+    clipnorm: float = field(
+        default=math.inf,
+        metadata=_rule(
+            meaning="largest norm of each variable's gradient (Keras's `clipnorm`)",
+            least=0,
+            above=True,
+            in_training=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if math.isnan(getattr(self, field.name)):
-                raise ValueError(f"{field.name} must be a number, but is NaN.")
-        for name in ("kl_weight", "annealing_epochs", "l2"):
+        for name, rule in RULES.items():
             value = getattr(self, name)
-            if value < 0 or math.isinf(value):
-                raise ValueError(f"{name} must be finite and at least 0, but is {value}.")
-        if self.annealing_epochs != int(self.annealing_epochs):
-            raise ValueError(f"annealing_epochs must be a whole number, but is {self.annealing_epochs}.")
+            if math.isnan(value):
+                raise ValueError(f"{name} must be a number, but is NaN.")
+            if value == UNBOUNDED.get(name):
+                continue
+            if not rule.allows(value) or (math.isinf(value) and name not in UNBOUNDED):
+                finite = "finite and " if rule.below == math.inf and name not in UNBOUNDED else ""
+                raise ValueError(f"{name} must be {finite}{rule.words}, but is {value}.")
+            if name in WHOLE and value != int(value):
+                raise ValueError(f"{name} must be a whole number, but is {value}.")
         if self.clip_low >= self.clip_high:
             raise ValueError(f"clip_low must lie below clip_high, but {self.clip_low} >= {self.clip_high}.")
-        if not 0 <= self.encoder_dropout < 1:
-            raise ValueError(f"encoder_dropout must lie in [0, 1), but is {self.encoder_dropout}.")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be finite and above 0, but is {self.learning_rate}.")
-        if self.clipnorm <= 0:
-            raise ValueError(f"clipnorm must be above 0, but is {self.clipnorm}.")
 
     def as_json(self) -> dict[str, float | int | None]:
         """The settings as JSON values; an absent bound is None."""
@@ -66,11 +107,24 @@ class Hyperparameters:
         >>> Hyperparameters.from_json(AFTER.as_json()) == AFTER
         True
         """
-        bounded: dict[str, Any] = {name: _UNBOUNDED[name] if value is None else value for name, value in values.items()}
+        bounded: dict[str, Any] = {name: UNBOUNDED[name] if value is None else value for name, value in values.items()}
         return cls(**bounded)
 
 
-NAMES: tuple[str, ...] = tuple(field.name for field in fields(Hyperparameters))
+RULES: Mapping[str, Rule] = {one.name: one.metadata["rule"] for one in fields(Hyperparameters)}
+"""The rule of each hyperparameter, in the order in which they are shown everywhere."""
+
+NAMES: tuple[str, ...] = tuple(RULES)
+
+WHOLE: frozenset[str] = frozenset(one.name for one in fields(Hyperparameters) if one.type is int)
+"""Those that are whole numbers."""
+
+UNBOUNDED: Mapping[str, float] = {
+    one.name: one.default
+    for one in fields(Hyperparameters)
+    if isinstance(one.default, float) and math.isinf(one.default)
+}
+"""Those that may be infinite, which is no bound; JSON has no infinity, so there it is null."""
 
 BEFORE = Hyperparameters(kl_weight=1e-3, annealing_epochs=5)
 """The settings from which people start: z_log_var is free and the latent heads are not regularised."""

@@ -13,6 +13,7 @@ from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import StudyRecord, TrainingRun, TrialRecord
 from klsearch.studies.summary import student_t95
 from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
+from klsearch.vae.hyperparameters import RULES
 
 # Fewer trials per coefficient leave residuals that are too small and intervals that are too narrow.
 _TRIALS_PER_COEFFICIENT = 3
@@ -23,8 +24,6 @@ _DEPENDENT = 1e-6
 # Times the band's upper end: a KL beyond it is no matter of a few nats.
 _FAR_ABOVE = 10.0
 _LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
-# What a reader would change a hyperparameter by, where its range is not logarithmic; else the whole range.
-_STEPS = {"clip_low": 1.0, "clip_high": 1.0, "annealing_epochs": 10.0, "encoder_dropout": 0.1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +153,8 @@ def _step(name: str, space: Range) -> tuple[float, str]:
     """What one step is on the range's own scale, and in words."""
     if space.log:
         return 1.0, "decade"
-    if name in _STEPS:
-        return _STEPS[name], f"{number(_STEPS[name])}{' epochs' if space.integer else ''}"
+    if (step := RULES[name].step) is not None:
+        return step, f"{number(step)}{' epochs' if space.integer else ''}"
     return space.high - space.low, number(space.high - space.low)
 
 

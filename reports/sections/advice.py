@@ -15,11 +15,11 @@ from klsearch.reports.sections.settings import toml_number
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.convergence import Tried, convergence
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
-from klsearch.studies.definitions.space import RULES, Range
+from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import Summary, baseline_names, best_trial, runs_of, ties
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
-from klsearch.vae.hyperparameters import NAMES
+from klsearch.vae.hyperparameters import NAMES, RULES
 
 _STOP = "Stop searching this space: enough has been searched"
 _SEARCH_ON = "Search on if a better score is worth it: it was still improving"

@@ -10,7 +10,7 @@ from klsearch.reports.readings.rivals import rivals_note, weight_word
 from klsearch.reports.wording import count, number, spread
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
-from klsearch.vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.vae.hyperparameters import NAMES, UNBOUNDED, Hyperparameters
 
 
 def settings_section(study: StudyRecord, summary: Summary) -> Section:
@@ -81,7 +81,7 @@ def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters])
 
 def setting(name: str, value: float) -> str:
     """A hyperparameter's value as a reader sees it; an absent bound is "none"."""
-    return "none" if math.isinf(value) and name in ("clip_low", "clip_high", "clipnorm") else number(value)
+    return "none" if math.isinf(value) and name in UNBOUNDED else number(value)
 
 
 def _passing_range(study: StudyRecord, name: str) -> str:

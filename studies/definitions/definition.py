@@ -21,7 +21,7 @@ from klsearch.studies.definitions.sections import (
 )
 from klsearch.studies.definitions.space import Section, Space, highest_of, problems_at
 from klsearch.vae.diagnostics.gates import GateThresholds
-from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
+from klsearch.vae.hyperparameters import AFTER, BEFORE, WHOLE, Hyperparameters
 from klsearch.vae.objective import Objective
 
 _Found = list[tuple[tuple[str, ...], str]]
@@ -107,7 +107,7 @@ class StudyDefinition(Section):
     def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
         """A trial's settings: the searched `values`, the space's fixed numbers, and what `[training]` decides."""
         settings = {**self._training_settings(), **self.space.fixed(), **values}
-        return Hyperparameters(**{**settings, "annealing_epochs": int(settings["annealing_epochs"])})
+        return Hyperparameters(**{**settings, **{name: int(settings[name]) for name in WHOLE}})
 
     def baseline_hyperparameters(self) -> dict[str, Hyperparameters]:
         """The settings of every baseline by name: before, after, then the user's own in their order.

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 
-from klsearch.studies.definitions.space import NUMBER_TAG, WORD_TAG, Section, not_nan, problem, problems_at
-from klsearch.vae.hyperparameters import NAMES
+from klsearch.studies.definitions.space import NUMBER_TAG, WORD_TAG, Section, keeps, not_nan, problem, problems_at
+from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 
 Count = Annotated[int, Field(ge=1)]
 _Text = Annotated[str, Field(min_length=1)]
@@ -223,10 +223,20 @@ class TrainingSection(Section):
 
 
 # What a method decides by itself; how fast members learn is nobody's rule.
-_DECIDED = ("kl_weight", "clip_low", "clip_high", "annealing_epochs", "l2", "encoder_dropout")
+_DECIDED = tuple(name for name, rule in RULES.items() if not rule.in_training)
 
 
-class Baseline(Section):
+def _baseline_field(name: str) -> Any:
+    """A hyperparameter's type and default, as pydantic takes them."""
+    bounded = Field(allow_inf_nan=name in UNBOUNDED)
+    kind: Any = int if name in WHOLE else Annotated[float, bounded, AfterValidator(not_nan)]
+    return Annotated[kind, keeps(RULES[name])] | None, None
+
+
+_Settings: Any = create_model("_Settings", __base__=Section, **{name: _baseline_field(name) for name in NAMES})
+
+
+class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hyperparameters`
     """`[baselines.NAME]`: settings to beat, those left out being the recipe's; or a method that needs none of them.
 
     Attributes:
@@ -235,14 +245,6 @@ class Baseline(Section):
             that a controller moves until the KL is in the middle of the band. See `vae.training.weighting`.
     """
 
-    kl_weight: Annotated[float, Field(ge=0)] | None = None
-    clip_low: Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)] | None = None
-    clip_high: Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)] | None = None
-    annealing_epochs: Annotated[int, Field(ge=0)] | None = None
-    l2: Annotated[float, Field(ge=0)] | None = None
-    encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
     method: Method | None = None
 
     @model_validator(mode="after")

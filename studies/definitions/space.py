@@ -1,14 +1,14 @@
 """What is searched: a range or a fixed number for each hyperparameter."""
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from klsearch.vae.hyperparameters import NAMES
+from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE, Hyperparameters, Rule
 
 # Words that pydantic puts into the path of a value to say which kind it took it for; `problems` drops them.
 TAGS = RANGE_TAG, NUMBER_TAG, WORD_TAG = "<range>", "<number>", "<word>"
@@ -67,41 +67,17 @@ def _kind(value: Any) -> str:
     return RANGE_TAG if isinstance(value, dict | Range) else NUMBER_TAG
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """What a hyperparameter may be: `least` or more, above it if `above`, and less than `below`."""
+def keeps(rule: Rule) -> AfterValidator:
+    """A check that a number, or both ends of a range, keep a hyperparameter's rule."""
 
-    least: float = -math.inf
-    above: bool = False
-    below: float = math.inf
-
-    def allows(self, number: float) -> bool:
-        """Whether a number keeps the rule."""
-        return (number > self.least if self.above else number >= self.least) and number < self.below
-
-    def check(self, value: Any) -> Any:
-        """The number or range as it is, if it, or both its ends, keep the rule."""
-        words = f"{'above' if self.above else 'at least'} {self.least:g}"
-        words += f" and below {self.below:g}" if self.below < math.inf else ""
+    def check(value: Any) -> Any:
         ends = {"low ": value.low, "high ": value.high} if isinstance(value, Range) else {"": value}
         for end, number in ends.items():
-            if not self.allows(number):
-                raise problem("{end}must be {rule}, but is {number}", end=end, rule=words, number=number)
+            if not rule.allows(number) and not math.isinf(number):
+                raise problem("{end}must be {rule}, but is {number}", end=end, rule=rule.words, number=number)
         return value
 
-
-# A bound of z_log_var may be any number; their order is `Space`'s business.
-RULES: Mapping[str, Rule] = {
-    "kl_weight": Rule(least=0),
-    "clip_low": Rule(),
-    "clip_high": Rule(),
-    "annealing_epochs": Rule(least=0),
-    "l2": Rule(least=0),
-    "encoder_dropout": Rule(least=0, below=1),
-    "learning_rate": Rule(least=0, above=True),
-    "clipnorm": Rule(least=0, above=True),
-}
-"""The rule of each searched hyperparameter, by name: what a definition accepts, and what advice keeps to."""
+    return AfterValidator(check)
 
 
 def not_nan(value: Any) -> Any:
@@ -121,21 +97,32 @@ _Bound = Annotated[
 ]
 
 
-class Space(Section):
+def _kind_of(name: str) -> Any:
+    """What a hyperparameter may be in `[space]`: a range to search, or a fixed number."""
+    if RULES[name].in_training:
+        return Range
+    return _Whole if name in WHOLE else _Bound if name in UNBOUNDED else _Number
+
+
+def _space_field(declared: dataclasses.Field[Any]) -> Any:
+    """A hyperparameter's type and default, as pydantic takes them."""
+    name, kind = declared.name, Annotated[_kind_of(declared.name), keeps(RULES[declared.name])]
+    if RULES[name].in_training:
+        return kind | None, None
+    return kind, ... if declared.default is dataclasses.MISSING else declared.default
+
+
+_Hyperparameters: Any = create_model(
+    "_Hyperparameters", __base__=Section, **{one.name: _space_field(one) for one in dataclasses.fields(Hyperparameters)}
+)
+
+
+class Space(_Hyperparameters):  # type: ignore[misc] # its fields are those of `Hyperparameters`
     """The search space: each hyperparameter a range to search or a fixed number.
 
     One left out is off: no clipping, full KL weight from the start, no L2, no dropout. Learning rate and gradient
     clipping, when left out, are the ones of `[training]`; they appear here only to be searched.
     """
-
-    kl_weight: Annotated[_Number, AfterValidator(RULES["kl_weight"].check)]
-    clip_low: _Bound = -math.inf
-    clip_high: _Bound = math.inf
-    annealing_epochs: Annotated[_Whole, AfterValidator(RULES["annealing_epochs"].check)] = 0
-    l2: Annotated[_Number, AfterValidator(RULES["l2"].check)] = 0.0
-    encoder_dropout: Annotated[_Number, AfterValidator(RULES["encoder_dropout"].check)] = 0.0
-    learning_rate: Annotated[Range, AfterValidator(RULES["learning_rate"].check)] | None = None
-    clipnorm: Annotated[Range, AfterValidator(RULES["clipnorm"].check)] | None = None
 
     @model_validator(mode="after")
     def _searchable(self) -> Self:

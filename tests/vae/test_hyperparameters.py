@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from klsearch.vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
+from klsearch.vae.hyperparameters import AFTER, BEFORE, NAMES, RULES, UNBOUNDED, Hyperparameters
 
 
 def test_the_recipe_goes_from_a_free_model_to_a_clipped_and_regularised_one() -> None:
@@ -27,8 +27,8 @@ def test_the_recipe_goes_from_a_free_model_to_a_clipped_and_regularised_one() ->
         ({"annealing_epochs": -1}, "annealing_epochs must be finite and at least 0, but is -1."),
         ({"annealing_epochs": 2.5}, "annealing_epochs must be a whole number, but is 2.5."),
         ({"l2": -1.0}, "l2 must be finite and at least 0, but is -1.0."),
-        ({"encoder_dropout": 1.0}, "encoder_dropout must lie in [0, 1), but is 1.0."),
-        ({"encoder_dropout": -0.1}, "encoder_dropout must lie in [0, 1), but is -0.1."),
+        ({"encoder_dropout": 1.0}, "encoder_dropout must be at least 0 and below 1, but is 1.0."),
+        ({"encoder_dropout": -0.1}, "encoder_dropout must be at least 0 and below 1, but is -0.1."),
         ({"learning_rate": 0.0}, "learning_rate must be finite and above 0, but is 0.0."),
         ({"learning_rate": math.inf}, "learning_rate must be finite and above 0, but is inf."),
         ({"clipnorm": 0.0}, "clipnorm must be above 0, but is 0.0."),
@@ -50,3 +50,11 @@ def test_bounds_that_are_absent_are_written_as_null() -> None:
     values = BEFORE.as_json()
     assert tuple(values) == NAMES
     assert [name for name, value in values.items() if value is None] == ["clip_low", "clip_high", "clipnorm"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_hyperparameter_says_what_it_means_and_is_off_where_its_rule_allows(name: str) -> None:
+    rule = RULES[name]
+    assert rule.meaning
+    off = getattr(BEFORE, name)
+    assert rule.allows(off) or off == UNBOUNDED.get(name)

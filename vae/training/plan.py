@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 from klsearch.vae.networks import streams
 from klsearch.vae.training.schedules import adam_step_size, kl_weight_at
 
@@ -35,10 +35,7 @@ class Plan(NamedTuple):
     step_size: tf.Tensor  # [steps, K]
     noise_key: tf.Tensor  # [K] int32
     first_step: tf.Tensor  # [K] int32
-    clip_low: tf.Tensor  # [K]
-    clip_high: tf.Tensor  # [K]
-    l2: tf.Tensor  # [K]
-    clipnorm: tf.Tensor  # [K]
+    settings: dict[str, tf.Tensor]  # each [K]: every hyperparameter by name
 
 
 def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int) -> Plan:
@@ -62,8 +59,5 @@ def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int) -> P
         step_size=tf.constant(adam_step_size(steps, each("learning_rate")), tf.float32),
         noise_key=tf.constant([streams.noise_key(clock.seed) for clock in clocks]),
         first_step=tf.constant(first, tf.int32),
-        clip_low=tf.constant(each("clip_low"), tf.float32),
-        clip_high=tf.constant(each("clip_high"), tf.float32),
-        l2=tf.constant(each("l2"), tf.float32),
-        clipnorm=tf.constant(each("clipnorm"), tf.float32),
+        settings={name: tf.constant(each(name), tf.float32) for name in NAMES},
     )

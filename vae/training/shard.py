@@ -37,10 +37,8 @@ class _Step:
 
     rows: tf.Tensor  # [k, B, *shape]
     noise: tf.Tensor  # [k, B, d]
-    kl_weight: tf.Tensor  # [k]
-    clip_low: tf.Tensor  # [k]
-    clip_high: tf.Tensor  # [k]
-    l2: tf.Tensor  # [k]
+    kl_weight: tf.Tensor  # [k], annealed
+    settings: dict[str, tf.Tensor]  # each [k]: every hyperparameter by name
 
 
 class Program:
@@ -165,9 +163,7 @@ class Program:
             rows=tf.gather(self.train_rows, pad(order)),
             noise=pad(self._posterior_noise(plan, index, size)),
             kl_weight=pad(plan.kl_weight[index]),
-            clip_low=pad(plan.clip_low),
-            clip_high=pad(plan.clip_high),
-            l2=pad(plan.l2),
+            settings={name: pad(values) for name, values in plan.settings.items()},
         )
         weights = [pad(variable.read_value()) for variable in state.weights]
         others = [pad(variable.read_value()) for variable in state.others]
@@ -178,7 +174,7 @@ class Program:
             loss = tf.reduce_sum(measured[:, -1])
         gradients = [unpad(gradient) for gradient in tape.gradient(loss, weights)]
         if self._clips_gradients:
-            gradients = [optimizer.clip_norm(gradient, plan.clipnorm) for gradient in gradients]
+            gradients = [optimizer.clip_norm(gradient, plan.settings["clipnorm"]) for gradient in gradients]
         optimizer.adam(state.weights, state.means, state.squares, gradients, plan.step_size[index])
         for variable, value in zip([*state.others, *state.memory], [*updated, *kept], strict=True):
             variable.assign(unpad(value))
@@ -189,7 +185,8 @@ class Program:
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
         """KL (mean over latents), reconstruction, KL weight and total, [k, 4]; updated other variables; memory."""
         mean, raw, encoding = self._stacked.encode(weights, others, step.rows, training=True)
-        log_var = clip_log_var(raw, step.clip_low[:, tf.newaxis, tf.newaxis], step.clip_high[:, tf.newaxis, tf.newaxis])
+        low, high = (step.settings[bound][:, tf.newaxis, tf.newaxis] for bound in ("clip_low", "clip_high"))
+        log_var = clip_log_var(raw, low, high)
         z = sample_posterior(mean, log_var, step.noise)
         output, decoding = self._stacked.decode(weights, others, z, training=True)
         errors = reconstruction_error(tf.reshape(step.rows, tf.shape(output)), output, self._objective)  # [k, B]
@@ -204,7 +201,7 @@ class Program:
             objective=self._objective,
         )
         weighed = self._weighting.weigh(terms, memory)
-        total = weighed.loss + step.l2 * self._squared_head_norms(weights)
+        total = weighed.loss + step.settings["l2"] * self._squared_head_norms(weights)
         total += sum([*encoding.losses, *decoding.losses])
         measured = tf.stack([terms.kl, terms.reconstruction, weighed.kl_weight, total], axis=1)
         return measured, [*encoding.others, *decoding.others], weighed.memory
@@ -230,7 +227,9 @@ class Program:
 
         weights = [pad(variable.read_value()) for variable in state.weights]
         others = [pad(variable.read_value()) for variable in state.others]
-        measures = self._evaluator.epoch_measures(weights, others, pad(plan.clip_low), pad(plan.clip_high))
+        measures = self._evaluator.epoch_measures(
+            weights, others, *(pad(plan.settings[bound]) for bound in ("clip_low", "clip_high"))
+        )
         return measures[: self.members]
 
 

@@ -1,5 +1,6 @@
 """Finding and changing definitions."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from klsearch.studies.definitions.catalog import (
     with_baseline,
 )
 from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.studies.definitions.sections import extended_name
+from klsearch.studies.definitions.sections import Baseline, extended_name
+from klsearch.studies.definitions.space import Space
 from klsearch.studies.errors import DefinitionError
-from klsearch.vae.hyperparameters import AFTER
+from klsearch.vae.hyperparameters import AFTER, NAMES
 
 
 def problem(study: str | Path) -> str:
@@ -193,3 +195,10 @@ def test_a_definition_of_python_values_is_the_one_that_its_text_reads_back_to(tm
 def test_values_that_make_no_definition_are_refused_with_their_key(study: dict[str, object], words: str) -> None:
     with pytest.raises(DefinitionError, match=words):
         define_study(VALUES | {"study": study})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_may_be_searched_is_explained_in_the_template_and_may_be_a_baseline_s(name: str) -> None:
+    assert re.search(rf"^#? ?{name}\b", template(), flags=re.MULTILINE)
+    assert name in Space.model_fields
+    assert name in Baseline.model_fields
