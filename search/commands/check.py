@@ -103,7 +103,7 @@ def estimate(definition: StudyDefinition, dataset: Dataset, speed: Speed) -> Est
     if workload is None:
         return None
     confirmation = definition.confirmation
-    candidates = min(confirmation.top, definition.study.trials) + len(definition.baseline_hyperparameters())
+    candidates = min(confirmation.top, definition.study.trials) + len(definition.baseline_names())
     trainings = definition.study.trials + candidates * confirmation.seeds
     seconds = trainings * definition.training.epochs * _epoch_seconds(workload, definition, dataset, speed)
     return Estimate(

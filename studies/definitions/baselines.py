@@ -19,8 +19,11 @@ def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, f
 
 def misfits(definition: StudyDefinition, settings: Hyperparameters) -> list[str]:
     """Names of the hyperparameters by which settings lie outside the search space: of a range, or of a fixed number."""
-    searched = definition.space.searched()
-    values = {name: getattr(settings, name) for name in searched}
-    nearest = definition.hyperparameters(values)
-    outside = {name for name, range_ in searched.items() if not range_.low <= values[name] <= range_.high}
-    return [name for name in NAMES if name in outside or getattr(nearest, name) != getattr(settings, name)]
+    # Each compared by itself: together with the space's fixed numbers they may be settings that nothing can have.
+    searched, fixed = definition.space.searched(), definition.fixed_settings()
+    values = {name: getattr(settings, name) for name in NAMES}
+    return [
+        name
+        for name, value in values.items()
+        if not (searched[name].low <= value <= searched[name].high if name in searched else value == fixed[name])
+    ]

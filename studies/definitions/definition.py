@@ -88,8 +88,7 @@ class StudyDefinition(Section):
             if not baseline.settings() and baseline.method is None and name not in _RECIPE:
                 found.append((("baselines", name), "has no settings; it would only repeat 'before'"))
             if settings["clip_low"] >= settings["clip_high"]:
-                text = f"must lie below clip_high, but {settings['clip_low']:g} >= {settings['clip_high']:g}"
-                found.append((("baselines", name, "clip_low"), text))
+                found.append(_crossing_bounds(name, baseline, settings))
         return found
 
     def warnings(self) -> list[str]:
@@ -106,8 +105,12 @@ class StudyDefinition(Section):
 
     def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
         """A trial's settings: the searched `values`, the space's fixed numbers, and what `[training]` decides."""
-        settings = {**self._training_settings(), **self.space.fixed(), **values}
+        settings = {**self.fixed_settings(), **values}
         return Hyperparameters(**{**settings, **{name: int(settings[name]) for name in WHOLE}})
+
+    def fixed_settings(self) -> dict[str, Any]:
+        """What every trial has alike: the space's fixed numbers, and what `[training]` decides."""
+        return {**self._training_settings(), **self.space.fixed()}
 
     def baseline_hyperparameters(self) -> dict[str, Hyperparameters]:
         """The settings of every baseline by name: before, after, then the user's own in their order.
@@ -200,6 +203,16 @@ class StudyDefinition(Section):
             parts[section] = getattr(self, section).model_dump()
         plain: dict[str, Any] = _as_json(parts)
         return plain
+
+
+def _crossing_bounds(name: str, baseline: Baseline, settings: Mapping[str, float]) -> tuple[tuple[str, ...], str]:
+    """Where a baseline's clip bounds cross, one of which may be the recipe's, and the way out."""
+    low, high = settings["clip_low"], settings["clip_high"]
+    if baseline.clip_low is None:
+        text = f"must lie above clip_low, but {high:g} <= {low:g}, the recipe's; give clip_low too"
+        return ("baselines", name, "clip_high"), text
+    recipe = ", the recipe's; give clip_high too" if baseline.clip_high is None else ""
+    return ("baselines", name, "clip_low"), f"must lie below clip_high, but {low:g} >= {high:g}{recipe}"
 
 
 def _as_json(value: Any) -> Any:

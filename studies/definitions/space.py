@@ -52,6 +52,8 @@ class Range(Section):
             raise problem("low must lie below high, but {low} >= {high}", low=self.low, high=self.high)
         if self.log and self.low <= 0:
             raise problem("a log range must start above 0, but low is {low}", low=self.low)
+        if not self.log and math.isinf(self.high - self.low):
+            raise problem("low and high lie further apart than numbers reach; give a narrower range")
         return self
 
 

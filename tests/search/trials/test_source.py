@@ -1,5 +1,6 @@
 """The search as a source of trials: what comes first, what is taken up again, what a resumed study becomes."""
 
+import math
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -8,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.trial import TrialState
+from pydantic import ValidationError
 
 from klsearch.search.seeds import trial_seed
 from klsearch.search.storage.opening import opened
@@ -17,8 +21,9 @@ from klsearch.search.storage.rows import Row, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.judging import best_so_far
+from klsearch.search.trials.sampling import Advisor
 from klsearch.search.trials.source import TrialSource
-from klsearch.studies.definitions.baselines import baselines_inside
+from klsearch.studies.definitions.baselines import baselines_inside, misfits
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 
@@ -117,6 +122,65 @@ def test_a_baseline_is_inside_if_every_setting_is_one_that_the_search_may_take(
         tables["training"] = {**tables["training"], "epochs": 20}
     tables[table] = {**tables[table], **changes}
     assert [name for name, _ in baselines_inside(StudyDefinition.model_validate(tables))] == inside
+
+
+def test_a_baseline_whose_bound_lies_beyond_a_fixed_one_is_outside_the_space_and_trained_as_it_is(
+    workshop: "Workshop", study: StudyStorage
+) -> None:
+    tables = workshop.definition.model_dump(exclude_unset=True)
+    tables["space"] |= {"clip_low": -4.0, "clip_high": {"low": 0.0, "high": 2.0}}
+    tables["baselines"] = {"mine": {"kl_weight": 0.1, "clip_high": -5.0}}
+    definition = StudyDefinition.model_validate(tables)
+    assert baselines_inside(definition) == []
+    assert misfits(definition, definition.baseline_hyperparameters()["mine"]) == ["clip_low", "clip_high"]
+    workshop.search(study, 2, definition=definition)
+    assert [row.run.label for row in study.rows()] == ["search", "search"]
+
+
+_ENDS = st.floats(-30, 5)
+_ENDS_OR_NONE = st.none() | _ENDS | st.sampled_from([-math.inf, math.inf])
+_RANGES = st.tuples(_ENDS, st.floats(0.1, 9)).map(lambda ends: {"low": ends[0], "high": sum(ends)})
+
+
+@given(
+    space=st.fixed_dictionaries(
+        {},
+        optional={
+            "clip_low": _RANGES | _ENDS_OR_NONE,
+            "clip_high": _RANGES | _ENDS_OR_NONE,
+            "l2": st.just({"low": 1e-6, "high": 1e-2, "log": True}),
+            "learning_rate": st.just({"low": 1e-4, "high": 1e-2, "log": True}),
+        },
+    ),
+    baselines=st.dictionaries(
+        st.sampled_from(["before", "after", "mine", "other"]),
+        st.fixed_dictionaries(
+            {"kl_weight": st.floats(0, 10)},
+            optional={"clip_low": _ENDS_OR_NONE, "clip_high": _ENDS_OR_NONE, "learning_rate": st.floats(1e-5, 1)},
+        ),
+        max_size=3,
+    ),
+)
+def test_whatever_a_definition_accepts_can_be_begun_and_suggested(
+    workshop: "Workshop", space: dict[str, Any], baselines: dict[str, dict[str, Any]]
+) -> None:
+    tables = workshop.definition.model_dump(exclude_unset=True)
+    tables["space"] |= {name: value for name, value in space.items() if value is not None}
+    tables["baselines"] = baselines
+    try:
+        definition = StudyDefinition.model_validate(tables)
+    except ValidationError:
+        return
+    searched = definition.space.searched()
+    inside = dict(baselines_inside(definition))
+    for name, settings in definition.baseline_hyperparameters().items():
+        outside = misfits(definition, settings)
+        if not outside:
+            assert definition.hyperparameters({key: getattr(settings, key) for key in searched}) == settings
+        assert (name in inside) <= (not outside)
+    advisor = Advisor("random", searched, 0)
+    for given_values in [*inside.values(), None]:
+        definition.hyperparameters(advisor.suggest(given_values).params)
 
 
 def test_a_resumed_study_is_the_uninterrupted_one_bit_for_bit(

@@ -127,6 +127,24 @@ def test_settings_that_a_fixed_number_rules_out_are_left_behind(
     assert found.outside == {"annealing_epochs": 24 - len(found.rows)}
 
 
+def test_settings_that_no_trial_could_have_beside_a_fixed_number_are_left_behind_and_counted(
+    workshop: "Workshop", study: StudyStorage, define: Define, tmp_path: Path
+) -> None:
+    """An earlier trial's upper bound lies below the lower one that the new study fixes."""
+    low = define(("[baselines", "clip_high = { low = -5, high = 2 }\n[baselines"))
+    workshop.search(study, 8, definition=low)
+    bounds = [row.run.hyperparameters.clip_high for row in study.rows()]
+    assert any(bound < -1 for bound in bounds)
+    place = Place(folder=tmp_path, url=f"journal:///{tmp_path / 'journal'}", name="tiny", embedded=False)
+    crossed = define(("[baselines", "clip_low = -1\nclip_high = { low = 0, high = 2 }\n[baselines"))
+    with pytest.raises(UsageError, match=r"gives nothing to begin with: 0 of 8 complete .*\(.*clip_low 8"):
+        warm_start(crossed, workshop.dataset, place)
+    raised = define(("[baselines", "clip_high = { low = 0, high = 2 }\n[baselines"))
+    found = warm_start(raised, workshop.dataset, place)
+    assert [row.run.hyperparameters.clip_high for row in found.rows] == [bound for bound in bounds if bound >= 0]
+    assert found.outside == {"clip_high": sum(bound < 0 for bound in bounds)}
+
+
 def test_they_do_not_count_to_the_budget_and_the_sampler_learns_from_them(
     workshop: "Workshop", begun_with: WarmStart, define: Define, tmp_path: Path, record: Record
 ) -> None:

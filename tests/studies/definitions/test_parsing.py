@@ -74,6 +74,8 @@ def test_a_sound_definition_is_read_with_its_defaults() -> None:
         ("low = 1e-4", "low = 0", "my.toml:13: space.kl_weight: a log range must start above 0, but low is 0.0"),
         ("low = 1e-4", "low = 3", "my.toml:13: space.kl_weight: low must lie below high, but 3.0 >= 1.0"),
         ("low = 1e-4", "low = nan", "my.toml:13: space.kl_weight.low: must be finite, but is nan"),
+        ("{ low = -20, high = -4 }", "{ low = -1e308, high = 1e308 }", "my.toml:14: space.clip_low: low and high lie "
+         "further apart than numbers reach; give a narrower range"),
         ("high = 20", "high = 9.5", "my.toml:16: space.annealing_epochs.high: must be a whole number, but is 9.5"),
         ('"dense"', '"dens"', "my.toml:7: model.kind: must be 'dense', 'conv' or 'package.module:factory', "
          "but is 'dens', did you mean 'dense'?"),
@@ -193,7 +195,14 @@ def test_baselines_do_not_take_names_with_a_meaning(name: str) -> None:
 
 def test_a_baseline_is_judged_with_the_settings_it_leaves_out() -> None:
     assert problems(f"{GOOD}[baselines.after]\nclip_low = 3\n") == [
-        "my.toml:18: baselines.after.clip_low: must lie below clip_high, but 3 >= 2"
+        "my.toml:18: baselines.after.clip_low: must lie below clip_high, but 3 >= 2, the recipe's; give clip_high too"
+    ]
+    assert problems(f"{GOOD}[baselines.after]\nclip_high = -21\n") == [
+        "my.toml:18: baselines.after.clip_high: must lie above clip_low, but -21 <= -20, the recipe's; "
+        "give clip_low too"
+    ]
+    assert problems(f"{GOOD}[baselines.mine]\nclip_low = 3\nclip_high = 1\n") == [
+        "my.toml:18: baselines.mine.clip_low: must lie below clip_high, but 3 >= 1"
     ]
 
 
