@@ -119,6 +119,7 @@ class Trainer:
         self._watch = watch
         self._stop = stop
         self._jobs: dict[int, Job] = {}  # by slot
+        self._position = -1  # of the source when its jobs were last put into slots
 
     def train(self, source: Source, saving: Saving | None = None) -> None:
         """Train every job that a source has now.
@@ -134,7 +135,7 @@ class Trainer:
         self._go_on(source, saving)
         try:
             while True:
-                self._save_if_due(source, saving)
+                self._save_if_due(saving)
                 self._leave(source.lost())
                 self._finish(source)
                 self._fill(source)
@@ -143,7 +144,7 @@ class Trainer:
                 self._advance(source, saving)
         except (Interrupted, KlsearchError):
             if saving is not None:
-                self._save(source, saving)
+                self._save(saving)
             raise
         if saving is not None:
             saving.course.clear()
@@ -152,8 +153,10 @@ class Trainer:
         """Stand where the checkpoint stood."""
         checkpoint = saving.course.load(saving.study) if saving is not None else None
         if checkpoint is None:
+            self._position = source.position
             return
         self._jobs = source.go_on(checkpoint)
+        self._position = source.position
         members = {slot: checkpoint.snapshot.members[slot] for slot in self._jobs}
         try:
             self._population.restore(Snapshot(batch=checkpoint.snapshot.batch, members=members))
@@ -164,16 +167,17 @@ class Trainer:
         if members and checkpoint.snapshot.batch:
             self._advance(source, saving)
 
-    def _save_if_due(self, source: Source, saving: Saving | None, *, between_epochs: bool = True) -> None:
+    def _save_if_due(self, saving: Saving | None, *, between_epochs: bool = True) -> None:
         if saving is not None and saving.course.is_due(between_epochs=between_epochs):
-            self._save(source, saving)
+            self._save(saving)
 
-    def _save(self, source: Source, saving: Saving) -> None:
+    def _save(self, saving: Saving) -> None:
+        """Write what the slots hold, and the position of when they were filled: a take may have been cut off since."""
         began = time.monotonic()
         checkpoint = Checkpoint(
             study=saving.study,
             fingerprint=saving.course.fingerprint,
-            position=source.position,
+            position=self._position,
             numbers={slot: job.number for slot, job in self._jobs.items()},
             snapshot=self._population.snapshot(),
         )
@@ -225,6 +229,7 @@ class Trainer:
             else:
                 self._population.restore(Snapshot(batch=0, members={slot: job.state}))
             self._jobs[slot] = job
+        self._position = source.position
 
     def _advance(self, source: Source, saving: Saving | None) -> None:
         """Every slot to the end of its epoch."""
@@ -235,7 +240,7 @@ class Trainer:
             ended = self._population.advance()
             self._watch(self._progress())
             if not ended:
-                self._save_if_due(source, saving, between_epochs=False)
+                self._save_if_due(saving, between_epochs=False)
 
     def _progress(self) -> dict[int, Mapping[str, float]]:
         return {

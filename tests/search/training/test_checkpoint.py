@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.opening import opened
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Row, Run
@@ -23,7 +24,9 @@ from klsearch.search.training.checkpoint import (
     claimed_course,
     remove_left_courses,
 )
-from klsearch.search.training.trainer import Saving
+from klsearch.search.training.trainer import Job, Saving
+from klsearch.search.training.worker import Worker
+from klsearch.search.trials.source import TrialSource
 from klsearch.studies.errors import StudyConflict
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.training.plan import Clock
@@ -277,6 +280,54 @@ def test_whoever_is_asked_to_stop_saves_first_and_nothing_is_trained_twice(
     workshop.search(study, BUDGET, owner=DEAD, epochs=17, saving=saving)
     saved = Checkpoint.read(tmp_path / "course.npz")
     assert sorted(saved.numbers.values()) == [row.number for row in study.running()]
+    workshop.search(study, BUDGET, saving=replace(saving, course=Chosen(tmp_path, [])))
+    assert [left(row) for row in study.rows()] == whole
+
+
+class CutOff(TrialSource):
+    """A source that is interrupted while it takes jobs, after it has written so many new rows or at its very end."""
+
+    def __init__(self, *arguments: Any, after_rows: int | None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._after_rows = after_rows
+
+    def take(self, free: int) -> list[Job]:
+        """As ever, but interrupted on the way out, as where the storage is waited for."""
+        jobs = super().take(free)
+        if jobs and self._after_rows is None:
+            raise Interrupted
+        return jobs
+
+    def _ask_for(self, number: int) -> Job | None:
+        if self._after_rows == 0:
+            raise Interrupted
+        if self._after_rows is not None:
+            self._after_rows -= 1
+        return super()._ask_for(number)
+
+
+@pytest.mark.parametrize(
+    ("saved_at", "killed_after", "after_rows"),
+    [([0], 14, None), ([0, 1], 13, None), ([0, 5], 25, None), ([0, 14], 30, None), ([0, 14], 30, 1)],
+)
+def test_a_study_interrupted_while_it_takes_jobs_is_the_uninterrupted_one_once_resumed(
+    workshop: "Workshop",
+    study: StudyStorage,
+    whole: list[dict[str, Any]],
+    tmp_path: Path,
+    saved_at: list[int],
+    killed_after: int,
+    after_rows: int | None,
+) -> None:
+    begin(study)
+    saving = Saving(course=Chosen(tmp_path, saved_at), study="tiny")
+    workshop.search(study, BUDGET, owner=DEAD, epochs=killed_after, saving=saving, killed=True)
+    saving = replace(saving, course=Chosen(tmp_path, []))
+    worker = Worker(owner=replace(DEAD, started="2"), course="course")
+    source = CutOff(
+        study, workshop.definition, budget=BUDGET, worker=worker, told=lambda ended: None, after_rows=after_rows
+    )
+    workshop.train(source, saving=saving)
     workshop.search(study, BUDGET, saving=replace(saving, course=Chosen(tmp_path, [])))
     assert [left(row) for row in study.rows()] == whole
 
