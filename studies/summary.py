@@ -171,7 +171,7 @@ def summarize(study: StudyRecord) -> Summary:
             for name in baseline_names(study)
             if ties(study, name)
         )
-    word = verdict(passed, seeds, finished_trials=len(study.finished), caveats=caveats)
+    word = verdict(passed, seeds, finished_trials=len(study.counted), caveats=caveats)
     return Summary(
         verdict=word,
         sentence=_sentence(study, word, best, passed, seeds, caveats),
@@ -188,15 +188,17 @@ def _sentence(
     study: StudyRecord, word: Verdict, best: TrialRecord | None, passed: int, seeds: int, caveats: tuple[str, ...]
 ) -> str:
     """Why the verdict is what it is."""
-    finished = len(study.finished)
+    finished = len(study.counted)
     if best is None:
-        if finished:
-            return f"None of {finished} finished trials was trained to its end."
+        if study.finished:
+            return f"None of {len(study.finished)} finished trials was trained to its end."
         return f"No trial has finished yet ({len(study.trials)} started)."
     if word is Verdict.NOT_ENOUGH_EVIDENCE:
         if finished < MIN_FINISHED_TRIALS:
+            earlier = len(study.finished) - finished
+            beside = f" beside {earlier} of an earlier study" if earlier else ""
             trials = "trial has" if finished == 1 else "trials have"
-            return f"Only {finished} {trials} finished; {MIN_FINISHED_TRIALS} are needed to judge."
+            return f"Only {finished} {trials} finished{beside}; {MIN_FINISHED_TRIALS} are needed to judge."
         return f"Trial {best.number} leads, confirmed on {seeds} fresh seeds; {MIN_CONFIRMATION_SEEDS} are needed."
     low, high = wilson_interval(passed, seeds)
     text = (

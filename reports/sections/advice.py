@@ -82,7 +82,7 @@ def _go_on(study: StudyRecord) -> tuple[Step, ...]:
     if finished >= asked:
         return ()
     reason = f"{finished} of {count(asked, 'trial')} have finished"
-    enough = len(study.finished) >= MIN_FINISHED_TRIALS
+    enough = finished >= MIN_FINISHED_TRIALS
     needed = "" if enough else f"; at least {MIN_FINISHED_TRIALS} are needed for a verdict"
     return (Step(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
 
@@ -140,17 +140,15 @@ def _misses(trial: TrialRecord) -> str:
 
 
 def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
-    finished, asked = len(study.finished), study.definition.study.trials
-    if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or len(study.counted) < asked:
+    finished, asked = len(study.counted), study.definition.study.trials
+    if summary.best is None or summary.seeds >= MIN_CONFIRMATION_SEEDS or finished < asked:
         return ()
     if finished >= MIN_FINISHED_TRIALS and not summary.best.feasible:
         return ()  # there is nothing yet that deserves it
     seeds, asked_seeds = count(summary.seeds, "fresh seed"), study.definition.confirmation.seeds
     reason = f"Trial {summary.best.number} was confirmed on {seeds}; {MIN_CONFIRMATION_SEEDS} are needed."
     if not asked_seeds:
-        reason = (
-            f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(finished, 'trial')}."
-        )
+        reason = f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(len(study.finished), 'trial')}."
     too_few = asked_seeds < MIN_CONFIRMATION_SEEDS
     code = f"[confirmation]\nseeds = {MIN_CONFIRMATION_SEEDS}" if too_few else study.resume_command
     split = study.definition.data.split

@@ -294,3 +294,19 @@ def test_the_confirmed_winner_is_best_even_where_another_trial_scored_lower() ->
     assert found.best is made.trials[3]
     assert (found.passed, found.seeds) == (8, 8)
     assert found.interval == pytest.approx((0.6756, 1.0), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict", "sentence"),
+    [
+        (0, Verdict.NOT_ENOUGH_EVIDENCE, "Only 0 trials have finished beside 30 of an earlier study; 20 are needed"),
+        (1, Verdict.NOT_ENOUGH_EVIDENCE, "Only 1 trial has finished beside 30 of an earlier study; 20 are needed"),
+        (19, Verdict.NOT_ENOUGH_EVIDENCE, "Only 19 trials have finished beside 30 of an earlier study; 20 are needed"),
+        (20, Verdict.STABLE, "Trial 0: 8 of 8 fresh seeds pass all gates"),
+    ],
+)
+def test_trials_of_a_warm_start_are_no_evidence_of_this_search(own: int, verdict: Verdict, sentence: str) -> None:
+    trials = [replace(trial(number), warm_start=number < 30) for number in range(30 + own)]
+    found = summarize(study(trials, confirmed("trial 0", ALL)))
+    assert found.verdict is verdict
+    assert found.sentence.startswith(sentence)

@@ -146,7 +146,9 @@ def begun_with(study: StudyRecord, earlier: int) -> StudyRecord:
 
 def test_trials_of_a_warm_start_do_not_make_a_search_whole(make: Make) -> None:
     found = advice(begun_with(make(60, seeds=0, study={"trials": 50}), 50))
-    assert found["Go on with the search"].reason == "10 of 50 trials have finished."
+    assert found["Go on with the search"].reason == (
+        "10 of 50 trials have finished; at least 20 are needed for a verdict."
+    )
     assert not any(action.startswith(("Confirm", "Stop", "Search on")) for action in found)
     assert "Confirm the winner" in advice(begun_with(make(60, seeds=0, study={"trials": 10}), 50))
 
