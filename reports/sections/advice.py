@@ -148,7 +148,8 @@ def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
     seeds, asked_seeds = count(summary.seeds, "fresh seed"), study.definition.confirmation.seeds
     reason = f"Trial {summary.best.number} was confirmed on {seeds}; {MIN_CONFIRMATION_SEEDS} are needed."
     if not asked_seeds:
-        reason = f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {count(len(study.finished), 'trial')}."
+        trials = count(len(study.finished), "trial")
+        reason = f"`confirmation.seeds` is 0, so nothing is known beyond one training each of {trials}."
     too_few = asked_seeds < MIN_CONFIRMATION_SEEDS
     code = f"[confirmation]\nseeds = {MIN_CONFIRMATION_SEEDS}" if too_few else study.resume_command
     split = study.definition.data.split
