@@ -1,4 +1,4 @@
-"""The README's commands and programs run as they are written there."""
+"""Every command, definition and program on the project's pages works as it is written there."""
 
 import json
 import os
@@ -7,9 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from klsearch.studies.definitions.catalog import template
+import pytest
+import tomlkit
 
-README = Path(__file__).parents[1] / "README.md"
+import klsearch as kl
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = (ROOT / "studies" / "template.toml").read_text(encoding="utf-8")
+
+# Pages whose commands go on from one another share a folder.
+FOLDERS = (("README.md", "search/README.md", "reports/README.md"), ("studies/README.md",), ("vae/README.md",))
+PAGES = [page for pages in FOLDERS for page in pages]
 
 NOT_RUN_HERE = {
     "make demo": "installs what these tests run in, then runs `klsearch run digits`, which is run here",
@@ -18,21 +26,27 @@ NOT_RUN_HERE = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    """The README's code blocks of a language, in order."""
-    text = README.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-def commands() -> list[str]:
-    """The lines after `$ ` in the README's console blocks, in order."""
-    return [
-        line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")
-    ]
+def blocks(page: str, language: str) -> list[str]:
+    """A page's code blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), flags=re.MULTILINE | re.DOTALL)
 
 
-def test_commands_left_out_are_still_in_the_readme() -> None:
-    assert set(NOT_RUN_HERE) <= set(commands())
+def commands(page: str) -> list[str]:
+    """The lines of a page's console blocks, in order, without the `$ ` that each begins with."""
+    lines = [line for block in blocks(page, "console") for line in block.splitlines()]
+    assert all(line.startswith("$ ") for line in lines)
+    return [line.removeprefix("$ ") for line in lines]
+
+
+def template_with(block: str) -> str:
+    """The template, with the tables of a block in place of its own."""
+    definition = tomlkit.parse(TEMPLATE)
+    definition.update(tomlkit.parse(block))
+    return tomlkit.dumps(definition)
 
 
 def run(command: str | list[str], folder: Path) -> str:
@@ -46,30 +60,47 @@ def run(command: str | list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_the_readme_s_commands_run_as_written_one_after_the_other(tmp_path: Path) -> None:
-    for command in commands():
-        if command not in NOT_RUN_HERE:
-            run(command, tmp_path)
+@pytest.mark.parametrize("pages", FOLDERS, ids=" ".join)
+def test_commands_run_as_written_one_after_the_other(pages: tuple[str, ...], tmp_path: Path) -> None:
+    for page in pages:
+        for command in commands(page):
+            if command not in NOT_RUN_HERE:
+                run(command, tmp_path)
 
 
-def test_the_readme_s_data_are_read_as_it_says(tmp_path: Path) -> None:
-    before, after = re.split(r"^\[data\]\n.*?(?=^\[model\])", template(), flags=re.MULTILINE | re.DOTALL)
-    (tmp_path / "mine.toml").write_text(f"{before}{blocks('toml')[0]}\n{after}", encoding="utf-8")
+def test_commands_left_out_are_still_on_the_front_page() -> None:
+    assert set(NOT_RUN_HERE) <= set(commands("README.md"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_definitions_are_accepted(name: str, tmp_path: Path) -> None:
+    for block in blocks(name, "toml"):
+        (tmp_path / "mine.toml").write_text(template_with(block), encoding="utf-8")
+        kl.load_definition(tmp_path / "mine.toml")
+
+
+def test_every_program_has_a_test() -> None:
+    programs = {page: len(found) for page in PAGES if (found := blocks(page, "python"))}
+    assert programs == {"README.md": 2, "vae/README.md": 1}  # run by the four tests below
+
+
+def test_the_front_page_s_data_are_read_as_it_says(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(template_with(blocks("README.md", "toml")[0]), encoding="utf-8")
     rows = "".join(f"{row},{row**2 % 17},kind {row % 3},{row // 4}\n" for row in range(400))
     (tmp_path / "measurements.csv").write_text(f"length,width,species,patient\n{rows}", encoding="utf-8")
     assert "280 train, 60 validation, 60 test rows of 2 values" in run("klsearch check mine.toml", tmp_path)
 
 
-def test_the_readme_s_model_trains(tmp_path: Path) -> None:
-    (tmp_path / "my_vae.py").write_text(blocks("python")[0], encoding="utf-8")
-    definition = template().replace('kind = "dense"', 'kind = "my_vae:build"').replace("\nhidden = ", "\n# hidden = ")
+def test_the_front_page_s_model_trains(tmp_path: Path) -> None:
+    (tmp_path / "my_vae.py").write_text(blocks("README.md", "python")[0], encoding="utf-8")
+    definition = TEMPLATE.replace('kind = "dense"', 'kind = "my_vae:build"').replace("\nhidden = ", "\n# hidden = ")
     (tmp_path / "mine.toml").write_text(definition, encoding="utf-8")
     run("klsearch run mine.toml --trials 2 --slots 2 --no-confirm --out run", tmp_path)
     assert json.loads(run("klsearch best run --json", tmp_path))["trial"] in (0, 1)
 
 
-def test_the_readme_s_program_trains_an_array_and_reads_frames(tmp_path: Path) -> None:
-    sentence, *frames = run([sys.executable, "-c", blocks("python")[1]], tmp_path).splitlines()
+def test_the_front_page_s_program_trains_an_array_and_reads_frames(tmp_path: Path) -> None:
+    sentence, *frames = run([sys.executable, "-c", blocks("README.md", "python")[1]], tmp_path).splitlines()
     assert re.match(r"Trial \d+: \d of 8 fresh seeds pass all gates", sentence)
     assert frames[0].split() == ["number", "kl_weight", "kl", "unexplained", "feasible"]
     assert len(frames) > 6
@@ -77,8 +108,32 @@ def test_the_readme_s_program_trains_an_array_and_reads_frames(tmp_path: Path) -
     assert (tmp_path / "runs" / "wine" / "report.html").exists()
 
 
-def test_the_readme_s_pictures_are_there_and_small() -> None:
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+def test_a_function_s_rows_are_read_as_the_page_says(tmp_path: Path) -> None:
+    (tmp_path / "my_data.py").write_text(blocks("vae/README.md", "python")[0], encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(template_with(blocks("vae/README.md", "toml")[0]), encoding="utf-8")
+    assert "399 train, 85 validation, 85 test rows of 30 values" in run("klsearch check mine.toml", tmp_path)
+
+
+def test_every_key_of_a_definition_is_explained() -> None:
+    keys = re.findall(r"^(?:# )?(\w+) = ", TEMPLATE, flags=re.MULTILINE)
+    assert len(set(keys)) > 30
+    page = text_of("studies/README.md")
+    assert [key for key in keys if not re.search(rf"`(\w+\.)?{key}`", page)] == []
+
+
+@pytest.mark.parametrize("name", [*PAGES, "CONTRIBUTING.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\[[^\]]*\]\(([^):#]+)\)", text_of(name))
+    assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
+
+
+def test_pictures_are_small() -> None:
+    pictures = [
+        (ROOT / page).parent / link for page in PAGES for link in re.findall(r"!\[.+?\]\((.+?)\)", text_of(page))
+    ]
     assert len(pictures) == 2
-    for picture in pictures:
-        assert 10_000 < (README.parent / picture).stat().st_size < 150_000
+    assert all(10_000 < picture.stat().st_size < 150_000 for picture in pictures)
+
+
+def test_the_front_page_is_short() -> None:
+    assert len(text_of("README.md").splitlines()) <= 150
