@@ -104,6 +104,7 @@ class Row:
         ended: UTC; None while running.
         probe: what a linear model reads off its latents; None where nobody looked.
         warm_start: whether it was trained in an earlier study, and does not count to this one's budget.
+        is_void: whether klsearch itself closed it before anything was trained; its error says why.
     """
 
     number: int
@@ -119,6 +120,7 @@ class Row:
     ended: datetime | None
     probe: Probe | None = None
     warm_start: bool = False
+    is_void: bool = False
 
 
 def one_of_each(rows: Iterable[Row]) -> list[Row]:

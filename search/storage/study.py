@@ -55,6 +55,7 @@ _RUN = "klsearch:run"
 # Optuna 5.0 writes its own times without a zone, in that of the machine that writes.
 _STARTED, _ENDED = "started", "ended"
 _OWNER, _COURSE = "klsearch:owner", "course"
+_VOID = "klsearch:void"  # why a row that we closed ourselves holds no training
 _WARM_START = "klsearch:warm-start"  # where a trial comes from that was trained in an earlier study
 
 
@@ -272,9 +273,10 @@ class StudyStorage:
             return False
         return True
 
-    def void_row(self, number: int) -> None:
-        """Close a row that holds no training; the storage does not delete rows."""
+    def void_row(self, number: int, reason: str) -> None:
+        """Close a row that holds no training, and say why; the storage does not delete rows."""
         with suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_user_attr(self._id(number), _VOID, reason)
             self._storage.set_trial_state_values(self._id(number), TrialState.FAIL)
 
     def finish_row(
@@ -391,7 +393,7 @@ def _row(
 ) -> Row:
     """A row from Optuna's trial, what every worker said last, and what the study holds beside its rows."""
     run, values = trial.user_attrs[_RUN], trial.user_attrs.get(_RESULT)
-    (owner, course), finished = _owner(trial), trial.state in FINISHED
+    (owner, course), finished, failed = _owner(trial), trial.state in FINISHED, trial.state is TrialState.FAIL
     test, probe = attributes.get(f"{_TEST}{trial.number}"), attributes.get(f"{_PROBE}{trial.number}")
     result = _result(values, test) if values is not None and finished and with_result else None
     return Row(
@@ -402,12 +404,13 @@ def _row(
         course=course,
         result=result,
         score=trial.value if finished and trial.value is not None else math.nan,
-        error="marked as failed from outside" if trial.state is TrialState.FAIL else "",
+        error=trial.user_attrs.get(_VOID, "marked as failed from outside") if failed else "",
         progress={} if trial.state.is_finished() else said.get(owner, {}).get(str(trial.number), {}),
         started=datetime.fromisoformat(run[_STARTED]),
         ended=datetime.fromisoformat(values[_ENDED]) if values is not None and finished else None,
         probe=decode_probe(probe),
         warm_start=is_warm_start(trial),
+        is_void=failed and _VOID in trial.user_attrs,
     )
 
 

@@ -57,7 +57,6 @@ class TrialSource(Source):
         ranges = definition.space.searched()
         self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
         earlier = [row.run.hyperparameters for row in storage.rows(results=False) if row.warm_start]
-        self._first = len(earlier)  # number of the first trial that this study trains itself
         self._given = [
             given for given in baselines_inside(definition) if definition.hyperparameters(given[1]) not in earlier
         ]
@@ -109,7 +108,7 @@ class TrialSource(Source):
             self._learn(list(rows.values()))
             self._again = [number for number in self._again if number not in self._mine]
             self.position = max([self.position, *self._mine])
-            return jobs + self._ask(min(free - len(jobs), room))
+            return jobs + self._ask(min(free - len(jobs), room), self._untried(rows.values()))
 
     def has_more(self) -> bool:
         """Whether there are trials to take now: the budget allows more than others train and have finished."""
@@ -219,8 +218,15 @@ class TrialSource(Source):
             return False
         return self._storage.take_over(row.number, self._worker.owner, course=self._worker.course)
 
-    def _ask(self, wanted: int) -> list[Job]:
-        """New trials."""
+    def _untried(self, rows: Iterable[Row]) -> list[tuple[str, dict[str, float]]]:
+        """Baselines that are still to be tried, in order: all come before the search, and those of void rows again."""
+        own = [row for row in rows if not row.warm_start]
+        void = {row.run.label for row in own if row.is_void}
+        tried = {row.run.label for row in own if not row.is_void}
+        return [given for given in self._given if given[0] not in tried and ("search" not in tried or given[0] in void)]
+
+    def _ask(self, wanted: int, untried: Sequence[tuple[str, dict[str, float]]]) -> list[Job]:
+        """New trials, baselines that were not tried yet before others."""
         if wanted <= 0:
             return []
         trials = self._storage.trials()
@@ -228,8 +234,8 @@ class TrialSource(Source):
             return []
         self._advisor.learn(trials)
         jobs: list[Job] = []
-        for number in range(len(trials), len(trials) + wanted):
-            job = self._ask_for(number)
+        for index, number in enumerate(range(len(trials), len(trials) + wanted)):
+            job = self._ask_for(number, untried[index] if index < len(untried) else None)
             if job is None:
                 break
             self.position = number
@@ -237,14 +243,12 @@ class TrialSource(Source):
             jobs.append(job)
         return jobs
 
-    def _ask_for(self, number: int) -> Job | None:
+    def _ask_for(self, number: int, given: tuple[str, dict[str, float]] | None) -> Job | None:
         """A new trial, written under its number; None if another row got that number.
 
         That happens to a worker that was silent in its turn until others took it for dead, and where other programs
         write into the study. What was suggested then rests on an old history, and may be suggested to others too.
         """
-        index = number - self._first
-        given = self._given[index] if index < len(self._given) else None
         suggestion = self._advisor.suggest(None if given is None else given[1])
         run = Run(
             hyperparameters=self._definition.hyperparameters(suggestion.params),
@@ -259,6 +263,8 @@ class TrialSource(Source):
             distributions=suggestion.distributions,
         )
         if written != number:
-            self._storage.void_row(written)
+            again = "" if given is None else f" Baseline {given[0]!r} is tried under another number."
+            reason = f"void, never trained: another row took number {number}, for which it was suggested.{again}"
+            self._storage.void_row(written, reason)
             return None
         return Job(number=number, run=run)

@@ -276,7 +276,7 @@ def test_a_training_that_another_program_marked_as_failed_is_made_up_for(
     workshop: "Workshop", study: StudyStorage
 ) -> None:
     workshop.confirm(study, TWO, epochs=3)
-    study.confirmation().void_row(1)
+    study.confirmation().void_row(1, "void")
     workshop.confirm(study, TWO)
     rows = [row for row in study.confirmation_rows() if row.number != 1]
     assert len({(one.run.label, one.run.seed) for one in rows if one.result is not None}) == len(rows) == 16

@@ -137,6 +137,16 @@ def test_a_row_that_another_program_failed_says_so(study: StudyStorage, storage:
     assert (row.state, row.error, row.result) == (TrialState.FAIL, "marked as failed from outside", None)
 
 
+def test_a_row_that_was_voided_says_why_and_not_that_another_program_failed_it(
+    study: StudyStorage, storage: BaseStorage
+) -> None:
+    number = study.create_row(RUN, this_process())
+    study.void_row(number, "void, never trained: another row took its number.")
+    row = again(study, storage)
+    assert (row.state, row.error) == (TrialState.FAIL, "void, never trained: another row took its number.")
+    assert row.is_void
+
+
 def test_definition_and_facts_come_back_and_can_be_replaced(
     study: StudyStorage, storage: BaseStorage, workshop: "Workshop"
 ) -> None:

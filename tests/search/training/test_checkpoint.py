@@ -298,12 +298,12 @@ class CutOff(TrialSource):
             raise Interrupted
         return jobs
 
-    def _ask_for(self, number: int) -> Job | None:
+    def _ask_for(self, number: int, given: tuple[str, dict[str, float]] | None) -> Job | None:
         if self._after_rows == 0:
             raise Interrupted
         if self._after_rows is not None:
             self._after_rows -= 1
-        return super()._ask_for(number)
+        return super()._ask_for(number, given)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from klsearch.search.storage.opening import opened
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Row, Run
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.trainer import Job
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.judging import best_so_far
 from klsearch.search.trials.sampling import Advisor
@@ -305,3 +307,39 @@ def test_the_search_goes_on_after_a_trial_that_diverged(workshop: "Workshop", st
     workshop.search(study, 6)
     assert [row.state for row in study.rows()] == [TrialState.COMPLETE] * 6
     assert max(row.score for row in study.rows()[1:]) < 3.0
+
+
+class Crowded(TrialSource):
+    """A source among whose rows another program writes one of its own, just before each of these numbers is written."""
+
+    intruders: tuple[int, ...] = (0,)
+
+    def _ask_for(self, number: int, given: tuple[str, dict[str, float]] | None) -> Job | None:
+        if number in self.intruders:
+            foreign = optuna.load_study(study_name=self._storage.name, storage=self._storage._storage)
+            foreign.add_trial(optuna.trial.create_trial(state=TrialState.COMPLETE, value=9.0))
+        return super()._ask_for(number, given)
+
+
+@pytest.mark.parametrize("intruders", [(0,), (1,), (0, 2)])
+def test_a_baseline_whose_row_was_voided_is_tried_again_and_the_row_says_so(
+    workshop: "Workshop", study: StudyStorage, intruders: tuple[int, ...]
+) -> None:
+    worker = Worker(owner=this_process())
+    source = Crowded(study, workshop.definition, budget=4, worker=worker, told=lambda ended: None)
+    source.intruders = intruders
+    while source.has_more():
+        workshop.train(source)
+    rows = study.rows()
+    tried = [row.run.label for row in rows if row.state is TrialState.COMPLETE]
+    assert sorted(tried) == ["before", "mine", "search", "search"]
+    void = [row for row in rows if row.state is TrialState.FAIL]
+    assert [row.number for row in void] == [number + 1 for number in intruders]
+    for row in void:
+        assert row.error == (
+            f"void, never trained: another row took number {row.number - 1}, for which it was suggested. "
+            f"Baseline {row.run.label!r} is tried under another number."
+        )
+        again = next(other for other in rows if other.run.label == row.run.label and not other.is_void)
+        assert again.number > row.number
+        assert again.run.hyperparameters == row.run.hyperparameters
