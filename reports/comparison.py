@@ -1,5 +1,6 @@
 """Two studies side by side: what differs between them, where their winners ended, and whether that is a difference."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,6 +90,8 @@ def _conclusion(comparison: Comparison, sides: _Sides) -> tuple[str, Tone, str]:
         return "Not comparable", "caution", comparison.obstacle
     found, (first, second) = comparison.found["unexplained"], comparison.studies
     seeds = "seeds do not pair" if comparison.unlike else f"{count(found.pairs, 'pair')} of seeds"
+    left_out = found.left_out_words(first, second)
+    seeds += f"; {left_out}" if left_out else ""
     sentence = (
         f"The winners' unexplained on the test split, {first} less {second}: {number(found.mean)} (95 % "
         f"{spread(found.low, found.high)}, {seeds}). Verdicts: "
@@ -126,12 +129,19 @@ def _verdict_blocks(sides: _Sides) -> tuple[Block, ...]:
     rows += [(name, *(read(side) for side in sides)) for name, read in _VERDICT_ROWS]
     return (
         Table(
-            caption="Verdicts and winners; medians over the confirmation seeds where there are any",
+            caption=f"Verdicts and winners; medians over the {_SEEDS_WORDS[_some_diverged(sides)]} where there are any",
             columns=("measure", *(side.label for side in sides)),
             rows=tuple(rows),
             words=(0, 1, 2),
         ),
     )
+
+
+_SEEDS_WORDS = {False: "confirmation seeds", True: "confirmation seeds that did not diverge"}
+
+
+def _some_diverged(sides: _Sides) -> bool:
+    return any(side.leader is not None and side.leader.diverged > 0 for side in sides)
 
 
 def _passes(side: _Side) -> str:
@@ -148,7 +158,8 @@ def _median(read: Callable[[TrainingRun], float]) -> Callable[[_Side], str]:
 def _on_test(read: Callable[[Measures], float]) -> Callable[[_Side], str]:
     def median(side: _Side) -> str:
         values = [read(run.test) for run in side.runs if run.test is not None]
-        return number(float(np.median(values))) if values else NOTHING
+        finite = [value for value in values if math.isfinite(value)]
+        return number(float(np.median(finite))) if finite else NOTHING
 
     return median
 
@@ -188,6 +199,8 @@ def _paired_blocks(comparison: Comparison, sides: _Sides) -> tuple[Block, ...]:
             f"Not paired by seed: {comparison.unlike}, so the same seed does not give the same noise. The difference "
             f"is that of the means over each side's own seeds."
         )
+    left_out = comparison.found["unexplained"].left_out_words(first, second)
+    text += f" Seeds are {left_out}." if left_out else ""
     text += f" The intervals are {interval}; they speak of training noise, not of sampling the data."
     table = Table(
         caption=f"{first} less {second}, the winners on the test split",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from klsearch.studies.record import ConfirmationRun, StudyRecord
-from klsearch.studies.summary import Difference, paired_difference, runs_of, unpaired_difference
+from klsearch.studies.summary import Difference, on_test, paired_difference, runs_of, unpaired_difference
 from klsearch.vae.diagnostics.measures import Measures
 
 COMPARED: dict[str, Callable[[Measures], float]] = {
@@ -35,8 +35,9 @@ class Comparison:
         paired: the winners' differences on the test split, paired by seed, by the names of `COMPARED`; empty where
             there is an obstacle, or seeds do not pair.
         unpaired: the same between the means over each side's own seeds, where seeds do not pair; else empty.
-        better: the study whose winner surely reconstructs better: its `unexplained` on the test split is lower, and
-            the interval of the difference leaves 0 out; None where that cannot be told.
+        better: the study whose winner surely reconstructs better: its `unexplained` on the test split is lower, the
+            interval of the difference leaves 0 out, and it did not diverge on more of the seeds; None where that cannot
+            be told.
     """
 
     studies: tuple[str, str]
@@ -59,7 +60,7 @@ def compare_studies(first: StudyRecord, second: StudyRecord) -> Comparison:
     winners = (runs_of(first, "winner"), runs_of(second, "winner"))
     unlike = _unlike(first, second)
     difference = unpaired_difference if unlike else paired_difference
-    found = {name: difference(*(_on_test(runs, read) for runs in winners)) for name, read in COMPARED.items()}
+    found = {name: difference(*(on_test(runs, read) for runs in winners)) for name, read in COMPARED.items()}
     obstacle = _obstacle((first, second), names, winners, found, paired=not unlike)
     return Comparison(
         studies=names,
@@ -73,10 +74,6 @@ def compare_studies(first: StudyRecord, second: StudyRecord) -> Comparison:
 
 
 _Runs = tuple[ConfirmationRun, ...]
-
-
-def _on_test(runs: _Runs, read: Callable[[Measures], float]) -> dict[int, float]:
-    return {run.seed: read(run.test) for run in runs if run.test is not None}
 
 
 def _unlike(first: StudyRecord, second: StudyRecord) -> str:
@@ -102,6 +99,9 @@ def _obstacle(
     if not all(winners):
         waiting = " and ".join(name for name, runs in zip(names, winners, strict=True) if not runs)
         return f"No winner of {waiting} is confirmed yet, so there are no fresh seeds to compare."
+    left_out = found["kl"].left_out_words(*names)
+    if left_out and math.isinf(found["kl"].high):
+        return f"Fewer than two seeds remain to compare the winners on; {left_out}."
     if not paired and math.isinf(found["kl"].high):
         return "Either winner needs at least two seeds that were scored on the test split."
     if paired and found["kl"].pairs < 2:
@@ -110,9 +110,9 @@ def _obstacle(
 
 
 def _better(names: tuple[str, str], unexplained: Difference) -> str | None:
-    if unexplained.low <= 0 <= unexplained.high:
-        return None
-    return names[0] if unexplained.high < 0 else names[1]
+    if unexplained.first_less:
+        return names[0]
+    return names[1] if unexplained.second_less else None
 
 
 def _differing(first: Mapping[Key, Any], second: Mapping[Key, Any]) -> dict[Key, tuple[Any, Any]]:

@@ -1,6 +1,7 @@
 """What a study may claim: its best trial, its verdict and the reasons, derived from the records alone."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from klsearch.vae.diagnostics.gates import (
     verdict,
     wilson_interval,
 )
+from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import RULES
 
 _EDGE_SHARE = 0.02
@@ -23,13 +25,40 @@ _EDGE_SHARE = 0.02
 class Difference:
     """A paired difference over seeds, winner − baseline, with its 95 % interval (Student's t).
 
-    The interval speaks of training noise, not of sampling the data. One pair gives an infinite interval.
+    The interval speaks of training noise, not of sampling the data. One pair gives an infinite interval. A seed on
+    which a side diverged has no value to subtract: it is left out and counted, and whoever tells the difference says
+    so; a side that diverged more often is never called the better one.
+
+    Attributes:
+        pairs: seeds that both have.
+        left_out: seeds left out because the first, and because the second, diverged there.
     """
 
     mean: float
     low: float
     high: float
     pairs: int
+    left_out: tuple[int, int] = (0, 0)
+
+    @property
+    def first_less(self) -> bool:
+        """Whether the first is surely lower, and did not diverge more often: of a measure that is better if lower."""
+        return self.high < 0 and self.left_out[0] <= self.left_out[1]
+
+    @property
+    def second_less(self) -> bool:
+        """The same of the second."""
+        return self.low > 0 and self.left_out[1] <= self.left_out[0]
+
+    def left_out_words(self, first: str, second: str) -> str:
+        """Who diverged on how many seeds; empty where nobody did.
+
+        >>> Difference(mean=0.0, low=-1.0, high=1.0, pairs=5, left_out=(2, 1)).left_out_words("winner", "before")
+        'left out, having diverged: winner on 2 seeds and before on 1 seed'
+        """
+        sides = zip((first, second), self.left_out, strict=True)
+        told = [f"{name} on {seeds} {'seed' if seeds == 1 else 'seeds'}" for name, seeds in sides if seeds]
+        return f"left out, having diverged: {' and '.join(told)}" if told else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +110,21 @@ def baseline_names(study: StudyRecord) -> tuple[str, ...]:
 
 
 def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> Difference:
-    """Winner − baseline over the seeds that both have; values by seed, NaN left out."""
-    values = np.array([winner[seed] - baseline[seed] for seed in sorted(winner.keys() & baseline.keys())])
+    """Winner − baseline over the seeds that both have; values by seed, NaN where a run diverged."""
+    seeds = sorted(winner.keys() & baseline.keys())
+    left_out = _left_out([winner[seed] for seed in seeds], [baseline[seed] for seed in seeds])
+    values = np.array([winner[seed] - baseline[seed] for seed in seeds])
     values = values[np.isfinite(values)]
     n = values.size
     mean = float(np.mean(values)) if n else math.nan
     if n < 2:
-        return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=n)
+        return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=n, left_out=left_out)
     half = student_t95(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=n)
+    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=n, left_out=left_out)
+
+
+def _left_out(first: Iterable[float], second: Iterable[float]) -> tuple[int, int]:
+    return sum(not math.isfinite(value) for value in first), sum(not math.isfinite(value) for value in second)
 
 
 def unpaired_difference(first: dict[int, float], second: dict[int, float]) -> Difference:
@@ -97,18 +132,19 @@ def unpaired_difference(first: dict[int, float], second: dict[int, float]) -> Di
 
     Two finite values on either side give an interval; fewer an infinite one. No pairs are counted.
     """
+    left_out = _left_out(first.values(), second.values())
     sides = [np.array([value for value in side.values() if math.isfinite(value)]) for side in (first, second)]
     if not all(side.size for side in sides):
-        return Difference(mean=math.nan, low=-math.inf, high=math.inf, pairs=0)
+        return Difference(mean=math.nan, low=-math.inf, high=math.inf, pairs=0, left_out=left_out)
     mean = float(np.mean(sides[0]) - np.mean(sides[1]))
     if min(side.size for side in sides) < 2:
-        return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=0)
+        return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=0, left_out=left_out)
     errors = [float(np.var(side, ddof=1)) / side.size for side in sides]
     half = 0.0
     if sum(errors) > 0:
         parts = (error**2 / (side.size - 1) for error, side in zip(errors, sides, strict=True))
         half = student_t95(sum(errors) ** 2 / sum(parts)) * math.sqrt(sum(errors))
-    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=0)
+    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=0, left_out=left_out)
 
 
 def student_t95(degrees: float) -> float:
@@ -121,8 +157,17 @@ def student_t95(degrees: float) -> float:
 
 
 def unexplained_on_test(runs: tuple[ConfirmationRun, ...]) -> dict[int, float]:
-    """`unexplained` on the test split by seed; NaN where the run has none."""
-    return {run.seed: run.test.unexplained if run.test is not None else math.nan for run in runs}
+    """`unexplained` on the test split by seed; see `on_test`."""
+    return on_test(runs, lambda measures: measures.unexplained)
+
+
+def on_test(runs: tuple[ConfirmationRun, ...], read: Callable[[Measures], float]) -> dict[int, float]:
+    """One number on the test split by seed: NaN where the run diverged; no entry where it is not scored yet."""
+    return {
+        run.seed: read(run.test) if run.test is not None else math.nan
+        for run in runs
+        if run.test is not None or run.measures is None
+    }
 
 
 def edges(study: StudyRecord, trial: TrialRecord) -> tuple[tuple[str, str], ...]:
@@ -144,18 +189,19 @@ def ties(study: StudyRecord, baseline: str) -> bool:
     """Whether a baseline does as well as the winner.
 
     It passes the gates on as many seeds, one at least, and the 95 % interval of the paired difference in
-    `unexplained` on the test split does not lie wholly on the winner's side.
+    `unexplained` on the test split does not lie wholly on the winner's side, or the winner diverged on more of these
+    seeds.
     """
     winner, other = runs_of(study, "winner"), runs_of(study, baseline)
     if sum(run.passed for run in other) < max(1, sum(run.passed for run in winner)):
         return False
-    return not paired_difference(unexplained_on_test(winner), unexplained_on_test(other)).high < 0
+    return not paired_difference(unexplained_on_test(winner), unexplained_on_test(other)).first_less
 
 
 def beats(study: StudyRecord, baseline: str) -> bool:
     """Whether a baseline ties, and that interval lies wholly on its own side."""
     winner, other = (unexplained_on_test(runs_of(study, who)) for who in ("winner", baseline))
-    return ties(study, baseline) and paired_difference(winner, other).low > 0
+    return ties(study, baseline) and paired_difference(winner, other).second_less
 
 
 def summarize(study: StudyRecord) -> Summary:

@@ -15,7 +15,7 @@ from klsearch.reports.figures.paint import (
 )
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Exhibit, Table
-from klsearch.reports.readings.candidates import compared
+from klsearch.reports.readings.candidates import compared, seeds_words
 from klsearch.reports.readings.trials import (
     EndedTrials,
     Outcome,
@@ -60,10 +60,12 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
         band=_band(study),
         label=f"final KL, {kl_unit(study)}",
     )
+    seeds = seeds_words(compared(study))
+    over = "" if seeds == "the seeds" else f", over {seeds}"
     return Exhibit(
         identity="rate-distortion",
         title="Rate and distortion",
-        caption="Lower is better, and the band is shaded. Large markers: the compared candidates' medians.",
+        caption=f"Lower is better, and the band is shaded. Large markers: the compared candidates' medians{over}.",
         alternative=alternative,
         svg=draw("rate-distortion", alternative, paint),
         data=data,

@@ -1,11 +1,12 @@
 """Who is compared in the report: the winner and the baselines, each with its runs."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from klsearch.reports.wording import count
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.summary import baseline_names, best_trial, runs_of
 
@@ -16,7 +17,7 @@ class Candidate:
 
     Attributes:
         name: "winner" or "best so far", a baseline's name, or "trial 17" for a leading trial that did not win.
-        label: the same with the trial's number where there is one.
+        label: the same with the trial's number where there is one, and on how many of several seeds it diverged.
         runs: its trainings, one per seed.
     """
 
@@ -29,16 +30,43 @@ class Candidate:
         """Runs that pass every gate."""
         return sum(run.passed for run in self.runs)
 
+    @property
+    def diverged(self) -> int:
+        """Runs without final measures, which no median can count."""
+        return diverged(self.runs)
+
     def values(self, read: Callable[[TrainingRun], float]) -> np.ndarray:
         """One number of every run, shape [runs]; only finite ones count, the rest is NaN."""
         values = np.array([read(run) for run in self.runs], dtype=float)
         return np.where(np.isfinite(values), values, np.nan)
 
     def median(self, read: Callable[[TrainingRun], float]) -> float:
-        """The median of one number over the runs that have it; NaN where none has."""
+        """The median of one number over the runs that have it; NaN where none has.
+
+        Who tells it says how many diverged (`label`) and that they are left out (`seeds_words`).
+        """
         values = self.values(read)
         values = values[np.isfinite(values)]
         return float(np.median(values)) if values.size else math.nan
+
+
+def diverged(runs: Sequence[TrainingRun]) -> int:
+    """How many of these runs ended without measures of their last weights."""
+    return sum(run.measures is None or not math.isfinite(run.kl) for run in runs)
+
+
+def seeds_words(candidates: Sequence[Candidate]) -> str:
+    """Over which seeds medians of these candidates are taken."""
+    several = any(one.diverged for one in candidates if len(one.runs) > 1)
+    return "the seeds that did not diverge" if several else "the seeds"
+
+
+def labelled(name: str, runs: Sequence[TrainingRun], *, trial: int | None = None) -> str:
+    """What a reader calls a candidate: with its trial, and on how many of several seeds it diverged."""
+    lost = diverged(runs) if len(runs) > 1 else 0
+    notes = [f"trial {trial}"] if trial is not None else []
+    notes += [f"{lost} of {count(len(runs), 'seed')} diverged"] if lost else []
+    return f"{name} ({', '.join(notes)})" if notes else name
 
 
 def compared(study: StudyRecord) -> tuple[Candidate, ...]:
@@ -48,9 +76,10 @@ def compared(study: StudyRecord) -> tuple[Candidate, ...]:
     Empty without a finished trial.
     """
     if study.winner is not None and runs_of(study, "winner"):
-        winner = Candidate(name="winner", label=f"winner (trial {study.winner})", runs=runs_of(study, "winner"))
+        runs = runs_of(study, "winner")
+        winner = Candidate(name="winner", label=labelled("winner", runs, trial=study.winner), runs=runs)
         baselines = ((name, runs_of(study, name)) for name in baseline_names(study))
-        return winner, *(Candidate(name=name, label=name, runs=runs) for name, runs in baselines)
+        return winner, *(Candidate(name=name, label=labelled(name, runs), runs=runs) for name, runs in baselines)
     best = best_trial(study.trials)
     if best is None:
         return ()
@@ -65,5 +94,5 @@ def confirmed(study: StudyRecord) -> tuple[Candidate, ...]:
     everyone = compared(study) if study.confirmed else ()
     others = dict.fromkeys(run.candidate for run in study.confirmed if run.trial not in (None, study.winner))
     runs = {name: tuple(run for run in study.confirmed if run.candidate == name) for name in others}
-    leading = tuple(Candidate(name=name, label=name, runs=runs[name]) for name in others)
+    leading = tuple(Candidate(name=name, label=labelled(name, runs[name]), runs=runs[name]) for name in others)
     return (*everyone[:1], *leading, *everyone[1:]) if study.winner is not None else leading

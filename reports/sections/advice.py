@@ -17,7 +17,7 @@ from klsearch.studies.convergence import Tried, convergence
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
-from klsearch.studies.summary import Summary, baseline_names, best_trial, runs_of, ties
+from klsearch.studies.summary import Difference, Summary, baseline_names, best_trial, runs_of, ties
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
 from klsearch.vae.hyperparameters import NAMES, RULES
 
@@ -184,13 +184,22 @@ def _tie(study: StudyRecord, baseline: str) -> Step:
     reason = (
         f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` "
         f"on the test split is not surely lower: winner less {baseline} {number(difference.mean)} "
-        f"(95 % {spread(difference.low, difference.high)})."
+        f"({_sureness(difference, baseline)})."
     )
     method = study.definition.baseline_method(baseline)
     instead = f"keeping the settings of {baseline}"
     if method is not None:
         instead = f"{METHOD_NAMES[method]} ({baseline}), which needs no search"
     return Step(action=f"Consider {instead}", reason=reason)
+
+
+def _sureness(difference: Difference, baseline: str) -> str:
+    """The interval of a difference, if there is one, and who diverged."""
+    interval = "needs 2 pairs for an interval"
+    if difference.pairs > 1:
+        interval = f"95 % {spread(difference.low, difference.high)}"
+    left_out = difference.left_out_words("winner", baseline)
+    return f"{interval}; {left_out}" if left_out else interval
 
 
 def _widen(study: StudyRecord, summary: Summary, name: str, side: str) -> Step:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from klsearch.reports.page import Banner, Tile, Tone
-from klsearch.reports.readings.candidates import Candidate, compared
+from klsearch.reports.readings.candidates import Candidate, compared, labelled, seeds_words
 from klsearch.reports.readings.trials import Outcome, outcome
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
@@ -86,13 +86,17 @@ def _kl_tile(study: StudyRecord, leader: Candidate) -> Tile:
 
 
 def _over(candidate: Candidate) -> str:
-    return f"; median of {len(candidate.runs)} seeds" if len(candidate.runs) > 1 else ""
+    if len(candidate.runs) == 1:
+        return ""
+    left = len(candidate.runs) - candidate.diverged
+    of = f"{left} of {len(candidate.runs)}" if candidate.diverged else str(left)
+    return f"; median of {of} seeds{', the others diverged' if candidate.diverged else ''}"
 
 
 def _unexplained_tile(leader: Candidate, others: tuple[Candidate, ...]) -> Tile:
     tested = math.isfinite(leader.median(_test_unexplained))
     read = _test_unexplained if tested else _validation_unexplained
-    beside = "".join(f"; {one.name} {number(one.median(read))}" for one in others)
+    beside = "".join(f"; {labelled(one.name, one.runs)} {number(one.median(read))}" for one in others)
     detail = f"of the variance, {'test' if tested else 'validation'} split{_over(leader)}{beside}"
     return Tile(label="Unexplained", value=number(leader.median(read)), detail=detail)
 
@@ -110,7 +114,8 @@ def _active_tile(study: StudyRecord, leader: Candidate) -> Tile:
     active = leader.values(lambda run: measure(run.measures, "active_units"))
     least = number(float(np.nanmin(active))) if np.any(np.isfinite(active)) else number(None)
     needed = study.definition.thresholds().active_units_needed(latents)
-    fewest = "; fewest of any seed" if len(leader.runs) > 1 else ""
+    fewest = f"; fewest of {seeds_words([leader])}" if leader.diverged else "; fewest of any seed"
+    fewest = fewest if len(leader.runs) > 1 else ""
     return Tile(label="Active latents", value=f"{least} of {latents}", detail=f"at least {needed} needed{fewest}")
 
 

@@ -10,7 +10,7 @@ from klsearch.reports.figures.legends import line_legend
 from klsearch.reports.figures.paint import Band, paint_curves, paint_latents
 from klsearch.reports.figures.svg import draw
 from klsearch.reports.page import Block, Exhibit, Gallery, Heading, Prose, Section, Table
-from klsearch.reports.readings.candidates import compared
+from klsearch.reports.readings.candidates import compared, seeds_words
 from klsearch.reports.readings.models import (
     COLLAPSED_NATS,
     WATCHED,
@@ -24,7 +24,7 @@ from klsearch.reports.readings.response_words import slope
 from klsearch.reports.readings.responses import Responses, training_gap
 from klsearch.reports.readings.rivals import curves_note
 from klsearch.reports.readings.units import kl_factor, kl_unit
-from klsearch.reports.sections.evidence import difference_on_test
+from klsearch.reports.sections.evidence import difference_on_test, pairs_cell
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun
@@ -67,8 +67,9 @@ def _ending(study: StudyRecord) -> str:
     told = []
     for one in compared(study):
         final = factor * one.median(lambda run: run.kl)
-        told.append(f"{one.label} {'diverged' if math.isnan(final) else number(final)}")
-    of = "median over the seeds" if _has_seeds(study) else "one training"
+        lost = f"{one.label if len(one.runs) == 1 else one.name} diverged"
+        told.append(lost if math.isnan(final) else f"{one.label} {number(final)}")
+    of = f"median over {seeds_words(compared(study))}" if _has_seeds(study) else "one training"
     return f"Final KL in {kl_unit(study)}, {of}: {'; '.join(told)}. The band is {spread(*band)}."
 
 
@@ -117,6 +118,8 @@ def _curve_exhibit(
 ) -> Exhibit:
     runs = max(one.runs for one in bands)
     over = f"median over {runs} seeds, quartiles shaded" if runs > 1 else "one training"
+    if runs > 1 and any(one.diverged for one in bands):
+        over += ", each as far as it stayed finite"
     told = "; ".join(_told(one) for one in bands)
     alternative = f"{label} per epoch, {over}: {told}."
     if shade:
@@ -197,7 +200,8 @@ def endings_table(study: StudyRecord) -> Table:
     )
     candidates = compared(study)
     return Table(
-        caption="At the end of training, validation split" + (", median over the seeds" if _has_seeds(study) else ""),
+        caption="At the end of training, validation split"
+        + (f", median over {seeds_words(candidates)}" if _has_seeds(study) else ""),
         columns=("measure", *(one.label for one in candidates)),
         rows=(
             *((name, *(number(one.median(read)) for one in candidates)) for name, read in measures),
@@ -240,10 +244,15 @@ def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
         f"The winner's latents, over all rows of the test split, lie {told}. The closer to the prior, the more of what "
         f"is drawn from it lies where the decoder was trained."
     )
+    lost = [one.left_out_words("winner", name) for name, one in differences.items() if name not in known]
+    text += "".join(f" Too few pairs with a baseline: {words}." for words in lost if words)
     table = Table(
         caption="Prior mismatch on the test split, winner less baseline, nats per latent, paired by seed",
         columns=("baseline", "difference", "95 % interval", "seeds"),
-        rows=tuple((name, number(one.mean), spread(one.low, one.high), str(one.pairs)) for name, one in known.items()),
+        rows=tuple(
+            (name, number(one.mean), spread(one.low, one.high), pairs_cell(one, "winner", name))
+            for name, one in known.items()
+        ),
     )
     return Prose(text=text), table
 
@@ -253,9 +262,9 @@ _UNCLEAR = "at a distance that cannot be told from that of"
 
 
 def _nearer(difference: Difference) -> str:
-    if difference.high < 0:
+    if difference.first_less:
         return _CLOSER
-    return _FARTHER if difference.low > 0 else _UNCLEAR
+    return _FARTHER if difference.second_less else _UNCLEAR
 
 
 def mean_mismatch(measures: Measures | None) -> float:

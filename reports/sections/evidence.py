@@ -11,13 +11,13 @@ from klsearch.reports.figures.paint import paint_seeds, shade_band
 from klsearch.reports.figures.scales import Scale, kl_scale, positive_scale
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
-from klsearch.reports.readings.candidates import Candidate, compared, confirmed
+from klsearch.reports.readings.candidates import Candidate, compared, confirmed, seeds_words
 from klsearch.reports.readings.models import SeedStrip, seed_strips
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun
-from klsearch.studies.summary import Difference, Summary, baseline_names, paired_difference, runs_of
+from klsearch.studies.summary import Difference, Summary, baseline_names, on_test, paired_difference, runs_of
 from klsearch.vae.diagnostics.gates import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
 from klsearch.vae.diagnostics.measures import Measures
 
@@ -102,14 +102,16 @@ def _gate_row(study: StudyRecord, candidate: Candidate, name: str) -> tuple[Cell
     threshold = gates[0].threshold if gates else ""
     if name == "band":
         threshold = f"{threshold} {kl_unit(study)}"
-    return name, _passed_mark(passed, seeds), _measured(values), threshold, _MEANINGS[name]
+    return name, _passed_mark(passed, seeds), _measured(values, seeds), threshold, _MEANINGS[name]
 
 
-def _measured(values: np.ndarray) -> str:
+def _measured(values: np.ndarray, seeds: int) -> str:
     if not values.size:
-        return "nothing: it diverged"
+        return "nothing: it diverged" if seeds == 1 else f"nothing: all {seeds} diverged"
+    lost = f"; {seeds - values.size} of {seeds} diverged" if values.size < seeds else ""
     median, low, high = (float(value) for value in (np.median(values), values.min(), values.max()))
-    return number(median) if number(low) == number(high) else f"{number(median)} ({spread(low, high)})"
+    told = number(median) if number(low) == number(high) else f"{number(median)} ({spread(low, high)})"
+    return f"{told}{lost}"
 
 
 def _passed_mark(passed: int, seeds: int) -> Mark:
@@ -141,7 +143,8 @@ def _strip_exhibit(
 ) -> Exhibit:
     data = _strip_table(label, strips, values)
     told = "; ".join(f"{row[0]} {row[2]} ({row[3]} to {row[4]}), {row[5]} pass" for row in data.rows)
-    alternative = f"{label} by candidate, median (lowest to highest) over seeds: {told}."
+    over = seeds_words([strip.candidate for strip in strips]).removeprefix("the ")
+    alternative = f"{label} by candidate, median (lowest to highest) over {over}: {told}."
 
     def paint(axes: Axes) -> None:
         if shade is not None:
@@ -166,7 +169,12 @@ def _strip_table(label: str, strips: tuple[SeedStrip, ...], values: list[np.ndar
         passed = f"{int(np.sum(strip.passed))} of {len(strip.passed)}"
         rows.append((strip.candidate.label, str(len(numbers)), *(number(float(one)) for one in told), passed))
     columns = ("candidate", "seeds", "median", "lowest", "highest", "pass every gate")
-    return Table(caption=f"{label}, by candidate", columns=columns, rows=tuple(rows))
+    over = seeds_words([strip.candidate for strip in strips])
+    return Table(
+        caption=f"{label}, by candidate{'' if over == 'the seeds' else f', over {over}'}",
+        columns=columns,
+        rows=tuple(rows),
+    )
 
 
 def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
@@ -193,18 +201,21 @@ def _difference_row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
         _interval(kl),
         number(unexplained.mean),
         _interval(unexplained),
-        str(unexplained.pairs),
+        pairs_cell(unexplained, "winner", baseline),
         _reading(kl, unexplained),
     )
 
 
 def difference_on_test(study: StudyRecord, baseline: str, read: Callable[[Measures], float]) -> Difference:
     """Winner less baseline in one number on the test split, paired by seed."""
-    winner, other = (
-        {run.seed: read(run.test) for run in runs_of(study, who) if run.test is not None}
-        for who in ("winner", baseline)
-    )
+    winner, other = (on_test(runs_of(study, who), read) for who in ("winner", baseline))
     return paired_difference(winner, other)
+
+
+def pairs_cell(difference: Difference, first: str, second: str) -> str:
+    """The number of pairs, with who diverged on how many seeds."""
+    left_out = difference.left_out_words(first, second)
+    return f"{difference.pairs} ({left_out})" if left_out else str(difference.pairs)
 
 
 def _interval(difference: Difference) -> str:
@@ -219,9 +230,10 @@ def _reading(kl: Difference, unexplained: Difference) -> str:
 
 def direction(difference: Difference) -> str:
     """Whether a difference is surely lower or higher than 0, in words."""
+    where = " where none diverged" if any(difference.left_out) else ""
     if difference.high < 0:
-        return "lower"
-    return "higher" if difference.low > 0 else "not told apart"
+        return f"lower{where}"
+    return f"higher{where}" if difference.low > 0 else "not told apart"
 
 
 def _choice(study: StudyRecord) -> str:

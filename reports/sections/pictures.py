@@ -8,7 +8,7 @@ from klsearch.reports.figures.legends import mark_legend
 from klsearch.reports.figures.paint import paint_columns, paint_images
 from klsearch.reports.figures.svg import NAMES, draw, image_height
 from klsearch.reports.page import Block, Exhibit, Gallery, Prose, Section, Table
-from klsearch.reports.readings.candidates import compared
+from klsearch.reports.readings.candidates import compared, seeds_words
 from klsearch.reports.sections.dynamics import mean_mismatch
 from klsearch.reports.wording import count, number
 from klsearch.studies.record import StudyRecord
@@ -126,7 +126,9 @@ def _prior_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
             f"nats per latent: {told}."
         ),
         data=Table(
-            caption="How far the latents are from the prior, median over the seeds, validation split",
+            caption=(
+                f"How far the latents are from the prior, median over {seeds_words(compared(study))}, validation split"
+            ),
             columns=("candidate", "prior mismatch, nats per latent", "KL, nats per latent"),
             rows=rows,
         ),

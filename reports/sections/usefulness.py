@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from klsearch.reports.page import Cell, Prose, Section, Table
-from klsearch.reports.sections.evidence import direction
+from klsearch.reports.readings.candidates import labelled
 from klsearch.reports.wording import NOTHING, count, number, spread
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Difference, baseline_names, paired_difference, runs_of
@@ -30,7 +30,8 @@ def usefulness_sections(study: StudyRecord) -> tuple[Section, ...]:
 
 def probe_table(study: StudyRecord, measure: ProbeMeasure) -> Table:
     """The probe's score of every candidate on the test split, and the winner's less each baseline's."""
-    winner: tuple[Cell, ...] = ("winner", *_scores(runs_of(study, "winner")), "", "")
+    of_winner = runs_of(study, "winner")
+    winner: tuple[Cell, ...] = (labelled("winner", of_winner), *_scores(of_winner), "", "")
     rows = (winner, *(_row(study, name) for name in baseline_names(study)))
     score = _SCORES[measure]
     return Table(
@@ -43,7 +44,8 @@ def probe_table(study: StudyRecord, measure: ProbeMeasure) -> Table:
 def _row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
     difference = _difference(study, baseline)
     interval = spread(difference.low, difference.high) if difference.pairs > 1 else NOTHING
-    return (baseline, *_scores(runs_of(study, baseline)), number(difference.mean), interval)
+    runs = runs_of(study, baseline)
+    return (labelled(baseline, runs), *_scores(runs), number(difference.mean), interval)
 
 
 def _scores(runs: Sequence[ConfirmationRun]) -> tuple[str, str]:
@@ -59,10 +61,20 @@ def _difference(study: StudyRecord, baseline: str) -> Difference:
     return paired_difference(winner, other)
 
 
+def _served(difference: Difference) -> str:
+    """Whether the winner's score is surely higher or lower; never to the good of who diverged on more seeds."""
+    (winner, other) = difference.left_out
+    if difference.low > 0 and winner <= other:
+        return "higher"
+    return "lower" if difference.high < 0 and other <= winner else "not told apart"
+
+
 def _told(study: StudyRecord, probes: Sequence[Probe]) -> str:
     """Whether the winner's latents serve better than the baselines', and what the probe is."""
     measure, names = probes[0].measure, baseline_names(study)
-    found = {name: direction(_difference(study, name)) for name in names}
+    found = {name: _served(_difference(study, name)) for name in names}
+    lost = sum(run.probe is None for run in runs_of(study, "winner"))
+    left_out = f" ({lost} more diverged and are left out)" if lost else ""
     words = {
         "higher": "more useful than those of",
         "lower": "less useful than those of",
@@ -78,5 +90,5 @@ def _told(study: StudyRecord, probes: Sequence[Probe]) -> str:
     blind = f"always naming the commonest class scores {chance}" if measure == "accuracy" else f"the mean {chance}"
     return (
         f"{answer}Measured by how well {_MODELS[measure]} (the encoder's mean): fitted on the training split, scored "
-        f"on the test split, over {count(len(probes), 'fresh seed')}. Without the latents, {blind}."
+        f"on the test split, over {count(len(probes), 'fresh seed')}{left_out}. Without the latents, {blind}."
     )

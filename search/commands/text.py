@@ -79,6 +79,8 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
 def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[str]:
     runs = runs_of(study, name)
     measured = [measures for run in runs if (measures := run.test or run.measures) is not None]
+    lost = len(runs) - len(measured)
+    left_out = f" ({lost} of {len(runs)} diverged, left out)" if lost and measured else ""
     cells = ["diverged"] * 3
     if measured:
         cells = [
@@ -88,7 +90,7 @@ def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[s
         ]
     found = [run.probe.test for run in runs if run.probe is not None]
     probe = [number(median(found)) if found else NOTHING] if with_probe else []
-    return [name, *cells, f"{_passed(runs)} of {len(runs)}", *probe]
+    return [f"{name}{left_out}", *cells, f"{_passed(runs)} of {len(runs)}", *probe]
 
 
 def _passed(runs: tuple[ConfirmationRun, ...]) -> int:

@@ -459,6 +459,26 @@ def pruning() -> StudyRecord:
     return cached_study("half pruned")
 
 
+def with_diverged(study: StudyRecord, candidate: str, seeds: int) -> StudyRecord:
+    """The study in which "winner" or a baseline diverged on its first so many confirmation seeds."""
+    curves, measures = train(replace(study.trials[0].hyperparameters, kl_weight=1e-5), 0)
+    gates = judge(curves, measures, study.definition.thresholds())
+    lost: dict[str, Any] = {"curves": curves, "measures": None, "test": None, "probe": None, "gates": gates}
+    lost |= {"kl": math.nan, "kl_slope": math.nan, "score": 2 + study.definition.study.penalty}
+
+    def changed(run: ConfirmationRun) -> ConfirmationRun:
+        name = "winner" if run.trial is not None and run.trial == study.winner else run.candidate
+        return replace(run, **lost) if name == candidate and run.seed < 9000 + seeds else run
+
+    return replace(study, confirmation=tuple(changed(run) for run in study.confirmation))
+
+
+@pytest.fixture(scope="session")
+def diverged() -> Callable[[StudyRecord, str, int], StudyRecord]:
+    """`with_diverged` itself."""
+    return with_diverged
+
+
 @pytest.fixture(scope="session")
 def make() -> Callable[..., StudyRecord]:
     """`make_study` itself, for studies of a test's own."""

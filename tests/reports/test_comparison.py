@@ -81,6 +81,30 @@ def test_winners_are_paired_by_seed_on_the_test_split(study: StudyRecord, other:
     assert rows(comparison_page(other, study), "paired")["unexplained"][3] == "higher"
 
 
+def test_the_side_that_diverged_on_half_its_seeds_is_not_called_better(
+    study: StudyRecord, other: StudyRecord, diverged: Callable[[StudyRecord, str, int], StudyRecord]
+) -> None:
+    page = comparison_page(diverged(study, "winner", 4), other)
+    assert page.banner.word == "No difference in reconstruction can be told"
+    assert "4 pairs of seeds; left out, having diverged: digits on 4 seeds)" in page.banner.sentence
+    assert rows(page, "paired")["unexplained"][2:] == ("4", "lower where none diverged")
+    assert rows(page, "verdicts")["leading trial"][0] == f"winner (trial {study.winner}, 4 of 8 seeds diverged)"
+    told = " ".join(block.text for block in blocks(page, "paired") if isinstance(block, Prose))
+    assert "Seeds are left out, having diverged: digits on 4 seeds." in told
+    better = comparison_page(study, diverged(other, "winner", 4))
+    assert better.banner.word == "digits reconstructs better", "the other side diverged"
+
+
+def test_where_divergence_leaves_one_pair_the_obstacle_says_so(
+    study: StudyRecord, other: StudyRecord, diverged: Callable[[StudyRecord, str, int], StudyRecord]
+) -> None:
+    page = comparison_page(study, diverged(other, "winner", 7))
+    assert page.banner.word == "Not comparable"
+    assert page.banner.sentence == (
+        "Fewer than two seeds remain to compare the winners on; left out, having diverged: narrow on 7 seeds."
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

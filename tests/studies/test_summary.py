@@ -133,6 +133,31 @@ def test_only_seeds_with_two_finite_values_are_paired() -> None:
     assert (found.low, found.high) == pytest.approx((2 - 12.7062047, 2 + 12.7062047))
 
 
+def test_seeds_on_which_a_side_diverged_are_left_out_and_counted() -> None:
+    nan = math.nan
+    found = paired_difference(
+        {1: nan, 2: nan, 3: 1.0, 4: 1.1, 5: nan, 6: 9.0}, {1: nan, 2: 2.0, 3: 2.0, 4: 2.1, 5: 2.0}
+    )
+    assert (found.pairs, found.left_out) == (2, (3, 1))
+    words = "left out, having diverged: winner on 3 seeds and before on 1 seed"
+    assert found.left_out_words("winner", "before") == words
+    assert found.high < 0 and not found.first_less, "it diverged more often"
+    assert unpaired_difference({1: nan, 2: 1.0}, {3: 1.0}).left_out == (1, 0)
+
+
+def test_a_winner_that_diverged_more_often_than_a_baseline_that_passes_as_often_is_tied() -> None:
+    halved = [replace(run, test=None) if run.seed < 4 else run for run in confirmed("trial 0", FEW, GOOD)]
+    made = study(confirmation=[*halved, *confirmed("before", FEW, CLEARLY_WORSE)])
+    assert summary.ties(made, "before")
+    assert not summary.beats(made, "before")
+
+
+def test_a_run_that_the_test_split_has_not_scored_yet_is_not_taken_to_have_diverged() -> None:
+    (run,) = confirmed("trial 0", [True])
+    assert summary.unexplained_on_test((replace(run, measures=measures(0.1)),)) == {}
+    assert math.isnan(summary.unexplained_on_test((run,))[0])
+
+
 def test_one_pair_says_nothing_and_none_even_less() -> None:
     assert paired_difference({1: 1.0}, {1: 0.0}) == Difference(mean=1.0, low=-math.inf, high=math.inf, pairs=1)
     assert math.isnan(paired_difference({1: 1.0}, {2: 0.0}).mean)

@@ -210,7 +210,7 @@ def test_a_study_that_is_compared_with_itself_differs_in_nothing(finished: "Fini
     assert (found["studies"], found["differing"], found["obstacle"]) == (["tiny (A)", "tiny (B)"], [], None)
     best = klsearch("best", folder, "--json").document
     assert found["best"] == 2 * [{name: value for name, value in best.items() if name != "schema_version"}]
-    nothing = {"mean": 0.0, "low": 0.0, "high": 0.0, "pairs": 8}
+    nothing = {"mean": 0.0, "low": 0.0, "high": 0.0, "pairs": 8, "left_out": [0, 0]}
     assert found["paired"] == dict.fromkeys(("kl", "unexplained", "active_units", "prior_mismatch"), nothing)
     assert found["better"] is None
 
