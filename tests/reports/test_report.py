@@ -127,7 +127,7 @@ def test_a_finished_and_confirmed_study_is_not_partial(html_of: Callable[[str], 
 
 DIGEST = """
 import hashlib, runpy, sys
-from klsearch.reports import render_report
+from klsearch import render_report
 study = runpy.run_path(sys.argv[1])["cached_study"]("exploding baseline")
 print(hashlib.sha256(render_report(study).encode()).hexdigest())
 """
