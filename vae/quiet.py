@@ -19,9 +19,10 @@ def start_up_lines_hidden() -> Iterator[None]:
 
     If the block fails, all of it is shown.
     """
-    # Read when the libraries are loaded; processes that are started inherit them.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # Read when the libraries are loaded; who has loaded them already keeps the environment that they were loaded in.
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as aside:

@@ -140,8 +140,9 @@ def _devices() -> Finding:
 
 def print_devices() -> None:
     """Print the devices that TensorFlow calculates on as a JSON list; loads TensorFlow."""
-    from klsearch.search.training.tensorflow import load_tensorflow
+    from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 
+    take_this_process()
     load_tensorflow()
     tensorflow = importlib.import_module("tensorflow")
     ones = tensorflow.ones([64, 64])

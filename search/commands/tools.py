@@ -68,9 +68,11 @@ def check(study_or_file: str, as_json: bool) -> None:
     from klsearch.search.commands.check import estimate, measured_speed, weights_of_own_model
     from klsearch.search.commands.documents import as_text
     from klsearch.search.commands.text import check_document, check_text
+    from klsearch.search.training.tensorflow import take_this_process
     from klsearch.studies.definitions.catalog import load_definition
     from klsearch.studies.definitions.data import load_data
 
+    take_this_process()
     loaded = load_definition(study_or_file)
     dataset = load_data(loaded.definition, loaded.folder)
     own_weights = weights_of_own_model(loaded.definition, dataset, loaded.folder)
@@ -157,8 +159,9 @@ def _training_again(place: "Place") -> "Iterator[Progress]":
     """A block that trains what is stored once more, in a process set up as the one that trained it first."""
     from klsearch.search.progress import Terminal
     from klsearch.search.storage.records import stored_layout
-    from klsearch.search.training.tensorflow import load_tensorflow
+    from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 
+    take_this_process()
     layout = stored_layout(place)
     with Terminal(live=True) as progress:
         progress.say("Loading TensorFlow…")

@@ -98,6 +98,7 @@ def _train(
     from klsearch.search.run_study import run_study
     from klsearch.search.running.options import RunOptions
     from klsearch.search.stopping import Interrupted, Stopper
+    from klsearch.search.training.tensorflow import take_this_process
     from klsearch.studies.summary import summarize
     from klsearch.vae.diagnostics.gates import Verdict
 
@@ -113,6 +114,7 @@ def _train(
         until_converged=until_converged,
         warm_start=warm_start,
     )
+    take_this_process()
     stopper = Stopper(timeout)
     try:
         with stopper.listening(), Terminal(live=not no_progress) as terminal:

@@ -74,8 +74,9 @@ def work_here(task: Task) -> Failure | None:
 
 
 def _search(task: Task, stopper: Stopper) -> None:
-    from klsearch.search.training.tensorflow import load_tensorflow
+    from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 
+    take_this_process()
     load_tensorflow(task.threads, within=task.within)
     from functools import partial
 

@@ -26,8 +26,6 @@ _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 _LOST = (SQLAlchemyError, StorageInternalError)
 _UNREADABLE = (*_LOST, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 
 class EmptyStorage(StorageError):
     """A database that answers, but in which nobody has made a study yet."""
@@ -102,7 +100,7 @@ def opened(
     parsed, file = _parse(url), file_of(url)
     if file is not None and not file.exists() and not create:
         raise StorageError(f"there is no storage {file}.")
-    with ExitStack() as closing:
+    with _optuna_unlogged(), ExitStack() as closing:
         with _said_plainly(_UNREADABLE, f"cannot open the storage {without_password(url)}"):
             if file is not None and create:
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +115,17 @@ def opened(
             storage.get_all_studies()
         with _said_plainly(_LOST, f"the storage {without_password(url)} stopped answering"):
             yield patience(storage)
+
+
+@contextmanager
+def _optuna_unlogged() -> Iterator[None]:
+    """A block in which Optuna logs errors alone: what else it says of trials, we say."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Loading TensorFlow, with the threads that it is to use."""
+"""Loading TensorFlow, with the threads that it is to use, and what else is set for a whole process.
+
+A process of our own, the command line's or a worker's, is set up for good. Any other belongs to its host, a notebook
+perhaps: it is left as it was.
+"""
 
 import gc
 import sys
@@ -9,14 +13,26 @@ import joblib
 
 from klsearch.vae.quiet import start_up_lines_hidden
 
+_ours = False
+
+
+def take_this_process() -> None:
+    """Say that this process is ours: the command line's or a worker's, whose settings nobody else relies on."""
+    global _ours
+    _ours = True
+
 
 def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
     """Import TensorFlow; its notes about devices and instruction sets are shown only if the import fails.
+
+    Where a host has loaded it already, it is the host's, and its settings stay.
 
     Args:
         threads: how many operations may run at a time; None for one on each core.
         within: how many threads share the work within an operation.
     """
+    if "tensorflow" in sys.modules and not _ours:
+        return
     with start_up_lines_hidden(), _uncollected():
         import tensorflow as tf
 
@@ -26,15 +42,30 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
         # Its notes come with the first look at the devices.
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)  # others may work on it too
-    tf.get_logger().setLevel("ERROR")  # which operations vectorized_map turns into loops is known
+    if _ours:
+        tf.get_logger().setLevel("ERROR")  # as `loops_unlogged`, for good
+
+
+@contextmanager
+def loops_unlogged() -> Iterator[None]:
+    """A block in which TensorFlow, which is loaded, logs no warnings: which operations it turns into loops is known."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """A block that loads TensorFlow, whose objects the garbage collector then passes over for good.
+    """A block that loads TensorFlow, whose objects the garbage collector of our own process then passes over for good.
 
     They live as long as the process. Walking through them takes half a second in all while they are made, and one more
-    when the process ends.
+    when the process ends. A host's other objects would be passed over with them.
     """
     if "tensorflow" in sys.modules or not gc.isenabled():
         yield
@@ -42,7 +73,8 @@ def _uncollected() -> Iterator[None]:
     gc.disable()
     try:
         yield
-        gc.freeze()
+        if _ours:
+            gc.freeze()
     finally:
         gc.enable()
 

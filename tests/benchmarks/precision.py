@@ -19,7 +19,7 @@ from klsearch.search.layout import Layout
 from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage.rows import Result, Run
 from klsearch.search.training.models import build_network, build_population
-from klsearch.search.training.tensorflow import load_tensorflow
+from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 from klsearch.search.training.trainer import Job, Source, Trainer
 from klsearch.studies.definitions.catalog import LoadedDefinition, load_definition, override
 from klsearch.studies.definitions.data import load_data
@@ -68,6 +68,7 @@ def trained(loaded: LoadedDefinition, layout: Layout, runs: Sequence[Run]) -> li
 
 def main(seeds: int) -> None:
     """Train both ways, study by study, and compare."""
+    take_this_process()
     load_tensorflow()
     for name, (layout, good) in STUDIES.items():
         settings: dict[str, Hyperparameters] = {"before": BEFORE, "after": AFTER, "in the band": good}

@@ -31,7 +31,7 @@ from klsearch.search.progress import Ended
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result
 from klsearch.search.training.models import build_network, build_population
-from klsearch.search.training.tensorflow import load_tensorflow
+from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 from klsearch.search.training.trainer import Job, Source, Trainer
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.judging import has_converged
@@ -174,6 +174,7 @@ class Searches(Source):
 def main(name: str, seeds: int) -> None:
     """Run all studies; print and write what they came to."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    take_this_process()
     load_tensorflow()
     plan = PLANS[name]
     with tempfile.TemporaryDirectory() as folder:

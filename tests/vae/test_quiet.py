@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from klsearch.vae.quiet import start_up_lines_hidden
+
 LOADING = """
 import sys
 from klsearch.vae.quiet import start_up_lines_hidden
@@ -32,3 +36,13 @@ def test_start_up_lines_are_hidden_and_others_shown() -> None:
 def test_all_of_them_are_shown_where_loading_fails() -> None:
     shown = standard_error("fail")
     assert shown[-2:] == ["a line of the user's own", "and why it failed"]
+
+
+def test_a_program_that_has_loaded_tensorflow_keeps_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    with start_up_lines_hidden():
+        pass
+    assert dict(os.environ) == before
