@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ else:
 """
 
 
-def host(definition: Path, environment: dict[str, str], *loaded: str) -> tuple[list[dict[str, object]], str]:
+def host(definition: Path, environment: dict[str, str], *loaded: str) -> tuple[Any, str]:
     """What a program that calls us prints as JSON, and what it and we write to standard error."""
     done = subprocess.run(
         [sys.executable, "-c", _HOST, str(definition), *loaded],
