@@ -12,9 +12,9 @@ def number(value: float | None) -> str:
     An ASCII minus and a plain exponent, so that a number copied from the report is one to any program.
 
     >>> [number(value) for value in (0.123456, 1234.56, 12, 3.2e-7, -math.inf, math.nan, None)]
-    ['0.1235', '1235', '12', '3.2e-07', '-inf', '–', '–']
+    ['0.1235', '1235', '12', '3.2e-07', '–', '–', '–']
     """
-    if value is None or math.isnan(value):
+    if value is None or not math.isfinite(value):
         return NOTHING
     if 1e3 <= abs(value) < 1e6:
         return f"{value:.0f}"
@@ -27,7 +27,7 @@ def share(value: float) -> str:
     >>> [share(value) for value in (0.0, 0.004, 0.5, 0.999, 1.0, math.nan)]
     ['0 %', '<1 %', '50 %', '>99 %', '100 %', '–']
     """
-    if math.isnan(value):
+    if not math.isfinite(value):
         return NOTHING
     if 0 < value < 0.01:
         return "<1 %"
@@ -71,9 +71,11 @@ def count(n: int, noun: str) -> str:
 def spread(low: float, high: float) -> str:
     """An interval or a range in words.
 
-    >>> spread(0.6756, 1.0)
-    '0.6756 to 1'
+    >>> spread(0.6756, 1.0), spread(-math.inf, math.inf)
+    ('0.6756 to 1', '–')
     """
+    if not (math.isfinite(low) or math.isfinite(high)):
+        return NOTHING
     return f"{number(low)} to {number(high)}"
 
 

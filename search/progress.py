@@ -86,10 +86,14 @@ def watched_values(values: Mapping[str, float]) -> str:
     if "kl" not in values:
         return "first epoch"
     return (
-        f"epoch {values['epoch']:.0f}/{values['epochs']:.0f}  KL {values['kl']:.3g}  "
-        f"reconstruction {values['reconstruction']:.4g}  KL weight {values['kl_weight']:.3g}  "
-        f"total {values['total']:.4g}"
+        f"epoch {values['epoch']:.0f}/{values['epochs']:.0f}  KL {_shown(values['kl'], 3)}  "
+        f"reconstruction {_shown(values['reconstruction'], 4)}  KL weight {_shown(values['kl_weight'], 3)}  "
+        f"total {_shown(values['total'], 4)}"
     )
+
+
+def _shown(value: float, digits: int) -> str:
+    return f"{value:.{digits}g}" if math.isfinite(value) else "not finite"
 
 
 def leading(running: Mapping[int, Mapping[str, float]]) -> int | None:
@@ -211,7 +215,7 @@ class Terminal(AbstractContextManager["Terminal"]):
     def _best_so_far(self) -> str:
         if self._best is None:
             return ""
-        kl = "diverged" if math.isnan(self._best.kl) else f"KL {self._best.kl:.3g}"
+        kl = f"KL {self._best.kl:.3g}" if math.isfinite(self._best.kl) else "diverged"
         outside = "" if self._best.feasible else " (not feasible)"
         return f"best {self._best.label}: score {self._best.score:.4g}, {kl}{outside}"
 

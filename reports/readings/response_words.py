@@ -1,8 +1,10 @@
 """Measured responses in words: what one step of a hyperparameter does, with its interval, and how it was measured."""
 
+import math
+
 from klsearch.reports.readings.responses import Responses, Slope
 from klsearch.reports.readings.units import kl_unit
-from klsearch.reports.wording import count, share
+from klsearch.reports.wording import NOTHING, count, share
 from klsearch.studies.record import StudyRecord
 
 
@@ -53,4 +55,4 @@ def interval(change: Slope) -> str:
 
 def signed(change: float) -> str:
     """A change to 3 significant digits, with its sign."""
-    return f"{change:+.3g}"
+    return f"{change:+.3g}" if math.isfinite(change) else NOTHING

@@ -158,9 +158,10 @@ def _collapse_blocks(study: StudyRecord) -> tuple[Prose, ...]:
         return ()
     worst = min(collapsed, key=lambda trial: (_gate_value(trial, "alive"), trial.number))
     latents = study.definition.model.latent_dim
+    active = number(_gate_value(worst, "alive"))
     text = (
         f"{count(len(collapsed), 'trial')} ended with a KL inside the band and yet collapsed: trial {worst.number}, "
-        f"for one, has a KL of {number(worst.kl)} nats per latent with {_gate_value(worst, 'alive'):.0f} of {latents} "
+        f"for one, has a KL of {number(worst.kl)} nats per latent with {active} of {latents} "
         f"latents active. Its encoder says next to nothing about a row, so its KL is low for the wrong reason; the "
         f"`alive` gate keeps such trials from winning."
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from klsearch.reports.wording import number
 from klsearch.search.progress import Progress
 from klsearch.search.storage.opening import opened
 from klsearch.search.storage.place import Place
@@ -164,9 +165,14 @@ def _expected(record: StudyRecord) -> str:
     best = summarize(record).best
     assert best is not None
     if not runs:
-        return f"In the study it ended at a KL of {best.kl:.3g} nats per latent; it is not confirmed on fresh seeds."
-    low, high = min(run.kl for run in runs), max(run.kl for run in runs)
-    return f"On {len(runs)} fresh seeds it ended at a KL of {low:.3g} to {high:.3g} nats per latent."
+        return (
+            f"In the study it ended at a KL of {number(best.kl)} nats per latent; it is not confirmed on fresh seeds."
+        )
+    kls = [run.kl for run in runs if math.isfinite(run.kl)]
+    if not kls:
+        return f"It diverged on all of {len(runs)} fresh seeds."
+    lost = f"; on {len(runs) - len(kls)} of them it diverged" if len(kls) < len(runs) else ""
+    return f"On {len(runs)} fresh seeds it ended at a KL of {min(kls):.3g} to {max(kls):.3g} nats per latent{lost}."
 
 
 def _notes(loaded: LoadedDefinition, again: Retrained, encoder: Any, decoder: Any) -> tuple[str, ...]:

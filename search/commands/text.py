@@ -78,7 +78,8 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
 
 def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[str]:
     runs = runs_of(study, name)
-    measured = [measures for run in runs if (measures := run.test or run.measures) is not None]
+    found = [measures for run in runs if (measures := run.test or run.measures) is not None]
+    measured = [measures for measures in found if math.isfinite(measures.kl) and math.isfinite(measures.unexplained)]
     lost = len(runs) - len(measured)
     left_out = f" ({lost} of {len(runs)} diverged, left out)" if lost and measured else ""
     cells = ["diverged"] * 3
@@ -88,8 +89,8 @@ def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[s
             number(median(measures.unexplained for measures in measured)),
             f"{median(measures.active_units for measures in measured):g} of {measured[0].latent_dim}",
         ]
-    found = [run.probe.test for run in runs if run.probe is not None]
-    probe = [number(median(found)) if found else NOTHING] if with_probe else []
+    scores = [run.probe.test for run in runs if run.probe is not None]
+    probe = [number(median(scores)) if scores else NOTHING] if with_probe else []
     return [f"{name}{left_out}", *cells, f"{_passed(runs)} of {len(runs)}", *probe]
 
 
@@ -131,12 +132,19 @@ def reproduction_text(reproduction: "Reproduction") -> str:
     lines = [f"{lead}, does not match:"]
     for differing in reproduction.mismatches:
         place = "" if differing.place is None else f" at {differing.place}"
-        lines.append(f"  {differing.value}{place}: stored {differing.stored!r}, now {differing.now!r}")
+        lines.append(f"  {differing.value}{place}: stored {_exact(differing.stored)}, now {_exact(differing.now)}")
     if not reproduction.changed:
         return "\n".join([*lines, "Versions and processor are those that the study recorded."])
     lines.append("Since then changed:")
     lines += [f"  {name}: {stored}, now {now}" for name, (stored, now) in reproduction.changed.items()]
     return "\n".join(lines)
+
+
+def _exact(value: Any) -> str:
+    """A value to its last bit, in words where it is no finite number."""
+    if not isinstance(value, float) or math.isfinite(value):
+        return repr(value)
+    return "no number" if math.isnan(value) else f"{'minus ' if value < 0 else ''}infinity"
 
 
 def status_text(study: StudyRecord) -> str:
@@ -156,7 +164,8 @@ def status_text(study: StudyRecord) -> str:
         lines.append(f"running trial {ahead}: {watched_values(running[ahead])}")
     if summary.best is not None:
         best = summary.best
-        lines.append(f"best trial {best.number}: score {number(best.score)}, KL {number(best.kl)} per latent")
+        kl = f"KL {number(best.kl)} per latent" if math.isfinite(best.kl) else "diverged"
+        lines.append(f"best trial {best.number}: score {number(best.score)}, {kl}")
     if study.confirmation:
         done = sum(run.state is TrialState.COMPLETE for run in study.confirmation)
         lines.append(f"confirmation: {done} of {len(study.confirmation)} trainings done")
