@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +17,9 @@ from klsearch.reports.report import report_page
 from klsearch.reports.sections import dynamics, evidence, pictures
 from klsearch.search.commands.text import best_text, reproduction_text, status_text, trials_text
 from klsearch.search.progress import watched_values
-from klsearch.studies.record import StudyRecord
+from klsearch.studies.record import StudyRecord, TrainingRun
 
+Run = TypeVar("Run", bound=TrainingRun)
 Make = Callable[..., StudyRecord]
 Diverged = Callable[[StudyRecord, str, int], StudyRecord]
 # Code and keys such as `inf` stand between backticks.
@@ -62,7 +63,16 @@ def studies(draw: st.DrawFn, make: Make, diverged: Diverged) -> StudyRecord:
     study = make(draw(st.sampled_from([1, 20, 25])), seeds=draw(st.sampled_from([0, 1, 8])), space=searched)
     for name in ("winner", "before", "after"):
         study = diverged(study, name, draw(st.integers(0, 8)))
-    return study
+    # A training whose every step was finite may yet end at numbers that are not.
+    value, every = draw(st.sampled_from([math.inf, -math.inf, math.nan])), draw(st.sampled_from([1, 3, 100]))
+    trials = (unmeasured(trial, value) if trial.number % every == 0 else trial for trial in study.trials)
+    runs = (unmeasured(run, value) if run.seed % every == 0 else run for run in study.confirmation)
+    return replace(study, trials=tuple(trials), confirmation=tuple(runs))
+
+
+def unmeasured(run: Run, value: float) -> Run:
+    gates = tuple(replace(gate, passed=False, value=value) for gate in run.gates)
+    return replace(run, kl=value, kl_slope=value, gates=gates)
 
 
 @settings(max_examples=15)
