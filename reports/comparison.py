@@ -10,13 +10,12 @@ import numpy as np
 from klsearch.reports.figures.legends import named_lines
 from klsearch.reports.page import Banner, Block, Gallery, Page, Prose, Section, Table, Tile, Tone
 from klsearch.reports.readings.candidates import Candidate, compared
+from klsearch.reports.readings.differences import direction
 from klsearch.reports.readings.models import WATCHED, curve_band
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.sections.banner import as_of, partial_notice
 from klsearch.reports.sections.dynamics import curve_exhibits
-from klsearch.reports.sections.evidence import direction
-from klsearch.reports.sections.settings import setting
-from klsearch.reports.wording import NOTHING, count, duration, number, spread
+from klsearch.reports.wording import NOTHING, count, duration, number, setting, spread
 from klsearch.studies.comparison import COMPARED, Comparison, compare_studies
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
 from klsearch.studies.summary import Difference, Summary, runs_of, summarize

@@ -10,12 +10,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.reports.comparison import comparison_page
 from klsearch.reports.page import Page
+from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import responses
 from klsearch.reports.sections.advice import advice_section
 from klsearch.reports.sections.banner import as_of, banner
 from klsearch.reports.sections.dynamics import dynamics_section
 from klsearch.reports.sections.evidence import evidence_section
-from klsearch.reports.sections.failures import causes, failures_section
+from klsearch.reports.sections.failures import failures_section
 from klsearch.reports.sections.glossary import glossary_section
 from klsearch.reports.sections.pictures import pictures_section
 from klsearch.reports.sections.provenance import provenance_section

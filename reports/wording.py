@@ -1,6 +1,9 @@
 """Numbers, times and counts as a reader sees them: short, plain, and still numbers when copied."""
 
 import math
+from datetime import UTC, datetime
+
+from klsearch.vae.hyperparameters import UNBOUNDED
 
 NOTHING = "–"
 """What stands where there is no number."""
@@ -87,3 +90,23 @@ def first_line(text: str, limit: int = 160) -> str:
     """
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def utc(time: datetime) -> str:
+    """A time to the second, in UTC; one without a zone is taken to be UTC."""
+    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def setting(name: str, value: float) -> str:
+    """A hyperparameter's value as a reader sees it; an absent bound is "none"."""
+    return "none" if math.isinf(value) and name in UNBOUNDED else number(value)
+
+
+def toml_number(value: float) -> str:
+    """The number as TOML that reads back to the same one.
+
+    >>> [toml_number(value) for value in (12, 0.1, 1e-05, math.inf)]
+    ['12', '0.1', '1e-05', 'inf']
+    """
+    return repr(value) if isinstance(value, int) else repr(float(value))

@@ -1,5 +1,6 @@
 """What the figures of the models draw: small records of arrays, computed apart from the drawing."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,3 +206,8 @@ def annealing_rise(total: np.ndarray, kl_weight: np.ndarray) -> Rise | None:
     if high - low <= _NOTABLE_RISE * abs(low):
         return None
     return Rise(low=low, begins=lowest + 1, high=high, ends=highest + 1)
+
+
+def mean_mismatch(measures: Measures | None) -> float:
+    """Prior mismatch, mean over latents, nats; NaN where nothing was measured."""
+    return math.nan if measures is None else float(np.mean(measures.prior_mismatch))

@@ -4,15 +4,14 @@ import math
 import sys
 
 from klsearch.reports.page import Section, Step, Steps
+from klsearch.reports.readings.causes import MOVING, Cause, collapsed_in_band
+from klsearch.reports.readings.differences import difference_on_test
+from klsearch.reports.readings.remedies import remedy_blocks
 from klsearch.reports.readings.response_words import kl_change
 from klsearch.reports.readings.responses import Responses
 from klsearch.reports.readings.trials import progress
 from klsearch.reports.readings.units import kl_factor
-from klsearch.reports.sections.evidence import difference_on_test
-from klsearch.reports.sections.failures import MOVING, Cause, collapsed_in_band
-from klsearch.reports.sections.remedies import remedy_blocks
-from klsearch.reports.sections.settings import toml_number
-from klsearch.reports.wording import count, number, share, spread
+from klsearch.reports.wording import count, number, share, spread, toml_number
 from klsearch.studies.convergence import Tried, convergence
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range

@@ -1,7 +1,6 @@
 """The verdict, why, and the numbers to know."""
 
 import math
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from klsearch.reports.readings.candidates import Candidate, compared, labelled, 
 from klsearch.reports.readings.trials import Outcome, outcome
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
-from klsearch.reports.wording import count, duration, number, spread
+from klsearch.reports.wording import count, duration, number, spread, utc
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialState
 from klsearch.studies.summary import Summary
 from klsearch.vae.diagnostics.gates import Verdict
@@ -52,12 +51,6 @@ def as_of(study: StudyRecord) -> str:
     runs: tuple[TrainingRun, ...] = (*study.trials, *study.confirmation)
     times = [time for run in runs for time in (run.started, run.ended) if time is not None]
     return utc(max(times)) if times else ""
-
-
-def utc(time: datetime) -> str:
-    """A time to the second, in UTC; one without a zone is taken to be UTC."""
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _model_tiles(study: StudyRecord, summary: Summary) -> tuple[Tile, ...]:

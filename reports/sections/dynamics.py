@@ -11,6 +11,7 @@ from klsearch.reports.figures.paint import Band, paint_curves, paint_latents
 from klsearch.reports.figures.svg import draw
 from klsearch.reports.page import Block, Exhibit, Gallery, Heading, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared, seeds_words
+from klsearch.reports.readings.differences import difference_on_test, pairs_cell
 from klsearch.reports.readings.models import (
     COLLAPSED_NATS,
     WATCHED,
@@ -19,17 +20,16 @@ from klsearch.reports.readings.models import (
     annealing_rise,
     curve_bands,
     latent_profiles,
+    mean_mismatch,
 )
 from klsearch.reports.readings.response_words import slope
 from klsearch.reports.readings.responses import Responses, training_gap
 from klsearch.reports.readings.rivals import curves_note
 from klsearch.reports.readings.units import kl_factor, kl_unit
-from klsearch.reports.sections.evidence import difference_on_test, pairs_cell
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.summary import Difference, baseline_names
-from klsearch.vae.diagnostics.measures import Measures
 
 # A curve's table shows this many epochs; the trend is read from it, not the noise.
 _TABLE_EPOCHS = 10
@@ -265,11 +265,6 @@ def _nearer(difference: Difference) -> str:
     if difference.first_less:
         return _CLOSER
     return _FARTHER if difference.second_less else _UNCLEAR
-
-
-def mean_mismatch(measures: Measures | None) -> float:
-    """Prior mismatch, mean over latents, nats; NaN where nothing was measured."""
-    return math.nan if measures is None else float(np.mean(measures.prior_mismatch))
 
 
 def _latent_blocks(study: StudyRecord) -> tuple[Block, ...]:

@@ -1,7 +1,6 @@
 """How sure: the gates, every confirmation seed, and the winner's difference to each baseline on the test split."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,14 +11,14 @@ from klsearch.reports.figures.scales import Scale, kl_scale, positive_scale
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import Candidate, compared, confirmed, seeds_words
+from klsearch.reports.readings.differences import difference_on_test, direction, missed_gates, pairs_cell
 from klsearch.reports.readings.models import SeedStrip, seed_strips
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
 from klsearch.reports.wording import count, number, share, spread
-from klsearch.studies.record import StudyRecord, TrainingRun
-from klsearch.studies.summary import Difference, Summary, baseline_names, on_test, paired_difference, runs_of
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import Difference, Summary, baseline_names, runs_of
 from klsearch.vae.diagnostics.gates import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
-from klsearch.vae.diagnostics.measures import Measures
 
 _MEANINGS = {
     "finite": "no step of the training was infinite or not a number",
@@ -206,18 +205,6 @@ def _difference_row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
     )
 
 
-def difference_on_test(study: StudyRecord, baseline: str, read: Callable[[Measures], float]) -> Difference:
-    """Winner less baseline in one number on the test split, paired by seed."""
-    winner, other = (on_test(runs_of(study, who), read) for who in ("winner", baseline))
-    return paired_difference(winner, other)
-
-
-def pairs_cell(difference: Difference, first: str, second: str) -> str:
-    """The number of pairs, with who diverged on how many seeds."""
-    left_out = difference.left_out_words(first, second)
-    return f"{difference.pairs} ({left_out})" if left_out else str(difference.pairs)
-
-
 def _interval(difference: Difference) -> str:
     return spread(difference.low, difference.high) if difference.pairs > 1 else "needs 2 pairs"
 
@@ -226,14 +213,6 @@ def _reading(kl: Difference, unexplained: Difference) -> str:
     if kl.pairs < 2:
         return "too few pairs to tell"
     return f"KL {direction(kl)}, unexplained {direction(unexplained)}"
-
-
-def direction(difference: Difference) -> str:
-    """Whether a difference is surely lower or higher than 0, in words."""
-    where = " where none diverged" if any(difference.left_out) else ""
-    if difference.high < 0:
-        return f"lower{where}"
-    return f"higher{where}" if difference.low > 0 else "not told apart"
 
 
 def _choice(study: StudyRecord) -> str:
@@ -271,8 +250,3 @@ def _runs_table(study: StudyRecord) -> Table:
         ),
         words=(0, 2),
     )
-
-
-def missed_gates(run: TrainingRun) -> str:
-    """The names of the gates that a run misses, in words."""
-    return ", ".join(gate.name for gate in run.gates if not gate.passed)

@@ -9,7 +9,7 @@ from klsearch.reports.figures.paint import paint_columns, paint_images
 from klsearch.reports.figures.svg import NAMES, draw, image_height
 from klsearch.reports.page import Block, Exhibit, Gallery, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared, seeds_words
-from klsearch.reports.sections.dynamics import mean_mismatch
+from klsearch.reports.readings.models import mean_mismatch
 from klsearch.reports.wording import count, number
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples

@@ -2,8 +2,7 @@
 
 from klsearch.reports.page import Block, Code, Facts, Fold, Prose, Section
 from klsearch.reports.readings.units import kl_unit
-from klsearch.reports.sections.banner import utc
-from klsearch.reports.wording import count, number, spread
+from klsearch.reports.wording import count, number, spread, utc
 from klsearch.studies.record import StudyRecord
 
 

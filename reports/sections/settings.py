@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from klsearch.reports.page import Block, Cell, Code, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared
 from klsearch.reports.readings.rivals import rivals_note, weight_word
-from klsearch.reports.wording import count, number, spread
+from klsearch.reports.wording import count, number, setting, spread, toml_number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
-from klsearch.vae.hyperparameters import NAMES, UNBOUNDED, Hyperparameters
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 
 
 def settings_section(study: StudyRecord, summary: Summary) -> Section:
@@ -79,11 +79,6 @@ def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters])
     return name, *values, searched, _passing_range(study, name)
 
 
-def setting(name: str, value: float) -> str:
-    """A hyperparameter's value as a reader sees it; an absent bound is "none"."""
-    return "none" if math.isinf(value) and name in UNBOUNDED else number(value)
-
-
 def _passing_range(study: StudyRecord, name: str) -> str:
     values = [getattr(trial.hyperparameters, name) for trial in study.complete if trial.passed]
     return spread(min(values), max(values)) if values else "none passes"
@@ -109,15 +104,6 @@ def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> 
     lines = [f"{name} = {toml_number(value)}" for name, value in written.items()]
     # json.dumps makes a line break in a name harmless to a TOML comment.
     return "\n".join([f"# trial {trial} of study {json.dumps(study.name)}", f"[baselines.trial-{trial}]", *lines, ""])
-
-
-def toml_number(value: float) -> str:
-    """The number as TOML that reads back to the same one.
-
-    >>> [toml_number(value) for value in (12, 0.1, 1e-05, math.inf)]
-    ['12', '0.1', '1e-05', 'inf']
-    """
-    return repr(value) if isinstance(value, int) else repr(float(value))
 
 
 def _how_to_read(study: StudyRecord) -> str:

@@ -6,11 +6,10 @@ import math
 from urllib.parse import quote
 
 from klsearch.reports.page import Block, Cell, Mark, Prose, Section, Table, Tone, TrialTable
+from klsearch.reports.readings.differences import missed_gates
 from klsearch.reports.readings.trials import Outcome, outcome
-from klsearch.reports.sections.evidence import missed_gates
-from klsearch.reports.sections.settings import setting
 from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, measure, trials_frame
-from klsearch.reports.wording import count, first_line, number
+from klsearch.reports.wording import count, first_line, number, setting
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 
 _MOST_ROWS = 500

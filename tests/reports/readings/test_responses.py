@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import linregress
 
 from klsearch.reports.page import Prose, Steps
+from klsearch.reports.readings.causes import causes
+from klsearch.reports.readings.remedies import remedy_blocks
 from klsearch.reports.readings.responses import Slope, responses
 from klsearch.reports.sections.advice import advise
-from klsearch.reports.sections.failures import causes
-from klsearch.reports.sections.remedies import remedy_blocks
 from klsearch.reports.sections.search import responses_table
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import summarize

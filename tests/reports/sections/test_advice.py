@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klsearch.reports.page import Code, Step, Steps
+from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import responses
 from klsearch.reports.sections.advice import advice_section, advise, widened
-from klsearch.reports.sections.failures import causes
 from klsearch.reports.sections.settings import settings_section
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from klsearch.reports.page import Banner
-from klsearch.reports.sections.banner import as_of, banner, partial_notice, utc
+from klsearch.reports.sections.banner import as_of, banner, partial_notice
 from klsearch.reports.tables import confirmation_frame, trials_frame
-from klsearch.reports.wording import duration, number
+from klsearch.reports.wording import duration, number, utc
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
 from klsearch.vae.diagnostics.gates import wilson_interval

@@ -6,7 +6,8 @@ from typing import TypeGuard
 
 from klsearch.reports.page import Block, Fold, Gallery, Mark, Prose, Table
 from klsearch.reports.readings.candidates import compared, confirmed
-from klsearch.reports.sections.evidence import difference_on_test, evidence_section, gates_table, pass_rates_table
+from klsearch.reports.readings.differences import difference_on_test
+from klsearch.reports.sections.evidence import evidence_section, gates_table, pass_rates_table
 from klsearch.reports.tables import confirmation_frame
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from klsearch.reports.page import Fold, Prose, Table
-from klsearch.reports.sections.failures import (
+from klsearch.reports.readings.causes import (
     ABOVE,
     BELOW,
     DIVERGED,
@@ -14,9 +14,9 @@ from klsearch.reports.sections.failures import (
     PRUNED,
     causes,
     collapsed_in_band,
-    failures_section,
     probability_above,
 )
+from klsearch.reports.sections.failures import failures_section
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 
 Make = Callable[..., StudyRecord]
