@@ -203,6 +203,7 @@ class Banner:
         tiles: the numbers to know.
         partial: what is still missing; empty when the study is finished.
         resume_command: what goes on with it.
+        outdated: what finished since the winner was confirmed; empty where nothing did.
     """
 
     word: str
@@ -211,6 +212,7 @@ class Banner:
     tiles: tuple[Tile, ...]
     partial: str = ""
     resume_command: str = ""
+    outdated: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,7 @@ class StudyRecord:
         trials: in ascending number.
         confirmation: in the order in which they were trained; empty until confirmed.
         winner: number of the confirmed winner; None until confirmed.
+        confirmed_among: how many trials had finished when it was last chosen; None where that is not known.
         importance: share of importance by hyperparameter (PED-ANOVA); empty where there are too few trials.
         data: what it was trained on; None before the first run loaded it.
         reference: what the band was taken from; None where the definition says it.
@@ -214,6 +215,7 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...]
     confirmation: tuple[ConfirmationRun, ...] = ()
     winner: int | None = None
+    confirmed_among: int | None = None
     importance: Mapping[str, float] = field(default_factory=dict)
     data: DataFacts | None = None
     reference: Reference | None = None

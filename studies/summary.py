@@ -230,6 +230,50 @@ def summarize(study: StudyRecord) -> Summary:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinceConfirmed:
+    """What finished after the winner was confirmed.
+
+    Attributes:
+        trials: how many trials.
+        better: the best of them, if it scores better than the winner did in the search.
+        sentence: that, and how to confirm anew.
+    """
+
+    trials: int
+    better: int | None
+    sentence: str
+
+
+def since_confirmed(study: StudyRecord) -> SinceConfirmed | None:
+    """What finished since the winner was confirmed; None where nothing did, or nothing is confirmed."""
+    winner = next((trial for trial in study.trials if trial.number == study.winner), None)
+    later = _later(study)
+    if winner is None or not later:
+        return None
+    best = best_trial((winner, *later))
+    better = best if best is not winner else None
+    found = "none of them scores better" if better is None else f"trial {better.number} scores better"
+    if better is not None and better.feasible == winner.feasible:
+        found += f" ({better.score:.4g} against {winner.score:.4g})"
+    more = "1 more trial" if len(later) == 1 else f"{len(later)} more trials"
+    text = f"The winner, trial {winner.number}, was confirmed before {more} finished; {found}."
+    command = study.resume_command
+    if len(study.counted) >= study.definition.study.trials:
+        command = command.replace("klsearch resume", "klsearch confirm", 1)
+    way = f" Confirm anew with `{command}`." if command else ""
+    return SinceConfirmed(trials=len(later), better=None if better is None else better.number, sentence=f"{text}{way}")
+
+
+def _later(study: StudyRecord) -> list[TrialRecord]:
+    """The trials that finished after the winner was chosen, by number or, of the first release, by the clock."""
+    ended = sorted((t for t in study.finished if t.ended is not None), key=lambda t: (t.ended, t.number))
+    if study.confirmed_among is not None:
+        return ended[study.confirmed_among :]
+    last = max((run.started for run in study.confirmation if run.started is not None), default=None)
+    return [trial for trial in ended if trial.ended is not None and last is not None and trial.ended > last]
+
+
 def _sentence(
     study: StudyRecord, word: Verdict, best: TrialRecord | None, passed: int, seeds: int, caveats: tuple[str, ...]
 ) -> str:

@@ -11,7 +11,7 @@ from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, duration, number, spread, utc
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialState
-from klsearch.studies.summary import Summary
+from klsearch.studies.summary import Summary, since_confirmed
 from klsearch.vae.diagnostics.gates import Verdict
 
 _TONES: dict[Verdict, Tone] = {
@@ -24,12 +24,14 @@ _TONES: dict[Verdict, Tone] = {
 
 def banner(study: StudyRecord, summary: Summary) -> Banner:
     """What a reader sees first."""
+    since = since_confirmed(study)
     return Banner(
         word=summary.verdict.capitalize(),
         tone=_TONES[summary.verdict],
         sentence=summary.sentence,
         tiles=(*_model_tiles(study, summary), *_search_tiles(study)),
         partial=partial_notice(study),
+        outdated="" if since is None else since.sentence,
         resume_command=study.resume_command,
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from klsearch.studies.comparison import compare_studies
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialRecord, TrialState
-from klsearch.studies.summary import summarize
+from klsearch.studies.summary import since_confirmed, summarize
 
 if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.search.commands.reproduction import Reproduction
@@ -42,6 +42,7 @@ def best_document(study: StudyRecord) -> Document:
         **(_trial(summary.best) if summary.best is not None else _NO_TRIAL),
         "kl_band": list(study.definition.thresholds().kl_band),
         "kl_band_reference": None if study.reference is None else asdict(study.reference),
+        "since_confirmed": _since_confirmed(study),
         "probe_measure": next((run.probe.measure for run in study.confirmation if run.probe is not None), None),
         "confirmation": [entry for run in study.confirmation for entry in _confirmation(study, run)],
     }
@@ -71,6 +72,7 @@ def status_document(study: StudyRecord) -> Document:
             "finished": sum(run.state is TrialState.COMPLETE for run in study.confirmation),
             "started": len(study.confirmation),
         },
+        "since_confirmed": _since_confirmed(study),
         "best": None if summary.best is None else _trial(summary.best),
         "running": [{"trial": trial.number, **trial.progress} for trial in running],
     }
@@ -112,6 +114,11 @@ _TRIAL = (
     *("hyperparameters", "seed", "gates"),
 )
 _NO_TRIAL: Document = dict.fromkeys(_TRIAL)
+
+
+def _since_confirmed(study: StudyRecord) -> Document | None:
+    since = since_confirmed(study)
+    return None if since is None else asdict(since)
 
 
 def _measured(run: TrainingRun) -> Document:

@@ -11,7 +11,7 @@ from klsearch.search.commands.check import Estimate
 from klsearch.search.progress import leading, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
-from klsearch.studies.summary import Summary, baseline_names, runs_of, summarize
+from klsearch.studies.summary import Summary, baseline_names, runs_of, since_confirmed, summarize
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.memory import free_memory
 from klsearch.vae.evaluation.probe import PROBE_WORDS
@@ -36,11 +36,16 @@ def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> st
 def best_text(study: StudyRecord) -> str:
     """The verdict, the winner's settings, and what it reaches beside the baselines."""
     summary = summarize(study)
-    lines = [f"{summary.verdict.value.upper()}: {summary.sentence}"]
+    lines = [f"{summary.verdict.value.upper()}: {summary.sentence}", *_since_confirmed_lines(study)]
     if summary.best is None:
         return lines[0]
     lines += ["", *_settings_lines(summary, study), "", *_table(_standing_rows(study, summary.best))]
     return "\n".join(lines)
+
+
+def _since_confirmed_lines(study: StudyRecord) -> list[str]:
+    since = since_confirmed(study)
+    return [] if since is None else [f"note: {since.sentence}"]
 
 
 def _settings_lines(summary: Summary, study: StudyRecord) -> list[str]:
@@ -169,7 +174,7 @@ def status_text(study: StudyRecord) -> str:
     if study.confirmation:
         done = sum(run.state is TrialState.COMPLETE for run in study.confirmation)
         lines.append(f"confirmation: {done} of {len(study.confirmation)} trainings done")
-    lines.append(f"{summary.verdict.value}: {summary.sentence}")
+    lines += [f"{summary.verdict.value}: {summary.sentence}", *_since_confirmed_lines(study)]
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from klsearch.search.training.retraining import RetrainingSource
 from klsearch.search.training.trainer import Source
 from klsearch.search.training.worker import Worker
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.record import TrialState as RecordState
 from klsearch.vae.data.splits import SPLITS
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.evaluation.probe import Probe
@@ -89,7 +90,8 @@ class Confirmer:
 
     def confirm(self) -> bool:
         """Confirm; False if another process took that over, because this one was silent for too long."""
-        chosen = candidates(self._definition, trial_records(self._study, self._definition))
+        trials = trial_records(self._study, self._definition)
+        chosen = candidates(self._definition, trials)
         if not chosen:
             self._progress.say("No trial has finished, so there is nothing to confirm.")
             return True
@@ -103,7 +105,8 @@ class Confirmer:
         winner = choose_winner(self._definition, confirmed, leaders)
         baselines = self._definition.baseline_names()
         self._score_on_test({winner, *baselines})
-        self._study.change_facts(winner=numbered(winner))
+        finished = sum(trial.state in (RecordState.COMPLETE, RecordState.PRUNED) for trial in trials)
+        self._study.change_facts(winner=numbered(winner), confirmed_among=finished)
         self._keep_samples([winner, *baselines])
         self._members.remove_files()
         return True

@@ -23,6 +23,8 @@ class StudyFacts:
         provenance: versions, machine and commands, by name, in display order.
         importance: share of importance by hyperparameter; empty before there are enough trials.
         winner: number of the confirmed winner; None before.
+        confirmed_among: how many trials had finished when it was last chosen; None before, and where the first release
+            chose it.
         test_looks: when the test split was scored, UTC.
         reference: what the band was taken from; None where the definition says it.
         warm_start: which trials of an earlier study it began with, in words; empty without.
@@ -35,6 +37,7 @@ class StudyFacts:
     provenance: Mapping[str, str]
     importance: Mapping[str, float] = field(default_factory=dict)
     winner: int | None = None
+    confirmed_among: int | None = None
     test_looks: tuple[str, ...] = ()
     reference: Reference | None = None
     warm_start: str = ""

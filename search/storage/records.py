@@ -105,6 +105,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         trials=tuple(_trial(row, definition) for row in storage.rows()),
         confirmation=tuple(_confirmation(row, definition) for row in confirmed_rows(storage, definition)),
         winner=facts.winner,
+        confirmed_among=facts.confirmed_among,
         importance=facts.importance,
         data=facts.data,
         reference=facts.reference,

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -189,7 +189,8 @@ class StudyStorage:
         """What is known of the study as a whole."""
         attributes = self._attributes()
         facts = json.loads(attributes[_FACTS])
-        found = {name: attributes[f"{_FACT}{name}"] for name in facts if f"{_FACT}{name}" in attributes}
+        names = [field.name for field in fields(StudyFacts)]  # one that is newer than the study may have been added
+        found = {name: attributes[f"{_FACT}{name}"] for name in names if f"{_FACT}{name}" in attributes}
         return StudyFacts.from_json({**facts, **{name: json.loads(text) for name, text in found.items()}})
 
     def change_facts(self, **changes: Any) -> None:

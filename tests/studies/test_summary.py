@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -335,3 +336,65 @@ def test_trials_of_a_warm_start_are_no_evidence_of_this_search(own: int, verdict
     found = summarize(study(trials, confirmed("trial 0", ALL)))
     assert found.verdict is verdict
     assert found.sentence.startswith(sentence)
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def ended(number: int, score: float = 0.5, **violations: float) -> TrialRecord:
+    """A trial that ended as many minutes after noon as its number says."""
+    return replace(trial(number, score, **violations), ended=NOON + timedelta(minutes=number))
+
+
+def later_on(*later: TrialRecord, **changes: Any) -> StudyRecord:
+    """A study of 20 trials whose first one was confirmed among them, and then the later ones."""
+    values: dict[str, Any] = {"winner": 0, "confirmed_among": 20, "resume_command": "klsearch resume runs/made"}
+    earlier = [ended(number) for number in range(20)]
+    return study([*earlier, *later], confirmed("trial 0", ALL), **(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("later", "trials", "better", "found"),
+    [
+        ([ended(20, 0.6)], 1, None, "before 1 more trial finished; none of them scores better."),
+        ([ended(20, 0.5), ended(21, 0.7)], 2, None, "before 2 more trials finished; none of them scores better."),
+        (
+            [ended(20, 0.4), ended(21, 0.25)],
+            2,
+            21,
+            "before 2 more trials finished; trial 21 scores better (0.25 against 0.5).",
+        ),
+        ([ended(20, 0.1, band=1.0)], 1, None, "before 1 more trial finished; none of them scores better."),
+    ],
+)
+def test_what_finished_since_the_winner_was_confirmed_is_counted_and_compared(
+    later: list[TrialRecord], trials: int, better: int | None, found: str
+) -> None:
+    since = summary.since_confirmed(later_on(*later))
+    assert since is not None
+    assert (since.trials, since.better) == (trials, better)
+    assert (
+        since.sentence == f"The winner, trial 0, was confirmed {found} Confirm anew with `klsearch confirm runs/made`."
+    )
+
+
+def test_where_trials_are_still_to_come_going_on_confirms_anew() -> None:
+    tables = {**DEFINITION.model_dump(exclude_unset=True), "study": {"name": "made", "trials": 40}}
+    since = summary.since_confirmed(later_on(ended(20), definition=StudyDefinition.model_validate(tables)))
+    assert since is not None
+    assert since.sentence.endswith("Confirm anew with `klsearch resume runs/made`.")
+
+
+def test_where_nothing_finished_since_or_nothing_is_confirmed_there_is_nothing_to_say() -> None:
+    assert summary.since_confirmed(later_on()) is None
+    assert summary.since_confirmed(later_on(ended(20), winner=None)) is None
+    assert summary.since_confirmed(later_on(ended(20), confirmed_among=21)) is None
+
+
+def test_of_the_first_release_the_clock_says_what_finished_since() -> None:
+    made = later_on(ended(20), ended(40), confirmed_among=None)
+    assert summary.since_confirmed(made) is None, "nobody knows when it was confirmed"
+    runs = tuple(replace(run, started=NOON + timedelta(minutes=30)) for run in made.confirmation)
+    since = summary.since_confirmed(replace(made, confirmation=runs))
+    assert since is not None
+    assert since.trials == 1

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from klsearch.reports.page import Banner
-from klsearch.reports.sections.banner import as_of, banner, partial_notice
+from klsearch.reports.report import render_report
+from klsearch.reports.sections.banner import as_of, banner, partial_notice, utc
 from klsearch.reports.tables import confirmation_frame, trials_frame
 from klsearch.reports.wording import duration, number, utc
 from klsearch.studies.record import StudyRecord
@@ -133,3 +134,10 @@ def test_times_are_told_in_utc_and_come_from_the_records(study: StudyRecord) -> 
     trials = (*study.trials[:-1], replace(study.trials[-1], ended=late))
     assert as_of(replace(study, trials=trials)) == "2030-12-31 18:04:05 UTC"
     assert utc(datetime(2030, 1, 2)) == "2030-01-02 00:00:00 UTC"
+
+
+def test_a_winner_confirmed_before_more_trials_finished_is_said_to_be(study: StudyRecord) -> None:
+    assert banner_of(study).outdated == ""
+    earlier = replace(study, confirmed_among=len(study.finished) - 3, resume_command="klsearch resume runs/made")
+    assert "was confirmed before 3 more trials finished" in banner_of(earlier).outdated
+    assert banner_of(earlier).outdated in render_report(earlier).replace("<code>", "`").replace("</code>", "`")

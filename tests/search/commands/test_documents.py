@@ -34,7 +34,7 @@ TRIAL = {
 }
 BEST = {
     *("schema_version", "study", "verdict", "sentence", "passed", "seeds", "interval", "caveats", "confirmation"),
-    *("kl_band", "kl_band_reference", "probe_measure"),
+    *("kl_band", "kl_band_reference", "probe_measure", "since_confirmed"),
     *TRIAL,
 }
 CONFIRMED = {"name", "method", "trial", "seed", "passed", "split", "kl", "unexplained", "probe"}
@@ -55,7 +55,7 @@ STATUS = {
         "warm_start",
         "confirmation",
     ),
-    *("confirmation", "best", "running"),
+    *("confirmation", "best", "running", "since_confirmed"),
 }
 
 

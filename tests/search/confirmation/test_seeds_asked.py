@@ -60,6 +60,29 @@ def test_a_definition_that_asks_for_fewer_seeds_later_drops_none(
     assert "seeds = 9" in (finished_copy.folder / "study.toml").read_text()
 
 
+def test_a_winner_that_was_confirmed_before_more_trials_finished_is_said_to_be(
+    finished_copy: "Finished", klsearch: Klsearch
+) -> None:
+    folder = finished_copy.folder
+    assert klsearch("best", folder, "--json").document["since_confirmed"] is None
+    called = klsearch("resume", folder, "--trials", 30, "--no-confirm")
+    assert called.code == 0, called.err
+    document = klsearch("best", folder, "--json").document
+    since = document["since_confirmed"]
+    assert since["trials"] == 6
+    assert since["sentence"].startswith(f"The winner, trial {document['trial']}, was confirmed before 6 more trials")
+    assert since["sentence"].endswith(f"Confirm anew with `klsearch confirm {folder}`.")
+    assert klsearch("status", folder, "--json").document["since_confirmed"] == since
+    for shown in (called.out, klsearch("best", folder).out, klsearch("status", folder).out):
+        assert f"note: {since['sentence']}\n" in f"{shown}\n"
+    assert "was confirmed before 6 more trials finished" in (folder / "report.html").read_text()
+
+    again = klsearch("confirm", folder)
+    assert again.code == 0, again.err
+    assert klsearch("best", folder, "--json").document["since_confirmed"] is None
+    assert "was confirmed before" not in again.out + (folder / "report.html").read_text()
+
+
 @pytest.mark.parametrize("seeds", [1, 7])
 def test_fewer_seeds_than_are_trained_are_refused(seeds: int, finished: "Finished", klsearch: Klsearch) -> None:
     called = klsearch("confirm", finished.folder, "--seeds", seeds)
