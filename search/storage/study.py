@@ -37,7 +37,9 @@ from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import Samples
 
-SCHEMA_VERSION = 1
+# 1: the first release. 2: void rows say why, and the facts how many trials the winner was chosen among; what is not
+# there is read as unknown. A study keeps the version that it was made under: what is added later, 1 passes over.
+SCHEMA_VERSION = 2
 # A study's few attributes are written in less.
 _MAKING_SECONDS = 60.0
 _FIRST_ATTRIBUTE_SECONDS = 2.0
@@ -95,10 +97,10 @@ class StudyStorage:
             raise StorageError(
                 f"study {name!r} in this storage was not made by klsearch; choose another name (--study)."
             )
-        if schema > SCHEMA_VERSION:
+        if not isinstance(schema, int) or schema > SCHEMA_VERSION:
             raise StorageError(
                 f"study {name!r} was written by a newer klsearch (storage format {schema}, this one knows "
-                f"{SCHEMA_VERSION}); upgrade klsearch to continue it."
+                f"{SCHEMA_VERSION}); upgrade klsearch to read it or to go on with it."
             )
         return study
 

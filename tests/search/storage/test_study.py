@@ -21,7 +21,7 @@ from klsearch.search.storage.leases import LEASE_SECONDS
 from klsearch.search.storage.opening import opened
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Result, Row, Run
-from klsearch.search.storage.study import StudyStorage
+from klsearch.search.storage.study import SCHEMA_VERSION, StudyStorage
 from klsearch.studies.errors import StorageError, StudyConflict
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
@@ -194,9 +194,11 @@ def test_a_study_that_is_not_there_is_named_with_those_that_are(study: StudyStor
         StudyStorage.load(storage, "tidy")
 
 
-def test_a_study_of_a_newer_klsearch_is_refused(study: StudyStorage, storage: BaseStorage) -> None:
-    storage.set_study_user_attr(storage.get_study_id_from_name(study.name), "klsearch:schema", 2)
-    with pytest.raises(StorageError, match=r"newer klsearch \(storage format 2, this one knows 1\); upgrade klsearch"):
+@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, "3.1"])
+def test_a_study_of_a_newer_klsearch_is_refused(study: StudyStorage, storage: BaseStorage, version: int | str) -> None:
+    storage.set_study_user_attr(storage.get_study_id_from_name(study.name), "klsearch:schema", version)
+    said = rf"newer klsearch \(storage format {version}, this one knows {SCHEMA_VERSION}\); upgrade klsearch"
+    with pytest.raises(StorageError, match=said):
         StudyStorage.load(storage, study.name)
 
 

@@ -1,0 +1,94 @@
+"""A study of the first release: it still reads, reports and continues; one of a release to come is refused.
+
+`first_release/` holds a run folder that commit 41067a3 left, and the documents that its own commands printed of it.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from klsearch.search.storage.opening import opened
+from klsearch.search.storage.study import SCHEMA_VERSION, StudyStorage
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called
+
+Klsearch = Callable[..., "Called"]
+
+KEPT = Path(__file__).with_name("first_release")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The run folder as a copy that may be written."""
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "study.toml", "storage.journal"):
+        shutil.copy(KEPT / name, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def printed(command: str) -> dict[str, Any]:
+    """What the first release printed."""
+    document: dict[str, Any] = json.loads((KEPT / f"{command}.json").read_text())
+    return document
+
+
+def schema(run: Path, *, written: int | None = None) -> int:
+    """The version that a study stores; another one written first, if there is one."""
+    with opened(f"journal:///{run / 'storage.journal'}", create=False) as storage:
+        study = storage.get_study_id_from_name("tiny")
+        if written is not None:
+            storage.set_study_user_attr(study, "klsearch:schema", written)
+        return int(storage.get_study_user_attrs(study)["klsearch:schema"])
+
+
+@pytest.mark.parametrize("command", ["best", "trials", "status"])
+def test_a_study_of_the_first_release_says_what_it_said_then(command: str, run: Path, klsearch: Klsearch) -> None:
+    called = klsearch(command, run, "--json")
+    assert called.code == 0, called.err
+    before = printed(command)
+    assert {name: called.document[name] for name in before} == before
+    assert klsearch(command, run).code == 0, "for people too"
+    assert schema(run) == 1
+
+
+def test_a_study_of_the_first_release_gives_a_report(run: Path, klsearch: Klsearch) -> None:
+    called = klsearch("report", run)
+    assert called.code == 0, called.err
+    html = (run / "report.html").read_text()
+    assert "Only 4 trials have finished; 20 are needed to judge." in html
+    assert "was confirmed before" not in html
+
+
+def test_a_study_of_the_first_release_continues_and_is_confirmed_anew(run: Path, klsearch: Klsearch) -> None:
+    called = klsearch("resume", run, "--trials", 6, "--no-confirm")
+    assert called.code == 0, called.err
+    listed = klsearch("trials", run, "--json").document["trials"]
+    assert [trial["state"] for trial in listed] == ["complete"] * 6
+    assert listed[:4] == printed("trials")["trials"]
+    since = klsearch("best", run, "--json").document["since_confirmed"]
+    assert since["trials"] == 2
+    assert klsearch("confirm", run).code == 0
+    assert klsearch("best", run, "--json").document["since_confirmed"] is None
+
+
+def test_a_new_study_stores_the_version_of_this_code(study: StudyStorage, tmp_path: Path) -> None:
+    with opened(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
+        attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(study.name))
+    assert attributes["klsearch:schema"] == SCHEMA_VERSION == 2
+
+
+@pytest.mark.parametrize("command", ["best", "status", "trials", "report", "resume", "confirm"])
+def test_a_study_of_a_release_to_come_is_refused_in_one_line(command: str, run: Path, klsearch: Klsearch) -> None:
+    schema(run, written=SCHEMA_VERSION + 1)
+    called = klsearch(command, run)
+    assert (called.code, called.out) == (4, "")
+    assert called.err.splitlines()[-1] == (
+        f"klsearch: study 'tiny' was written by a newer klsearch (storage format {SCHEMA_VERSION + 1}, this one knows "
+        f"{SCHEMA_VERSION}); upgrade klsearch to read it or to go on with it."
+    )
+    assert len([line for line in called.err.splitlines() if "newer klsearch" in line]) == 1
