@@ -10,7 +10,7 @@ import pytest
 
 from klsearch.reports.page import Banner
 from klsearch.reports.report import render_report
-from klsearch.reports.sections.banner import as_of, banner, partial_notice, utc
+from klsearch.reports.sections.banner import as_of, banner, partial_notice
 from klsearch.reports.tables import confirmation_frame, trials_frame
 from klsearch.reports.wording import duration, number, utc
 from klsearch.studies.record import StudyRecord

@@ -9,6 +9,7 @@ import pytest
 from klsearch.search.commands.check import Estimate, Speed, estimate, measured_speed
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.sections import Baseline
 from klsearch.vae.data.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def test_trainings_are_the_trials_and_the_candidates_on_their_seeds(
     assert expected(definition, dataset).trainings == 24 + (2 + 3) * 8
     unconfirmed = changed(definition, "confirmation", seeds=0)
     assert expected(unconfirmed, dataset).trainings == 24
+
+
+def test_a_baseline_whose_kl_weight_the_data_decide_counts_as_any_other(
+    definition: StudyDefinition, dataset: Dataset
+) -> None:
+    rival = definition.model_copy(update={"baselines": {"rival": Baseline(method="sigma")}})
+    assert expected(rival, dataset).trainings == 24 + (2 + 3) * 8
 
 
 def test_time_grows_with_the_epochs_and_falls_with_the_speed(definition: StudyDefinition, dataset: Dataset) -> None:
