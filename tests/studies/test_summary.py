@@ -341,7 +341,7 @@ def test_trials_of_a_warm_start_are_no_evidence_of_this_search(own: int, verdict
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def ended(number: int, score: float = 0.5, **violations: float) -> TrialRecord:
+def ended(number: int, score: float = 0.5, **violations: Any) -> TrialRecord:
     """A trial that ended as many minutes after noon as its number says."""
     return replace(trial(number, score, **violations), ended=NOON + timedelta(minutes=number))
 
