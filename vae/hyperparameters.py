@@ -36,7 +36,8 @@ class Rule:
 
     def allows(self, number: float) -> bool:
         """Whether a number keeps the rule."""
-        return (number > self.least if self.above else number >= self.least) and number < self.below
+        below = number < self.below or self.below == math.inf
+        return below and (number > self.least if self.above else number >= self.least)
 
 
 def _rule(**declared: Any) -> dict[str, Rule]:
@@ -86,8 +87,6 @@ class Hyperparameters:
             value = getattr(self, name)
             if math.isnan(value):
                 raise ValueError(f"{name} must be a number, but is NaN.")
-            if value == UNBOUNDED.get(name):
-                continue
             if not rule.allows(value) or (math.isinf(value) and name not in UNBOUNDED):
                 finite = "finite and " if rule.below == math.inf and name not in UNBOUNDED else ""
                 raise ValueError(f"{name} must be {finite}{rule.words}, but is {value}.")

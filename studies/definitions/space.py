@@ -75,7 +75,7 @@ def keeps(rule: Rule) -> AfterValidator:
     def check(value: Any) -> Any:
         ends = {"low ": value.low, "high ": value.high} if isinstance(value, Range) else {"": value}
         for end, number in ends.items():
-            if not rule.allows(number) and not math.isinf(number):
+            if not rule.allows(number):
                 raise problem("{end}must be {rule}, but is {number}", end=end, rule=rule.words, number=number)
         return value
 
