@@ -7,23 +7,14 @@ import numpy as np
 
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
-from klsearch.vae.diagnostics.gates import GateThresholds
+from klsearch.vae.diagnostics.gates import DIVERGED, GATES, GateThresholds
 
-ABOVE, BELOW = "KL above the band", "KL below the band"
-DIVERGED, FAILED, PRUNED = "diverged: a step was not finite", "failed with an error", "stopped early by the pruner"
-MOVING = "KL still moving at the end"
+FAILED, PRUNED = "failed with an error", "stopped early by the pruner"
 
 # Fewer trials than this on either side say nothing about where a cause strikes.
 _FEWEST = 3
 # How surely a hyperparameter must tell the trials of a cause from the others to be named.
 _CLEAR = 0.75
-_GATE_REASONS = {
-    "finite": DIVERGED,
-    "settled": MOVING,
-    "reconstruction": "reconstructs no better than the mean, or than after epoch 1",
-    "alive": "collapsed: too few latents are active",
-    "clipping": "log-variance held at a clip bound",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +54,8 @@ def _reasons(trial: TrialRecord, thresholds: GateThresholds) -> tuple[str, ...]:
         return (PRUNED,)
     if trial.diverged:
         return (DIVERGED,)
-    high = thresholds.kl_band[1]
-    return tuple(
-        (ABOVE if gate.value > high else BELOW) if gate.name == "band" else _GATE_REASONS[gate.name]
-        for gate in trial.gates
-        if not gate.passed
-    )
+    missed = {gate.name: gate for gate in trial.gates if not gate.passed}
+    return tuple(rule.missing(missed[rule.name].value, thresholds) for rule in GATES if rule.name in missed)
 
 
 def _region(study: StudyRecord, hit: tuple[TrialRecord, ...]) -> str:

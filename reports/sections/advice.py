@@ -4,7 +4,7 @@ import math
 import sys
 
 from klsearch.reports.page import Section, Step, Steps
-from klsearch.reports.readings.causes import MOVING, Cause, collapsed_in_band
+from klsearch.reports.readings.causes import Cause, collapsed_in_band
 from klsearch.reports.readings.differences import difference_on_test
 from klsearch.reports.readings.remedies import remedy_blocks
 from klsearch.reports.readings.response_words import kl_change
@@ -17,7 +17,13 @@ from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import Difference, Summary, baseline_names, best_trial, runs_of, ties
-from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
+from klsearch.vae.diagnostics.gates import (
+    CONSTRAINT_GATES,
+    MIN_CONFIRMATION_SEEDS,
+    MIN_FINISHED_TRIALS,
+    MOVING,
+    Verdict,
+)
 from klsearch.vae.hyperparameters import NAMES, RULES
 
 _STOP = "Stop searching this space: enough has been searched"

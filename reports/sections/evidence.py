@@ -18,16 +18,7 @@ from klsearch.reports.tables import confirmed_name, measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Difference, Summary, baseline_names, runs_of
-from klsearch.vae.diagnostics.gates import GATE_NAMES, MIN_CONFIRMATION_SEEDS, wilson_interval
-
-_MEANINGS = {
-    "finite": "no step of the training was infinite or not a number",
-    "band": "the KL ends inside the band",
-    "settled": "the KL no longer moves: its relative slope per epoch",
-    "reconstruction": "it reconstructs better than after one epoch, and than predicting the mean: `unexplained`",
-    "alive": "enough latents carry information; a collapsed model has a KL near 0, inside most bands",
-    "clipping": "the log-variance rarely lies at a clip bound: share of rows and latents",
-}
+from klsearch.vae.diagnostics.gates import GATES, MIN_CONFIRMATION_SEEDS, GateRule, wilson_interval
 
 
 def evidence_section(study: StudyRecord, summary: Summary) -> Section:
@@ -82,7 +73,7 @@ def gates_table(study: StudyRecord, candidate: Candidate) -> Table:
     return Table(
         caption=f"Gates of the {candidate.label}, on the validation split",
         columns=("gate", "passed by", "measured", "threshold", "passes when"),
-        rows=tuple(_gate_row(study, candidate, name) for name in GATE_NAMES),
+        rows=tuple(_gate_row(study, candidate, gate) for gate in GATES),
         words=(0, 1, 2, 3, 4),
     )
 
@@ -94,14 +85,14 @@ def _band_note(study: StudyRecord) -> tuple[Block, ...]:
     return (Prose(text=f"The band was not given but taken from a reference: {study.reference.words}."),)
 
 
-def _gate_row(study: StudyRecord, candidate: Candidate, name: str) -> tuple[Cell, ...]:
-    gates = [gate for run in candidate.runs for gate in run.gates if gate.name == name]
+def _gate_row(study: StudyRecord, candidate: Candidate, rule: GateRule) -> tuple[Cell, ...]:
+    gates = [gate for run in candidate.runs for gate in run.gates if gate.name == rule.name]
     values = np.array([gate.value for gate in gates if math.isfinite(gate.value)])
     passed, seeds = sum(gate.passed for gate in gates), len(candidate.runs)
     threshold = gates[0].threshold if gates else ""
-    if name == "band":
+    if rule.in_band_unit:
         threshold = f"{threshold} {kl_unit(study)}"
-    return name, _passed_mark(passed, seeds), _measured(values, seeds), threshold, _MEANINGS[name]
+    return rule.name, _passed_mark(passed, seeds), _measured(values, seeds), threshold, rule.meaning
 
 
 def _measured(values: np.ndarray, seeds: int) -> str:

@@ -2,6 +2,7 @@
 
 from klsearch.reports.page import Facts, Section
 from klsearch.studies.record import StudyRecord
+from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GATE_NAMES
 
 # {window} stands for the number of epochs over which the final KL is taken.
 _MEANINGS = {
@@ -62,8 +63,8 @@ _MEANINGS = {
         "diverged trial scores 2 plus the whole penalty."
     ),
     "gates": (
-        "The six tests that a stable training passes. Band, alive, settled and clipping are also constraints "
-        "of the search: a trial that meets them is feasible."
+        f"The tests that a stable training passes: {', '.join(GATE_NAMES)}. Of these, {', '.join(CONSTRAINT_GATES)} "
+        "are also constraints of the search: a trial that meets them is feasible."
     ),
     "baselines": (
         "What is trained beside the winner, for as many epochs: `before` and `after` are the settings of the hand-made "

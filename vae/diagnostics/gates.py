@@ -1,7 +1,7 @@
 """The pass/fail tests behind the word *stable*, and the verdict over seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,11 +66,6 @@ class Gate:
     violation: float
 
 
-GATE_NAMES = ("finite", "band", "settled", "reconstruction", "alive", "clipping")
-CONSTRAINT_GATES = ("band", "alive", "settled", "clipping")
-"""The gates that are also constraints of the search."""
-
-
 def final_kl(curves: TrainingCurves, window: int) -> float:
     """KL at the end of training: the mean of validation KL (mean over latents, nats) over the last `window` epochs.
 
@@ -102,16 +97,74 @@ def kl_slope(curves: TrainingCurves, window: int) -> float:
     return slope / max(float(np.mean(last)), _KL_FLOOR_NATS)
 
 
-def _gate(name: str, value: float, threshold: str, violation: float) -> Gate:
-    """A gate that passes when its violation is at most 0; NaN fails."""
-    passed = violation <= 0
-    return Gate(
-        name=name,
-        passed=passed,
-        value=value,
-        threshold=threshold,
-        violation=violation if math.isfinite(violation) else DIVERGED_VIOLATION,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What the gates read of a trial; NaN where it diverged or was never measured.
+
+    Attributes:
+        nonfinite: the number of steps that were not finite.
+        kl: final KL in the band's unit.
+        slope: relative slope of KL per epoch.
+        improvement: final validation reconstruction less epoch 1's.
+        unexplained: of the validation split.
+        active: the number of active units.
+        needed: the least number of them.
+        clip_share: the larger share at a clip bound.
+    """
+
+    nonfinite: float
+    kl: float = math.nan
+    slope: float = math.nan
+    improvement: float = math.nan
+    unexplained: float = math.nan
+    active: float = math.nan
+    needed: float = math.nan
+    clip_share: float = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRule:
+    """One gate, declared here and followed by judging, search and report.
+
+    Attributes:
+        name: as in `[gates]`, JSON and CSV.
+        meaning: when it passes, in words.
+        missing: what a trial that misses it suffers from, from what was measured and the thresholds.
+        constraint: whether it is also a constraint of the search.
+        value: what it looks at.
+        threshold: what that is compared with, in words.
+        violation: by how much it is missed, in units of the threshold; at most 0 when it passes, NaN fails.
+        in_band_unit: whether its threshold is in the unit of the band.
+    """
+
+    name: str
+    meaning: str
+    missing: Callable[[float, GateThresholds], str]
+    constraint: bool
+    value: Callable[[Ending], float]
+    threshold: Callable[[Ending, GateThresholds], str]
+    violation: Callable[[Ending, GateThresholds], float]
+    in_band_unit: bool = False
+
+    def judge(self, ending: Ending, thresholds: GateThresholds) -> Gate:
+        """The gate of one trial."""
+        violation = self.violation(ending, thresholds)
+        return Gate(
+            name=self.name,
+            passed=violation <= 0,
+            value=self.value(ending),
+            threshold=self.threshold(ending, thresholds),
+            violation=violation if math.isfinite(violation) else DIVERGED_VIOLATION,
+        )
+
+
+ABOVE, BELOW = "KL above the band", "KL below the band"
+DIVERGED = "diverged: a step was not finite"
+MOVING = "KL still moving at the end"
+
+
+def _always(words: str) -> Callable[[float, GateThresholds], str]:
+    return lambda value, thresholds: words
 
 
 def _excess(value: float, limit: float) -> float:
@@ -119,57 +172,105 @@ def _excess(value: float, limit: float) -> float:
     return (value - limit) / (limit if limit > 0 else 1.0)
 
 
-def judge(curves: TrainingCurves, measures: Measures | None, thresholds: GateThresholds) -> tuple[Gate, ...]:
-    """The six gates of one trial, in the order of `GATE_NAMES`.
+def _outside(ending: Ending, thresholds: GateThresholds) -> float:
+    """How far the KL lies outside the band, in widths of the band."""
+    low, high = thresholds.kl_band
+    return _max(low - ending.kl, ending.kl - high) / (high - low)
 
-    *finite*: no step was non-finite. *band*: the final KL lies in the band. *settled*: KL no longer moves. The
-    *reconstruction* gate asks for a validation reconstruction below epoch 1's and less squared error than predicting
-    the mean. *alive*: enough latents carry information; without it a collapsed model, whose KL of 0 lies inside the
-    band, would pass. *clipping*: z_log_var rarely lies at a clip bound.
+
+GATES: tuple[GateRule, ...] = (
+    GateRule(
+        name="finite",
+        meaning="no step of the training was infinite or not a number",
+        missing=_always(DIVERGED),
+        constraint=False,
+        value=lambda ending: ending.nonfinite,
+        threshold=lambda ending, thresholds: "no non-finite step",
+        violation=lambda ending, thresholds: ending.nonfinite,
+    ),
+    GateRule(
+        name="band",
+        meaning="the KL ends inside the band",
+        missing=lambda kl, thresholds: ABOVE if kl > thresholds.kl_band[1] else BELOW,
+        constraint=True,
+        value=lambda ending: ending.kl,
+        threshold=lambda ending, thresholds: "{:g} to {:g}".format(*thresholds.kl_band),
+        violation=_outside,
+        in_band_unit=True,
+    ),
+    GateRule(
+        name="settled",
+        meaning="the KL no longer moves: its relative slope per epoch",
+        missing=_always(MOVING),
+        constraint=True,
+        value=lambda ending: ending.slope,
+        threshold=lambda ending, thresholds: f"at most {thresholds.max_kl_slope:g} per epoch, either way",
+        violation=lambda ending, thresholds: _excess(abs(ending.slope), thresholds.max_kl_slope),
+    ),
+    GateRule(
+        name="reconstruction",
+        meaning="it reconstructs better than after one epoch, and than predicting the mean: `unexplained`",
+        missing=_always("reconstructs no better than the mean, or than after epoch 1"),
+        constraint=False,
+        value=lambda ending: ending.unexplained,
+        threshold=lambda ending, thresholds: "below 1, and better than after epoch 1",
+        # There is no distance to speak of between the two conditions.
+        violation=lambda ending, thresholds: (
+            0.0 if ending.improvement < 0 and ending.unexplained < 1 else DIVERGED_VIOLATION
+        ),
+    ),
+    GateRule(
+        name="alive",
+        # Without it a collapsed model, whose KL of 0 lies inside the band, would pass.
+        meaning="enough latents carry information; a collapsed model has a KL near 0, inside most bands",
+        missing=_always("collapsed: too few latents are active"),
+        constraint=True,
+        value=lambda ending: ending.active,
+        threshold=lambda ending, thresholds: (
+            "at least 1" if math.isnan(ending.needed) else f"at least {ending.needed:g} active latents"
+        ),
+        violation=lambda ending, thresholds: (ending.needed - ending.active) / ending.needed,
+    ),
+    GateRule(
+        name="clipping",
+        meaning="the log-variance rarely lies at a clip bound: share of rows and latents",
+        missing=_always("log-variance held at a clip bound"),
+        constraint=True,
+        value=lambda ending: ending.clip_share,
+        threshold=lambda ending, thresholds: f"at most {thresholds.max_clip_share:g} at a bound",
+        violation=lambda ending, thresholds: _excess(ending.clip_share, thresholds.max_clip_share),
+    ),
+)
+"""Every gate, in the order in which they are judged and shown."""
+
+GATE_NAMES = tuple(gate.name for gate in GATES)
+CONSTRAINT_GATES = tuple(gate.name for gate in GATES if gate.constraint)
+"""The gates that are also constraints of the search."""
+
+
+def judge(curves: TrainingCurves, measures: Measures | None, thresholds: GateThresholds) -> tuple[Gate, ...]:
+    """The gates of one trial, in the order of `GATES`.
 
     A trial that diverged, or that was never measured, fails every gate it has no number for, by
     `DIVERGED_VIOLATION`. NaN never passes.
     """
+    ending = _ending(curves, measures, thresholds)
+    return tuple(gate.judge(ending, thresholds) for gate in GATES)
+
+
+def _ending(curves: TrainingCurves, measures: Measures | None, thresholds: GateThresholds) -> Ending:
     nonfinite = float(np.sum(curves.nonfinite_steps))
-    lo, hi = thresholds.kl_band
-    kl, slope, improvement, unexplained, active, needed, clip_share = (math.nan,) * 7
-    if measures is not None and nonfinite == 0:
-        kl = thresholds.banded_kl(final_kl(curves, thresholds.window), measures.latent_dim)
-        slope = kl_slope(curves, thresholds.window)
-        improvement = measures.reconstruction - float(curves.validation_reconstruction[0])
-        unexplained = measures.unexplained
-        active = float(measures.active_units)
-        needed = float(thresholds.active_units_needed(measures.latent_dim))
-        clip_share = measures.clip_share
-    reconstructs = improvement < 0 and unexplained < 1
-    return (
-        _gate("finite", nonfinite, "no non-finite step", nonfinite),
-        _gate("band", kl, f"{lo:g} to {hi:g}", _max(lo - kl, kl - hi) / (hi - lo)),
-        _gate(
-            "settled",
-            slope,
-            f"at most {thresholds.max_kl_slope:g} per epoch, either way",
-            _excess(abs(slope), thresholds.max_kl_slope),
-        ),
-        Gate(
-            name="reconstruction",
-            passed=reconstructs,
-            value=unexplained,
-            threshold="below 1, and better than after epoch 1",
-            violation=0.0 if reconstructs else DIVERGED_VIOLATION,
-        ),
-        _gate(
-            "alive",
-            active,
-            "at least 1" if math.isnan(needed) else f"at least {needed:g} active latents",
-            (needed - active) / needed,
-        ),
-        _gate(
-            "clipping",
-            clip_share,
-            f"at most {thresholds.max_clip_share:g} at a bound",
-            _excess(clip_share, thresholds.max_clip_share),
-        ),
+    if measures is None or nonfinite:
+        return Ending(nonfinite=nonfinite)
+    return Ending(
+        nonfinite=nonfinite,
+        kl=thresholds.banded_kl(final_kl(curves, thresholds.window), measures.latent_dim),
+        slope=kl_slope(curves, thresholds.window),
+        improvement=measures.reconstruction - float(curves.validation_reconstruction[0]),
+        unexplained=measures.unexplained,
+        active=float(measures.active_units),
+        needed=float(thresholds.active_units_needed(measures.latent_dim)),
+        clip_share=measures.clip_share,
     )
 
 

@@ -6,18 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from klsearch.reports.page import Fold, Prose, Table
-from klsearch.reports.readings.causes import (
-    ABOVE,
-    BELOW,
-    DIVERGED,
-    FAILED,
-    PRUNED,
-    causes,
-    collapsed_in_band,
-    probability_above,
-)
+from klsearch.reports.readings.causes import FAILED, PRUNED, causes, collapsed_in_band, probability_above
 from klsearch.reports.sections.failures import failures_section
 from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.vae.diagnostics.gates import ABOVE, BELOW, DIVERGED
 
 Make = Callable[..., StudyRecord]
 
