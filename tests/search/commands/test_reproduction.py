@@ -79,7 +79,7 @@ def test_the_first_differing_epoch_and_latent_are_named(results: list[Result]) -
     )
     assert mismatches(stored, now) == [
         Mismatch(value="kl", place=5, stored=float(stored.curves.kl[4]), now=float(kl[4])),
-        Mismatch(value="prior_mismatch", place=2, stored=mismatch[1] - 1, now=mismatch[1]),
+        Mismatch(value="prior_mismatch", place=2, stored=measured.prior_mismatch[1], now=mismatch[1]),
     ]
     assert mismatches(stored, replace(stored, seconds=9.0)) == []
 
