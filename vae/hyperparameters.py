@@ -115,7 +115,7 @@ RULES: Mapping[str, Rule] = {one.name: one.metadata["rule"] for one in fields(Hy
 
 NAMES: tuple[str, ...] = tuple(RULES)
 
-WHOLE: frozenset[str] = frozenset(one.name for one in fields(Hyperparameters) if one.type is int)
+WHOLE: tuple[str, ...] = tuple(one.name for one in fields(Hyperparameters) if one.type is int)
 """Those that are whole numbers."""
 
 UNBOUNDED: Mapping[str, float] = {

@@ -91,7 +91,8 @@ def probability_above(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(below + not_above) / 2 / len(second))
 
 
-def _gate_value(trial: TrialRecord, name: str) -> float:
+def gate_value(trial: TrialRecord, name: str) -> float:
+    """What a gate looked at; NaN where it was not judged."""
     return next((gate.value for gate in trial.gates if gate.name == name), math.nan)
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from klsearch.reports.page import Block, Code, Fold, Prose, Section, Table
-from klsearch.reports.readings.causes import Cause, _gate_value, collapsed_in_band
+from klsearch.reports.readings.causes import Cause, collapsed_in_band, gate_value
 from klsearch.reports.wording import count, first_line, number, share
 from klsearch.studies.record import StudyRecord, TrialState
 
@@ -49,9 +49,9 @@ def _collapse_blocks(study: StudyRecord) -> tuple[Prose, ...]:
     collapsed = collapsed_in_band(study)
     if not collapsed:
         return ()
-    worst = min(collapsed, key=lambda trial: (_gate_value(trial, "alive"), trial.number))
+    worst = min(collapsed, key=lambda trial: (gate_value(trial, "alive"), trial.number))
     latents = study.definition.model.latent_dim
-    active = number(_gate_value(worst, "alive"))
+    active = number(gate_value(worst, "alive"))
     text = (
         f"{count(len(collapsed), 'trial')} ended with a KL inside the band and yet collapsed: trial {worst.number}, "
         f"for one, has a KL of {number(worst.kl)} nats per latent with {active} of {latents} "

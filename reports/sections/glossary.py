@@ -3,6 +3,7 @@
 from klsearch.reports.page import Facts, Section
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GATE_NAMES
+from klsearch.vae.hyperparameters import RULES
 
 # {window} stands for the number of epochs over which the final KL is taken.
 _MEANINGS = {
@@ -94,5 +95,10 @@ _MEANINGS = {
 def glossary_section(study: StudyRecord) -> Section:
     """The words of the report, in plain words."""
     window = study.definition.gates.window
-    pairs = tuple((word, meaning.format(window=window)) for word, meaning in _MEANINGS.items())
-    return Section(identity="glossary", title="How to read this", blocks=(Facts(pairs=pairs),))
+    words = [(word, meaning.format(window=window)) for word, meaning in _MEANINGS.items()]
+    searched = [(name, _as_sentence(RULES[name].meaning)) for name in study.definition.space.searched()]
+    return Section(identity="glossary", title="How to read this", blocks=(Facts(pairs=(*words, *searched)),))
+
+
+def _as_sentence(meaning: str) -> str:
+    return f"{meaning[0].upper()}{meaning[1:]}."

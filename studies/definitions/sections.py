@@ -4,7 +4,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 
-from klsearch.studies.definitions.space import NUMBER_TAG, WORD_TAG, Section, keeps, not_nan, problem, problems_at
+from klsearch.studies.definitions.space import (
+    NUMBER_TAG,
+    UNBOUNDED_NUMBER,
+    WORD_TAG,
+    Section,
+    keeps,
+    problem,
+    problems_at,
+)
 from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 
 Count = Annotated[int, Field(ge=1)]
@@ -228,8 +236,7 @@ _DECIDED = tuple(name for name, rule in RULES.items() if not rule.in_training)
 
 def _baseline_field(name: str) -> Any:
     """A hyperparameter's type and default, as pydantic takes them."""
-    bounded = Field(allow_inf_nan=name in UNBOUNDED)
-    kind: Any = int if name in WHOLE else Annotated[float, bounded, AfterValidator(not_nan)]
+    kind = int if name in WHOLE else UNBOUNDED_NUMBER if name in UNBOUNDED else float
     return Annotated[kind, keeps(RULES[name])] | None, None
 
 

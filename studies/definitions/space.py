@@ -92,11 +92,9 @@ def not_nan(value: Any) -> Any:
 _FREE_TO_SEARCH = Discriminator(_kind)
 _Number = Annotated[Annotated[Range, Tag(RANGE_TAG)] | Annotated[float, Tag(NUMBER_TAG)], _FREE_TO_SEARCH]
 _Whole = Annotated[Annotated[IntegerRange, Tag(RANGE_TAG)] | Annotated[int, Tag(NUMBER_TAG)], _FREE_TO_SEARCH]
-_Bound = Annotated[
-    Annotated[Range, Tag(RANGE_TAG)] | Annotated[float, Field(allow_inf_nan=True), Tag(NUMBER_TAG)],
-    _FREE_TO_SEARCH,
-    AfterValidator(not_nan),
-]
+UNBOUNDED_NUMBER: Any = Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)]
+"""A number that may be infinite, which stands for no bound."""
+_Bound = Annotated[Annotated[Range, Tag(RANGE_TAG)] | Annotated[UNBOUNDED_NUMBER, Tag(NUMBER_TAG)], _FREE_TO_SEARCH]
 
 
 def _kind_of(name: str) -> Any:
