@@ -161,7 +161,7 @@ class Reference:
     """The trainings from which a study took its band.
 
     Attributes:
-        method: "sigma", or "beta1" under the Bernoulli likelihood.
+        method: "sigma", or "beta1" where the likelihood leaves no variance to fit.
         seeds: on how many they were trained.
         kl: mean of their final KL, mean over latents, nats, validation.
         kl_band: lowest and highest acceptable KL, in the unit of the study's `kl_reduction`.

@@ -19,8 +19,8 @@ ROOMS = ("vae", "studies", "reports", "search")  # from the ground up
 # From the ground up as well; `networks` names a wing, which is a folder, or a file beside the wings.
 WINGS = {
     "vae": (
-        "quiet", "objective", "hyperparameters", "elbo", "layers",
-        "data", "diagnostics", "networks", "evaluation", "training",
+        "quiet", "hyperparameters", "data", "likelihoods", "objective", "elbo", "layers",
+        "diagnostics", "networks", "evaluation", "training",
     ),
     "studies": ("errors", "files", "definitions", "record", "convergence", "summary", "comparison"),
     "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison", "report"),

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from klsearch.vae.objective import Objective
+from klsearch.vae.likelihoods.likelihood import Likelihood
 
 
 def clip_log_var(raw: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
@@ -29,21 +29,14 @@ def kl_elements(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
     return 0.5 * (_excess_variance(log_var) + tf.square(mean))
 
 
-def squared_error(rows: tf.Tensor, output: tf.Tensor, objective: Objective) -> tf.Tensor:
-    """Squared error of the reconstruction, summed over features: [..., rows] from two [..., rows, D].
+def squared_error(rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood) -> tf.Tensor:
+    """Squared error of the reconstruction, summed over features: [..., rows] from two [..., rows, D]."""
+    return tf.reduce_sum(tf.math.squared_difference(likelihood.mean(output), rows), axis=-1)
 
-    Under the Bernoulli likelihood the output holds logits, and the reconstruction is their sigmoid.
+
+def reconstruction_error(rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood) -> tf.Tensor:
+    """What the likelihood makes of the output, summed over features: [..., rows] from two [..., rows, D].
+
+    The rows may lack leading axes of the output.
     """
-    mean = tf.sigmoid(output) if objective.likelihood == "bernoulli" else output
-    return tf.reduce_sum(tf.math.squared_difference(mean, rows), axis=-1)
-
-
-def reconstruction_error(rows: tf.Tensor, output: tf.Tensor, objective: Objective) -> tf.Tensor:
-    """What the likelihood makes of the reconstruction, summed over features: [..., rows] from two [..., rows, D].
-
-    Gaussian: squared error. Bernoulli: cross-entropy in nats. The rows may lack leading axes of the output.
-    """
-    if objective.likelihood == "gaussian":
-        return squared_error(rows, output, objective)
-    labels = tf.broadcast_to(rows, tf.shape(output))
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=output), axis=-1)
+    return tf.reduce_sum(likelihood.error(rows, output), axis=-1)

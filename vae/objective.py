@@ -3,18 +3,21 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from klsearch.vae.likelihoods.gaussian import GAUSSIAN
+from klsearch.vae.likelihoods.likelihood import Likelihood
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """How the loss is put together.
 
     Attributes:
-        likelihood: "gaussian" (squared error) or "bernoulli" (cross-entropy; the decoder gives logits).
+        likelihood: of a row given its latents.
         reconstruction_reduction: "sum" over features, or their "mean".
         kl_reduction: "mean" over latents, or their "sum".
     """
 
-    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    likelihood: Likelihood = GAUSSIAN
     reconstruction_reduction: Literal["sum", "mean"] = "sum"
     kl_reduction: Literal["mean", "sum"] = "mean"
 

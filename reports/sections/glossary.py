@@ -5,7 +5,7 @@ from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GATE_NAMES
 from klsearch.vae.hyperparameters import RULES
 
-# {window} stands for the number of epochs over which the final KL is taken.
+# {window} stands for the number of epochs over which the final KL is taken, {error} for what the likelihood minimises.
 _MEANINGS = {
     "KL": (
         "How far the encoder's distribution of a row's latents is from the prior, in nats: ½(e^lv + μ² − 1 − "
@@ -17,7 +17,7 @@ _MEANINGS = {
         "½μ² and ½(e^lv − 1 − lv): together the KL. Clipping the log-variance limits only the second."
     ),
     "reconstruction": (
-        "How far a row's reconstruction is from it: squared error, or cross-entropy for Bernoulli; summed "
+        "How far a row's reconstruction is from it: {error}, summed "
         "over features or their mean, as the definition asks, then mean over rows."
     ),
     "unexplained": (
@@ -94,8 +94,8 @@ _MEANINGS = {
 
 def glossary_section(study: StudyRecord) -> Section:
     """The words of the report, in plain words."""
-    window = study.definition.gates.window
-    words = [(word, meaning.format(window=window)) for word, meaning in _MEANINGS.items()]
+    window, likelihood = study.definition.gates.window, study.definition.objective().likelihood
+    words = [(word, meaning.format(window=window, error=likelihood.error_name)) for word, meaning in _MEANINGS.items()]
     searched = [(name, _as_sentence(RULES[name].meaning)) for name in study.definition.space.searched()]
     return Section(identity="glossary", title="How to read this", blocks=(Facts(pairs=(*words, *searched)),))
 

@@ -27,7 +27,7 @@ from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.summary import runs_of, summarize
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
-from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.hyperparameters import RULES, Hyperparameters
 
 _FILES = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
 
@@ -178,8 +178,9 @@ def _expected(record: StudyRecord) -> str:
 def _notes(loaded: LoadedDefinition, again: Retrained, encoder: Any, decoder: Any) -> tuple[str, ...]:
     notes = [f"encoder.keras {note}" for note in loading_notes(encoder)]
     notes += [f"decoder.keras {note}" for note in loading_notes(decoder)]
-    if loaded.definition.model.likelihood == "bernoulli":
-        notes.append("decoder.keras gives logits: apply keras.ops.sigmoid for values in [0, 1]")
+    likelihood = loaded.definition.objective().likelihood
+    if likelihood.keras_mean is not None:
+        notes.append(f"decoder.keras gives {likelihood.output_name}: apply {likelihood.keras_mean} for reconstructions")
     settings = again.member
     if settings.clip_low[0] > -float("inf") or settings.clip_high[0] < float("inf"):
         notes.append("encoder.keras gives z_mean and z_log_var, the latter clipped as in training")
@@ -210,7 +211,6 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         expected: what a training with them is to reach, as a sentence.
     """
     model, training = definition.model, definition.training
-    bernoulli = model.likelihood == "bernoulli"
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -222,12 +222,11 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         expected=expected,
         settings={name: _number(value) for name, value in asdict(settings).items()}
         | {"clipnorm": _number(settings.clipnorm) if math.isfinite(settings.clipnorm) else None},
+        rules=RULES,
         latent_dim=model.latent_dim,
         epochs=training.epochs,
         batch_size=training.batch_size,
-        bernoulli=bernoulli,
-        error="Cross-entropy in nats" if bernoulli else "Squared error",
-        decoder_output="gives logits" if bernoulli else "gives the reconstruction itself",
+        likelihood=definition.objective().likelihood,
         kl_reduction=definition.study.kl_reduction,
         reconstruction_reduction=model.reconstruction_reduction,
     )

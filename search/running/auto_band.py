@@ -36,7 +36,7 @@ def find_reference(
 ) -> Reference:
     """The band around the KL that the evidence lower bound asks for by itself, with no weight that anyone chose.
 
-    A σ-VAE, or under the Bernoulli likelihood the plain bound (β = 1), is trained on two seeds for as long as every
+    A σ-VAE, or where no variance is left to fit the plain bound (β = 1), is trained on two seeds for as long as every
     trial. The band reaches from half to one and a half times the mean of their final KL on validation. The authors of
     ControlVAE set their target so: run the basic VAE, get its KL, then slightly increase and decrease it.
 
@@ -51,7 +51,7 @@ def find_reference(
     Raises:
         KlsearchError: the reference diverged or collapsed, so that it gives no band; or `stop` said so.
     """
-    method: Method = "sigma" if definition.model.likelihood == "gaussian" else "beta1"
+    method: Method = "sigma" if definition.objective().likelihood.fits_variance else "beta1"
     say(f"Training the reference for the KL band ({_SEEDS} seeds)…")
     weighting = weighting_of(definition, method)
     population = build_population(definition, network, dataset, layout.for_members(_SEEDS), weighting)

@@ -42,8 +42,7 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
 def _network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
     model = definition.model
-    bounded = dataset.unit_interval and model.likelihood == "gaussian"
-    output = "sigmoid" if bounded else "linear"
+    output = definition.objective().likelihood.output_activation(unit_interval=dataset.unit_interval)
     if model.kind == "dense":
         return dense_network(
             dataset.shape,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import DataError
-from klsearch.vae.data.datasets import DataProblem, Dataset, in_unit_interval, load_dataset
+from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
 
 
 def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
@@ -47,14 +47,9 @@ def _misfits(definition: StudyDefinition, dataset: Dataset) -> list[str]:
     if batch_size > rows["train"]:
         found.append(f"training.batch_size = {batch_size} is larger than the training split of {rows['train']} rows")
     # All rows, as for NaN: what the likelihood can score at all is no choice that the test rows could sway.
-    if definition.model.likelihood == "bernoulli" and not in_unit_interval(dataset.splits.values()):
-        scaled = dataset.scaling.kind in ("minmax", "image")
-        way_out = (
-            "held-out values lie beyond the training rows' range, so use"
-            if scaled
-            else "set data.scaling = 'minmax' or"
-        )
-        found.append(f"model.likelihood = 'bernoulli' needs values in [0, 1]; {way_out} 'gaussian'")
+    likelihood = definition.objective().likelihood
+    if misfit := likelihood.misfit(dataset.splits.values(), dataset.scaling.kind):
+        found.append(f"model.likelihood = '{likelihood.name}' {misfit}")
     if definition.model.kind == "conv" and len(dataset.shape) == 1:
         found.append("model.kind = 'conv' needs images, but the data are a table; use 'dense'")
     if seeds > 0 and rows["test"] == 0:

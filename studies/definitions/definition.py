@@ -22,6 +22,7 @@ from klsearch.studies.definitions.sections import (
 from klsearch.studies.definitions.space import Section, Space, highest_of, problems_at
 from klsearch.vae.diagnostics.gates import GateThresholds
 from klsearch.vae.hyperparameters import AFTER, BEFORE, WHOLE, Hyperparameters
+from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.objective import Objective
 
 _Found = list[tuple[tuple[str, ...], str]]
@@ -77,7 +78,7 @@ class StudyDefinition(Section):
             if baseline.method is not None and name in _RECIPE:
                 text = "has no meaning here, as the name stands for the recipe's settings; choose another name"
                 found.append((("baselines", name, "method"), text))
-            if baseline.method == "sigma" and self.model.likelihood != "gaussian":
+            if baseline.method == "sigma" and not self.objective().likelihood.fits_variance:
                 text = (
                     "'sigma' fits the variance of a Gaussian decoder, but model.likelihood is "
                     f"'{self.model.likelihood}'; use 'beta1' or 'control'"
@@ -155,7 +156,7 @@ class StudyDefinition(Section):
     def objective(self) -> Objective:
         """How the loss is put together."""
         return Objective(
-            likelihood=self.model.likelihood,
+            likelihood=LIKELIHOODS[self.model.likelihood],
             reconstruction_reduction=self.model.reconstruction_reduction,
             kl_reduction=self.study.kl_reduction,
         )

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
+from pydantic_core import PydanticKnownError
 
 from klsearch.studies.definitions.space import (
     NUMBER_TAG,
@@ -14,6 +15,7 @@ from klsearch.studies.definitions.space import (
     problems_at,
 )
 from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
+from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 
 Count = Annotated[int, Field(ge=1)]
 _Text = Annotated[str, Field(min_length=1)]
@@ -171,6 +173,13 @@ class DataSection(Section):
         return self
 
 
+def _declared(likelihood: str) -> str:
+    if likelihood not in LIKELIHOODS:
+        *others, last = map(repr, LIKELIHOODS)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+    return likelihood
+
+
 class ModelSection(Section):
     """`[model]`: the architecture.
 
@@ -190,7 +199,7 @@ class ModelSection(Section):
     filters: _Sizes | None = None
     latent_dim: Count
     activation: Activation = "relu"
-    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    likelihood: Annotated[str, AfterValidator(_declared)] = "gaussian"
     reconstruction_reduction: Literal["sum", "mean"] = "sum"
 
     @model_validator(mode="after")

@@ -101,7 +101,7 @@ CASES = {
 def load(path: Path) -> tuple[LoadedDefinition, dict[str, np.ndarray]]:
     """A case's definition and its rows by split, as every contender gets them."""
     loaded = override(load_definition(str(path)))
-    assert loaded.definition.objective().likelihood == "gaussian"
+    assert loaded.definition.model.likelihood == "gaussian"
     return loaded, load_data(loaded.definition, loaded.folder).splits
 
 

@@ -1,7 +1,7 @@
 """Data ready to train on: loaded, checked, split, scaled and fingerprinted."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from klsearch.vae.data.checks import check_rows, check_varies, warnings_of
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
-from klsearch.vae.data.scaling import Scaling, fit_scaling
+from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval
 from klsearch.vae.data.sources import read_source
 from klsearch.vae.data.splits import SPLITS, split_rows
 
@@ -124,11 +124,6 @@ def load_dataset(
         warnings=(*_fewer_rows(raw, rows), *warnings_of(raw, train, fitted), *_beyond(fitted, scaled)),
         columns=raw.columns,
     )
-
-
-def in_unit_interval(splits: Iterable[np.ndarray]) -> bool:
-    """Whether every value of these rows lies in [0, 1]."""
-    return all(rows.min() >= 0 and rows.max() <= 1 for rows in splits if rows.size)
 
 
 def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling) -> str:

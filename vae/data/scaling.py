@@ -1,5 +1,6 @@
 """How raw values become what a model trains on, fitted on the training split alone."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,11 @@ def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
     deviation = rows.std(axis=axis, dtype=np.float64)
     # Rounding leaves a constant column a deviation of 1e-17 or so, which must not be divided by.
     return _scaling(chosen, rows.mean(axis=axis, dtype=np.float64), np.where(high > low, deviation, 0.0))
+
+
+def in_unit_interval(splits: Iterable[np.ndarray]) -> bool:
+    """Whether every value of these rows lies in [0, 1]."""
+    return all(rows.min() >= 0 and rows.max() <= 1 for rows in splits if rows.size)
 
 
 def _automatic(rows: np.ndarray) -> str:

@@ -19,11 +19,10 @@ _NOISE_SEED = 0
 # members, which could otherwise change the last bit of a result.
 _CALL_VALUES = 2**22
 _ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, section 5.3
-_VARIANCE_FLOOR = 1e-6
-# The decoder's variance is one number. Were it 1 % off, which so many rows do not allow, distortion would be off by
-# D / 40,000 nats: it is flat where the variance is the best.
-_VARIANCE_ROWS = 4096
-_VARIANCE_SPLIT = "train, evenly spaced"
+# For what a likelihood fits to training rows. Were a Gaussian's variance 1 % off, which so many rows do not allow,
+# distortion would be off by D / 40,000 nats: it is flat where the variance is the best.
+_FITTED_ROWS = 4096
+_FITTED_SPLIT = "train, evenly spaced"
 # A diverged member's values overflow; that its measures are infinite or NaN says enough.
 _QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
@@ -94,8 +93,8 @@ class Evaluator:
         self._objective = objective
         self._latent_dim = network.latent_dim
         self._features = math.prod(network.input_shape)
-        spaced = np.unique(np.linspace(0, len(splits["train"]) - 1, _VARIANCE_ROWS, dtype=np.int64))
-        self._splits = {**splits, _VARIANCE_SPLIT: splits["train"][spaced]}
+        spaced = np.unique(np.linspace(0, len(splits["train"]) - 1, _FITTED_ROWS, dtype=np.int64))
+        self._splits = {**splits, _FITTED_SPLIT: splits["train"][spaced]}
         train_mean = np.asarray(np.mean(splits["train"], axis=0, dtype=np.float64))
         self._mean_error = {name: _mean_error(rows, train_mean) for name, rows in splits.items() if len(rows)}
         self._noise: dict[str, np.ndarray] = {}
@@ -200,15 +199,14 @@ class Evaluator:
     def _distortion(self, members: Members, outcome: Outcome) -> np.ndarray:
         """E[−log p(x|z)] in nats, shape [K].
 
-        Gaussian: D/2 · ln(2πσ²) + squared error / 2σ², σ² the members' mean squared error on the training split (the
-        best single variance: Rybkin et al. 2021), from one posterior sample for each of at most 4,096 of its rows.
+        What the likelihood fits to training rows takes one posterior sample for each of at most 4,096 of them.
         """
-        if self._objective.likelihood == "bernoulli":
-            return np.asarray(np.mean(outcome.reconstruction, axis=1))
-        train = self.outcome(members, _VARIANCE_SPLIT, samples=1)
-        variance = np.maximum(np.mean(train.squared, axis=1) / self._features, _VARIANCE_FLOOR)
-        squared = np.mean(outcome.squared, axis=1)
-        return np.asarray(self._features / 2 * np.log(2 * np.pi * variance) + squared / (2 * variance))
+
+        def train_errors() -> np.ndarray:
+            return np.asarray(np.mean(self.outcome(members, _FITTED_SPLIT, samples=1).reconstruction, axis=1))
+
+        errors = np.asarray(np.mean(outcome.reconstruction, axis=1))
+        return self._objective.likelihood.distortion(errors, features=self._features, train_errors=train_errors)
 
     def _split_noise(self, split: str) -> np.ndarray:
         """The fixed posterior noise of a split: float32 [8, n, d], the same for every member and trial."""
@@ -241,8 +239,8 @@ class Evaluator:
             mean,
             raw,
             log_var,
-            tf.reduce_mean(reconstruction_error(flat_rows, output, self._objective), axis=1),
-            tf.reduce_mean(squared_error(flat_rows, output, self._objective), axis=1),
+            tf.reduce_mean(reconstruction_error(flat_rows, output, self._objective.likelihood), axis=1),
+            tf.reduce_mean(squared_error(flat_rows, output, self._objective.likelihood), axis=1),
         )
 
 

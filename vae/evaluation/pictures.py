@@ -76,7 +76,7 @@ class _Models:
     def __init__(self, network: Network, objective: Objective, members: Members) -> None:
         self._stacked = StackedNetwork(network)
         self._members = members
-        self._is_bernoulli = objective.likelihood == "bernoulli"
+        self._likelihood = objective.likelihood
         self.count = len(members.clip_low)
         self.latent_dim = network.latent_dim
         rows = tf.TensorSpec([None, *network.input_shape], tf.float32)
@@ -107,7 +107,7 @@ class _Models:
 
     def _trace_decode(self, latents: tf.Tensor) -> tf.Tensor:
         output, _ = self._stacked.decode(self._members.weights, self._members.others, latents, training=False)
-        return tf.sigmoid(output) if self._is_bernoulli else output
+        return self._likelihood.mean(output)
 
 
 def _noise(*shape: int) -> np.ndarray:

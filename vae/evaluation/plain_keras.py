@@ -17,7 +17,7 @@ class PlainModels:
 
     Attributes:
         encoder: rows [n, *shape] → [μ, z_log_var], each [n, d]; z_log_var is clipped to the member's bounds.
-        decoder: z [n, d] → reconstruction [n, *shape], or logits under the Bernoulli likelihood.
+        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape].
     """
 
     encoder: keras.Model

@@ -20,7 +20,7 @@ class Network:
 
     Attributes:
         encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d].
-        decoder: z [n, d] → reconstruction [n, *shape], or logits under the Bernoulli likelihood.
+        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape].
 
     Raises:
         ValueError: the models do not fit together; the message says which output and what was expected.
@@ -165,7 +165,7 @@ def dense_network(
         latent_dim: d, the number of latents.
         hidden: widths of the encoder's hidden layers; the decoder mirrors them.
         activation: of the hidden layers.
-        output_activation: "sigmoid" for data in [0, 1], "linear" otherwise and for Bernoulli logits.
+        output_activation: of the decoder's last layer; see `Likelihood.output_activation`.
     """
     inputs = keras.Input(input_shape)
     h = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs

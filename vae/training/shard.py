@@ -189,7 +189,9 @@ class Program:
         log_var = clip_log_var(raw, low, high)
         z = sample_posterior(mean, log_var, step.noise)
         output, decoding = self._stacked.decode(weights, others, z, training=True)
-        errors = reconstruction_error(tf.reshape(step.rows, tf.shape(output)), output, self._objective)  # [k, B]
+        errors = reconstruction_error(
+            tf.reshape(step.rows, tf.shape(output)), output, self._objective.likelihood
+        )  # [k, B]
         error = tf.reduce_mean(errors, axis=1)
         terms = Terms(
             error=error,

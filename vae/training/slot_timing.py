@@ -98,7 +98,7 @@ class _Step:
             mean, log_var, _ = self._stacked.encode(weights, others, rows, training=True)
             z = sample_posterior(mean, log_var, noise)
             output, _ = self._stacked.decode(weights, others, z, training=True)
-            errors = reconstruction_error(tf.reshape(rows, tf.shape(output)), output, self._objective)
+            errors = reconstruction_error(tf.reshape(rows, tf.shape(output)), output, self._objective.likelihood)
             loss = tf.reduce_sum(errors) + tf.reduce_sum(kl_elements(mean, log_var))
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
         optimizer.adam(

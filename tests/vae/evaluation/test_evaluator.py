@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import FINAL_SAMPLES, Evaluator, Members, joined
+from klsearch.vae.likelihoods.bernoulli import BERNOULLI
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
 
@@ -135,7 +136,7 @@ def test_the_variance_of_a_perfect_reconstruction_has_a_floor() -> None:
 
 def test_the_bernoulli_elbo_is_cross_entropy_and_kl() -> None:
     # A decoder that gives logits of 0 says ½ everywhere: ln 2 per feature, whatever the row.
-    objective = Objective(likelihood="bernoulli", reconstruction_reduction="mean")
+    objective = Objective(likelihood=BERNOULLI, reconstruction_reduction="mean")
     measures = measure(member(np.eye(2) / 2, np.zeros((2, 2))), "square", objective)
     assert measures.reconstruction == pytest.approx(math.log(2))
     assert measures.elbo == pytest.approx(-(2 * math.log(2) + 2 * (0.25 + 29.5)))

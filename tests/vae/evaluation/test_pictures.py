@@ -11,6 +11,7 @@ import tensorflow as tf
 from klsearch.vae.evaluation.evaluator import Evaluator, Members
 from klsearch.vae.evaluation.pictures import image_shape, take_samples
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
+from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
 
@@ -55,7 +56,7 @@ MODELS = {"trial 3": member(EYE, EYE), "before": member(EYE, EYE / 2)}
 
 
 def images(likelihood: str = "gaussian", **splits: np.ndarray) -> ImageSamples:
-    objective = Objective(likelihood="bernoulli" if likelihood == "bernoulli" else "gaussian")
+    objective = Objective(likelihood=LIKELIHOODS[likelihood])
     taken = take_samples(linear_network((2, 2), 4), objective, IMAGES | splits, MODELS)
     assert isinstance(taken, ImageSamples)
     return taken

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.likelihoods.bernoulli import BERNOULLI
 from klsearch.vae.networks import streams
 from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
@@ -94,7 +95,7 @@ def test_a_member_trains_as_a_plain_keras_model(
     features = splits["train"].shape[1]
     network = dense_network((features,), LATENTS, hidden=HIDDEN, output_activation="linear" if bernoulli else "sigmoid")
     objective = (
-        Objective(likelihood="bernoulli", reconstruction_reduction="mean", kl_reduction="sum")
+        Objective(likelihood=BERNOULLI, reconstruction_reduction="mean", kl_reduction="sum")
         if bernoulli
         else Objective()
     )
