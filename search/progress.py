@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Protocol, Self, TextIO, final
 
 from rich.console import Console
 from rich.live import Live
@@ -53,6 +53,7 @@ class Progress(Protocol):
         """The latest epoch of every running training, by number."""
 
 
+@final
 class Silence:
     """Progress that nobody sees."""
 
@@ -69,7 +70,8 @@ class Silence:
         """Nothing."""
 
 
-class Aloud(Silence):
+@final
+class WarningLines:
     """Progress of which only warnings are shown, each in one line: what a started worker has to say."""
 
     def __init__(self, file: TextIO) -> None:
@@ -79,6 +81,15 @@ class Aloud(Silence):
         """A warning; nothing of other lines."""
         if line.startswith("warning: "):
             print(line, file=self._file, flush=True)
+
+    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None:
+        """Nothing."""
+
+    def ended(self, ended: Ended | None) -> None:
+        """Nothing."""
+
+    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
+        """Nothing."""
 
 
 def watched_values(values: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage.rows import Result, Row, Run, one_of_each, trial_label
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.checkpoint import Checkpoint
-from klsearch.search.training.trainer import Job, Source
+from klsearch.search.training.trainer import Job, UnsharedSource
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.judging import finish
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -59,10 +59,10 @@ def candidates(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> li
     return [*leading, *baselines] if leading else []
 
 
-class ConfirmationSource(Source):
+class ConfirmationSource(UnsharedSource):
     """Every candidate on every fresh seed, as a source of jobs; what an earlier process finished is kept.
 
-    None is ever lost: whoever else confirms now trains the same to the same result, of which one counts.
+    No job is taken over: whoever else confirms now trains the same to the same result, of which one counts.
     Members are kept until it is known whom the test split is to score.
     """
 

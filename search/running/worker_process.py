@@ -80,7 +80,7 @@ def _search(task: Task, stopper: Stopper) -> None:
     load_tensorflow(task.threads, within=task.within)
     from functools import partial
 
-    from klsearch.search.progress import Aloud
+    from klsearch.search.progress import WarningLines
     from klsearch.search.running.session import session
     from klsearch.search.storage.opening import opened
     from klsearch.search.storage.patience import patient
@@ -89,7 +89,7 @@ def _search(task: Task, stopper: Stopper) -> None:
     from klsearch.search.training.models import build_network, build_population
     from klsearch.studies.definitions.data import load_data
 
-    progress = Aloud(sys.stderr)
+    progress = WarningLines(sys.stderr)
     with opened(task.place.url, create=False, patience=partial(patient, say=progress.say, stop=stopper)) as storage:
         study = StudyStorage.load(storage, task.place.name)
         loaded = definition_of(study)

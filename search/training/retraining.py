@@ -11,7 +11,7 @@ from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.models import build_network, build_population
-from klsearch.search.training.trainer import Job, Source, Trainer, job_again
+from klsearch.search.training.trainer import Job, Trainer, UnsharedSource, job_again
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.errors import StudyConflict
 from klsearch.vae.data.datasets import Dataset
@@ -54,7 +54,7 @@ class Mismatch:
     now: float
 
 
-class RetrainingSource(Source):
+class RetrainingSource(UnsharedSource):
     """Finished rows trained once more, as a source of jobs: nothing is stored.
 
     Attributes:

@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from typing import final
 
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.rows import Result, Row, Run
@@ -40,40 +41,51 @@ def job_again(row: Row) -> Job:
 class Source(ABC):
     """Where jobs come from and where their results go. Called between epochs only.
 
-    What is not abstract suits a source that keeps no checkpoint, shares with nobody and trains every job to its end.
-
     Attributes:
         position: the highest number that it has asked for; -1 before.
     """
 
     position: int = -1
 
+    @abstractmethod
     def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
         """The jobs of a checkpoint, by slot, that are still to be trained; the source stands where it stood then."""
-        del checkpoint
-        return {}
 
     @abstractmethod
     def take(self, free: int) -> list[Job]:
         """At most `free` further jobs, in ascending number; none when there are no more now."""
 
-    def lost(self) -> Set[int]:
+    @abstractmethod
+    def find_lost(self) -> Set[int]:
         """Numbers of jobs that another worker has taken over, because this one was silent for too long."""
-        return frozenset()
 
-    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+    @abstractmethod
+    def find_hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
         """Numbers of running jobs that need not be trained to their end; they are finished as they are.
 
         Args:
             epochs: that each has been trained for, by number.
             curves: what was measured of one.
         """
-        del epochs, curves
-        return frozenset()
 
     @abstractmethod
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Results by row number, in ascending number; `member` copies a finished row's member, by its number."""
+
+
+class UnsharedSource(Source):
+    """A source whose jobs no other worker takes over, and which trains each of them to its end."""
+
+    @final
+    def find_lost(self) -> Set[int]:
+        """None."""
+        return frozenset()
+
+    @final
+    def find_hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+        """None."""
+        del epochs, curves
+        return frozenset()
 
 
 Watch = Callable[[Mapping[int, Mapping[str, float]]], None]
@@ -136,7 +148,7 @@ class Trainer:
         try:
             while True:
                 self._save_if_due(saving)
-                self._leave(source.lost())
+                self._leave(source.find_lost())
                 self._finish(source)
                 self._fill(source)
                 if not self._jobs:
@@ -190,7 +202,7 @@ class Trainer:
 
     def _finish(self, source: Source) -> None:
         ended = {slot: job for slot, job in self._jobs.items() if self._has_ended(slot, job)}
-        ended |= self._hopeless(source, self._jobs.keys() - ended.keys())
+        ended |= self._find_hopeless(source, self._jobs.keys() - ended.keys())
         if not ended:
             return
         by_number = sorted(ended, key=lambda slot: ended[slot].number)
@@ -212,11 +224,11 @@ class Trainer:
         diverged = self._population.latest(slot).get("nonfinite_steps", 0) > 0
         return diverged or self._population.epoch(slot) >= (job.epochs or self._epochs)
 
-    def _hopeless(self, source: Source, slots: Set[int]) -> dict[int, Job]:
+    def _find_hopeless(self, source: Source, slots: Set[int]) -> dict[int, Job]:
         """Those of the slots whose jobs the source ends early."""
         by_number = {self._jobs[slot].number: slot for slot in sorted(slots)}
         epochs = {number: self._population.epoch(slot) for number, slot in by_number.items()}
-        numbers = source.hopeless(epochs, lambda number: self._population.curves(by_number[number]))
+        numbers = source.find_hopeless(epochs, lambda number: self._population.curves(by_number[number]))
         return {by_number[number]: self._jobs[by_number[number]] for number in numbers}
 
     def _fill(self, source: Source) -> None:

@@ -119,7 +119,7 @@ class TrialSource(Source):
             return bool(self._left_running({row.number: row for row in rows}))
         return True
 
-    def lost(self) -> Set[int]:
+    def find_lost(self) -> Set[int]:
         """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
         now = time.time()
         silent, self._awake = now - self._awake, now
@@ -134,7 +134,7 @@ class TrialSource(Source):
         self._mine = {number: settings for number, settings in self._mine.items() if number in kept}
         return lost
 
-    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+    def find_hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
         """What the pruner ends, if there is one."""
         if self._pruner is None:
             return frozenset()

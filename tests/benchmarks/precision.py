@@ -18,9 +18,10 @@ import numpy as np
 from klsearch.search.layout import Layout
 from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage.rows import Result, Run
+from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
-from klsearch.search.training.trainer import Job, Source, Trainer
+from klsearch.search.training.trainer import Job, Trainer, UnsharedSource
 from klsearch.studies.definitions.catalog import LoadedDefinition, load_definition, override
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.summary import paired_difference
@@ -37,12 +38,17 @@ STUDIES = {
 }
 
 
-class Runs(Source):
+class Runs(UnsharedSource):
     """Trainings as a source of jobs; their results by number."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._jobs = [Job(number=number, run=run) for number, run in enumerate(runs)]
         self.results: dict[int, Result] = {}
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """None: no checkpoint is kept."""
+        del checkpoint
+        return {}
 
     def take(self, free: int) -> list[Job]:
         """The next ones."""

@@ -30,6 +30,7 @@ from klsearch.search.layout import Layout
 from klsearch.search.progress import Ended
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result
+from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 from klsearch.search.training.trainer import Job, Source, Trainer
@@ -121,7 +122,7 @@ class Search:
 
     def is_hopeless(self, number: int, curves: TrainingCurves) -> bool:
         """Whether a trial that has come so far is ended now."""
-        return number in self._source.hopeless({number: curves.epochs}, lambda _: curves)
+        return number in self._source.find_hopeless({number: curves.epochs}, lambda _: curves)
 
     def finish(self, number: int, result: Result, member: Callable[[int], Members]) -> None:
         """A trial's result."""
@@ -145,6 +146,11 @@ class Searches(Source):
         self._jobs: dict[int, tuple[Search, int]] = {}
         self._waiting: list[Job] = []
 
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        """None: no checkpoint is kept."""
+        del checkpoint
+        return {}
+
     def take(self, free: int) -> list[Job]:
         """What the studies ask for; those with the fewest trials at a time first, for they take the longest."""
         for search in self._searches:
@@ -156,7 +162,11 @@ class Searches(Source):
         taken, self._waiting = self._waiting[:free], self._waiting[free:]
         return sorted(taken, key=lambda job: job.number)
 
-    def hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
+    def find_lost(self) -> Set[int]:
+        """None: nobody else trains them."""
+        return frozenset()
+
+    def find_hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
         """What the studies' pruners end."""
         return {number for number in epochs if self._hopeless(number, curves(number))}
 

@@ -1,25 +1,32 @@
 """`run_study` as a program of the user's own calls it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from klsearch.search.progress import Ended, Silence
+from klsearch.search.progress import Ended
 from klsearch.search.run_study import run_study
 from klsearch.search.running.options import RunOptions
 from klsearch.search.storage.place import new_place
 from klsearch.studies.definitions.catalog import load_definition, override
 
 
-class Interrupted(Silence):
+class Interrupted:
     """Presses a notebook's stop button when the first trial has ended."""
 
     pressed = False
+
+    def say(self, line: str) -> None: ...
+
+    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None: ...
 
     def ended(self, ended: Ended | None) -> None:
         if not self.pressed:
             self.pressed = True
             raise KeyboardInterrupt
+
+    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None: ...
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.rows import Result, Run
-from klsearch.search.training.trainer import Job, Source, Trainer
+from klsearch.search.training.checkpoint import Checkpoint
+from klsearch.search.training.trainer import Job, Trainer, UnsharedSource
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import AFTER
 from klsearch.vae.networks.network import factory_network
@@ -69,12 +70,15 @@ def slow_network(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, 
     return keras.Model(rows, heads), keras.Model(z, keras.layers.Dense(shape[0])(z))
 
 
-class OneTraining(Source):
+class OneTraining(UnsharedSource):
     """A source of one job."""
 
     def __init__(self) -> None:
         run = Run(hyperparameters=AFTER, seed=1, label="search")
         self._jobs = [Job(number=0, run=run)]
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        raise AssertionError("no checkpoint is kept")
 
     def take(self, free: int) -> list[Job]:
         jobs, self._jobs = self._jobs[:free], []

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.progress import Ended, Silence
+from klsearch.search.progress import Ended
 from klsearch.search.running.workers import _Overseer
 from klsearch.search.storage.opening import opened
 from klsearch.search.storage.process import Owner, this_process
@@ -58,14 +58,20 @@ def owners(folder: Path) -> set[Owner]:
     return {row.owner for row in rows_of(folder)}
 
 
-class Heard(Silence):
+class Heard:
     """Progress that remembers what ended."""
 
     def __init__(self) -> None:
         self.heard: list[Ended | None] = []
 
+    def say(self, line: str) -> None: ...
+
+    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None: ...
+
     def ended(self, ended: Ended | None) -> None:
         self.heard.append(ended)
+
+    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None: ...
 
 
 def test_a_pruned_trial_of_a_worker_is_not_shown_as_one_to_use(workshop: "Workshop", study: StudyStorage) -> None:
