@@ -122,7 +122,7 @@ class Confirmer:
                 self._definition,
                 group,
                 worker=self._worker,
-                members=self._members,
+                keep=self._members.keep,
                 told=self._progress.ended,
             )
             for rule, group in by_rule.items()
@@ -148,7 +148,7 @@ class Confirmer:
         self._note_test_look()
         for first in range(0, len(unscored), self._population.slots):
             group = unscored[first : first + self._population.slots]
-            of_group = [self._members[row.run] for row in group]
+            of_group = [self._member(row) for row in group]
             if self._apparatus.probed is not None:
                 means = {split: self._population.latent_means(of_group, split) for split in SPLITS}
                 for index, row in enumerate(group):
@@ -168,12 +168,12 @@ class Confirmer:
             return
         self._train_forgotten(shown)
         self._pause()
-        samples = self._apparatus.sampled({row.run.label: self._members[row.run] for row in shown})
+        samples = self._apparatus.sampled({row.run.label: self._member(row) for row in shown})
         self._rows.replace_samples(samples, numbers)
 
     def _train_forgotten(self, wanted: Sequence[Row]) -> None:
         """Train those of some confirmed rows again whose members no process has kept."""
-        forgotten = [row for row in wanted if row.run not in self._members]
+        forgotten = [row for row in wanted if self._members.find(row.run) is None]
         if forgotten:
             self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights were not kept.")
             self._progress.begin("training again", done=0, total=len(forgotten))
@@ -181,8 +181,14 @@ class Confirmer:
         for row in forgotten:
             by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)
         for rule, group in by_rule.items():
-            again = RetrainingSource(group, members=self._members, told=self._progress.ended)
+            again = RetrainingSource(group, keep=self._members.keep, told=self._progress.ended)
             self._train(rule, again)
+
+    def _member(self, row: Row) -> Members:
+        """A confirmed row's member, which is kept or was trained again."""
+        member = self._members.find(row.run)
+        assert member is not None
+        return member
 
     def _note_test_look(self) -> None:
         """Count a look at the test split, before it is taken: one cut off in between has been taken too."""

@@ -4,7 +4,6 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections import UserDict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from klsearch.vae.evaluation.evaluator import Members
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
-class KeptMembers(UserDict[Run, Members]):
+class KeptMembers:
     """Trained members by what was trained, each in a file, where the next process finds it; in memory if that fails.
 
     So a confirmation that was killed trains nothing again of what had finished, however often that happens.
@@ -32,30 +31,27 @@ class KeptMembers(UserDict[Run, Members]):
     """
 
     def __init__(self, folder: Path, fingerprint: str, *, say: Callable[[str], None]) -> None:
-        super().__init__()
         self._folder = folder
         self._fingerprint = fingerprint
         self._say = say
         self._failed = False
+        self._in_memory: dict[Run, Members] = {}  # those whose files could not be written
 
-    def __contains__(self, run: object) -> bool:
-        try:
-            self[run]  # type: ignore[index]
-        except KeyError:
-            return False
-        return True
-
-    def __missing__(self, run: Run) -> Members:
+    def find(self, run: Run) -> Members | None:
+        """The member that was trained so; None if there is none, or its file cannot be read."""
+        if run in self._in_memory:
+            return self._in_memory[run]
         try:
             return _read(self._path(run))
-        except _UNREADABLE as error:
-            raise KeyError(run) from error
+        except _UNREADABLE:
+            return None
 
-    def __setitem__(self, run: Run, member: Members) -> None:
+    def keep(self, run: Run, member: Members) -> None:
+        """Keep a member."""
         try:
             _write(self._path(run), member)
         except OSError as error:
-            super().__setitem__(run, member)
+            self._in_memory[run] = member
             if not self._failed:
                 self._say(
                     f"warning: a trained member could not be kept ({self._folder}: {error.strerror}); it is trained "

@@ -1,7 +1,7 @@
 """Leading trials and baselines on fresh seeds: who wins on validation, and what the test split says of it."""
 
 import math
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,14 +73,14 @@ class ConfirmationSource(UnsharedSource):
         chosen: Sequence[Candidate],
         *,
         worker: Worker,
-        members: MutableMapping[Run, Members],
+        keep: Callable[[Run, Members], None],
         told: Callable[[None], None],
     ) -> None:
         self._rows = rows
         self._definition = definition
         self._worker = worker
         self._told = told
-        self._members = members
+        self._keep = keep
         self._runs: dict[int, Run] = {}
         wanted = [
             Run(
@@ -120,7 +120,7 @@ class ConfirmationSource(UnsharedSource):
         for number, result in finished.items():
             run = self._runs[number]
             if result.measures:  # else it diverged
-                self._members[run] = member(number)  # before its row is finished, lest a kill in between forgets it
+                self._keep(run, member(number))  # before its row is finished, lest a kill in between forgets it
             if finish(self._rows, self._definition, number, run.label, result, owner=self._worker.owner) is not None:
                 self._told(None)  # the best of many seeds leads nothing
 

@@ -1,6 +1,6 @@
 """Finished trainings once more: their members, whose weights no storage holds, and whether they match bit for bit."""
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,16 +62,16 @@ class RetrainingSource(UnsharedSource):
 
     Args:
         rows: to train.
-        members: by what was trained, to which theirs are added.
+        keep: is given each member, by what was trained.
         told: is called when one has finished.
     """
 
     def __init__(
-        self, rows: Sequence[Row], *, members: MutableMapping[Run, Members], told: Callable[[None], None]
+        self, rows: Sequence[Row], *, keep: Callable[[Run, Members], None], told: Callable[[None], None]
     ) -> None:
         self._pending = [job_again(row) for row in rows]
         self._runs = {row.number: row.run for row in rows}
-        self._members = members
+        self._keep = keep
         self._told = told
         self.results: dict[int, Result] = {}
 
@@ -90,7 +90,7 @@ class RetrainingSource(UnsharedSource):
     def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
         """Keep the members and their results."""
         for number, result in finished.items():
-            self._members[self._runs[number]] = member(number)
+            self._keep(self._runs[number], member(number))
             self.results[number] = result
             self._told(None)
 
@@ -122,7 +122,7 @@ def retrain(
     network = build_network(loaded.definition, dataset, loaded.folder)
     population = build_population(loaded.definition, network, dataset, facts.layout.for_members(1))
     members: dict[Run, Members] = {}
-    source = RetrainingSource([row], members=members, told=progress.ended)
+    source = RetrainingSource([row], keep=members.__setitem__, told=progress.ended)
     progress.begin("training again", done=0, total=1)
     epochs = loaded.definition.training.epochs
     Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False).train(source)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,7 +285,7 @@ class Workshop:
         epochs: int | None = None,
         saving: Saving | None = None,
         watch: Watch = lambda running: None,
-        members: MutableMapping[Run, Members] | None = None,
+        keep: Callable[[Run, Members], None] = lambda run, member: None,
     ) -> ConfirmationSource:
         """Train candidates on the fresh seeds, all of them or for so many epochs."""
         source = ConfirmationSource(
@@ -293,7 +293,7 @@ class Workshop:
             self.definition,
             chosen,
             worker=Worker(owner=this_process()),
-            members={} if members is None else members,
+            keep=keep,
             told=lambda ended: None,
         )
         self.train(source, epochs=epochs, saving=saving, watch=watch)

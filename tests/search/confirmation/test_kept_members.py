@@ -27,8 +27,9 @@ def member() -> Members:
 
 
 def test_the_next_process_finds_a_member_as_it_was(tmp_path: Path) -> None:
-    KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail)[RUN] = member()
-    found, kept = KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail)[RUN], member()
+    KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail).keep(RUN, member())
+    found, kept = KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail).find(RUN), member()
+    assert found is not None
     for now, before in zip([*found.weights, *found.others], [*kept.weights, *kept.others], strict=True):
         assert now.dtype == before.dtype
         np.testing.assert_array_equal(now.numpy(), before.numpy(), strict=True)
@@ -38,9 +39,9 @@ def test_the_next_process_finds_a_member_as_it_was(tmp_path: Path) -> None:
 
 def test_members_that_lie_in_files_take_no_memory(tmp_path: Path) -> None:
     kept = KeptMembers(tmp_path, "f", say=pytest.fail)
-    kept[RUN] = member()
-    assert RUN in kept
-    assert not kept.data
+    kept.keep(RUN, member())
+    assert kept.find(RUN) is not None
+    assert kept.find(RUN) is not kept.find(RUN), "each is read from the file"
 
 
 @pytest.mark.parametrize(
@@ -52,20 +53,17 @@ def test_members_that_lie_in_files_take_no_memory(tmp_path: Path) -> None:
     ],
 )
 def test_what_was_trained_otherwise_is_another_member(tmp_path: Path, fingerprint: str, run: Run) -> None:
-    KeptMembers(tmp_path, "f", say=pytest.fail)[RUN] = member()
-    kept = KeptMembers(tmp_path, fingerprint, say=pytest.fail)
-    assert run not in kept
-    with pytest.raises(KeyError):
-        kept[run]
+    KeptMembers(tmp_path, "f", say=pytest.fail).keep(RUN, member())
+    assert KeptMembers(tmp_path, fingerprint, say=pytest.fail).find(run) is None
 
 
 def test_a_file_that_is_damaged_holds_no_member(tmp_path: Path) -> None:
-    KeptMembers(tmp_path, "f", say=pytest.fail)[RUN] = member()
+    KeptMembers(tmp_path, "f", say=pytest.fail).keep(RUN, member())
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", whole[:200] + b"x" * 100 + whole[300:]):
         file.write_bytes(damaged)
-        assert RUN not in KeptMembers(tmp_path, "f", say=pytest.fail)
+        assert KeptMembers(tmp_path, "f", say=pytest.fail).find(RUN) is None
 
 
 def test_a_full_disk_costs_a_warning_and_no_member(
@@ -74,8 +72,9 @@ def test_a_full_disk_costs_a_warning_and_no_member(
     said: list[str] = []
     kept = KeptMembers(tmp_path, "f", say=said.append)
     with full_disk(100):
-        kept[RUN] = kept[Run(hyperparameters=RUN.hyperparameters, seed=4, label="trial 7")] = member()
-    assert RUN in kept
+        kept.keep(RUN, member())
+        kept.keep(Run(hyperparameters=RUN.hyperparameters, seed=4, label="trial 7"), member())
+    assert kept.find(RUN) is not None
     assert len(said) == 1
     assert "could not be kept" in said[0]
     assert list(tmp_path.iterdir()) == []
@@ -84,6 +83,6 @@ def test_a_full_disk_costs_a_warning_and_no_member(
 def test_nothing_is_left_of_a_confirmation_that_is_over(tmp_path: Path) -> None:
     kept = KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail)
     kept.remove_files()
-    kept[RUN] = member()
+    kept.keep(RUN, member())
     kept.remove_files()
     assert list(tmp_path.iterdir()) == []

@@ -265,10 +265,10 @@ def test_members_outlive_the_process_that_trained_them(
         return KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail)
 
     for epochs in (45, None):
-        workshop.confirm(study, TWO, epochs=epochs, members=kept())
+        workshop.confirm(study, TWO, epochs=epochs, keep=kept().keep)
         rows = study.confirmation_rows()
-        assert {one.run in kept() for one in rows if one.result is not None} == {True}
-        assert {one.run in kept() for one in rows if one.result is None} <= {False}
+        assert {kept().find(one.run) is not None for one in rows if one.result is not None} == {True}
+        assert {kept().find(one.run) is not None for one in rows if one.result is None} <= {False}
     assert len(list((tmp_path / "confirmed").iterdir())) == len(rows) == 16
 
 
@@ -330,10 +330,10 @@ def test_others_learn_that_the_process_lives_while_it_measures_on_the_test_split
 def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:
     members: dict[Run, Members] = {}
     again: dict[Run, Members] = {}
-    workshop.confirm(study, TWO, members=members)
+    workshop.confirm(study, TWO, keep=members.__setitem__)
     rows = study.confirmation_rows()
     ended: list[None] = []
-    workshop.train(RetrainingSource(rows, members=again, told=ended.append))
+    workshop.train(RetrainingSource(rows, keep=again.__setitem__, told=ended.append))
     assert len(ended) == 16
     assert set(again) == set(members) == {one.run for one in rows}
     first, second = (
