@@ -1,4 +1,4 @@
-"""What the user sees while a study runs: on standard error, a live line on a terminal, plain lines elsewhere."""
+"""The progress of a running study: on standard error, a live line on a terminal, plain lines elsewhere."""
 
 import math
 import sys
@@ -21,7 +21,7 @@ _PLAIN_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class EndedTraining:
     """A training that has ended.
 
     Attributes:
@@ -38,19 +38,19 @@ class Ended:
 
 
 class Progress(Protocol):
-    """Told what happens while a study runs."""
+    """A listener to what happens while a study runs."""
 
     def say(self, line: str) -> None:
-        """A line for the user."""
+        """Show the user a line."""
 
-    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None:
-        """A phase of `total` trainings of which `done` were finished earlier, `best` the best of them."""
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
+        """Begin a phase of `total` trainings of which `done` were finished earlier, `best` the best of them."""
 
-    def ended(self, ended: Ended | None) -> None:
-        """One more training of this phase has ended; None where it is none of those that the best is sought among."""
+    def count(self, ended: EndedTraining | None) -> None:
+        """Count one more training of this phase as ended; None if the best is not sought among such trainings."""
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
-        """The latest epoch of every running training, by number."""
+        """Take the latest epoch of every running training, by number."""
 
 
 @final
@@ -58,16 +58,16 @@ class Silence:
     """Progress that nobody sees."""
 
     def say(self, line: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None:
-        """Nothing."""
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
+        """Do nothing."""
 
-    def ended(self, ended: Ended | None) -> None:
-        """Nothing."""
+    def count(self, ended: EndedTraining | None) -> None:
+        """Do nothing."""
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @final
@@ -78,18 +78,18 @@ class WarningLines:
         self._file = file
 
     def say(self, line: str) -> None:
-        """A warning; nothing of other lines."""
+        """Print a warning; drop any other line."""
         if line.startswith("warning: "):
             print(line, file=self._file, flush=True)
 
-    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None:
-        """Nothing."""
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
+        """Do nothing."""
 
-    def ended(self, ended: Ended | None) -> None:
-        """Nothing."""
+    def count(self, ended: EndedTraining | None) -> None:
+        """Do nothing."""
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def watched_values(values: Mapping[str, float]) -> str:
@@ -97,22 +97,22 @@ def watched_values(values: Mapping[str, float]) -> str:
     if "kl" not in values:
         return "first epoch"
     return (
-        f"epoch {values['epoch']:.0f}/{values['epochs']:.0f}  KL {_shown(values['kl'], 3)}  "
-        f"reconstruction {_shown(values['reconstruction'], 4)}  KL weight {_shown(values['kl_weight'], 3)}  "
-        f"total {_shown(values['total'], 4)}"
+        f"epoch {values['epoch']:.0f}/{values['epochs']:.0f}  KL {_format(values['kl'], 3)}  "
+        f"reconstruction {_format(values['reconstruction'], 4)}  KL weight {_format(values['kl_weight'], 3)}  "
+        f"total {_format(values['total'], 4)}"
     )
 
 
-def _shown(value: float, digits: int) -> str:
+def _format(value: float, digits: int) -> str:
     return f"{value:.{digits}g}" if math.isfinite(value) else "not finite"
 
 
-def leading(running: Mapping[int, Mapping[str, float]]) -> int | None:
+def leading_training(running: Mapping[int, Mapping[str, float]]) -> int | None:
     """The running training that is farthest on, the lowest number first; None if nothing runs."""
     return min(running, key=lambda number: (-running[number].get("epoch", 0), number), default=None)
 
 
-def _rank(ended: Ended) -> tuple[bool, float]:
+def _rank(ended: EndedTraining) -> tuple[bool, float]:
     return (not ended.feasible, ended.score)
 
 
@@ -129,7 +129,7 @@ def rough_duration(seconds: float) -> str:
 
 
 class _Clock:
-    """How far a phase is, and how long the rest will take at the pace since it began."""
+    """The state of a phase, and how long the rest will take at the pace since it began."""
 
     def __init__(self, done: int, total: int) -> None:
         self.done, self.total = done, total
@@ -140,8 +140,8 @@ class _Clock:
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
         self._partly = sum(values["epoch"] / values["epochs"] for values in running.values())
 
-    def left(self) -> str:
-        """Time left, in words."""
+    def time_left(self) -> str:
+        """The time left, in words."""
         trained = self.done - self._done_before + self._partly
         if trained < 0.1:
             return "time left unknown yet"
@@ -158,7 +158,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         self._live: Live | None = None
         self._clock = _Clock(0, 0)
         self._phase = ""
-        self._best: Ended | None = None
+        self._best: EndedTraining | None = None
         self._running: Mapping[int, Mapping[str, float]] = {}
         self._last_line = 0.0
 
@@ -171,10 +171,10 @@ class Terminal(AbstractContextManager["Terminal"]):
         self._stop_live()
 
     def say(self, line: str) -> None:
-        """A line above the live display."""
+        """Print a line above the live display."""
         self._console.print(line, markup=False)
 
-    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None:
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
         """Start the display of a phase."""
         self._stop_live()
         self._clock, self._phase, self._best, self._running = _Clock(done, total), phase, best, {}
@@ -183,7 +183,7 @@ class Terminal(AbstractContextManager["Terminal"]):
             self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._table)
             self._live.start()
 
-    def ended(self, ended: Ended | None) -> None:
+    def count(self, ended: EndedTraining | None) -> None:
         """Count a training, and show the best so far."""
         self._clock.done += 1
         if ended is not None and (self._best is None or _rank(ended) < _rank(self._best)):
@@ -209,13 +209,13 @@ class Terminal(AbstractContextManager["Terminal"]):
     def _line(self) -> str:
         parts = [f"{self._phase} {self._clock.done}/{self._clock.total}", self._best_so_far(), self._leader()]
         if self._clock.done < self._clock.total:
-            parts.append(self._clock.left())
+            parts.append(self._clock.time_left())
         return " · ".join(part for part in parts if part)
 
     def _table(self) -> Table:
         grid = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=max(1, self._clock.total), completed=self._clock.done, width=24)
-        grid.add_row(f"{self._phase} {self._clock.done}/{self._clock.total}", bar, self._clock.left())
+        grid.add_row(f"{self._phase} {self._clock.done}/{self._clock.total}", bar, self._clock.time_left())
         rows = Table.grid()
         rows.add_row(grid)
         for line in (self._best_so_far(), self._leader()):
@@ -231,5 +231,5 @@ class Terminal(AbstractContextManager["Terminal"]):
         return f"best {self._best.label}: score {self._best.score:.4g}, {kl}{outside}"
 
     def _leader(self) -> str:
-        number = leading(self._running)
+        number = leading_training(self._running)
         return "" if number is None else f"running {number}: {watched_values(self._running[number])}"

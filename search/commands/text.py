@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from klsearch.reports.wording import NOTHING, number
 from klsearch.search.commands.check import Estimate
-from klsearch.search.progress import leading, rough_duration, watched_values
+from klsearch.search.progress import leading_training, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
 from klsearch.studies.summary import Summary, baseline_names, runs_of, since_confirmed, summarize
@@ -165,7 +165,7 @@ def status_text(study: StudyRecord) -> str:
     if study.warm_start:
         lines.append(f"warm start: {study.warm_start}")
     running = {t.number: t.progress for t in study.trials if t.state is TrialState.RUNNING and t.progress}
-    if (ahead := leading(running)) is not None:
+    if (ahead := leading_training(running)) is not None:
         lines.append(f"running trial {ahead}: {watched_values(running[ahead])}")
     if summary.best is not None:
         best = summary.best

@@ -123,7 +123,7 @@ class Confirmer:
                 group,
                 worker=self._worker,
                 keep=self._members.keep,
-                told=self._progress.ended,
+                tell=self._progress.count,
             )
             for rule, group in by_rule.items()
         }
@@ -181,7 +181,7 @@ class Confirmer:
         for row in forgotten:
             by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)
         for rule, group in by_rule.items():
-            again = RetrainingSource(group, keep=self._members.keep, told=self._progress.ended)
+            again = RetrainingSource(group, keep=self._members.keep, tell=self._progress.count)
             self._train(rule, again)
 
     def _member(self, row: Row) -> Members:

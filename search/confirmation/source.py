@@ -74,12 +74,12 @@ class ConfirmationSource(UnsharedSource):
         *,
         worker: Worker,
         keep: Callable[[Run, Members], None],
-        told: Callable[[None], None],
+        tell: Callable[[None], None],
     ) -> None:
         self._rows = rows
         self._definition = definition
         self._worker = worker
-        self._told = told
+        self._tell = tell
         self._keep = keep
         self._runs: dict[int, Run] = {}
         wanted = [
@@ -122,7 +122,7 @@ class ConfirmationSource(UnsharedSource):
             if result.measures:  # else it diverged
                 self._keep(run, member(number))  # before its row is finished, lest a kill in between forgets it
             if finish(self._rows, self._definition, number, run.label, result, owner=self._worker.owner) is not None:
-                self._told(None)  # the best of many seeds leads nothing
+                self._tell(None)  # the best of many seeds leads nothing
 
     def _claim(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

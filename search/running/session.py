@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from klsearch.search.confirmation.confirmer import Apparatus, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
-from klsearch.search.progress import Progress, leading
+from klsearch.search.progress import Progress, leading_training
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner, this_process
@@ -105,7 +105,7 @@ class Session:
             self._definition,
             budget=budget,
             worker=self._worker,
-            told=self._progress.ended,
+            tell=self._progress.count,
             until_converged=self._until_converged,
         )
         trainer, said = self._trainer(self._population, searching=True), False
@@ -212,7 +212,7 @@ class Session:
 
         def watch(running: Mapping[int, Mapping[str, float]]) -> None:
             self._progress.watch(running)
-            number = leading(running)
+            number = leading_training(running)
             self._say_alive({} if number is None or not searching else {number: running[number]})
 
         return Trainer(population, epochs=self._definition.training.epochs, watch=watch, stop=self._stop)

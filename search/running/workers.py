@@ -212,5 +212,5 @@ class _Overseer:
             row = self._study.row(number)
             if row.result is not None:
                 ended, _ = judged(self._definition, trial_label(number), row.result)
-                self._progress.ended(replace(ended, feasible=ended.feasible and row.state is TrialState.COMPLETE))
+                self._progress.count(replace(ended, feasible=ended.feasible and row.state is TrialState.COMPLETE))
         self._progress.watch({row.number: row.progress for row in self._study.running() if row.progress})

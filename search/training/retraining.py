@@ -63,16 +63,16 @@ class RetrainingSource(UnsharedSource):
     Args:
         rows: to train.
         keep: is given each member, by what was trained.
-        told: is called when one has finished.
+        tell: is called when one has finished.
     """
 
     def __init__(
-        self, rows: Sequence[Row], *, keep: Callable[[Run, Members], None], told: Callable[[None], None]
+        self, rows: Sequence[Row], *, keep: Callable[[Run, Members], None], tell: Callable[[None], None]
     ) -> None:
         self._pending = [job_again(row) for row in rows]
         self._runs = {row.number: row.run for row in rows}
         self._keep = keep
-        self._told = told
+        self._tell = tell
         self.results: dict[int, Result] = {}
 
     def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
@@ -92,7 +92,7 @@ class RetrainingSource(UnsharedSource):
         for number, result in finished.items():
             self._keep(self._runs[number], member(number))
             self.results[number] = result
-            self._told(None)
+            self._tell(None)
 
 
 def retrain(
@@ -122,7 +122,7 @@ def retrain(
     network = build_network(loaded.definition, dataset, loaded.folder)
     population = build_population(loaded.definition, network, dataset, facts.layout.for_members(1))
     members: dict[Run, Members] = {}
-    source = RetrainingSource([row], keep=members.__setitem__, told=progress.ended)
+    source = RetrainingSource([row], keep=members.__setitem__, tell=progress.count)
     progress.begin("training again", done=0, total=1)
     epochs = loaded.definition.training.epochs
     Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False).train(source)

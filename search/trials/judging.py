@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from klsearch.search.progress import Ended
+from klsearch.search.progress import EndedTraining
 from klsearch.search.storage.process import Owner
 from klsearch.search.storage.rows import FINISHED, Result, trial_label
 from klsearch.search.storage.study import StudyStorage, is_warm_start
@@ -25,7 +25,7 @@ def finish(
     *,
     owner: Owner,
     pruned: bool = False,
-) -> Ended | None:
+) -> EndedTraining | None:
     """Judge a training on the validation split, score it and store it; a diverged one scores the worst there is.
 
     None if it was not stored: its row is closed, or another worker's.
@@ -35,7 +35,7 @@ def finish(
     return replace(ended, feasible=ended.feasible and not pruned) if stored else None
 
 
-def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[Ended, dict[str, float]]:
+def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[EndedTraining, dict[str, float]]:
     """What a training came to on the validation split, and by how much it violates each constraint."""
     study, thresholds, measures = definition.study, definition.thresholds(), result.measures.get("validation")
     unexplained = kl = math.nan
@@ -45,10 +45,10 @@ def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[End
     violations = constraints(judge(result.curves, measures, thresholds))
     value = score(unexplained=unexplained, kl=kl, band=thresholds.kl_band, penalty=study.penalty)
     is_feasible = all(violation <= 0 for violation in violations.values())
-    return Ended(label=label, score=value, kl=kl, feasible=is_feasible), violations
+    return EndedTraining(label=label, score=value, kl=kl, feasible=is_feasible), violations
 
 
-def best_so_far(definition: StudyDefinition, study: StudyStorage) -> Ended | None:
+def best_so_far(definition: StudyDefinition, study: StudyStorage) -> EndedTraining | None:
     """The study's best trial, a feasible one if there is any; None before one is complete."""
     complete = [trial for trial in study.trials() if trial.state is TrialState.COMPLETE]
     if not complete:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from optuna.trial import TrialState
 
-from klsearch.search.progress import Ended
+from klsearch.search.progress import EndedTraining
 from klsearch.search.seeds import trial_seed
 from klsearch.search.storage.leases import LEASE_SECONDS
 from klsearch.search.storage.rows import FINISHED, Result, Row, Run, trial_label
@@ -34,7 +34,7 @@ class TrialSource(Source):
         definition: what is searched, scored and judged.
         budget: finished trials in the study in all.
         worker: who trains them.
-        told: is told of each trial after its result was stored.
+        tell: is told of each trial after its result was stored.
         until_converged: whether no more trials are asked for once more search no longer pays.
     """
 
@@ -45,7 +45,7 @@ class TrialSource(Source):
         *,
         budget: int,
         worker: Worker,
-        told: Callable[[Ended], None],
+        tell: Callable[[EndedTraining], None],
         until_converged: bool = False,
     ) -> None:
         self._storage = storage
@@ -53,7 +53,7 @@ class TrialSource(Source):
         self._budget = budget
         self._until_converged = until_converged
         self._worker = worker
-        self._told = told
+        self._tell = tell
         ranges = definition.space.searched()
         self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
         earlier = [row.run.hyperparameters for row in storage.rows(results=False) if row.warm_start]
@@ -156,7 +156,7 @@ class TrialSource(Source):
                 self._storage, self._definition, number, label, result, owner=self._worker.owner, pruned=pruned
             )
             if ended is not None:
-                self._told(ended)
+                self._tell(ended)
             else:
                 self._compare(number, result)
             if self._pruner is not None:

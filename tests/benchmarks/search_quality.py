@@ -27,7 +27,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 
 from klsearch.search.layout import Layout
-from klsearch.search.progress import Ended
+from klsearch.search.progress import EndedTraining
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result
 from klsearch.search.training.checkpoint import Checkpoint
@@ -110,7 +110,7 @@ class Search:
         self._definition = loaded.definition
         self._study = bare_study(InMemoryStorage(), loaded)
         self._source = TrialSource(
-            self._study, self._definition, budget=budget, worker=Worker(owner=this_process()), told=self._judged
+            self._study, self._definition, budget=budget, worker=Worker(owner=this_process()), tell=self._judged
         )
         self._running = 0
 
@@ -132,7 +132,7 @@ class Search:
         if self.converged is None and has_converged(self._definition, self._study.trials()):
             self.converged = len(self.best)
 
-    def _judged(self, ended: Ended) -> None:
+    def _judged(self, ended: EndedTraining) -> None:
         score = ended.score if ended.feasible else math.inf
         self.best.append(min([*self.best[-1:], score]))
 

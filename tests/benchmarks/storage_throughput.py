@@ -71,7 +71,7 @@ def work(url: str, name: str, budget: int, began: float) -> None:
         worker = Worker(
             owner=owner, is_dead=study.leases.is_dead, turn=lambda: study.asking.turn(owner, wait=time.sleep)
         )
-        source = TrialSource(study, DEFINITION.definition, budget=budget, worker=worker, told=lambda ended: None)
+        source = TrialSource(study, DEFINITION.definition, budget=budget, worker=worker, tell=lambda ended: None)
         time.sleep(max(0.0, began - time.monotonic()))
         while jobs := source.take(SLOTS):
             study.leases.say_alive(owner, {})

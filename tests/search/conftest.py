@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 from klsearch.search.cli import main
 from klsearch.search.confirmation.source import Candidate, ConfirmationSource
 from klsearch.search.layout import Layout
-from klsearch.search.progress import Ended
+from klsearch.search.progress import EndedTraining
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.opening import opened
@@ -261,9 +261,9 @@ class Workshop:
         killed: bool = False,
         stranded: Callable[[int], MemberState | None] = lambda number: None,
         watch: Watch = lambda running: None,
-    ) -> list[Ended]:
+    ) -> list[EndedTraining]:
         """Train until the study has so many finished trials, or for so many epochs; the trials that ended."""
-        ended: list[Ended] = []
+        ended: list[EndedTraining] = []
         course = saving.course.name if saving is not None else ""
         source = TrialSource(
             study,
@@ -272,7 +272,7 @@ class Workshop:
             worker=Worker(
                 owner=owner or this_process(), course=course, is_dead=study.leases.is_dead, stranded=stranded
             ),
-            told=ended.append,
+            tell=ended.append,
         )
         self.train(source, epochs=epochs, saving=saving, killed=killed, watch=watch)
         return ended
@@ -294,7 +294,7 @@ class Workshop:
             chosen,
             worker=Worker(owner=this_process()),
             keep=keep,
-            told=lambda ended: None,
+            tell=lambda ended: None,
         )
         self.train(source, epochs=epochs, saving=saving, watch=watch)
         return source

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from klsearch.search.progress import Ended, Silence, Terminal, leading, watched_values
+from klsearch.search.progress import EndedTraining, Silence, Terminal, leading_training, watched_values
 
 VALUES = {
     **{"epoch": 37.0, "epochs": 60.0, "kl": 2.34567, "reconstruction": 1.1644, "kl_weight": 0.1, "total": 1.3991},
@@ -23,8 +23,8 @@ def shown(*, live: bool = False) -> tuple[Terminal, io.StringIO]:
         return Terminal(live=live), err
 
 
-def ended(label: str, score: float, kl: float = 2.0, *, feasible: bool = True) -> Ended:
-    return Ended(label=label, score=score, kl=kl, feasible=feasible)
+def ended(label: str, score: float, kl: float = 2.0, *, feasible: bool = True) -> EndedTraining:
+    return EndedTraining(label=label, score=score, kl=kl, feasible=feasible)
 
 
 def test_the_four_values_that_the_recipe_watches_are_shown() -> None:
@@ -37,8 +37,8 @@ def test_before_the_first_epoch_there_is_nothing_to_watch() -> None:
 
 
 def test_the_leading_training_is_the_farthest_of_the_lowest_number() -> None:
-    assert leading({5: {"epoch": 3.0}, 4: {"epoch": 7.0}, 6: {"epoch": 7.0}}) == 4
-    assert leading({}) is None
+    assert leading_training({5: {"epoch": 3.0}, 4: {"epoch": 7.0}, 6: {"epoch": 7.0}}) == 4
+    assert leading_training({}) is None
 
 
 def test_without_a_terminal_a_line_sums_up_each_phase() -> None:
@@ -46,9 +46,9 @@ def test_without_a_terminal_a_line_sums_up_each_phase() -> None:
     with terminal:
         terminal.begin("trials", done=0, total=2)
         terminal.watch({0: VALUES, 1: VALUES})
-        terminal.ended(ended("trial 0", 0.5))
+        terminal.count(ended("trial 0", 0.5))
         assert err.getvalue() == ""
-        terminal.ended(ended("trial 1", 0.25, 1.5))
+        terminal.count(ended("trial 1", 0.25, 1.5))
     assert err.getvalue() == "trials 2/2 · best trial 1: score 0.25, KL 1.5\n"
 
 
@@ -56,7 +56,7 @@ def test_without_a_terminal_a_line_now_and_then_says_where_training_is(monkeypat
     monkeypatch.setattr("klsearch.search.progress._PLAIN_SECONDS", 0.0)
     terminal, err = shown()
     terminal.begin("trials", done=0, total=20)
-    terminal.ended(ended("trial 0", 0.5))
+    terminal.count(ended("trial 0", 0.5))
     terminal.watch({4: VALUES, 3: VALUES})
     line = err.getvalue()
     assert line.startswith(
@@ -79,38 +79,38 @@ def test_time_left_counts_trainings_that_are_under_way(monkeypatch: pytest.Monke
 def test_a_feasible_training_is_better_than_any_other() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=3)
-    terminal.ended(ended("trial 0", 0.1, 7.0, feasible=False))
-    terminal.ended(ended("trial 1", 0.9))
-    terminal.ended(ended("trial 2", 0.2, 7.0, feasible=False))
+    terminal.count(ended("trial 0", 0.1, 7.0, feasible=False))
+    terminal.count(ended("trial 1", 0.9))
+    terminal.count(ended("trial 2", 0.2, 7.0, feasible=False))
     assert "best trial 1: score 0.9, KL 2\n" in err.getvalue()
 
 
 def test_the_best_of_earlier_trainings_stays_the_best() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=5, total=6, best=ended("trial 2", 0.1))
-    terminal.ended(ended("trial 5", 0.9))
+    terminal.count(ended("trial 5", 0.9))
     assert err.getvalue() == "trials 6/6 · best trial 2: score 0.1, KL 2\n"
 
 
 def test_a_training_whose_result_was_known_counts_and_is_never_the_best() -> None:
     terminal, err = shown()
     terminal.begin("training again", done=0, total=2)
-    terminal.ended(None)
-    terminal.ended(None)
+    terminal.count(None)
+    terminal.count(None)
     assert err.getvalue() == "training again 2/2\n"
 
 
 def test_a_best_training_outside_the_gates_is_marked() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=1)
-    terminal.ended(ended("trial 0", 0.1, 7.0, feasible=False))
+    terminal.count(ended("trial 0", 0.1, 7.0, feasible=False))
     assert "best trial 0: score 0.1, KL 7 (not feasible)" in err.getvalue()
 
 
 def test_where_every_training_diverged_the_best_one_did_too() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=1)
-    terminal.ended(ended("trial 0", 3.0, float("nan"), feasible=False))
+    terminal.count(ended("trial 0", 3.0, float("nan"), feasible=False))
     assert "best trial 0: score 3, diverged (not feasible)" in err.getvalue()
 
 
@@ -125,7 +125,7 @@ def test_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     silence.say("something")
     silence.begin("trials", done=0, total=1)
     silence.watch({0: VALUES})
-    silence.ended(ended("trial 0", 0.1))
+    silence.count(ended("trial 0", 0.1))
     assert capsys.readouterr() == ("", "")
 
 
@@ -149,10 +149,10 @@ def test_on_a_terminal_the_leader_s_values_are_shown_live_and_leave_with_the_pha
     with io.FileIO(ours, "r") as reader, os.fdopen(theirs, "w") as tty:
         with redirect_stderr(tty), Terminal(live=True) as terminal:
             terminal.begin("trials", done=0, total=2)
-            terminal.ended(ended("trial 0", 0.5))
+            terminal.count(ended("trial 0", 0.5))
             terminal.watch({1: VALUES})
             text = read_until(reader, "total 1.399")
-            terminal.ended(ended("trial 1", 0.25))
+            terminal.count(ended("trial 1", 0.25))
         last = "trials 2/2 · best trial 1: score 0.25, KL 2"
         assert read_until(reader, last).endswith(last)
     assert "trials 1/2" in text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.search.progress import Ended
+from klsearch.search.progress import EndedTraining
 from klsearch.search.run_study import run_study
 from klsearch.search.running.options import RunOptions
 from klsearch.search.storage.place import new_place
@@ -19,9 +19,9 @@ class Interrupted:
 
     def say(self, line: str) -> None: ...
 
-    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None: ...
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None: ...
 
-    def ended(self, ended: Ended | None) -> None:
+    def count(self, ended: EndedTraining | None) -> None:
         if not self.pressed:
             self.pressed = True
             raise KeyboardInterrupt

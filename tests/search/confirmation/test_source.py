@@ -333,7 +333,7 @@ def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop
     workshop.confirm(study, TWO, keep=members.__setitem__)
     rows = study.confirmation_rows()
     ended: list[None] = []
-    workshop.train(RetrainingSource(rows, keep=again.__setitem__, told=ended.append))
+    workshop.train(RetrainingSource(rows, keep=again.__setitem__, tell=ended.append))
     assert len(ended) == 16
     assert set(again) == set(members) == {one.run for one in rows}
     first, second = (

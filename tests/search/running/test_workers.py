@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.progress import Ended
+from klsearch.search.progress import EndedTraining
 from klsearch.search.running.workers import _Overseer
 from klsearch.search.storage.opening import opened
 from klsearch.search.storage.process import Owner, this_process
@@ -62,13 +62,13 @@ class Heard:
     """Progress that remembers what ended."""
 
     def __init__(self) -> None:
-        self.heard: list[Ended | None] = []
+        self.heard: list[EndedTraining | None] = []
 
     def say(self, line: str) -> None: ...
 
-    def begin(self, phase: str, *, done: int, total: int, best: Ended | None = None) -> None: ...
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None: ...
 
-    def ended(self, ended: Ended | None) -> None:
+    def count(self, ended: EndedTraining | None) -> None:
         self.heard.append(ended)
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None: ...

@@ -325,7 +325,7 @@ def test_a_study_interrupted_while_it_takes_jobs_is_the_uninterrupted_one_once_r
     saving = replace(saving, course=Chosen(tmp_path, []))
     worker = Worker(owner=replace(DEAD, started="2"), course="course")
     source = CutOff(
-        study, workshop.definition, budget=BUDGET, worker=worker, told=lambda ended: None, after_rows=after_rows
+        study, workshop.definition, budget=BUDGET, worker=worker, tell=lambda ended: None, after_rows=after_rows
     )
     workshop.train(source, saving=saving)
     workshop.search(study, BUDGET, saving=replace(saving, course=Chosen(tmp_path, [])))

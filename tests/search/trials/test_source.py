@@ -83,7 +83,7 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
     monkeypatch.setattr("klsearch.search.trials.source.has_converged", lambda definition, trials: True)
     for budget, more in ((4, False), (5, True)):
         definition = workshop.definition
-        source = TrialSource(study, definition, budget=budget, worker=worker, told=print, until_converged=True)
+        source = TrialSource(study, definition, budget=budget, worker=worker, tell=print, until_converged=True)
         assert source.has_more() is more
 
 
@@ -326,7 +326,7 @@ def test_a_baseline_whose_row_was_voided_is_tried_again_and_the_row_says_so(
     workshop: "Workshop", study: StudyStorage, intruders: tuple[int, ...]
 ) -> None:
     worker = Worker(owner=this_process())
-    source = Crowded(study, workshop.definition, budget=4, worker=worker, told=lambda ended: None)
+    source = Crowded(study, workshop.definition, budget=4, worker=worker, tell=lambda ended: None)
     source.intruders = intruders
     while source.has_more():
         workshop.train(source)
