@@ -3,6 +3,7 @@
 Heavy libraries load inside the commands.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ def run(
     loaded = override(load_definition(study_or_file), trials=trials, seed=seed, name=study)
     place = new_place(loaded.definition.study.name, storage=storage, out=out)
     earlier = None if warm_start is None else known_place(warm_start, storage=None, study=None)
-    return _train(loaded, place, warm_start=earlier, **options)
+    return _train(loaded, place, _Options(warm_start=earlier, **options))
 
 
 @click.command(short_help="Continue an existing study.")
@@ -63,7 +64,7 @@ def resume(run: str | None, trials: int | None, storage: str | None, study: str 
     from klsearch.studies.definitions.catalog import override
 
     place = known_place(run, storage=storage, study=study)
-    return _train(override(stored_definition(place), trials=trials), place, **options)
+    return _train(override(stored_definition(place), trials=trials), place, _Options(**options))
 
 
 @click.command(short_help="Confirm on more fresh seeds.")
@@ -83,17 +84,28 @@ def confirm(run: str | None, seeds: int | None, storage: str | None, study: str 
 
     place = known_place(run, storage=storage, study=study)
     loaded = with_seeds(stored_definition(place), load_study(place), seeds)
-    alone: dict[str, Any] = {
-        "slots": None, "workers": 1, "backend": "loky", "scheduler": None, "until_converged": False, "no_confirm": False
-    }  # fmt: skip
-    return _train(loaded, place, **alone, **options)
+    return _train(loaded, place, _Options(**options))
 
 
-def _train(
-    loaded: "LoadedDefinition", place: "Place", *, timeout: float | None, slots: int | None, workers: int, backend: str,
-    scheduler: str | None, until_converged: bool, no_confirm: bool,
-    require_stable: bool, quiet: bool, no_progress: bool, as_json: bool, warm_start: "Place | None" = None,
-) -> int:  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """The options of a command that trains, as its command line says."""
+
+    timeout: float | None
+    require_stable: bool
+    quiet: bool
+    no_progress: bool
+    as_json: bool
+    slots: int | None = None
+    workers: int = 1
+    backend: str = "loky"
+    scheduler: str | None = None
+    until_converged: bool = False
+    no_confirm: bool = False
+    warm_start: "Place | None" = None
+
+
+def _train(loaded: "LoadedDefinition", place: "Place", given: _Options) -> int:
     from klsearch.search.progress import Silence, Terminal
     from klsearch.search.run_study import run_study
     from klsearch.search.running.options import RunOptions
@@ -102,33 +114,34 @@ def _train(
     from klsearch.studies.summary import summarize
     from klsearch.vae.diagnostics.gates import Verdict
 
-    if (backend == "dask") != (scheduler is not None):
+    if (given.backend == "dask") != (given.scheduler is not None):
         raise UsageError("give --backend dask and --scheduler ADDRESS together, or neither.")
-    if scheduler is not None and workers > 1:
+    if given.scheduler is not None and given.workers > 1:
         raise UsageError("all workers of the Dask cluster search; leave --workers out.")
     options = RunOptions(
-        slots=slots,
-        confirm=not no_confirm,
-        workers=workers,
-        scheduler=scheduler,
-        until_converged=until_converged,
-        warm_start=warm_start,
+        slots=given.slots,
+        confirm=not given.no_confirm,
+        workers=given.workers,
+        scheduler=given.scheduler,
+        until_converged=given.until_converged,
+        warm_start=given.warm_start,
     )
     take_this_process()
-    stopper = Stopper(timeout)
+    stopper = Stopper(given.timeout)
     try:
-        with stopper.listening(), Terminal(live=not no_progress) as terminal:
-            record = run_study(loaded, place, options, progress=Silence() if quiet else terminal, stopper=stopper)
+        with stopper.listening(), Terminal(live=not given.no_progress) as terminal:
+            progress = Silence() if given.quiet else terminal
+            record = run_study(loaded, place, options, progress=progress, stopper=stopper)
     except Interrupted as error:
         raise StorageError(
             "stopped while the storage did not answer; what was trained is kept. Give the same command again to go on.",
             exit_code=EXIT_INTERRUPTED if stopper.signalled else None,
         ) from error
-    _print_result(record, place, stopper, as_json=as_json)
+    _print_result(record, place, stopper, as_json=given.as_json)
     if stopper.signalled:
         return EXIT_INTERRUPTED
     stable = summarize(record).verdict in (Verdict.STABLE, Verdict.CAVEATS)
-    return EXIT_NOT_STABLE if require_stable and not stable else 0
+    return EXIT_NOT_STABLE if given.require_stable and not stable else 0
 
 
 def _print_result(record: "StudyRecord", place: "Place", stopper: "Stopper", *, as_json: bool) -> None:

@@ -14,11 +14,11 @@ from klsearch.search.progress import Progress
 from klsearch.search.storage.records import confirmed_rows, trial_records
 from klsearch.search.storage.rows import Row, numbered
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import weighting_of
 from klsearch.search.training.retraining import RetrainingSource
 from klsearch.search.training.trainer import Source
 from klsearch.search.training.worker import Worker
-from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import TrialState as RecordState
 from klsearch.vae.data.splits import SPLITS
 from klsearch.vae.evaluation.evaluator import Members
@@ -27,33 +27,31 @@ from klsearch.vae.evaluation.samples import Samples
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.weighting import Weighting
 
-Probed = Callable[[Mapping[str, np.ndarray]], Probe | None]
-Sampled = Callable[[Mapping[str, Members]], Samples | None]
+FitProbe = Callable[[Mapping[str, np.ndarray]], Probe | None]
+TakeSamples = Callable[[Mapping[str, Members]], Samples | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Apparatus:
-    """What a confirmation needs that a search does not.
+class ConfirmationTools:
+    """The functions that a confirmation needs and a search does not.
 
     Attributes:
-        population: gives one that trains members by a rule of their own.
-        sampled: gives the report's pictures of members by label.
-        probed: gives a member's linear probe from its μ by split; None where the data have no labels for one.
+        build_population: gives one that trains members by a rule of their own.
+        take_samples: gives the report's pictures of members by label.
+        fit_probe: gives a member's linear probe from its μ by split; None where the data have no labels for one.
     """
 
-    population: Callable[[Weighting], Population]
-    sampled: Sampled
-    probed: Probed | None
+    build_population: Callable[[Weighting], Population]
+    take_samples: TakeSamples
+    fit_probe: FitProbe | None
 
 
 class Confirmer:
     """Confirms one study.
 
     Args:
-        study: in its storage.
-        definition: of the study.
-        population: that searched.
-        apparatus: what it takes besides.
+        assignment: the study, with the population that searched it.
+        tools: what it takes besides.
         members: keeps what was trained until the test split has scored it.
         worker: who trains.
         progress: is told what happens.
@@ -63,10 +61,8 @@ class Confirmer:
 
     def __init__(
         self,
-        study: StudyStorage,
-        definition: StudyDefinition,
-        population: Population,
-        apparatus: Apparatus,
+        assignment: Assignment,
+        tools: ConfirmationTools,
         members: KeptMembers,
         *,
         worker: Worker,
@@ -74,10 +70,10 @@ class Confirmer:
         train: Callable[[Population, Source], None],
         pause: Callable[[], None],
     ) -> None:
-        self._study = study
-        self._definition = definition
-        self._population = population
-        self._apparatus = apparatus
+        self._study = assignment.study
+        self._definition = assignment.definition
+        self._population = assignment.population
+        self._tools = tools
         self._members = members
         self._worker = worker
         self._progress = progress
@@ -89,7 +85,7 @@ class Confirmer:
         return self._study.confirmation()
 
     def confirm(self) -> bool:
-        """Confirm; False if another process took that over, because this one was silent for too long."""
+        """Confirm the study; False if another process took that over, because this one was silent for too long."""
         trials = trial_records(self._study, self._definition)
         chosen = candidates(self._definition, trials)
         if not chosen:
@@ -136,7 +132,7 @@ class Confirmer:
 
     def _train(self, rule: Weighting | None, source: Source) -> None:
         """Train what a source gives by a rule; by the settings' KL weight if None."""
-        self._train_in(self._population if rule is None else self._apparatus.population(rule), source)
+        self._train_in(self._population if rule is None else self._tools.build_population(rule), source)
 
     def _score_on_test(self, labels: Set[str]) -> None:
         """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""
@@ -149,12 +145,12 @@ class Confirmer:
         for first in range(0, len(unscored), self._population.slots):
             group = unscored[first : first + self._population.slots]
             of_group = [self._member(row) for row in group]
-            if self._apparatus.probed is not None:
+            if self._tools.fit_probe is not None:
                 means = {split: self._population.latent_means(of_group, split) for split in SPLITS}
                 for index, row in enumerate(group):
                     self._pause()
                     latents = {split: values[index] for split, values in means.items()}
-                    self._rows.add_probe(row.number, self._apparatus.probed(latents))
+                    self._rows.add_probe(row.number, self._tools.fit_probe(latents))
             self._pause()
             # These last: a row that has them is not looked at again.
             for row, measures in zip(group, self._population.measure_members(of_group, "test"), strict=True):
@@ -168,7 +164,7 @@ class Confirmer:
             return
         self._train_forgotten(shown)
         self._pause()
-        samples = self._apparatus.sampled({row.run.label: self._member(row) for row in shown})
+        samples = self._tools.take_samples({row.run.label: self._member(row) for row in shown})
         self._rows.replace_samples(samples, numbers)
 
     def _train_forgotten(self, wanted: Sequence[Row]) -> None:

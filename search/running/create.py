@@ -32,8 +32,8 @@ from klsearch.vae.training.threads import side_by_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Wanted:
-    """The study that is asked for.
+class StudyRequest:
+    """A study as it is asked for.
 
     Attributes:
         loaded: its definition.
@@ -55,69 +55,69 @@ class Wanted:
 
     @property
     def definition(self) -> StudyDefinition:
-        """What the definition says."""
+        """The definition itself."""
         return self.loaded.definition
 
 
-def begun(storage: BaseStorage, wanted: Wanted) -> StudyStorage:
+def begin_study(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
     """The study, made if it is not there, and its run folder.
 
     Raises:
         UsageError: what it should begin with does not fit it.
-        KlsearchError: the reference gives no band, or `wanted.stop` said so before it did.
+        KlsearchError: the reference gives no band, or `request.stop` said so before it did.
         StudyConflict: there is one that cannot go on under this definition.
     """
-    study, place, loaded = None, wanted.place, wanted.loaded
+    study, place, loaded = None, request.place, request.loaded
     if not StudyStorage.exists(storage, place.name, alone=place.embedded):
         with suppress(StudyConflict):  # another process made it while the slots were measured
-            study = _created(storage, wanted)
+            study = _create(storage, request)
     if study is None:
         StudyStorage.exists(storage, place.name, alone=False)  # waits until it is whole
         study = StudyStorage.load(storage, place.name)
-        _agree(study, wanted)
-        loaded = _kept(loaded, study, wanted.progress)
+        _check_agreement(study, request)
+        loaded = _choose_definition(loaded, study, request.progress)
     study.replace_definition(loaded.toml_for_any_folder())
-    study.change_facts(**_news(study.facts, loaded))
+    study.change_facts(**_find_changes(study.facts, loaded))
     place.create(loaded.toml_for_any_folder())
     return study
 
 
-def _created(storage: BaseStorage, wanted: Wanted) -> StudyStorage:
+def _create(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
     """A new study.
 
     Raises:
         StudyConflict: another process has made it meanwhile.
     """
-    definition, options, say = wanted.definition, wanted.options, wanted.progress.say
-    begun_with = None
+    definition, options, say = request.definition, request.options, request.progress.say
+    start = None
     if options.warm_start is not None:  # first of all, for it may be refused
-        begun_with = warm_start(definition, wanted.dataset, options.warm_start)
-        say(f"Warm start: {begun_with.words}.")
-    layout, reference = _new_layout(wanted), None
+        start = warm_start(definition, request.dataset, options.warm_start)
+        say(f"Warm start: {start.words}.")
+    layout, reference = _new_layout(request), None
     if definition.study.kl_band == "auto":
-        reference = find_reference(definition, wanted.network, wanted.dataset, layout, say=say, stop=wanted.stop)
-    facts = _new_facts(wanted, layout, reference)
+        reference = find_reference(definition, request.network, request.dataset, layout, say=say, stop=request.stop)
+    facts = _new_facts(request, layout, reference)
     earlier: tuple[EarlierTrial, ...] = ()
-    if begun_with is not None:
-        facts = replace(facts, warm_start=begun_with.words)
-        earlier = begun_with.trials(facts.settle(definition))
-    text = wanted.loaded.toml_for_any_folder()
-    return StudyStorage.create(storage, wanted.place.name, definition=text, facts=facts, earlier=earlier)
+    if start is not None:
+        facts = replace(facts, warm_start=start.words)
+        earlier = start.trials(facts.settle(definition))
+    text = request.loaded.toml_for_any_folder()
+    return StudyStorage.create(storage, request.place.name, definition=text, facts=facts, earlier=earlier)
 
 
-def _new_layout(wanted: Wanted) -> Layout:
-    options, threads = wanted.options, side_by_side()
+def _new_layout(request: StudyRequest) -> Layout:
+    options, threads = request.options, side_by_side()
     if options.slots is not None:
-        layout = layout_of(options.slots, wanted.definition, threads)
+        layout = layout_of(options.slots, request.definition, threads)
     else:
-        share = _share(wanted.definition, worker_count(options))
+        share = _share(request.definition, worker_count(options))
         layout = auto_layout(
-            wanted.network,
-            wanted.dataset,
+            request.network,
+            request.dataset,
             share,
             threads=threads,
             processes=options.workers,
-            say=wanted.progress.say,
+            say=request.progress.say,
         )
     return replace(layout, within=threads_within())
 
@@ -128,12 +128,12 @@ def _share(definition: StudyDefinition, workers: int) -> StudyDefinition:
     return definition.model_copy(update={"study": definition.study.model_copy(update={"trials": trials})})
 
 
-def _new_facts(wanted: Wanted, layout: Layout, reference: Reference | None) -> StudyFacts:
-    dataset = wanted.dataset
+def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | None) -> StudyFacts:
+    dataset = request.dataset
     return StudyFacts(
         layout=layout,
-        comparable=wanted.definition.fingerprint_parts(),
-        folder=str(wanted.loaded.folder),
+        comparable=request.definition.fingerprint_parts(),
+        folder=str(request.loaded.folder),
         data=DataFacts(
             rows=dataset.rows,
             shape=dataset.shape,
@@ -146,15 +146,15 @@ def _new_facts(wanted: Wanted, layout: Layout, reference: Reference | None) -> S
     )
 
 
-def _agree(study: StudyStorage, wanted: Wanted) -> None:
+def _check_agreement(study: StudyStorage, request: StudyRequest) -> None:
     """Check that what is asked for now may go on in a study that exists.
 
     Raises:
         StudyConflict: what makes trials comparable has changed; the message lists it.
     """
-    facts, options, place = study.facts, wanted.options, wanted.place
-    changed = differences(dict(facts.comparable), wanted.definition.fingerprint_parts())
-    if facts.data.fingerprint != wanted.dataset.fingerprint:
+    facts, options, place = study.facts, request.options, request.place
+    changed = differences(dict(facts.comparable), request.definition.fingerprint_parts())
+    if facts.data.fingerprint != request.dataset.fingerprint:
         changed.append("data: the rows are not those that the study was trained on")
     if options.slots not in (None, facts.layout.slots):
         changed.append(f"slots: {facts.layout.slots}, now {options.slots}")
@@ -168,23 +168,23 @@ def _agree(study: StudyStorage, wanted: Wanted) -> None:
         )
 
 
-def _kept(loaded: LoadedDefinition, study: StudyStorage, progress: Progress) -> LoadedDefinition:
+def _choose_definition(loaded: LoadedDefinition, study: StudyStorage, progress: Progress) -> LoadedDefinition:
     """The definition under which a study goes on, and what the user should know of it."""
-    kept, before = with_all_seeds(loaded, study), definition_of(study).definition
-    if kept is not loaded:
+    chosen, before = with_all_seeds(loaded, study), definition_of(study).definition
+    if chosen is not loaded:
         progress.say(
-            f"The winner stays confirmed on {kept.definition.confirmation.seeds} fresh seeds, not on the "
+            f"The winner stays confirmed on {chosen.definition.confirmation.seeds} fresh seeds, not on the "
             f"{loaded.definition.confirmation.seeds} that the definition asks for: no result is dropped."
         )
-    if kept.definition.gates != before.gates and study.trials():
+    if chosen.definition.gates != before.gates and study.trials():
         progress.say(
             "warning: [gates] has changed. What is shown of earlier trials is judged anew; the search goes on from how "
             "they were judged when they ended."
         )
-    return kept
+    return chosen
 
 
-def _news(facts: StudyFacts, loaded: LoadedDefinition) -> dict[str, Any]:
-    """The facts that this process finds otherwise; versions of earlier processes stay named where they differ."""
+def _find_changes(facts: StudyFacts, loaded: LoadedDefinition) -> dict[str, Any]:
+    """The facts that are others for this process; versions of earlier processes stay named where they differ."""
     now = {name: told_with(facts.provenance.get(name, value), value) for name, value in provenance().items()}
     return {"provenance": now, "folder": str(loaded.folder)}

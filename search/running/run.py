@@ -4,12 +4,12 @@ from functools import partial
 
 from klsearch.reports.report import write_report
 from klsearch.reports.tables import write_trials_csv
-from klsearch.search.confirmation.confirmer import Apparatus, Probed
+from klsearch.search.confirmation.confirmer import ConfirmationTools, FitProbe
 from klsearch.search.layout import Layout
 from klsearch.search.progress import Progress
-from klsearch.search.running.create import Wanted, begun
+from klsearch.search.running.create import StudyRequest, begin_study
 from klsearch.search.running.options import RunOptions
-from klsearch.search.running.session import session
+from klsearch.search.running.session import open_session
 from klsearch.search.running.workers import search_with_workers
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.opening import opened
@@ -17,6 +17,7 @@ from klsearch.search.storage.patience import patient
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.trials.judging import gained
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
@@ -44,7 +45,7 @@ def train_study(
     """
     for warning in (*loaded.definition.warnings(), *dataset.warnings):
         progress.say(f"warning: {warning}")
-    wanted = Wanted(
+    request = StudyRequest(
         loaded=loaded,
         dataset=dataset,
         network=build_network(loaded.definition, dataset, loaded.folder),
@@ -56,9 +57,9 @@ def train_study(
     patience = partial(patient, say=progress.say, stop=stopper)
     with place.held(), opened(place.url, create=True, patience=patience) as storage:
         with stopper.at_once():
-            study = begun(storage, wanted)
+            study = begin_study(storage, request)
         try:
-            _search(study, wanted, stopper)
+            _search(study, request, stopper)
         except (Interrupted, KeyboardInterrupt) as stop:
             progress.say("Stopped; what was trained is kept.")
             if isinstance(stop, KeyboardInterrupt) and not stopper.signalled:
@@ -75,41 +76,30 @@ def train_study(
     return record
 
 
-def _search(study: StudyStorage, wanted: Wanted, stopper: Stopper) -> None:
+def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> None:
     """Search until the budget is met, and confirm the winner.
 
     Raises:
         Interrupted: the stopper said so.
     """
-    loaded, options = definition_of(study), wanted.options
+    loaded, options = definition_of(study), request.options
     definition, layout = study.facts.settle(loaded.definition), study.facts.layout
-    population = build_population(definition, wanted.network, wanted.dataset, layout)
+    population = build_population(definition, request.network, request.dataset, layout)
     if not options.in_this_process:
-        search_with_workers(
-            study,
-            definition,
-            wanted.place,
-            workers=options.workers,
-            scheduler=options.scheduler,
-            until_converged=options.until_converged,
-            progress=wanted.progress,
-            stop=stopper,
-        )
-    with session(
-        study,
-        definition,
-        population,
-        wanted.place,
-        alone=wanted.place.embedded,
-        progress=wanted.progress,
-        stopper=stopper,
+        search_with_workers(study, definition, request.place, options, progress=request.progress, stop=stopper)
+    assignment = Assignment(
+        study=study,
+        definition=definition,
+        population=population,
+        alone=request.place.embedded,
         until_converged=options.until_converged,
-    ) as working:
-        working.search()
+    )
+    with open_session(assignment, request.place, progress=request.progress, stopper=stopper) as session:
+        session.search()
         if options.until_converged:
-            _end_early(study, loaded, wanted.place, wanted.progress)
+            _end_early(study, loaded, request.place, request.progress)
         if options.confirm and definition.confirmation.seeds:
-            working.confirm(_apparatus(definition, wanted.network, wanted.dataset, layout))
+            session.confirm(_confirmation_tools(definition, request.network, request.dataset, layout))
 
 
 def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, progress: Progress) -> None:
@@ -127,17 +117,19 @@ def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, prog
     place.create(ended)
 
 
-def _apparatus(definition: StudyDefinition, network: Network, dataset: Dataset, layout: Layout) -> Apparatus:
-    return Apparatus(
-        population=partial(
+def _confirmation_tools(
+    definition: StudyDefinition, network: Network, dataset: Dataset, layout: Layout
+) -> ConfirmationTools:
+    return ConfirmationTools(
+        build_population=partial(
             build_population, definition, network, dataset, layout.for_members(definition.confirmation.seeds)
         ),
-        sampled=partial(take_samples, network, definition.objective(), dataset.splits, columns=dataset.columns),
-        probed=_probed(dataset),
+        take_samples=partial(take_samples, network, definition.objective(), dataset.splits, columns=dataset.columns),
+        fit_probe=_probe_fitter(dataset),
     )
 
 
-def _probed(dataset: Dataset) -> Probed | None:
+def _probe_fitter(dataset: Dataset) -> FitProbe | None:
     measure = None if dataset.labels is None else probe_measure(dataset.labels["train"])
     if dataset.labels is None or measure is None:
         return None

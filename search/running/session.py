@@ -8,20 +8,19 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from klsearch.search.confirmation.confirmer import Apparatus, Confirmer
+from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.progress import Progress, leading_training
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner, this_process
-from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.checkpoint import Course, claimed_course, remove_left_courses
 from klsearch.search.training.trainer import Saving, Source, Trainer
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.importance import importances
 from klsearch.search.trials.judging import best_so_far, has_converged
 from klsearch.search.trials.source import TrialSource
-from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.training.population import Population
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
@@ -32,39 +31,30 @@ class Session:
     """One process's work on one study.
 
     Args:
-        study: in its storage.
-        definition: of the study.
-        population: that trains; not compiled yet.
+        assignment: the study, with the population that trains.
         course: that this process follows.
         members_folder: where confirmed members wait for the test split.
-        alone: whether no other process can work on the study now.
         progress: is told what happens.
-        stop: whether to stop now.
         stopper: says whether a signal came.
-        until_converged: whether the search ends before its budget is met, once more of it no longer pays.
+        stop: whether to stop now; None to ask `stopper`.
     """
 
     def __init__(
         self,
-        study: StudyStorage,
-        definition: StudyDefinition,
-        population: Population,
+        assignment: Assignment,
         course: Course,
         members_folder: Path,
         *,
-        alone: bool,
         progress: Progress,
         stopper: Stopper,
         stop: Callable[[], bool] | None = None,
-        until_converged: bool = False,
     ) -> None:
-        self._until_converged = until_converged
-        self._study = study
-        self._definition = definition
-        self._population = population
+        self._assignment = assignment
+        self._study = study = assignment.study
+        self._definition = assignment.definition
+        self._population = assignment.population
         self._course = course
         self._members_folder = members_folder
-        self._alone = alone
         self._progress = progress
         self._stopper = stopper
         self._stop: Callable[[], bool] = stop or stopper
@@ -74,7 +64,7 @@ class Session:
             owner=self._owner,
             course=course.name,
             is_dead=self._is_dead,
-            turn=nullcontext if alone else lambda: study.asking.turn(self._owner, wait=self._wait),
+            turn=nullcontext if assignment.alone else lambda: study.asking.turn(self._owner, wait=self._wait),
             stranded=lambda number: course.stranded(study.name, number),
             say=progress.say,
         )
@@ -82,7 +72,7 @@ class Session:
 
     def _is_dead(self, owner: Owner) -> bool:
         # Who works alone knows that whoever left rows running is gone.
-        return self._alone or self._study.leases.is_dead(owner)
+        return self._assignment.alone or self._study.leases.is_dead(owner)
 
     def search(self) -> None:
         """Train trials until the study's budget is met, by this and by other processes.
@@ -93,20 +83,20 @@ class Session:
         if self.is_searched():
             return
         left, budget = self._study.running(), self._definition.study.trials
-        if left or self._finished():
+        if left or self._count_finished():
             mine = sum(self._worker.may_take(row.owner) for row in left)
-            done = f"{self._finished()} of {budget} trials done, {mine} taken up again"
+            done = f"{self._count_finished()} of {budget} trials done, {mine} taken up again"
             self._progress.say(f"Going on with {self._study.name}: {done}.")
         self._compile(self._population)
         best = best_so_far(self._definition, self._study)
-        self._progress.begin("trials", done=self._finished(), total=budget, best=best)
+        self._progress.begin("trials", done=self._count_finished(), total=budget, best=best)
         source = TrialSource(
             self._study,
             self._definition,
             budget=budget,
             worker=self._worker,
             tell=self._progress.count,
-            until_converged=self._until_converged,
+            until_converged=self._assignment.until_converged,
         )
         trainer, said = self._trainer(self._population, searching=True), False
         while True:
@@ -122,23 +112,25 @@ class Session:
 
     def is_searched(self) -> bool:
         """Whether the study's budget is met, or it has converged and that is enough."""
-        return self._finished() >= self._definition.study.trials or (self._until_converged and self._has_converged())
+        return self._count_finished() >= self._definition.study.trials or (
+            self._assignment.until_converged and self._has_converged()
+        )
 
     def _has_converged(self) -> bool:
         trials = self._study.trials()
         running = any(trial.state is TrialState.RUNNING for trial in trials)
         return not running and has_converged(self._definition, trials)
 
-    def _finished(self) -> int:
+    def _count_finished(self) -> int:
         return len(self._study.counted())
 
-    def confirm(self, apparatus: Apparatus) -> None:
+    def confirm(self, tools: ConfirmationTools) -> None:
         """Train the leading trials and the baselines on fresh seeds, choose the winner, look at the test split.
 
         One process does that at a time; whoever comes after it finds it done.
 
         Args:
-            apparatus: what that takes besides the population that searched.
+            tools: what that takes besides the population that searched.
 
         Raises:
             Interrupted: asked to stop before.
@@ -153,16 +145,14 @@ class Session:
             self._wait(max(seconds, _WAIT_SECONDS))
 
         while True:
-            with nullcontext() if self._alone else self._study.confirming.turn(self._owner, wait=wait):
-                if self._confirmer(apparatus).confirm():
+            with nullcontext() if self._assignment.alone else self._study.confirming.turn(self._owner, wait=wait):
+                if self._confirmer(tools).confirm():
                     return
 
-    def _confirmer(self, apparatus: Apparatus) -> Confirmer:
+    def _confirmer(self, tools: ConfirmationTools) -> Confirmer:
         return Confirmer(
-            self._study,
-            self._definition,
-            self._population,
-            apparatus,
+            self._assignment,
+            tools,
             KeptMembers(self._members_folder, self._study.facts.fingerprint, say=self._progress.say),
             worker=self._worker,
             progress=self._progress,
@@ -208,7 +198,7 @@ class Session:
             self._last_alive = time.monotonic()
 
     def _trainer(self, population: Population, *, searching: bool) -> Trainer:
-        """What trains, and tells of the leading trial in the storage."""
+        """A trainer that tells the storage of the leading trial."""
 
         def watch(running: Mapping[int, Mapping[str, float]]) -> None:
             self._progress.watch(running)
@@ -219,40 +209,25 @@ class Session:
 
 
 @contextmanager
-def session(
-    study: StudyStorage,
-    definition: StudyDefinition,
-    population: Population,
+def open_session(
+    assignment: Assignment,
     place: Place,
     *,
-    alone: bool,
     progress: Progress,
     stopper: Stopper,
     stop: Callable[[], bool] | None = None,
-    until_converged: bool = False,
 ) -> Iterator[Session]:
     """A session, from where a killed process left one if there was one; its lease ends with the block."""
-    fingerprint = study.facts.fingerprint
+    fingerprint = assignment.study.facts.fingerprint
     with claimed_course(place.checkpoints, fingerprint, say=progress.say) as course:
-        working = Session(
-            study,
-            definition,
-            population,
-            course,
-            place.kept_members,
-            alone=alone,
-            progress=progress,
-            stopper=stopper,
-            stop=stop,
-            until_converged=until_converged,
-        )
+        session = Session(assignment, course, place.kept_members, progress=progress, stopper=stopper, stop=stop)
         try:
-            yield working
+            yield session
         except StorageInternalError:
             raise  # it was waited for long enough
         except BaseException:
-            working.leave()  # this process may live on, and others would wait for what it left running
+            session.leave()  # this process may live on, and others would wait for what it left running
             raise
-        working.leave()
-    if working.is_searched():
+        session.leave()
+    if session.is_searched():
         remove_left_courses(place.checkpoints, fingerprint)

@@ -81,11 +81,12 @@ def _search(task: Task, stopper: Stopper) -> None:
     from functools import partial
 
     from klsearch.search.progress import WarningLines
-    from klsearch.search.running.session import session
+    from klsearch.search.running.session import open_session
     from klsearch.search.storage.opening import opened
     from klsearch.search.storage.patience import patient
     from klsearch.search.storage.records import definition_of
     from klsearch.search.storage.study import StudyStorage
+    from klsearch.search.training.assignment import Assignment
     from klsearch.search.training.models import build_network, build_population
     from klsearch.studies.definitions.data import load_data
 
@@ -98,22 +99,19 @@ def _search(task: Task, stopper: Stopper) -> None:
             raise KlsearchError(f"{loaded.definition.data.source} holds other rows here than where the study was made.")
         definition = study.facts.settle(loaded.definition)
         network = build_network(definition, dataset, loaded.folder)
-        population = build_population(definition, network, dataset, study.facts.layout)
-        with session(
-            study,
-            definition,
-            population,
-            task.place,
+        assignment = Assignment(
+            study=study,
+            definition=definition,
+            population=build_population(definition, network, dataset, study.facts.layout),
             alone=False,
-            progress=progress,
-            stopper=stopper,
-            stop=_until(stopper, lambda: study.leases.is_dead(task.starter)),
             until_converged=task.until_converged,
-        ) as working:
-            working.search()
+        )
+        stop = _stop_when(stopper, lambda: study.leases.is_dead(task.starter))
+        with open_session(assignment, task.place, progress=progress, stopper=stopper, stop=stop) as session:
+            session.search()
 
 
-def _until(stopper: Stopper, is_over: Callable[[], bool]) -> Callable[[], bool]:
+def _stop_when(stopper: Stopper, is_over: Callable[[], bool]) -> Callable[[], bool]:
     """Whether to stop: a signal came, or `is_over`, which is looked at once a second."""
     looked, over = -_LOOK_SECONDS, False
 

@@ -33,10 +33,8 @@ def search_with_workers(
     study: StudyStorage,
     definition: StudyDefinition,
     place: Place,
+    options: RunOptions,
     *,
-    workers: int,
-    scheduler: str | None,
-    until_converged: bool,
     progress: Progress,
     stop: Callable[[], bool],
 ) -> None:
@@ -49,9 +47,7 @@ def search_with_workers(
         study: in its storage.
         definition: of the study.
         place: where workers find the study.
-        workers: processes on this machine; without meaning where there is a scheduler.
-        scheduler: address of a Dask cluster, each of whose workers searches; None for processes of this machine.
-        until_converged: whether the search ends once more of it no longer pays.
+        options: how many workers, where they run, and whether the search ends once more of it no longer pays.
         progress: is told what happens.
         stop: whether to stop now.
 
@@ -59,16 +55,16 @@ def search_with_workers(
         Interrupted: `stop` said so; the workers have saved what they had in training.
         KlsearchError: workers failed, and the budget is not met; or they were killed again and again.
     """
-    budget = definition.study.trials
+    budget, until_converged = definition.study.trials, options.until_converged
     overseer = _Overseer(study, definition, progress)
     if overseer.finished >= budget or (until_converged and overseer.has_converged()):
         return
     deaths = 0
-    with _pool(workers, scheduler) as (count, parallel):
+    with _pool(options) as (count, parallel):
         progress.say(f"Searching with {count} workers…")
         progress.begin("trials", done=overseer.finished, total=budget, best=best_so_far(definition, study))
-        threads = None if scheduler else max(1, joblib.cpu_count() // count)
-        function = work if scheduler else work_here
+        threads = None if options.scheduler else max(1, joblib.cpu_count() // count)
+        function = work if options.scheduler else work_here
         task = Task(
             place=place,
             starter=this_process(),
@@ -109,12 +105,12 @@ def worker_count(options: RunOptions) -> int:
 
 
 @contextmanager
-def _pool(workers: int, scheduler: str | None) -> Iterator[tuple[int, joblib.Parallel]]:
+def _pool(options: RunOptions) -> Iterator[tuple[int, joblib.Parallel]]:
     """The number of workers, and what starts that many."""
-    if scheduler is None:
-        yield workers, joblib.Parallel(n_jobs=workers, backend="loky", **_EACH_WHEN_IT_ENDS)
+    if options.scheduler is None:
+        yield options.workers, joblib.Parallel(n_jobs=options.workers, backend="loky", **_EACH_WHEN_IT_ENDS)
         return
-    with _cluster(scheduler) as client:
+    with _cluster(options.scheduler) as client:
         count = len(client.nthreads())
         with joblib.parallel_config(backend="dask", client=client, pure=False):
             yield count, joblib.Parallel(n_jobs=count, **_EACH_WHEN_IT_ENDS)

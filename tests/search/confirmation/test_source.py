@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.confirmation.confirmer import Apparatus, Confirmer
+from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.confirmation.source import Candidate, candidates, choose_winner, rows_to_show
 from klsearch.search.progress import Silence
@@ -20,6 +20,7 @@ from klsearch.search.storage.process import this_process
 from klsearch.search.storage.records import confirmed_rows, trial_records
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.checkpoint import claimed_course
 from klsearch.search.training.retraining import RetrainingSource
 from klsearch.search.training.trainer import Saving
@@ -307,11 +308,11 @@ def test_others_learn_that_the_process_lives_while_it_measures_on_the_test_split
         scored.append(sum(one.result is not None and "test" in one.result.measures for one in rows))
 
     confirmer = Confirmer(
-        study,
-        workshop.definition,
-        workshop.population,
-        Apparatus(
-            population=lambda rule: workshop.population, sampled=lambda members: None, probed=lambda latents: None
+        Assignment(study=study, definition=workshop.definition, population=workshop.population, alone=False),
+        ConfirmationTools(
+            build_population=lambda rule: workshop.population,
+            take_samples=lambda members: None,
+            fit_probe=lambda latents: None,
         ),
         KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail),
         worker=Worker(owner=this_process()),
