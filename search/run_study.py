@@ -6,7 +6,7 @@ from klsearch.search.running.options import RunOptions
 from klsearch.search.stopping import Stopper
 from klsearch.search.storage.place import Place, new_place
 from klsearch.search.storage.records import stored_layout
-from klsearch.search.training.tensorflow import load_tensorflow, loops_unlogged, threads_left_over
+from klsearch.search.training.tensorflow import load_tensorflow, silence_loops, threads_left_over
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.record import StudyRecord
@@ -48,5 +48,5 @@ def run_study(
     load_tensorflow(within=threads_left_over(members) if layout is None else layout.within)
     from klsearch.search.running.run import train_study
 
-    with loops_unlogged():
+    with silence_loops():
         return train_study(loaded, dataset, place, options, progress=progress, stopper=stopper or Stopper())

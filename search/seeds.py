@@ -14,25 +14,25 @@ class _Use(IntEnum):
     REFERENCE = 3
 
 
-def _derived(study_seed: int, use: _Use, index: int) -> int:
+def _derive(study_seed: int, use: _Use, index: int) -> int:
     return int(np.random.SeedSequence([study_seed, use, index]).generate_state(1)[0]) & 0x7FFFFFFF
 
 
 def sampler_seed(study_seed: int, number: int) -> int:
     """Seed of the sampler that suggests a trial: the same on resume, another for every trial."""
-    return _derived(study_seed, _Use.SAMPLER, number)
+    return _derive(study_seed, _Use.SAMPLER, number)
 
 
 def trial_seed(study_seed: int, number: int) -> int:
     """Seed from which a trial's weights, batch order and noise are drawn."""
-    return _derived(study_seed, _Use.TRIAL, number)
+    return _derive(study_seed, _Use.TRIAL, number)
 
 
 def confirmation_seed(study_seed: int, index: int) -> int:
     """The `index`-th fresh seed of the confirmation, shared by all candidates so that they can be paired."""
-    return _derived(study_seed, _Use.CONFIRMATION, index)
+    return _derive(study_seed, _Use.CONFIRMATION, index)
 
 
 def reference_seed(study_seed: int, index: int) -> int:
     """The `index`-th seed of the reference trainings, from which a study may take its band."""
-    return _derived(study_seed, _Use.REFERENCE, index)
+    return _derive(study_seed, _Use.REFERENCE, index)

@@ -14,7 +14,7 @@ _START_UP = re.compile(
 
 
 @contextmanager
-def start_up_lines_hidden() -> Iterator[None]:
+def hide_start_up_lines() -> Iterator[None]:
     """A block in which TensorFlow may be loaded; what else is written to standard error is shown when it ends.
 
     If the block fails, all of it is shown.

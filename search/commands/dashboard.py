@@ -6,7 +6,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.errors import UsageError
@@ -46,7 +46,7 @@ def serve_dashboard(place: Place, *, port: int, ready: Callable[[str], None]) ->
         from optuna_dashboard import wsgi  # an optional dependency
     except ImportError as error:
         raise UsageError(f"{error}; install klsearch[dashboard].") from error
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         StudyStorage.load(storage, place.name)  # which says what is wrong if it cannot be read
         number = storage.get_study_id_from_name(place.name)
         with _listening(port, wsgi(storage)) as server, suppress(KeyboardInterrupt):

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from klsearch.search.running.versions import provenance
-from klsearch.search.storage.opening import EmptyStorage, file_of, opened, without_password
+from klsearch.search.storage.opening import EmptyStorage, file_of, open_storage, without_password
 from klsearch.search.storage.place import STORAGE_VARIABLE
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.errors import StorageError
@@ -163,7 +163,7 @@ def _storage(url: str) -> Finding:
         file = file_of(url)
         if file is not None and not file.exists():
             return _folder_of_new(shown, file)
-        with opened(url, create=False) as storage:
+        with open_storage(url, create=False) as storage:
             names = StudyStorage.names(storage)
     except EmptyStorage:
         return Finding(works=True, words=f"{shown} answers; the first run makes its tables")

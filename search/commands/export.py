@@ -13,12 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.reports.wording import number
 from klsearch.search.progress import Progress
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import confirmed_rows, study_record
 from klsearch.search.storage.rows import Row
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.training.retraining import Retrained, mismatches, retrain
+from klsearch.search.training.retraining import RetrainedMember, mismatches, retrain
 from klsearch.studies.definitions.catalog import LoadedDefinition, with_baseline
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import extended_name
@@ -98,7 +98,7 @@ def export_winner(
         StudyConflict: the data are not those that the study was trained on.
     """
     check_folder(folder, force=force)
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         study = StudyStorage.load(storage, place.name)
         record = study_record(study, url=place.shown_url, resume_command=place.resume_command)
         run, row = _chosen(study, record)
@@ -175,7 +175,7 @@ def _expected(record: StudyRecord) -> str:
     return f"On {len(runs)} fresh seeds it ended at a KL of {min(kls):.3g} to {max(kls):.3g} nats per latent{lost}."
 
 
-def _notes(loaded: LoadedDefinition, again: Retrained, encoder: Any, decoder: Any) -> tuple[str, ...]:
+def _notes(loaded: LoadedDefinition, again: RetrainedMember, encoder: Any, decoder: Any) -> tuple[str, ...]:
     notes = [f"encoder.keras {note}" for note in loading_notes(encoder)]
     notes += [f"decoder.keras {note}" for note in loading_notes(decoder)]
     likelihood = loaded.definition.objective().likelihood

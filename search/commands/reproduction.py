@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from klsearch.search.progress import Progress
 from klsearch.search.running.versions import EARLIER, provenance
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.rows import FINISHED, Row
 from klsearch.search.storage.study import StudyStorage
@@ -58,7 +58,7 @@ def reproduce_trial(
         UsageError: there is no such trial, it has not finished, or it was trained in an earlier study.
         StudyConflict: the data are not those that the study was trained on.
     """
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         study = StudyStorage.load(storage, place.name)
         row, facts = _finished_row(study, number), study.facts
     again = retrain(loaded, dataset, facts, row, progress=progress)

@@ -12,7 +12,7 @@ from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.confirmation.source import Candidate, ConfirmationSource, candidates, choose_winner, rows_to_show
 from klsearch.search.progress import Progress
 from klsearch.search.storage.records import confirmed_rows, trial_records
-from klsearch.search.storage.rows import Row, numbered
+from klsearch.search.storage.rows import Row, trial_number
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import weighting_of
@@ -102,7 +102,7 @@ class Confirmer:
         baselines = self._definition.baseline_names()
         self._score_on_test({winner, *baselines})
         finished = sum(trial.state in (RecordState.COMPLETE, RecordState.PRUNED) for trial in trials)
-        self._study.change_facts(winner=numbered(winner), confirmed_among=finished)
+        self._study.change_facts(winner=trial_number(winner), confirmed_among=finished)
         self._keep_samples([winner, *baselines])
         self._members.remove_files()
         return True

@@ -12,7 +12,7 @@ from klsearch.search.layout import Layout, layout_of
 from klsearch.search.progress import Progress
 from klsearch.search.running.auto_band import find_reference
 from klsearch.search.running.options import RunOptions
-from klsearch.search.running.versions import provenance, told_with
+from klsearch.search.running.versions import name_earlier, provenance
 from klsearch.search.running.workers import worker_count
 from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.place import Place
@@ -186,5 +186,5 @@ def _choose_definition(loaded: LoadedDefinition, study: StudyStorage, progress: 
 
 def _find_changes(facts: StudyFacts, loaded: LoadedDefinition) -> dict[str, Any]:
     """The facts that are others for this process; versions of earlier processes stay named where they differ."""
-    now = {name: told_with(facts.provenance.get(name, value), value) for name, value in provenance().items()}
+    now = {name: name_earlier(facts.provenance.get(name, value), value) for name, value in provenance().items()}
     return {"provenance": now, "folder": str(loaded.folder)}

@@ -12,14 +12,14 @@ from klsearch.search.running.options import RunOptions
 from klsearch.search.running.session import open_session
 from klsearch.search.running.workers import search_with_workers
 from klsearch.search.stopping import Interrupted, Stopper
-from klsearch.search.storage.opening import opened
-from klsearch.search.storage.patience import patient
+from klsearch.search.storage.opening import open_storage
+from klsearch.search.storage.patience import make_patient
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import build_network, build_population
-from klsearch.search.trials.judging import gained
+from klsearch.search.trials.judging import measure_gain
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, StorageError
@@ -54,8 +54,8 @@ def train_study(
         progress=progress,
         stop=stopper,
     )
-    patience = partial(patient, say=progress.say, stop=stopper)
-    with place.held(), opened(place.url, create=True, patience=patience) as storage:
+    patience = partial(make_patient, say=progress.say, stop=stopper)
+    with place.hold(), open_storage(place.url, create=True, patience=patience) as storage:
         with stopper.at_once():
             study = begin_study(storage, request)
         try:
@@ -104,8 +104,8 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
 
 def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, progress: Progress) -> None:
     """Say that a search has ended before its budget was met, and let what it has be its budget."""
-    finished, budget = len(study.counted()), loaded.definition.study.trials
-    found = gained(loaded.definition, study.trials())
+    finished, budget = len(study.counted_numbers()), loaded.definition.study.trials
+    found = measure_gain(loaded.definition, study.trials())
     if finished >= budget or found is None:
         return
     progress.say(

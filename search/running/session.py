@@ -15,7 +15,7 @@ from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.training.assignment import Assignment
-from klsearch.search.training.checkpoint import Course, claimed_course, remove_left_courses
+from klsearch.search.training.checkpoint import Course, claim_course, remove_left_courses
 from klsearch.search.training.trainer import Saving, Source, Trainer
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.importance import importances
@@ -65,7 +65,7 @@ class Session:
             course=course.name,
             is_dead=self._is_dead,
             turn=nullcontext if assignment.alone else lambda: study.asking.turn(self._owner, wait=self._wait),
-            stranded=lambda number: course.stranded(study.name, number),
+            find_stranded=lambda number: course.find_stranded(study.name, number),
             say=progress.say,
         )
         study.leases.say_alive(self._owner, {})
@@ -82,7 +82,7 @@ class Session:
         """
         if self.is_searched():
             return
-        left, budget = self._study.running(), self._definition.study.trials
+        left, budget = self._study.running_rows(), self._definition.study.trials
         if left or self._count_finished():
             mine = sum(self._worker.may_take(row.owner) for row in left)
             done = f"{self._count_finished()} of {budget} trials done, {mine} taken up again"
@@ -122,7 +122,7 @@ class Session:
         return not running and has_converged(self._definition, trials)
 
     def _count_finished(self) -> int:
-        return len(self._study.counted())
+        return len(self._study.counted_numbers())
 
     def confirm(self, tools: ConfirmationTools) -> None:
         """Train the leading trials and the baselines on fresh seeds, choose the winner, look at the test split.
@@ -219,7 +219,7 @@ def open_session(
 ) -> Iterator[Session]:
     """A session, from where a killed process left one if there was one; its lease ends with the block."""
     fingerprint = assignment.study.facts.fingerprint
-    with claimed_course(place.checkpoints, fingerprint, say=progress.say) as course:
+    with claim_course(place.checkpoints, fingerprint, say=progress.say) as course:
         session = Session(assignment, course, place.kept_members, progress=progress, stopper=stopper, stop=stop)
         try:
             yield session

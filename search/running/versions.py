@@ -23,13 +23,13 @@ def provenance() -> dict[str, str]:
     }
 
 
-def told_with(told: str, value: str) -> str:
-    """A value as it is now, naming every other that was `told` of earlier parts of a study, the latest first.
+def name_earlier(before: str, value: str) -> str:
+    """A value as it is now, naming every other that was noted `before` of earlier parts of a study, the latest first.
 
-    >>> told_with(told_with(told_with("2.18", "2.19"), "2.20"), "2.20")
+    >>> name_earlier(name_earlier(name_earlier("2.18", "2.19"), "2.20"), "2.20")
     '2.20 (earlier 2.19; 2.18)'
     """
-    latest, _, rest = told.partition(EARLIER)
+    latest, _, rest = before.partition(EARLIER)
     earlier = [known for known in (latest, *rest.removesuffix(")").split("; ")) if known not in ("", value)]
     return f"{value}{EARLIER}{'; '.join(earlier)})" if earlier else value
 
@@ -42,7 +42,7 @@ def _version(name: str) -> str:
 
 
 def _processor() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name as the system gives it."""
     if sys.platform == "linux":
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]

@@ -82,8 +82,8 @@ def _search(task: Task, stopper: Stopper) -> None:
 
     from klsearch.search.progress import WarningLines
     from klsearch.search.running.session import open_session
-    from klsearch.search.storage.opening import opened
-    from klsearch.search.storage.patience import patient
+    from klsearch.search.storage.opening import open_storage
+    from klsearch.search.storage.patience import make_patient
     from klsearch.search.storage.records import definition_of
     from klsearch.search.storage.study import StudyStorage
     from klsearch.search.training.assignment import Assignment
@@ -91,7 +91,9 @@ def _search(task: Task, stopper: Stopper) -> None:
     from klsearch.studies.definitions.data import load_data
 
     progress = WarningLines(sys.stderr)
-    with opened(task.place.url, create=False, patience=partial(patient, say=progress.say, stop=stopper)) as storage:
+    with open_storage(
+        task.place.url, create=False, patience=partial(make_patient, say=progress.say, stop=stopper)
+    ) as storage:
         study = StudyStorage.load(storage, task.place.name)
         loaded = definition_of(study)
         dataset = load_data(loaded.definition, loaded.folder)

@@ -18,7 +18,7 @@ from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import trial_label
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.trials.judging import best_so_far, has_converged, judged
+from klsearch.search.trials.judging import best_so_far, has_converged, judge_training
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, UsageError
 
@@ -144,7 +144,7 @@ class _Overseer:
         self._study = study
         self._definition = definition
         self._progress = progress
-        self._told = set(study.counted())
+        self._told = set(study.counted_numbers())
 
     @property
     def finished(self) -> int:
@@ -203,10 +203,10 @@ class _Overseer:
 
     def _look(self) -> None:
         """Tell of what has changed since the last look."""
-        for number in sorted(set(self._study.counted()) - self._told):
+        for number in sorted(set(self._study.counted_numbers()) - self._told):
             self._told.add(number)
             row = self._study.row(number)
             if row.result is not None:
-                ended, _ = judged(self._definition, trial_label(number), row.result)
+                ended, _ = judge_training(self._definition, trial_label(number), row.result)
                 self._progress.count(replace(ended, feasible=ended.feasible and row.state is TrialState.COMPLETE))
-        self._progress.watch({row.number: row.progress for row in self._study.running() if row.progress})
+        self._progress.watch({row.number: row.progress for row in self._study.running_rows() if row.progress})

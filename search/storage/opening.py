@@ -40,7 +40,7 @@ def embedded_url(folder: Path) -> str:
     return URL.create("journal", database=str(folder.resolve() / JOURNAL)).render_as_string()
 
 
-def absolute(url: str) -> str:
+def absolute_url(url: str) -> str:
     """The URL with the path of its file, if it names one, made absolute: it then holds in any working folder."""
     parsed = _parse(url)
     file = file_of(url)
@@ -83,10 +83,10 @@ def _parse(url: str) -> URL:
 
 
 @contextmanager
-def opened(
+def open_storage(
     url: str, *, create: bool, patience: Callable[[BaseStorage], BaseStorage] = lambda storage: storage
 ) -> Iterator[BaseStorage]:
-    """The storage behind a URL, for a block; its connections are closed when that ends.
+    """Open the storage behind a URL for a block; its connections are closed when that ends.
 
     Args:
         url: where it is.
@@ -100,8 +100,8 @@ def opened(
     parsed, file = _parse(url), file_of(url)
     if file is not None and not file.exists() and not create:
         raise StorageError(f"there is no storage {file}.")
-    with _optuna_unlogged(), ExitStack() as closing:
-        with _said_plainly(_UNREADABLE, f"cannot open the storage {without_password(url)}"):
+    with _silence_optuna(), ExitStack() as closing:
+        with _translate_errors(_UNREADABLE, f"cannot open the storage {without_password(url)}"):
             if file is not None and create:
                 file.parent.mkdir(parents=True, exist_ok=True)
             if parsed.drivername == "journal":
@@ -113,13 +113,13 @@ def opened(
                 closing.callback(database.engine.dispose)
                 storage = get_storage(database)
             storage.get_all_studies()
-        with _said_plainly(_LOST, f"the storage {without_password(url)} stopped answering"):
+        with _translate_errors(_LOST, f"the storage {without_password(url)} stopped answering"):
             yield patience(storage)
 
 
 @contextmanager
-def _optuna_unlogged() -> Iterator[None]:
-    """A block in which Optuna logs errors alone: what else it says of trials, we say."""
+def _silence_optuna() -> Iterator[None]:
+    """Let Optuna log errors alone in the block: what else it says of trials, we say."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -129,7 +129,7 @@ def _optuna_unlogged() -> Iterator[None]:
 
 
 @contextmanager
-def _said_plainly(errors: tuple[type[Exception], ...], what: str) -> Iterator[None]:
+def _translate_errors(errors: tuple[type[Exception], ...], what: str) -> Iterator[None]:
     """Turn these errors in the block into a StorageError that says what they stopped."""
     try:
         yield
@@ -155,7 +155,7 @@ def _database(parsed: URL, *, create: bool) -> RDBStorage:
     url = parsed.render_as_string(hide_password=False)
     if not create:
         _refuse_without_tables(parsed, options)
-    storage = _with_tables(lambda: RDBStorage(url, engine_kwargs=options, skip_table_creation=not create))
+    storage = _make_with_tables(lambda: RDBStorage(url, engine_kwargs=options, skip_table_creation=not create))
     if parsed.drivername.startswith("sqlite"):
         _share_sqlite(storage)
     return storage
@@ -174,8 +174,8 @@ def _refuse_without_tables(url: URL, options: Mapping[str, Any]) -> None:
         engine.dispose()
 
 
-def _with_tables(make: Callable[[], RDBStorage]) -> RDBStorage:
-    """What `make` gives; tried again where another process made the same tables at the same moment.
+def _make_with_tables(make: Callable[[], RDBStorage]) -> RDBStorage:
+    """Make a storage; again where another process made the same tables at the same moment.
 
     Optuna looks which tables are missing and then makes those, so that two processes may both begin.
     """

@@ -19,8 +19,8 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.25, 4.0
 _PASSING = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
 
 
-def patient(storage: BaseStorage, *, say: Callable[[str], None], stop: Callable[[], bool]) -> BaseStorage:
-    """The storage, each of whose calls is tried again while it does not answer.
+def make_patient(storage: BaseStorage, *, say: Callable[[str], None], stop: Callable[[], bool]) -> BaseStorage:
+    """Wrap a storage so that each of its calls is tried again while it does not answer.
 
     Args:
         storage: which may go away.

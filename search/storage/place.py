@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from klsearch.search.storage.opening import JOURNAL, absolute, embedded_url, without_password
+from klsearch.search.storage.opening import JOURNAL, absolute_url, embedded_url, without_password
 from klsearch.studies.errors import StorageError, StudyConflict, UsageError
 from klsearch.studies.files import write_atomically
 
@@ -71,7 +71,7 @@ class Place:
         write_atomically(self.folder / "study.toml", definition)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Keep the run folder to this process while it trains into its embedded storage.
 
         The system releases the lock when the process ends, however it ends.
@@ -115,7 +115,7 @@ def new_place(name: str, *, storage: str | None = None, out: Path | None = None)
     url = storage or os.environ.get(STORAGE_VARIABLE)
     if url is None:
         return Place(folder=folder, url=embedded_url(folder), name=name, embedded=True)
-    return Place(folder=folder, url=absolute(url), name=name, embedded=False)
+    return Place(folder=folder, url=absolute_url(url), name=name, embedded=False)
 
 
 def known_place(run: str | None = None, *, storage: str | None = None, study: str | None = None) -> Place:
@@ -131,12 +131,12 @@ def known_place(run: str | None = None, *, storage: str | None = None, study: st
     url = storage or known
     if url is None or study is None:
         raise UsageError("name the run: its folder, or --storage URL with --study NAME.")
-    if known is not None and without_password(absolute(known)) == absolute(url):
+    if known is not None and without_password(absolute_url(known)) == absolute_url(url):
         url = known  # the same, and the password with it
     folder = (Path("runs") / study).resolve()
     if (folder / _ABOUT).exists():
         return _place_of_run(folder, url, study)
-    return Place(folder=folder, url=absolute(url), name=study, embedded=False)
+    return Place(folder=folder, url=absolute_url(url), name=study, embedded=False)
 
 
 def named_place(run: str, storage: str | None) -> Place:
@@ -151,8 +151,8 @@ def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place
         raise StudyConflict(f"{folder} holds study {name!r}, not {study!r}; name another run folder.")
     known = told or embedded_url(folder)
     given = storage or (os.environ.get(STORAGE_VARIABLE) if told else None)
-    if given is not None and without_password(absolute(given)) == known:
-        known = absolute(given)
+    if given is not None and without_password(absolute_url(given)) == known:
+        known = absolute_url(given)
     elif storage is not None:
         raise StudyConflict(f"the study in {folder} lies in {known}; leave --storage out, or name another run folder.")
     return Place(folder=folder, url=known, name=name, embedded=told is None)

@@ -10,9 +10,9 @@ from optuna.trial import TrialState as OptunaState
 
 from klsearch.search.layout import Layout
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
-from klsearch.search.storage.rows import Row, Run, numbered, one_of_each
+from klsearch.search.storage.rows import Row, Run, one_of_each, trial_number
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -36,7 +36,7 @@ def load_study(place: Place) -> StudyRecord:
     Raises:
         StorageError: there is no such study, or its storage cannot be read.
     """
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         study = StudyStorage.load(storage, place.name)
         return study_record(study, url=place.shown_url, resume_command=place.resume_command)
 
@@ -47,7 +47,7 @@ def watch_study(place: Place, *, seconds: float) -> Iterator[StudyRecord]:
     Raises:
         StorageError: there is no such study, or its storage cannot be read.
     """
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         study = StudyStorage.load(storage, place.name)
         while True:
             goes_on = study.leases.is_worked_on()
@@ -63,14 +63,14 @@ def stored_definition(place: Place) -> LoadedDefinition:
     Raises:
         StorageError: there is no such study, or its storage cannot be read.
     """
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         return definition_of(StudyStorage.load(storage, place.name))
 
 
 def stored_layout(place: Place) -> Layout | None:
     """How the members of the study at a place are dealt out; None if there is none, or it cannot be read now."""
     try:
-        with opened(place.url, create=False) as storage:
+        with open_storage(place.url, create=False) as storage:
             return StudyStorage.load(storage, place.name).facts.layout
     except StorageError:
         return None  # said by whoever opens it to work on it
@@ -137,7 +137,7 @@ def confirmed_rows(storage: StudyStorage, definition: StudyDefinition) -> list[R
     return [
         row
         for row in one_of_each(storage.confirmation_rows())
-        if row.run.seed in seeds and (numbered(row.run.label) is not None or row.run in baselines)
+        if row.run.seed in seeds and (trial_number(row.run.label) is not None or row.run in baselines)
     ]
 
 
@@ -158,7 +158,7 @@ def _confirmation(row: Row, definition: StudyDefinition) -> ConfirmationRun:
     return ConfirmationRun(
         **_common(row, definition, _gates(row, definition)),
         candidate=row.run.label,
-        trial=numbered(row.run.label),
+        trial=trial_number(row.run.label),
         probe=row.probe,
         test=row.result.measures.get("test") if row.result is not None else None,
     )

@@ -23,13 +23,13 @@ _TRIAL = "trial "
 def trial_label(number: int) -> str:
     """The label of a trial where others stand beside it.
 
-    >>> trial_label(37), numbered(trial_label(37)), numbered("before")
+    >>> trial_label(37), trial_number(trial_label(37)), trial_number("before")
     ('trial 37', 37, None)
     """
     return f"{_TRIAL}{number}"
 
 
-def numbered(label: str) -> int | None:
+def trial_number(label: str) -> int | None:
     """The number of the trial that a label names; None for a baseline."""
     return int(label.removeprefix(_TRIAL)) if label.startswith(_TRIAL) else None
 

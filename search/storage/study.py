@@ -138,7 +138,7 @@ class StudyStorage:
         storage.set_study_user_attr(study_id, _DEFINITION, definition)
         storage.set_study_user_attr(study_id, _FACTS, json.dumps(facts.as_json()))
         for trial in earlier:
-            storage.create_new_trial(study_id, template_trial=_taken_over(trial))
+            storage.create_new_trial(study_id, template_trial=_copy_trial(trial))
         storage.set_study_user_attr(study_id, _SCHEMA, SCHEMA_VERSION)
         return cls(storage, name)
 
@@ -339,7 +339,7 @@ class StudyStorage:
         """The rows as Optuna's trials, for its samplers and importances."""
         return self._trials()
 
-    def counted(self) -> list[int]:
+    def counted_numbers(self) -> list[int]:
         """Numbers of the finished trials that count to the budget: all but those of a warm start."""
         return [t.number for t in self._trials() if t.state in FINISHED and not is_warm_start(t)]
 
@@ -352,7 +352,7 @@ class StudyStorage:
         (row,) = self._rows([self._storage.get_trial(self._id(number))])
         return row
 
-    def running(self) -> list[Row]:
+    def running_rows(self) -> list[Row]:
         """The rows that some process trains, or trained when it died; in ascending number."""
         return self._rows([trial for trial in self._trials() if trial.state is TrialState.RUNNING])
 
@@ -417,8 +417,8 @@ def _row(
     )
 
 
-def _taken_over(earlier: EarlierTrial) -> FrozenTrial:
-    """A trial of an earlier study as a closed row of a new one."""
+def _copy_trial(earlier: EarlierTrial) -> FrozenTrial:
+    """Copy a trial of an earlier study into a closed row of a new one."""
     row = earlier.row
     assert row.result is not None and row.ended is not None
     run = replace(row.run, label=earlier.origin)

@@ -29,7 +29,7 @@ FORMAT = 1
 LONGEST_SECONDS = 30.0
 _SHORTEST_SECONDS = 1.0
 _SHARE = 0.01  # of the time goes into checkpoints, where they take little enough to be written more often
-# What reading a file that is no checkpoint, or not a whole one, may raise.
+# The errors of reading a file that is damaged or not a checkpoint.
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, zlib.error)
 
 
@@ -94,7 +94,7 @@ class Checkpoint:
         Raises:
             UnreadableCheckpoint: the file is damaged, of something else, or of a newer klsearch.
         """
-        with _opened(path) as (about, arrays):
+        with _open(path) as (about, arrays):
             members = about["members"]
             values = [arrays[f"values{index}"] for index in range(sum(name.startswith("values") for name in arrays))]
             return cls(
@@ -132,8 +132,8 @@ def _member(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[dict[str, Any], Mapping[str, np.ndarray]]]:
-    """What a checkpoint says of itself, and its arrays, which are read when they are asked for."""
+def _open(path: Path) -> Iterator[tuple[dict[str, Any], Mapping[str, np.ndarray]]]:
+    """Open a checkpoint: what it says of itself, and its arrays, which are read when they are asked for."""
     try:
         # Opened here: NumPy leaves a file open in which it finds no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -142,7 +142,7 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, Any], Mapping[str, np.ndarra
                 raise UnreadableCheckpoint(f"{path} was written by a newer klsearch; upgrade klsearch to go on from it")
             yield about, arrays
     except _UNREADABLE as error:
-        raise UnreadableCheckpoint(f"{path} is no checkpoint that can be read, or not a whole one") from error
+        raise UnreadableCheckpoint(f"{path} is damaged or not a checkpoint") from error
 
 
 class Course:
@@ -213,8 +213,8 @@ class Course:
         self._path.unlink(missing_ok=True)
         self._saved_at = -LONGEST_SECONDS
 
-    def stranded(self, study: str, number: int) -> MemberState | None:
-        """Where the member of a row stood in another course's last checkpoint, if another population can take it in.
+    def find_stranded(self, study: str, number: int) -> MemberState | None:
+        """Find where a row's member stood in another course's last checkpoint, if another population can take it in.
 
         It can when that was between two epochs.
         """
@@ -222,7 +222,7 @@ class Course:
             if path == self._path:
                 continue
             try:
-                with _opened(path) as (about, _):
+                with _open(path) as (about, _):
                     is_there = number in [member["number"] for member in about["members"]]
                     is_ours = about["study"] == study and about["fingerprint"] == self.fingerprint
                     if about["batch"] or not (is_ours and is_there):
@@ -236,8 +236,8 @@ class Course:
 
 
 @contextmanager
-def claimed_course(folder: Path, fingerprint: str, *, say: Callable[[str], None]) -> Iterator[Course]:
-    """A course whose process is gone, or a new one if there is none, for this process alone while the block lasts.
+def claim_course(folder: Path, fingerprint: str, *, say: Callable[[str], None]) -> Iterator[Course]:
+    """Claim a course whose process is gone, or a new one if there is none, for this process while the block lasts.
 
     Args:
         folder: where the courses of this study are kept.
@@ -255,13 +255,13 @@ def claimed_course(folder: Path, fingerprint: str, *, say: Callable[[str], None]
             except UnreadableCheckpoint as error:
                 say(f"warning: {error}; trials that it held are trained from their start.")
                 continue
-            if is_ours and claims.enter_context(_locked(path)) and path.exists():
+            if is_ours and claims.enter_context(_lock(path)) and path.exists():
                 for unfinished in folder.glob(f"{unfinished_prefix(path)}*"):
                     unfinished.unlink(missing_ok=True)
                 yield Course(folder, path.stem, fingerprint, say=say)
                 return
         path = folder / f"{secrets.token_hex(4)}.npz"
-        claims.enter_context(_locked(path))
+        claims.enter_context(_lock(path))
         yield Course(folder, path.stem, fingerprint, say=say)
 
 
@@ -270,25 +270,25 @@ def remove_left_courses(folder: Path, fingerprint: str) -> None:
     for path in folder.glob("*.npz"):
         with suppress(UnreadableCheckpoint):
             if _fingerprint(path) == fingerprint:
-                with _locked(path) as is_free:
+                with _lock(path) as is_free:
                     if is_free:
                         path.unlink(missing_ok=True)
     for lock in folder.glob("*.lock"):  # of processes that were killed before their first checkpoint
         if not lock.with_suffix(".npz").exists():
-            with _locked(lock):
+            with _lock(lock):
                 pass
     with suppress(OSError):  # not empty
         folder.rmdir()
 
 
 def _fingerprint(path: Path) -> str:
-    with _opened(path) as (about, _):
+    with _open(path) as (about, _):
         return str(about["fingerprint"])
 
 
 @contextmanager
-def _locked(course: Path) -> Iterator[bool]:
-    """Whether this process alone has a course, until the block ends or the process does."""
+def _lock(course: Path) -> Iterator[bool]:
+    """Lock a course until the block ends or the process does; gives whether this process alone has it."""
     path = course.with_suffix(".lock")
     with path.open("a") as file:
         try:

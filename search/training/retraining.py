@@ -22,7 +22,7 @@ from klsearch.vae.networks.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Retrained:
+class RetrainedMember:
     """A finished training, trained once more.
 
     Attributes:
@@ -102,7 +102,7 @@ def retrain(
     row: Row,
     *,
     progress: Progress,
-) -> Retrained:
+) -> RetrainedMember:
     """Train a finished row of a study once more, as it was trained: to the same bits, on one machine and its versions.
 
     Args:
@@ -126,7 +126,7 @@ def retrain(
     progress.begin("training again", done=0, total=1)
     epochs = loaded.definition.training.epochs
     Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False).train(source)
-    return Retrained(network=network, member=members[row.run], result=source.results[row.number])
+    return RetrainedMember(network=network, member=members[row.run], result=source.results[row.number])
 
 
 def mismatches(stored: Result, now: Result) -> list[Mismatch]:

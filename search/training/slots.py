@@ -40,7 +40,7 @@ def auto_layout(
     """
     say("Measuring how many members to train at a time…")
     batch_size = definition.training.batch_size
-    most = max(2, min(most_slots(definition), _fitting(network, batch_size) // processes))
+    most = max(2, min(most_slots(definition), _count_fitting(network, batch_size) // processes))
     shards = min(max(1, threads // processes), most)
     candidates = [2**power for power in range(12) if 2**power * shards <= most]
     times = seconds_per_member(network, dataset.train[:batch_size], definition.objective(), candidates, shards=shards)
@@ -77,7 +77,7 @@ def best_layout(times: Mapping[int, float], *, trials: int, most: int, shards: i
     return Layout(together * shards, together)
 
 
-def _fitting(network: Network, batch_size: int) -> int:
+def _count_fitting(network: Network, batch_size: int) -> int:
     """How many members fit into the memory that may be used."""
     models = (network.encoder, network.decoder)
     weights = sum(model.count_params() for model in models)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import joblib
 
-from klsearch.vae.quiet import start_up_lines_hidden
+from klsearch.vae.quiet import hide_start_up_lines
 
 _ours = False
 
@@ -33,7 +33,7 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
     """
     if "tensorflow" in sys.modules and not _ours:
         return
-    with start_up_lines_hidden(), _uncollected():
+    with hide_start_up_lines(), _pause_collection():
         import tensorflow as tf
 
         with suppress(RuntimeError):  # a process that computes already keeps the threads that it has
@@ -43,12 +43,12 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)  # others may work on it too
     if _ours:
-        tf.get_logger().setLevel("ERROR")  # as `loops_unlogged`, for good
+        tf.get_logger().setLevel("ERROR")  # as `silence_loops`, for good
 
 
 @contextmanager
-def loops_unlogged() -> Iterator[None]:
-    """A block in which TensorFlow, which is loaded, logs no warnings: which operations it turns into loops is known."""
+def silence_loops() -> Iterator[None]:
+    """Let TensorFlow, which is loaded, log no warnings in the block: which operations it turns into loops is known."""
     import tensorflow as tf
 
     logger = tf.get_logger()
@@ -61,8 +61,8 @@ def loops_unlogged() -> Iterator[None]:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """A block that loads TensorFlow, whose objects the garbage collector of our own process then passes over for good.
+def _pause_collection() -> Iterator[None]:
+    """Load TensorFlow in the block, whose objects the garbage collector of our own process then passes over for good.
 
     They live as long as the process. Walking through them takes half a second in all while they are made, and one more
     when the process ends. A host's other objects would be passed over with them.

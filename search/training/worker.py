@@ -17,7 +17,7 @@ class Worker:
         course: the name of the course that it follows.
         is_dead: whether another worker no longer trains.
         turn: a block in which no other worker decides what to train; may raise `Interrupted` while it waits.
-        stranded: where the member of a row stood when its worker was killed; None to train it from its start.
+        find_stranded: where the member of a row stood when its worker was killed; None to train it from its start.
         say: a line for the user.
     """
 
@@ -25,7 +25,7 @@ class Worker:
     course: str = ""
     is_dead: Callable[[Owner], bool] = lambda owner: owner.is_known_dead()
     turn: Callable[[], AbstractContextManager[None]] = nullcontext
-    stranded: Callable[[int], MemberState | None] = lambda number: None
+    find_stranded: Callable[[int], MemberState | None] = lambda number: None
     say: Callable[[str], None] = lambda line: None
 
     def may_take(self, owner: Owner) -> bool:

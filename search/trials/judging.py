@@ -30,13 +30,13 @@ def finish(
 
     None if it was not stored: its row is closed, or another worker's.
     """
-    ended, violations = judged(definition, label, result)
+    ended, violations = judge_training(definition, label, result)
     stored = rows.finish_row(number, result, owner=owner, score=ended.score, constraints=violations, pruned=pruned)
     return replace(ended, feasible=ended.feasible and not pruned) if stored else None
 
 
-def judged(definition: StudyDefinition, label: str, result: Result) -> tuple[EndedTraining, dict[str, float]]:
-    """What a training came to on the validation split, and by how much it violates each constraint."""
+def judge_training(definition: StudyDefinition, label: str, result: Result) -> tuple[EndedTraining, dict[str, float]]:
+    """Judge a training on the validation split: what it came to, and by how much it violates each constraint."""
     study, thresholds, measures = definition.study, definition.thresholds(), result.measures.get("validation")
     unexplained = kl = math.nan
     if measures is not None:
@@ -55,17 +55,17 @@ def best_so_far(definition: StudyDefinition, study: StudyStorage) -> EndedTraini
         return None
     best = min(complete, key=lambda trial: (not _is_feasible(trial), trial.value, trial.number))
     result = study.row(best.number).result
-    return None if result is None else judged(definition, trial_label(best.number), result)[0]
+    return None if result is None else judge_training(definition, trial_label(best.number), result)[0]
 
 
 def has_converged(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> bool:
     """Whether more search no longer pays."""
-    found = gained(definition, trials)
+    found = measure_gain(definition, trials)
     return found is not None and found.reached
 
 
-def gained(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Convergence | None:
-    """What the last of the study's own trials gained; None while there are too few to say."""
+def measure_gain(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Convergence | None:
+    """Measure what the last of the study's own trials gained; None while there are too few to say."""
     finished = [trial for trial in trials if trial.state in FINISHED and not is_warm_start(trial)]
     tried = [
         Tried(

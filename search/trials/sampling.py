@@ -95,7 +95,7 @@ class Advisor:
             sequence.fast_forward(number)
         point = sequence.random(1)[0]
         return {
-            name: _within(distribution, share)
+            name: _value_at(distribution, share)
             for (name, distribution), share in zip(self._distributions.items(), point.tolist(), strict=True)
         }
 
@@ -107,7 +107,7 @@ def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> 
     return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
 
 
-def _within(distribution: BaseDistribution, share: float) -> float:
+def _value_at(distribution: BaseDistribution, share: float) -> float:
     """The value that lies at `share` of a distribution's range, on its own scale."""
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = distribution.low, distribution.high

@@ -101,7 +101,7 @@ class TrialSource(Source):
                 if row.state in FINISHED:
                     jobs.append(self._job(row))
                 elif row.state is TrialState.RUNNING and room > 0 and self._claim(row):
-                    state = None if row.number in self._again else self._worker.stranded(row.number)
+                    state = None if row.number in self._again else self._worker.find_stranded(row.number)
                     jobs.append(Job(number=row.number, run=row.run, state=state))
                     room -= 1
             self._take_on(jobs)

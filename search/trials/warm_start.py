@@ -8,11 +8,11 @@ from typing import Any
 from optuna.trial import TrialState
 
 from klsearch.search.storage.facts import StudyFacts
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.rows import EarlierTrial, Row
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.trials.judging import judged
+from klsearch.search.trials.judging import judge_training
 from klsearch.search.trials.sampling import distributions_of
 from klsearch.studies.definitions.baselines import misfits
 from klsearch.studies.definitions.definition import StudyDefinition, differences
@@ -79,7 +79,7 @@ def warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) ->
     Raises:
         UsageError: it was trained on other data or otherwise, or none of its trials lies inside the new space.
     """
-    with opened(earlier.url, create=False) as storage:
+    with open_storage(earlier.url, create=False) as storage:
         study = StudyStorage.load(storage, earlier.name)
         facts, rows = study.facts, study.rows()
     _check_comparable(facts, definition, dataset, earlier)
@@ -99,7 +99,7 @@ def warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) ->
 
 
 def _check_comparable(facts: StudyFacts, definition: StudyDefinition, dataset: Dataset, earlier: Place) -> None:
-    changed = differences(_trained_under(facts.comparable), _trained_under(definition.fingerprint_parts()))
+    changed = differences(_training_conditions(facts.comparable), _training_conditions(definition.fingerprint_parts()))
     if facts.data.fingerprint != dataset.fingerprint:
         changed.append("data: the rows, their split (study.seed draws it) or their scaling are others")
     if changed:
@@ -109,7 +109,7 @@ def _check_comparable(facts: StudyFacts, definition: StudyDefinition, dataset: D
         )
 
 
-def _trained_under(comparable: Mapping[str, Any]) -> dict[str, Any]:
+def _training_conditions(comparable: Mapping[str, Any]) -> dict[str, Any]:
     return {
         section: {name: comparable[section].get(name) for name in names or comparable[section]}
         for section, names in _TRAINED_UNDER.items()
@@ -120,7 +120,7 @@ def _earlier_trial(row: Row, definition: StudyDefinition, study: str) -> Earlier
     assert row.result is not None
     searched = definition.space.searched()
     origin = row.run.label if row.warm_start else f"{study} trial {row.number}"
-    ended, violations = judged(definition, origin, row.result)
+    ended, violations = judge_training(definition, origin, row.result)
     return EarlierTrial(
         row=row,
         origin=origin,

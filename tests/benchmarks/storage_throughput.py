@@ -13,7 +13,7 @@ import uuid
 
 import numpy as np
 
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result
 from klsearch.search.storage.study import StudyStorage
@@ -33,7 +33,7 @@ def main(url: str, counts: list[int]) -> None:
     """Measure one storage with each number of workers."""
     for count in counts:
         name = str(uuid.uuid4())
-        with opened(url, create=True) as storage:
+        with open_storage(url, create=True) as storage:
             bare_study(storage, DEFINITION, name)
         began = time.monotonic() + 10 + count  # when all of them have started
         command = [sys.executable, "-m", "tests.benchmarks.storage_throughput", "--worker", url, name]
@@ -41,7 +41,7 @@ def main(url: str, counts: list[int]) -> None:
         workers = [subprocess.Popen([*command, str(budget), str(began)]) for _ in range(count)]
         assert [worker.wait() for worker in workers] == [0] * count
         seconds = time.monotonic() - began
-        with opened(url, create=False) as storage:
+        with open_storage(url, create=False) as storage:
             rows = StudyStorage.load(storage, name).rows()
         assert len(rows) == budget and all(row.result is not None for row in rows)
         assert len({row.run.hyperparameters for row in rows}) == budget
@@ -65,7 +65,7 @@ def work(url: str, name: str, budget: int, began: float) -> None:
         prior_mismatch=np.ones(8),
     )
     result = Result(curves=TrainingCurves.from_rows(rows), measures={"validation": measures}, seconds=SLEEP_SECONDS)
-    with opened(url, create=False) as storage:
+    with open_storage(url, create=False) as storage:
         study = StudyStorage.load(storage, name)
         owner = this_process()
         worker = Worker(

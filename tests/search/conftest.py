@@ -26,7 +26,7 @@ from klsearch.search.layout import Layout
 from klsearch.search.progress import EndedTraining
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.facts import StudyFacts
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import study_record
 from klsearch.search.storage.rows import Run
@@ -259,7 +259,7 @@ class Workshop:
         epochs: int | None = None,
         saving: Saving | None = None,
         killed: bool = False,
-        stranded: Callable[[int], MemberState | None] = lambda number: None,
+        find_stranded: Callable[[int], MemberState | None] = lambda number: None,
         watch: Watch = lambda running: None,
     ) -> list[EndedTraining]:
         """Train until the study has so many finished trials, or for so many epochs; the trials that ended."""
@@ -270,7 +270,7 @@ class Workshop:
             definition or self.definition,
             budget=trials,
             worker=Worker(
-                owner=owner or this_process(), course=course, is_dead=study.leases.is_dead, stranded=stranded
+                owner=owner or this_process(), course=course, is_dead=study.leases.is_dead, find_stranded=find_stranded
             ),
             tell=ended.append,
         )
@@ -336,7 +336,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture
 def study(workshop: Workshop, tmp_path: Path) -> Iterator[StudyStorage]:
     """An empty study in a journal file."""
-    with opened(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
+    with open_storage(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
         yield workshop.new_study(storage)
 
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from klsearch.vae.quiet import start_up_lines_hidden
+from klsearch.vae.quiet import hide_start_up_lines
 
 LOADING = """
 import sys
-from klsearch.vae.quiet import start_up_lines_hidden
-with start_up_lines_hidden():
+from klsearch.vae.quiet import hide_start_up_lines
+with hide_start_up_lines():
     import tensorflow as tf
     tf.config.list_physical_devices("GPU")
     print("a line of the user's own", file=sys.stderr)
@@ -43,6 +43,6 @@ def test_a_program_that_has_loaded_tensorflow_keeps_its_environment(monkeypatch:
     for name in ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND"):
         monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
-    with start_up_lines_hidden():
+    with hide_start_up_lines():
         pass
     assert dict(os.environ) == before

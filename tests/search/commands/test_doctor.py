@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from klsearch.search.commands import doctor
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, PostgresServer
@@ -61,7 +61,7 @@ def test_a_storage_that_the_first_run_will_make_is_well(
     postgres_server.psql("create database fresh owner searcher;")
     fresh = postgres_server.url.replace("/studies?", "/fresh?")
     assert "answers; the first run makes its tables" in klsearch("doctor", "--storage", fresh).out
-    with opened(fresh, create=True):
+    with open_storage(fresh, create=True):
         pass
     assert "answers; it holds 0 studies" in klsearch("doctor", "--storage", fresh).out
 

@@ -17,7 +17,7 @@ from klsearch.search.commands.documents import (
     trials_document,
 )
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.gates import GATE_NAMES, wilson_interval
@@ -128,7 +128,7 @@ def test_the_verdict_counts_the_winner_s_seeds(best: dict[str, Any]) -> None:
 def test_equal_settings_are_confirmed_with_equal_results(finished: "Finished", best: dict[str, Any]) -> None:
     """The first trials are baselines; where one of them leads, its runs are those of the baseline."""
     by_name: dict[str, list[Any]] = {}
-    with opened(f"journal:///{finished.folder / 'storage.journal'}", create=False) as storage:
+    with open_storage(f"journal:///{finished.folder / 'storage.journal'}", create=False) as storage:
         for row in StudyStorage.load(storage, "tiny").confirmation_rows():
             assert row.result is not None
             by_name.setdefault(row.run.label, []).append(row.result.curves.as_rows().tobytes())
@@ -183,7 +183,7 @@ def test_a_running_trial_is_listed_without_results_and_watched_in_the_status(
     workshop: "Workshop", study: StudyStorage, record: Callable[[StudyStorage], StudyRecord]
 ) -> None:
     workshop.search(study, 2, epochs=3)
-    running = study.running()[0]
+    running = study.running_rows()[0]
     study.leases.say_alive(running.owner, {running.number: {"epoch": 3.0, "epochs": 12.0, "kl": 2.5, "kl_weight": 0.1}})
     (first, second) = json.loads(as_text(trials_document(record(study))))["trials"]
     assert (first["state"], second["state"]) == ("running", "running")

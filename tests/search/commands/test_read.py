@@ -10,7 +10,7 @@ import pytest
 from klsearch.search.progress import Silence
 from klsearch.search.running.session import open_session
 from klsearch.search.stopping import Stopper
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place, known_place
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import watch_study
@@ -25,7 +25,7 @@ Other = tuple[Owner, "subprocess.Popen[str]"]
 
 
 def say_alive(folder: Path, owner: Owner) -> None:
-    with opened(f"journal:///{folder / 'storage.journal'}", create=False) as storage:
+    with open_storage(f"journal:///{folder / 'storage.journal'}", create=False) as storage:
         StudyStorage.load(storage, "tiny").leases.say_alive(owner, {})
 
 
@@ -44,7 +44,7 @@ def test_a_study_is_watched_until_the_last_process_that_works_on_it_is_gone(
 
 def test_a_study_that_nobody_works_on_is_shown_once(finished_copy: "Finished", klsearch: Klsearch) -> None:
     """It was stopped before its budget was met."""
-    with opened(f"journal:///{finished_copy.folder / 'storage.journal'}", create=False) as storage:
+    with open_storage(f"journal:///{finished_copy.folder / 'storage.journal'}", create=False) as storage:
         study = StudyStorage.load(storage, "tiny")
         study.replace_definition(study.definition.replace("trials = 24", "trials = 30"))
         study.leases.say_alive(this_process(), {})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from klsearch.search.commands.reproduction import changes
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.rows import Result
 from klsearch.search.storage.study import StudyStorage
@@ -25,7 +25,7 @@ Klsearch = Callable[..., "Called"]
 def results(finished: "Finished") -> list[Result]:
     """The stored results of the finished run's trials."""
     place = known_place(str(finished.folder), storage=None, study=None)
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         results = [row.result for row in StudyStorage.load(storage, place.name).rows()]
     return [result for result in results if result is not None]
 
@@ -48,7 +48,7 @@ def test_a_stored_value_that_was_changed_is_named(finished_copy: "Finished", kls
     lines[at] = json.dumps(entry) + "\n"
     journal.write_text("".join(lines))
     place = known_place(str(finished_copy.folder), storage=None, study=None)
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         rows = StudyStorage.load(storage, place.name).rows()
     (trial,) = [row.number for row in rows if row.result and row.result.measures["validation"].elbo == measures["elbo"]]
     called = klsearch("reproduce", finished_copy.folder, trial)

@@ -15,7 +15,7 @@ import numpy as np
 import optuna
 import pytest
 
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
 from klsearch.search.storage.study import StudyStorage
@@ -105,7 +105,7 @@ def test_samples_that_were_lost_are_made_again_of_the_same_models(
     place = known_place(str(finished_copy.folder), storage=None, study=None)
     before = load_study(place).samples
     assert isinstance(before, ColumnErrors)
-    with opened(place.url, create=False) as storage:
+    with open_storage(place.url, create=False) as storage:
         StudyStorage.load(storage, place.name).confirmation().replace_samples(None, [])
     for told in (1, 0):
         called = klsearch("resume", finished_copy.folder)
@@ -417,7 +417,7 @@ def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
     called = klsearch("resume", finished_copy.folder, "--trials", 25, "--no-confirm")
     assert called.code == 0, called.err
     (line,) = (line for line in called.err.splitlines() if "checkpoint" in line)
-    assert line.startswith(f"warning: {damaged} is no checkpoint that can be read, or not a whole one; trials that it")
+    assert line.startswith(f"warning: {damaged} is damaged or not a checkpoint; trials that it")
     assert damaged.read_bytes() == b"PK\x03\x04 not the whole of it"
 
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from klsearch.search.layout import Layout
 from klsearch.search.running.auto_band import find_reference
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import named_place
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.records import confirmed_rows, load_study
@@ -252,7 +252,7 @@ def confirmation_of(folder: Path) -> list[Row]:
     file = folder / "storage.journal"
     if not file.exists():
         return []
-    with opened(f"journal:///{file}", create=False) as storage:
+    with open_storage(f"journal:///{file}", create=False) as storage:
         names = StudyStorage.names(storage)
         return StudyStorage(storage, names[0]).confirmation_rows() if names else []
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
 from klsearch.search.storage.study import StudyStorage
@@ -103,7 +103,7 @@ def test_a_search_that_is_not_over_is_not_confirmed(
 
 def test_a_search_that_is_not_over_may_be_declared_over(finished_copy: "Finished", klsearch: Klsearch) -> None:
     folder = finished_copy.folder
-    with opened(f"journal:///{folder / 'storage.journal'}", create=False) as storage:
+    with open_storage(f"journal:///{folder / 'storage.journal'}", create=False) as storage:
         study = StudyStorage.load(storage, "tiny")
         study.replace_definition(study.definition.replace("trials = 24", "trials = 30"))
     refused = klsearch("confirm", folder)

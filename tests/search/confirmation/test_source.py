@@ -15,13 +15,13 @@ from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.confirmation.source import Candidate, candidates, choose_winner, rows_to_show
 from klsearch.search.progress import Silence
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.records import confirmed_rows, trial_records
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
-from klsearch.search.training.checkpoint import claimed_course
+from klsearch.search.training.checkpoint import claim_course
 from klsearch.search.training.retraining import RetrainingSource
 from klsearch.search.training.trainer import Saving
 from klsearch.search.training.worker import Worker
@@ -242,13 +242,13 @@ def test_an_interrupted_confirmation_goes_on_in_the_middle_of_its_trainings(
 ) -> None:
     workshop.confirm(study, TWO)
     uninterrupted = bits(study.confirmation_rows())
-    with opened(f"journal:///{tmp_path / 'other'}", create=True) as storage:
+    with open_storage(f"journal:///{tmp_path / 'other'}", create=True) as storage:
         again = workshop.new_study(storage)
-        with claimed_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
+        with claim_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
             saving = Saving(course=course, study="tiny (confirmation)")
             workshop.confirm(again, TWO, epochs=7, saving=saving)
         epochs: list[float] = []
-        with claimed_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
+        with claim_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
             workshop.confirm(
                 again,
                 TWO,

@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from klsearch.search.layout import Layout
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner
 from klsearch.search.storage.rows import Row
 from klsearch.search.storage.study import StudyStorage
@@ -79,7 +79,7 @@ def left(row: Row) -> dict[str, Any]:
 
 
 def rows_of(url: str, name: str) -> list[Row]:
-    with opened(url, create=False) as storage:
+    with open_storage(url, create=False) as storage:
         return StudyStorage.load(storage, name).rows()
 
 
@@ -88,7 +88,7 @@ def confirmed(folder: Path) -> int:
     journal = folder / "storage.journal"
     if not journal.exists():
         return 0
-    with opened(f"journal:///{journal}", create=False) as storage:
+    with open_storage(f"journal:///{journal}", create=False) as storage:
         if "digits" not in StudyStorage.names(storage):
             return 0
         rows = StudyStorage(storage, "digits").confirmation_rows()

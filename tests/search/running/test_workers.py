@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from klsearch.search.progress import EndedTraining
 from klsearch.search.running.workers import _Overseer
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Row
 from klsearch.search.storage.study import StudyStorage
@@ -34,7 +34,7 @@ def rows_of(folder: Path) -> list[Row]:
     file = folder / "storage.journal"
     if not file.exists():
         return []
-    with opened(f"journal:///{file}", create=False) as storage:
+    with open_storage(f"journal:///{file}", create=False) as storage:
         names = StudyStorage.names(storage)
         return StudyStorage(storage, names[0]).rows() if names else []
 

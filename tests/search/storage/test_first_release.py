@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.study import SCHEMA_VERSION, StudyStorage
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def printed(command: str) -> dict[str, Any]:
 
 def schema(run: Path, *, written: int | None = None) -> int:
     """The version that a study stores; another one written first, if there is one."""
-    with opened(f"journal:///{run / 'storage.journal'}", create=False) as storage:
+    with open_storage(f"journal:///{run / 'storage.journal'}", create=False) as storage:
         study = storage.get_study_id_from_name("tiny")
         if written is not None:
             storage.set_study_user_attr(study, "klsearch:schema", written)
@@ -77,7 +77,7 @@ def test_a_study_of_the_first_release_continues_and_is_confirmed_anew(run: Path,
 
 
 def test_a_new_study_stores_the_version_of_this_code(study: StudyStorage, tmp_path: Path) -> None:
-    with opened(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
+    with open_storage(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
         attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(study.name))
     assert attributes["klsearch:schema"] == SCHEMA_VERSION == 2
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 from optuna.study import StudyDirection
 
-from klsearch.search.storage.opening import EmptyStorage, absolute, embedded_url, file_of, opened, without_password
+from klsearch.search.storage.opening import (
+    EmptyStorage,
+    absolute_url,
+    embedded_url,
+    file_of,
+    open_storage,
+    without_password,
+)
 from klsearch.studies.errors import StorageError
 
 SECRET = "t0p5ecret"
@@ -50,7 +57,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     ],
 )
 def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(url: str, message: str) -> None:
-    with pytest.raises(StorageError, match=message) as refused, opened(url, create=True):
+    with pytest.raises(StorageError, match=message) as refused, open_storage(url, create=True):
         pass
     assert SECRET not in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -59,10 +66,13 @@ def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(ur
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_a_storage_that_is_not_there_is_only_made_where_that_is_asked(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "new" / "x.storage"
-    with pytest.raises(StorageError, match=f"there is no storage {file}"), opened(f"{kind}:///{file}", create=False):
+    with (
+        pytest.raises(StorageError, match=f"there is no storage {file}"),
+        open_storage(f"{kind}:///{file}", create=False),
+    ):
         pass
     assert not file.parent.exists()
-    with opened(f"{kind}:///{file}", create=True), opened(f"{kind}:///{file}", create=False) as storage:
+    with open_storage(f"{kind}:///{file}", create=True), open_storage(f"{kind}:///{file}", create=False) as storage:
         assert storage.get_all_studies() == []
 
 
@@ -71,7 +81,10 @@ def test_a_file_of_another_kind_is_refused_and_left_as_it_is(kind: str, tmp_path
     file = tmp_path / "notes.txt"
     file.write_text("a note\n" * 1000)
     for create in (False, True):
-        with pytest.raises(StorageError, match="cannot open the storage"), opened(f"{kind}:///{file}", create=create):
+        with (
+            pytest.raises(StorageError, match="cannot open the storage"),
+            open_storage(f"{kind}:///{file}", create=create),
+        ):
             pass
     assert file.read_text() == "a note\n" * 1000
 
@@ -82,7 +95,7 @@ def test_reading_from_a_database_of_others_adds_no_tables_to_it(tmp_path: Path) 
     url = f"sqlite:///{tmp_path / 'others.db'}"
     with (
         pytest.raises(EmptyStorage, match="holds no study yet; `klsearch run` makes"),
-        opened(url, create=False),
+        open_storage(url, create=False),
     ):
         pass
     with closing(sqlite3.connect(tmp_path / "others.db")) as connection:
@@ -90,26 +103,29 @@ def test_reading_from_a_database_of_others_adds_no_tables_to_it(tmp_path: Path) 
 
 
 def test_a_folder_is_no_storage_file(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot open the storage"), opened(f"journal:///{tmp_path}", create=True):
+    with (
+        pytest.raises(StorageError, match="cannot open the storage"),
+        open_storage(f"journal:///{tmp_path}", create=True),
+    ):
         pass
 
 
 def test_a_plain_postgresql_url_means_the_driver_that_klsearch_comes_with(postgres: str) -> None:
-    with opened(postgres.replace("+psycopg", ""), create=True) as storage:
+    with open_storage(postgres.replace("+psycopg", ""), create=True) as storage:
         assert isinstance(storage.get_all_studies(), list)
 
 
 def test_a_wrong_password_is_a_storage_error_that_does_not_repeat_it(postgres: str) -> None:
     wrong = postgres.replace("sw0rdfish", SECRET)
     says = pytest.raises(StorageError, match='password authentication failed for user "searcher"')
-    with says as refused, opened(wrong, create=True):
+    with says as refused, open_storage(wrong, create=True):
         pass
     assert SECRET not in str(refused.value)
 
 
 def test_a_storage_that_stops_answering_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"the storage sqlite:.* stopped answering: no such table: studies"):
-        with opened(f"sqlite:///{tmp_path / 'x.db'}", create=True) as storage:
+        with open_storage(f"sqlite:///{tmp_path / 'x.db'}", create=True) as storage:
             with closing(sqlite3.connect(tmp_path / "x.db")) as others:
                 others.execute("drop table studies")
             storage.create_new_study([StudyDirection.MINIMIZE], "tiny")
@@ -123,15 +139,15 @@ def test_paths_in_urls_come_back(tmp_path: Path) -> None:
 
 def test_a_relative_file_becomes_absolute_and_a_server_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert absolute("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
-    assert absolute(f"sqlite:///{tmp_path}/x.db") == f"sqlite:///{tmp_path}/x.db"
-    assert absolute(f"postgresql+psycopg://me:{SECRET}@db/x") == f"postgresql+psycopg://me:{SECRET}@db/x"
+    assert absolute_url("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert absolute_url(f"sqlite:///{tmp_path}/x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert absolute_url(f"postgresql+psycopg://me:{SECRET}@db/x") == f"postgresql+psycopg://me:{SECRET}@db/x"
 
 
 WRITE = """
 import sys
-from klsearch.search.storage.opening import opened
-with opened(sys.argv[1], create=True) as storage:
+from klsearch.search.storage.opening import open_storage
+with open_storage(sys.argv[1], create=True) as storage:
     study = storage.get_study_id_from_name("shared")
     for _ in range(20):
         trial = storage.create_new_trial(study)
@@ -144,7 +160,7 @@ def test_processes_that_write_at_once_never_get_the_same_number(
     kind: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     url = f"{kind}:///{tmp_path / 'shared'}"
-    with opened(url, create=True) as storage:
+    with open_storage(url, create=True) as storage:
         storage.create_new_study([StudyDirection.MINIMIZE], "shared")
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITE, url], stdout=subprocess.PIPE, text=True, env=environment)
@@ -168,14 +184,14 @@ def test_a_process_killed_while_it_writes_neither_blocks_the_journal_nor_breaks_
 ) -> None:
     path = tmp_path / "journal"
     url = f"journal:///{path}"
-    with opened(url, create=True) as storage:
+    with open_storage(url, create=True) as storage:
         storage.create_new_study([StudyDirection.MINIMIZE], "before")
     killed = subprocess.run([sys.executable, "-c", DIE_WRITING, str(path)], env=environment)
     assert killed.returncode < 0
     began = time.monotonic()
-    with opened(url, create=False) as storage:
+    with open_storage(url, create=False) as storage:
         storage.create_new_study([StudyDirection.MINIMIZE], "after")
     assert time.monotonic() - began < 10, "the dead process's lock was waited for"
-    with opened(url, create=False) as storage:
+    with open_storage(url, create=False) as storage:
         assert [study.study_name for study in storage.get_all_studies()] == ["before", "after"]
     assert os.listdir(tmp_path) == ["journal"]

@@ -12,8 +12,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from klsearch.search.stopping import Interrupted
-from klsearch.search.storage.opening import opened
-from klsearch.search.storage.patience import patient
+from klsearch.search.storage.opening import open_storage
+from klsearch.search.storage.patience import make_patient
 from klsearch.studies.errors import StorageError
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def said() -> list[str]:
 
 @pytest.fixture
 def flaky(tmp_path: Path) -> "Flaky":
-    with opened(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
+    with open_storage(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
         return Flaky(storage)
 
 
 @pytest.fixture
 def storage(flaky: Flaky, said: list[str], monkeypatch: pytest.MonkeyPatch) -> BaseStorage:
     monkeypatch.setattr("klsearch.search.storage.patience._FIRST_WAIT_SECONDS", 0.01)
-    return patient(flaky, say=said.append, stop=lambda: False)  # type: ignore[arg-type]
+    return make_patient(flaky, say=said.append, stop=lambda: False)  # type: ignore[arg-type]
 
 
 def row(name: str) -> FrozenTrial:
@@ -93,7 +93,7 @@ def test_errors_that_no_waiting_mends_are_raised_at_once(storage: BaseStorage, s
 def test_whoever_is_asked_to_stop_does_not_wait_any_longer(flaky: Flaky) -> None:
     began = time.monotonic()
     stop = iter([False, False, True])
-    waiting = patient(flaky, say=lambda line: None, stop=lambda: next(stop))  # type: ignore[arg-type]
+    waiting = make_patient(flaky, say=lambda line: None, stop=lambda: next(stop))  # type: ignore[arg-type]
     flaky.lost_questions = 1000
     with pytest.raises(Interrupted):
         waiting.get_all_studies()
@@ -101,7 +101,7 @@ def test_whoever_is_asked_to_stop_does_not_wait_any_longer(flaky: Flaky) -> None
 
 
 def test_whoever_was_asked_to_stop_before_does_not_begin_to_wait(flaky: Flaky, said: list[str]) -> None:
-    waiting = patient(flaky, say=said.append, stop=lambda: True)  # type: ignore[arg-type]
+    waiting = make_patient(flaky, say=said.append, stop=lambda: True)  # type: ignore[arg-type]
     flaky.lost_questions = 1
     with pytest.raises(Interrupted):
         waiting.get_all_studies()
@@ -127,8 +127,10 @@ def test_a_server_that_is_started_again_meanwhile_is_no_error(
             postgres_server.start()
         said.append(line)
 
-    with opened(
-        postgres_server.url, create=True, patience=lambda storage: patient(storage, say=start_again, stop=lambda: False)
+    with open_storage(
+        postgres_server.url,
+        create=True,
+        patience=lambda storage: make_patient(storage, say=start_again, stop=lambda: False),
     ) as storage:
         study = storage.create_new_study([StudyDirection.MINIMIZE], "started again")
         postgres_server.stop()
@@ -146,10 +148,10 @@ def test_a_server_that_stays_away_is_a_storage_error(
     try:
         with (
             says as lost,
-            opened(
+            open_storage(
                 postgres_server.url,
                 create=True,
-                patience=lambda s: patient(s, say=lambda line: None, stop=lambda: False),
+                patience=lambda s: make_patient(s, say=lambda line: None, stop=lambda: False),
             ) as storage,
         ):
             postgres_server.stop()

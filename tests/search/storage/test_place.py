@@ -174,15 +174,15 @@ def test_a_study_without_a_run_folder_is_resumed_by_its_storage() -> None:
 
 def test_one_process_at_a_time_holds_a_run_folder() -> None:
     place = new()
-    with place.held():
+    with place.hold():
         with pytest.raises(StudyConflict, match=r"is being trained by process \d+; wait for it, or give another --out"):
-            with place.held():
+            with place.hold():
                 pass
-    with place.held():
+    with place.hold():
         pass  # free again
 
 
 def test_a_storage_that_is_shared_is_held_by_nobody() -> None:
     place = new(storage="sqlite:///x.db")
-    with place.held(), place.held():
+    with place.hold(), place.hold():
         assert not place.folder.exists()

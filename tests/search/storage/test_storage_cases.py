@@ -12,8 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import make_url
 
-from klsearch.search.storage.opening import opened
-from klsearch.search.storage.patience import patient
+from klsearch.search.storage.opening import open_storage
+from klsearch.search.storage.patience import make_patient
 
 if TYPE_CHECKING:
     from tests.search.conftest import PostgresServer
@@ -23,13 +23,13 @@ def never() -> bool:
     return False
 
 
-PATIENT = partial(patient, say=pytest.fail, stop=never)
+PATIENT = partial(make_patient, say=pytest.fail, stop=never)
 
 
 class TestJournal(StorageTestCase):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[BaseStorage]:
-        with opened(f"journal:///{tmp_path / 'journal'}", create=True, patience=PATIENT) as storage:
+        with open_storage(f"journal:///{tmp_path / 'journal'}", create=True, patience=PATIENT) as storage:
             yield storage
 
 
@@ -48,7 +48,7 @@ def postgresql_url(postgres_server: "PostgresServer") -> str:
 class TestSqlite(StorageTestCase):
     @pytest.fixture
     def storage(self, sqlite_url: str) -> Iterator[BaseStorage]:
-        with opened(sqlite_url, create=True, patience=PATIENT) as storage:
+        with open_storage(sqlite_url, create=True, patience=PATIENT) as storage:
             remove_studies(storage)
             yield storage
 
@@ -56,7 +56,7 @@ class TestSqlite(StorageTestCase):
 class TestPostgresql(StorageTestCase):
     @pytest.fixture
     def storage(self, postgresql_url: str) -> Iterator[BaseStorage]:
-        with opened(postgresql_url, create=True, patience=PATIENT) as storage:
+        with open_storage(postgresql_url, create=True, patience=PATIENT) as storage:
             remove_studies(storage)
             yield storage
 

@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from klsearch.search.storage.leases import LEASE_SECONDS
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import SCHEMA_VERSION, StudyStorage
@@ -47,7 +47,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStor
     """A storage of each kind."""
     kind = request.param
     url = request.getfixturevalue("postgres") if kind == "postgres" else f"{kind}:///{tmp_path / 'storage'}"
-    with opened(url, create=True) as storage:
+    with open_storage(url, create=True) as storage:
         yield storage
 
 
@@ -119,7 +119,7 @@ def test_a_running_row_is_whole_from_the_start(study: StudyStorage, storage: Bas
     assert (row.state, row.run, row.result, row.ended) == (TrialState.RUNNING, RUN, None, None)
     assert math.isnan(row.score)
     assert study.trials()[0].params == PARAMS
-    assert [running.number for running in study.running()] == [0]
+    assert [running.number for running in study.running_rows()] == [0]
 
 
 def test_times_are_in_utc(study: StudyStorage, storage: BaseStorage) -> None:
@@ -401,7 +401,7 @@ def test_rows_that_others_put_into_a_study_are_not_its_trials(study: StudyStorag
 def test_a_record_holds_what_the_storage_holds(
     finished: "Finished", record: Callable[[StudyStorage], StudyRecord]
 ) -> None:
-    with opened(f"journal:///{finished.folder / 'storage.journal'}", create=False) as storage:
+    with open_storage(f"journal:///{finished.folder / 'storage.journal'}", create=False) as storage:
         study = StudyStorage.load(storage, "tiny")
         made, rows = record(study), study.rows()
     assert (made.name, made.slots, made.winner) == ("tiny", 8, study.facts.winner)

@@ -12,7 +12,7 @@ import pytest
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.turns import Turns
 
@@ -38,7 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def storage(url: str) -> Iterator[BaseStorage]:
-    with opened(url, create=True) as storage:
+    with open_storage(url, create=True) as storage:
         yield storage
 
 
@@ -107,10 +107,10 @@ def test_a_process_that_was_taken_for_dead_while_it_waited_queues_up_again(turns
 
 COUNT = """
 import sys, time
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.turns import Turns
-with opened(sys.argv[1], create=True) as storage:
+with open_storage(sys.argv[1], create=True) as storage:
     turns = Turns(storage, "count", is_dead=Owner.is_known_dead)
     for _ in range(8):
         with turns.turn(this_process(), wait=time.sleep):
@@ -134,10 +134,10 @@ def test_three_processes_count_together_without_losing_one(
 
 HOLD = """
 import sys, time
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.turns import Turns
-with opened(sys.argv[1], create=True) as storage:
+with open_storage(sys.argv[1], create=True) as storage:
     with Turns(storage, "held", is_dead=Owner.is_known_dead).turn(this_process(), wait=time.sleep):
         print("held", flush=True)
         time.sleep(600)

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from klsearch.search.stopping import Interrupted
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Row, Run
 from klsearch.search.storage.study import StudyStorage
@@ -21,7 +21,7 @@ from klsearch.search.training.checkpoint import (
     Checkpoint,
     Course,
     UnreadableCheckpoint,
-    claimed_course,
+    claim_course,
     remove_left_courses,
 )
 from klsearch.search.training.trainer import Job, Saving
@@ -115,7 +115,7 @@ def test_a_file_that_is_damaged_or_of_something_else_is_refused(damage: Callable
     path = tmp_path / "c.npz"
     checkpoint().write(path)
     damage(path)
-    with pytest.raises(UnreadableCheckpoint, match=r"c\.npz is no checkpoint that can be read, or not a whole one"):
+    with pytest.raises(UnreadableCheckpoint, match=r"c\.npz is damaged or not a checkpoint"):
         Checkpoint.read(path)
 
 
@@ -131,7 +131,7 @@ def test_on_a_full_disk_the_checkpoint_before_stays_and_training_goes_on(
     tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     said: list[str] = []
-    with claimed_course(tmp_path, "f", say=said.append) as course:
+    with claim_course(tmp_path, "f", say=said.append) as course:
         course.save(checkpoint())
         (path,) = tmp_path.glob("*.npz")
         before = path.read_bytes()
@@ -147,18 +147,18 @@ def test_on_a_full_disk_the_checkpoint_before_stays_and_training_goes_on(
 
 
 def test_a_course_is_followed_by_one_process_at_a_time(tmp_path: Path) -> None:
-    with claimed_course(tmp_path, "f", say=pytest.fail) as first:
+    with claim_course(tmp_path, "f", say=pytest.fail) as first:
         first.save(checkpoint())
-        with claimed_course(tmp_path, "f", say=pytest.fail) as second:
+        with claim_course(tmp_path, "f", say=pytest.fail) as second:
             assert second.name != first.name
-    with claimed_course(tmp_path, "f", say=pytest.fail) as again:
+    with claim_course(tmp_path, "f", say=pytest.fail) as again:
         assert again.name == first.name
         assert again.load("tiny") is not None
         assert again.load("tiny (confirmation)") is None, "that is of other rows"
 
 
 def test_nothing_is_left_of_a_course_that_came_to_its_end(tmp_path: Path) -> None:
-    with claimed_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
+    with claim_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
         course.save(checkpoint())
         course.clear()
     remove_left_courses(tmp_path / "checkpoint", "f")
@@ -171,7 +171,7 @@ def test_the_lock_of_a_process_killed_before_its_first_checkpoint_is_removed_and
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     (folder / "killed.lock").touch()
-    with claimed_course(folder, "f", say=pytest.fail) as course:
+    with claim_course(folder, "f", say=pytest.fail) as course:
         remove_left_courses(folder, "f")
         assert [path.name for path in folder.iterdir()] == [f"{course.name}.lock"]
     remove_left_courses(folder, "f")
@@ -183,29 +183,29 @@ def test_files_of_others_are_left_as_they_are_and_said(tmp_path: Path) -> None:
     checkpoint(fingerprint="another study's").write(tmp_path / "theirs.npz")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     said: list[str] = []
-    with claimed_course(tmp_path, "f", say=said.append) as course:
+    with claim_course(tmp_path, "f", say=said.append) as course:
         course.save(checkpoint())
         course.clear()
     remove_left_courses(tmp_path, "f")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     (line,) = said
-    assert line.startswith(f"warning: {tmp_path / 'text.npz'} is no checkpoint")
+    assert line.startswith(f"warning: {tmp_path / 'text.npz'} is damaged or not a checkpoint")
 
 
 def test_a_member_that_was_left_between_epochs_can_be_taken_in_elsewhere(tmp_path: Path) -> None:
     checkpoint(batch=0).write(tmp_path / "dead.npz")
     checkpoint(batch=2, study="other").write(tmp_path / "middle.npz")
     course = Course(tmp_path, "another", "f", say=pytest.fail)
-    found = course.stranded("tiny", 9)
+    found = course.find_stranded("tiny", 9)
     assert found is not None
     assert plain(found) == plain(member(epoch=1, batch=0, seed=1))
-    assert course.stranded("tiny", 7) is None
-    assert course.stranded("other", 9) is None, "it stood in the middle of an epoch"
+    assert course.find_stranded("tiny", 7) is None
+    assert course.find_stranded("other", 9) is None, "it stood in the middle of an epoch"
 
 
 def test_a_member_of_a_deleted_study_of_the_same_name_is_not_taken_in(tmp_path: Path) -> None:
     checkpoint(batch=0, fingerprint="deleted").write(tmp_path / "dead.npz")
-    assert Course(tmp_path, "another", "f", say=pytest.fail).stranded("tiny", 9) is None
+    assert Course(tmp_path, "another", "f", say=pytest.fail).find_stranded("tiny", 9) is None
 
 
 class Chosen(Course):
@@ -236,7 +236,7 @@ def left(row: Row) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def whole(workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the trials of an uninterrupted study leave, whose slots end and are filled at different times."""
-    with opened(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
+    with open_storage(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
         study = workshop.new_study(storage)
         begin(study)
         workshop.search(study, BUDGET)
@@ -279,7 +279,7 @@ def test_whoever_is_asked_to_stop_saves_first_and_nothing_is_trained_twice(
     saving = Saving(course=Chosen(tmp_path, []), study="tiny")
     workshop.search(study, BUDGET, owner=DEAD, epochs=17, saving=saving)
     saved = Checkpoint.read(tmp_path / "course.npz")
-    assert sorted(saved.numbers.values()) == [row.number for row in study.running()]
+    assert sorted(saved.numbers.values()) == [row.number for row in study.running_rows()]
     workshop.search(study, BUDGET, saving=replace(saving, course=Chosen(tmp_path, [])))
     assert [left(row) for row in study.rows()] == whole
 
@@ -350,7 +350,7 @@ def test_a_smaller_budget_takes_up_no_more_than_it_allows(
 ) -> None:
     saving = Saving(course=Chosen(tmp_path, [0, 14]), study="tiny")
     workshop.search(study, 12, owner=DEAD, epochs=16, saving=saving, killed=True)
-    assert len(study.running()) == 4
+    assert len(study.running_rows()) == 4
     workshop.search(study, 6, saving=replace(saving, course=Chosen(tmp_path, [])))
     assert sum(row.state is TrialState.COMPLETE for row in study.rows()) == 6
 
@@ -368,7 +368,7 @@ def test_another_worker_goes_on_where_a_dead_one_s_checkpoint_stands(
         study,
         3,
         saving=Saving(course=living, study="tiny"),
-        stranded=lambda number: living.stranded("tiny", number),
+        find_stranded=lambda number: living.find_stranded("tiny", number),
         watch=lambda running: epochs.append(max(values["epoch"] for values in running.values())),
     )
     assert epochs == [10, 11, 12], "nine epochs were trained before"
@@ -391,8 +391,8 @@ def test_a_checkpoint_of_another_network_is_refused_and_kept(
 HOLD = """
 import sys, time
 from pathlib import Path
-from klsearch.search.training.checkpoint import claimed_course
-with claimed_course(Path(sys.argv[1]), "f", say=print) as course:
+from klsearch.search.training.checkpoint import claim_course
+with claim_course(Path(sys.argv[1]), "f", say=print) as course:
     print(course.name, flush=True)
     time.sleep(600)
 """
@@ -405,9 +405,9 @@ def test_a_killed_process_lets_go_of_its_course_at_once(tmp_path: Path, environm
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "only\n"
-        with claimed_course(tmp_path, "f", say=pytest.fail) as other:
+        with claim_course(tmp_path, "f", say=pytest.fail) as other:
             assert other.name != "only"
         process.kill()
         process.wait()
-        with claimed_course(tmp_path, "f", say=pytest.fail) as course:
+        with claim_course(tmp_path, "f", say=pytest.fail) as course:
             assert course.name == "only"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.records import study_record
 from klsearch.search.storage.rows import Row
@@ -131,7 +131,7 @@ def definition(workshop: "Workshop") -> StudyDefinition:
 @pytest.fixture(scope="module")
 def whole(workshop: "Workshop", definition: StudyDefinition, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     """A study searched without interruption."""
-    with opened(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
+    with open_storage(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
         study = workshop.new_study(storage)
         workshop.search(study, BUDGET, definition=definition)
         return study.rows()

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from klsearch.search.seeds import trial_seed
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Row, Run
 from klsearch.search.storage.study import StudyStorage
@@ -60,7 +60,7 @@ class Whole:
 def whole(workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """A study searched without interruption."""
     journal = tmp_path_factory.mktemp("whole") / "journal"
-    with opened(f"journal:///{journal}", create=True) as storage:
+    with open_storage(f"journal:///{journal}", create=True) as storage:
         study = workshop.new_study(storage)
         workshop.search(study, 12)
         return Whole(journal, [left(row) for row in study.rows()])
@@ -199,7 +199,7 @@ def test_a_study_cut_off_while_it_trains_is_the_uninterrupted_one_once_resumed(
     workshop: "Workshop", study: StudyStorage, whole: Whole, epochs: int
 ) -> None:
     workshop.search(study, 12, epochs=epochs)
-    assert len(study.running()) == 4
+    assert len(study.running_rows()) == 4
     workshop.search(study, 12)
     assert [left(row) for row in study.rows()] == whole.left
 
@@ -217,11 +217,11 @@ def test_a_dead_worker_s_trial_is_taken_up_with_its_number_settings_and_seed(
 ) -> None:
     workshop.search(study, 4)
     workshop.search(study, 8, epochs=3, owner=DEAD)
-    cut_off = {row.number: row.run for row in study.running()}
+    cut_off = {row.number: row.run for row in study.running_rows()}
     assert sorted(cut_off) == [4, 5, 6, 7]
     workshop.search(study, 6)
     assert {row.number: row.run for row in study.rows() if row.number in cut_off} == cut_off
-    assert [row.number for row in study.running()] == [6, 7], "the budget does not reach so far"
+    assert [row.number for row in study.running_rows()] == [6, 7], "the budget does not reach so far"
     workshop.search(study, 8)
     assert [row.state for row in study.rows()] == [TrialState.COMPLETE] * 8
     assert {row.owner for row in study.rows()} == {this_process()}
@@ -235,7 +235,7 @@ def test_wherever_a_study_was_cut_off_it_is_completed_and_nothing_is_asked_twice
     journal = whole.journal.read_bytes()
     made = journal.rindex(b"klsearch:schema") + 100  # before, there is no study
     (tmp_path / "journal").write_bytes(journal[: made + int(share * (len(journal) - made))])
-    with opened(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
+    with open_storage(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
         study = StudyStorage.load(storage, "tiny")
         asked = [row.run for row in study.rows()]
         workshop.search(study, 12)
@@ -252,9 +252,9 @@ def test_a_refill_that_was_cut_off_in_the_middle_goes_on_as_it_would_have(
     lines = whole.journal.read_bytes().splitlines(keepends=True)
     created = [index for index, line in enumerate(lines) if b"klsearch:run" in line]
     (tmp_path / "journal").write_bytes(b"".join(lines[: created[9] + 1]))
-    with opened(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
+    with open_storage(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
         study = StudyStorage.load(storage, "tiny")
-        assert [row.number for row in study.running()] == [8, 9]
+        assert [row.number for row in study.running_rows()] == [8, 9]
         workshop.search(study, 12)
         assert [left(row) for row in study.rows()] == whole.left
 
@@ -266,12 +266,12 @@ def test_a_trial_of_a_process_that_lives_is_left_to_it_and_taken_up_when_it_dies
     study.leases.say_alive(owner, {})
     number = study.create_row(RUN, owner)
     workshop.search(study, 4)
-    assert [row.number for row in study.running()] == [number]
+    assert [row.number for row in study.running_rows()] == [number]
     assert len(study.rows()) == 4, "the trial of the other process counts to the budget"
     process.kill()
     process.wait()
     workshop.search(study, 4)
-    assert study.running() == []
+    assert study.running_rows() == []
     assert study.rows()[number].run == RUN
     assert study.rows()[number].owner == this_process()
 

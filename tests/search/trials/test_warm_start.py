@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.storage.opening import opened
+from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place, known_place
 from klsearch.search.storage.rows import EarlierTrial
 from klsearch.search.storage.study import StudyStorage
@@ -60,14 +60,14 @@ def begun_with(workshop: "Workshop", earlier: Place, define: Define) -> WarmStar
 
 
 def new_study(workshop: "Workshop", url: str, trials: tuple[EarlierTrial, ...]) -> None:
-    with opened(url, create=True) as storage:
+    with open_storage(url, create=True) as storage:
         StudyStorage.create(storage, "new", definition="", facts=workshop.facts, earlier=trials)
 
 
 def test_trials_inside_the_new_space_are_taken_over_with_their_settings_and_results(
     begun_with: WarmStart, earlier: Place, define: Define
 ) -> None:
-    with opened(earlier.url, create=False) as storage:
+    with open_storage(earlier.url, create=False) as storage:
         rows = StudyStorage.load(storage, earlier.name).rows()
     inside = [row for row in rows if row.run.hyperparameters.kl_weight >= 0.03]
     assert 0 < len(inside) < len(rows) == begun_with.complete == 24
@@ -153,10 +153,10 @@ def test_they_do_not_count_to_the_budget_and_the_sampler_learns_from_them(
     for name, trials in (("warm", begun_with.trials(definition)), ("cold", ())):
         url = f"journal:///{tmp_path / name}"
         new_study(workshop, url, trials)
-        with opened(url, create=False) as storage:
+        with open_storage(url, create=False) as storage:
             study = StudyStorage.load(storage, "new")
             workshop.search(study, 5, definition=definition)
-            assert len(study.counted()) == 5
+            assert len(study.counted_numbers()) == 5
             suggested[name] = [row for row in study.rows() if not row.warm_start]
     assert [row.number for row in suggested["warm"]] == list(range(count, count + 5))
     assert suggested["warm"][-1].run.label == "search"
@@ -170,7 +170,7 @@ def test_a_study_cut_off_in_between_goes_on_to_the_same_trials(
     for name, epochs in (("whole", None), ("cut", 17)):
         url = f"journal:///{tmp_path / name}"
         new_study(workshop, url, begun_with.trials(definition))
-        with opened(url, create=False) as storage:
+        with open_storage(url, create=False) as storage:
             study = StudyStorage.load(storage, "new")
             if epochs:
                 workshop.search(study, 8, definition=definition, epochs=epochs)
@@ -186,7 +186,7 @@ def test_one_that_was_killed_while_it_was_made_is_made_again(
     new_study(workshop, f"journal:///{path}", begun_with.trials(define(NARROWER)))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-2]))  # without its last trial and what says that it is whole
-    with opened(f"journal:///{path}", create=False) as storage:
+    with open_storage(f"journal:///{path}", create=False) as storage:
         assert not StudyStorage.exists(storage, "new", alone=True)
         assert StudyStorage.names(storage) == []
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
 from klsearch.vae.data.readers.tables import from_frame
-from klsearch.vae.quiet import start_up_lines_hidden
+from klsearch.vae.quiet import hide_start_up_lines
 
 _OURS = Path(__file__).parents[3]
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -59,7 +59,7 @@ def load_function(source: str, folder: Path) -> Any:
         sys.path.append(str(folder))  # Last, so that a file of the user's hides no package.
     importlib.invalidate_caches()
     try:
-        with start_up_lines_hidden():  # the user's own module may be the first to load TensorFlow
+        with hide_start_up_lines():  # the user's own module may be the first to load TensorFlow
             module = importlib.import_module(module_name)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
