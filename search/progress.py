@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from klsearch.reports.wording import duration
+from klsearch.studies.ranking import Rank
 
 # Without a terminal, a line at least this often while something trains.
 _PLAIN_SECONDS = 15.0
@@ -26,15 +27,13 @@ class EndedTraining:
 
     Attributes:
         label: "trial 12", or a confirmation run's candidate.
-        score: what the search minimises.
         kl: final KL in the band's unit; NaN if it diverged.
-        feasible: whether it meets every constraint.
+        rank: its place among others, with its score.
     """
 
     label: str
-    score: float
     kl: float
-    feasible: bool
+    rank: Rank
 
 
 class Progress(Protocol):
@@ -112,10 +111,6 @@ def leading_training(running: Mapping[int, Mapping[str, float]]) -> int | None:
     return min(running, key=lambda number: (-running[number].get("epoch", 0), number), default=None)
 
 
-def _rank(ended: EndedTraining) -> tuple[bool, float]:
-    return (not ended.feasible, ended.score)
-
-
 def rough_duration(seconds: float) -> str:
     """A time that is not known well, in words: 40 s, 3 min, 5 h.
 
@@ -186,7 +181,7 @@ class Terminal(AbstractContextManager["Terminal"]):
     def count(self, ended: EndedTraining | None) -> None:
         """Count a training, and show the best so far."""
         self._clock.done += 1
-        if ended is not None and (self._best is None or _rank(ended) < _rank(self._best)):
+        if ended is not None and (self._best is None or ended.rank < self._best.rank):
             self._best = ended
         if self._clock.done == self._clock.total:
             self._running = {}
@@ -227,8 +222,8 @@ class Terminal(AbstractContextManager["Terminal"]):
         if self._best is None:
             return ""
         kl = f"KL {self._best.kl:.3g}" if math.isfinite(self._best.kl) else "diverged"
-        outside = "" if self._best.feasible else " (not feasible)"
-        return f"best {self._best.label}: score {self._best.score:.4g}, {kl}{outside}"
+        outside = "" if self._best.rank.feasible else " (not feasible)"
+        return f"best {self._best.label}: score {self._best.rank.score:.4g}, {kl}{outside}"
 
     def _leader(self) -> str:
         number = leading_training(self._running)

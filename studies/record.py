@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import METHOD_NAMES, Method
+from klsearch.studies.ranking import Rank
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
 from klsearch.vae.diagnostics.measures import Measures
@@ -110,9 +111,14 @@ class TrialRecord(TrainingRun):
     progress: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def violation(self) -> float:
-        """Sum of the constraint gates' positive violations; 0 when feasible."""
-        return sum(max(0.0, gate.violation) for gate in self.gates if gate.name in CONSTRAINT_GATES)
+    def rank(self) -> Rank:
+        """Its place among the study's trials."""
+        return Rank.of(
+            complete=self.state is TrialState.COMPLETE,
+            violations=[gate.violation for gate in self.gates if gate.name in CONSTRAINT_GATES],
+            score=self.score,
+            number=self.number,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -88,11 +88,8 @@ class Summary:
 
 def best_trial(trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
     """The feasible complete trial of the lowest score; without a feasible one, the least violating."""
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    feasible = [trial for trial in complete if trial.feasible]
-    if feasible:
-        return min(feasible, key=lambda trial: (trial.score, trial.number))
-    return min(complete, key=lambda trial: (trial.violation, trial.score, trial.number), default=None)
+    complete = (trial for trial in trials if trial.state is TrialState.COMPLETE)
+    return min(complete, key=lambda trial: trial.rank, default=None)
 
 
 def runs_of(study: StudyRecord, candidate: str) -> tuple[ConfirmationRun, ...]:

@@ -22,7 +22,7 @@ WINGS = {
         "quiet", "hyperparameters", "data", "likelihoods", "objective", "elbo", "layers",
         "diagnostics", "networks", "evaluation", "training",
     ),
-    "studies": ("errors", "files", "definitions", "record", "convergence", "summary", "comparison"),
+    "studies": ("errors", "files", "definitions", "ranking", "record", "convergence", "summary", "comparison"),
     "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison", "report"),
     "search": (
         "layout", "seeds", "stopping", "progress",

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import math
 from urllib.parse import quote
 
 from klsearch.reports.page import Block, Cell, Mark, Prose, Section, Table, Tone, TrialTable
@@ -54,17 +53,12 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
 
 def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
     """At most 500 trials: those that failed or diverged (at most 250), then the best of the rest; the best first."""
-    ranked = sorted(study.trials, key=_rank)
+    ranked = sorted(study.trials, key=lambda trial: (_is_failure(trial), trial.rank))
     if len(ranked) <= _MOST_ROWS:
         return tuple(ranked)
     failed = [trial for trial in ranked if _is_failure(trial)][:_MOST_FAILED]
     rest = [trial for trial in ranked if not _is_failure(trial)][: _MOST_ROWS - len(failed)]
     return (*rest, *failed)
-
-
-def _rank(trial: TrialRecord) -> tuple[bool, bool, float, int]:
-    score = math.inf if math.isnan(trial.score) else trial.score
-    return _is_failure(trial), not trial.feasible, score, trial.number
 
 
 def _is_failure(trial: TrialRecord) -> bool:

@@ -46,8 +46,7 @@ class Candidate:
 def candidates(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> list[Candidate]:
     """The study's leading trials, best first, then its baselines. No finished trial gives none."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    # Feasible trials have no violation, so this puts them first, by score.
-    ranked = sorted(complete, key=lambda trial: (trial.violation, trial.score, trial.number))
+    ranked = sorted(complete, key=lambda trial: trial.rank)
     leading = [
         Candidate(label=trial_label(trial.number), hyperparameters=trial.hyperparameters, is_baseline=False)
         for trial in ranked[: definition.confirmation.top]

@@ -21,6 +21,7 @@ from klsearch.search.storage.rows import EarlierTrial
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.slots import auto_layout
 from klsearch.search.training.tensorflow import threads_within
+from klsearch.search.trials.score import SCORING
 from klsearch.search.trials.warm_start import warm_start
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition, differences
@@ -143,6 +144,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
         ),
         provenance=provenance(),
         reference=reference,
+        scoring=SCORING,
     )
 
 
@@ -160,11 +162,18 @@ def _check_agreement(study: StudyStorage, request: StudyRequest) -> None:
         changed.append(f"slots: {facts.layout.slots}, now {options.slots}")
     if options.warm_start is not None and not facts.warm_start:
         changed.append("it exists already, and began without --warm-start")
+    subject = f"study {study.name!r} in {place.folder if place.embedded else place.shown_url}"
+    way_out = "--out another folder" if place.embedded else "--study another name"
     if changed:
-        way_out = "--out another folder" if place.embedded else "--study another name"
         raise StudyConflict(
-            f"study {study.name!r} in {place.folder if place.embedded else place.shown_url} was made under another "
-            f"definition ({'; '.join(changed)}). Give {way_out} for a new study, or run the old definition to go on."
+            f"{subject} was made under another definition ({'; '.join(changed)}). Give {way_out} for a new study, or "
+            "run the old definition to go on."
+        )
+    if rescored := differences(dict(facts.scoring), SCORING):
+        raise StudyConflict(
+            f"{subject} holds trials that were scored otherwise than this klsearch scores ({'; '.join(rescored)}), and "
+            f"two scores cannot be compared. Give {way_out} for a new study; this one can still be read, reported and "
+            "exported."
         )
 
 

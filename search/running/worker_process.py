@@ -88,6 +88,7 @@ def _search(task: Task, stopper: Stopper) -> None:
     from klsearch.search.storage.study import StudyStorage
     from klsearch.search.training.assignment import Assignment
     from klsearch.search.training.models import build_network, build_population
+    from klsearch.search.trials.score import SCORING
     from klsearch.studies.definitions.data import load_data
 
     progress = WarningLines(sys.stderr)
@@ -99,6 +100,8 @@ def _search(task: Task, stopper: Stopper) -> None:
         dataset = load_data(loaded.definition, loaded.folder)
         if dataset.fingerprint != study.facts.data.fingerprint:
             raise KlsearchError(f"{loaded.definition.data.source} holds other rows here than where the study was made.")
+        if study.facts.scoring != SCORING:
+            raise KlsearchError("the klsearch here scores trials otherwise than where the study was made.")
         definition = study.facts.settle(loaded.definition)
         network = build_network(definition, dataset, loaded.folder)
         assignment = Assignment(

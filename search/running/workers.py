@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import joblib
@@ -18,7 +17,7 @@ from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import trial_label
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.trials.judging import best_so_far, has_converged, judge_training
+from klsearch.search.trials.judging import best_so_far, ended_early, has_converged, judge_training
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, UsageError
 
@@ -208,5 +207,5 @@ class _Overseer:
             row = self._study.row(number)
             if row.result is not None:
                 ended, _ = judge_training(self._definition, trial_label(number), row.result)
-                self._progress.count(replace(ended, feasible=ended.feasible and row.state is TrialState.COMPLETE))
+                self._progress.count(ended if row.state is TrialState.COMPLETE else ended_early(ended))
         self._progress.watch({row.number: row.progress for row in self._study.running_rows() if row.progress})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
-from klsearch.vae.diagnostics.measures import LATENT_NAMES, Measures
+from klsearch.vae.diagnostics.measures import LATENT_NAMES, SCALAR_NAMES, Measures
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
 
@@ -26,21 +26,21 @@ def decode_curves(text: str) -> TrainingCurves:
     return TrainingCurves.from_rows(rows)
 
 
-_SCALARS = ("reconstruction", "unexplained", "elbo", "clip_share_low", "clip_share_high")
-
-
 def encode_measures(measures: Measures) -> dict[str, Any]:
-    """The measures as JSON values; a number that is not finite becomes None."""
-    values: dict[str, Any] = {name: _finite(getattr(measures, name)) for name in _SCALARS}
-    values |= {name: [_finite(value) for value in getattr(measures, name).tolist()] for name in LATENT_NAMES}
-    return values | {"active_units": measures.active_units}
+    """The measures as JSON values by name; a number that is not finite becomes None."""
+    values = {field.name: getattr(measures, field.name) for field in fields(measures)}
+    return {
+        name: [_finite(each) for each in value.tolist()] if isinstance(value, np.ndarray) else _finite(value)
+        for name, value in values.items()
+    }
 
 
 def decode_measures(values: Mapping[str, Any]) -> Measures:
-    """The measures that `encode_measures` wrote."""
-    decoded: dict[str, Any] = {name: _number(values[name]) for name in _SCALARS}
+    """The measures that `encode_measures` wrote, with NaN for a measure that was added since."""
+    unknown = [None] * len(values["kl_mean_part"])
+    decoded: dict[str, Any] = {name: _number(values.get(name)) for name in SCALAR_NAMES}
     for name in LATENT_NAMES:
-        decoded[name] = np.array([_number(value) for value in values[name]], dtype=np.float64)
+        decoded[name] = np.array([_number(value) for value in values.get(name, unknown)], dtype=np.float64)
     return Measures(**decoded, active_units=int(values["active_units"]))
 
 

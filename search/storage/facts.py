@@ -10,6 +10,9 @@ from klsearch.search.layout import Layout
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import DataFacts, Reference
 
+# Of the first release, whose studies do not say it.
+_FIRST_SCORING = {"measures": 1, "score": 1}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyFacts:
@@ -27,6 +30,7 @@ class StudyFacts:
             chose it.
         test_looks: when the test split was scored, UTC.
         reference: what the band was taken from; None where the definition says it.
+        scoring: versions of the measures and of the score that its trials share.
         warm_start: which trials of an earlier study it began with, in words; empty without.
     """
 
@@ -41,6 +45,7 @@ class StudyFacts:
     test_looks: tuple[str, ...] = ()
     reference: Reference | None = None
     warm_start: str = ""
+    scoring: Mapping[str, int] = field(default_factory=_FIRST_SCORING.copy)
 
     @property
     def fingerprint(self) -> str:
@@ -52,6 +57,8 @@ class StudyFacts:
         }
         if self.reference is not None:
             parts["kl_band"] = self.reference.kl_band
+        if self.scoring != _FIRST_SCORING:
+            parts["scoring"] = self.scoring
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def settle(self, definition: StudyDefinition) -> StudyDefinition:

@@ -13,6 +13,7 @@ from klsearch.search.storage.study import StudyStorage, is_warm_start
 from klsearch.search.trials.score import constraints, score
 from klsearch.studies.convergence import Convergence, Tried, convergence
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.ranking import Rank
 from klsearch.vae.diagnostics.gates import final_kl, judge
 
 
@@ -31,8 +32,15 @@ def finish(
     None if it was not stored: its row is closed, or another worker's.
     """
     ended, violations = judge_training(definition, label, result)
-    stored = rows.finish_row(number, result, owner=owner, score=ended.score, constraints=violations, pruned=pruned)
-    return replace(ended, feasible=ended.feasible and not pruned) if stored else None
+    stored = rows.finish_row(number, result, owner=owner, score=ended.rank.score, constraints=violations, pruned=pruned)
+    if not stored:
+        return None
+    return ended_early(ended) if pruned else ended
+
+
+def ended_early(ended: EndedTraining) -> EndedTraining:
+    """The same training, ended early: behind all that were not."""
+    return replace(ended, rank=ended.rank._replace(ended_early=True))
 
 
 def judge_training(definition: StudyDefinition, label: str, result: Result) -> tuple[EndedTraining, dict[str, float]]:
@@ -44,16 +52,15 @@ def judge_training(definition: StudyDefinition, label: str, result: Result) -> t
         kl = thresholds.banded_kl(final_kl(result.curves, thresholds.window), measures.latent_dim)
     violations = constraints(judge(result.curves, measures, thresholds))
     value = score(unexplained=unexplained, kl=kl, band=thresholds.kl_band, penalty=study.penalty)
-    is_feasible = all(violation <= 0 for violation in violations.values())
-    return EndedTraining(label=label, score=value, kl=kl, feasible=is_feasible), violations
+    rank = Rank.of(complete=True, violations=violations.values(), score=value)
+    return EndedTraining(label=label, kl=kl, rank=rank), violations
 
 
 def best_so_far(definition: StudyDefinition, study: StudyStorage) -> EndedTraining | None:
     """The study's best trial, a feasible one if there is any; None before one is complete."""
-    complete = [trial for trial in study.trials() if trial.state is TrialState.COMPLETE]
-    if not complete:
+    best = min((trial for trial in study.trials() if trial.state is TrialState.COMPLETE), key=_rank, default=None)
+    if best is None:
         return None
-    best = min(complete, key=lambda trial: (not _is_feasible(trial), trial.value, trial.number))
     result = study.row(best.number).result
     return None if result is None else judge_training(definition, trial_label(best.number), result)[0]
 
@@ -71,12 +78,17 @@ def measure_gain(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> 
         Tried(
             trial.params,
             math.inf if trial.value is None else trial.value,
-            trial.state is TrialState.COMPLETE and _is_feasible(trial),
+            _rank(trial).feasible,
         )
         for trial in finished
     ]
     return convergence(definition.space.searched(), tried)
 
 
-def _is_feasible(trial: FrozenTrial) -> bool:
-    return all(value <= 0 for value in (trial.constraints or {}).values())
+def _rank(trial: FrozenTrial) -> Rank:
+    return Rank.of(
+        complete=trial.state is TrialState.COMPLETE,
+        violations=(trial.constraints or {}).values(),
+        score=math.nan if trial.value is None else trial.value,
+        number=trial.number,
+    )

@@ -3,7 +3,10 @@
 import math
 
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
+from klsearch.vae.diagnostics.measures import MEASURES_VERSION
 
+# What two trials must share for their scores to be comparable. The score's number is raised when `score` changes.
+SCORING = {"measures": MEASURES_VERSION, "score": 1}
 _WORST_UNEXPLAINED = 2.0
 
 

@@ -18,6 +18,7 @@ from klsearch.studies.definitions.baselines import misfits
 from klsearch.studies.definitions.definition import StudyDefinition, differences
 from klsearch.studies.errors import UsageError
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.diagnostics.measures import MEASURES_VERSION
 
 # What a trial's training depends on beside its settings and its seed; learning rate and clipnorm are settings.
 _TRAINED_UNDER = {
@@ -102,6 +103,8 @@ def _check_comparable(facts: StudyFacts, definition: StudyDefinition, dataset: D
     changed = differences(_training_conditions(facts.comparable), _training_conditions(definition.fingerprint_parts()))
     if facts.data.fingerprint != dataset.fingerprint:
         changed.append("data: the rows, their split (study.seed draws it) or their scaling are others")
+    if facts.scoring["measures"] != MEASURES_VERSION:
+        changed.append(f"measures: as klsearch took them earlier ({facts.scoring['measures']}, now {MEASURES_VERSION})")
     if changed:
         raise UsageError(
             f"trials of study {earlier.name!r} cannot be taken over, because they were trained otherwise "
@@ -126,6 +129,6 @@ def _earlier_trial(row: Row, definition: StudyDefinition, study: str) -> Earlier
         origin=origin,
         params={name: getattr(row.run.hyperparameters, name) for name in searched},
         distributions=distributions_of(searched),
-        score=ended.score,
+        score=ended.rank.score,
         constraints=violations,
     )

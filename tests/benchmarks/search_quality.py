@@ -133,7 +133,7 @@ class Search:
             self.converged = len(self.best)
 
     def _judged(self, ended: EndedTraining) -> None:
-        score = ended.score if ended.feasible else math.inf
+        score = ended.rank.score if ended.rank.feasible else math.inf
         self.best.append(min([*self.best[-1:], score]))
 
 

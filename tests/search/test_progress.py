@@ -10,6 +10,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from klsearch.search.progress import EndedTraining, Silence, Terminal, leading_training, watched_values
+from klsearch.studies.ranking import Rank
 
 VALUES = {
     **{"epoch": 37.0, "epochs": 60.0, "kl": 2.34567, "reconstruction": 1.1644, "kl_weight": 0.1, "total": 1.3991},
@@ -23,8 +24,8 @@ def shown(*, live: bool = False) -> tuple[Terminal, io.StringIO]:
         return Terminal(live=live), err
 
 
-def ended(label: str, score: float, kl: float = 2.0, *, feasible: bool = True) -> EndedTraining:
-    return EndedTraining(label=label, score=score, kl=kl, feasible=feasible)
+def ended(label: str, score: float, kl: float = 2.0, *, violation: float = 0.0) -> EndedTraining:
+    return EndedTraining(label=label, kl=kl, rank=Rank.of(complete=True, violations=[violation], score=score))
 
 
 def test_the_four_values_that_the_recipe_watches_are_shown() -> None:
@@ -79,10 +80,18 @@ def test_time_left_counts_trainings_that_are_under_way(monkeypatch: pytest.Monke
 def test_a_feasible_training_is_better_than_any_other() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=3)
-    terminal.count(ended("trial 0", 0.1, 7.0, feasible=False))
+    terminal.count(ended("trial 0", 0.1, 7.0, violation=0.4))
     terminal.count(ended("trial 1", 0.9))
-    terminal.count(ended("trial 2", 0.2, 7.0, feasible=False))
+    terminal.count(ended("trial 2", 0.2, 7.0, violation=0.4))
     assert "best trial 1: score 0.9, KL 2\n" in err.getvalue()
+
+
+def test_without_a_feasible_training_the_least_violating_is_the_best() -> None:
+    terminal, err = shown()
+    terminal.begin("trials", done=0, total=2)
+    terminal.count(ended("trial 0", 0.1, 7.0, violation=0.4))
+    terminal.count(ended("trial 1", 0.9, 5.5, violation=0.1))
+    assert "best trial 1: score 0.9, KL 5.5 (not feasible)\n" in err.getvalue()
 
 
 def test_the_best_of_earlier_trainings_stays_the_best() -> None:
@@ -103,14 +112,14 @@ def test_a_training_whose_result_was_known_counts_and_is_never_the_best() -> Non
 def test_a_best_training_outside_the_gates_is_marked() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=1)
-    terminal.count(ended("trial 0", 0.1, 7.0, feasible=False))
+    terminal.count(ended("trial 0", 0.1, 7.0, violation=0.4))
     assert "best trial 0: score 0.1, KL 7 (not feasible)" in err.getvalue()
 
 
 def test_where_every_training_diverged_the_best_one_did_too() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=1)
-    terminal.count(ended("trial 0", 3.0, float("nan"), feasible=False))
+    terminal.count(ended("trial 0", 3.0, float("nan"), violation=0.4))
     assert "best trial 0: score 3, diverged (not feasible)" in err.getvalue()
 
 

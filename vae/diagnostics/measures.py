@@ -1,10 +1,12 @@
 """What a trained member is worth on one split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-LATENT_NAMES = ("kl_mean_part", "kl_variance_part", "prior_mismatch")
+# Raised when a measure begins to mean something else: then it is not comparable with what was stored before. One that
+# is only added changes nothing.
+MEASURES_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,3 +63,7 @@ class Measures:
     def clip_share(self) -> float:
         """The larger of the two clip shares, which the *clipping* gate judges; NaN if either is."""
         return float(np.maximum(self.clip_share_low, self.clip_share_high))
+
+
+LATENT_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Measures) if field.type is np.ndarray)
+SCALAR_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Measures) if field.type is float)

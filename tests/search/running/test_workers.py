@@ -75,7 +75,7 @@ class Heard:
 
 
 def test_a_pruned_trial_of_a_worker_is_not_shown_as_one_to_use(workshop: "Workshop", study: StudyStorage) -> None:
-    feasible = next(int(one.label.split()[1]) for one in workshop.search(study, 12) if one.feasible)
+    feasible = next(int(one.label.split()[1]) for one in workshop.search(study, 12) if one.rank.feasible)
     row, progress = study.row(feasible), Heard()
     assert row.result is not None
     overseer = _Overseer(study, workshop.definition, progress)
@@ -83,7 +83,7 @@ def test_a_pruned_trial_of_a_worker_is_not_shown_as_one_to_use(workshop: "Worksh
         number = study.create_row(row.run, this_process())
         study.finish_row(number, row.result, owner=this_process(), score=row.score, constraints={}, pruned=pruned)
     overseer._look()
-    assert [one is not None and one.feasible for one in progress.heard] == [True, False]
+    assert [one is not None and one.rank.feasible for one in progress.heard] == [True, False]
 
 
 @pytest.fixture

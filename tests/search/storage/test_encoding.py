@@ -65,6 +65,16 @@ def test_measures_come_back_bit_for_bit(numbers: list[float], latents: list[floa
         assert getattr(after, name).tobytes() == getattr(before, name).tobytes()
 
 
+def test_a_measure_that_the_stored_ones_lack_is_unknown() -> None:
+    values = encode_measures(measures([1.0, 0.5, -3.0, 0.0, 0.25], [1.5, 2.5]))
+    kept = {name: value for name, value in values.items() if name not in ("elbo", "prior_mismatch")}
+    after = decode_measures({**kept, "of a later release": 1.0})
+    assert math.isnan(after.elbo)
+    assert after.unexplained == 0.5
+    np.testing.assert_array_equal(after.prior_mismatch, [math.nan, math.nan])
+    np.testing.assert_array_equal(after.kl_mean_part, [1.5, 2.5])
+
+
 def test_what_is_not_finite_is_null_in_json_and_nan_again() -> None:
     before = measures([math.inf, math.nan, -math.inf, 0.25, 0.5], [math.nan, 1.5], active_units=0)
     text = json.dumps(encode_measures(before), allow_nan=False)

@@ -92,3 +92,30 @@ def test_a_study_of_a_release_to_come_is_refused_in_one_line(command: str, run: 
         f"{SCHEMA_VERSION}); upgrade klsearch to read it or to go on with it."
     )
     assert len([line for line in called.err.splitlines() if "newer klsearch" in line]) == 1
+
+
+@pytest.fixture
+def scored_otherwise(run: Path) -> Path:
+    """The run folder of a study whose trials were scored by a rule that this code no longer has."""
+    with open_storage(f"journal:///{run / 'storage.journal'}", create=False) as storage:
+        StudyStorage.load(storage, "tiny").change_facts(scoring={"measures": 1, "score": 0})
+    return run
+
+
+def test_a_study_that_was_scored_otherwise_is_still_read_reported_and_exported(
+    scored_otherwise: Path, klsearch: Klsearch, tmp_path: Path
+) -> None:
+    before = printed("best")
+    called = klsearch("best", scored_otherwise, "--json")
+    assert {name: called.document[name] for name in before} == before
+    assert klsearch("report", scored_otherwise).code == 0
+    assert klsearch("export", scored_otherwise, tmp_path / "exported").code == 0
+
+
+@pytest.mark.parametrize("command", ["resume", "confirm"])
+def test_trials_of_two_scores_are_never_mixed_in_a_study(
+    command: str, scored_otherwise: Path, klsearch: Klsearch
+) -> None:
+    called = klsearch(command, scored_otherwise)
+    assert (called.code, called.out) == (4, "")
+    assert "scored otherwise than this klsearch scores (score: 0, now 1)" in called.err.splitlines()[-1]
