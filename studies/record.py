@@ -20,7 +20,7 @@ from klsearch.vae.hyperparameters import Hyperparameters
 IMPORTANCE_TRIALS = 50
 
 
-class TrialState(StrEnum):
+class RunState(StrEnum):
     """Where a trial stands."""
 
     COMPLETE = "complete"
@@ -52,7 +52,7 @@ class TrainingRun:
         ended: when, UTC; None while running.
     """
 
-    state: TrialState
+    state: RunState
     hyperparameters: Hyperparameters
     seed: int
     curves: TrainingCurves | None = None
@@ -79,7 +79,7 @@ class TrainingRun:
     @property
     def passed(self) -> bool:
         """Whether it was trained to its end, and every gate passed."""
-        return self.state is TrialState.COMPLETE and bool(self.gates) and all(gate.passed for gate in self.gates)
+        return self.state is RunState.COMPLETE and bool(self.gates) and all(gate.passed for gate in self.gates)
 
     @property
     def kl_sum(self) -> float:
@@ -235,17 +235,17 @@ class StudyRecord:
     @property
     def finished(self) -> tuple[TrialRecord, ...]:
         """Trials that have a result: complete and pruned ones, those of a warm start too."""
-        return tuple(t for t in self.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
+        return tuple(t for t in self.trials if t.state in (RunState.COMPLETE, RunState.PRUNED))
 
     @property
     def complete(self) -> tuple[TrialRecord, ...]:
         """Finished trials that were not ended early: the only ones whose final measures may be compared."""
-        return tuple(t for t in self.trials if t.state is TrialState.COMPLETE)
+        return tuple(t for t in self.trials if t.state is RunState.COMPLETE)
 
     @property
     def confirmed(self) -> tuple[ConfirmationRun, ...]:
         """The finished runs of the confirmation."""
-        return tuple(run for run in self.confirmation if run.state is TrialState.COMPLETE)
+        return tuple(run for run in self.confirmation if run.state is RunState.COMPLETE)
 
     @property
     def counted(self) -> tuple[TrialRecord, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.gates import (
     MIN_CONFIRMATION_SEEDS,
     MIN_FINISHED_TRIALS,
@@ -88,7 +88,7 @@ class Summary:
 
 def best_trial(trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
     """The feasible complete trial of the lowest score; without a feasible one, the least violating."""
-    complete = (trial for trial in trials if trial.state is TrialState.COMPLETE)
+    complete = (trial for trial in trials if trial.state is RunState.COMPLETE)
     return min(complete, key=lambda trial: trial.rank, default=None)
 
 

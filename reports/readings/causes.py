@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from klsearch.reports.wording import number
-from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.gates import DIVERGED, GATES, GateThresholds
 
 FAILED, PRUNED = "failed with an error", "stopped early by the pruner"
@@ -34,7 +34,7 @@ class Cause:
 
 def causes(study: StudyRecord) -> tuple[Cause, ...]:
     """The reasons for which any ended trial misses, the most frequent first."""
-    ended = [trial for trial in study.trials if trial.state is not TrialState.RUNNING]
+    ended = [trial for trial in study.trials if trial.state is not RunState.RUNNING]
     reasons = [_reasons(trial, study.definition.thresholds()) for trial in ended]
     found = []
     for name in dict.fromkeys(name for names in reasons for name in names):
@@ -48,9 +48,9 @@ def _reasons(trial: TrialRecord, thresholds: GateThresholds) -> tuple[str, ...]:
 
     Of one stopped early nobody knows which gates it would have missed.
     """
-    if trial.state is TrialState.FAILED:
+    if trial.state is RunState.FAILED:
         return (FAILED,)
-    if trial.state is TrialState.PRUNED:
+    if trial.state is RunState.PRUNED:
         return (PRUNED,)
     if trial.diverged:
         return (DIVERGED,)

@@ -10,7 +10,7 @@ import numpy as np
 
 from klsearch.reports.wording import spread
 from klsearch.studies.definitions.space import Range
-from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 
 _BINS = 5
 
@@ -26,9 +26,9 @@ class Outcome(StrEnum):
 
 def outcome(trial: TrialRecord) -> Outcome:
     """What became of a trial that has ended."""
-    if trial.state is TrialState.FAILED or trial.diverged:
+    if trial.state is RunState.FAILED or trial.diverged:
         return Outcome.FAILED
-    if trial.state is TrialState.PRUNED:
+    if trial.state is RunState.PRUNED:
         return Outcome.PRUNED
     return Outcome.PASSED if trial.passed else Outcome.MISSED
 
@@ -43,7 +43,7 @@ class EndedTrials:
 
 def ended_trials(study: StudyRecord) -> EndedTrials:
     """The trials that no longer run; read once for all figures, since there may be thousands."""
-    trials = tuple(trial for trial in study.trials if trial.state is not TrialState.RUNNING)
+    trials = tuple(trial for trial in study.trials if trial.state is not RunState.RUNNING)
     return EndedTrials(trials=trials, outcomes=tuple(outcome(trial) for trial in trials))
 
 
@@ -179,7 +179,7 @@ class Progress:
 def progress(study: StudyRecord) -> Progress:
     """Score by trial number, with the best feasible score so far."""
     trials = study.finished
-    scores = [trial.score if trial.feasible and trial.state is TrialState.COMPLETE else math.inf for trial in trials]
+    scores = [trial.score if trial.feasible and trial.state is RunState.COMPLETE else math.inf for trial in trials]
     best = np.minimum.accumulate(np.array(scores, dtype=float))
     points = Scatter(
         x=np.array([trial.number for trial in trials], dtype=float),

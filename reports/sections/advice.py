@@ -15,7 +15,7 @@ from klsearch.reports.wording import count, number, share, spread, toml_number
 from klsearch.studies.convergence import Tried, convergence
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
-from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Difference, Summary, baseline_names, best_trial, runs_of, ties
 from klsearch.vae.diagnostics.gates import (
     CONSTRAINT_GATES,
@@ -303,7 +303,7 @@ def _collapsed(study: StudyRecord) -> tuple[Step, ...]:
 
 
 def _errors(study: StudyRecord) -> tuple[Step, ...]:
-    failed = [trial for trial in study.trials if trial.state is TrialState.FAILED]
+    failed = [trial for trial in study.trials if trial.state is RunState.FAILED]
     if not failed:
         return ()
     reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error; the texts are above."
@@ -347,4 +347,4 @@ def _further(study: StudyRecord) -> str:
 
 def _tried(trial: TrialRecord) -> Tried:
     values = {name: float(getattr(trial.hyperparameters, name)) for name in NAMES}
-    return Tried(values, trial.score, trial.feasible and trial.state is TrialState.COMPLETE)
+    return Tried(values, trial.score, trial.feasible and trial.state is RunState.COMPLETE)

@@ -10,7 +10,7 @@ from klsearch.reports.readings.trials import Outcome, outcome
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, duration, number, spread, utc
-from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialState
+from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun
 from klsearch.studies.summary import Summary, since_confirmed
 from klsearch.vae.diagnostics.gates import Verdict
 
@@ -39,7 +39,7 @@ def banner(study: StudyRecord, summary: Summary) -> Banner:
 def partial_notice(study: StudyRecord) -> str:
     """What a study that is not finished still lacks; empty for one that is."""
     asked, finished = study.definition.study.trials, len(study.counted)
-    running = sum(trial.state is TrialState.RUNNING for trial in study.trials)
+    running = sum(trial.state is RunState.RUNNING for trial in study.trials)
     if finished < asked or running:
         under_way = f" {running} under way." if running else ""
         return f"Partial: {finished} of {count(asked, 'trial')} have finished.{under_way}"
@@ -125,7 +125,7 @@ def _seeds_tile(summary: Summary, others: tuple[Candidate, ...]) -> Tile:
 
 def _search_tiles(study: StudyRecord) -> tuple[Tile, ...]:
     own = [trial for trial in study.trials if not trial.warm_start]
-    outcomes = [outcome(trial) for trial in own if trial.state is not TrialState.RUNNING]
+    outcomes = [outcome(trial) for trial in own if trial.state is not RunState.RUNNING]
     running, earlier = len(own) - len(outcomes), len(study.trials) - len(own)
     told = [f"{outcomes.count(one)} {word}" for one, word in _OUTCOME_WORDS.items() if one in outcomes]
     told += [f"{running} running"] if running else []

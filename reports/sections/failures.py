@@ -5,7 +5,7 @@ from collections import Counter
 from klsearch.reports.page import Block, Code, Fold, Prose, Section, Table
 from klsearch.reports.readings.causes import Cause, collapsed_in_band, gate_value
 from klsearch.reports.wording import count, first_line, number, share
-from klsearch.studies.record import StudyRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord
 
 _ERRORS_SHOWN = 20
 
@@ -16,7 +16,7 @@ def failures_section(study: StudyRecord, found: tuple[Cause, ...]) -> Section:
 
 
 def _blocks(study: StudyRecord, found: tuple[Cause, ...]) -> tuple[Block, ...]:
-    ended = [trial for trial in study.trials if trial.state is not TrialState.RUNNING]
+    ended = [trial for trial in study.trials if trial.state is not RunState.RUNNING]
     if not ended:
         return (Prose(text="No trial has finished yet."),)
     if not found:

@@ -19,7 +19,7 @@ from klsearch.reports.readings.responses import Responses
 from klsearch.reports.readings.trials import Progress, ended_trials, progress
 from klsearch.reports.readings.units import kl_unit
 from klsearch.reports.wording import count, duration, number, share
-from klsearch.studies.record import IMPORTANCE_TRIALS, StudyRecord, TrialState
+from klsearch.studies.record import IMPORTANCE_TRIALS, RunState, StudyRecord
 from klsearch.studies.summary import Summary, edges
 
 _NOTHING_YET = Prose(text="No trial has finished yet.")
@@ -146,7 +146,7 @@ def _at_edges(study: StudyRecord) -> str:
 
 def _under_way(study: StudyRecord) -> tuple[Table, ...]:
     """The latest epoch of the trials that were running when the records were read."""
-    running = [trial for trial in study.trials if trial.state is TrialState.RUNNING]
+    running = [trial for trial in study.trials if trial.state is RunState.RUNNING]
     if not running:
         return ()
     watched = ("kl", "reconstruction", "kl_weight", "total")

@@ -9,7 +9,7 @@ from klsearch.reports.readings.differences import missed_gates
 from klsearch.reports.readings.trials import Outcome, outcome
 from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, measure, trials_frame
 from klsearch.reports.wording import count, first_line, number, setting
-from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 
 _MOST_ROWS = 500
 # Failures must not crowd out the trials that one would choose from.
@@ -62,11 +62,11 @@ def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
 
 
 def _is_failure(trial: TrialRecord) -> bool:
-    return trial.state is not TrialState.RUNNING and outcome(trial) is Outcome.FAILED
+    return trial.state is not RunState.RUNNING and outcome(trial) is Outcome.FAILED
 
 
 def _mark(trial: TrialRecord) -> Mark:
-    return Mark("running", "plain") if trial.state is TrialState.RUNNING else Mark(*_MARKS[outcome(trial)])
+    return Mark("running", "plain") if trial.state is RunState.RUNNING else Mark(*_MARKS[outcome(trial)])
 
 
 def _row(trial: TrialRecord, searched: tuple[str, ...]) -> tuple[Cell, ...]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from klsearch.studies.comparison import compare_studies
-from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun, TrialRecord, TrialState
+from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun, TrialRecord
 from klsearch.studies.summary import since_confirmed, summarize
 
 if TYPE_CHECKING:  # which loads TensorFlow
@@ -57,8 +57,8 @@ def status_document(study: StudyRecord) -> Document:
     """Where the study stands."""
     summary = summarize(study)
     own = [trial for trial in study.trials if not trial.warm_start]
-    counts = {state.value: sum(trial.state is state for trial in own) for state in TrialState}
-    running = [trial for trial in study.trials if trial.state is TrialState.RUNNING and trial.progress]
+    counts = {state.value: sum(trial.state is state for trial in own) for state in RunState}
+    running = [trial for trial in study.trials if trial.state is RunState.RUNNING and trial.progress]
     return {
         "study": study.name,
         "verdict": summary.verdict.value,
@@ -69,7 +69,7 @@ def status_document(study: StudyRecord) -> Document:
         "slots": study.slots,
         "warm_start": study.warm_start or None,
         "confirmation": {
-            "finished": sum(run.state is TrialState.COMPLETE for run in study.confirmation),
+            "finished": sum(run.state is RunState.COMPLETE for run in study.confirmation),
             "started": len(study.confirmation),
         },
         "since_confirmed": _since_confirmed(study),
@@ -167,7 +167,7 @@ def _confirmation(study: StudyRecord, run: ConfirmationRun) -> list[Document]:
     name = "winner" if run.trial is not None and run.trial == study.winner else run.candidate
     method = study.definition.baseline_method(run.candidate)
     common = {"name": name, "method": method, "trial": run.trial, "seed": run.seed, "passed": run.passed}
-    if run.state is not TrialState.COMPLETE:
+    if run.state is not RunState.COMPLETE:
         return []
     splits = {"validation": (run.kl, run.unexplained)}
     if run.test is not None:

@@ -10,7 +10,7 @@ from klsearch.reports.wording import NOTHING, number
 from klsearch.search.commands.check import Estimate
 from klsearch.search.progress import leading_training, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
-from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Summary, baseline_names, runs_of, since_confirmed, summarize
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.memory import free_memory
@@ -157,14 +157,14 @@ def status_text(study: StudyRecord) -> str:
     summary = summarize(study)
     own = [trial for trial in study.trials if not trial.warm_start]
     counts = ", ".join(
-        f"{count} {state.value}" for state in TrialState if (count := sum(trial.state is state for trial in own))
+        f"{count} {state.value}" for state in RunState if (count := sum(trial.state is state for trial in own))
     )
     lines = [
         f"{study.name}: {len(study.counted)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"
     ]
     if study.warm_start:
         lines.append(f"warm start: {study.warm_start}")
-    running = {t.number: t.progress for t in study.trials if t.state is TrialState.RUNNING and t.progress}
+    running = {t.number: t.progress for t in study.trials if t.state is RunState.RUNNING and t.progress}
     if (ahead := leading_training(running)) is not None:
         lines.append(f"running trial {ahead}: {watched_values(running[ahead])}")
     if summary.best is not None:
@@ -172,7 +172,7 @@ def status_text(study: StudyRecord) -> str:
         kl = f"KL {number(best.kl)} per latent" if math.isfinite(best.kl) else "diverged"
         lines.append(f"best trial {best.number}: score {number(best.score)}, {kl}")
     if study.confirmation:
-        done = sum(run.state is TrialState.COMPLETE for run in study.confirmation)
+        done = sum(run.state is RunState.COMPLETE for run in study.confirmation)
         lines.append(f"confirmation: {done} of {len(study.confirmation)} trainings done")
     lines += [f"{summary.verdict.value}: {summary.sentence}", *_since_confirmed_lines(study)]
     return "\n".join(lines)

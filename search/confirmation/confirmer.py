@@ -19,7 +19,7 @@ from klsearch.search.training.models import weighting_of
 from klsearch.search.training.retraining import RetrainingSource
 from klsearch.search.training.trainer import Source
 from klsearch.search.training.worker import Worker
-from klsearch.studies.record import TrialState as RecordState
+from klsearch.studies.record import RunState
 from klsearch.vae.data.splits import SPLITS
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.evaluation.probe import Probe
@@ -101,7 +101,7 @@ class Confirmer:
         winner = choose_winner(self._definition, confirmed, leaders)
         baselines = self._definition.baseline_names()
         self._score_on_test({winner, *baselines})
-        finished = sum(trial.state in (RecordState.COMPLETE, RecordState.PRUNED) for trial in trials)
+        finished = sum(trial.state in (RunState.COMPLETE, RunState.PRUNED) for trial in trials)
         self._study.change_facts(winner=trial_number(winner), confirmed_among=finished)
         self._keep_samples([winner, *baselines])
         self._members.remove_files()

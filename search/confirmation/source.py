@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.trial import TrialState as OptunaState
+from optuna.trial import TrialState
 
 from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage.rows import Result, Row, Run, one_of_each, trial_label
@@ -16,7 +16,7 @@ from klsearch.search.training.worker import Worker
 from klsearch.search.trials.judging import finish
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Method
-from klsearch.studies.record import TrialRecord, TrialState
+from klsearch.studies.record import RunState, TrialRecord
 from klsearch.studies.summary import paired_difference
 from klsearch.vae.diagnostics.gates import final_kl, judge
 from klsearch.vae.evaluation.evaluator import Members
@@ -45,7 +45,7 @@ class Candidate:
 
 def candidates(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> list[Candidate]:
     """The study's leading trials, best first, then its baselines. No finished trial gives none."""
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    complete = [trial for trial in trials if trial.state is RunState.COMPLETE]
     ranked = sorted(complete, key=lambda trial: trial.rank)
     leading = [
         Candidate(label=trial_label(trial.number), hyperparameters=trial.hyperparameters, is_baseline=False)
@@ -91,7 +91,7 @@ class ConfirmationSource(UnsharedSource):
             for candidate in chosen
             for index in range(definition.confirmation.seeds)
         ]
-        known = {row.run: row for row in one_of_each(rows.rows()) if row.state is not OptunaState.FAIL}
+        known = {row.run: row for row in one_of_each(rows.rows()) if row.state is not TrialState.FAIL}
         there = [known[run] for run in wanted if run in known]
         self._left = [Job(number=row.number, run=row.run) for row in there if row.result is None]
         self._pending = [run for run in wanted if run not in known]

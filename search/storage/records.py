@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import TrialState as OptunaState
+from optuna.trial import TrialState
 
 from klsearch.search.layout import Layout
 from klsearch.search.seeds import confirmation_seed
@@ -18,15 +18,15 @@ from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import StorageError
-from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
 
 _STATES = {
-    OptunaState.COMPLETE: TrialState.COMPLETE,
-    OptunaState.PRUNED: TrialState.PRUNED,
-    OptunaState.FAIL: TrialState.FAILED,
-    OptunaState.RUNNING: TrialState.RUNNING,
-    OptunaState.WAITING: TrialState.RUNNING,
+    TrialState.COMPLETE: RunState.COMPLETE,
+    TrialState.PRUNED: RunState.PRUNED,
+    TrialState.FAIL: RunState.FAILED,
+    TrialState.RUNNING: RunState.RUNNING,
+    TrialState.WAITING: RunState.RUNNING,
 }
 
 
@@ -149,7 +149,7 @@ def _trial(row: Row, definition: StudyDefinition) -> TrialRecord:
         number=row.number,
         origin=row.run.label,
         warm_start=row.warm_start,
-        feasible=row.state is OptunaState.COMPLETE and bool(constrained) and all(constrained),
+        feasible=row.state is TrialState.COMPLETE and bool(constrained) and all(constrained),
         progress=row.progress,
     )
 

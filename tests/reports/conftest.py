@@ -12,7 +12,7 @@ import pytest
 
 from klsearch.reports.report import render_comparison, render_report
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.record import ConfirmationRun, DataFacts, StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import ConfirmationRun, DataFacts, RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, final_kl, judge, kl_slope
 from klsearch.vae.diagnostics.measures import Measures
@@ -137,7 +137,7 @@ def judged(asked: StudyDefinition, settings: Hyperparameters, seed: int, epochs:
         missed = max(0.0, low - banded, banded - high) / (high - low)
         score = min(measures.unexplained, 2) + asked.study.penalty * missed / (1 + missed)
     return {
-        "state": TrialState.COMPLETE,
+        "state": RunState.COMPLETE,
         "hyperparameters": settings,
         "seed": seed,
         "curves": curves,
@@ -168,14 +168,14 @@ def trial(
 def pruned_trial(asked: StudyDefinition, number: int, settings: Hyperparameters) -> TrialRecord:
     """A trial that the pruner ended when it first looked: measured as it was after a third of its training."""
     epochs = int(settings.annealing_epochs) + math.ceil(EPOCHS / 3)
-    return trial(asked, number, settings, epochs=epochs, state=TrialState.PRUNED, feasible=False)
+    return trial(asked, number, settings, epochs=epochs, state=RunState.PRUNED, feasible=False)
 
 
 def failed_trial(asked: StudyDefinition, number: int, error: str) -> TrialRecord:
     """A trial that ended with an error."""
     settings = draw(asked, np.random.default_rng(number))
     return TrialRecord(
-        number=number, state=TrialState.FAILED, hyperparameters=settings, seed=number, error=error, seconds=0.05
+        number=number, state=RunState.FAILED, hyperparameters=settings, seed=number, error=error, seconds=0.05
     )
 
 
@@ -186,7 +186,7 @@ def running_trial(asked: StudyDefinition, number: int, epoch: int) -> TrialRecor
     latest = {name: float(values) for name, values in zip(curves.latest(), curves.as_rows()[epoch - 1], strict=True)}
     progress = {**latest, "epoch": float(epoch), "epochs": float(EPOCHS)}
     return TrialRecord(
-        number=number, state=TrialState.RUNNING, hyperparameters=settings, seed=number, progress=progress, started=START
+        number=number, state=RunState.RUNNING, hyperparameters=settings, seed=number, progress=progress, started=START
     )
 
 
@@ -217,7 +217,7 @@ def study_of(asked: StudyDefinition, trials: tuple[TrialRecord, ...], **changes:
     """A study of these trials, with everything that a real one has around them."""
     weights = dict(zip(NAMES, (0.62, 0.14, 0.05, 0.03, 0.09, 0.07), strict=False))
     searched = asked.space.searched()
-    complete = sum(one.state is TrialState.COMPLETE for one in trials)
+    complete = sum(one.state is RunState.COMPLETE for one in trials)
     values: dict[str, Any] = {
         "name": asked.study.name,
         "definition": asked,
@@ -328,12 +328,12 @@ def running_study() -> StudyRecord:
     return study_of(asked, (*searched_trials(asked, 34), *running))
 
 
-def bad_study(state: TrialState, error: str = "") -> StudyRecord:
+def bad_study(state: RunState, error: str = "") -> StudyRecord:
     """A study of 30 trials of which none is worth anything: all diverged, pruned or failed."""
     asked, rng = definition(space=TWO_RANGES), np.random.default_rng(0)
-    if state is TrialState.FAILED:
+    if state is RunState.FAILED:
         return study_of(asked, tuple(failed_trial(asked, n, error) for n in range(30)))
-    if state is TrialState.PRUNED:
+    if state is RunState.PRUNED:
         drawn = [draw(asked, rng) for _ in range(30)]
         return study_of(asked, tuple(pruned_trial(asked, n, _finite(settings)) for n, settings in enumerate(drawn)))
     return study_of(asked, tuple(trial(asked, n, replace(draw(asked, rng), kl_weight=1e-5)) for n in range(30)))
@@ -356,9 +356,9 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
     "no trials": lambda: make_study(0),
     "one trial": lambda: make_study(1, seeds=0, space=TWO_RANGES),
     "two trials": lambda: make_study(2, space=TWO_RANGES),
-    "all failed": lambda: bad_study(TrialState.FAILED, "OSError: gone"),
-    "all diverged": lambda: bad_study(TrialState.COMPLETE),
-    "all pruned": lambda: bad_study(TrialState.PRUNED),
+    "all failed": lambda: bad_study(RunState.FAILED, "OSError: gone"),
+    "all diverged": lambda: bad_study(RunState.COMPLETE),
+    "all pruned": lambda: bad_study(RunState.PRUNED),
     "half pruned": pruning_study,
     "one hyperparameter": lambda: make_study(30, space={"kl_weight": {"low": 0.005, "high": 0.5, "log": True}}),
     "summed KL": lambda: make_study(30, space=TWO_RANGES, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]}),

@@ -10,7 +10,7 @@ import pytest
 
 from klsearch.studies import summary
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.record import ConfirmationRun, StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Difference, best_trial, paired_difference, summarize, unpaired_difference
 from klsearch.vae.diagnostics.gates import GATE_NAMES, Gate, Verdict
 from klsearch.vae.diagnostics.measures import Measures
@@ -45,7 +45,7 @@ def trial(number: int, score: float = 0.5, *, settings: Hyperparameters = MIDDLE
     feasible = not set(violations) & {"band", "alive", "settled", "clipping"}
     return TrialRecord(
         number=number,
-        state=TrialState.COMPLETE,
+        state=RunState.COMPLETE,
         hyperparameters=settings,
         seed=number,
         score=score,
@@ -73,7 +73,7 @@ def confirmed(candidate: str, passes: list[bool], unexplained: list[float] | Non
         ConfirmationRun(
             candidate=candidate,
             trial=int(candidate.removeprefix("trial ")) if candidate.startswith("trial ") else None,
-            state=TrialState.COMPLETE,
+            state=RunState.COMPLETE,
             hyperparameters=MIDDLE,
             seed=seed,
             gates=gates() if passed else gates(band=1.0),
@@ -115,7 +115,7 @@ def test_only_constraints_decide_over_feasibility() -> None:
 
 
 def test_trials_that_are_not_complete_are_never_best() -> None:
-    states = (TrialState.RUNNING, TrialState.FAILED, TrialState.PRUNED)
+    states = (RunState.RUNNING, RunState.FAILED, RunState.PRUNED)
     assert best_trial(tuple(replace(trial(0), state=state) for state in states)) is None
     assert best_trial(()) is None
 
@@ -190,7 +190,7 @@ def test_runs_are_found_by_candidate_in_the_order_of_their_seeds() -> None:
 
 def test_runs_that_have_not_ended_do_not_count() -> None:
     runs = confirmed("trial 0", ALL)
-    made = study(confirmation=[*runs, replace(runs[0], seed=8, state=TrialState.RUNNING, gates=())])
+    made = study(confirmation=[*runs, replace(runs[0], seed=8, state=RunState.RUNNING, gates=())])
     assert (summarize(made).passed, summarize(made).seeds) == (8, 8)
 
 
@@ -248,7 +248,7 @@ def test_where_neither_passes_on_any_seed_nothing_is_as_good_as_the_winner() -> 
     [
         (study([]), Verdict.NOT_ENOUGH_EVIDENCE, "No trial has finished yet (0 started)."),
         (
-            study([replace(trial(0), state=TrialState.RUNNING)]),
+            study([replace(trial(0), state=RunState.RUNNING)]),
             Verdict.NOT_ENOUGH_EVIDENCE,
             "No trial has finished yet (1 started).",
         ),

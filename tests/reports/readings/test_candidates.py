@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from klsearch.reports.readings.candidates import Candidate, compared, confirmed
 from klsearch.reports.report import render_report
-from klsearch.studies.record import StudyRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.summary import best_trial
 
 Make = Callable[..., StudyRecord]
@@ -42,7 +42,7 @@ def test_trials_of_a_warm_start_are_no_rivals(unconfirmed: StudyRecord) -> None:
 
 
 def test_confirmation_runs_count_when_they_have_ended(study: StudyRecord) -> None:
-    running = [replace(run, state=TrialState.RUNNING, gates=(), ended=None) for run in study.confirmation]
+    running = [replace(run, state=RunState.RUNNING, gates=(), ended=None) for run in study.confirmation]
     ended = [run for run in study.confirmation if run.candidate != "after"]
     more = replace(study, confirmation=(*ended, *(run for run in running if run.candidate == "after")))
     assert [one.name for one in compared(more)] == ["winner", "before"]

@@ -14,7 +14,7 @@ from klsearch.reports.readings.remedies import remedy_blocks
 from klsearch.reports.readings.responses import Slope, responses
 from klsearch.reports.sections.advice import advise
 from klsearch.reports.sections.search import responses_table
-from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import summarize
 from klsearch.vae.hyperparameters import Hyperparameters
 
@@ -123,7 +123,7 @@ def test_diverged_trials_are_left_out_and_counted(study: StudyRecord) -> None:
 
 
 def whole_only(study: StudyRecord) -> StudyRecord:
-    return replace(study, trials=tuple(trial for trial in study.trials if trial.state is not TrialState.PRUNED))
+    return replace(study, trials=tuple(trial for trial in study.trials if trial.state is not RunState.PRUNED))
 
 
 def test_trials_stopped_early_are_left_out_and_counted(pruning: StudyRecord) -> None:

@@ -19,13 +19,13 @@ from klsearch.reports.readings.trials import (
     slice_of,
 )
 from klsearch.studies.definitions.space import IntegerRange, Range
-from klsearch.studies.record import StudyRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord
 
 Make = Callable[..., StudyRecord]
 
 
 def test_every_ended_trial_is_a_point_and_a_running_one_is_not(unconfirmed: StudyRecord) -> None:
-    running = replace(unconfirmed.trials[-1], state=TrialState.RUNNING)
+    running = replace(unconfirmed.trials[-1], state=RunState.RUNNING)
     study = replace(unconfirmed, trials=(*unconfirmed.trials[:-1], running))
     points = rate_distortion(ended_trials(study), 1.0)
     assert len(points.x) == 59
@@ -38,13 +38,13 @@ def test_outcomes_tell_passing_missing_pruned_and_failed_trials_apart(study: Stu
     diverged = next(trial for trial in study.trials if trial.diverged)
     assert outcome(passing) is Outcome.PASSED
     assert outcome(missing) is Outcome.MISSED
-    assert outcome(replace(missing, state=TrialState.PRUNED)) is Outcome.PRUNED
+    assert outcome(replace(missing, state=RunState.PRUNED)) is Outcome.PRUNED
     assert outcome(diverged) is Outcome.FAILED
-    assert outcome(replace(passing, state=TrialState.FAILED)) is Outcome.FAILED
+    assert outcome(replace(passing, state=RunState.FAILED)) is Outcome.FAILED
 
 
 def test_a_slice_keeps_trials_that_have_no_score(unconfirmed: StudyRecord) -> None:
-    lost = replace(unconfirmed.trials[0], score=float("nan"), state=TrialState.FAILED)
+    lost = replace(unconfirmed.trials[0], score=float("nan"), state=RunState.FAILED)
     points = slice_of(ended_trials(replace(unconfirmed, trials=(lost,))), "l2")
     assert points.x.tolist() == [lost.hyperparameters.l2]
     assert np.isnan(points.y).all()
@@ -59,7 +59,7 @@ def test_every_complete_trial_falls_into_exactly_one_bin(study: StudyRecord) -> 
 
 
 def test_pass_rates_are_those_of_trials_trained_to_their_end(pruning: StudyRecord) -> None:
-    whole = [trial for trial in pruning.trials if trial.state is TrialState.COMPLETE]
+    whole = [trial for trial in pruning.trials if trial.state is RunState.COMPLETE]
     for bins in pass_bins(pruning):
         assert bins.trials.sum() == len(whole) == 30
         assert bins.passed.sum() == sum(all(gate.passed for gate in trial.gates) for trial in whole)

@@ -15,7 +15,7 @@ from klsearch.reports.readings.responses import responses
 from klsearch.reports.sections.advice import advice_section, advise, widened
 from klsearch.reports.sections.settings import settings_section
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import best_trial, summarize
 
 Make = Callable[..., StudyRecord]
@@ -175,10 +175,10 @@ def settled(trial: TrialRecord) -> bool:
 
 
 def test_trials_stopped_early_are_no_reason_to_train_longer(pruning: StudyRecord) -> None:
-    trials = [still_moving(t) if t.state is TrialState.PRUNED else t for t in pruning.trials]
+    trials = [still_moving(t) if t.state is RunState.PRUNED else t for t in pruning.trials]
     assert "Train longer" not in advice(replace(pruning, trials=tuple(trials)))
     trials = [still_moving(t) if t.number < 20 else t for t in pruning.trials]
-    moving = [t for t in trials if t.state is TrialState.COMPLETE and not t.diverged and not settled(t)]
+    moving = [t for t in trials if t.state is RunState.COMPLETE and not t.diverged and not settled(t)]
     reason = advice(replace(pruning, trials=tuple(trials)))["Train longer"].reason
     assert reason == f"In {len(moving)} of 30 complete trials the KL still moves after 40 epochs."
 
@@ -203,7 +203,7 @@ def test_seeds_that_fail_are_named_with_their_gates(study: StudyRecord) -> None:
 
 
 def test_errors_come_before_going_on(study: StudyRecord) -> None:
-    failed = tuple(replace(trial, state=TrialState.FAILED, error="OSError") for trial in study.trials)
+    failed = tuple(replace(trial, state=RunState.FAILED, error="OSError") for trial in study.trials)
     assert list(advice(replace(study, trials=failed, confirmation=(), winner=None)))[:2] == [
         "Look at the errors",
         "Go on with the search",

@@ -8,7 +8,7 @@ import numpy as np
 from klsearch.reports.page import Fold, Prose, Table
 from klsearch.reports.readings.causes import FAILED, PRUNED, causes, collapsed_in_band, probability_above
 from klsearch.reports.sections.failures import failures_section
-from klsearch.studies.record import StudyRecord, TrialRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.gates import ABOVE, BELOW, DIVERGED
 
 Make = Callable[..., StudyRecord]
@@ -48,7 +48,7 @@ def test_a_cause_names_the_hyperparameter_that_tells_its_trials_apart(study: Stu
 
 
 def test_a_trial_stopped_early_counts_once_and_passes_nothing(pruning: StudyRecord) -> None:
-    stopped = {trial.number for trial in pruning.trials if trial.state is TrialState.PRUNED}
+    stopped = {trial.number for trial in pruning.trials if trial.state is RunState.PRUNED}
     found = causes(pruning)
     for cause in found:
         numbers = {trial.number for trial in cause.trials}
@@ -85,7 +85,7 @@ def test_collapsed_trials_in_the_band_are_explained_with_their_numbers(study: St
 
 
 def failed(trial: TrialRecord, error: str) -> TrialRecord:
-    return replace(trial, state=TrialState.FAILED, error=error, gates=(), curves=None)
+    return replace(trial, state=RunState.FAILED, error=error, gates=(), curves=None)
 
 
 def test_equal_errors_are_shown_once_with_their_count(study: StudyRecord) -> None:

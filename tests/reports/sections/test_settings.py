@@ -11,7 +11,7 @@ from klsearch.reports.page import Mark
 from klsearch.reports.sections.settings import effective_beta, settings_table, settings_toml
 from klsearch.reports.wording import spread
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.record import StudyRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.summary import summarize
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 
@@ -43,7 +43,7 @@ def test_a_value_on_an_edge_is_marked_beside_it(make: Make) -> None:
 
 def test_a_trial_stopped_early_is_no_passing_one(pruning: StudyRecord) -> None:
     passed_so_far = [trial for trial in pruning.trials if all(gate.passed for gate in trial.gates)]
-    passing = [trial for trial in passed_so_far if trial.state is TrialState.COMPLETE]
+    passing = [trial for trial in passed_so_far if trial.state is RunState.COMPLETE]
     assert len(passing) < len(passed_so_far)
     table = settings_table(pruning, summarize(pruning))
     assert f"{len(passing)} passing trials" in table.columns

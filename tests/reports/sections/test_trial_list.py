@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from klsearch.reports.page import TrialTable
 from klsearch.reports.sections.trial_list import shown_trials, trials_section
 from klsearch.reports.tables import as_csv, confirmation_frame, trials_frame
-from klsearch.studies.record import StudyRecord, TrialState
+from klsearch.studies.record import RunState, StudyRecord
 
 Make = Callable[..., StudyRecord]
 
@@ -49,10 +49,10 @@ def test_at_most_500_rows_are_shown_and_the_rest_is_counted(study: StudyRecord) 
 def test_failures_never_take_more_than_half_of_the_rows(study: StudyRecord) -> None:
     failed = many(study, 1200)
     failed = replace(
-        failed, trials=tuple(replace(t, state=TrialState.FAILED) for t in failed.trials[:600]) + failed.trials[600:]
+        failed, trials=tuple(replace(t, state=RunState.FAILED) for t in failed.trials[:600]) + failed.trials[600:]
     )
     shown = shown_trials(failed)
-    assert sum(trial.state is TrialState.FAILED or trial.diverged for trial in shown) == 250
+    assert sum(trial.state is RunState.FAILED or trial.diverged for trial in shown) == 250
 
 
 def test_the_files_hold_every_trial_at_full_precision(study: StudyRecord) -> None:
@@ -79,6 +79,6 @@ def test_a_trial_under_way_is_listed_without_numbers(running: StudyRecord) -> No
 
 def test_the_first_line_of_an_error_stands_where_gates_would(make: Make) -> None:
     one = make(1, seeds=0)
-    failed = replace(one.trials[0], state=TrialState.FAILED, error="ValueError: a\n  b", gates=(), curves=None)
+    failed = replace(one.trials[0], state=RunState.FAILED, error="ValueError: a\n  b", gates=(), curves=None)
     table = trial_table(replace(one, trials=(failed,))).table
     assert table.rows[0][2] == "ValueError: a"
