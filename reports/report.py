@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from klsearch.reports.comparison import comparison_page
+from klsearch.reports.comparison_page import comparison_page
 from klsearch.reports.page import Page
 from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import responses

@@ -33,7 +33,7 @@ def trials_frame(study: StudyRecord) -> pd.DataFrame:
             "number": _integers([trial.number for trial in trials]),
             "state": _text([trial.state for trial in trials]),
             "origin": _text([trial.origin for trial in trials]),
-            **_judged(trials),
+            **_judgements(trials),
             **_settings(trials),
             **_gates(trials),
             "feasible": np.array([trial.feasible for trial in trials], dtype=bool),
@@ -56,7 +56,7 @@ def confirmation_frame(study: StudyRecord) -> pd.DataFrame:
             "trial": _integers([run.trial for run in runs]),
             "state": _text([run.state for run in runs]),
             "passed": np.array([run.passed for run in runs], dtype=bool),
-            **_judged(runs),
+            **_judgements(runs),
             **{f"test_{name}": _floats([measure(run.test, name) for run in runs]) for name in _TEST_MEASURES},
             **_settings(runs),
             **_gates(runs),
@@ -85,7 +85,7 @@ def write_trials_csv(study: StudyRecord, path: Path) -> None:
     write_atomically(path, as_csv(trials_frame(study)))
 
 
-def _judged(runs: Sequence[TrainingRun]) -> dict[str, Any]:
+def _judgements(runs: Sequence[TrainingRun]) -> dict[str, Any]:
     return {
         **{name: _floats([getattr(run, name) for run in runs]) for name in ("score", "kl", "kl_sum", "kl_slope")},
         **{

@@ -16,7 +16,7 @@ _SHARE_SINCE = 0.5
 _LEAST_PAIRS = 10
 
 
-class Tried(NamedTuple):
+class TriedSettings(NamedTuple):
     """A finished trial: the searched values, its score, and whether it meets every constraint."""
 
     values: Mapping[str, float]
@@ -43,7 +43,7 @@ class Convergence(NamedTuple):
         return self.gain < self.noise
 
 
-def convergence(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> Convergence | None:
+def convergence(ranges: Mapping[str, Range], trials: Sequence[TriedSettings]) -> Convergence | None:
     """What the last half of a study's trials gained, and what chance alone makes of a score.
 
     The noise is estimated from the history alone: trials whose settings are closest differ mostly by their seeds, so

@@ -114,7 +114,7 @@ class TrialRecord(TrainingRun):
     def rank(self) -> Rank:
         """Its place among the study's trials."""
         return Rank.of(
-            complete=self.state is TrialState.COMPLETE,
+            complete=self.state is RunState.COMPLETE,
             violations=[gate.violation for gate in self.gates if gate.name in CONSTRAINT_GATES],
             score=self.score,
             number=self.number,

@@ -23,7 +23,7 @@ WINGS = {
         "diagnostics", "networks", "evaluation", "training",
     ),
     "studies": ("errors", "files", "definitions", "ranking", "record", "convergence", "summary", "comparison"),
-    "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison", "report"),
+    "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report"),
     "search": (
         "layout", "seeds", "stopping", "progress",
         "storage", "training", "trials", "confirmation", "running", "run_study", "commands", "cli",

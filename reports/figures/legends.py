@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from klsearch.reports.figures.palette import LINES, OUTCOMES, line_style
 from klsearch.reports.page import LegendEntry
-from klsearch.reports.readings.candidates import compared
-from klsearch.reports.readings.trials import Outcome
+from klsearch.reports.readings.candidates import compared_candidates
+from klsearch.reports.readings.trials import TrialOutcome
 from klsearch.studies.record import StudyRecord
 
 
 def line_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:
     """The compared candidates, each with its line and marker."""
-    return named_lines([one.label for one in compared(study)])
+    return named_lines([one.label for one in compared_candidates(study)])
 
 
 def named_lines(labels: Sequence[str]) -> tuple[LegendEntry, ...]:
@@ -40,10 +40,10 @@ def seed_legend() -> tuple[LegendEntry, ...]:
     )
 
 
-def outcome_legend(outcomes: Sequence[Outcome]) -> tuple[LegendEntry, ...]:
+def outcome_legend(outcomes: Sequence[TrialOutcome]) -> tuple[LegendEntry, ...]:
     """The outcomes that occur, what passes first."""
     return tuple(
         LegendEntry(label=one, color=OUTCOMES[one].color, path=OUTCOMES[one].path, filled=OUTCOMES[one].filled)
-        for one in Outcome
+        for one in TrialOutcome
         if one in outcomes
     )

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from klsearch.reports.figures.palette import BAND, INK, MUTED, OUTCOMES, line_style
 from klsearch.reports.figures.scales import Scale, kl_scale, log_ticks, positive_scale, round_up
 from klsearch.reports.readings.models import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
-from klsearch.reports.readings.trials import Outcome, PassBins, Progress, Scatter
+from klsearch.reports.readings.trials import PassBins, Scatter, ScoreHistory, TrialOutcome
 from klsearch.reports.wording import number
 from klsearch.studies.definitions.space import Range
 from klsearch.vae.diagnostics.gates import wilson_interval
@@ -77,7 +77,7 @@ def paint_seeds(
                 markeredgecolor=color,
                 markerfacecolor=color if passed else "none",
             )
-    axes.set_yticks(range(len(strips)), [_short(strip.candidate.name) for strip in strips])
+    axes.set_yticks(range(len(strips)), [_shorten(strip.candidate.name) for strip in strips])
     axes.set_ylim(len(strips) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
@@ -177,7 +177,7 @@ def paint_slice(axes: Axes, name: str, points: Scatter, space: Range, winner: fl
     _label(axes, name, "score, lower is better")
 
 
-def paint_progress(axes: Axes, search: Progress) -> None:
+def paint_progress(axes: Axes, search: ScoreHistory) -> None:
     """Score by trial, with the best feasible score so far as steps."""
     _set_scale(axes.yaxis, axes, positive_scale(search.points.y))
     _paint_outcomes(axes, search.points)
@@ -212,7 +212,7 @@ def paint_pass_bins(axes: Axes, bins: PassBins, space: Range) -> None:
     left, right = bins.edges[:-1][some], bins.edges[1:][some]
     rate = bins.passed[some] / bins.trials[some]
     axes.bar(
-        left, rate, width=right - left, align="edge", color=OUTCOMES[Outcome.PASSED].color, alpha=0.55, linewidth=0
+        left, rate, width=right - left, align="edge", color=OUTCOMES[TrialOutcome.PASSED].color, alpha=0.55, linewidth=0
     )
     middle = np.sqrt(left * right) if space.log else (left + right) / 2
     for at, k, n in zip(middle, bins.passed[some], bins.trials[some], strict=True):
@@ -246,7 +246,7 @@ def paint_images(
     """A grid of grey or colour images, uint8 [rows, columns, height, width, channels], with a name to each row."""
     rows, across = images.shape[:2]
     axes.imshow(_mosaic(images), interpolation="none", extent=(0, across, rows, 0), aspect="auto")
-    axes.set_yticks(np.arange(rows) + 0.5, [_short(name) for name in labels])
+    axes.set_yticks(np.arange(rows) + 0.5, [_shorten(name) for name in labels])
     axes.set_xticks(np.arange(len(columns)) + 0.5, list(columns))
     axes.set_frame_on(False)
     axes.tick_params(length=0)
@@ -272,7 +272,7 @@ def paint_columns(axes: Axes, columns: Sequence[str], errors: np.ndarray, places
     for values, place in reversed(list(zip(errors, places, strict=True))):
         style = line_style(place)
         axes.plot(values, rows, linestyle="none", marker=style.marker, markersize=6, color=style.color, alpha=0.9)
-    axes.set_yticks(rows, [_short(name) for name in columns])
+    axes.set_yticks(rows, [_shorten(name) for name in columns])
     axes.set_ylim(len(columns) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     _label(axes, "unexplained", "")
@@ -311,5 +311,5 @@ def _label(axes: Axes, horizontal: str, vertical: str) -> None:
     axes.set_ylabel(vertical)
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from klsearch.reports.readings.trials import Outcome
+from klsearch.reports.readings.trials import TrialOutcome
 
 # Stand-ins that matplotlib writes into the SVG and that `reports.figures.svg` turns into CSS variables.
 INK, MUTED, GRID, BAND = "#010101", "#020202", "#030303", "#040404"
@@ -56,7 +56,7 @@ CSS_VARIABLES = {
 
 
 def line_style(index: int) -> LineStyle:
-    """The style of the candidate at this place in `reports.readings.candidates.compared`."""
+    """The style of the candidate at this place in `reports.readings.candidates.compared_candidates`."""
     return LINES[index % len(LINES)]
 
 
@@ -78,9 +78,9 @@ class OutcomeStyle:
 
 
 OUTCOMES = {
-    Outcome.MISSED: OutcomeStyle("#868686", "s", False, _SQUARE),
-    Outcome.PRUNED: OutcomeStyle("#a06cb4", "v", False, _DOWN),
-    Outcome.FAILED: OutcomeStyle("#d55e00", "x", False, _CROSS),
-    Outcome.PASSED: OutcomeStyle("#009e73", "o", True, _CIRCLE),
+    TrialOutcome.MISSED: OutcomeStyle("#868686", "s", False, _SQUARE),
+    TrialOutcome.PRUNED: OutcomeStyle("#a06cb4", "v", False, _DOWN),
+    TrialOutcome.FAILED: OutcomeStyle("#d55e00", "x", False, _CROSS),
+    TrialOutcome.PASSED: OutcomeStyle("#009e73", "o", True, _CIRCLE),
 }
 """By outcome, in the order of drawing: what passes lies on top."""

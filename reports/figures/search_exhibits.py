@@ -15,13 +15,13 @@ from klsearch.reports.figures.paint import (
 )
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Exhibit, Table
-from klsearch.reports.readings.candidates import compared, seeds_words
+from klsearch.reports.readings.candidates import compared_candidates, seeds_words
 from klsearch.reports.readings.trials import (
     EndedTrials,
-    Outcome,
     PassBins,
-    Progress,
     Scatter,
+    ScoreHistory,
+    TrialOutcome,
     bin_edges,
     bin_of,
     bin_words,
@@ -44,7 +44,8 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
     if not np.any(points.drawable):
         return None
     medians = [
-        (factor * one.median(lambda run: run.kl), one.median(lambda run: run.unexplained)) for one in compared(study)
+        (factor * one.median(lambda run: run.kl), one.median(lambda run: run.unexplained))
+        for one in compared_candidates(study)
     ]
     marks = [mark for mark in medians if all(math.isfinite(value) for value in mark)]
     data = _outcome_table(points, f"KL, {kl_unit(study)}", "unexplained")
@@ -60,7 +61,7 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
         band=_band(study),
         label=f"final KL, {kl_unit(study)}",
     )
-    seeds = seeds_words(compared(study))
+    seeds = seeds_words(compared_candidates(study))
     over = "" if seeds == "the seeds" else f", over {seeds}"
     return Exhibit(
         identity="rate-distortion",
@@ -78,7 +79,7 @@ def _band(study: StudyRecord) -> Band:
 
 def _outcome_table(points: Scatter, x: str, y: str) -> Table:
     rows = []
-    for outcome in Outcome:
+    for outcome in TrialOutcome:
         where = points.where(outcome)
         if np.any(where):
             cells = (cell for values in (points.x[where], points.y[where]) for cell in _median_and_range(values))
@@ -157,7 +158,7 @@ def _slice_exhibit(study: StudyRecord, summary: Summary, ended: EndedTrials, nam
     chosen = None if summary.best is None else float(getattr(summary.best.hyperparameters, name))
     edges = bin_edges(space)
     where = bin_of(edges, points.x.tolist())
-    comparable = np.isfinite(points.y) & ~points.where(Outcome.PRUNED)
+    comparable = np.isfinite(points.y) & ~points.where(TrialOutcome.PRUNED)
     rows = []
     for b, part in enumerate(bin_words(space, edges)):
         scores = points.y[(where == b) & comparable]
@@ -188,7 +189,7 @@ def _slice_exhibit(study: StudyRecord, summary: Summary, ended: EndedTrials, nam
     )
 
 
-def progress_exhibit(search: Progress) -> Exhibit:
+def progress_exhibit(search: ScoreHistory) -> Exhibit:
     """The search as it went."""
     finite = np.isfinite(search.best)
     if np.any(finite):
@@ -207,7 +208,7 @@ def progress_exhibit(search: Progress) -> Exhibit:
     )
 
 
-def _progress_table(search: Progress) -> Table:
+def _progress_table(search: ScoreHistory) -> Table:
     """The trials at which the best score fell."""
     previous = np.concatenate([[math.inf], search.best[:-1]])
     improved = np.isfinite(search.best) & ~(search.best >= previous)

@@ -101,7 +101,7 @@ def _inline(document: str, identity: str, alternative: str) -> str:
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
     svg = re.sub("|".join(CSS_VARIABLES), lambda match: f"var({CSS_VARIABLES[match[0]]})", svg)
-    svg = re.sub(r'(data:image/png;base64,)([^"]*)', lambda match: match[1] + _smaller_png(match[2]), svg)
+    svg = re.sub(r'(data:image/png;base64,)([^"]*)', lambda match: match[1] + _shrink_png(match[2]), svg)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").strip()
     view_box = re.search(r'viewBox="[^"]*"', svg)
@@ -110,7 +110,7 @@ def _inline(document: str, identity: str, alternative: str) -> str:
     return f'<svg {view_box[0]} role="img" aria-label="{html.escape(alternative)}">{svg[svg.index(">") + 1 :]}'
 
 
-def _smaller_png(png: str) -> str:
+def _shrink_png(png: str) -> str:
     """A base64 PNG that is smaller.
 
     A cloud of points, whose edges are half transparent, gets a palette: it needs few colours, and is six times smaller

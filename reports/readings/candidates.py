@@ -12,7 +12,7 @@ from klsearch.studies.summary import baseline_names, best_trial, runs_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Candidate:
+class CandidateRuns:
     """Settings that the report shows beside others.
 
     Attributes:
@@ -33,7 +33,7 @@ class Candidate:
     @property
     def diverged(self) -> int:
         """Runs without final measures, which no median can count."""
-        return diverged(self.runs)
+        return count_diverged(self.runs)
 
     def values(self, read: Callable[[TrainingRun], float]) -> np.ndarray:
         """One number of every run, shape [runs]; only finite ones count, the rest is NaN."""
@@ -50,26 +50,26 @@ class Candidate:
         return float(np.median(values)) if values.size else math.nan
 
 
-def diverged(runs: Sequence[TrainingRun]) -> int:
+def count_diverged(runs: Sequence[TrainingRun]) -> int:
     """How many of these runs ended without measures of their last weights."""
     return sum(run.measures is None or not math.isfinite(run.kl) for run in runs)
 
 
-def seeds_words(candidates: Sequence[Candidate]) -> str:
+def seeds_words(candidates: Sequence[CandidateRuns]) -> str:
     """Over which seeds medians of these candidates are taken."""
     several = any(one.diverged for one in candidates if len(one.runs) > 1)
     return "the seeds that did not diverge" if several else "the seeds"
 
 
-def labelled(name: str, runs: Sequence[TrainingRun], *, trial: int | None = None) -> str:
+def candidate_label(name: str, runs: Sequence[TrainingRun], *, trial: int | None = None) -> str:
     """What a reader calls a candidate: with its trial, and on how many of several seeds it diverged."""
-    lost = diverged(runs) if len(runs) > 1 else 0
+    lost = count_diverged(runs) if len(runs) > 1 else 0
     notes = [f"trial {trial}"] if trial is not None else []
     notes += [f"{lost} of {count(len(runs), 'seed')} diverged"] if lost else []
     return f"{name} ({', '.join(notes)})" if notes else name
 
 
-def compared(study: StudyRecord) -> tuple[Candidate, ...]:
+def compared_candidates(study: StudyRecord) -> tuple[CandidateRuns, ...]:
     """The winner, then every baseline, over their confirmation seeds.
 
     Before the confirmation: the best trial so far, then the trials that repeat a baseline's settings, one run each.
@@ -77,22 +77,26 @@ def compared(study: StudyRecord) -> tuple[Candidate, ...]:
     """
     if study.winner is not None and runs_of(study, "winner"):
         runs = runs_of(study, "winner")
-        winner = Candidate(name="winner", label=labelled("winner", runs, trial=study.winner), runs=runs)
+        winner = CandidateRuns(name="winner", label=candidate_label("winner", runs, trial=study.winner), runs=runs)
         baselines = ((name, runs_of(study, name)) for name in baseline_names(study))
-        return winner, *(Candidate(name=name, label=labelled(name, runs), runs=runs) for name, runs in baselines)
+        return winner, *(
+            CandidateRuns(name=name, label=candidate_label(name, runs), runs=runs) for name, runs in baselines
+        )
     best = best_trial(study.trials)
     if best is None:
         return ()
-    leader = Candidate(name="best so far", label=f"best so far (trial {best.number})", runs=(best,))
+    leader = CandidateRuns(name="best so far", label=f"best so far (trial {best.number})", runs=(best,))
     names = study.definition.baseline_names()
     repeats = (t for t in study.complete if t.origin in names and not t.warm_start and t is not best)
-    return leader, *(Candidate(name=t.origin, label=f"{t.origin} (trial {t.number})", runs=(t,)) for t in repeats)
+    return leader, *(CandidateRuns(name=t.origin, label=f"{t.origin} (trial {t.number})", runs=(t,)) for t in repeats)
 
 
-def confirmed(study: StudyRecord) -> tuple[Candidate, ...]:
+def confirmed_candidates(study: StudyRecord) -> tuple[CandidateRuns, ...]:
     """Everyone that was confirmed: the winner, the other leading trials, then the baselines."""
-    everyone = compared(study) if study.confirmed else ()
+    everyone = compared_candidates(study) if study.confirmed else ()
     others = dict.fromkeys(run.candidate for run in study.confirmed if run.trial not in (None, study.winner))
     runs = {name: tuple(run for run in study.confirmed if run.candidate == name) for name in others}
-    leading = tuple(Candidate(name=name, label=labelled(name, runs[name]), runs=runs[name]) for name in others)
+    leading = tuple(
+        CandidateRuns(name=name, label=candidate_label(name, runs[name]), runs=runs[name]) for name in others
+    )
     return (*everyone[:1], *leading, *everyone[1:]) if study.winner is not None else leading

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klsearch.reports.readings.candidates import Candidate, compared, confirmed
+from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates
 from klsearch.reports.readings.units import kl_factor
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.vae.diagnostics.measures import Measures
@@ -31,7 +31,7 @@ class CurveBand:
         diverged: number of runs that were cut short by a non-finite step.
     """
 
-    candidate: Candidate
+    candidate: CandidateRuns
     epochs: np.ndarray
     median: np.ndarray
     low: np.ndarray
@@ -48,11 +48,11 @@ def curve_bands(study: StudyRecord, curve: str) -> tuple[CurveBand, ...]:
         curve: one of `WATCHED`.
     """
     factor = kl_factor(study) if curve == "validation_kl" else 1.0
-    bands = (curve_band(candidate, curve, factor) for candidate in compared(study))
+    bands = (curve_band(candidate, curve, factor) for candidate in compared_candidates(study))
     return tuple(band for band in bands if band is not None)
 
 
-def curve_band(candidate: Candidate, curve: str, factor: float) -> CurveBand | None:
+def curve_band(candidate: CandidateRuns, curve: str, factor: float) -> CurveBand | None:
     """One curve of one candidate times `factor`; None where it has no curves."""
     curves = [run.curves for run in candidate.runs if run.curves is not None and run.curves.epochs > 0]
     if not curves:
@@ -97,7 +97,7 @@ class SeedStrip:
         passed: whether the run passes every gate, shape [runs].
     """
 
-    candidate: Candidate
+    candidate: CandidateRuns
     kl: np.ndarray
     unexplained: np.ndarray
     passed: np.ndarray
@@ -113,7 +113,7 @@ def seed_strips(study: StudyRecord) -> tuple[SeedStrip, ...]:
             unexplained=candidate.values(lambda run: run.unexplained),
             passed=np.array([run.passed for run in candidate.runs]),
         )
-        for candidate in confirmed(study)
+        for candidate in confirmed_candidates(study)
     )
 
 
@@ -130,7 +130,7 @@ class LatentProfile:
         runs: number of runs measured.
     """
 
-    candidate: Candidate
+    candidate: CandidateRuns
     mean_part: np.ndarray
     variance_part: np.ndarray
     runs: int
@@ -149,11 +149,11 @@ class LatentProfile:
 
 def latent_profiles(study: StudyRecord) -> tuple[LatentProfile, ...]:
     """The latents of every compared candidate, on the validation split; one never measured is left out."""
-    profiles = (_latent_profile(candidate) for candidate in compared(study))
+    profiles = (_latent_profile(candidate) for candidate in compared_candidates(study))
     return tuple(profile for profile in profiles if profile is not None)
 
 
-def _latent_profile(candidate: Candidate) -> LatentProfile | None:
+def _latent_profile(candidate: CandidateRuns) -> LatentProfile | None:
     measured = [run.measures for run in candidate.runs if _is_measured(run)]
     sorted_parts = [_sorted_parts(measures) for measures in measured if measures is not None]
     if not sorted_parts:

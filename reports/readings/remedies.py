@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from klsearch.reports.page import Block, Heading, Prose, Step, Steps
-from klsearch.reports.readings.response_words import kl_change, method, slope, too_few
+from klsearch.reports.readings.response_words import describe_method, explain_too_few, format_slope, kl_change
 from klsearch.reports.readings.responses import Responses
 from klsearch.reports.wording import share
 from klsearch.studies.record import StudyRecord
@@ -33,15 +33,15 @@ def remedy_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
     """What the recipe advises against a rising KL, and what each piece of advice does in this study."""
     heading = Heading(text="If the KL still rises: the recipe's remedies, as measured here")
     if not measured.found:
-        return heading, Prose(text=too_few(measured))
+        return heading, Prose(text=explain_too_few(measured))
     steps = tuple(_answer(study, measured, remedy) for remedy in _REMEDIES)
-    return heading, Steps(items=steps), Prose(text=method(measured))
+    return heading, Steps(items=steps), Prose(text=describe_method(measured))
 
 
 def _answer(study: StudyRecord, measured: Responses, remedy: _Remedy) -> Step:
     known = [(name, sign) for name, sign in remedy.moves if name in measured.found]
-    effects = [measured.found[name].kl.signed(sign).direction for name, sign in known]
-    told = [_told(study, measured, name, sign) for name, sign in known]
+    effects = [measured.found[name].kl.for_step(sign).direction for name, sign in known]
+    told = [_describe_effect(study, measured, name, sign) for name, sign in known]
     if told and remedy.moves[0][0] == "clip_low":
         told.append(f"In the median trial {share(measured.clip_share)} of the log-variances lie at a bound.")
     told += [f"`{name}` did not vary here (n = 0)." for name, _ in remedy.moves if name not in measured.found]
@@ -58,11 +58,11 @@ def _verdict(effects: list[int]) -> str:
     return "It would make it worse here" if max(effects) > 0 else "No effect on the KL can be told here"
 
 
-def _told(study: StudyRecord, measured: Responses, name: str, sign: int) -> str:
+def _describe_effect(study: StudyRecord, measured: Responses, name: str, sign: int) -> str:
     response = measured.found[name]
-    kl, unexplained = response.kl.signed(sign), response.unexplained.signed(sign)
+    kl, unexplained = response.kl.for_step(sign), response.unexplained.for_step(sign)
     moved = f"`{name}` {'higher' if sign > 0 else 'lower'} by {'one ' * (response.step == 'decade')}{response.step}"
     return (
         f"{moved} {kl_change(study, measured, kl)} and changes `unexplained` by "
-        f"{slope(unexplained)}; n = {measured.trials}."
+        f"{format_slope(unexplained)}; n = {measured.trials}."
     )

@@ -8,7 +8,7 @@ from klsearch.reports.wording import NOTHING, count, share
 from klsearch.studies.record import StudyRecord
 
 
-def too_few(measured: Responses) -> str:
+def explain_too_few(measured: Responses) -> str:
     """Why nothing is said of how the measures respond."""
     return (
         f"How the KL responds to each hyperparameter takes {measured.needed} trials that were trained to their end "
@@ -16,7 +16,7 @@ def too_few(measured: Responses) -> str:
     )
 
 
-def method(measured: Responses) -> str:
+def describe_method(measured: Responses) -> str:
     """How responses are measured, and how far to believe them."""
     log = "'s logarithm, taken because some trial ended far above the band" if measured.kl_is_log else ""
     left_out = f" ({measured.left_out} more diverged or were stopped early)" if measured.left_out else ""
@@ -32,27 +32,27 @@ def kl_change(study: StudyRecord, measured: Responses, change: Slope) -> str:
     """What one step does to the KL, as a verb with its object."""
     if measured.kl_is_log:
         return f"multiplies the KL by {kl_cell(measured, change, mark='95 % ')}"
-    return f"changes the KL by {signed(change.change)} {kl_unit(study)} (95 % {interval(change)})"
+    return f"changes the KL by {format_signed(change.change)} {kl_unit(study)} (95 % {format_interval(change)})"
 
 
 def kl_cell(measured: Responses, change: Slope, *, mark: str = "") -> str:
     """A change of the KL with its interval: a difference, or a factor where its logarithm was fitted."""
     if not measured.kl_is_log:
-        return f"{signed(change.change)} ({mark}{interval(change)})"
+        return f"{format_signed(change.change)} ({mark}{format_interval(change)})"
     factor, low, high = (f"{10**decades:.3g}" for decades in (change.change, change.low, change.high))
     return f"{factor} ({mark}{low} to {high})"
 
 
-def slope(change: Slope) -> str:
+def format_slope(change: Slope) -> str:
     """A change with its interval."""
-    return f"{signed(change.change)} (95 % {interval(change)})"
+    return f"{format_signed(change.change)} (95 % {format_interval(change)})"
 
 
-def interval(change: Slope) -> str:
+def format_interval(change: Slope) -> str:
     """The 95 % interval of a change."""
-    return f"{signed(change.low)} to {signed(change.high)}"
+    return f"{format_signed(change.low)} to {format_signed(change.high)}"
 
 
-def signed(change: float) -> str:
+def format_signed(change: float) -> str:
     """A change to 3 significant digits, with its sign."""
     return f"{change:+.3g}" if math.isfinite(change) else NOTHING

@@ -39,7 +39,7 @@ class Slope:
         """1 where it surely rises, −1 where it surely falls, 0 where the interval holds 0."""
         return int(self.low > 0) - int(self.high < 0)
 
-    def signed(self, sign: int) -> "Slope":
+    def for_step(self, sign: int) -> "Slope":
         """The change per step up (1) or down (−1)."""
         return self if sign > 0 else Slope(change=-self.change, low=-self.high, high=-self.low)
 
@@ -102,7 +102,7 @@ def responses(study: StudyRecord) -> Responses:
     trials = [trial for trial in study.complete if _is_measured(trial)]
     searched = study.definition.space.searched()
     columns = {name: _centred_steps(name, space, trials) for name, space in searched.items()} if trials else {}
-    kept = _independent(list(columns.values()))
+    kept = _find_independent(list(columns.values()))
     names = [name for name, keep in zip(columns, kept, strict=True) if keep]
     needed = max(MIN_FINISHED_TRIALS, _TRIALS_PER_COEFFICIENT * (1 + len(searched)))
     clip_shares = [measure(trial.measures, "clip_share") for trial in trials]
@@ -145,7 +145,7 @@ def _is_measured(trial: TrialRecord) -> bool:
     return not trial.diverged and all(map(math.isfinite, (trial.kl, trial.unexplained, training_gap(trial))))
 
 
-def _scaled(space: Range, value: float) -> float:
+def _scale(space: Range, value: float) -> float:
     return math.log10(value) if space.log else float(value)
 
 
@@ -160,12 +160,12 @@ def _step(name: str, space: Range) -> tuple[float, str]:
 
 def _centred_steps(name: str, space: Range, trials: list[TrialRecord]) -> np.ndarray:
     """A hyperparameter of each trial, in steps from their mean, shape [n]."""
-    values = np.array([_scaled(space, getattr(trial.hyperparameters, name)) for trial in trials])
+    values = np.array([_scale(space, getattr(trial.hyperparameters, name)) for trial in trials])
     steps: np.ndarray = (values - np.mean(values)) / _step(name, space)[0]
     return steps
 
 
-def _independent(columns: Sequence[np.ndarray]) -> list[bool]:
+def _find_independent(columns: Sequence[np.ndarray]) -> list[bool]:
     """Which columns are no constant and no combination of those before them."""
     kept: list[np.ndarray] = []  # orthonormal
     verdicts = []
@@ -184,7 +184,7 @@ def _independent(columns: Sequence[np.ndarray]) -> list[bool]:
 def _design(columns: list[np.ndarray]) -> np.ndarray:
     """One, the columns, then their squares where trials are enough for them, shape [n, coefficients]."""
     squares = [column**2 for column in columns]
-    kept = _independent([*columns, *squares])[len(columns) :]
+    kept = _find_independent([*columns, *squares])[len(columns) :]
     added = [square for square, keep in zip(squares, kept, strict=True) if keep]
     trials = len(columns[0])
     if trials < _TRIALS_PER_COEFFICIENT_WITH_SQUARES * (1 + len(columns) + len(added)):

@@ -27,15 +27,15 @@ _WEIGHTS: dict[Method, str] = {"sigma": "fitted", "control": "controlled"}
 def rivals_note(study: StudyRecord) -> str:
     """What the baselines with a method are; empty where there are none."""
     target = number(sum(study.definition.thresholds().kl_band) / 2)
-    return _each(study, {method: f"is {meaning.format(target=target)}" for method, meaning in _MEANINGS.items()})
+    return _sentences(study, {method: f"is {meaning.format(target=target)}" for method, meaning in _MEANINGS.items()})
 
 
 def curves_note(study: StudyRecord) -> str:
     """How the curves of baselines with a rule of their own are to be read; empty where there are none."""
-    return _each(study, _CURVES)
+    return _sentences(study, _CURVES)
 
 
-def _each(study: StudyRecord, words: Mapping[Method, str]) -> str:
+def _sentences(study: StudyRecord, words: Mapping[Method, str]) -> str:
     """A sentence for each baseline whose method there are words for."""
     names = study.definition.baseline_names()
     methods = {name: method for name in names if (method := study.definition.baseline_method(name)) in words}

@@ -15,7 +15,7 @@ from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 _BINS = 5
 
 
-class Outcome(StrEnum):
+class TrialOutcome(StrEnum):
     """What became of a trial, as figures mark it."""
 
     PASSED = "passes every gate"
@@ -24,13 +24,13 @@ class Outcome(StrEnum):
     FAILED = "diverged or failed"
 
 
-def outcome(trial: TrialRecord) -> Outcome:
+def trial_outcome(trial: TrialRecord) -> TrialOutcome:
     """What became of a trial that has ended."""
     if trial.state is RunState.FAILED or trial.diverged:
-        return Outcome.FAILED
+        return TrialOutcome.FAILED
     if trial.state is RunState.PRUNED:
-        return Outcome.PRUNED
-    return Outcome.PASSED if trial.passed else Outcome.MISSED
+        return TrialOutcome.PRUNED
+    return TrialOutcome.PASSED if trial.passed else TrialOutcome.MISSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,13 +38,13 @@ class EndedTrials:
     """Every trial that no longer runs, and what became of it."""
 
     trials: tuple[TrialRecord, ...]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrialOutcome, ...]
 
 
 def ended_trials(study: StudyRecord) -> EndedTrials:
     """The trials that no longer run; read once for all figures, since there may be thousands."""
     trials = tuple(trial for trial in study.trials if trial.state is not RunState.RUNNING)
-    return EndedTrials(trials=trials, outcomes=tuple(outcome(trial) for trial in trials))
+    return EndedTrials(trials=trials, outcomes=tuple(trial_outcome(trial) for trial in trials))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +59,7 @@ class Scatter:
 
     x: np.ndarray
     y: np.ndarray
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrialOutcome, ...]
 
     @property
     def drawable(self) -> np.ndarray:
@@ -67,7 +67,7 @@ class Scatter:
         both: np.ndarray = np.isfinite(self.x) & np.isfinite(self.y)
         return both
 
-    def where(self, wanted: Outcome) -> np.ndarray:
+    def where(self, wanted: TrialOutcome) -> np.ndarray:
         """Which points have this outcome, shape [n]."""
         return np.array([one is wanted for one in self.outcomes], dtype=bool)
 
@@ -160,7 +160,7 @@ def pass_bins(study: StudyRecord) -> tuple[PassBins, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Progress:
+class ScoreHistory:
     """The search as it went.
 
     Attributes:
@@ -176,7 +176,7 @@ class Progress:
     since: int
 
 
-def progress(study: StudyRecord) -> Progress:
+def score_history(study: StudyRecord) -> ScoreHistory:
     """Score by trial number, with the best feasible score so far."""
     trials = study.finished
     scores = [trial.score if trial.feasible and trial.state is RunState.COMPLETE else math.inf for trial in trials]
@@ -184,12 +184,12 @@ def progress(study: StudyRecord) -> Progress:
     points = Scatter(
         x=np.array([trial.number for trial in trials], dtype=float),
         y=np.array([trial.score for trial in trials], dtype=float),
-        outcomes=tuple(outcome(trial) for trial in trials),
+        outcomes=tuple(trial_outcome(trial) for trial in trials),
     )
     if not trials or not np.isfinite(best[-1]):
-        return Progress(points=points, best=np.full(len(trials), np.nan), last_improvement=None, since=0)
+        return ScoreHistory(points=points, best=np.full(len(trials), np.nan), last_improvement=None, since=0)
     last = int(np.argmax(best == best[-1]))
-    return Progress(
+    return ScoreHistory(
         points=points,
         best=np.where(np.isfinite(best), best, np.nan),
         last_improvement=trials[last].number,

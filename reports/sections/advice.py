@@ -9,10 +9,10 @@ from klsearch.reports.readings.differences import difference_on_test
 from klsearch.reports.readings.remedies import remedy_blocks
 from klsearch.reports.readings.response_words import kl_change
 from klsearch.reports.readings.responses import Responses
-from klsearch.reports.readings.trials import progress
+from klsearch.reports.readings.trials import score_history
 from klsearch.reports.readings.units import kl_factor
 from klsearch.reports.wording import count, number, share, spread, toml_number
-from klsearch.studies.convergence import Tried, convergence
+from klsearch.studies.convergence import TriedSettings, convergence
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
@@ -54,21 +54,21 @@ def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ..
 
 def advise(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """The advice whose conditions this study meets; never none."""
-    nearest = _nearest(study, causes, measured)
+    nearest = _search_around_nearest(study, causes, measured)
     # One range of KL weights to search next is enough.
     given = {"kl_weight"} if any(step.code for step in nearest) else set[str]()
     found = (
         *_use(study, summary),
-        *_errors(study),
+        *_look_at_errors(study),
         *_go_on(study),
         *nearest,
         *_confirm(study, summary),
-        *_shaky_seeds(summary, study),
-        *_ties(study, summary),
+        *_look_at_seeds(summary, study),
+        *_consider_baselines(study, summary),
         *(_widen(study, summary, name, side) for name, side in summary.edges if name not in given),
         *_train_longer(study, causes),
-        *_collapsed(study),
-        *_enough(study),
+        *_lower_weights(study),
+        *_stop_or_search_on(study),
     )
     return found or (Step(action="Run the search", reason="No trial has finished yet (n = 0)."),)
 
@@ -92,7 +92,7 @@ def _go_on(study: StudyRecord) -> tuple[Step, ...]:
     return (Step(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
 
 
-def _nearest(study: StudyRecord, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
+def _search_around_nearest(study: StudyRecord, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
     """Where nothing is feasible: what came nearest, what most trials miss by, and the range to search next."""
     complete = study.complete
     nearest = best_trial(study.trials)  # of the search; its seeds may have spoken for another one since
@@ -165,7 +165,7 @@ def _confirm(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
     return (Step(action="Confirm the winner", reason=reason, code=code),)
 
 
-def _shaky_seeds(summary: Summary, study: StudyRecord) -> tuple[Step, ...]:
+def _look_at_seeds(summary: Summary, study: StudyRecord) -> tuple[Step, ...]:
     if summary.best is None or not summary.seeds or summary.passed == summary.seeds:
         return ()
     runs = [run for run in runs_of(study, "winner") if not run.passed]
@@ -179,12 +179,12 @@ def _shaky_seeds(summary: Summary, study: StudyRecord) -> tuple[Step, ...]:
     return (Step(action="Look at the seeds that fail before relying on the winner", reason=reason),)
 
 
-def _ties(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
+def _consider_baselines(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
     names = [name for name in baseline_names(study) if ties(study, name)] if summary.seeds else []
-    return tuple(_tie(study, name) for name in names)
+    return tuple(_consider_baseline(study, name) for name in names)
 
 
-def _tie(study: StudyRecord, baseline: str) -> Step:
+def _consider_baseline(study: StudyRecord, baseline: str) -> Step:
     difference = difference_on_test(study, baseline, lambda measures: measures.unexplained)
     reason = (
         f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` "
@@ -210,7 +210,7 @@ def _sureness(difference: Difference, baseline: str) -> str:
 def _widen(study: StudyRecord, summary: Summary, name: str, side: str) -> Step:
     """Which way to widen a range on whose edge the leading trial lies, as far as the hyperparameter has a meaning."""
     space = study.definition.space.searched()[name]
-    low, high = widened(study, name, space, side)
+    low, high = widen_range(study, name, space, side)
     leads = "The leading trial" if summary.best is None else f"Trial {summary.best.number}"
     of = count(len(study.finished), "trial")
     at = f"{leads}, the first of {of}, lies on the {side} edge of {spread(space.low, space.high)}"
@@ -224,7 +224,7 @@ def _widen(study: StudyRecord, summary: Summary, name: str, side: str) -> Step:
     )
 
 
-def widened(study: StudyRecord, name: str, space: Range, side: str) -> tuple[float, float]:
+def widen_range(study: StudyRecord, name: str, space: Range, side: str) -> tuple[float, float]:
     """The range with one side moved out: by a factor of ten on a log scale, else by half its width.
 
     Never beyond what the definition accepts of the hyperparameter and what it can mean: annealing has to end before
@@ -235,22 +235,22 @@ def widened(study: StudyRecord, name: str, space: Range, side: str) -> tuple[flo
     step = space.high / 2 - space.low / 2  # which, unlike half the difference, cannot overflow
     step = max(step, 1) if space.integer else step
     if side == "low":
-        low = _rounded(space.low / 10 if space.log else space.low - step, space)
+        low = _round_end(space.low / 10 if space.log else space.low - step, space)
         if not RULES[name].allows(low):
-            low = max(_rounded(space.low / 10, space), _TINY) if RULES[name].above else RULES[name].least
-        return _whole(max(low, min(least, space.low)), space), space.high
-    high = _rounded(space.high * 10 if space.log else space.high + step, space)
-    return space.low, _whole(min(high, max(most, space.high)), space)
+            low = max(_round_end(space.low / 10, space), _TINY) if RULES[name].above else RULES[name].least
+        return _fit_to_kind(max(low, min(least, space.low)), space), space.high
+    high = _round_end(space.high * 10 if space.log else space.high + step, space)
+    return space.low, _fit_to_kind(min(high, max(most, space.high)), space)
 
 
-def _rounded(end: float, space: Range) -> float:
+def _round_end(end: float, space: Range) -> float:
     """The moved end to four digits, where it then still lies outside the range."""
     end = min(max(end, -sys.float_info.max), sys.float_info.max)
     rounded = float(f"{end:.4g}")
     return rounded if math.isfinite(rounded) and not space.low <= rounded <= space.high else end
 
 
-def _whole(end: float, space: Range) -> float:
+def _fit_to_kind(end: float, space: Range) -> float:
     if space.integer:
         return max(int(end), 1) if space.log else int(end)
     return max(end, _TINY) if space.log else end
@@ -290,7 +290,7 @@ def _train_longer(study: StudyRecord, causes: tuple[Cause, ...]) -> tuple[Step, 
     )
 
 
-def _collapsed(study: StudyRecord) -> tuple[Step, ...]:
+def _lower_weights(study: StudyRecord) -> tuple[Step, ...]:
     collapsed, complete = collapsed_in_band(study), len(study.complete)
     if len(collapsed) < _MANY * max(1, complete):
         return ()
@@ -302,7 +302,7 @@ def _collapsed(study: StudyRecord) -> tuple[Step, ...]:
     return (Step(action="Search lower KL weights", reason=reason),)
 
 
-def _errors(study: StudyRecord) -> tuple[Step, ...]:
+def _look_at_errors(study: StudyRecord) -> tuple[Step, ...]:
     failed = [trial for trial in study.trials if trial.state is RunState.FAILED]
     if not failed:
         return ()
@@ -310,12 +310,12 @@ def _errors(study: StudyRecord) -> tuple[Step, ...]:
     return (Step(action="Look at the errors", reason=reason),)
 
 
-def _enough(study: StudyRecord) -> tuple[Step, ...]:
+def _stop_or_search_on(study: StudyRecord) -> tuple[Step, ...]:
     """Whether more trials of this space are likely to pay."""
-    finished, search = len(study.counted), progress(study)
+    finished, search = len(study.counted), score_history(study)
     if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
         return ()
-    tried = [_tried(trial) for trial in study.counted]
+    tried = [_tried_settings(trial) for trial in study.counted]
     gained = convergence(study.definition.space.searched(), tried)
     if gained is not None:
         lowest = number(min(trial.score for trial in tried if trial.feasible))
@@ -326,7 +326,7 @@ def _enough(study: StudyRecord) -> tuple[Step, ...]:
         )
         if gained.reached:
             return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)
-        return (Step(action=_SEARCH_ON, reason=compared, code=_further(study)),)
+        return (Step(action=_SEARCH_ON, reason=compared, code=_further_command(study)),)
     best = number(float(search.best[-1]))
     if search.since >= max(_QUIET_TRIALS, _QUIET_SHARE * finished):
         reason = (
@@ -338,13 +338,13 @@ def _enough(study: StudyRecord) -> tuple[Step, ...]:
         f"Trial {search.last_improvement} improved the best score to {best}, with only "
         f"{count(search.since, 'trial')} of {finished} after it."
     )
-    return (Step(action=_SEARCH_ON, reason=reason, code=_further(study)),)
+    return (Step(action=_SEARCH_ON, reason=reason, code=_further_command(study)),)
 
 
-def _further(study: StudyRecord) -> str:
+def _further_command(study: StudyRecord) -> str:
     return f"{study.resume_command} --trials {2 * len(study.counted)}" if study.resume_command else ""
 
 
-def _tried(trial: TrialRecord) -> Tried:
+def _tried_settings(trial: TrialRecord) -> TriedSettings:
     values = {name: float(getattr(trial.hyperparameters, name)) for name in NAMES}
-    return Tried(values, trial.score, trial.feasible and trial.state is RunState.COMPLETE)
+    return TriedSettings(values, trial.score, trial.feasible and trial.state is RunState.COMPLETE)

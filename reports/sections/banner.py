@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from klsearch.reports.page import Banner, Tile, Tone
-from klsearch.reports.readings.candidates import Candidate, compared, labelled, seeds_words
-from klsearch.reports.readings.trials import Outcome, outcome
+from klsearch.reports.readings.candidates import CandidateRuns, candidate_label, compared_candidates, seeds_words
+from klsearch.reports.readings.trials import TrialOutcome, trial_outcome
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, duration, number, spread, utc
@@ -56,7 +56,7 @@ def as_of(study: StudyRecord) -> str:
 
 
 def _model_tiles(study: StudyRecord, summary: Summary) -> tuple[Tile, ...]:
-    candidates = compared(study)
+    candidates = compared_candidates(study)
     if not candidates:
         return ()
     leader, others = candidates[0], candidates[1:]
@@ -68,7 +68,7 @@ def _model_tiles(study: StudyRecord, summary: Summary) -> tuple[Tile, ...]:
     )
 
 
-def _kl_tile(study: StudyRecord, leader: Candidate) -> Tile:
+def _kl_tile(study: StudyRecord, leader: CandidateRuns) -> Tile:
     kl, latents = leader.median(lambda run: run.kl), study.definition.model.latent_dim
     band = f"{kl_unit(study)}, band {spread(*study.definition.thresholds().kl_band)}"
     summed = study.definition.study.kl_reduction == "sum"
@@ -76,11 +76,11 @@ def _kl_tile(study: StudyRecord, leader: Candidate) -> Tile:
     return Tile(
         label="Final KL",
         value=number(kl_factor(study) * kl),
-        detail=f"{band}; {other}; validation split{_over(leader)}",
+        detail=f"{band}; {other}; validation split{_median_note(leader)}",
     )
 
 
-def _over(candidate: Candidate) -> str:
+def _median_note(candidate: CandidateRuns) -> str:
     if len(candidate.runs) == 1:
         return ""
     left = len(candidate.runs) - candidate.diverged
@@ -88,11 +88,11 @@ def _over(candidate: Candidate) -> str:
     return f"; median of {of} seeds{', the others diverged' if candidate.diverged else ''}"
 
 
-def _unexplained_tile(leader: Candidate, others: tuple[Candidate, ...]) -> Tile:
+def _unexplained_tile(leader: CandidateRuns, others: tuple[CandidateRuns, ...]) -> Tile:
     tested = math.isfinite(leader.median(_test_unexplained))
     read = _test_unexplained if tested else _validation_unexplained
-    beside = "".join(f"; {labelled(one.name, one.runs)} {number(one.median(read))}" for one in others)
-    detail = f"of the variance, {'test' if tested else 'validation'} split{_over(leader)}{beside}"
+    beside = "".join(f"; {candidate_label(one.name, one.runs)} {number(one.median(read))}" for one in others)
+    detail = f"of the variance, {'test' if tested else 'validation'} split{_median_note(leader)}{beside}"
     return Tile(label="Unexplained", value=number(leader.median(read)), detail=detail)
 
 
@@ -104,7 +104,7 @@ def _validation_unexplained(run: TrainingRun) -> float:
     return run.unexplained
 
 
-def _active_tile(study: StudyRecord, leader: Candidate) -> Tile:
+def _active_tile(study: StudyRecord, leader: CandidateRuns) -> Tile:
     latents = study.definition.model.latent_dim
     active = leader.values(lambda run: measure(run.measures, "active_units"))
     least = number(float(np.nanmin(active))) if np.any(np.isfinite(active)) else number(None)
@@ -114,7 +114,7 @@ def _active_tile(study: StudyRecord, leader: Candidate) -> Tile:
     return Tile(label="Active latents", value=f"{least} of {latents}", detail=f"at least {needed} needed{fewest}")
 
 
-def _seeds_tile(summary: Summary, others: tuple[Candidate, ...]) -> Tile:
+def _seeds_tile(summary: Summary, others: tuple[CandidateRuns, ...]) -> Tile:
     beside = "".join(f"; {one.name} {one.passed} of {len(one.runs)}" for one in others)
     return Tile(
         label="Seeds that pass",
@@ -125,7 +125,7 @@ def _seeds_tile(summary: Summary, others: tuple[Candidate, ...]) -> Tile:
 
 def _search_tiles(study: StudyRecord) -> tuple[Tile, ...]:
     own = [trial for trial in study.trials if not trial.warm_start]
-    outcomes = [outcome(trial) for trial in own if trial.state is not RunState.RUNNING]
+    outcomes = [trial_outcome(trial) for trial in own if trial.state is not RunState.RUNNING]
     running, earlier = len(own) - len(outcomes), len(study.trials) - len(own)
     told = [f"{outcomes.count(one)} {word}" for one, word in _OUTCOME_WORDS.items() if one in outcomes]
     told += [f"{running} running"] if running else []
@@ -140,8 +140,8 @@ def _search_tiles(study: StudyRecord) -> tuple[Tile, ...]:
 
 
 _OUTCOME_WORDS = {
-    Outcome.PASSED: "pass every gate",
-    Outcome.MISSED: "miss at least one",
-    Outcome.PRUNED: "stopped early",
-    Outcome.FAILED: "diverged or failed",
+    TrialOutcome.PASSED: "pass every gate",
+    TrialOutcome.MISSED: "miss at least one",
+    TrialOutcome.PRUNED: "stopped early",
+    TrialOutcome.FAILED: "diverged or failed",
 }

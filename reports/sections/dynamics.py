@@ -10,7 +10,7 @@ from klsearch.reports.figures.legends import line_legend
 from klsearch.reports.figures.paint import Band, paint_curves, paint_latents
 from klsearch.reports.figures.svg import draw
 from klsearch.reports.page import Block, Exhibit, Gallery, Heading, Prose, Section, Table
-from klsearch.reports.readings.candidates import compared, seeds_words
+from klsearch.reports.readings.candidates import compared_candidates, seeds_words
 from klsearch.reports.readings.differences import difference_on_test, pairs_cell
 from klsearch.reports.readings.models import (
     COLLAPSED_NATS,
@@ -22,7 +22,7 @@ from klsearch.reports.readings.models import (
     latent_profiles,
     mean_mismatch,
 )
-from klsearch.reports.readings.response_words import slope
+from klsearch.reports.readings.response_words import format_slope
 from klsearch.reports.readings.responses import Responses, training_gap
 from klsearch.reports.readings.rivals import curves_note
 from klsearch.reports.readings.units import kl_factor, kl_unit
@@ -51,25 +51,25 @@ def _blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
         *(Prose(text=note) for note in [curves_note(study)] if note),
         Heading(text="Inside the latent space"),
         endings_table(study),
-        Prose(text=_gap_told(study, measured)),
+        Prose(text=_describe_gap(study, measured)),
         *_mismatch_blocks(study),
         *_latent_blocks(study),
     )
 
 
 def _has_seeds(study: StudyRecord) -> bool:
-    return any(len(one.runs) > 1 for one in compared(study))
+    return any(len(one.runs) > 1 for one in compared_candidates(study))
 
 
 def _ending(study: StudyRecord) -> str:
     """Where each candidate's KL ended, against the band."""
     factor, band = kl_factor(study), study.definition.thresholds().kl_band
     told = []
-    for one in compared(study):
+    for one in compared_candidates(study):
         final = factor * one.median(lambda run: run.kl)
         lost = f"{one.label if len(one.runs) == 1 else one.name} diverged"
         told.append(lost if math.isnan(final) else f"{one.label} {number(final)}")
-    of = f"median over {seeds_words(compared(study))}" if _has_seeds(study) else "one training"
+    of = f"median over {seeds_words(compared_candidates(study))}" if _has_seeds(study) else "one training"
     return f"Final KL in {kl_unit(study)}, {of}: {'; '.join(told)}. The band is {spread(*band)}."
 
 
@@ -120,7 +120,7 @@ def _curve_exhibit(
     over = f"median over {runs} seeds, quartiles shaded" if runs > 1 else "one training"
     if runs > 1 and any(one.diverged for one in bands):
         over += ", each as far as it stayed finite"
-    told = "; ".join(_told(one) for one in bands)
+    told = "; ".join(_describe_curve(one) for one in bands)
     alternative = f"{label} per epoch, {over}: {told}."
     if shade:
         alternative += f" The band is {spread(*shade)}."
@@ -135,7 +135,7 @@ def _curve_exhibit(
     )
 
 
-def _told(band: CurveBand) -> str:
+def _describe_curve(band: CurveBand) -> str:
     finite = band.median[np.isfinite(band.median)]
     name = band.candidate.label
     if not finite.size:
@@ -198,7 +198,7 @@ def endings_table(study: StudyRecord) -> Table:
         ("at the lower clip bound", lambda run: measure(run.measures, "clip_share_low")),
         ("at the upper clip bound", lambda run: measure(run.measures, "clip_share_high")),
     )
-    candidates = compared(study)
+    candidates = compared_candidates(study)
     return Table(
         caption="At the end of training, validation split"
         + (f", median over {seeds_words(candidates)}" if _has_seeds(study) else ""),
@@ -214,9 +214,9 @@ def _latent_mean(run: TrainingRun, name: str) -> float:
     return math.nan if run.measures is None else float(np.mean(getattr(run.measures, name)))
 
 
-def _gap_told(study: StudyRecord, measured: Responses) -> str:
+def _describe_gap(study: StudyRecord, measured: Responses) -> str:
     """The gap between training and validation, and how dropout moves it."""
-    leader = compared(study)[0]
+    leader = compared_candidates(study)[0]
     gap = number(leader.median(training_gap))
     text = (
         f"Validation less training reconstruction of the {leader.label}: {gap}. Training is measured with dropout on, "
@@ -225,7 +225,8 @@ def _gap_told(study: StudyRecord, measured: Responses) -> str:
     dropout = measured.found.get("encoder_dropout")
     if dropout is None:
         return text
-    return f"{text} {dropout.step} more encoder dropout changes the gap by {slope(dropout.gap)}; n = {measured.trials}."
+    effect = format_slope(dropout.gap)
+    return f"{text} {dropout.step} more encoder dropout changes the gap by {effect}; n = {measured.trials}."
 
 
 def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
@@ -234,7 +235,7 @@ def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
     known = {name: one for name, one in differences.items() if one.pairs > 1}
     if not known:
         return ()
-    nearer = {name: _nearer(one) for name, one in known.items()}
+    nearer = {name: _compare_distance(one) for name, one in known.items()}
     told = "; ".join(
         f"{words} {', '.join(name for name, one in nearer.items() if one == words)}"
         for words in (_CLOSER, _FARTHER, _UNCLEAR)
@@ -261,7 +262,7 @@ _CLOSER, _FARTHER = "closer to the prior than those of", "farther from it than t
 _UNCLEAR = "at a distance that cannot be told from that of"
 
 
-def _nearer(difference: Difference) -> str:
+def _compare_distance(difference: Difference) -> str:
     if difference.first_less:
         return _CLOSER
     return _FARTHER if difference.second_less else _UNCLEAR
@@ -273,12 +274,12 @@ def _latent_blocks(study: StudyRecord) -> tuple[Block, ...]:
         return ()
     return (
         Gallery(exhibits=(_latent_exhibit(profiles),), legend=line_legend(study)),
-        Prose(text=_parts_told(profiles[0])),
+        Prose(text=_describe_parts(profiles[0])),
     )
 
 
 def _latent_exhibit(profiles: tuple[LatentProfile, ...]) -> Exhibit:
-    told = "; ".join(f"{_profile_told(profile)}" for profile in profiles)
+    told = "; ".join(f"{_describe_profile(profile)}" for profile in profiles)
     alternative = f"KL per latent in nats, sorted within each seed: {told}."
     others = "Lines: the others. " if len(profiles) > 1 else ""
     return Exhibit(
@@ -294,7 +295,7 @@ def _latent_exhibit(profiles: tuple[LatentProfile, ...]) -> Exhibit:
     )
 
 
-def _profile_told(profile: LatentProfile) -> str:
+def _describe_profile(profile: LatentProfile) -> str:
     kl = profile.kl
     collapsed = f"{profile.collapsed} of {len(kl)} collapsed"
     return f"{profile.candidate.label} from {number(float(kl[0]))} to {number(float(kl[-1]))}, {collapsed}"
@@ -318,7 +319,7 @@ def _latent_table(profiles: tuple[LatentProfile, ...]) -> Table:
     )
 
 
-def _parts_told(profile: LatentProfile) -> str:
+def _describe_parts(profile: LatentProfile) -> str:
     total = float(np.sum(profile.kl))
     part = float(np.sum(profile.variance_part)) / total if total > 0 else math.nan
     return (

@@ -10,7 +10,7 @@ from klsearch.reports.figures.paint import paint_seeds, shade_band
 from klsearch.reports.figures.scales import Scale, kl_scale, positive_scale
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
-from klsearch.reports.readings.candidates import Candidate, compared, confirmed, seeds_words
+from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates, seeds_words
 from klsearch.reports.readings.differences import difference_on_test, direction, missed_gates, pairs_cell
 from klsearch.reports.readings.models import SeedStrip, seed_strips
 from klsearch.reports.readings.units import kl_factor, kl_unit
@@ -27,14 +27,14 @@ def evidence_section(study: StudyRecord, summary: Summary) -> Section:
 
 
 def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
-    candidates = compared(study)
+    candidates = compared_candidates(study)
     if not candidates:
         return (Prose(text="No trial has finished, so there is no evidence to show yet."),)
     gates = (gates_table(study, candidates[0]), *_band_note(study))
     if not summary.seeds:
-        return Prose(text=_unconfirmed(study), tone="caution"), *gates
+        return Prose(text=_explain_unconfirmed(study), tone="caution"), *gates
     return (
-        pass_rates_table(confirmed(study)),
+        pass_rates_table(confirmed_candidates(study)),
         *gates,
         Gallery(exhibits=_strip_exhibits(study), legend=seed_legend()),
         *_difference_blocks(study),
@@ -44,7 +44,7 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     )
 
 
-def _unconfirmed(study: StudyRecord) -> str:
+def _explain_unconfirmed(study: StudyRecord) -> str:
     trials = count(len(study.finished), "finished trial")
     return (
         f"Not confirmed on fresh seeds. The numbers are those of one training, and it is the best of {trials} on the "
@@ -53,7 +53,7 @@ def _unconfirmed(study: StudyRecord) -> str:
     )
 
 
-def pass_rates_table(candidates: tuple[Candidate, ...]) -> Table:
+def pass_rates_table(candidates: tuple[CandidateRuns, ...]) -> Table:
     """How many seeds of each candidate pass every gate, with Wilson's interval."""
     rows = []
     for one in candidates:
@@ -68,7 +68,7 @@ def pass_rates_table(candidates: tuple[Candidate, ...]) -> Table:
     )
 
 
-def gates_table(study: StudyRecord, candidate: Candidate) -> Table:
+def gates_table(study: StudyRecord, candidate: CandidateRuns) -> Table:
     """Each gate of one candidate: what it asks, what was measured, and how many seeds pass."""
     return Table(
         caption=f"Gates of the {candidate.label}, on the validation split",
@@ -85,17 +85,17 @@ def _band_note(study: StudyRecord) -> tuple[Block, ...]:
     return (Prose(text=f"The band was not given but taken from a reference: {study.reference.words}."),)
 
 
-def _gate_row(study: StudyRecord, candidate: Candidate, rule: GateRule) -> tuple[Cell, ...]:
+def _gate_row(study: StudyRecord, candidate: CandidateRuns, rule: GateRule) -> tuple[Cell, ...]:
     gates = [gate for run in candidate.runs for gate in run.gates if gate.name == rule.name]
     values = np.array([gate.value for gate in gates if math.isfinite(gate.value)])
     passed, seeds = sum(gate.passed for gate in gates), len(candidate.runs)
     threshold = gates[0].threshold if gates else ""
     if rule.in_band_unit:
         threshold = f"{threshold} {kl_unit(study)}"
-    return rule.name, _passed_mark(passed, seeds), _measured(values, seeds), threshold, rule.meaning
+    return rule.name, _passed_mark(passed, seeds), _measured_cell(values, seeds), threshold, rule.meaning
 
 
-def _measured(values: np.ndarray, seeds: int) -> str:
+def _measured_cell(values: np.ndarray, seeds: int) -> str:
     if not values.size:
         return "nothing: it diverged" if seeds == 1 else f"nothing: all {seeds} diverged"
     lost = f"; {seeds - values.size} of {seeds} diverged" if values.size < seeds else ""

@@ -1,5 +1,6 @@
 """What the models make of the data: pictures of images, or how well each column of a table comes back."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ from klsearch.reports.figures.legends import mark_legend
 from klsearch.reports.figures.paint import paint_columns, paint_images
 from klsearch.reports.figures.svg import NAMES, draw, image_height
 from klsearch.reports.page import Block, Exhibit, Gallery, Prose, Section, Table
-from klsearch.reports.readings.candidates import compared, seeds_words
+from klsearch.reports.readings.candidates import compared_candidates, seeds_words
 from klsearch.reports.readings.models import mean_mismatch
 from klsearch.reports.wording import count, number
 from klsearch.studies.record import StudyRecord
@@ -54,20 +55,26 @@ def _names(study: StudyRecord, samples: ImageSamples | ColumnErrors) -> tuple[st
     return tuple("winner" if name == f"trial {study.winner}" else name for name in samples.names)
 
 
-def _image_exhibit(
-    identity: str,
-    images: np.ndarray,
-    labels: tuple[str, ...],
-    *,
-    title: str,
-    caption: str,
-    alternative: str,
-    data: Table,
-    columns: tuple[str, ...] = (),
-    label: str = "",
-) -> Exhibit:
-    """A grid of images [rows, columns, height, width, channels] with a name to each row."""
-    paint = partial(paint_images, images=images, labels=labels, columns=columns, label=label)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Grid:
+    """A grid of images.
+
+    Attributes:
+        images: shape [rows, columns, height, width, channels].
+        labels: a name to each row.
+        columns: a name to each column; empty for none.
+        label: what the columns' names are.
+    """
+
+    images: np.ndarray
+    labels: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    label: str = ""
+
+
+def _image_exhibit(identity: str, grid: _Grid, *, title: str, caption: str, alternative: str, data: Table) -> Exhibit:
+    images, columns = grid.images, grid.columns
+    paint = partial(paint_images, images=images, labels=grid.labels, columns=columns, label=grid.label)
     below = None if columns else 4
     height = image_height(images.shape[0], images.shape[1], images.shape[2] / images.shape[3], _NARROW, below=below)
     svg = draw(identity, alternative, paint, height=height, left=_NARROW, below=below)
@@ -88,8 +95,10 @@ def _reconstructions_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhib
     )
     return _image_exhibit(
         "reconstructions",
-        np.concatenate([samples.originals[np.newaxis], samples.reconstructions]),
-        ("original", *names),
+        _Grid(
+            images=np.concatenate([samples.originals[np.newaxis], samples.reconstructions]),
+            labels=("original", *names),
+        ),
         title="Originals and reconstructions",
         caption=f"Unexplained, mean over these rows: {told}. From one posterior sample each, on one fresh seed.",
         alternative=alternative,
@@ -101,7 +110,7 @@ def _reconstructions_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhib
 
 def _prior_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
     names = _names(study, samples)
-    by_name = {one.name: one for one in compared(study)}
+    by_name = {one.name: one for one in compared_candidates(study)}
     rows = tuple(
         (
             name,
@@ -114,8 +123,7 @@ def _prior_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
     told = ", ".join(f"{row[0]} {row[1]}" for row in rows)
     return _image_exhibit(
         "prior-samples",
-        samples.prior_samples,
-        names,
+        _Grid(images=samples.prior_samples, labels=names),
         title="Drawn from the prior",
         caption=(
             f"The same random latents decoded by each model. They look like data only where the latents follow the "
@@ -127,7 +135,8 @@ def _prior_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
         ),
         data=Table(
             caption=(
-                f"How far the latents are from the prior, median over {seeds_words(compared(study))}, validation split"
+                f"How far the latents are from the prior, median over {seeds_words(compared_candidates(study))}, "
+                "validation split"
             ),
             columns=("candidate", "prior mismatch, nats per latent", "KL, nats per latent"),
             rows=rows,
@@ -147,8 +156,12 @@ def _traversal_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
     )
     return _image_exhibit(
         "traversal",
-        samples.traversal,
-        tuple(f"latent {latent}" for latent in latents),
+        _Grid(
+            images=samples.traversal,
+            labels=tuple(f"latent {latent}" for latent in latents),
+            columns=tuple(f"{value:.2g}" for value in samples.values),
+            label="value of the latent, in standard deviations of the prior",
+        ),
         title=f"One latent at a time, {name}",
         caption=(
             f"The first row's latents, of which one is set from {ends}; the most informative latents first. A latent "
@@ -160,8 +173,6 @@ def _traversal_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
             columns=("latent", "KL, nats", "mean change of a pixel from end to end, share of the range"),
             rows=rows,
         ),
-        columns=tuple(f"{value:.2g}" for value in samples.values),
-        label="value of the latent, in standard deviations of the prior",
     )
 
 
@@ -177,7 +188,7 @@ def _column_blocks(study: StudyRecord, samples: ColumnErrors) -> tuple[Block, ..
     told = f"the worst is {columns[0]} ({number(float(errors[0, 0]))}), the best {columns[-1]} ({rows[-1][1]})"
     alternative = f"Unexplained by column on the {samples.split} split. Of the {names[0]}, {told}."
     which = "All columns" if worst == len(shown) else f"The {worst} worst and the {len(shown) - worst} best columns"
-    order = [one.name for one in compared(study)]
+    order = [one.name for one in compared_candidates(study)]
     paint = partial(
         paint_columns,
         columns=columns,

@@ -14,9 +14,15 @@ from klsearch.reports.figures.search_exhibits import (
     slice_exhibits,
 )
 from klsearch.reports.page import Block, Facts, Gallery, Heading, Prose, Section, Table
-from klsearch.reports.readings.response_words import interval, kl_cell, method, signed, too_few
+from klsearch.reports.readings.response_words import (
+    describe_method,
+    explain_too_few,
+    format_interval,
+    format_signed,
+    kl_cell,
+)
 from klsearch.reports.readings.responses import Responses
-from klsearch.reports.readings.trials import Progress, ended_trials, progress
+from klsearch.reports.readings.trials import ScoreHistory, ended_trials, score_history
 from klsearch.reports.readings.units import kl_unit
 from klsearch.reports.wording import count, duration, number, share
 from klsearch.studies.record import IMPORTANCE_TRIALS, RunState, StudyRecord
@@ -31,7 +37,7 @@ def importance_section(study: StudyRecord, summary: Summary, measured: Responses
     return Section(identity="importance", title="What mattered?", blocks=blocks)
 
 
-def _no_importance(study: StudyRecord) -> str:
+def _explain_no_importance(study: StudyRecord) -> str:
     return (
         f"Importance is computed when a run ends, from {IMPORTANCE_TRIALS} complete trials on; the study has "
         f"{count(len(study.complete), 'complete trial')}."
@@ -43,7 +49,7 @@ def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses
     legend = outcome_legend(ended.outcomes)
     shares = importance_exhibit(study)
     overview = tuple(one for one in (rate_distortion_exhibit(study, ended), shares) if one is not None)
-    no_shares = () if shares is not None else (Prose(text=_no_importance(study)),)
+    no_shares = () if shares is not None else (Prose(text=_explain_no_importance(study)),)
     return (
         *((Gallery(exhibits=overview, legend=(*mark_legend(study), *legend)),) if overview else ()),
         *no_shares,
@@ -67,8 +73,8 @@ def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses
 def _response_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
     heading = Heading(text="Which way each one moves the KL")
     if not measured.found:
-        return heading, Prose(text=too_few(measured))
-    return heading, responses_table(study, measured), Prose(text=method(measured))
+        return heading, Prose(text=explain_too_few(measured))
+    return heading, responses_table(study, measured), Prose(text=describe_method(measured))
 
 
 def responses_table(study: StudyRecord, measured: Responses) -> Table:
@@ -81,7 +87,7 @@ def responses_table(study: StudyRecord, measured: Responses) -> Table:
             (
                 f"{one.name} per {one.step}",
                 kl_cell(measured, one.kl),
-                f"{signed(one.unexplained.change)} ({interval(one.unexplained)})",
+                f"{format_signed(one.unexplained.change)} ({format_interval(one.unexplained)})",
                 f"KL {_MOVES[one.kl.direction]}, unexplained {_MOVES[one.unexplained.direction]}",
             )
             for one in measured.found.values()
@@ -96,16 +102,16 @@ _MOVES = {1: "rises", -1: "falls", 0: "unclear"}
 def health_section(study: StudyRecord) -> Section:
     """Whether the search worked as a search."""
     blocks = _health_blocks(study) if study.finished else (_NOTHING_YET,)
-    return Section(identity="health", title="Was the search healthy?", blocks=(*blocks, *_under_way(study)))
+    return Section(identity="health", title="Was the search healthy?", blocks=(*blocks, *_running_tables(study)))
 
 
 def _health_blocks(study: StudyRecord) -> tuple[Block, ...]:
-    search = progress(study)
+    search = score_history(study)
     figure = Gallery(exhibits=(progress_exhibit(search),), legend=outcome_legend(search.points.outcomes))
     return Facts(pairs=_health_facts(study, search)), figure
 
 
-def _health_facts(study: StudyRecord, search: Progress) -> tuple[tuple[str, str], ...]:
+def _health_facts(study: StudyRecord, search: ScoreHistory) -> tuple[tuple[str, str], ...]:
     complete = study.complete
     feasible = sum(trial.feasible for trial in complete)
     seconds = np.array([trial.seconds for trial in study.counted if math.isfinite(trial.seconds)])
@@ -122,29 +128,29 @@ def _health_facts(study: StudyRecord, search: Progress) -> tuple[tuple[str, str]
             "feasible",
             f"{feasible} of {count(len(complete), 'complete trial')} ({share(feasible / max(1, len(complete)))})",
         ),
-        ("settings tried more than once", _repeated(study)),
-        ("tried at an edge of a range", _at_edges(study)),
+        ("settings tried more than once", _count_repeated(study)),
+        ("tried at an edge of a range", _count_at_edges(study)),
         ("time per trial", f"{per_trial}, median; {duration(float(seconds.sum()))} of training in all"),
         ("sampler", f"{asked.sampler}, seed {asked.seed}"),
         ("trained together", f"{count(study.slots, 'trial')} at a time"),
     )
 
 
-def _repeated(study: StudyRecord) -> str:
+def _count_repeated(study: StudyRecord) -> str:
     """How many trials repeat the searched settings of an earlier one: they teach the search nothing but noise."""
     names = tuple(study.definition.space.searched())
     tried = {tuple(getattr(trial.hyperparameters, name) for name in names) for trial in study.finished}
     return f"{len(study.finished) - len(tried)} of {count(len(study.finished), 'trial')}"
 
 
-def _at_edges(study: StudyRecord) -> str:
+def _count_at_edges(study: StudyRecord) -> str:
     """Where trials lie on an edge that could be widened: many on one say that the search wants to leave its range."""
     found = Counter(edge for trial in study.finished for edge in edges(study, trial))
     told = "; ".join(f"{n} on the {side} edge of `{name}`" for (name, side), n in found.most_common())
     return told or "none"
 
 
-def _under_way(study: StudyRecord) -> tuple[Table, ...]:
+def _running_tables(study: StudyRecord) -> tuple[Table, ...]:
     """The latest epoch of the trials that were running when the records were read."""
     running = [trial for trial in study.trials if trial.state is RunState.RUNNING]
     if not running:

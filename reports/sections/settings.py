@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 
 from klsearch.reports.page import Block, Cell, Code, Mark, Prose, Section, Table
-from klsearch.reports.readings.candidates import compared
+from klsearch.reports.readings.candidates import compared_candidates
 from klsearch.reports.readings.rivals import rivals_note, weight_word
 from klsearch.reports.wording import count, number, setting, spread, toml_number
 from klsearch.studies.record import StudyRecord
@@ -53,7 +53,7 @@ def settings_table(study: StudyRecord, summary: Summary) -> Table:
 
 def _compared_settings(study: StudyRecord) -> dict[str, Hyperparameters]:
     """The leader's settings, then every baseline's, by what a reader calls them."""
-    leader = compared(study)[0]
+    leader = compared_candidates(study)[0]
     return {leader.label: leader.runs[0].hyperparameters, **study.definition.baseline_hyperparameters()}
 
 

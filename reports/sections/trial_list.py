@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from klsearch.reports.page import Block, Cell, Mark, Prose, Section, Table, Tone, TrialTable
 from klsearch.reports.readings.differences import missed_gates
-from klsearch.reports.readings.trials import Outcome, outcome
+from klsearch.reports.readings.trials import TrialOutcome, trial_outcome
 from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, measure, trials_frame
 from klsearch.reports.wording import count, first_line, number, setting
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
@@ -15,11 +15,11 @@ _MOST_ROWS = 500
 # Failures must not crowd out the trials that one would choose from.
 _MOST_FAILED = 250
 
-_MARKS: dict[Outcome, tuple[str, Tone]] = {
-    Outcome.PASSED: ("passes", "good"),
-    Outcome.MISSED: ("misses", "plain"),
-    Outcome.PRUNED: ("pruned", "plain"),
-    Outcome.FAILED: ("failed", "bad"),
+_MARKS: dict[TrialOutcome, tuple[str, Tone]] = {
+    TrialOutcome.PASSED: ("passes", "good"),
+    TrialOutcome.MISSED: ("misses", "plain"),
+    TrialOutcome.PRUNED: ("pruned", "plain"),
+    TrialOutcome.FAILED: ("failed", "bad"),
 }
 
 
@@ -44,7 +44,7 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
         TrialTable(
             table=table,
             outcomes=tuple(_mark(trial).text for trial in shown),
-            shown=_shown(study, shown),
+            shown=_describe_shown(study, shown),
             files=_files(study),
             text_columns=TEXT_COLUMNS,
         ),
@@ -62,11 +62,11 @@ def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
 
 
 def _is_failure(trial: TrialRecord) -> bool:
-    return trial.state is not RunState.RUNNING and outcome(trial) is Outcome.FAILED
+    return trial.state is not RunState.RUNNING and trial_outcome(trial) is TrialOutcome.FAILED
 
 
 def _mark(trial: TrialRecord) -> Mark:
-    return Mark("running", "plain") if trial.state is RunState.RUNNING else Mark(*_MARKS[outcome(trial)])
+    return Mark("running", "plain") if trial.state is RunState.RUNNING else Mark(*_MARKS[trial_outcome(trial)])
 
 
 def _row(trial: TrialRecord, searched: tuple[str, ...]) -> tuple[Cell, ...]:
@@ -84,7 +84,7 @@ def _row(trial: TrialRecord, searched: tuple[str, ...]) -> tuple[Cell, ...]:
     )
 
 
-def _shown(study: StudyRecord, shown: tuple[TrialRecord, ...]) -> str:
+def _describe_shown(study: StudyRecord, shown: tuple[TrialRecord, ...]) -> str:
     hidden = len(study.trials) - len(shown)
     if not hidden:
         return f"{'All ' * (len(shown) > 1)}{count(len(shown), 'trial')}, the best first."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from klsearch.reports.page import Cell, Prose, Section, Table
-from klsearch.reports.readings.candidates import labelled
+from klsearch.reports.readings.candidates import candidate_label
 from klsearch.reports.wording import NOTHING, count, number, spread
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Difference, baseline_names, paired_difference, runs_of
@@ -24,14 +24,14 @@ def usefulness_sections(study: StudyRecord) -> tuple[Section, ...]:
     probes = [run.probe for run in runs_of(study, "winner") if run.probe is not None]
     if not probes:
         return ()
-    blocks = (Prose(text=_told(study, probes)), probe_table(study, probes[0].measure))
+    blocks = (Prose(text=_describe_probe(study, probes)), probe_table(study, probes[0].measure))
     return (Section(identity="downstream", title="More useful downstream?", blocks=blocks),)
 
 
 def probe_table(study: StudyRecord, measure: ProbeMeasure) -> Table:
     """The probe's score of every candidate on the test split, and the winner's less each baseline's."""
     of_winner = runs_of(study, "winner")
-    winner: tuple[Cell, ...] = (labelled("winner", of_winner), *_scores(of_winner), "", "")
+    winner: tuple[Cell, ...] = (candidate_label("winner", of_winner), *_scores(of_winner), "", "")
     rows = (winner, *(_row(study, name) for name in baseline_names(study)))
     score = _SCORES[measure]
     return Table(
@@ -45,7 +45,7 @@ def _row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
     difference = _difference(study, baseline)
     interval = spread(difference.low, difference.high) if difference.pairs > 1 else NOTHING
     runs = runs_of(study, baseline)
-    return (labelled(baseline, runs), *_scores(runs), number(difference.mean), interval)
+    return (candidate_label(baseline, runs), *_scores(runs), number(difference.mean), interval)
 
 
 def _scores(runs: Sequence[ConfirmationRun]) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def _difference(study: StudyRecord, baseline: str) -> Difference:
     return paired_difference(winner, other)
 
 
-def _served(difference: Difference) -> str:
+def _compare_scores(difference: Difference) -> str:
     """Whether the winner's score is surely higher or lower; never to the good of who diverged on more seeds."""
     (winner, other) = difference.left_out
     if difference.low > 0 and winner <= other:
@@ -69,10 +69,10 @@ def _served(difference: Difference) -> str:
     return "lower" if difference.high < 0 and other <= winner else "not told apart"
 
 
-def _told(study: StudyRecord, probes: Sequence[Probe]) -> str:
+def _describe_probe(study: StudyRecord, probes: Sequence[Probe]) -> str:
     """Whether the winner's latents serve better than the baselines', and what the probe is."""
     measure, names = probes[0].measure, baseline_names(study)
-    found = {name: _served(_difference(study, name)) for name in names}
+    found = {name: _compare_scores(_difference(study, name)) for name in names}
     lost = sum(run.probe is None for run in runs_of(study, "winner"))
     left_out = f" ({lost} more diverged and are left out)" if lost else ""
     words = {

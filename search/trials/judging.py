@@ -11,7 +11,7 @@ from klsearch.search.storage.process import Owner
 from klsearch.search.storage.rows import FINISHED, Result, trial_label
 from klsearch.search.storage.study import StudyStorage, is_warm_start
 from klsearch.search.trials.score import constraints, score
-from klsearch.studies.convergence import Convergence, Tried, convergence
+from klsearch.studies.convergence import Convergence, TriedSettings, convergence
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ranking import Rank
 from klsearch.vae.diagnostics.gates import final_kl, judge
@@ -75,7 +75,7 @@ def measure_gain(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> 
     """Measure what the last of the study's own trials gained; None while there are too few to say."""
     finished = [trial for trial in trials if trial.state in FINISHED and not is_warm_start(trial)]
     tried = [
-        Tried(
+        TriedSettings(
             trial.params,
             math.inf if trial.value is None else trial.value,
             _rank(trial).feasible,

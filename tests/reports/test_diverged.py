@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from klsearch.reports.page import Gallery, Table
-from klsearch.reports.readings.candidates import compared
+from klsearch.reports.readings.candidates import compared_candidates
 from klsearch.reports.sections.banner import banner
 from klsearch.reports.sections.dynamics import endings_table
 from klsearch.reports.sections.evidence import evidence_section, gates_table
@@ -25,7 +25,7 @@ def two_lost(study: StudyRecord, diverged: Diverged) -> StudyRecord:
 
 def test_labels_say_on_how_many_seeds_a_candidate_diverged(two_lost: StudyRecord) -> None:
     labels = [f"winner (trial {two_lost.winner}, 2 of 8 seeds diverged)", "before (3 of 8 seeds diverged)", "after"]
-    assert [one.label for one in compared(two_lost)] == labels
+    assert [one.label for one in compared_candidates(two_lost)] == labels
     table = endings_table(two_lost)
     assert table.columns == ("measure", *labels)
     assert table.caption.endswith("median over the seeds that did not diverge")
@@ -39,7 +39,7 @@ def test_the_tiles_say_over_how_many_seeds_a_median_is(two_lost: StudyRecord) ->
 
 
 def test_the_evidence_counts_the_seeds_that_it_leaves_out(two_lost: StudyRecord) -> None:
-    rows = {row[0]: row for row in gates_table(two_lost, compared(two_lost)[0]).rows}
+    rows = {row[0]: row for row in gates_table(two_lost, compared_candidates(two_lost)[0]).rows}
     assert str(rows["band"][2]).endswith("; 2 of 8 diverged")
     blocks = evidence_section(two_lost, summarize(two_lost)).blocks
     table = next(block for block in blocks if isinstance(block, Table) and block.caption.startswith("Winner less"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klsearch.reports.comparison import comparison_page
+from klsearch.reports.comparison_page import comparison_page
 from klsearch.reports.figures import search_exhibits
 from klsearch.reports.page import Code
 from klsearch.reports.report import report_page

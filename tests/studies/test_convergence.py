@@ -5,17 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from klsearch.studies.convergence import Tried, convergence
+from klsearch.studies.convergence import TriedSettings, convergence
 from klsearch.studies.definitions.space import Range
 
 RANGES = {"kl_weight": Range(low=1e-4, high=1.0, log=True), "encoder_dropout": Range(low=0.0, high=0.4)}
 
 
-def trials(count: int, *, noise: float, slope: float = 0.0, seed: int = 0) -> list[Tried]:
+def trials(count: int, *, noise: float, slope: float = 0.0, seed: int = 0) -> list[TriedSettings]:
     """Trials spread evenly over the space, whose scores rise with dropout by `slope` and differ by `noise`."""
     rng = np.random.default_rng(seed)
     return [
-        Tried({"kl_weight": 10.0 ** rng.uniform(-4, 0), "encoder_dropout": dropout}, score, feasible=True)
+        TriedSettings({"kl_weight": 10.0 ** rng.uniform(-4, 0), "encoder_dropout": dropout}, score, feasible=True)
         for dropout in rng.uniform(0, 0.4, count)
         for score in [1 + slope * dropout + noise * rng.normal()]
     ]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from klsearch.reports.figures.paint import paint_rate_distortion, paint_slice
 from klsearch.reports.figures.palette import INK, LINES
 from klsearch.reports.figures.svg import draw
-from klsearch.reports.readings.trials import Outcome, Scatter
+from klsearch.reports.readings.trials import Scatter, TrialOutcome
 from klsearch.studies.definitions.space import Range
 
 
@@ -48,7 +48,7 @@ def test_the_same_drawing_gives_the_same_bytes_and_shares_no_id_with_another() -
 
 def scatter(n: int) -> Scatter:
     numbers = np.random.default_rng(0).uniform(0.1, 1, (2, n))
-    return Scatter(x=numbers[0], y=numbers[1], outcomes=(Outcome.PASSED, Outcome.MISSED) * (n // 2))
+    return Scatter(x=numbers[0], y=numbers[1], outcomes=(TrialOutcome.PASSED, TrialOutcome.MISSED) * (n // 2))
 
 
 @pytest.mark.parametrize(("n", "pictures"), [(100, 0), (5000, 1)])
@@ -61,7 +61,9 @@ def test_thousands_of_points_become_one_small_picture(n: int, pictures: int) -> 
 
 
 def test_the_axis_of_an_exploding_kl_has_plain_round_ticks() -> None:
-    points = Scatter(x=np.array([1.0, 4000.0]), y=np.array([0.1, 0.2]), outcomes=(Outcome.PASSED, Outcome.MISSED))
+    points = Scatter(
+        x=np.array([1.0, 4000.0]), y=np.array([0.1, 0.2]), outcomes=(TrialOutcome.PASSED, TrialOutcome.MISSED)
+    )
     svg = draw(
         "one",
         "",

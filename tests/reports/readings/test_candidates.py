@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from klsearch.reports.readings.candidates import Candidate, compared, confirmed
+from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates
 from klsearch.reports.report import render_report
 from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.summary import best_trial
@@ -13,12 +13,12 @@ Make = Callable[..., StudyRecord]
 
 
 def test_a_confirmed_study_compares_its_winner_with_every_baseline_over_all_seeds(study: StudyRecord) -> None:
-    assert [one.name for one in compared(study)] == ["winner", "before", "after"]
-    assert [len(one.runs) for one in compared(study)] == [8, 8, 8]
+    assert [one.name for one in compared_candidates(study)] == ["winner", "before", "after"]
+    assert [len(one.runs) for one in compared_candidates(study)] == [8, 8, 8]
 
 
 def test_leading_trials_that_did_not_win_are_shown_between_winner_and_baselines(study: StudyRecord) -> None:
-    names = [one.name for one in confirmed(study)]
+    names = [one.name for one in confirmed_candidates(study)]
     assert names[0] == "winner"
     assert [name.split()[0] for name in names[1:3]] == ["trial", "trial"]
     assert names[3:] == ["before", "after"]
@@ -31,31 +31,34 @@ def test_before_the_confirmation_the_best_trial_stands_beside_trials_with_a_base
     study = replace(unconfirmed, trials=(repeat, *unconfirmed.trials[1:]))
     best = best_trial(study.trials)
     assert best is not None
-    assert [one.label for one in compared(study)] == [f"best so far (trial {best.number})", "after (trial 0)"]
-    assert confirmed(study) == ()
+    assert [one.label for one in compared_candidates(study)] == [
+        f"best so far (trial {best.number})",
+        "after (trial 0)",
+    ]
+    assert confirmed_candidates(study) == ()
 
 
 def test_trials_of_a_warm_start_are_no_rivals(unconfirmed: StudyRecord) -> None:
     earlier = [replace(trial, origin="old trial 3", warm_start=True) for trial in unconfirmed.trials[:10]]
     study = replace(unconfirmed, trials=(*earlier, *unconfirmed.trials[10:]))
-    assert [one.name for one in compared(study)] == ["best so far"]
+    assert [one.name for one in compared_candidates(study)] == ["best so far"]
 
 
 def test_confirmation_runs_count_when_they_have_ended(study: StudyRecord) -> None:
     running = [replace(run, state=RunState.RUNNING, gates=(), ended=None) for run in study.confirmation]
     ended = [run for run in study.confirmation if run.candidate != "after"]
     more = replace(study, confirmation=(*ended, *(run for run in running if run.candidate == "after")))
-    assert [one.name for one in compared(more)] == ["winner", "before"]
-    assert [len(one.runs) for one in confirmed(more)] == [8, 8, 8, 8]
+    assert [one.name for one in compared_candidates(more)] == ["winner", "before"]
+    assert [len(one.runs) for one in confirmed_candidates(more)] == [8, 8, 8, 8]
     assert "after" in render_report(more)
 
 
 def test_a_study_without_trials_compares_nobody(make: Make) -> None:
-    assert compared(make(0)) == ()
+    assert compared_candidates(make(0)) == ()
 
 
 def test_medians_leave_out_what_is_not_finite(study: StudyRecord) -> None:
     first, second, third = (replace(run, kl=kl) for run, kl in zip(study.trials, (1.0, 3.0, math.nan), strict=False))
-    candidate = Candidate(name="a", label="a", runs=(first, second, third))
+    candidate = CandidateRuns(name="a", label="a", runs=(first, second, third))
     assert candidate.median(lambda run: run.kl) == 2.0
-    assert math.isnan(Candidate(name="a", label="a", runs=(third,)).median(lambda run: run.kl))
+    assert math.isnan(CandidateRuns(name="a", label="a", runs=(third,)).median(lambda run: run.kl))

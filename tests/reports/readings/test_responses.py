@@ -242,5 +242,5 @@ def above(trial: TrialRecord) -> TrialRecord:
 
 def test_a_slope_points_up_or_down_only_where_its_interval_leaves_zero_out() -> None:
     assert Slope(change=-3.1, low=-3.6, high=-2.7).direction == -1
-    assert Slope(change=-3.1, low=-3.6, high=-2.7).signed(-1) == Slope(change=3.1, low=2.7, high=3.6)
+    assert Slope(change=-3.1, low=-3.6, high=-2.7).for_step(-1) == Slope(change=3.1, low=2.7, high=3.6)
     assert Slope(change=1.0, low=-0.1, high=2.1).direction == 0

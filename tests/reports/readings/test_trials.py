@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from klsearch.reports.readings.trials import (
-    Outcome,
+    TrialOutcome,
     bin_edges,
     bin_of,
     ended_trials,
     importance,
-    outcome,
     pass_bins,
-    progress,
     rate_distortion,
+    score_history,
     slice_of,
+    trial_outcome,
 )
 from klsearch.studies.definitions.space import IntegerRange, Range
 from klsearch.studies.record import RunState, StudyRecord
@@ -36,11 +36,11 @@ def test_outcomes_tell_passing_missing_pruned_and_failed_trials_apart(study: Stu
     passing = next(trial for trial in study.trials if trial.passed)
     missing = next(trial for trial in study.trials if not trial.passed and not trial.diverged)
     diverged = next(trial for trial in study.trials if trial.diverged)
-    assert outcome(passing) is Outcome.PASSED
-    assert outcome(missing) is Outcome.MISSED
-    assert outcome(replace(missing, state=RunState.PRUNED)) is Outcome.PRUNED
-    assert outcome(diverged) is Outcome.FAILED
-    assert outcome(replace(passing, state=RunState.FAILED)) is Outcome.FAILED
+    assert trial_outcome(passing) is TrialOutcome.PASSED
+    assert trial_outcome(missing) is TrialOutcome.MISSED
+    assert trial_outcome(replace(missing, state=RunState.PRUNED)) is TrialOutcome.PRUNED
+    assert trial_outcome(diverged) is TrialOutcome.FAILED
+    assert trial_outcome(replace(passing, state=RunState.FAILED)) is TrialOutcome.FAILED
 
 
 def test_a_slice_keeps_trials_that_have_no_score(unconfirmed: StudyRecord) -> None:
@@ -48,7 +48,7 @@ def test_a_slice_keeps_trials_that_have_no_score(unconfirmed: StudyRecord) -> No
     points = slice_of(ended_trials(replace(unconfirmed, trials=(lost,))), "l2")
     assert points.x.tolist() == [lost.hyperparameters.l2]
     assert np.isnan(points.y).all()
-    assert points.where(Outcome.FAILED).all()
+    assert points.where(TrialOutcome.FAILED).all()
 
 
 def test_every_complete_trial_falls_into_exactly_one_bin(study: StudyRecord) -> None:
@@ -89,14 +89,14 @@ def test_the_best_score_so_far_counts_feasible_trials_only(study: StudyRecord) -
             zip(study.trials, (5.0, 3.0, 1.0, 4.0), (False, True, False, True), strict=False)
         )
     )
-    search = progress(replace(study, trials=trials))
+    search = score_history(replace(study, trials=trials))
     np.testing.assert_array_equal(search.best, [np.nan, 3.0, 3.0, 3.0])
     assert (search.last_improvement, search.since) == (1, 2)
 
 
 def test_a_search_without_a_feasible_trial_never_improved(study: StudyRecord) -> None:
     trials = tuple(replace(trial, feasible=False) for trial in study.trials)
-    search = progress(replace(study, trials=trials))
+    search = score_history(replace(study, trials=trials))
     assert search.last_improvement is None
     assert np.isnan(search.best).all()
 

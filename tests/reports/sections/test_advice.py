@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from klsearch.reports.page import Code, Step, Steps
 from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import responses
-from klsearch.reports.sections.advice import advice_section, advise, widened
+from klsearch.reports.sections.advice import advice_section, advise, widen_range
 from klsearch.reports.sections.settings import settings_section
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
@@ -84,13 +84,13 @@ def test_a_value_on_an_edge_gives_the_toml_of_a_wider_range(make: Make) -> None:
 def test_ranges_are_widened_only_as_far_as_they_mean_something(
     study: StudyRecord, name: str, side: str, expected: tuple[float, float]
 ) -> None:
-    assert widened(study, name, study.definition.space.searched()[name], side) == expected
+    assert widen_range(study, name, study.definition.space.searched()[name], side) == expected
 
 
 def test_a_whole_number_on_a_log_scale_stays_above_0(make: Make) -> None:
     space = {"annealing_epochs": {"low": 1, "high": 20, "log": True}, "kl_weight": 0.1}
     study = make(30, space=space)
-    assert widened(study, "annealing_epochs", study.definition.space.searched()["annealing_epochs"], "low")[0] == 1
+    assert widen_range(study, "annealing_epochs", study.definition.space.searched()["annealing_epochs"], "low")[0] == 1
 
 
 def test_a_range_without_room_beyond_it_is_left_as_it_is(make: Make) -> None:
@@ -238,8 +238,8 @@ def test_a_range_that_must_stay_above_0_is_widened_to_a_tenth_where_half_its_wid
 ) -> None:
     study = make(1, seeds=0, space={"kl_weight": 0.1, name: {"low": 0.001, "high": 0.01}})
     space = study.definition.space.searched()[name]
-    assert widened(study, name, space, "low") == (0.0001, 0.01)
-    assert widened(study, name, space, "high") == (0.001, 0.0145)
+    assert widen_range(study, name, space, "low") == (0.0001, 0.01)
+    assert widen_range(study, name, space, "high") == (0.001, 0.0145)
 
 
 def test_a_confirmation_is_advised_with_a_test_split_where_there_is_none(make: Make) -> None:
@@ -329,7 +329,7 @@ def test_every_widened_range_is_accepted_and_holds_the_old_one(make: Make, data:
     study = make(0, space={"kl_weight": 0.1, name: data.draw(ranges(name))})
     space = study.definition.space.searched()[name]
     for side in ("low", "high"):
-        low, high = widened(study, name, space, side)
+        low, high = widen_range(study, name, space, side)
         assert low <= space.low and space.high <= high
         log = str(space.log).lower()
         assert accepts(study.definition, f"[space]\n{name} = {{ low = {low!r}, high = {high!r}, log = {log} }}")

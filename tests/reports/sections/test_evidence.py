@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from klsearch.reports.page import Block, Fold, Gallery, Mark, Prose, Table
-from klsearch.reports.readings.candidates import compared, confirmed
+from klsearch.reports.readings.candidates import compared_candidates, confirmed_candidates
 from klsearch.reports.readings.differences import difference_on_test
 from klsearch.reports.sections.evidence import evidence_section, gates_table, pass_rates_table
 from klsearch.reports.tables import confirmation_frame
@@ -23,20 +23,20 @@ def texts(study: StudyRecord) -> str:
 
 
 def test_each_gate_has_a_row_with_how_many_seeds_pass_it(study: StudyRecord) -> None:
-    table = gates_table(study, compared(study)[0])
+    table = gates_table(study, compared_candidates(study)[0])
     assert [row[0] for row in table.rows] == list(GATE_NAMES)
     assert {row[1] for row in table.rows} == {Mark("8 of 8 seeds", "good")}
-    before = gates_table(study, compared(study)[1])
+    before = gates_table(study, compared_candidates(study)[1])
     assert before.rows[GATE_NAMES.index("band")][1] == Mark("0 of 8 seeds", "bad")
 
 
 def test_the_gates_of_one_training_are_passed_or_missed(unconfirmed: StudyRecord) -> None:
-    table = gates_table(unconfirmed, compared(unconfirmed)[0])
+    table = gates_table(unconfirmed, compared_candidates(unconfirmed)[0])
     assert {row[1] for row in table.rows} == {Mark("passed", "good")}
 
 
 def test_pass_rates_have_wilson_s_interval(study: StudyRecord) -> None:
-    rows = {row[0]: row[1:] for row in pass_rates_table(confirmed(study)).rows}
+    rows = {row[0]: row[1:] for row in pass_rates_table(confirmed_candidates(study)).rows}
     assert rows["before"] == (Mark("0 of 8 seeds", "bad"), "0 %", "0.00 to 0.32")
 
 

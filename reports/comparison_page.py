@@ -9,7 +9,7 @@ import numpy as np
 
 from klsearch.reports.figures.legends import named_lines
 from klsearch.reports.page import Banner, Block, Gallery, Page, Prose, Section, Table, Tile, Tone
-from klsearch.reports.readings.candidates import Candidate, compared
+from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates
 from klsearch.reports.readings.differences import direction
 from klsearch.reports.readings.models import WATCHED, curve_band
 from klsearch.reports.readings.units import kl_factor, kl_unit
@@ -38,7 +38,7 @@ class _Side:
     label: str
     study: StudyRecord
     summary: Summary
-    leader: Candidate | None
+    leader: CandidateRuns | None
     runs: tuple[ConfirmationRun, ...]
 
 
@@ -69,7 +69,7 @@ def _side(study: StudyRecord, label: str) -> _Side:
         label=label,
         study=study,
         summary=summarize(study),
-        leader=next(iter(compared(study)), None),
+        leader=next(iter(compared_candidates(study)), None),
         runs=runs_of(study, "winner"),
     )
 
@@ -108,19 +108,19 @@ def _difference_blocks(comparison: Comparison) -> tuple[Block, ...]:
         Table(
             caption="Where definitions, data and machines differ",
             columns=("table", "key", *comparison.studies),
-            rows=tuple((*key, *map(_shown, values)) for key, values in comparison.differing.items()),
+            rows=tuple((*key, *map(_format_value, values)) for key, values in comparison.differing.items()),
             words=(0, 1, 2, 3),
         ),
     )
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A value of a definition as it is, to the last digit."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):
         return str(value).lower()
-    return ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(_format_value, value)) if isinstance(value, tuple) else str(value)
 
 
 def _verdict_blocks(sides: _Sides) -> tuple[Block, ...]:
