@@ -14,12 +14,12 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: the folder cannot be written; the old file is intact and nothing is left behind.
     """
-    with replacing(path) as file:
+    with open_to_replace(path) as file:
         file.write(text.encode("utf-8", errors="backslashreplace"))
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def open_to_replace(path: Path) -> Iterator[BinaryIO]:
     """A file to write beside `path`, which it replaces in one step when the block ends; missing folders are made.
 
     Raises:

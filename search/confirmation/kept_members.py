@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from klsearch.search.storage.rows import Run
-from klsearch.studies.files import replacing
+from klsearch.studies.files import open_to_replace
 from klsearch.vae.evaluation.evaluator import Members
 
 # What reading a file that holds no member, or not a whole one, may raise.
@@ -74,7 +74,7 @@ class KeptMembers:
 def _write(path: Path, member: Members) -> None:
     arrays = {f"weights{index:04}": np.asarray(values) for index, values in enumerate(member.weights)}
     arrays |= {f"others{index:04}": np.asarray(values) for index, values in enumerate(member.others)}
-    with replacing(path) as file:
+    with open_to_replace(path) as file:
         np.savez(file, allow_pickle=False, clip_low=member.clip_low, clip_high=member.clip_high, **arrays)
 
 

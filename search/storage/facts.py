@@ -64,7 +64,7 @@ class StudyFacts:
     def settle(self, definition: StudyDefinition) -> StudyDefinition:
         """The study's definition with what it leaves to the data and to reference trainings."""
         band = self.reference.kl_band if self.reference is not None else None
-        return definition.settled(features=self.data.features, kl_band=band)
+        return definition.settle(features=self.data.features, kl_band=band)
 
     def as_json(self) -> dict[str, Any]:
         """The facts as JSON values."""

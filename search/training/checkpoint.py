@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from klsearch.studies.files import replacing, unfinished_prefix
+from klsearch.studies.files import open_to_replace, unfinished_prefix
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.training.plan import Clock
 from klsearch.vae.training.snapshot import MemberState, Snapshot
@@ -84,7 +84,7 @@ class Checkpoint:
                 f"values{index}": np.stack(values)
                 for index, values in enumerate(zip(*(member.values for member in members), strict=True))
             }
-        with replacing(path) as file:
+        with open_to_replace(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod

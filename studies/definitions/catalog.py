@@ -43,7 +43,7 @@ class LoadedDefinition:
         source = self.definition.data.source
         if not is_path(source) or Path(source).is_absolute():
             return self.toml
-        return _edited(self.toml, "data", {"source": str((self.folder / Path(source).expanduser()).resolve())})
+        return _edit(self.toml, "data", {"source": str((self.folder / Path(source).expanduser()).resolve())})
 
 
 def builtin_studies() -> dict[str, str]:
@@ -105,7 +105,7 @@ def override(loaded: LoadedDefinition, **study: int | str | None) -> LoadedDefin
         DefinitionError: a value is out of range.
     """
     changes = {name: value for name, value in study.items() if value is not None}
-    return _changed(loaded, "study", changes) if changes else loaded
+    return _change(loaded, "study", changes) if changes else loaded
 
 
 def with_confirmation_seeds(loaded: LoadedDefinition, seeds: int) -> LoadedDefinition:
@@ -114,18 +114,18 @@ def with_confirmation_seeds(loaded: LoadedDefinition, seeds: int) -> LoadedDefin
     Raises:
         DefinitionError: there is no test split to score the winner on.
     """
-    return _changed(loaded, "confirmation", {"seeds": seeds})
+    return _change(loaded, "confirmation", {"seeds": seeds})
 
 
-def _changed(loaded: LoadedDefinition, table: str, changes: Mapping[str, Any]) -> LoadedDefinition:
-    toml = _edited(loaded.toml, table, changes)
+def _change(loaded: LoadedDefinition, table: str, changes: Mapping[str, Any]) -> LoadedDefinition:
+    toml = _edit(loaded.toml, table, changes)
     definition = parse_definition(toml, str(loaded.path or f"{loaded.definition.study.name}.toml"))
     return LoadedDefinition(definition=definition, toml=toml, folder=loaded.folder, path=loaded.path)
 
 
 def with_baseline(loaded: LoadedDefinition, name: str, settings: Hyperparameters, *, study: str) -> str:
     """The definition's text for a study of another name, with one more baseline; one of that name is replaced."""
-    document = tomlkit.parse(_edited(loaded.toml_for_any_folder(), "study", {"name": study}))
+    document = tomlkit.parse(_edit(loaded.toml_for_any_folder(), "study", {"name": study}))
     values = {key: getattr(settings, key) for key in NAMES}
     # No gradient clipping is what leaving it out means.
     table = {key: value for key, value in values.items() if key != "clipnorm" or math.isfinite(value)}
@@ -133,7 +133,7 @@ def with_baseline(loaded: LoadedDefinition, name: str, settings: Hyperparameters
     return tomlkit.dumps(document)
 
 
-def _edited(toml: str, table: str, changes: Mapping[str, Any]) -> str:
+def _edit(toml: str, table: str, changes: Mapping[str, Any]) -> str:
     """The text with some values of one table changed and all comments kept."""
     document = tomlkit.parse(toml)
     document.setdefault(table, tomlkit.table()).update(changes)

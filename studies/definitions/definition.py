@@ -48,7 +48,7 @@ class StudyDefinition(Section):
     gates: GatesSection = GatesSection()
 
     @model_validator(mode="after")
-    def _sections_fit(self) -> Self:
+    def _check_sections(self) -> Self:
         found = [*self._annealing_problems(), *self._test_split_problems(), *self._baseline_problems()]
         if found:
             raise problems_at("definition", found)
@@ -161,7 +161,7 @@ class StudyDefinition(Section):
             kl_reduction=self.study.kl_reduction,
         )
 
-    def settled(self, *, features: int, kl_band: tuple[float, float] | None) -> Self:
+    def settle(self, *, features: int, kl_band: tuple[float, float] | None) -> Self:
         """The definition with what it leaves to the data: a band that is "auto", and the KL weight that is β = 1.
 
         Args:
@@ -235,12 +235,12 @@ def differences(old: Any, new: Any, *, key: str = "") -> list[str]:
         names = dict.fromkeys([*old, *new])
         pairs = [(f"{key}.{name}" if key else name, old.get(name), new.get(name)) for name in names]
         return [line for path, before, after in pairs for line in differences(before, after, key=path)]
-    return [] if old == new else [f"{key}: {_shown(old)}, now {_shown(new)}"]
+    return [] if old == new else [f"{key}: {_format_value(old)}, now {_format_value(new)}"]
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name} = {_shown(entry)}" for name, entry in value.items()) + "}"
+        return "{" + ", ".join(f"{name} = {_format_value(entry)}" for name, entry in value.items()) + "}"
     if isinstance(value, str):
         return f"'{value}'"
     if value is None:

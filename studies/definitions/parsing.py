@@ -28,7 +28,7 @@ def parse_definition(text: str, where: str) -> StudyDefinition:
     lines = key_lines(text)
     in_order = sorted(problems.items(), key=lambda found: _line(lines, found[0]))
     raise DefinitionError(
-        [f"{_place(where, _line(lines, path))}: {_dotted(path)}: {text}" for path, text in in_order],
+        [f"{_place(where, _line(lines, path))}: {_join_path(path)}: {text}" for path, text in in_order],
     )
 
 
@@ -61,10 +61,10 @@ def _place(where: str, line: int) -> str:
     return f"{where}:{line}" if line else where
 
 
-def _dotted(path: KeyPath) -> str:
+def _join_path(path: KeyPath) -> str:
     """The path as TOML writes it, with array entries as [0].
 
-    >>> _dotted(("model", "hidden", 1)), _dotted(("baselines", "my own"))
+    >>> _join_path(("model", "hidden", 1)), _join_path(("baselines", "my own"))
     ('model.hidden[1]', 'baselines."my own"')
     """
     text = ""

@@ -10,7 +10,7 @@ from klsearch.studies.definitions.space import (
     UNBOUNDED_NUMBER,
     WORD_TAG,
     Section,
-    keeps,
+    check_rule,
     problem,
     problems_at,
 )
@@ -24,14 +24,14 @@ _Sizes = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 _Band = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], Field(strict=False)]
 
 
-def _auto(word: str) -> str:
+def _check_auto(word: str) -> str:
     if word != "auto":
         raise problem("must be two numbers, such as [0.0, 5.0], or 'auto', but is '{word}'", word=word)
     return word
 
 
 _BandOrAuto = Annotated[
-    Annotated[_Band, Tag(NUMBER_TAG)] | Annotated[Literal["auto"], BeforeValidator(_auto), Tag(WORD_TAG)],
+    Annotated[_Band, Tag(NUMBER_TAG)] | Annotated[Literal["auto"], BeforeValidator(_check_auto), Tag(WORD_TAG)],
     Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
 ]
 
@@ -44,7 +44,7 @@ METHOD_NAMES: dict[Method, str] = {
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid"]
 
 
-def _not_yet(values: tuple[str, ...], instead: str) -> BeforeValidator:
+def _refuse_for_now(values: tuple[str, ...], instead: str) -> BeforeValidator:
     """A refusal of values that belong to the language of definitions but that this version cannot run."""
 
     def check(value: Any) -> Any:
@@ -77,7 +77,7 @@ def extended_name(name: str, ending: str) -> str:
     return kept.decode(errors="ignore") + ending  # without the part of a letter at the cut
 
 
-def _folder_name(name: str) -> str:
+def _check_folder_name(name: str) -> str:
     """The name, if a run folder can bear it on every system."""
     if name != name.strip() or name in ("", ".", "..") or name.startswith("-"):
         raise problem("a study's name must not be empty, '.' or '..', begin with '-', or begin or end with a space")
@@ -106,17 +106,17 @@ class StudySection(Section):
         pruner: what ends trials early: "median", those that are worse so far than half of the others were.
     """
 
-    name: Annotated[str, AfterValidator(_folder_name)]
+    name: Annotated[str, AfterValidator(_check_folder_name)]
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     trials: Count
     kl_band: _BandOrAuto = (0.0, 5.0)
     kl_reduction: Literal["mean", "sum"] = "mean"
     penalty: Annotated[float, Field(ge=0)] = 1.0
     sampler: Literal["tpe", "random", "qmc"] = "tpe"
-    pruner: Annotated[Literal["none", "median"], _not_yet(_OTHER_PRUNERS, "use 'none' or 'median'")] = "none"
+    pruner: Annotated[Literal["none", "median"], _refuse_for_now(_OTHER_PRUNERS, "use 'none' or 'median'")] = "none"
 
     @model_validator(mode="after")
-    def _band_ordered(self) -> Self:
+    def _check_band(self) -> Self:
         if self.kl_band != "auto" and self.kl_band[0] >= self.kl_band[1]:
             low, high = self.kl_band
             text = f"its first number must lie below its second, but {low:g} >= {high:g}"
@@ -131,7 +131,7 @@ class Split(Section):
     test: Annotated[float, Field(ge=0, lt=1)] = 0.15
 
     @model_validator(mode="after")
-    def _leaves_rows_to_train(self) -> Self:
+    def _check_rows_left(self) -> Self:
         if self.validation + self.test >= 1:
             raise problem(
                 "validation and test must leave rows to train on, but add up to {total}",
@@ -164,7 +164,7 @@ class DataSection(Section):
     group: _Text | None = None
 
     @model_validator(mode="after")
-    def _one_way_to_split(self) -> Self:
+    def _check_one_way_to_split(self) -> Self:
         if self.split_column is not None:
             text = "split_column already says where each row goes; remove one of them"
             found = [((name,), text) for name in ("split", "group") if name in self.model_fields_set]
@@ -173,7 +173,7 @@ class DataSection(Section):
         return self
 
 
-def _declared(likelihood: str) -> str:
+def _check_likelihood(likelihood: str) -> str:
     if likelihood not in LIKELIHOODS:
         *others, last = map(repr, LIKELIHOODS)
         raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
@@ -199,11 +199,11 @@ class ModelSection(Section):
     filters: _Sizes | None = None
     latent_dim: Count
     activation: Activation = "relu"
-    likelihood: Annotated[str, AfterValidator(_declared)] = "gaussian"
+    likelihood: Annotated[str, AfterValidator(_check_likelihood)] = "gaussian"
     reconstruction_reduction: Literal["sum", "mean"] = "sum"
 
     @model_validator(mode="after")
-    def _sizes_fit_kind(self) -> Self:
+    def _check_sizes(self) -> Self:
         wanted = {"dense": "hidden", "conv": "filters"}.get(self.kind)
         known = {"dense": ("hidden",), "conv": ("filters", "hidden")}.get(self.kind, ())
         found: list[tuple[tuple[str, ...], str]] = []
@@ -235,7 +235,7 @@ class TrainingSection(Section):
     clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
     precision: Annotated[
         Literal["float32", "mixed_bfloat16"],
-        _not_yet(_OTHER_PRECISIONS, "use 'float32' or 'mixed_bfloat16'"),
+        _refuse_for_now(_OTHER_PRECISIONS, "use 'float32' or 'mixed_bfloat16'"),
     ] = "float32"
 
 
@@ -246,7 +246,7 @@ _DECIDED = tuple(name for name, rule in RULES.items() if not rule.in_training)
 def _baseline_field(name: str) -> Any:
     """A hyperparameter's type and default, as pydantic takes them."""
     kind = int if name in WHOLE else UNBOUNDED_NUMBER if name in UNBOUNDED else float
-    return Annotated[kind, keeps(RULES[name])] | None, None
+    return Annotated[kind, check_rule(RULES[name])] | None, None
 
 
 _Settings: Any = create_model("_Settings", __base__=Section, **{name: _baseline_field(name) for name in NAMES})
@@ -264,7 +264,7 @@ class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hype
     method: Method | None = None
 
     @model_validator(mode="after")
-    def _method_decides(self) -> Self:
+    def _check_method(self) -> Self:
         given = [name for name in _DECIDED if self.method is not None and getattr(self, name) is not None]
         if given:
             text = f"method = '{self.method}' decides it; remove one of them"

@@ -47,7 +47,7 @@ class Range(Section):
     integer: ClassVar[bool] = False
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _check_order(self) -> Self:
         if self.low >= self.high:
             raise problem("low must lie below high, but {low} >= {high}", low=self.low, high=self.high)
         if self.log and self.low <= 0:
@@ -69,7 +69,7 @@ def _kind(value: Any) -> str:
     return RANGE_TAG if isinstance(value, dict | Range) else NUMBER_TAG
 
 
-def keeps(rule: Rule) -> AfterValidator:
+def check_rule(rule: Rule) -> AfterValidator:
     """A check that a number, or both ends of a range, keep a hyperparameter's rule."""
 
     def check(value: Any) -> Any:
@@ -82,7 +82,7 @@ def keeps(rule: Rule) -> AfterValidator:
     return AfterValidator(check)
 
 
-def not_nan(value: Any) -> Any:
+def refuse_nan(value: Any) -> Any:
     """A check that a number is one; infinity may stand for "no bound"."""
     if isinstance(value, float) and math.isnan(value):
         raise problem("must be a number, but is nan")
@@ -92,7 +92,7 @@ def not_nan(value: Any) -> Any:
 _FREE_TO_SEARCH = Discriminator(_kind)
 _Number = Annotated[Annotated[Range, Tag(RANGE_TAG)] | Annotated[float, Tag(NUMBER_TAG)], _FREE_TO_SEARCH]
 _Whole = Annotated[Annotated[IntegerRange, Tag(RANGE_TAG)] | Annotated[int, Tag(NUMBER_TAG)], _FREE_TO_SEARCH]
-UNBOUNDED_NUMBER: Any = Annotated[float, Field(allow_inf_nan=True), AfterValidator(not_nan)]
+UNBOUNDED_NUMBER: Any = Annotated[float, Field(allow_inf_nan=True), AfterValidator(refuse_nan)]
 """A number that may be infinite, which stands for no bound."""
 _Bound = Annotated[Annotated[Range, Tag(RANGE_TAG)] | Annotated[UNBOUNDED_NUMBER, Tag(NUMBER_TAG)], _FREE_TO_SEARCH]
 
@@ -106,7 +106,7 @@ def _kind_of(name: str) -> Any:
 
 def _space_field(declared: dataclasses.Field[Any]) -> Any:
     """A hyperparameter's type and default, as pydantic takes them."""
-    name, kind = declared.name, Annotated[_kind_of(declared.name), keeps(RULES[declared.name])]
+    name, kind = declared.name, Annotated[_kind_of(declared.name), check_rule(RULES[declared.name])]
     if RULES[name].in_training:
         return kind | None, None
     return kind, ... if declared.default is dataclasses.MISSING else declared.default
@@ -125,7 +125,7 @@ class Space(_Hyperparameters):  # type: ignore[misc] # its fields are those of `
     """
 
     @model_validator(mode="after")
-    def _searchable(self) -> Self:
+    def _check_searchable(self) -> Self:
         found: list[tuple[tuple[str, ...], str]] = []
         highest, lowest = highest_of(self.clip_low), lowest_of(self.clip_high)
         if highest >= lowest:

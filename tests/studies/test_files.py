@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.studies.files import replacing, write_atomically
+from klsearch.studies.files import open_to_replace, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "trials.csv"
     write_atomically(path, "old")
-    with pytest.raises(OSError, match="full") as failed, replacing(path) as file:
+    with pytest.raises(OSError, match="full") as failed, open_to_replace(path) as file:
         file.write(b"half of the new")
         raise OSError(errno.ENOSPC, "the disk is full")
     assert failed.value.filename == str(path), "a write that fails does not say of which file"
@@ -32,7 +32,7 @@ def test_processes_of_the_same_id_that_write_a_file_at_once_each_leave_it_whole(
 ) -> None:
     monkeypatch.setattr(os, "getpid", lambda: 1)  # as the first process of every container
     path = tmp_path / "report.html"
-    with replacing(path) as slow:
+    with open_to_replace(path) as slow:
         slow.write(b"one machine's ")
         slow.flush()
         write_atomically(path, "another's")

@@ -100,7 +100,7 @@ def test_plain_beta_1_is_one_nat_per_nat_from_the_start(reconstruction: str, kl:
         model={"reconstruction_reduction": reconstruction},
         baselines={"rival": {"method": "beta1"}},
     )
-    settled = asked.settled(features=64, kl_band=None)
+    settled = asked.settle(features=64, kl_band=None)
     assert settled.baseline_hyperparameters()["rival"] == Hyperparameters(kl_weight=weight)
     assert settled.baseline_method("rival") == "beta1"
 
@@ -108,7 +108,7 @@ def test_plain_beta_1_is_one_nat_per_nat_from_the_start(reconstruction: str, kl:
 def test_a_method_keeps_the_learning_rate_of_the_study_or_its_own() -> None:
     methods = {"slow": {"method": "control", "learning_rate": 1e-4}, "same": {"method": "sigma"}}
     asked = definition(training={"learning_rate": 0.01, "clipnorm": 1.0}, baselines=methods)
-    found = asked.settled(features=64, kl_band=None).baseline_hyperparameters()
+    found = asked.settle(features=64, kl_band=None).baseline_hyperparameters()
     assert [(found[name].learning_rate, found[name].clipnorm) for name in methods] == [(1e-4, 1.0), (0.01, 1.0)]
 
 
@@ -116,12 +116,12 @@ def test_a_band_left_to_a_reference_judges_nothing_before_it_is_found() -> None:
     asked = definition(study={"kl_band": "auto"})
     with pytest.raises(ValueError, match="no reference training has found it"):
         asked.thresholds()
-    assert asked.settled(features=64, kl_band=(1.0, 3.0)).thresholds().kl_band == (1.0, 3.0)
+    assert asked.settle(features=64, kl_band=(1.0, 3.0)).thresholds().kl_band == (1.0, 3.0)
 
 
 def test_a_band_that_is_given_is_not_found() -> None:
     asked = definition(study={"kl_band": [0.5, 4]})
-    assert asked.settled(features=64, kl_band=(1.0, 3.0)).thresholds().kl_band == (0.5, 4.0)
+    assert asked.settle(features=64, kl_band=(1.0, 3.0)).thresholds().kl_band == (0.5, 4.0)
 
 
 def test_the_thresholds_hold_the_band_in_its_unit() -> None:
