@@ -4,7 +4,7 @@ from pathlib import Path
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import DataError
-from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
+from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 
 
 def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
@@ -20,16 +20,18 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
     section = definition.data
     try:
         dataset = load_dataset(
-            section.source,
-            folder=folder,
-            array=section.array,
-            rows=section.rows,
+            Request(
+                source=section.source,
+                folder=folder,
+                array=section.array,
+                rows=section.rows,
+                labels=section.labels,
+                group=section.group,
+                split_column=section.split_column,
+            ),
             scaling=section.scaling,
             validation=section.split.validation,
             test=section.split.test,
-            split_column=section.split_column,
-            labels=section.labels,
-            group=section.group,
             seed=definition.study.seed,
         )
     except DataProblem as error:

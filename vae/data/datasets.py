@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval
 from klsearch.vae.data.sources import read_source
 from klsearch.vae.data.splits import SPLITS, split_rows
 
-__all__ = ["DataProblem", "Dataset", "load_dataset"]
+__all__ = ["DataProblem", "Dataset", "Request", "load_dataset"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,43 +70,22 @@ class Dataset:
 
 
 def load_dataset(
-    source: str,
-    *,
-    folder: Path,
-    array: str | None = None,
-    rows: int | None = None,
-    scaling: str = "auto",
-    validation: float = 0.15,
-    test: float = 0.15,
-    split_column: str | None = None,
-    labels: str | None = None,
-    group: str | None = None,
-    seed: int = 0,
+    request: Request, *, scaling: str = "auto", validation: float = 0.15, test: float = 0.15, seed: int = 0
 ) -> Dataset:
     """Data from any source, ready to train on.
 
     Values of validation and test that lie beyond the training rows are scaled as they are, never clipped.
 
     Args:
-        source: "digits", "fashion-mnist", "mnist", a file (.npy, .npz, .csv, .parquet), a folder of images or of IDX
-            files, or "package.module:function".
-        folder: what a relative path is relative to, and where the user's own modules are looked for.
-        array: name of the array in an .npz.
-        rows: only the first so many.
+        request: which rows of which source.
         scaling: "auto", "none", "minmax" or "standard"; see `vae.data.scaling.fit_scaling`.
-        validation: share of the rows, above 0.
-        test: share of the rows; 0 leaves the test split empty.
-        split_column: column (array in an .npz) that names each row's split, instead of the shares.
-        labels: column (array) of labels, which is not trained on.
-        group: column (array) whose equal values stay together in one split, which is not trained on.
+        validation: share of the rows, above 0; without meaning where a column names the splits.
+        test: share of the rows; 0 leaves the test split empty. The same holds of it.
         seed: from which the split is drawn.
 
     Raises:
         DataProblem: the data cannot be read or trained on.
     """
-    request = Request(
-        source=source, folder=folder, array=array, rows=rows, labels=labels, group=group, split_column=split_column
-    )
     raw = read_source(request)
     check_rows(raw)
     numbers = split_rows(raw, validation=validation, test=test, seed=seed)
@@ -121,7 +99,11 @@ def load_dataset(
         scaling=fitted,
         unit_interval=in_unit_interval(scaled[name] for name in SPLITS if name != "test"),
         fingerprint=_fingerprint(scaled, fitted),
-        warnings=(*_fewer_rows(raw, rows), *warnings_of(raw, train, fitted), *_beyond(fitted, scaled)),
+        warnings=(
+            *_warn_of_fewer_rows(raw, request.rows),
+            *warnings_of(raw, train, fitted),
+            *_warn_of_values_beyond(fitted, scaled),
+        ),
         columns=raw.columns,
     )
 
@@ -135,13 +117,13 @@ def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling) -> str:
     return digest.hexdigest()
 
 
-def _fewer_rows(raw: RawData, wanted: int | None) -> tuple[str, ...]:
+def _warn_of_fewer_rows(raw: RawData, wanted: int | None) -> tuple[str, ...]:
     if wanted is None or len(raw.rows) >= wanted:
         return ()
     return (f"data.rows asks for {wanted:,} rows, but there are {len(raw.rows):,}",)
 
 
-def _beyond(scaling: Scaling, splits: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def _warn_of_values_beyond(scaling: Scaling, splits: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """A warning that held-out values leave the range that minmax has fitted."""
     if in_unit_interval(splits.values()) or scaling.kind not in ("minmax", "image"):
         return ()

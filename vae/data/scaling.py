@@ -60,7 +60,7 @@ def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
         rows: finite raw values, shape [N, *row shape].
     """
     axis = 0 if rows.ndim == 2 else None
-    chosen = _automatic(rows) if kind == "auto" else kind
+    chosen = _choose_kind(rows) if kind == "auto" else kind
     if chosen in ("none", "image"):
         return _scaling(chosen, np.float64(0), np.float64(255 if chosen == "image" else 1))
     low, high = rows.min(axis=axis).astype(np.float64), rows.max(axis=axis).astype(np.float64)
@@ -76,7 +76,7 @@ def in_unit_interval(splits: Iterable[np.ndarray]) -> bool:
     return all(rows.min() >= 0 and rows.max() <= 1 for rows in splits if rows.size)
 
 
-def _automatic(rows: np.ndarray) -> str:
+def _choose_kind(rows: np.ndarray) -> str:
     low, high = float(rows.min()), float(rows.max())
     if low >= 0 and high <= 1:
         return "none"

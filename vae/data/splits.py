@@ -28,11 +28,11 @@ def split_rows(raw: RawData, *, validation: float, test: float, seed: int) -> di
         DataProblem: a split that should have rows has none, or a row names no split.
     """
     if raw.split is not None:
-        rows = _named(raw, raw.split)
+        rows = _read_named(raw, raw.split)
     elif raw.group is not None:
-        rows = _grouped(raw.group, validation=validation, test=test, seed=seed)
+        rows = _draw_groups(raw.group, validation=validation, test=test, seed=seed)
     else:
-        rows = _drawn(len(raw.rows), validation=validation, test=test, seed=seed)
+        rows = _draw(len(raw.rows), validation=validation, test=test, seed=seed)
     wanted = {"train": _LEAST_TRAINING_ROWS, "validation": 1, "test": 1 if test > 0 and raw.split is None else 0}
     _refuse_empty(raw, rows, wanted)
     return rows
@@ -51,14 +51,14 @@ def _refuse_empty(raw: RawData, rows: Mapping[str, np.ndarray], wanted: Mapping[
     raise DataProblem(f"{raw.name}: the {short[0]} split needs at least {wanted[short[0]]} rows ({sizes}); {remedy}")
 
 
-def _drawn(count: int, *, validation: float, test: float, seed: int) -> dict[str, np.ndarray]:
+def _draw(count: int, *, validation: float, test: float, seed: int) -> dict[str, np.ndarray]:
     order = np.random.default_rng(seed).permutation(count)
     tests, validations = round(test * count), round(validation * count)
     parts = np.split(order, [tests, tests + validations])
     return dict(zip(("test", "validation", "train"), (np.sort(part) for part in parts), strict=True))
 
 
-def _grouped(group: np.ndarray, *, validation: float, test: float, seed: int) -> dict[str, np.ndarray]:
+def _draw_groups(group: np.ndarray, *, validation: float, test: float, seed: int) -> dict[str, np.ndarray]:
     names, member_of, sizes = np.unique(group, return_inverse=True, return_counts=True)
     waiting = [int(number) for number in np.random.default_rng(seed).permutation(len(names))]
     tests = _take_groups(waiting, sizes, rows=test * len(group), leave=2)
@@ -82,7 +82,7 @@ def _take_groups(waiting: list[int], sizes: np.ndarray, *, rows: float, leave: i
     return taken
 
 
-def _named(raw: RawData, column: np.ndarray) -> dict[str, np.ndarray]:
+def _read_named(raw: RawData, column: np.ndarray) -> dict[str, np.ndarray]:
     words = np.char.lower(np.char.strip(column.astype(np.str_)))
     unknown = ~np.isin(words, list(_SPELLINGS))
     if unknown.any():

@@ -115,7 +115,7 @@ class Population:
             shard.train(0, 0)
             shard.validate()
 
-        self._each(once, self._shards[:1])
+        self._map(once, self._shards[:1])
 
     def traces(self) -> int:
         """How often TensorFlow has traced the training program: constant once it is compiled."""
@@ -160,7 +160,7 @@ class Population:
             if ended:
                 validation[index :: len(self._shards)] = shard.validate()
 
-        self._each(train, busy)
+        self._map(train, busy)
         self._seconds_per_batch = (time.perf_counter() - began) / len(steps)
         self._steps.append(steps)
         self._batch, self._is_planned = last, True
@@ -193,25 +193,25 @@ class Population:
         self._enter()
         of_shard = [[slot for slot in slots if slot % len(self._shards) == index] for index in range(len(self._shards))]
         groups = [group for chosen in of_shard for group in self._groups(chosen)]
-        measured = self._each(lambda group: self._measured(self._copied(group), split, len(group)), groups)
+        measured = self._map(lambda group: self._measure(self._copy(group), split, len(group)), groups)
         by_slot = dict(zip((slot for group in groups for slot in group), chain(*measured), strict=True))
         return [by_slot[slot] for slot in slots]
 
     def member(self, slot: int) -> Members:
         """A copy of the member's values, with a leading axis of one."""
         self._enter()
-        return self._copied([slot], even=False)
+        return self._copy([slot], even=False)
 
     def measure_members(self, members: Sequence[Members], split: str) -> list[Measures]:
         """Final measures of members that were copied out of their slots, in their order."""
         groups = self._groups(members)
-        measured = self._each(lambda group: self._measured(joined(self._evened(group)), split, len(group)), groups)
+        measured = self._map(lambda group: self._measure(joined(self._make_even(group)), split, len(group)), groups)
         return list(chain(*measured))
 
     def latent_means(self, members: Sequence[Members], split: str) -> list[np.ndarray]:
         """μ of every row of a split, float64 [n, d], of members that were copied out of their slots, in their order."""
         groups = self._groups(members)
-        found = self._each(lambda group: self._evaluator.latent_means(joined(self._evened(group)), split), groups)
+        found = self._map(lambda group: self._evaluator.latent_means(joined(self._make_even(group)), split), groups)
         return [means for group, of_group in zip(groups, found, strict=True) for means in of_group[: len(group)]]
 
     def _groups(self, chosen: Sequence[_Item]) -> list[Sequence[_Item]]:
@@ -219,13 +219,13 @@ class Population:
         size = 1 if self.together == 1 else _MEASURED_TOGETHER
         return [chosen[first : first + size] for first in range(0, len(chosen), size)]
 
-    def _evened(self, chosen: Sequence[_Item]) -> list[_Item]:
+    def _make_even(self, chosen: Sequence[_Item]) -> list[_Item]:
         """Padded to an even number, so that a result does not depend on how many are measured together."""
         return [*chosen, chosen[-1]] if len(chosen) % 2 and self.together > 1 else list(chosen)
 
-    def _copied(self, slots: Sequence[int], *, even: bool = True) -> Members:
+    def _copy(self, slots: Sequence[int], *, even: bool = True) -> Members:
         """Copies of members of one shard."""
-        slots = self._evened(slots) if even else slots
+        slots = self._make_even(slots) if even else slots
         settings = [self._members[slot].clock.hyperparameters for slot in slots]
         weights, others = self._place(slots[0])[0].models([self._place(slot)[1] for slot in slots])
         return Members(
@@ -235,7 +235,7 @@ class Population:
             clip_high=np.array([values.clip_high for values in settings], np.float32),
         )
 
-    def _measured(self, members: Members, split: str, count: int) -> list[Measures]:
+    def _measure(self, members: Members, split: str, count: int) -> list[Measures]:
         return self._evaluator.measure(members, split)[:count]
 
     def weights(self, slot: int) -> list[np.ndarray]:
@@ -292,7 +292,7 @@ class Population:
     def _of_shard(self, index: int) -> list[_Slot]:
         return self._members[index :: len(self._shards)]
 
-    def _each(self, work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    def _map(self, work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         """The results of `work` for all items, in their order."""
         return list(self._threads.map(work, items))
 

@@ -47,7 +47,7 @@ def seconds_per_member(
         candidates: numbers of members to time, ascending; those beyond a long step are left out.
         shards: how many of them work side by side.
     """
-    step = _Step(network, objective)
+    step = _TimedStep(network, objective)
     together, alone = tf.function(step, autograph=False, reduce_retracing=True), tf.function(step, autograph=False)
     runs: dict[int, Callable[[], None]] = {}
     best: dict[int, float] = {}
@@ -82,7 +82,7 @@ def _seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-class _Step:
+class _TimedStep:
     """A training step of every member, as in training but for drawing noise, annealing, clipping and L2."""
 
     def __init__(self, network: Network, objective: Objective) -> None:
@@ -110,19 +110,19 @@ class _Step:
 def _members(network: Network, rows: np.ndarray, count: int) -> _Members:
     """So many members, all alike."""
 
-    def repeated(values: np.ndarray) -> np.ndarray:
+    def repeat(values: np.ndarray) -> np.ndarray:
         return np.repeat(values[np.newaxis], count, axis=0)
 
-    def held(values: np.ndarray) -> tf.Variable:
+    def hold(values: np.ndarray) -> tf.Variable:
         # Of any number but one, so that one traced program serves them all.
-        return tf.Variable(repeated(values), shape=[1 if count == 1 else None, *values.shape])
+        return tf.Variable(repeat(values), shape=[1 if count == 1 else None, *values.shape])
 
     trainable = [variable.numpy() for variable in stacking.trainable_variables(network)]
     return _Members(
-        weights=[held(values) for values in trainable],
-        means=[held(np.zeros_like(values)) for values in trainable],
-        squares=[held(np.zeros_like(values)) for values in trainable],
-        others=[tf.constant(repeated(variable.numpy())) for variable in stacking.other_variables(network)],
-        rows=tf.constant(repeated(rows)),
-        noise=tf.constant(repeated(np.zeros((len(rows), network.latent_dim), np.float32))),
+        weights=[hold(values) for values in trainable],
+        means=[hold(np.zeros_like(values)) for values in trainable],
+        squares=[hold(np.zeros_like(values)) for values in trainable],
+        others=[tf.constant(repeat(variable.numpy())) for variable in stacking.other_variables(network)],
+        rows=tf.constant(repeat(rows)),
+        noise=tf.constant(repeat(np.zeros((len(rows), network.latent_dim), np.float32))),
     )

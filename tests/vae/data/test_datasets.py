@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
+from klsearch.vae.data.readers.raw import Request
 from klsearch.vae.data.scaling import Scaling
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 
 
-def load(folder: Path, values: Any, **options: Any) -> Dataset:
+def load(folder: Path, values: Any, *, rows: int | None = None, **options: Any) -> Dataset:
     """The values, saved as an .npy and loaded."""
     np.save(folder / "rows.npy", np.asarray(values))
-    return load_dataset("rows.npy", folder=folder, **options)
+    return load_dataset(Request(source="rows.npy", folder=folder, rows=rows), **options)
 
 
 def refusal(folder: Path, rows: Any, **options: Any) -> str:
@@ -35,7 +36,7 @@ def table_with(value: float, *cells: tuple[int, int]) -> np.ndarray:
 
 
 def test_digits_are_images_in_the_unit_interval_with_labels() -> None:
-    digits = load_dataset("digits", folder=Path())
+    digits = load_dataset(Request(source="digits", folder=Path()))
     assert digits.shape == (8, 8)
     assert digits.rows == {"train": 1257, "validation": 270, "test": 270}
     assert digits.unit_interval
@@ -46,8 +47,8 @@ def test_digits_are_images_in_the_unit_interval_with_labels() -> None:
 
 
 def test_rows_of_a_table_keep_their_labels_through_the_split() -> None:
-    digits = load_dataset("digits", folder=Path(), rows=200, seed=5)
-    originals = load_dataset("digits", folder=Path(), rows=200, seed=6)
+    digits = load_dataset(Request(source="digits", folder=Path(), rows=200), seed=5)
+    originals = load_dataset(Request(source="digits", folder=Path(), rows=200), seed=6)
     label_of = {
         row.tobytes(): label
         for name, labels in (originals.labels or {}).items()
@@ -109,7 +110,7 @@ def test_a_missing_pixel_is_named_by_its_place(tmp_path: Path) -> None:
 def test_a_training_split_without_variation_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", x=np.eye(4)[[0, 0, 0, 1]], part=np.array(["train", "train", "train", "val"]))
     with pytest.raises(DataProblem, match="the training split's 3 rows are the same"):
-        load_dataset("rows.npz", folder=tmp_path, split_column="part")
+        load_dataset(Request(source="rows.npz", folder=tmp_path, split_column="part"))
 
 
 def test_some_constant_columns_are_warned_of_and_keep_their_scale(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_duplicate_rows_are_counted(tmp_path: Path) -> None:
 def test_held_out_values_beyond_the_training_range_are_kept_and_warned_of(tmp_path: Path) -> None:
     x = np.array([[0.0, 5], [1, 9], [2, 7], [7, 8]])
     np.savez(tmp_path / "rows.npz", x=x, part=np.array(["train", "train", "train", "val"]))
-    data = load_dataset("rows.npz", folder=tmp_path, split_column="part", scaling="minmax")
+    data = load_dataset(Request(source="rows.npz", folder=tmp_path, split_column="part"), scaling="minmax")
     assert data.validation.tolist() == [[3.5, 0.75]]
     assert not data.unit_interval
     assert any("beyond the training rows' range" in line for line in data.warnings)
@@ -159,7 +160,7 @@ def test_the_test_rows_decide_nothing_about_how_the_others_are_trained_on(
     for test in (0.5, 200.0, -3.0):
         rows = np.concatenate([x[:4], [[0.25, test]]]).reshape((5, 2, 1) if images else (5, 2))
         np.savez(tmp_path / "rows.npz", x=rows, part=part)
-        loaded.append(load_dataset("rows.npz", folder=tmp_path, split_column="part", scaling=scaling))
+        loaded.append(load_dataset(Request(source="rows.npz", folder=tmp_path, split_column="part"), scaling=scaling))
     for data in loaded[1:]:
         assert data.unit_interval == loaded[0].unit_interval == (scaling != "standard")
         assert data.scaling.as_json() == loaded[0].scaling.as_json()

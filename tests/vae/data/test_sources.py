@@ -71,7 +71,7 @@ def test_an_option_that_a_source_cannot_use_is_refused(folder: "DataFolder", nam
     not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="needs Debian's package dataset-fashion-mnist"
 )
 def test_fashion_mnist_comes_from_debian_s_package_as_70_000_labelled_images() -> None:
-    data = load_dataset("fashion-mnist", folder=Path(), rows=16000, validation=0.125, test=0.125)
+    data = load_dataset(Request(source="fashion-mnist", folder=Path(), rows=16000), validation=0.125, test=0.125)
     assert data.rows == {"train": 12000, "validation": 2000, "test": 2000}
     assert (data.shape, data.scaling.kind, data.unit_interval) == ((28, 28), "image", True)
     assert data.labels is not None
@@ -80,7 +80,10 @@ def test_fashion_mnist_comes_from_debian_s_package_as_70_000_labelled_images() -
 
 
 def test_what_cannot_be_downloaded_is_refused_with_the_ways_to_get_it(tmp_path: Path) -> None:
-    code = "import pathlib, klsearch.vae.data.datasets as d; d.load_dataset('mnist', folder=pathlib.Path())"
+    code = (
+        "import pathlib, klsearch.vae.data.datasets as d\n"
+        "d.load_dataset(d.Request(source='mnist', folder=pathlib.Path()))"
+    )
     nowhere = "http://127.0.0.1:9"  # the port of the discard service, which nobody runs
     called = subprocess.run(
         [sys.executable, "-c", code],

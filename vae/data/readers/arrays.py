@@ -23,7 +23,7 @@ def read_npy(request: Request) -> RawData:
         # Mapped, not read: the shape is known before memory is taken.
         mapped = npy_format.open_memmap(request.path, mode="r")
     except ValueError as error:
-        raise DataProblem(_why_unreadable(name, error)) from error
+        raise DataProblem(_explain_unreadable(name, error)) from error
     if mapped.ndim == 0:
         return RawData(name=name, rows=np.array(mapped))
     wanted = mapped[: request.rows]
@@ -37,18 +37,18 @@ def read_npz(request: Request) -> RawData:
     try:
         with zipfile.ZipFile(request.path) as archive:
             held = [member.removesuffix(_SUFFIX) for member in archive.namelist()]
-            chosen = _chosen_array(name, held, request)
+            chosen = _choose_array(name, held, request)
             refuse_beyond_memory(name, *_size_and_itemsize(archive, chosen))
         with np.load(request.path, allow_pickle=False) as arrays:
             rows = arrays[chosen]
-            beside = {key: arrays[_known(name, array, held)] for key, array in request.beside_rows.items()}
+            beside = {key: arrays[_check_held(name, array, held)] for key, array in request.beside_rows.items()}
     except DataProblem:
         raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataProblem(_why_unreadable(name, error)) from error
+        raise DataProblem(_explain_unreadable(name, error)) from error
     if rows.ndim == 0:
         return RawData(name=name, rows=rows)
-    beside = {key: _one_per_row(name, array, beside[key], rows) for key, array in request.beside_rows.items()}
+    beside = {key: _check_one_per_row(name, array, beside[key], rows) for key, array in request.beside_rows.items()}
     first = slice(request.rows)
     return RawData(
         name=f"{name} ({chosen})",
@@ -59,7 +59,7 @@ def read_npz(request: Request) -> RawData:
     )
 
 
-def _one_per_row(name: str, array: str, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _check_one_per_row(name: str, array: str, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The values of an array beside the rows, if it has one for each."""
     if values.shape != rows.shape[:1]:
         raise DataProblem(
@@ -70,25 +70,25 @@ def _one_per_row(name: str, array: str, values: np.ndarray, rows: np.ndarray) ->
     return values
 
 
-def _chosen_array(name: str, held: list[str], request: Request) -> str:
+def _choose_array(name: str, held: list[str], request: Request) -> str:
     """The array that holds the rows: the one named, else the only one left."""
     if request.array is not None:
-        return _known(name, request.array, held)
+        return _check_held(name, request.array, held)
     left = [array for array in held if array not in request.beside_rows.values()]
     if len(left) != 1:
-        raise DataProblem(f"{name}: holds {_listed(held)}; say which are the data with data.array")
+        raise DataProblem(f"{name}: holds {_list_names(held)}; say which are the data with data.array")
     return left[0]
 
 
-def _known(name: str, array: str, held: list[str]) -> str:
+def _check_held(name: str, array: str, held: list[str]) -> str:
     if array in held:
         return array
     near = difflib.get_close_matches(array, held, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"it holds {_listed(held)}"
+    hint = f"did you mean '{near[0]}'?" if near else f"it holds {_list_names(held)}"
     raise DataProblem(f"{name}: has no array '{array}'; {hint}")
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names) or "no arrays"
 
 
@@ -101,7 +101,7 @@ def _size_and_itemsize(archive: zipfile.ZipFile, array: str) -> tuple[int, int]:
     return math.prod(shape), dtype.itemsize
 
 
-def _why_unreadable(name: str, error: Exception) -> str:
+def _explain_unreadable(name: str, error: Exception) -> str:
     """NumPy's reason in plainer words; it takes whatever it does not know for a pickle."""
     reason = str(error)
     if "pickle" in reason or "Python objects" in reason:

@@ -42,9 +42,9 @@ def read_function(request: Request) -> RawData:
         returned = _from_tensorflow(name, returned, request.rows)
     rows, labels = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
     if labels is not None:
-        labels = _first(name, labels, request.rows)
+        labels = _take_first(name, labels, request.rows)
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    return RawData(name=name, rows=_first(name, rows, request.rows), labels=labels)
+    return RawData(name=name, rows=_take_first(name, rows, request.rows), labels=labels)
 
 
 def load_function(source: str, folder: Path) -> Any:
@@ -97,7 +97,7 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _first(name: str, values: Any, count: int | None) -> np.ndarray:
+def _take_first(name: str, values: Any, count: int | None) -> np.ndarray:
     """The first values of what was returned, as an array."""
     if values is None:
         raise DataProblem(f"{name}: returned nothing; return an array of shape [rows, …]")

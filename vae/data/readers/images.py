@@ -32,8 +32,8 @@ def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
         pixels = _pixels(folder, path)
         if pixels.shape != first.shape:
             raise DataProblem(
-                f"{folder.name}: {path.relative_to(folder)} is {_described(pixels)}, but "
-                f"{wanted[0].relative_to(folder)} is {_described(first)}; all must be alike"
+                f"{folder.name}: {path.relative_to(folder)} is {_describe(pixels)}, but "
+                f"{wanted[0].relative_to(folder)} is {_describe(first)}; all must be alike"
             )
         rows[row] = pixels
     return RawData(name=folder.name, rows=rows)
@@ -54,5 +54,5 @@ def _pixels(folder: Path, path: Path) -> np.ndarray:
         raise DataProblem(f"{folder.name}: {path.relative_to(folder)} cannot be read: {error}") from error
 
 
-def _described(pixels: np.ndarray) -> str:
+def _describe(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]}×{pixels.shape[0]} {'grey' if pixels.ndim == 2 else 'RGB'}"

@@ -55,12 +55,13 @@ class Request:
     """Which part of a source is wanted.
 
     Attributes:
-        source: as the user wrote it.
+        source: as the user wrote it: "digits", "fashion-mnist", "mnist", a file (.npy, .npz, .csv, .parquet), a folder
+            of images or of IDX files, or "package.module:function".
         folder: what a relative path is relative to, and where the user's own modules are looked for.
         array: name of the array in an .npz.
         rows: only the first so many; None for all.
-        labels: column (or array in an .npz) of labels.
-        group: column (or array) whose equal values stay together.
+        labels: column (or array in an .npz) of labels, which is not trained on.
+        group: column (or array) whose equal values stay together in one split, which is not trained on.
         split_column: column (or array) that names each row's split.
     """
 

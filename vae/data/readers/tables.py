@@ -70,7 +70,7 @@ def from_frame(
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
-    beside = {key: _beside(name, frame, key, column) for key, column in request.beside_rows.items()}
+    beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     data = frame.drop(columns=list(request.beside_rows.values()))
     _refuse_text(name, data, first_line)
     return RawData(
@@ -105,7 +105,7 @@ def _lines(path: Path) -> int:
         return sum(1 for _ in text)
 
 
-def _beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:
+def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:
     """One column of labels, groups or splits: numbers as they are, anything else as text."""
     if column not in frame.columns:
         near = difflib.get_close_matches(column, frame.columns, n=1)

@@ -69,7 +69,7 @@ def test_a_pair_is_taken_as_rows_and_labels(tmp_path: Path) -> None:
 def test_labels_of_another_number_than_the_rows_are_refused(tmp_path: Path) -> None:
     (tmp_path / "loader_few.py").write_text("import numpy as np\ndef rows(): return np.eye(9), [1, 2]\n")
     with pytest.raises(DataProblem, match="9 rows have 2 labels"):
-        load_dataset("loader_few:rows", folder=tmp_path)
+        load_dataset(Request(source="loader_few:rows", folder=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_labels_that_say_no_one_thing_of_each_row_are_refused_before_anything_is
     for name in [name for name in sys.modules if name == "loader_labels"]:
         del sys.modules[name]
     with pytest.raises(DataProblem) as caught:
-        load_dataset("loader_labels:rows", folder=tmp_path)
+        load_dataset(Request(source="loader_labels:rows", folder=tmp_path))
     assert reason in str(caught.value)
 
 

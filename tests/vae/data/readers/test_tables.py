@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
+from klsearch.vae.data.readers.raw import Request
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 
@@ -16,9 +17,9 @@ CSV = "age,height,who,flag\n" + "".join(
 )
 
 
-def load_csv(folder: Path, text: str, **options: Any) -> Dataset:
+def load_csv(folder: Path, text: str, *, scaling: str = "auto", **options: Any) -> Dataset:
     (folder / "rows.csv").write_text(text, encoding="utf-8")
-    return load_dataset("rows.csv", folder=folder, **options)
+    return load_dataset(Request(source="rows.csv", folder=folder, **options), scaling=scaling)
 
 
 def test_numbers_and_truth_values_of_a_csv_are_data_and_a_group_is_not(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_a_row_without_a_group_is_refused(tmp_path: Path) -> None:
 
 def test_a_first_line_of_numbers_is_data_and_said_to_be(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "rows.csv", TABLE, delimiter=",")
-    data = load_dataset("rows.csv", folder=tmp_path)
+    data = load_dataset(Request(source="rows.csv", folder=tmp_path))
     assert sum(data.rows.values()) == 40
     assert data.columns == ("0", "1", "2")
     assert "the first line holds numbers and was read as data" in data.warnings[0]
@@ -107,7 +108,7 @@ def test_other_separators_are_recognised_and_refused(tmp_path: Path) -> None:
 def test_a_csv_without_rows_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "rows.csv").write_bytes(content)
     with pytest.raises(DataProblem) as caught:
-        load_dataset("rows.csv", folder=tmp_path)
+        load_dataset(Request(source="rows.csv", folder=tmp_path))
     assert reason in str(caught.value)
 
 
@@ -117,5 +118,8 @@ def test_a_parquet_is_read_like_a_csv(tmp_path: Path) -> None:
 
     (tmp_path / "rows.csv").write_text(CSV)
     pd.read_csv(tmp_path / "rows.csv").to_parquet(tmp_path / "rows.parquet")
-    options: dict[str, Any] = {"folder": tmp_path, "group": "who", "rows": 25}
-    assert load_dataset("rows.parquet", **options).fingerprint == load_dataset("rows.csv", **options).fingerprint
+    first, second = (
+        load_dataset(Request(source=source, folder=tmp_path, group="who", rows=25))
+        for source in ("rows.parquet", "rows.csv")
+    )
+    assert first.fingerprint == second.fingerprint
