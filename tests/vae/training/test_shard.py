@@ -81,7 +81,7 @@ def test_shards_of_a_large_model_train_side_by_side() -> None:
     def train_often(shard: Shard) -> list[bytes]:
         return [shard.train(0, 1).tobytes() for _ in range(100)]
 
-    first, second = members._each(train_often, members._shards)
+    first, second = members._map(train_often, members._shards)
     assert first == second
 
 
