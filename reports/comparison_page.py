@@ -46,7 +46,7 @@ _Sides = tuple[_Side, _Side]
 
 
 def comparison_page(first: StudyRecord, second: StudyRecord) -> Page:
-    """What the comparison of two studies says, without a line of HTML."""
+    """The content of a comparison of two studies, without a line of HTML."""
     comparison = compare_studies(first, second)
     sides = (_side(first, comparison.studies[0]), _side(second, comparison.studies[1]))
     return Page(
@@ -84,7 +84,7 @@ def _banner(comparison: Comparison, sides: _Sides) -> Banner:
 
 
 def _conclusion(comparison: Comparison, sides: _Sides) -> tuple[str, Tone, str]:
-    """Which winner reconstructs better, if that can be told; what it rests on."""
+    """The conclusion: the winner that reconstructs better, if that can be told, and what it rests on."""
     if comparison.obstacle:
         return "Not comparable", "caution", comparison.obstacle
     found, (first, second) = comparison.found["unexplained"], comparison.studies
@@ -211,7 +211,7 @@ def _paired_blocks(comparison: Comparison, sides: _Sides) -> tuple[Block, ...]:
 
 
 def _seeds(found: Difference, sides: _Sides) -> str:
-    """How many seeds a difference rests on: pairs, or those of either side."""
+    """The number of seeds that a difference rests on: pairs, or those of either side."""
     if found.pairs:
         return str(found.pairs)
     return " and ".join(str(sum(run.test is not None for run in side.runs)) for side in sides)

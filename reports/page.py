@@ -1,4 +1,4 @@
-"""What a report page is made of: plain records without HTML, which the template turns into markup."""
+"""The parts of a report page: plain records without HTML, which the template turns into markup."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -91,7 +91,7 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendEntry:
-    """How one candidate or outcome is drawn.
+    """The drawing of one candidate or outcome, named.
 
     Attributes:
         label: who or what it is.

@@ -80,7 +80,7 @@ def _render(page: Page) -> str:
 
 
 def report_page(study: StudyRecord) -> Page:
-    """What the report says, without a line of HTML."""
+    """The content of the report, without a line of HTML."""
     summary, found, measured = summarize(study), causes(study), responses(study)
     return Page(
         study=study.name,
@@ -104,7 +104,7 @@ def report_page(study: StudyRecord) -> Page:
 
 
 def _csp_hash(script: str) -> str:
-    """What a content-security policy calls a script's text by."""
+    """The hash by which a content-security policy names a script's text."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 

@@ -66,7 +66,7 @@ def confirmation_frame(study: StudyRecord) -> pd.DataFrame:
 
 
 def confirmed_name(study: StudyRecord, run: ConfirmationRun) -> str:
-    """What a reader calls the candidate that a confirmation run trained."""
+    """The reader's name for the candidate that a confirmation run trained."""
     return "winner" if run.trial is not None and run.trial == study.winner else run.candidate
 
 

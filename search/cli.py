@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_words(error: Exception) -> str:
-    """What went wrong, for the user."""
+    """Describe what went wrong, for the user."""
     if isinstance(error, KlsearchError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""How a study's members are dealt out: how many train at a time, and how many of them in each thread."""
+"""The layout of a study's members: how many train at a time, and how many of them in each thread."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ _MOST = 128
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a study's members are trained.
+    """The numbers in which a study's members are trained.
 
     Attributes:
         slots: K, the number of members trained at a time.

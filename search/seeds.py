@@ -6,7 +6,7 @@ import numpy as np
 
 
 class _Use(IntEnum):
-    """What a seed is for; uses never share a seed."""
+    """The use of a seed; no two uses share one."""
 
     SAMPLER = 0
     TRIAL = 1

@@ -1,4 +1,4 @@
-"""When to stop early: a signal, or the end of the time given."""
+"""Stopping early: on a signal, or at the end of the time given."""
 
 import signal
 import threading
@@ -30,7 +30,7 @@ class Stopper:
         self.stopped = False
 
     def __call__(self) -> bool:
-        """Whether to stop now."""
+        """Tell whether to stop now."""
         timed_out = self._deadline is not None and time.monotonic() >= self._deadline
         self.stopped = self.stopped or self.signalled or timed_out
         return self.stopped

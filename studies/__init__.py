@@ -1,1 +1,1 @@
-"""What a study is and what it leaves: definitions, records and what follows from them."""
+"""Studies: their definitions, their records and what follows from them."""

@@ -1,4 +1,4 @@
-"""Whether more search still pays: what the last trials gained, against what chance alone makes of a setting."""
+"""Convergence of a search: what the last trials gained, against what chance alone makes of a setting."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class TriedSettings(NamedTuple):
 
 
 class Convergence(NamedTuple):
-    """What the last trials gained.
+    """The gain of the last trials.
 
     Attributes:
         gain: by how much the last `since` trials lowered the best score of a feasible trial.
@@ -39,12 +39,12 @@ class Convergence(NamedTuple):
 
     @property
     def reached(self) -> bool:
-        """Whether more search no longer pays."""
+        """True if more search no longer pays."""
         return self.gain < self.noise
 
 
 def convergence(ranges: Mapping[str, Range], trials: Sequence[TriedSettings]) -> Convergence | None:
-    """What the last half of a study's trials gained, and what chance alone makes of a score.
+    """The gain of the last half of a study's trials, and what chance alone makes of a score.
 
     The noise is estimated from the history alone: trials whose settings are closest differ mostly by their seeds, so
     half the mean squared difference of their scores is the variance of one (Rice 1984; the nearest-neighbour form is
@@ -79,7 +79,7 @@ def _noise(points: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _place(range_: Range, value: float) -> float:
-    """Where a value lies in its range, on its scale: 0 at the lower end, 1 at the upper."""
+    """The place of a value in its range, on its scale: 0 at the lower end, 1 at the upper."""
     if range_.log:
         return math.log(value / range_.low) / math.log(range_.high / range_.low)
     return (value - range_.low) / (range_.high - range_.low)

@@ -44,5 +44,5 @@ def open_to_replace(path: Path) -> Iterator[BinaryIO]:
 
 
 def unfinished_prefix(path: Path) -> str:
-    """How the names of files begin that killed processes left while they replaced `path`."""
+    """The beginning of the names of files that killed processes left while they replaced `path`."""
     return f".{path.name}."

@@ -1,4 +1,4 @@
-"""Which of two trainings is the better one: the order behind every *best*."""
+"""The ranking of trainings: the order behind every *best*."""
 
 import math
 from collections.abc import Iterable
@@ -34,5 +34,5 @@ class Rank(NamedTuple):
 
     @property
     def feasible(self) -> bool:
-        """Whether it was trained to its end and meets every constraint."""
+        """True if it was trained to its end and meets every constraint."""
         return not self.ended_early and self.violation == 0

@@ -1,4 +1,4 @@
-"""What a study leaves in its storage, as plain records: the only thing a report is made of."""
+"""Plain records of what a study leaves in its storage: the only thing a report is made of."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ IMPORTANCE_TRIALS = 50
 
 
 class RunState(StrEnum):
-    """Where a trial stands."""
+    """The state of a training."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -73,12 +73,12 @@ class TrainingRun:
 
     @property
     def diverged(self) -> bool:
-        """Whether a step was not finite."""
+        """True if a step was not finite."""
         return self.curves is not None and self.curves.diverged
 
     @property
     def passed(self) -> bool:
-        """Whether it was trained to its end, and every gate passed."""
+        """True if it was trained to its end and every gate passed."""
         return self.state is RunState.COMPLETE and bool(self.gates) and all(gate.passed for gate in self.gates)
 
     @property
@@ -140,7 +140,7 @@ class ConfirmationRun(TrainingRun):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
-    """What the study was trained on.
+    """The data that the study was trained on.
 
     Attributes:
         rows: rows by split name ("train", "validation", "test").
@@ -180,7 +180,7 @@ class Reference:
 
     @property
     def words(self) -> str:
-        """Why the band is where it is."""
+        """The reason why the band is where it is."""
         return (
             f"half to one and a half times the KL at which {METHOD_NAMES[self.method]} of this architecture ends, "
             f"{self.kl:.3g} nats per latent (mean of {self.seeds} seeds)"

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What one hyperparameter may be and what is said of it; declared here, and followed by every room.
+    """The rule of one hyperparameter: what it may be and what is said of it; declared here, and followed by every room.
 
     Attributes:
         meaning: what it does, in one line.
@@ -35,7 +35,7 @@ class Rule:
         return f"{'above' if self.above else 'at least'} {self.least:g}{upper}"
 
     def allows(self, number: float) -> bool:
-        """Whether a number keeps the rule."""
+        """Tell whether a number keeps the rule."""
         below = number < self.below or self.below == math.inf
         return below and (number > self.least if self.above else number >= self.least)
 

@@ -32,7 +32,7 @@ def mark_legend(study: StudyRecord) -> tuple[LegendEntry, ...]:
 
 
 def seed_legend() -> tuple[LegendEntry, ...]:
-    """What a filled and a hollow marker of a seed mean."""
+    """The meaning of a filled and of a hollow marker of a seed."""
     style = LINES[0]
     return (
         LegendEntry(label="passes every gate", color="var(--ink)", path=style.path),

@@ -10,7 +10,7 @@ INK, MUTED, GRID, BAND = "#010101", "#020202", "#030303", "#040404"
 
 @dataclass(frozen=True, slots=True)
 class LineStyle:
-    """How a candidate's curves and seeds are drawn; each differs from every other in shape as well as in colour.
+    """The style of a candidate's curves and seeds; each differs from every other in shape as well as in colour.
 
     Attributes:
         color: a stand-in for the CSS variable of the same number.
@@ -62,7 +62,7 @@ def line_style(index: int) -> LineStyle:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeStyle:
-    """How trials of one outcome are drawn.
+    """The style of trials of one outcome.
 
     Attributes:
         color: readable on both themes' backgrounds, because a rasterised scatter cannot follow the theme.

@@ -1,4 +1,4 @@
-"""Which axis makes a set of numbers readable, and where its ticks stand."""
+"""Axes that make a set of numbers readable, and their ticks."""
 
 import math
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def positive_scale(values: np.ndarray) -> Scale:
 
 
 def kl_scale(values: np.ndarray, band: tuple[float, float]) -> Scale:
-    """From 0, with the whole band in sight; linear in the band and logarithmic beyond where KL leaves it far behind.
+    """A scale from 0 with the whole band in sight: linear in it, and logarithmic beyond where KL leaves it far behind.
 
     A KL that explodes to thousands then shares an axis with a band of 0 to 5.
     """

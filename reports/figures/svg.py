@@ -58,7 +58,7 @@ def draw(
     left: int = _NUMBERS,
     below: int | None = None,
 ) -> str:
-    """What `paint` draws, as one `<svg>` for the page.
+    """Draw with `paint`; gives one `<svg>` for the page.
 
     Args:
         identity: unique in the page; what the SVG refers to inside itself is named after it.

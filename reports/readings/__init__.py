@@ -1,1 +1,1 @@
-"""What a report reads off a study's records: numbers with their units, shared by its sections."""
+"""Readings off a study's records, shared by the sections of the report: numbers with their units."""

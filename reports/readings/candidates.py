@@ -1,4 +1,4 @@
-"""Who is compared in the report: the winner and the baselines, each with its runs."""
+"""The candidates that the report compares: the winner and the baselines, each with its runs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ class CandidateRuns:
 
 
 def count_diverged(runs: Sequence[TrainingRun]) -> int:
-    """How many of these runs ended without measures of their last weights."""
+    """Count the runs that ended without measures of their last weights."""
     return sum(run.measures is None or not math.isfinite(run.kl) for run in runs)
 
 
@@ -62,7 +62,7 @@ def seeds_words(candidates: Sequence[CandidateRuns]) -> str:
 
 
 def candidate_label(name: str, runs: Sequence[TrainingRun], *, trial: int | None = None) -> str:
-    """What a reader calls a candidate: with its trial, and on how many of several seeds it diverged."""
+    """A candidate's name for readers: with its trial, and on how many of several seeds it diverged."""
     lost = count_diverged(runs) if len(runs) > 1 else 0
     notes = [f"trial {trial}"] if trial is not None else []
     notes += [f"{lost} of {count(len(runs), 'seed')} diverged"] if lost else []

@@ -1,4 +1,4 @@
-"""Why trials miss: each reason, the trials it applies to, and the settings at which it strikes."""
+"""The causes for which trials miss: each with the trials it applies to, and the settings at which it strikes."""
 
 import math
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def causes(study: StudyRecord) -> tuple[Cause, ...]:
 
 
 def _reasons(trial: TrialRecord, thresholds: GateThresholds) -> tuple[str, ...]:
-    """Why a trial misses, in plain words; one that diverged misses every gate for that one reason.
+    """The reasons for which a trial misses, in plain words; one that diverged misses every gate for that one reason.
 
     Of one stopped early nobody knows which gates it would have missed.
     """
@@ -92,7 +92,7 @@ def probability_above(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def gate_value(trial: TrialRecord, name: str) -> float:
-    """What a gate looked at; NaN where it was not judged."""
+    """The value that a gate looked at; NaN where it was not judged."""
     return next((gate.value for gate in trial.gates if gate.name == name), math.nan)
 
 

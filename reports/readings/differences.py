@@ -20,7 +20,7 @@ def pairs_cell(difference: Difference, first: str, second: str) -> str:
 
 
 def direction(difference: Difference) -> str:
-    """Whether a difference is surely lower or higher than 0, in words."""
+    """The direction of a difference, in words: surely lower or higher than 0, or neither."""
     where = " where none diverged" if any(difference.left_out) else ""
     if difference.high < 0:
         return f"lower{where}"

@@ -1,4 +1,4 @@
-"""What the figures of the models draw: small records of arrays, computed apart from the drawing."""
+"""The numbers in the figures of the models: small records of arrays, computed apart from the drawing."""
 
 import math
 from dataclasses import dataclass

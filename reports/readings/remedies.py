@@ -30,7 +30,7 @@ _REMEDIES = (
 
 
 def remedy_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
-    """What the recipe advises against a rising KL, and what each piece of advice does in this study."""
+    """The recipe's advice against a rising KL, and what each piece of it does in this study."""
     heading = Heading(text="If the KL still rises: the recipe's remedies, as measured here")
     if not measured.found:
         return heading, Prose(text=explain_too_few(measured))

@@ -9,7 +9,7 @@ from klsearch.studies.record import StudyRecord
 
 
 def explain_too_few(measured: Responses) -> str:
-    """Why nothing is said of how the measures respond."""
+    """Explain why nothing is said of how the measures respond."""
     return (
         f"How the KL responds to each hyperparameter takes {measured.needed} trials that were trained to their end "
         f"and in which something varied; there are {measured.trials}."
@@ -17,7 +17,7 @@ def explain_too_few(measured: Responses) -> str:
 
 
 def describe_method(measured: Responses) -> str:
-    """How responses are measured, and how far to believe them."""
+    """Describe how responses are measured, and how far to believe them."""
     log = "'s logarithm, taken because some trial ended far above the band" if measured.kl_is_log else ""
     left_out = f" ({measured.left_out} more diverged or were stopped early)" if measured.left_out else ""
     return (
@@ -29,7 +29,7 @@ def describe_method(measured: Responses) -> str:
 
 
 def kl_change(study: StudyRecord, measured: Responses, change: Slope) -> str:
-    """What one step does to the KL, as a verb with its object."""
+    """The effect of one step on the KL, as a verb with its object."""
     if measured.kl_is_log:
         return f"multiplies the KL by {kl_cell(measured, change, mark='95 % ')}"
     return f"changes the KL by {format_signed(change.change)} {kl_unit(study)} (95 % {format_interval(change)})"

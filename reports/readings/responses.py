@@ -1,4 +1,4 @@
-"""How KL and `unexplained` respond to each hyperparameter, measured over the trials of a study."""
+"""The response of KL and `unexplained` to each hyperparameter, measured over the trials of a study."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """By how much a measure changes per step of a hyperparameter, the others held, with its 95 % interval."""
+    """The change of a measure per step of a hyperparameter, the others held, with its 95 % interval."""
 
     change: float
     low: float
@@ -46,7 +46,7 @@ class Slope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What one more step of a hyperparameter does, on average over the trials.
+    """The effect of one more step of a hyperparameter, on average over the trials.
 
     Attributes:
         name: the hyperparameter.
@@ -65,7 +65,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Responses:
-    """What could be measured.
+    """The responses that could be measured.
 
     Attributes:
         found: by hyperparameter, in the order of the search space; empty where there are too few trials.
@@ -150,7 +150,7 @@ def _scale(space: Range, value: float) -> float:
 
 
 def _step(name: str, space: Range) -> tuple[float, str]:
-    """What one step is on the range's own scale, and in words."""
+    """One step on the range's own scale, and in words."""
     if space.log:
         return 1.0, "decade"
     if (step := RULES[name].step) is not None:
@@ -166,7 +166,7 @@ def _centred_steps(name: str, space: Range, trials: list[TrialRecord]) -> np.nda
 
 
 def _find_independent(columns: Sequence[np.ndarray]) -> list[bool]:
-    """Which columns are no constant and no combination of those before them."""
+    """Tell of each column whether it is neither constant nor a combination of those before it."""
     kept: list[np.ndarray] = []  # orthonormal
     verdicts = []
     for column in columns:

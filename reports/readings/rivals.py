@@ -25,13 +25,13 @@ _WEIGHTS: dict[Method, str] = {"sigma": "fitted", "control": "controlled"}
 
 
 def rivals_note(study: StudyRecord) -> str:
-    """What the baselines with a method are; empty where there are none."""
+    """A note on what the baselines with a method are; empty where there are none."""
     target = number(sum(study.definition.thresholds().kl_band) / 2)
     return _sentences(study, {method: f"is {meaning.format(target=target)}" for method, meaning in _MEANINGS.items()})
 
 
 def curves_note(study: StudyRecord) -> str:
-    """How the curves of baselines with a rule of their own are to be read; empty where there are none."""
+    """A note on how to read the curves of baselines with a rule of their own; empty where there are none."""
     return _sentences(study, _CURVES)
 
 
@@ -43,6 +43,6 @@ def _sentences(study: StudyRecord, words: Mapping[Method, str]) -> str:
 
 
 def weight_word(study: StudyRecord, baseline: str) -> str | None:
-    """What stands for the KL weight of a baseline that finds its own; None where it has one."""
+    """The word that stands for the KL weight of a baseline that finds its own; None where it has one."""
     method = study.definition.baseline_method(baseline)
     return None if method is None else _WEIGHTS.get(method)

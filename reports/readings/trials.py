@@ -1,4 +1,4 @@
-"""What the figures of the search draw: every trial's place, and how often each part of a range passes."""
+"""The numbers in the figures of the search: every trial's place, and how often each part of a range passes."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _BINS = 5
 
 
 class TrialOutcome(StrEnum):
-    """What became of a trial, as figures mark it."""
+    """The outcome of a trial, as figures mark it."""
 
     PASSED = "passes every gate"
     MISSED = "misses a gate"
@@ -25,7 +25,7 @@ class TrialOutcome(StrEnum):
 
 
 def trial_outcome(trial: TrialRecord) -> TrialOutcome:
-    """What became of a trial that has ended."""
+    """The outcome of a trial that has ended."""
     if trial.state is RunState.FAILED or trial.diverged:
         return TrialOutcome.FAILED
     if trial.state is RunState.PRUNED:
@@ -63,12 +63,12 @@ class Scatter:
 
     @property
     def drawable(self) -> np.ndarray:
-        """Which points have both numbers, shape [n]."""
+        """A mask of the points that have both numbers, shape [n]."""
         both: np.ndarray = np.isfinite(self.x) & np.isfinite(self.y)
         return both
 
     def where(self, wanted: TrialOutcome) -> np.ndarray:
-        """Which points have this outcome, shape [n]."""
+        """A mask of the points that have this outcome, shape [n]."""
         return np.array([one is wanted for one in self.outcomes], dtype=bool)
 
 
@@ -89,7 +89,7 @@ def slice_of(ended: EndedTrials, name: str) -> Scatter:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PassBins:
-    """How often trials pass every gate in each part of a hyperparameter's range.
+    """The pass rate of trials in each part of a hyperparameter's range.
 
     Attributes:
         name: the hyperparameter.

@@ -9,5 +9,5 @@ def kl_unit(study: StudyRecord) -> str:
 
 
 def kl_factor(study: StudyRecord) -> float:
-    """By what a KL that is a mean over latents is multiplied to be in the band's unit: 1, or d for the sum."""
+    """The factor that takes a KL that is a mean over latents to the band's unit: 1, or d for the sum."""
     return study.definition.thresholds().banded_kl(1.0, study.definition.model.latent_dim)

@@ -1,4 +1,4 @@
-"""What next: advice that follows from this study's numbers, each sentence with the number and the n behind it."""
+"""*What next?* Advice that follows from this study's numbers, each sentence with the number and the n behind it."""
 
 import math
 import sys
@@ -40,7 +40,7 @@ _TINY = math.ulp(0.0)
 
 
 def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ...], measured: Responses) -> Section:
-    """What to do with this study, the most important first, and what the recipe's own advice does here.
+    """The things to do with this study, the most important first, and what the recipe's own advice does here.
 
     Args:
         study: the records.
@@ -93,7 +93,7 @@ def _go_on(study: StudyRecord) -> tuple[Step, ...]:
 
 
 def _search_around_nearest(study: StudyRecord, causes: tuple[Cause, ...], measured: Responses) -> tuple[Step, ...]:
-    """Where nothing is feasible: what came nearest, what most trials miss by, and the range to search next."""
+    """Name, where nothing is feasible, what came nearest, what most trials miss by, and the range to search next."""
     complete = study.complete
     nearest = best_trial(study.trials)  # of the search; its seeds may have spoken for another one since
     if nearest is None or len(complete) < MIN_FINISHED_TRIALS or any(trial.feasible for trial in complete):
@@ -113,7 +113,7 @@ def _search_around_nearest(study: StudyRecord, causes: tuple[Cause, ...], measur
 
 
 def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses) -> tuple[str, str]:
-    """Why to search which KL weights next, and the TOML; empty where the KL weight is not searched in decades.
+    """The KL weights to search next, as the reason and the TOML; empty where the KL weight is not searched in decades.
 
     Where the nearest trial misses the band and the KL surely responds to the KL weight, the range is centred where
     that response reaches the middle of the band, at most two decades away; else on the nearest trial.
@@ -208,7 +208,7 @@ def _sureness(difference: Difference, baseline: str) -> str:
 
 
 def _widen(study: StudyRecord, summary: Summary, name: str, side: str) -> Step:
-    """Which way to widen a range on whose edge the leading trial lies, as far as the hyperparameter has a meaning."""
+    """Widen a range on whose edge the leading trial lies, as far as the hyperparameter has a meaning."""
     space = study.definition.space.searched()[name]
     low, high = widen_range(study, name, space, side)
     leads = "The leading trial" if summary.best is None else f"Trial {summary.best.number}"
@@ -311,7 +311,7 @@ def _look_at_errors(study: StudyRecord) -> tuple[Step, ...]:
 
 
 def _stop_or_search_on(study: StudyRecord) -> tuple[Step, ...]:
-    """Whether more trials of this space are likely to pay."""
+    """Say whether more trials of this space are likely to pay."""
     finished, search = len(study.counted), score_history(study)
     if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
         return ()

@@ -23,7 +23,7 @@ _TONES: dict[Verdict, Tone] = {
 
 
 def banner(study: StudyRecord, summary: Summary) -> Banner:
-    """What a reader sees first."""
+    """The part of the page that a reader sees first."""
     since = since_confirmed(study)
     return Banner(
         word=summary.verdict.capitalize(),
@@ -37,7 +37,7 @@ def banner(study: StudyRecord, summary: Summary) -> Banner:
 
 
 def partial_notice(study: StudyRecord) -> str:
-    """What a study that is not finished still lacks; empty for one that is."""
+    """A notice of what an unfinished study still lacks; empty for a finished one."""
     asked, finished = study.definition.study.trials, len(study.counted)
     running = sum(trial.state is RunState.RUNNING for trial in study.trials)
     if finished < asked or running:
@@ -49,7 +49,7 @@ def partial_notice(study: StudyRecord) -> str:
 
 
 def as_of(study: StudyRecord) -> str:
-    """When the last record was written, UTC; empty for a study without one."""
+    """The time at which the last record was written, UTC; empty for a study without one."""
     runs: tuple[TrainingRun, ...] = (*study.trials, *study.confirmation)
     times = [time for run in runs for time in (run.started, run.ended) if time is not None]
     return utc(max(times)) if times else ""

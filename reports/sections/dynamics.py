@@ -1,4 +1,4 @@
-"""What the KL did: the four watched curves, KL per latent, and where the winner and the baselines ended."""
+"""*What did the KL do?* The four watched curves, KL per latent, and where the winner and the baselines ended."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -62,7 +62,7 @@ def _has_seeds(study: StudyRecord) -> bool:
 
 
 def _ending(study: StudyRecord) -> str:
-    """Where each candidate's KL ended, against the band."""
+    """The KL at which each candidate ended, against the band."""
     factor, band = kl_factor(study), study.definition.thresholds().kl_band
     told = []
     for one in compared_candidates(study):
@@ -181,7 +181,7 @@ def _rise_blocks(study: StudyRecord) -> tuple[Prose, ...]:
 
 
 def endings_table(study: StudyRecord) -> Table:
-    """Where each compared candidate ended: median over its runs, validation split."""
+    """The end of each compared candidate: median over its runs, validation split."""
     factor = kl_factor(study)
     measures: tuple[tuple[str, Callable[[TrainingRun], float]], ...] = (
         (f"KL, {kl_unit(study)}", lambda run: factor * run.kl),
@@ -230,7 +230,7 @@ def _describe_gap(study: StudyRecord, measured: Responses) -> str:
 
 
 def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
-    """Whether the winner's latent space follows the prior more closely than each baseline's."""
+    """A comparison of how closely the winner's latent space and each baseline's follow the prior."""
     differences = {name: difference_on_test(study, name, mean_mismatch) for name in baseline_names(study)}
     known = {name: one for name, one in differences.items() if one.pairs > 1}
     if not known:

@@ -1,4 +1,4 @@
-"""How sure: the gates, every confirmation seed, and the winner's difference to each baseline on the test split."""
+"""*How sure?* The gates, every confirmation seed, and the winner's difference to each baseline on the test split."""
 
 import math
 
@@ -22,7 +22,7 @@ from klsearch.vae.diagnostics.gates import GATES, MIN_CONFIRMATION_SEEDS, GateRu
 
 
 def evidence_section(study: StudyRecord, summary: Summary) -> Section:
-    """What the verdict rests on."""
+    """The evidence that the verdict rests on."""
     return Section(identity="evidence", title="How sure?", blocks=_blocks(study, summary))
 
 
@@ -54,7 +54,7 @@ def _explain_unconfirmed(study: StudyRecord) -> str:
 
 
 def pass_rates_table(candidates: tuple[CandidateRuns, ...]) -> Table:
-    """How many seeds of each candidate pass every gate, with Wilson's interval."""
+    """The number of seeds of each candidate that pass every gate, with Wilson's interval."""
     rows = []
     for one in candidates:
         low, high = wilson_interval(one.passed, len(one.runs))
@@ -79,7 +79,7 @@ def gates_table(study: StudyRecord, candidate: CandidateRuns) -> Table:
 
 
 def _band_note(study: StudyRecord) -> tuple[Block, ...]:
-    """Where a band comes from that nobody gave."""
+    """The origin of a band that nobody gave."""
     if study.reference is None:
         return ()
     return (Prose(text=f"The band was not given but taken from a reference: {study.reference.words}."),)

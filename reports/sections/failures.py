@@ -1,4 +1,4 @@
-"""What failed and why: how many trials miss for which reason, and at which settings."""
+"""*What failed, and why?* The reasons for which trials miss, how many do, and at which settings."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What the words of the report mean, in plain words."""
+"""The meaning of the report's terms, in plain words."""
 
 from klsearch.reports.page import Facts, Section
 from klsearch.studies.record import StudyRecord

@@ -1,4 +1,4 @@
-"""What the models make of the data: pictures of images, or how well each column of a table comes back."""
+"""Pictures of what the models make of the data: of images, or of how well each column of a table comes back."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -1,4 +1,4 @@
-"""Where the numbers come from: the study, its data, versions and machine, and the definition as it was written."""
+"""The origin of the numbers: the study, its data, versions and machine, and the definition as it was written."""
 
 from klsearch.reports.page import Block, Code, Facts, Fold, Prose, Section
 from klsearch.reports.readings.units import kl_unit

@@ -1,4 +1,4 @@
-"""What mattered, and how the search went."""
+"""The sections on what mattered, and on how the search went."""
 
 import math
 from collections import Counter
@@ -32,7 +32,7 @@ _NOTHING_YET = Prose(text="No trial has finished yet.")
 
 
 def importance_section(study: StudyRecord, summary: Summary, measured: Responses) -> Section:
-    """Which hyperparameters decide over passing and over the score, and which way; `measured` as `responses` gives."""
+    """The hyperparameters that decide about passing and the score, and which way; `measured` is from `responses`."""
     blocks = _importance_blocks(study, summary, measured) if study.finished else (_NOTHING_YET,)
     return Section(identity="importance", title="What mattered?", blocks=blocks)
 
@@ -78,7 +78,7 @@ def _response_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ..
 
 
 def responses_table(study: StudyRecord, measured: Responses) -> Table:
-    """By how much the KL and `unexplained` change with one more step of each hyperparameter."""
+    """The change of the KL and `unexplained` with one more step of each hyperparameter."""
     unit = "factor" if measured.kl_is_log else kl_unit(study)
     return Table(
         caption="Change with one more step, the other hyperparameters held",
@@ -100,7 +100,7 @@ _MOVES = {1: "rises", -1: "falls", 0: "unclear"}
 
 
 def health_section(study: StudyRecord) -> Section:
-    """Whether the search worked as a search."""
+    """The signs of whether the search worked as a search."""
     blocks = _health_blocks(study) if study.finished else (_NOTHING_YET,)
     return Section(identity="health", title="Was the search healthy?", blocks=(*blocks, *_running_tables(study)))
 
@@ -137,14 +137,14 @@ def _health_facts(study: StudyRecord, search: ScoreHistory) -> tuple[tuple[str, 
 
 
 def _count_repeated(study: StudyRecord) -> str:
-    """How many trials repeat the searched settings of an earlier one: they teach the search nothing but noise."""
+    """Count the trials that repeat the searched settings of an earlier one: they teach the search nothing but noise."""
     names = tuple(study.definition.space.searched())
     tried = {tuple(getattr(trial.hyperparameters, name) for name in names) for trial in study.finished}
     return f"{len(study.finished) - len(tried)} of {count(len(study.finished), 'trial')}"
 
 
 def _count_at_edges(study: StudyRecord) -> str:
-    """Where trials lie on an edge that could be widened: many on one say that the search wants to leave its range."""
+    """Count the trials on each edge that could be widened: many say that the search wants to leave its range."""
     found = Counter(edge for trial in study.finished for edge in edges(study, trial))
     told = "; ".join(f"{n} on the {side} edge of `{name}`" for (name, side), n in found.most_common())
     return told or "none"

@@ -1,4 +1,4 @@
-"""Which settings: the winner's beside the baselines', what was searched, and the text to paste."""
+"""*Which settings?* The winner's beside the baselines', what was searched, and the text to paste."""
 
 import json
 import math
@@ -63,7 +63,7 @@ def _is_shown(name: str, settings: Mapping[str, Hyperparameters]) -> bool:
 
 
 def _edge_note(edges: Mapping[str, str], name: str) -> Cell:
-    """Whether the leader's value lies on an edge of its range."""
+    """A mark if the leader's value lies on an edge of its range."""
     return Mark(f"on the {edges[name]} edge", "caution") if name in edges else ""
 
 

@@ -62,7 +62,7 @@ def _difference(study: StudyRecord, baseline: str) -> Difference:
 
 
 def _compare_scores(difference: Difference) -> str:
-    """Whether the winner's score is surely higher or lower; never to the good of who diverged on more seeds."""
+    """Compare the winner's score with a baseline's; never to the good of the one that diverged on more seeds."""
     (winner, other) = difference.left_out
     if difference.low > 0 and winner <= other:
         return "higher"
@@ -70,7 +70,7 @@ def _compare_scores(difference: Difference) -> str:
 
 
 def _describe_probe(study: StudyRecord, probes: Sequence[Probe]) -> str:
-    """Whether the winner's latents serve better than the baselines', and what the probe is."""
+    """Describe whether the winner's latents serve better than the baselines', and what the probe is."""
     measure, names = probes[0].measure, baseline_names(study)
     found = {name: _compare_scores(_difference(study, name)) for name in names}
     lost = sum(run.probe is None for run in runs_of(study, "winner"))

@@ -1,1 +1,1 @@
-"""What a user types, in a file for each command that does more than print."""
+"""The commands that a user types, each that does more than print in a file of its own."""

@@ -1,4 +1,4 @@
-"""What `check` finds beyond the definition: what the study will cost, and whether a model of the user's own fits.
+"""The findings of `check` beyond the definition: the cost of the study, and whether a model of the user's own fits.
 
 Costs are reckoned from sizes alone: nothing is built for it, TensorFlow not loaded. What a training step costs was
 fitted to runs of dense and convolutional models with 9 thousand to 3.8 million weights. It came within a third of them;
@@ -28,7 +28,7 @@ _ROUNDS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How fast a machine calculates in single precision, with all cores.
+    """The speed of a machine in single precision, with all cores.
 
     Attributes:
         multiply_adds: of large matrix products, per second.
@@ -78,7 +78,7 @@ _NUMBER_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a study is expected to ask of a machine.
+    """The expected demands of a study on a machine.
 
     Attributes:
         trainings: of models, in the search and on fresh seeds.
@@ -92,7 +92,7 @@ class Estimate:
 
 
 def estimate(definition: StudyDefinition, dataset: Dataset, speed: Speed) -> Estimate | None:
-    """What a study will cost; None for a model of the user's own, whose size only building it would tell.
+    """Estimate what a study will cost; None for a model of the user's own, whose size only building it would tell.
 
     Args:
         definition: the study.
@@ -140,7 +140,7 @@ def _memory(workload: Workload, definition: StudyDefinition, dataset: Dataset) -
 
 
 def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: Path) -> int | None:
-    """How many weights the user's own model trains, which is built for it; None where the model is not their own.
+    """The number of weights that the user's own model trains, which is built for it; None where it is not their own.
 
     TensorFlow is loaded only for a model of their own, whose module needs it anyway.
 

@@ -1,4 +1,4 @@
-"""What klsearch finds where it runs: versions, extras, devices, memory, storage."""
+"""The state of the place where klsearch runs: versions, extras, devices, memory, storage."""
 
 import importlib
 import json
@@ -85,7 +85,7 @@ def health_document(health: Health) -> dict[str, object]:
 
 
 def health_text(health: Health) -> str:
-    """What was found, for people."""
+    """The findings, for people."""
     gigabytes = {name: f"{count / 1e9:.1f} GB" for name, count in health.memory.items()}
     lines = [
         *health.versions.items(),
@@ -122,7 +122,7 @@ def _installed(extra: str, package: str) -> Finding:
 
 
 def _devices() -> Finding:
-    """What TensorFlow calculates on, after a product of matrices; a process of its own may be killed by it."""
+    """The devices that TensorFlow calculates on, tried with a product of matrices in a process that it may kill."""
     # -P: else the working folder comes first, and a keras.py in it would be taken for Keras.
     command = [sys.executable, "-P", "-c", "from klsearch.search.commands.doctor import print_devices; print_devices()"]
     try:
@@ -157,7 +157,7 @@ def _folder(folder: Path) -> Finding:
 
 
 def _storage(url: str) -> Finding:
-    """Whether a storage answers, and what it holds; one that the first run will make is well."""
+    """The answer of a storage, and what it holds; one that the first run will make works."""
     shown = without_password(url)
     try:
         file = file_of(url)

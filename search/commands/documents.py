@@ -23,7 +23,7 @@ def as_text(document: Document) -> str:
 
 
 def error_document(message: str, exit_code: int) -> Document:
-    """What went wrong."""
+    """An error, as message and exit code."""
     return {"error": {"message": message, "exit_code": exit_code}}
 
 
@@ -54,7 +54,7 @@ def trials_document(study: StudyRecord) -> Document:
 
 
 def status_document(study: StudyRecord) -> Document:
-    """Where the study stands."""
+    """The state of the study."""
     summary = summarize(study)
     own = [trial for trial in study.trials if not trial.warm_start]
     counts = {state.value: sum(trial.state is state for trial in own) for state in RunState}
@@ -79,7 +79,7 @@ def status_document(study: StudyRecord) -> Document:
 
 
 def comparison_document(first: StudyRecord, second: StudyRecord) -> Document:
-    """What `best_document` says of either study, and what the comparison report says of both."""
+    """The content of `best_document` for either study, and of the comparison report for both."""
     comparison = compare_studies(first, second)
     return {
         "studies": list(comparison.studies),
@@ -97,7 +97,7 @@ def comparison_document(first: StudyRecord, second: StudyRecord) -> Document:
 
 
 def reproduction_document(reproduction: "Reproduction") -> Document:
-    """Whether a trial that was trained again has the same bits, else what differs and what has changed since."""
+    """The result of training a trial again: whether it has the same bits, else what differs and has changed since."""
     return {
         "study": reproduction.study,
         "trial": reproduction.trial,

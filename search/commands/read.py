@@ -27,7 +27,7 @@ _PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 @click.option("--watch", is_flag=True, help="Again every two seconds, until no process works on it.")
 @json_option
 def status(run: str | None, storage: str | None, study: str | None, watch: bool, as_json: bool) -> None:
-    """Where the study of RUN stands, with the latest values of its leading running trials."""
+    """Show where the study of RUN stands, with the latest values of its leading running trials."""
     from klsearch.search.commands.documents import as_text, status_document
     from klsearch.search.commands.text import status_text
     from klsearch.search.storage.place import known_place

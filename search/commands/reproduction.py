@@ -17,7 +17,7 @@ from klsearch.vae.data.datasets import Dataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """How a trial that was trained again compares with itself.
+    """A trial that was trained again, compared with itself.
 
     Attributes:
         study: the study's name.
@@ -38,7 +38,7 @@ class Reproduction:
 
     @property
     def matches(self) -> bool:
-        """Whether it has the same bits."""
+        """True if it has the same bits."""
         return not self.mismatches
 
 
@@ -88,7 +88,7 @@ def _finished_row(study: StudyStorage, number: int) -> Row:
 
 
 def changes(stored: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """What was recorded otherwise than it is now, by name; also where only one part of the study was trained so."""
+    """The records that differ from now, by name; also where only one part of the study was trained so."""
     return {
         name: (before, now.get(name, "not known"))
         for name, before in stored.items()

@@ -1,4 +1,4 @@
-"""What the command line prints for people."""
+"""The text that the command line prints for people."""
 
 import math
 from dataclasses import asdict
@@ -116,7 +116,7 @@ def _table(rows: list[list[str]]) -> list[str]:
 
 
 def exported_text(exported: "Exported") -> str:
-    """What an export wrote, and of which training."""
+    """The files that an export wrote, and the training they are of."""
     winner = "the winner" if exported.confirmed else "the best so far, not confirmed"
     seed = f"{'fresh ' if exported.fresh else 'its own '}seed {exported.seed}"
     same = "to the bits that are stored" if exported.matches else "but NOT to the values that are stored"
@@ -130,7 +130,7 @@ def exported_text(exported: "Exported") -> str:
 
 
 def reproduction_text(reproduction: "Reproduction") -> str:
-    """Whether a trial that was trained again has the same bits, else what differs and what has changed since."""
+    """The result of training a trial again: whether it has the same bits, else what differs and has changed since."""
     lead = f"Trial {reproduction.trial}, trained again on its seed {reproduction.seed} for {reproduction.epochs} epochs"
     if reproduction.matches:
         return f"{lead}, matches bit for bit: every curve and every measure."
@@ -153,7 +153,7 @@ def _exact(value: Any) -> str:
 
 
 def status_text(study: StudyRecord) -> str:
-    """Where the study stands: counts, the leading running trials' latest values, best so far."""
+    """The state of the study: counts, the leading running trials' latest values, best so far."""
     summary = summarize(study)
     own = [trial for trial in study.trials if not trial.warm_start]
     counts = ", ".join(
@@ -217,7 +217,7 @@ def check_document(loaded: LoadedDefinition, dataset: Dataset, expected: Estimat
 def check_text(
     loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None, *, own_weights: int | None = None
 ) -> str:
-    """What `check` found and expects, for people; with the number of weights of a model of their own."""
+    """The findings and expectations of `check`, for people; with the number of weights of a model of their own."""
     found = check_document(loaded, dataset, expected)
     rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
     shape = "×".join(map(str, dataset.shape))
@@ -233,7 +233,7 @@ def check_text(
 
 
 def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:
-    """How long a study will take and how much memory, as far as that can be told."""
+    """The time and memory that a study will take, as far as that can be told."""
     if expected is None:
         return (
             "time and memory: not known of a model of your own; `klsearch run` says how long it has left as soon as "

@@ -87,7 +87,7 @@ def check(study_or_file: str, as_json: bool) -> None:
 @click.option("--storage", metavar="URL", help="The storage to look at; default: KLSEARCH_STORAGE.")
 @json_option
 def doctor(storage: str | None, as_json: bool) -> int:
-    """What klsearch finds here: versions, extras, devices, memory, and whether the storage answers.
+    """Show what klsearch finds here: versions, extras, devices, memory, and whether the storage answers.
 
     Exits with 1 if no study can be run here, with 4 if only the storage does not answer.
     """

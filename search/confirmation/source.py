@@ -28,7 +28,7 @@ _MOST_SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """What is confirmed: a leading trial or a baseline.
+    """A leading trial or a baseline to be confirmed.
 
     Attributes:
         label: "trial 37", or the baseline's name.
@@ -106,7 +106,7 @@ class ConfirmationSource(UnsharedSource):
         return jobs
 
     def take(self, free: int) -> list[Job]:
-        """What was left running, then new rows."""
+        """The rows that were left running, then new ones."""
         left, self._left = self._left[:free], self._left[free:]
         self._claim(left)
         runs, self._pending = self._pending[: free - len(left)], self._pending[free - len(left) :]
@@ -157,7 +157,7 @@ def choose_winner(definition: StudyDefinition, rows: Sequence[Row], labels: Sequ
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """How a leading trial did over its seeds: seeds passed, score by seed, KL's mean distance from the band's edges."""
+    """The standing of a leading trial: seeds passed, score by seed, KL's mean distance from the band's edges."""
 
     passed: int
     scores: dict[int, float]

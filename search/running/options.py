@@ -1,4 +1,4 @@
-"""How a study is to be run, beside what its definition says."""
+"""Options for running a study, beside what its definition says."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from klsearch.search.storage.place import Place
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a study is to be run.
+    """Options for running a study.
 
     Attributes:
         slots: K for a new study; None measures the best. A study that exists keeps its own.
@@ -27,5 +27,5 @@ class RunOptions:
 
     @property
     def in_this_process(self) -> bool:
-        """Whether no other process is started."""
+        """True if no other process is started."""
         return self.workers == 1 and self.scheduler is None

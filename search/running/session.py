@@ -111,7 +111,7 @@ class Session:
                 self._wait(_WAIT_SECONDS)
 
     def is_searched(self) -> bool:
-        """Whether the study's budget is met, or it has converged and that is enough."""
+        """Tell whether the study's budget is met, or it has converged and that is enough."""
         return self._count_finished() >= self._definition.study.trials or (
             self._assignment.until_converged and self._has_converged()
         )

@@ -1,4 +1,4 @@
-"""What a result depends on beside the definition: versions and the machine."""
+"""The versions and the machine that a result depends on, beside the definition."""
 
 import platform
 import sys

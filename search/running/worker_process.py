@@ -1,4 +1,4 @@
-"""What a started worker does: search one study until its budget is met, or until whoever started it is gone.
+"""The process of a started worker: it searches one study until the budget is met or whoever started it is gone.
 
 Nothing heavy is loaded with this module: TensorFlow reads its settings when it is loaded, and signals must be answered
 from the first moment.
@@ -20,7 +20,7 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a worker is given; it finds everything else in the storage.
+    """The task that a worker is given; it finds everything else in the storage.
 
     Attributes:
         place: the run folder and the storage.
@@ -39,7 +39,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a worker could not go on; an error itself might not survive the way back.
+    """The reason why a worker could not go on; an error itself might not survive the way back.
 
     Attributes:
         reason: what went wrong.
@@ -117,7 +117,7 @@ def _search(task: Task, stopper: Stopper) -> None:
 
 
 def _stop_when(stopper: Stopper, is_over: Callable[[], bool]) -> Callable[[], bool]:
-    """Whether to stop: a signal came, or `is_over`, which is looked at once a second."""
+    """A function that tells to stop when a signal came or `is_over`, which is looked at once a second."""
     looked, over = -_LOOK_SECONDS, False
 
     def stop() -> bool:

@@ -92,7 +92,7 @@ def search_with_workers(
 
 
 def worker_count(options: RunOptions) -> int:
-    """How many workers will search.
+    """The number of workers that will search.
 
     Raises:
         UsageError: there is no Dask cluster where `options` say, or it is not as it must be.
@@ -151,7 +151,7 @@ class _Overseer:
         return len(self._told)
 
     def has_converged(self) -> bool:
-        """Whether more search no longer pays."""
+        """Tell whether more search no longer pays."""
         return has_converged(self._definition, self._study.trials())
 
     def oversee(

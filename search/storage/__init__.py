@@ -1,1 +1,1 @@
-"""What is kept of a study, and how processes that share it take turns."""
+"""The storage of a study, and the turns of the processes that share it."""

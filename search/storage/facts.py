@@ -1,4 +1,4 @@
-"""What is known of a study as a whole, beside its definition and its rows."""
+"""The facts of a study as a whole, beside its definition and its rows."""
 
 import hashlib
 import json

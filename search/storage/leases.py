@@ -1,4 +1,4 @@
-"""Which workers of a study live: each says so now and then, with the progress of its trials."""
+"""Leases of a study's workers: each says now and then that it lives, with the progress of its trials."""
 
 import json
 import time
@@ -40,7 +40,7 @@ class Leases:
         self._storage.set_study_user_attr(self._study_id, _key(owner), json.dumps({"at": _GONE, "progress": {}}))
 
     def is_dead(self, owner: Owner) -> bool:
-        """Whether a worker no longer trains: it said so, its process is gone, or it was silent for its whole lease.
+        """Tell whether a worker no longer trains: it said so, its process is gone, or its lease ran out in silence.
 
         Of a process on this machine the system knows; it may be silent: one step of a large model can outlast the
         lease. Silence of others is measured on this process's own clock from when it last heard anything new, so that
@@ -61,7 +61,7 @@ class Leases:
         return now - self._heard[key][1] > LEASE_SECONDS
 
     def is_worked_on(self) -> bool:
-        """Whether any worker lives, so far as this process can tell by now."""
+        """Tell whether any worker lives, so far as this process can know by now."""
         workers = [_owner(key) for key in self._attributes() if key.startswith(_PREFIX)]
         return any(not self.is_dead(owner) for owner in workers)
 
@@ -70,7 +70,7 @@ class Leases:
 
 
 def progress_of_workers(attributes: Mapping[str, Any]) -> dict[Owner, dict[str, dict[str, float]]]:
-    """What every worker said last of its trials, by the trial's number, from the attributes of a study."""
+    """The latest progress that every worker reported, by the trial's number, from the attributes of a study."""
     return {_owner(key): json.loads(text)["progress"] for key, text in attributes.items() if key.startswith(_PREFIX)}
 
 

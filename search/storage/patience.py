@@ -94,7 +94,7 @@ class _PatientStorage:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether an error is one of a server, a network or a disk, which may be over soon."""
+    """Tell whether an error is one of a server, a network or a disk, which may be over soon."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     return isinstance(cause, _PASSING)
 

@@ -1,4 +1,4 @@
-"""Where a study lives: its run folder and its storage."""
+"""The place of a study: its run folder and its storage."""
 
 import fcntl
 import json
@@ -50,12 +50,12 @@ class Place:
 
     @property
     def is_made(self) -> bool:
-        """Whether the run folder is there."""
+        """True if the run folder is there."""
         return (self.folder / _ABOUT).exists()
 
     @property
     def resume_command(self) -> str:
-        """What continues the study from the present working folder."""
+        """The command that continues the study from the present working folder."""
         if not self.is_made:
             return f"klsearch resume --storage {shlex.quote(self.shown_url)} --study {shlex.quote(self.name)}"
         folder = self.folder
@@ -99,7 +99,7 @@ class Place:
 
 
 def new_place(name: str, *, storage: str | None = None, out: Path | None = None) -> Place:
-    """Where a study of that name goes: `out` or runs/<name>, and the storage that this folder's study has, if any.
+    """The place for a study of that name: `out` or runs/<name>, and the storage that this folder's study has, if any.
 
     Raises:
         UsageError: the folder holds something else.
@@ -119,7 +119,7 @@ def new_place(name: str, *, storage: str | None = None, out: Path | None = None)
 
 
 def known_place(run: str | None = None, *, storage: str | None = None, study: str | None = None) -> Place:
-    """Where an existing study is: by its run folder (or its name below runs/), or by storage and name.
+    """The place of an existing study: by its run folder (or its name below runs/), or by storage and name.
 
     Raises:
         UsageError: neither names one.
@@ -140,7 +140,7 @@ def known_place(run: str | None = None, *, storage: str | None = None, study: st
 
 
 def named_place(run: str, storage: str | None) -> Place:
-    """Where an existing study is: by its run folder, or, given a storage, by its name in it."""
+    """The place of an existing study: by its run folder, or, given a storage, by its name in it."""
     return known_place(None if storage else run, storage=storage, study=run if storage else None)
 
 

@@ -68,7 +68,7 @@ def stored_definition(place: Place) -> LoadedDefinition:
 
 
 def stored_layout(place: Place) -> Layout | None:
-    """How the members of the study at a place are dealt out; None if there is none, or it cannot be read now."""
+    """The layout of the study at a place; None if there is none, or it cannot be read now."""
     try:
         with open_storage(place.url, create=False) as storage:
             return StudyStorage.load(storage, place.name).facts.layout

@@ -1,4 +1,4 @@
-"""What is trained, what it leaves, and the row of the storage that holds both."""
+"""A training's settings, its result, and the row of the storage that holds both."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def trial_number(label: str) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What is to be trained, as it is written when its row is created.
+    """A training to be done, as it is written when its row is created.
 
     Attributes:
         hyperparameters: the settings.
@@ -68,7 +68,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """What a training left.
+    """The result of a training.
 
     Attributes:
         curves: per-epoch measures.

@@ -146,7 +146,7 @@ class StudyStorage:
     def exists(
         cls, storage: BaseStorage, name: str, *, alone: bool, wait: Callable[[float], None] = time.sleep
     ) -> bool:
-        """Whether a whole study of that name is there.
+        """Tell whether a whole study of that name is there.
 
         One that another process makes just now is waited for; the rest of one cut off in the making is removed.
 
@@ -188,7 +188,7 @@ class StudyStorage:
 
     @property
     def facts(self) -> StudyFacts:
-        """What is known of the study as a whole."""
+        """The facts of the study as a whole."""
         attributes = self._attributes()
         facts = json.loads(attributes[_FACTS])
         names = [field.name for field in fields(StudyFacts)]  # one that is newer than the study may have been added
@@ -241,7 +241,7 @@ class StudyStorage:
         self._storage.set_study_user_attr(self._study_id, _SAMPLES, json.dumps(kept))
 
     def confirmation_samples(self) -> Samples | None:
-        """What the confirmed members make of a few rows of data; None where that is not kept. Never writes."""
+        """The samples that confirmed members made of a few rows of data; None where they are not kept. Never writes."""
         try:
             attributes = StudyStorage(self._storage, self.name + CONFIRMATION_ENDING)._attributes()
         except KeyError:
@@ -332,7 +332,7 @@ class StudyStorage:
 
     @cached_property
     def leases(self) -> Leases:
-        """Which workers of the study live."""
+        """The leases of the study's workers."""
         return Leases(self._storage, self._study_id)
 
     def trials(self) -> list[FrozenTrial]:
@@ -372,7 +372,7 @@ class StudyStorage:
 
 
 def is_warm_start(trial: FrozenTrial) -> bool:
-    """Whether a trial was trained in an earlier study."""
+    """Tell whether a trial was trained in an earlier study."""
     return _WARM_START in trial.user_attrs
 
 
@@ -381,7 +381,7 @@ def _maker_is_dead(attributes: Mapping[str, Any]) -> bool:
 
 
 def _owner(trial: FrozenTrial) -> tuple[Owner, str]:
-    """Who trains or trained a row, and in which course."""
+    """The process that trains or trained a row, and its course."""
     values = dict(trial.user_attrs[_OWNER])
     course = values.pop(_COURSE, "")
     return Owner.from_json(values), course

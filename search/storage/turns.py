@@ -75,7 +75,7 @@ class Turns:
         return self._storage.get_all_trials(self._study_id, deepcopy=False, states=(TrialState.RUNNING,))
 
     def _is_gone(self, first: FrozenTrial, owner: Owner) -> bool:
-        """Whether the first in the queue is a dead process, or a place that this one left behind."""
+        """Tell whether the first in the queue is a dead process, or a place that this one left behind."""
         other = Owner.from_json(first.user_attrs[_OWNER])
         return other == owner or self._is_dead(other)
 

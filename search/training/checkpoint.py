@@ -165,7 +165,7 @@ class Course:
         self._failed = False
 
     def is_due(self, *, between_epochs: bool) -> bool:
-        """Whether to write a checkpoint now.
+        """Tell whether to write a checkpoint now.
 
         Between epochs as often as that takes about a hundredth of the time, and at least every half minute; in the
         middle of an epoch, from where only a whole population can go on, only when half a minute is over.

@@ -107,7 +107,7 @@ def build_population(
 
 
 def _clips_gradients(definition: StudyDefinition) -> bool:
-    """Whether any trial or baseline has a finite clipnorm."""
+    """Tell whether any trial or baseline has a finite clipnorm."""
     given = [definition.training.clipnorm, *(baseline.clipnorm for baseline in definition.baselines.values())]
     return definition.space.clipnorm is not None or any(
         clipnorm is not None and math.isfinite(clipnorm) for clipnorm in given

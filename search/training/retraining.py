@@ -130,7 +130,7 @@ def retrain(
 
 
 def mismatches(stored: Result, now: Result) -> list[Mismatch]:
-    """Where two results of one training differ, be it in the last bit; empty if nowhere.
+    """The places where two results of one training differ, be it in the last bit.
 
     Curves come first, then measures on validation. The seconds that they took are left out.
     """

@@ -1,4 +1,4 @@
-"""How many members to train at a time: measured once, on the real model, when a study is created."""
+"""The number of members to train at a time: measured once, on the real model, when a study is created."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -78,7 +78,7 @@ def best_layout(times: Mapping[int, float], *, trials: int, most: int, shards: i
 
 
 def _count_fitting(network: Network, batch_size: int) -> int:
-    """How many members fit into the memory that may be used."""
+    """Count the members that fit into the memory that may be used."""
     models = (network.encoder, network.decoder)
     weights = sum(model.count_params() for model in models)
     activations = batch_size * sum(math.prod(_sizes(layer)) for model in models for layer in model.layers)

@@ -80,12 +80,12 @@ def _pause_collection() -> Iterator[None]:
 
 
 def threads_left_over(members: int) -> int:
-    """How many threads may share the work within an operation where at most so many members train at a time."""
+    """The number of threads that may share an operation's work where at most so many members train at a time."""
     return max(1, int(joblib.cpu_count()) // members)
 
 
 def threads_within() -> int:
-    """How many threads share the work within an operation in this process, which has loaded TensorFlow."""
+    """The number of threads that share an operation's work in this process, which has loaded TensorFlow."""
     import tensorflow as tf
 
     return int(tf.config.threading.get_intra_op_parallelism_threads() or joblib.cpu_count())

@@ -39,7 +39,7 @@ def job_again(row: Row) -> Job:
 
 
 class Source(ABC):
-    """Where jobs come from and where their results go. Called between epochs only.
+    """A source of jobs, which takes their results back. Called between epochs only.
 
     Attributes:
         position: the highest number that it has asked for; -1 before.
@@ -93,7 +93,7 @@ Watch = Callable[[Mapping[int, Mapping[str, float]]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """Where a trainer's checkpoints go.
+    """The place of a trainer's checkpoints.
 
     Attributes:
         course: which keeps them.

@@ -10,7 +10,7 @@ from klsearch.vae.training.snapshot import MemberState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """What a worker's sources of jobs need to know of it and of the others.
+    """A worker, as its sources of jobs need to know it and the others.
 
     Attributes:
         owner: this process.
@@ -29,5 +29,5 @@ class Worker:
     say: Callable[[str], None] = lambda line: None
 
     def may_take(self, owner: Owner) -> bool:
-        """Whether a running row of `owner` is trained by nobody else."""
+        """Tell whether a running row of `owner` is trained by nobody else."""
         return owner == self.owner or self.is_dead(owner)

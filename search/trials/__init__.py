@@ -1,1 +1,1 @@
-"""What to try, and what it came to."""
+"""The choice of trials, and their judgement."""

@@ -1,4 +1,4 @@
-"""Which searched hyperparameters lead to good trials."""
+"""The importance of each searched hyperparameter for good trials."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What trainings came to under a study's definition: scores, violated constraints, and whether more search pays."""
+"""Judging trainings by a study's definition: scores, violated constraints, and whether more search pays."""
 
 import math
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def best_so_far(definition: StudyDefinition, study: StudyStorage) -> EndedTraini
 
 
 def has_converged(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether more search no longer pays."""
+    """Tell whether more search no longer pays."""
     found = measure_gain(definition, trials)
     return found is not None and found.reached
 

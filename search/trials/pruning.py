@@ -1,4 +1,4 @@
-"""Which trials need not be trained to their end. Annealed trainings are not comparable by their epoch alone."""
+"""Pruning of trials that need not be trained to their end. Annealed trainings do not compare by epoch alone."""
 
 import math
 from collections.abc import Set
@@ -51,12 +51,12 @@ class MedianPruner:
         self._references[number] = scores
 
     def looks_at(self, hyperparameters: Hyperparameters, epoch: int) -> bool:
-        """Whether a trial may be ended after that epoch."""
+        """Tell whether a trial may be ended after that epoch."""
         since_first = epoch - hyperparameters.annealing_epochs - self._first
         return 0 <= since_first and since_first % self._every == 0 and epoch < self._epochs
 
     def ends(self, curves: TrainingCurves) -> bool:
-        """Whether a trial that has come so far, and is looked at now, is to be ended."""
+        """Tell whether a trial that has come so far, and is looked at now, is to be ended."""
         compared = np.array([scores[curves.epochs] for scores in self._references.values()])
         compared = compared[~np.isnan(compared)]
         return compared.size >= _LEAST_REFERENCES and self._score(curves, curves.epochs) > float(np.median(compared))

@@ -1,4 +1,4 @@
-"""What to try next: the only place that asks a sampler."""
+"""Sampling what to try next: the only place that asks a sampler."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -42,7 +42,7 @@ class _JointTPE(TPESampler):
         self._space = {name: kind for name, kind in sorted(distributions.items()) if not kind.single()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """What is suggested jointly."""
+        """The hyperparameters that are suggested jointly."""
         del study, trial
         return self._space
 

@@ -90,7 +90,7 @@ class TrialSource(Source):
         return jobs
 
     def take(self, free: int) -> list[Job]:
-        """What this course trained after its checkpoint, what a dead worker left, and new trials within the budget."""
+        """Trials of this course after its checkpoint, those that a dead worker left, and new ones within the budget."""
         with self._worker.turn():
             rows = {row.number: row for row in self._storage.rows(results=False)}
             room = self._room(list(rows.values()))
@@ -111,7 +111,7 @@ class TrialSource(Source):
             return jobs + self._ask(min(free - len(jobs), room), self._untried(rows.values()))
 
     def has_more(self) -> bool:
-        """Whether there are trials to take now: the budget allows more than others train and have finished."""
+        """Tell whether there are trials to take now: the budget allows more than others train and have finished."""
         rows = self._storage.rows(results=False)
         if self._room(rows) <= 0:
             return False
@@ -135,7 +135,7 @@ class TrialSource(Source):
         return lost
 
     def find_hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> Set[int]:
-        """What the pruner ends, if there is one."""
+        """Numbers of the trials that the pruner ends, if there is one."""
         if self._pruner is None:
             return frozenset()
         ended = {
@@ -196,7 +196,7 @@ class TrialSource(Source):
             )
 
     def _room(self, rows: Sequence[Row]) -> int:
-        """How many more trials the budget allows, beside those that are finished and that living workers train."""
+        """The number of trials that the budget allows beside those that are finished and that living workers train."""
         living = [row for row in rows if row.state is TrialState.RUNNING and not self._is_left(row)]
         counted = sum(row.state in FINISHED and not row.warm_start for row in rows)
         return self._budget - counted - len(living)

@@ -30,7 +30,7 @@ _TRAINED_UNDER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WarmStart:
-    """What a new study takes over from an earlier one.
+    """The trials that a new study takes over from an earlier one.
 
     Attributes:
         study: name of the earlier study.
@@ -50,7 +50,7 @@ class WarmStart:
 
     @property
     def words(self) -> str:
-        """What was taken over, for people."""
+        """A summary of what was taken over, for people."""
         taken = f"{len(self.rows)} of {self.complete} complete trials of study {self.study!r} ({self.storage})"
         left = []
         if self.outside:
@@ -61,7 +61,7 @@ class WarmStart:
         return "; ".join([taken, *left])
 
     def trials(self, definition: StudyDefinition) -> tuple[EarlierTrial, ...]:
-        """What is taken over, scored and judged as the new study asks.
+        """The trials that are taken over, scored and judged as the new study asks.
 
         Args:
             definition: of the new study, settled.

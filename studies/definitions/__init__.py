@@ -1,1 +1,1 @@
-"""What a study is: the checked content of its TOML file, the data it names, and what follows from it."""
+"""The definition of a study: the checked content of its TOML file, the data it names, and what follows from it."""

@@ -1,4 +1,4 @@
-"""Which known settings lie inside a study's search space."""
+"""The known settings that lie inside a study's search space."""
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters

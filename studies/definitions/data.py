@@ -43,7 +43,7 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
 
 
 def _misfits(definition: StudyDefinition, dataset: Dataset) -> list[str]:
-    """Where the data do not fit the rest of the definition."""
+    """The ways in which the data do not fit the rest of the definition."""
     found = []
     rows, batch_size, seeds = dataset.rows, definition.training.batch_size, definition.confirmation.seeds
     if batch_size > rows["train"]:

@@ -1,4 +1,4 @@
-"""What a study is: the checked content of its TOML file, and what follows from it."""
+"""The definition of a study: the checked content of its TOML file, and what follows from it."""
 
 import json
 import math
@@ -93,7 +93,7 @@ class StudyDefinition(Section):
         return found
 
     def warnings(self) -> list[str]:
-        """What may disappoint without being wrong, one line each."""
+        """Warnings of what may disappoint without being wrong, one line each."""
         lines = []
         longest, window = int(highest_of(self.space.annealing_epochs)), self.gates.window
         enough = longest + 4 * window
@@ -110,7 +110,7 @@ class StudyDefinition(Section):
         return Hyperparameters(**{**settings, **{name: int(settings[name]) for name in WHOLE}})
 
     def fixed_settings(self) -> dict[str, Any]:
-        """What every trial has alike: the space's fixed numbers, and what `[training]` decides."""
+        """The settings that all trials share: the space's fixed numbers, and what `[training]` decides."""
         return {**self._training_settings(), **self.space.fixed()}
 
     def baseline_hyperparameters(self) -> dict[str, Hyperparameters]:
@@ -154,7 +154,7 @@ class StudyDefinition(Section):
         return {**(plain if self.baseline_method(name) else recipe), **self._training_settings(), **given}
 
     def objective(self) -> Objective:
-        """How the loss is put together."""
+        """The objective: how the loss is put together."""
         return Objective(
             likelihood=LIKELIHOODS[self.model.likelihood],
             reconstruction_reduction=self.model.reconstruction_reduction,
@@ -178,7 +178,7 @@ class StudyDefinition(Section):
         return self.model_copy(update={"study": study, "baselines": baselines})
 
     def thresholds(self) -> GateThresholds:
-        """What the gates ask for, with the band they judge.
+        """The thresholds of the gates, with the band they judge.
 
         Raises:
             ValueError: the band is "auto", and the definition is not settled.
@@ -207,7 +207,7 @@ class StudyDefinition(Section):
 
 
 def _crossing_bounds(name: str, baseline: Baseline, settings: Mapping[str, float]) -> tuple[tuple[str, ...], str]:
-    """Where a baseline's clip bounds cross, one of which may be the recipe's, and the way out."""
+    """The place where a baseline's clip bounds cross, one of which may be the recipe's, and the way out."""
     low, high = settings["clip_low"], settings["clip_high"]
     if baseline.clip_low is None:
         text = f"must lie above clip_low, but {high:g} <= {low:g}, the recipe's; give clip_low too"
@@ -226,7 +226,7 @@ def _as_json(value: Any) -> Any:
 
 
 def differences(old: Any, new: Any, *, key: str = "") -> list[str]:
-    """Where two `fingerprint_parts` differ, one line per key.
+    """The differences between two `fingerprint_parts`, one line per key.
 
     >>> differences({"training": {"learning_rate": 0.001}}, {"training": {"learning_rate": 0.01}})
     ['training.learning_rate: 0.001, now 0.01']

@@ -1,4 +1,4 @@
-"""From TOML text to a checked definition, or to every problem in it with its line."""
+"""The way from TOML text to a checked definition, or to every problem in it with its line."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is searched: a range or a fixed number for each hyperparameter."""
+"""The search space: a range or a fixed number for each hyperparameter."""
 
 import dataclasses
 import math
@@ -98,7 +98,7 @@ _Bound = Annotated[Annotated[Range, Tag(RANGE_TAG)] | Annotated[UNBOUNDED_NUMBER
 
 
 def _kind_of(name: str) -> Any:
-    """What a hyperparameter may be in `[space]`: a range to search, or a fixed number."""
+    """The type of a hyperparameter in `[space]`: a range to search, or a fixed number."""
     if RULES[name].in_training:
         return Range
     return _Whole if name in WHOLE else _Bound if name in UNBOUNDED else _Number

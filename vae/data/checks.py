@@ -1,4 +1,4 @@
-"""What rows must be before anything is trained on them, and what their user should know."""
+"""Checks that rows must pass before anything is trained on them, and warnings to their user."""
 
 import numpy as np
 
@@ -94,7 +94,7 @@ def _refuse_where(raw: RawData, wrong: np.ndarray, what: str, remedy: str) -> No
 
 
 def warnings_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[str, ...]:
-    """What is no error but may surprise: constant columns, a huge range left unscaled, duplicate rows.
+    """Warnings of what is not wrong but may surprise: constant columns, a huge range left unscaled, duplicate rows.
 
     Args:
         raw: the rows as read.

@@ -1,4 +1,4 @@
-"""How raw values become what a model trains on, fitted on the training split alone."""
+"""The scaling of raw values to what a model trains on, fitted on the training split alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
 
 
 def in_unit_interval(splits: Iterable[np.ndarray]) -> bool:
-    """Whether every value of these rows lies in [0, 1]."""
+    """Tell whether every value of these rows lies in [0, 1]."""
     return all(rows.min() >= 0 and rows.max() <= 1 for rows in splits if rows.size)
 
 

@@ -1,4 +1,4 @@
-"""From what a user calls their data to the rows that it holds."""
+"""The way from what a user calls their data to the rows that it holds."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ _DEBIAN_FOLDER = Path("/usr/share/datasets")
 
 
 def is_path(source: str) -> bool:
-    """Whether a source is a file or folder, neither built in nor a function of the user's own."""
+    """Tell whether a source is a file or folder, neither built in nor a function of the user's own."""
     return source not in _BUILT_IN and not is_function(source)
 
 
@@ -79,7 +79,7 @@ def _packaged(request: Request, folders: tuple[Path, ...], download: Callable[[s
 
 
 def _keras_folder() -> Path:
-    """Where Keras keeps what it downloads."""
+    """The folder where Keras keeps what it downloads."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
 
 

@@ -1,4 +1,4 @@
-"""Which rows train, which validate, which test."""
+"""The split of rows into those that train, validate and test."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What an epoch needs of every member, in the member's own time."""
+"""The plan of an epoch for every member, in the member's own time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from klsearch.vae.training.schedules import adam_step_size, kl_weight_at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Where a member stands: all that its next epoch depends on besides its values.
+    """The clock of a member: all that its next epoch depends on besides its values.
 
     Attributes:
         hyperparameters: its settings.
@@ -28,7 +28,7 @@ class Clock:
 
 
 class Plan(NamedTuple):
-    """What one epoch of K members needs, as tensors."""
+    """The plan of one epoch of K members, as tensors."""
 
     order: tf.Tensor  # [K, n] int32: rows in the order of training
     kl_weight: tf.Tensor  # [steps, K]

@@ -118,7 +118,7 @@ class Population:
         self._map(once, self._shards[:1])
 
     def traces(self) -> int:
-        """How often TensorFlow has traced the training program: constant once it is compiled."""
+        """The number of times that TensorFlow has traced the training program: constant once it is compiled."""
         return self._program.traces()
 
     def start(self, slot: int, hyperparameters: Hyperparameters, seed: int) -> None:
@@ -215,7 +215,7 @@ class Population:
         return [means for group, of_group in zip(groups, found, strict=True) for means in of_group[: len(group)]]
 
     def _groups(self, chosen: Sequence[_Item]) -> list[Sequence[_Item]]:
-        """As they are measured together: a member alone is computed by other code, whose last bit may differ."""
+        """Groups that are measured together: a member alone is computed by other code, whose last bit may differ."""
         size = 1 if self.together == 1 else _MEASURED_TOGETHER
         return [chosen[first : first + size] for first in range(0, len(chosen), size)]
 

@@ -1,4 +1,4 @@
-"""What changes from step to step: the annealed KL weight and Adam's step size. Pure; broadcasts over members."""
+"""Schedules over the steps: the annealed KL weight and Adam's step size. Pure; broadcast over members."""
 
 import numpy as np
 from numpy.typing import ArrayLike

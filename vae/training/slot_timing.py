@@ -1,4 +1,4 @@
-"""How long a training step takes per member, by the number of members trained together."""
+"""The time of a training step per member, by the number of members trained together."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _LONG_STEP_SECONDS = 0.3
 
 
 class _Members(NamedTuple):
-    """What a step takes, and what it changes; the leading axis is the member's."""
+    """The values that a step takes and changes; the leading axis is the member's."""
 
     weights: list[tf.Variable]
     means: list[tf.Variable]

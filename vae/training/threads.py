@@ -9,7 +9,7 @@ from tensorflow.python.eager import context
 
 
 def side_by_side() -> int:
-    """How many shards this process trains at a time: a processor's threads one each, a GPU one in all."""
+    """The number of shards that this process trains at a time: a processor's threads one each, a GPU one in all."""
     if tf.config.list_physical_devices("GPU"):
         return 1
     return tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""How a member's loss weighs the KL against the reconstruction: as its settings say, or by a rule of its own."""
+"""The weighting of the KL against the reconstruction in a member's loss: by its settings, or a rule of its own."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ _INTEGRAL = 1e-4
 
 
 class Terms(NamedTuple):
-    """What a step's loss is made of.
+    """The terms of a step's loss.
 
     Attributes:
         error: reconstruction error of a row, summed over features, mean over rows: [k].
@@ -67,7 +67,7 @@ class Weighting(Protocol):
 
     @property
     def memories(self) -> int:
-        """How many numbers it keeps of each member from step to step; all 0 at a member's start."""
+        """The number of values kept of each member from step to step; all 0 at a member's start."""
 
     def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> Weighed:
         """The loss of one step, from its terms and what the last step left."""

@@ -93,7 +93,7 @@ def _list_names(names: Iterable[str]) -> str:
 
 
 def _size_and_itemsize(archive: zipfile.ZipFile, array: str) -> tuple[int, int]:
-    """What an array's header says, without reading its values."""
+    """The size and item size of an array by its header, without reading its values."""
     with archive.open(array + _SUFFIX) as member:
         version = npy_format.read_magic(member)
         read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0

@@ -19,12 +19,12 @@ _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def is_function(source: str) -> bool:
-    """Whether the source is written as "package.module:function"."""
+    """Tell whether the source is written as "package.module:function"."""
     return _FUNCTION.fullmatch(source) is not None
 
 
 def read_function(request: Request) -> RawData:
-    """What the user's function returns, called without arguments.
+    """The rows that the user's function returns, called without arguments.
 
     It may return an array [N, *row shape], a pair (rows, labels), a pandas data frame, or a `tf.data.Dataset` whose
     elements are rows or (row, label) pairs; batches are unbatched where they show: they vary in size, or hold labels.
@@ -135,7 +135,7 @@ def _from_tensorflow(name: str, dataset: Any, count: int | None) -> Any:
 
 
 def _is_batched(rows: Any, labels: Any = None) -> bool:
-    """Whether elements of these shapes are batches: of a size that varies, or one label for each row in them."""
+    """Tell whether elements of these shapes are batches: of a size that varies, or one label for each row in them."""
     if not rows.rank or (labels is not None and not labels.rank):
         return False
     return rows[0] is None or (labels is not None and bool(labels[0] == rows[0]))

@@ -1,4 +1,4 @@
-"""What a source of data gives before it is checked, split and scaled."""
+"""Raw data, as a source gives them before they are checked, split and scaled."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ class RawData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Which part of a source is wanted.
+    """A request for a part of a source.
 
     Attributes:
         source: as the user wrote it: "digits", "fashion-mnist", "mnist", a file (.npy, .npz, .csv, .parquet), a folder

@@ -86,7 +86,7 @@ def from_frame(
 
 
 def _has_header(path: Path) -> bool:
-    """Whether any entry of the first line is not a number."""
+    """Tell whether any entry of the first line is not a number."""
     with path.open(encoding="utf-8-sig", newline="") as text:
         first = next(csv.reader(text), [])
     return not first or not all(_is_number(entry) for entry in first)
