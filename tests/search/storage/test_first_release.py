@@ -102,6 +102,7 @@ def scored_otherwise(run: Path) -> Path:
     return run
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 def test_a_study_that_was_scored_otherwise_is_still_read_reported_and_exported(
     scored_otherwise: Path, klsearch: Klsearch, tmp_path: Path
 ) -> None:
@@ -117,5 +118,5 @@ def test_trials_of_two_scores_are_never_mixed_in_a_study(
     command: str, scored_otherwise: Path, klsearch: Klsearch
 ) -> None:
     called = klsearch(command, scored_otherwise)
-    assert (called.code, called.out) == (4, "")
+    assert (called.code, called.out) == (2, "")
     assert "scored otherwise than this klsearch scores (score: 0, now 1)" in called.err.splitlines()[-1]
