@@ -245,6 +245,18 @@ def test_every_help_text_loads_nothing_slow(tmp_path: Path) -> None:
     run_cli(EVERY_HELP, folder=tmp_path)
 
 
+LIST = """
+import sys
+from klsearch.search.cli import main
+assert main(["list"]) == 0
+assert "scipy" not in sys.modules
+"""
+
+
+def test_the_list_of_studies_does_not_wait_for_scipy(tmp_path: Path) -> None:
+    run_cli(LIST, folder=tmp_path)
+
+
 TRAINS_NOTHING = """
 import sys
 from klsearch.search.cli import main

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind, ttest_rel
 
 from klsearch.studies import summary
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -162,6 +163,15 @@ def test_a_run_that_the_test_split_has_not_scored_yet_is_not_taken_to_have_diver
 def test_one_pair_says_nothing_and_none_even_less() -> None:
     assert paired_difference({1: 1.0}, {1: 0.0}) == Difference(mean=1.0, low=-math.inf, high=math.inf, pairs=1)
     assert math.isnan(paired_difference({1: 1.0}, {2: 0.0}).mean)
+
+
+def test_both_intervals_are_those_of_scipy() -> None:
+    first, second = ([0.31, 0.42, 0.27, 0.55, 0.38, 0.44], [0.35, 0.49, 0.25, 0.71, 0.40, 0.58])
+    by_seed = [dict(enumerate(values)) for values in (first, second)]
+    paired, unpaired = paired_difference(*by_seed), unpaired_difference(*by_seed)
+    assert (paired.low, paired.high) == pytest.approx(tuple(ttest_rel(first, second).confidence_interval()))
+    welch = ttest_ind(first, second, equal_var=False)
+    assert (unpaired.low, unpaired.high) == pytest.approx(tuple(welch.confidence_interval()))
 
 
 def test_a_difference_without_pairs_has_welch_s_interval() -> None:
