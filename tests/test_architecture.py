@@ -19,7 +19,7 @@ ROOMS = ("vae", "studies", "reports", "search")  # from the ground up
 # From the ground up as well; `networks` names a wing, which is a folder, or a file beside the wings.
 WINGS = {
     "vae": (
-        "quiet", "hyperparameters", "data", "likelihoods", "objective", "elbo", "layers",
+        "machine", "quiet", "hyperparameters", "data", "likelihoods", "objective", "elbo", "layers",
         "diagnostics", "networks", "evaluation", "training",
     ),
     "studies": ("errors", "files", "definitions", "ranking", "record", "convergence", "summary", "comparison"),
@@ -185,7 +185,7 @@ def test_a_room_never_imports_what_belongs_elsewhere(room: str, foreign: set[str
         ("klsearch.vae.diagnostics.curves", {"numpy"}),
         ("klsearch.vae.diagnostics.measures", {"numpy"}),
         ("klsearch.vae.diagnostics.gates", {"numpy"}),
-        ("klsearch.vae.data.datasets", {"numpy", "PIL"}),
+        ("klsearch.vae.data.datasets", {"numpy", "PIL", "psutil"}),
     ],
 )
 def test_the_model_s_records_and_data_load_no_more_than_numpy(module: str, allowed: set[str]) -> None:

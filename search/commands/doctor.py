@@ -16,7 +16,7 @@ from klsearch.search.storage.opening import EmptyStorage, file_of, open_storage,
 from klsearch.search.storage.place import STORAGE_VARIABLE
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.errors import StorageError
-from klsearch.vae.data.memory import free_memory, total_memory
+from klsearch.vae.machine import free_memory, total_memory
 
 _DEVICES_SECONDS = 120.0
 

@@ -13,9 +13,9 @@ from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Summary, baseline_names, runs_of, since_confirmed, summarize
 from klsearch.vae.data.datasets import Dataset
-from klsearch.vae.data.memory import free_memory
 from klsearch.vae.evaluation.probe import PROBE_WORDS
 from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.search.commands.export import Exported

@@ -8,7 +8,7 @@ import numpy as np
 from klsearch.search.layout import Layout, most_slots
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset
-from klsearch.vae.data.memory import free_memory
+from klsearch.vae.machine import free_memory
 from klsearch.vae.networks.network import Network
 from klsearch.vae.training.slot_timing import seconds_per_member
 
@@ -40,7 +40,7 @@ def auto_layout(
     """
     say("Measuring how many members to train at a time…")
     batch_size = definition.training.batch_size
-    most = max(2, min(most_slots(definition), _count_fitting(network, batch_size) // processes))
+    most = max(2, min(most_slots(definition), count_fitting(network, batch_size, memory=free_memory()) // processes))
     shards = min(max(1, threads // processes), most)
     candidates = [2**power for power in range(12) if 2**power * shards <= most]
     times = seconds_per_member(network, dataset.train[:batch_size], definition.objective(), candidates, shards=shards)
@@ -77,12 +77,12 @@ def best_layout(times: Mapping[int, float], *, trials: int, most: int, shards: i
     return Layout(together * shards, together)
 
 
-def _count_fitting(network: Network, batch_size: int) -> int:
-    """Count the members that fit into the memory that may be used."""
+def count_fitting(network: Network, batch_size: int, *, memory: int) -> int:
+    """Count the members that fit into the share that they may take of free memory, in bytes."""
     models = (network.encoder, network.decoder)
     weights = sum(model.count_params() for model in models)
     activations = batch_size * sum(math.prod(_sizes(layer)) for model in models for layer in model.layers)
-    return max(2, int(_MEMORY_SHARE * free_memory() / (4 * (_COPIES * weights + _COPIES * activations))))
+    return max(2, int(_MEMORY_SHARE * memory / (4 * (_COPIES * weights + _COPIES * activations))))
 
 
 def _sizes(layer: object) -> tuple[int, ...]:

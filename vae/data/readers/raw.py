@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klsearch.vae.data.memory import free_memory
+from klsearch.vae.machine import free_memory
 
 
 class DataProblem(ValueError):

@@ -1,0 +1,100 @@
+"""What this process may use of its machine: memory and cores.
+
+A container or a service often gets less than the machine has, by a limit on its control group or on one around it.
+psutil tells what the machine has, and joblib reads the outermost group alone, so the groups are read here.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+_ROOT = Path("/")
+
+
+class _Limit(NamedTuple):
+    """What a control group may take of the memory, and what it has taken, in bytes."""
+
+    most: int
+    taken: int
+
+
+class _MemoryFiles(NamedTuple):
+    """What a version of control groups calls a group's limit, its use, and its cached files that can be dropped."""
+
+    most: str
+    taken: str
+    droppable: str
+
+
+_VERSIONS = (
+    _MemoryFiles("memory.max", "memory.current", "inactive_file"),
+    _MemoryFiles("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def total_memory(root: Path = _ROOT) -> int:
+    """Bytes that are built in, or fewer where a control group is limited.
+
+    Args:
+        root: of the files in which the system tells of control groups.
+    """
+    built_in: int = psutil.virtual_memory().total
+    return min([built_in, *(limit.most for limit in _memory_limits(root))])
+
+
+def free_memory(root: Path = _ROOT) -> int:
+    """Bytes that can be taken without swapping and within every limit; see `total_memory`."""
+    available: int = psutil.virtual_memory().available
+    return min([available, *(max(0, limit.most - limit.taken) for limit in _memory_limits(root))])
+
+
+def usable_cores(root: Path = _ROOT) -> int:
+    """Cores that this process is bound to, or fewer by a quota of time, which is rounded up; see `total_memory`."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([bound, *map(math.ceil, _core_quotas(root))])
+
+
+def _memory_limits(root: Path) -> Iterator[_Limit]:
+    for group in _groups("memory", root):
+        for files in _VERSIONS:
+            most = _text(group / files.most).strip()
+            if most.isdigit():  # "max" is no limit
+                # A file that was read counts as taken, though the system drops it as soon as memory is needed.
+                counts = dict(line.split() for line in _text(group / "memory.stat").splitlines())
+                yield _Limit(int(most), int(_text(group / files.taken) or 0) - int(counts.get(files.droppable, 0)))
+
+
+def _core_quotas(root: Path) -> Iterator[float]:
+    """How many cores' time each control group may take: microseconds in each period of so many."""
+    names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")  # the first holds both; no group has all
+    for group in _groups("cpu", root):
+        told = " ".join(_text(group / name) for name in names).split()
+        if told and told[0].isdigit():  # "max" and -1 are no quota
+            quota, period = map(int, told)
+            yield quota / period
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """The folders of the control groups of either version that this process is in, those around a group after it.
+
+    A container may see only its own group, mounted where the machine's outermost would be, while its path is still the
+    machine's: then no folder but the last is there.
+    """
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers or controller in controllers.split(","):
+            top = root / "sys/fs/cgroup" / (controller if controllers else "")
+            group = top / path.lstrip("/")
+            yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
+
+
+def _text(file: Path) -> str:
+    """What a file says; nothing where there is none, or it is not for us to read."""
+    try:
+        return file.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
