@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 
 from klsearch.search.layout import most_slots
@@ -19,6 +18,7 @@ from klsearch.search.training.tensorflow import load_tensorflow
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.readers.functions import is_function
+from klsearch.vae.machine import usable_cores
 from klsearch.vae.networks.workload import Workload, conv_workload, dense_workload
 
 _PRODUCT = 1024  # rows and columns: large enough that all cores are busy
@@ -133,7 +133,7 @@ def _epoch_seconds(workload: Workload, definition: StudyDefinition, dataset: Dat
 def _memory(workload: Workload, definition: StudyDefinition, dataset: Dataset) -> int:
     """Bytes, with as many members at a time as there may be; the slots that are measured are often fewer."""
     most = most_slots(definition)
-    members = most if definition.model.kind == "dense" else min(most, joblib.cpu_count())
+    members = most if definition.model.kind == "dense" else min(most, usable_cores())
     member = _COPIES_PER_MEMBER * (workload.weights + definition.training.batch_size * workload.activations)
     data = _COPIES_OF_DATA * sum(dataset.rows.values()) * math.prod(dataset.shape)
     return _START_BYTES + _NUMBER_BYTES * (data + members * member)

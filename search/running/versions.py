@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-import joblib
+from klsearch.vae.machine import usable_cores
 
 # Stands between a version and those that earlier parts of the same study were trained with.
 EARLIER = " (earlier "
@@ -19,7 +19,7 @@ def provenance() -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "processor": _processor(),
-        "usable cores": str(joblib.cpu_count()),
+        "usable cores": str(usable_cores()),
     }
 
 

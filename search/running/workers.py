@@ -20,6 +20,7 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.trials.judging import best_so_far, ended_early, has_converged, judge_training
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, UsageError
+from klsearch.vae.machine import usable_cores
 
 _LOOK_SECONDS = 1.0
 # The workers save, and end; a worker that is in the middle of compiling takes longest.
@@ -62,7 +63,7 @@ def search_with_workers(
     with _pool(options) as (count, parallel):
         progress.say(f"Searching with {count} workers…")
         progress.begin("trials", done=overseer.finished, total=budget, best=best_so_far(definition, study))
-        threads = None if options.scheduler else max(1, joblib.cpu_count() // count)
+        threads = None if options.scheduler else max(1, usable_cores() // count)
         function = work if options.scheduler else work_here
         task = Task(
             place=place,

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import joblib
-
+from klsearch.vae.machine import usable_cores
 from klsearch.vae.quiet import hide_start_up_lines
 
 _ours = False
@@ -37,7 +36,7 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
         import tensorflow as tf
 
         with suppress(RuntimeError):  # a process that computes already keeps the threads that it has
-            tf.config.threading.set_inter_op_parallelism_threads(threads or joblib.cpu_count())
+            tf.config.threading.set_inter_op_parallelism_threads(threads or usable_cores())
             tf.config.threading.set_intra_op_parallelism_threads(within)
         # Its notes come with the first look at the devices.
         for device in tf.config.list_physical_devices("GPU"):
@@ -81,11 +80,11 @@ def _pause_collection() -> Iterator[None]:
 
 def threads_left_over(members: int) -> int:
     """The number of threads that may share an operation's work where at most so many members train at a time."""
-    return max(1, int(joblib.cpu_count()) // members)
+    return max(1, usable_cores() // members)
 
 
 def threads_within() -> int:
     """The number of threads that share an operation's work in this process, which has loaded TensorFlow."""
     import tensorflow as tf
 
-    return int(tf.config.threading.get_intra_op_parallelism_threads() or joblib.cpu_count())
+    return int(tf.config.threading.get_intra_op_parallelism_threads() or usable_cores())

@@ -1,18 +1,19 @@
 """The threads that run compiled programs side by side."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow.python.eager import context
 
+from klsearch.vae.machine import usable_cores
+
 
 def side_by_side() -> int:
     """The number of shards that this process trains at a time: a processor's threads one each, a GPU one in all."""
     if tf.config.list_physical_devices("GPU"):
         return 1
-    return tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+    return tf.config.threading.get_inter_op_parallelism_threads() or usable_cores()
 
 
 def threads(count: int) -> ThreadPoolExecutor:
