@@ -64,14 +64,20 @@ def _boot() -> str:
 
 
 def _started(process: int) -> str:
-    """When a process started; empty if there is none."""
-    stat = Path(f"/proc/{process}/stat")
+    """When a process started; empty if there is none, or a zombie, which no longer runs.
+
+    psutil tells times of day, which move for a living process whenever the clock is set: it would be taken for another.
+    """
     if Path("/proc/self/stat").exists():
         try:
-            # Field 22; the name in parentheses before it may hold spaces. A zombie (state Z) no longer runs.
-            fields = stat.read_text().rpartition(")")[2].split()
+            # Field 22; the name in parentheses before it may hold spaces.
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return ""
-        return "" if fields[0] == "Z" else fields[19]
-    listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True, check=False)
-    return listed.stdout.strip()
+        state, started = fields[0], fields[19]
+    else:
+        command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(process)]
+        everywhere = os.environ | {"LC_ALL": "C", "TZ": "UTC"}  # whoever looks reads the same time
+        listed = subprocess.run(command, capture_output=True, text=True, check=False, env=everywhere)
+        state, _, started = listed.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else started.strip()

@@ -1,9 +1,11 @@
 """Who trains a trial, and whether they still do."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +38,21 @@ def test_a_process_that_ended_but_was_not_waited_for_is_dead(other: tuple[Owner,
     process.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie still
     assert owner.is_known_dead()
+
+
+_LOOK = """
+import json, sys
+from klsearch.search.storage.process import Owner
+print(Owner.from_json(json.loads(sys.argv[1])).is_known_dead())
+"""
+
+
+def test_whoever_looks_from_another_time_zone_and_language_sees_it_alive(environment: dict[str, str]) -> None:
+    told = json.dumps(this_process().as_json())
+    elsewhere = environment | {"TZ": "Asia/Tokyo", "LC_ALL": "ja_JP.UTF-8"}
+    command = [sys.executable, "-c", _LOOK, told]
+    called = subprocess.run(command, capture_output=True, text=True, env=elsewhere, check=False)
+    assert called.stdout == "False\n", called.stderr
 
 
 def test_a_process_id_that_is_used_again_does_not_bring_its_owner_back() -> None:
