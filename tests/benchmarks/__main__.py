@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from klsearch.search.running.versions import provenance
 from tests.benchmarks import cases
 
@@ -87,10 +89,9 @@ def _status(out: Path) -> str:
 
 def _resident(process: int) -> float:
     try:
-        text = Path(f"/proc/{process}/statm").read_text(encoding="ascii")
-    except OSError:
+        return float(psutil.Process(process).memory_info().rss / 2**20)
+    except psutil.NoSuchProcess:
         return float("nan")
-    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def loop(module: str, definition: Path, trials: int, jit_compile: bool, steps: int) -> list[float]:
