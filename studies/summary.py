@@ -105,6 +105,7 @@ def baseline_names(study: StudyRecord) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run.candidate for run in study.confirmed if run.trial is None))
 
 
+# By hand, as the next one: scipy.stats would add 0.3 s to `klsearch status`, and warns where values are equal.
 def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> Difference:
     """Winner − baseline over the seeds that both have; values by seed, NaN where a run diverged."""
     seeds = sorted(winner.keys() & baseline.keys())

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _HOST = "127.0.0.1"  # it asks for no password
 
 
+# Not `optuna_dashboard.run_server`: it answers one request at a time, writes a line for each, and prints an address
+# before it has the port: one that is taken, or 0 for any that is free.
 class _Server(ThreadingMixIn, WSGIServer):
     """Answers a page's many requests side by side."""
 

@@ -1,4 +1,4 @@
-"""Where each key of a TOML text stands."""
+"""Where each key of a TOML text stands, which neither tomllib nor tomlkit tells."""
 
 import re
 import tomllib
