@@ -98,7 +98,8 @@ def named_files(title: str) -> set[str]:
     """The source files that a section of CONTRIBUTING.md tells to edit."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (section,) = re.findall(rf"^## {title}\n(.*?)^## ", text, flags=re.DOTALL | re.MULTILINE)
-    return set(re.findall(r"`([\w/.]+\.(?:py|j2|toml))`", section))
+    named = re.findall(r"`([\w/.]+\.(?:py|j2|toml))`", section)
+    return {path for path in named if not path.startswith("tests/")}
 
 
 SAME_SEED = """
