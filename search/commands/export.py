@@ -24,7 +24,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import extended_name
 from klsearch.studies.errors import UsageError
 from klsearch.studies.record import StudyRecord, TrainingRun
-from klsearch.studies.summary import runs_of, summarize
+from klsearch.studies.summary import runs_of, since_confirmed, summarize
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
 from klsearch.vae.hyperparameters import RULES, Hyperparameters
@@ -103,7 +103,7 @@ def export_winner(
         record = study_record(study, url=place.shown_url, resume_command=place.resume_command)
         run, row = _chosen(study, record)
         facts = study.facts
-    best = summarize(record).best
+    best, since = summarize(record).best, since_confirmed(record)
     assert best is not None
     again = retrain(loaded, dataset, facts, row, progress=progress)
     assert row.result is not None
@@ -129,7 +129,7 @@ def export_winner(
         fresh=fresh,
         kl=run.kl,
         matches=not mismatches(row.result, again.result),
-        notes=_notes(loaded, again, models.encoder, models.decoder),
+        notes=(*_notes(loaded, again, models.encoder, models.decoder), *([since.sentence] if since else [])),
     )
 
 
