@@ -1,4 +1,4 @@
-"""What this process may use of its machine: memory and cores.
+"""Memory and cores that this process may use of its machine.
 
 A container or a service often gets less than the machine has, by a limit on its control group or on one around it.
 psutil tells what the machine has, and joblib reads the outermost group alone, so the groups are read here.
@@ -16,14 +16,14 @@ _ROOT = Path("/")
 
 
 class _Limit(NamedTuple):
-    """What a control group may take of the memory, and what it has taken, in bytes."""
+    """Memory that a control group may take, and that it has taken, in bytes."""
 
     most: int
     taken: int
 
 
 class _MemoryFiles(NamedTuple):
-    """What a version of control groups calls a group's limit, its use, and its cached files that can be dropped."""
+    """Names that a version of control groups has for a group's limit, its use, and cached files that can be dropped."""
 
     most: str
     taken: str
@@ -69,7 +69,7 @@ def _memory_limits(root: Path) -> Iterator[_Limit]:
 
 
 def _core_quotas(root: Path) -> Iterator[float]:
-    """How many cores' time each control group may take: microseconds in each period of so many."""
+    """The cores' time that each control group may take: microseconds in each period of so many."""
     names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")  # the first holds both; no group has all
     for group in _groups("cpu", root):
         told = " ".join(_text(group / name) for name in names).split()
@@ -93,7 +93,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _text(file: Path) -> str:
-    """What a file says; nothing where there is none, or it is not for us to read."""
+    """The text of a file; empty where there is none, or it is not for us to read."""
     try:
         return file.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
