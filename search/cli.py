@@ -68,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in given:
             traceback.print_exc()
         exit_code = error.exit_code if isinstance(error, KlsearchError) else EXIT_FAILED
-        return _fail(_in_words(error), exit_code, as_json=as_json)
+        return _fail(_describe(error), exit_code, as_json=as_json)
 
 
-def _in_words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     """Describe what went wrong, for the user."""
     if isinstance(error, KlsearchError):
         return str(error)

@@ -36,12 +36,12 @@ class Stopper:
         return self.stopped
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listen(self) -> Iterator[None]:
         """Answer signals until the block ends; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._handle_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
@@ -49,7 +49,7 @@ class Stopper:
                 signal.signal(number, handler)
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
+    def interrupt_at_once(self) -> Iterator[None]:
         """A block in which there is nothing to save: a signal ends it with KeyboardInterrupt, wherever it is.
 
         Raises:
@@ -63,7 +63,7 @@ class Stopper:
         finally:
             self._raises = False
 
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.signalled = True
         for either in (signal.SIGINT, signal.SIGTERM):

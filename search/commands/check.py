@@ -39,17 +39,17 @@ class Speed:
     numbers: float
 
 
-def measured_speed() -> Speed:
+def measure_speed() -> Speed:
     """This machine's speed now, as NumPy finds it: the best of a few rounds, a fifth of a second in all."""
     matrix, vector = np.ones((_PRODUCT, _PRODUCT), np.float32), np.ones(_NUMBERS, np.float32)
     product, numbers = np.empty_like(matrix), np.empty_like(vector)
     return Speed(
-        multiply_adds=_PRODUCT**3 / _best(lambda: np.matmul(matrix, matrix, out=product)),
-        numbers=_NUMBERS / _best(lambda: np.multiply(vector, vector, out=numbers)),
+        multiply_adds=_PRODUCT**3 / _least_seconds(lambda: np.matmul(matrix, matrix, out=product)),
+        numbers=_NUMBERS / _least_seconds(lambda: np.multiply(vector, vector, out=numbers)),
     )
 
 
-def _best(calculate: Callable[[], object]) -> float:
+def _least_seconds(calculate: Callable[[], object]) -> float:
     """The least seconds that a calculation took."""
     times = []
     for _ in range(_ROUNDS):

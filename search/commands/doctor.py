@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -79,11 +79,6 @@ def examine(storage: str | None) -> Health:
     )
 
 
-def health_document(health: Health) -> dict[str, object]:
-    """What was found, as JSON values."""
-    return {**asdict(health), "works": health.exit_code == 0}
-
-
 def health_text(health: Health) -> str:
     """The findings, for people."""
     gigabytes = {name: f"{count / 1e9:.1f} GB" for name, count in health.memory.items()}
@@ -100,7 +95,7 @@ def health_text(health: Health) -> str:
 
 
 def _extras() -> dict[str, Finding]:
-    return {extra: _installed(extra, package) for extra, package in sorted(_optional_packages())}
+    return {extra: _find_package(extra, package) for extra, package in sorted(_optional_packages())}
 
 
 def _optional_packages() -> Iterator[tuple[str, str]]:
@@ -114,7 +109,7 @@ def _optional_packages() -> Iterator[tuple[str, str]]:
             yield found[2], found[1]
 
 
-def _installed(extra: str, package: str) -> Finding:
+def _find_package(extra: str, package: str) -> Finding:
     try:
         return Finding(works=True, words=f"{package} {version(package)}")
     except PackageNotFoundError:

@@ -2,15 +2,20 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from klsearch.studies.comparison import compare_studies
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun, TrialRecord
 from klsearch.studies.summary import since_confirmed, summarize
 
-if TYPE_CHECKING:  # which loads TensorFlow
+if TYPE_CHECKING:  # which load TensorFlow or Optuna
+    from klsearch.search.commands.check import Estimate
+    from klsearch.search.commands.doctor import Health
     from klsearch.search.commands.reproduction import Reproduction
+    from klsearch.vae.data.datasets import Dataset
 
 SCHEMA_VERSION = 1
 
@@ -20,6 +25,31 @@ Document = dict[str, Any]
 def as_text(document: Document) -> str:
     """The document as one line of JSON; numbers that are not finite become null."""
     return json.dumps(_plain({"schema_version": SCHEMA_VERSION, **document}), allow_nan=False)
+
+
+def studies_document(studies: Mapping[str, str]) -> Document:
+    """The built-in studies, each by its name with a line about it."""
+    return {"studies": [{"name": name, "about": about} for name, about in studies.items()]}
+
+
+def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "Estimate | None") -> Document:
+    """The findings of `check` and its estimate of the cost."""
+    return {
+        "study": definition.study.name,
+        "valid": True,
+        "trials": definition.study.trials,
+        "rows": dataset.rows,
+        "shape": list(dataset.shape),
+        "scaling": dataset.scaling.words,
+        "fingerprint": dataset.fingerprint,
+        "estimate": None if expected is None else asdict(expected),
+        "warnings": [*definition.warnings(), *dataset.warnings],
+    }
+
+
+def health_document(health: "Health") -> Document:
+    """The findings of `doctor`."""
+    return {**asdict(health), "works": health.exit_code == 0}
 
 
 def error_document(message: str, exit_code: int) -> Document:
@@ -50,7 +80,7 @@ def best_document(study: StudyRecord) -> Document:
 
 def trials_document(study: StudyRecord) -> Document:
     """Every trial, in ascending number."""
-    return {"study": study.name, "trials": [_listed(trial) for trial in study.trials]}
+    return {"study": study.name, "trials": [_trial_entry(trial) for trial in study.trials]}
 
 
 def status_document(study: StudyRecord) -> Document:
@@ -121,7 +151,7 @@ def _since_confirmed(study: StudyRecord) -> Document | None:
     return None if since is None else asdict(since)
 
 
-def _measured(run: TrainingRun) -> Document:
+def _named_measures(run: TrainingRun) -> Document:
     return {name: getattr(run, name) for name in _MEASURES}
 
 
@@ -130,7 +160,7 @@ def _trial(trial: TrialRecord) -> Document:
     return {
         "trial": trial.number,
         "feasible": trial.feasible,
-        **_measured(trial),
+        **_named_measures(trial),
         "reconstruction": measures.reconstruction if measures is not None else None,
         "active_units": measures.active_units if measures is not None else None,
         "elbo": measures.elbo if measures is not None else None,
@@ -140,13 +170,13 @@ def _trial(trial: TrialRecord) -> Document:
     }
 
 
-def _listed(trial: TrialRecord) -> Document:
+def _trial_entry(trial: TrialRecord) -> Document:
     return {
         "number": trial.number,
         "state": trial.state.value,
         "origin": trial.origin,
         "warm_start": trial.warm_start,
-        **_measured(trial),
+        **_named_measures(trial),
         "feasible": trial.feasible,
         "hyperparameters": trial.hyperparameters.as_json(),
         "seconds": trial.seconds,

@@ -1,7 +1,6 @@
 """The text that the command line prints for people."""
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -96,10 +95,10 @@ def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[s
         ]
     scores = [run.probe.test for run in runs if run.probe is not None]
     probe = [number(median(scores)) if scores else NOTHING] if with_probe else []
-    return [f"{name}{left_out}", *cells, f"{_passed(runs)} of {len(runs)}", *probe]
+    return [f"{name}{left_out}", *cells, f"{_count_passed(runs)} of {len(runs)}", *probe]
 
 
-def _passed(runs: tuple[ConfirmationRun, ...]) -> int:
+def _count_passed(runs: tuple[ConfirmationRun, ...]) -> int:
     return sum(run.passed for run in runs)
 
 
@@ -115,7 +114,7 @@ def _table(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def exported_text(exported: "Exported") -> str:
+def export_text(exported: "Exported") -> str:
     """The files that an export wrote, and the training they are of."""
     winner = "the winner" if exported.confirmed else "the best so far, not confirmed"
     seed = f"{'fresh ' if exported.fresh else 'its own '}seed {exported.seed}"
@@ -137,7 +136,9 @@ def reproduction_text(reproduction: "Reproduction") -> str:
     lines = [f"{lead}, does not match:"]
     for differing in reproduction.mismatches:
         place = "" if differing.place is None else f" at {differing.place}"
-        lines.append(f"  {differing.value}{place}: stored {_exact(differing.stored)}, now {_exact(differing.now)}")
+        lines.append(
+            f"  {differing.value}{place}: stored {_format_exact(differing.stored)}, now {_format_exact(differing.now)}"
+        )
     if not reproduction.changed:
         return "\n".join([*lines, "Versions and processor are those that the study recorded."])
     lines.append("Since then changed:")
@@ -145,7 +146,7 @@ def reproduction_text(reproduction: "Reproduction") -> str:
     return "\n".join(lines)
 
 
-def _exact(value: Any) -> str:
+def _format_exact(value: Any) -> str:
     """A value to its last bit, in words where it is no finite number."""
     if not isinstance(value, float) or math.isfinite(value):
         return repr(value)
@@ -198,36 +199,20 @@ def trials_text(study: StudyRecord) -> str:
     return "\n".join(_table([header, *rows]))
 
 
-def check_document(loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None) -> dict[str, Any]:
-    """What `check` found and expects, as JSON values."""
-    definition = loaded.definition
-    return {
-        "study": definition.study.name,
-        "valid": True,
-        "trials": definition.study.trials,
-        "rows": dataset.rows,
-        "shape": list(dataset.shape),
-        "scaling": dataset.scaling.words,
-        "fingerprint": dataset.fingerprint,
-        "estimate": None if expected is None else asdict(expected),
-        "warnings": [*definition.warnings(), *dataset.warnings],
-    }
-
-
 def check_text(
     loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None, *, own_weights: int | None = None
 ) -> str:
     """The findings and expectations of `check`, for people; with the number of weights of a model of their own."""
-    found = check_document(loaded, dataset, expected)
+    definition = loaded.definition
     rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
     shape = "×".join(map(str, dataset.shape))
     lines = [
-        f"{found['study']}: valid",
-        f"data: {rows} rows of {shape} values; scaling: {found['scaling']}",
-        *([] if own_weights is None else [f"model: {loaded.definition.model.kind}, {own_weights:,} weights"]),
-        f"search: {found['trials']} trials over {', '.join(loaded.definition.space.searched())}",
+        f"{definition.study.name}: valid",
+        f"data: {rows} rows of {shape} values; scaling: {dataset.scaling.words}",
+        *([] if own_weights is None else [f"model: {definition.model.kind}, {own_weights:,} weights"]),
+        f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
         _expected_line(loaded, expected),
-        *(f"warning: {warning}" for warning in found["warnings"]),
+        *(f"warning: {warning}" for warning in (*definition.warnings(), *dataset.warnings)),
     ]
     return "\n".join(lines)
 

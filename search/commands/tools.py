@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 @json_option
 def list_studies(as_json: bool) -> None:
     """The built-in studies, which `run` and `check` take by name."""
-    from klsearch.search.commands.documents import as_text
+    from klsearch.search.commands.documents import as_text, studies_document
     from klsearch.studies.definitions.catalog import builtin_studies
 
     studies = builtin_studies()
     if as_json:
-        click.echo(as_text({"studies": [{"name": name, "about": about} for name, about in studies.items()]}))
+        click.echo(as_text(studies_document(studies)))
     else:
         width = max(map(len, studies))
         click.echo("\n".join(f"{name.ljust(width)}  {about}" for name, about in studies.items()))
@@ -65,9 +65,9 @@ def check(study_or_file: str, as_json: bool) -> None:
 
     Nothing is trained. Also says about how long the study will take here, and how much memory.
     """
-    from klsearch.search.commands.check import estimate, measured_speed, weights_of_own_model
-    from klsearch.search.commands.documents import as_text
-    from klsearch.search.commands.text import check_document, check_text
+    from klsearch.search.commands.check import estimate, measure_speed, weights_of_own_model
+    from klsearch.search.commands.documents import as_text, check_document
+    from klsearch.search.commands.text import check_text
     from klsearch.search.training.tensorflow import take_this_process
     from klsearch.studies.definitions.catalog import load_definition
     from klsearch.studies.definitions.data import load_data
@@ -76,9 +76,9 @@ def check(study_or_file: str, as_json: bool) -> None:
     loaded = load_definition(study_or_file)
     dataset = load_data(loaded.definition, loaded.folder)
     own_weights = weights_of_own_model(loaded.definition, dataset, loaded.folder)
-    expected = estimate(loaded.definition, dataset, measured_speed())
+    expected = estimate(loaded.definition, dataset, measure_speed())
     if as_json:
-        click.echo(as_text(check_document(loaded, dataset, expected)))
+        click.echo(as_text(check_document(loaded.definition, dataset, expected)))
     else:
         click.echo(check_text(loaded, dataset, expected, own_weights=own_weights))
 
@@ -91,8 +91,8 @@ def doctor(storage: str | None, as_json: bool) -> int:
 
     Exits with 1 if no study can be run here, with 4 if only the storage does not answer.
     """
-    from klsearch.search.commands.doctor import examine, health_document, health_text
-    from klsearch.search.commands.documents import as_text
+    from klsearch.search.commands.doctor import examine, health_text
+    from klsearch.search.commands.documents import as_text, health_document
 
     health = examine(storage)
     click.echo(as_text(health_document(health)) if as_json else health_text(health))
@@ -112,7 +112,7 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
     No weights are stored, so the winner is trained once more: on its best fresh seed, or on its own before it is
     confirmed.
     """
-    from klsearch.search.commands.text import exported_text
+    from klsearch.search.commands.text import export_text
     from klsearch.search.storage.place import named_place
     from klsearch.search.storage.records import stored_definition
     from klsearch.studies.definitions.data import load_data
@@ -124,7 +124,7 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
         from klsearch.search.commands.export import export_winner
 
         exported = export_winner(loaded, dataset, place, folder, force=force, progress=progress)
-    click.echo(exported_text(exported))
+    click.echo(export_text(exported))
 
 
 @click.command(short_help="Train a trial again and compare.")

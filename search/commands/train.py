@@ -129,7 +129,7 @@ def _train(loaded: "LoadedDefinition", place: "Place", given: _Options) -> int:
     take_this_process()
     stopper = Stopper(given.timeout)
     try:
-        with stopper.listening(), Terminal(live=not given.no_progress) as terminal:
+        with stopper.listen(), Terminal(live=not given.no_progress) as terminal:
             progress = Silence() if given.quiet else terminal
             record = run_study(loaded, place, options, progress=progress, stopper=stopper)
     except Interrupted as error:

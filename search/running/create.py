@@ -22,7 +22,7 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.slots import auto_layout
 from klsearch.search.training.tensorflow import threads_within
 from klsearch.search.trials.score import SCORING
-from klsearch.search.trials.warm_start import warm_start
+from klsearch.search.trials.warm_start import find_warm_start
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition, differences
 from klsearch.studies.errors import StudyConflict
@@ -92,7 +92,7 @@ def _create(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
     definition, options, say = request.definition, request.options, request.progress.say
     start = None
     if options.warm_start is not None:  # first of all, for it may be refused
-        start = warm_start(definition, request.dataset, options.warm_start)
+        start = find_warm_start(definition, request.dataset, options.warm_start)
         say(f"Warm start: {start.words}.")
     layout, reference = _new_layout(request), None
     if definition.study.kl_band == "auto":

@@ -56,7 +56,7 @@ def train_study(
     )
     patience = partial(make_patient, say=progress.say, stop=stopper)
     with place.hold(), open_storage(place.url, create=True, patience=patience) as storage:
-        with stopper.at_once():
+        with stopper.interrupt_at_once():
             study = begin_study(storage, request)
         try:
             _search(study, request, stopper)

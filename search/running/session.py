@@ -175,7 +175,7 @@ class Session:
             raise Interrupted
         if not population.traces():
             self._progress.say(f"Compiling one program for {population.slots} members at a time…")
-            with self._stopper.at_once():
+            with self._stopper.interrupt_at_once():
                 population.compile()
 
     def _saving(self, study: str) -> Saving:

@@ -54,7 +54,7 @@ def work(task: Task) -> Failure | None:
     """Search; None when the budget is met or the starter is gone."""
     stopper = Stopper()
     try:
-        with stopper.listening():
+        with stopper.listen():
             _search(task, stopper)
     except (Interrupted, KeyboardInterrupt):
         pass

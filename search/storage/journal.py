@@ -37,7 +37,7 @@ class JournalFile(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write records at the end of the file."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self._alone() as file:
+        with self._open_alone() as file:
             file.write(lines.encode())
             file.flush()
             self._is_flushed = False
@@ -55,7 +55,7 @@ class JournalFile(JournalFileBackend):
         self._flushed, self._is_flushed = time.monotonic(), True
 
     @contextmanager
-    def _alone(self) -> Iterator[BinaryIO]:
+    def _open_alone(self) -> Iterator[BinaryIO]:
         """The file while nobody else writes, ending with a whole line."""
         with open(self._path, "ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

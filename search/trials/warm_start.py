@@ -69,7 +69,7 @@ class WarmStart:
         return tuple(_earlier_trial(row, definition, self.study) for row in self.rows)
 
 
-def warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) -> WarmStart:
+def find_warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Place) -> WarmStart:
     """The complete trials of an earlier study that a new one may begin with.
 
     Args:

@@ -42,7 +42,7 @@ def test_a_time_that_is_not_over_does_not_stop() -> None:
 def test_the_first_signal_asks_to_stop_and_the_second_ends_the_process() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         before, stopper = signal.getsignal(number), Stopper()
-        with stopper.listening():
+        with stopper.listen():
             os.kill(os.getpid(), number)
             assert stopper.signalled
             assert stopper()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search.commands.check import Estimate, Speed, estimate, measured_speed
+from klsearch.search.commands.check import Estimate, Speed, estimate, measure_speed
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Baseline
@@ -77,7 +77,7 @@ def test_a_model_of_the_user_s_own_has_no_estimate(definition: StudyDefinition, 
 
 
 def test_this_machine_calculates_at_some_speed() -> None:
-    speed = measured_speed()
+    speed = measure_speed()
     assert 1e8 < speed.multiply_adds < 1e15
     assert 1e7 < speed.numbers < 1e13
 

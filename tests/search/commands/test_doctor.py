@@ -87,5 +87,5 @@ def test_the_user_s_own_modules_in_the_working_folder_are_not_taken_for_ours(
 
 
 def test_an_extra_that_is_not_installed_comes_with_what_installs_it() -> None:
-    missing = doctor._installed("dask", "a-package-that-nobody-has-made")
+    missing = doctor._find_package("dask", "a-package-that-nobody-has-made")
     assert (missing.works, missing.words) == (False, "not installed; pip install 'klsearch[dask]'")

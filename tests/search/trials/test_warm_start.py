@@ -13,7 +13,7 @@ from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place, known_place
 from klsearch.search.storage.rows import EarlierTrial
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.trials.warm_start import WarmStart, warm_start
+from klsearch.search.trials.warm_start import WarmStart, find_warm_start
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import UsageError
@@ -56,7 +56,7 @@ Define = Callable[..., StudyDefinition]
 
 @pytest.fixture(scope="module")
 def begun_with(workshop: "Workshop", earlier: Place, define: Define) -> WarmStart:
-    return warm_start(define(NARROWER), workshop.dataset, earlier)
+    return find_warm_start(define(NARROWER), workshop.dataset, earlier)
 
 
 def new_study(workshop: "Workshop", url: str, trials: tuple[EarlierTrial, ...]) -> None:
@@ -85,7 +85,7 @@ def test_another_band_scores_and_judges_them_anew(
     workshop: "Workshop", earlier: Place, define: Define, begun_with: WarmStart
 ) -> None:
     tight = define(NARROWER, ("trials = 24", "trials = 24\nkl_band = [0.0, 0.001]"))
-    again = warm_start(tight, workshop.dataset, earlier)
+    again = find_warm_start(tight, workshop.dataset, earlier)
     for wide, narrow in zip(begun_with.trials(define(NARROWER)), again.trials(tight), strict=True):
         assert narrow.score >= wide.score
         assert narrow.constraints["band"] > wide.constraints["band"]
@@ -104,25 +104,25 @@ def test_trials_that_were_trained_otherwise_are_refused(
 ) -> None:
     change, words = OTHERWISE[what]
     with pytest.raises(UsageError, match=f"cannot be taken over, because they were trained otherwise .*{words}"):
-        warm_start(define(change), workshop.dataset, earlier)
+        find_warm_start(define(change), workshop.dataset, earlier)
 
 
 def test_trials_of_other_rows_are_refused(workshop: "Workshop", earlier: Place, define: Define) -> None:
     with pytest.raises(UsageError, match=r"data: the rows, their split .* are others"):
-        warm_start(define(), replace(workshop.dataset, fingerprint="0"), earlier)
+        find_warm_start(define(), replace(workshop.dataset, fingerprint="0"), earlier)
 
 
 def test_a_space_that_holds_none_of_them_is_refused(workshop: "Workshop", earlier: Place, define: Define) -> None:
     beyond = define((NARROWER[0], "kl_weight = { low = 50.0, high = 60.0 }"))
     with pytest.raises(UsageError, match=r"gives nothing to begin with: 0 of 24 .*kl_weight 24.*Leave it out"):
-        warm_start(beyond, workshop.dataset, earlier)
+        find_warm_start(beyond, workshop.dataset, earlier)
 
 
 def test_settings_that_a_fixed_number_rules_out_are_left_behind(
     workshop: "Workshop", earlier: Place, define: Define
 ) -> None:
     fixed = define(("annealing_epochs = { low = 0, high = 6 }", "annealing_epochs = 5"))
-    found = warm_start(fixed, workshop.dataset, earlier)
+    found = find_warm_start(fixed, workshop.dataset, earlier)
     assert {row.run.hyperparameters.annealing_epochs for row in found.rows} == {5}
     assert found.outside == {"annealing_epochs": 24 - len(found.rows)}
 
@@ -138,9 +138,9 @@ def test_settings_that_no_trial_could_have_beside_a_fixed_number_are_left_behind
     place = Place(folder=tmp_path, url=f"journal:///{tmp_path / 'journal'}", name="tiny", embedded=False)
     crossed = define(("[baselines", "clip_low = -1\nclip_high = { low = 0, high = 2 }\n[baselines"))
     with pytest.raises(UsageError, match=r"gives nothing to begin with: 0 of 8 complete .*\(.*clip_low 8"):
-        warm_start(crossed, workshop.dataset, place)
+        find_warm_start(crossed, workshop.dataset, place)
     raised = define(("[baselines", "clip_high = { low = 0, high = 2 }\n[baselines"))
-    found = warm_start(raised, workshop.dataset, place)
+    found = find_warm_start(raised, workshop.dataset, place)
     assert [row.run.hyperparameters.clip_high for row in found.rows] == [bound for bound in bounds if bound >= 0]
     assert found.outside == {"clip_high": sum(bound < 0 for bound in bounds)}
 
@@ -236,7 +236,7 @@ def test_trials_that_ended_early_are_left_behind_and_counted(
     complete = [number for number, state in states.items() if state is TrialState.COMPLETE]
     assert 0 < len(complete) < 24
     place = Place(folder=tmp_path, url=f"journal:///{tmp_path / 'journal'}", name="tiny", embedded=False)
-    found = warm_start(define(), workshop.dataset, place)
+    found = find_warm_start(define(), workshop.dataset, place)
     assert [row.number for row in found.rows] == complete
     assert found.words.startswith(f"{len(complete)} of {len(complete)} complete trials of study 'tiny' (")
     assert found.words.endswith(f"); {24 - len(complete)} that ended early are left behind")
