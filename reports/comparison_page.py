@@ -97,7 +97,7 @@ def _conclusion(comparison: Comparison, sides: _Sides) -> tuple[str, Tone, str]:
         f"{'; '.join(f'{side.label} {side.summary.verdict}' for side in sides)}."
     )
     if comparison.better is None:
-        return "No difference in reconstruction can be told", "plain", sentence
+        return "No clear difference in reconstruction", "plain", sentence
     return f"{comparison.better} reconstructs better", "plain", sentence
 
 

@@ -24,7 +24,7 @@ def direction(difference: Difference) -> str:
     where = " where none diverged" if any(difference.left_out) else ""
     if difference.high < 0:
         return f"lower{where}"
-    return f"higher{where}" if difference.low > 0 else "not told apart"
+    return f"higher{where}" if difference.low > 0 else "not distinguishable"
 
 
 def missed_gates(run: TrainingRun) -> str:

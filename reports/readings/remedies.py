@@ -55,7 +55,7 @@ def _verdict(effects: list[int]) -> str:
         return "It depends on the bound here"
     if min(effects) < 0:
         return "It lowers the KL here"
-    return "It would make it worse here" if max(effects) > 0 else "No effect on the KL can be told here"
+    return "It would make it worse here" if max(effects) > 0 else "No effect on the KL can be seen here"
 
 
 def _describe_effect(study: StudyRecord, measured: Responses, name: str, sign: int) -> str:

@@ -11,8 +11,8 @@ from klsearch.studies.record import StudyRecord
 def explain_too_few(measured: Responses) -> str:
     """Explain why nothing is said of how the measures respond."""
     return (
-        f"How the KL responds to each hyperparameter takes {measured.needed} trials that were trained to their end "
-        f"and in which something varied; there are {measured.trials}."
+        f"Telling how the KL responds to each hyperparameter takes {measured.needed} trials that were trained to their "
+        f"end and in which something varied; there are {measured.trials}."
     )
 
 
@@ -23,8 +23,8 @@ def describe_method(measured: Responses) -> str:
     return (
         f"Measured over n = {count(measured.trials, 'trial')}{left_out}: least squares on all searched hyperparameters "
         f"at once, which explains {share(measured.explained)} of the variance of the KL{log}. Each number is a mean "
-        f"slope with the others held. The search chose which settings to try, so this is no experiment, and near the "
-        f"winner a slope may differ."
+        f"slope with the others held. The search chose which settings to try, so this is not an experiment, and near "
+        f"the winner a slope may differ."
     )
 
 

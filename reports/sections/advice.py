@@ -77,7 +77,8 @@ def _use(study: StudyRecord, summary: Summary) -> tuple[Step, ...]:
     if summary.best is None or summary.verdict not in (Verdict.STABLE, Verdict.CAVEATS):
         return ()
     reason = (
-        f"{summary.passed} of {count(summary.seeds, 'fresh seed')} pass every gate; its settings are above, to copy."
+        f"{summary.passed} of {count(summary.seeds, 'fresh seed')} pass every gate; its settings are above, ready to "
+        "copy."
     )
     return (Step(action=f"Use the settings of trial {summary.best.number}", reason=reason),)
 
@@ -129,8 +130,8 @@ def _next_weights(study: StudyRecord, nearest: TrialRecord, measured: Responses)
         decades = min(max(decades, -_MOST_DECADES), _MOST_DECADES)
         side = "higher" if decades > 0 else "lower"
         why = (
-            f" A decade more of KL weight {kl_change(study, measured, response.kl)}; n = {measured.trials}. So the "
-            f"band is to be looked for at {side} weights."
+            f" A decade more of KL weight {kl_change(study, measured, response.kl)}; n = {measured.trials}. So look "
+            f"for the band at {side} weights."
         )
     centre = nearest.hyperparameters.kl_weight * 10**decades
     if not RULES["kl_weight"].least < 0.1 * centre < sys.float_info.max / 1000:

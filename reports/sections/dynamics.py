@@ -174,8 +174,9 @@ def _rise_blocks(study: StudyRecord) -> tuple[Prose, ...]:
     if not risen:
         return ()
     text = (
-        f"The total loss rises while the KL weight is annealed: {'; '.join(risen)}. That is no fault: the loss itself "
-        f"changes from epoch to epoch, because the KL counts for more and more. Compare totals only at the full weight."
+        f"The total loss rises while the KL weight is annealed: {'; '.join(risen)}. That is not a fault: the loss "
+        f"itself changes from epoch to epoch, because the KL counts for more and more. Compare totals only at the "
+        f"full weight."
     )
     return (Prose(text=text),)
 
@@ -259,7 +260,7 @@ def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
 
 
 _CLOSER, _FARTHER = "closer to the prior than those of", "farther from it than those of"
-_UNCLEAR = "at a distance that cannot be told from that of"
+_UNCLEAR = "at a distance indistinguishable from that of"
 
 
 def _compare_distance(difference: Difference) -> str:

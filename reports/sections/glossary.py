@@ -80,7 +80,7 @@ _MEANINGS = {
     ),
     "95 % interval of a response": (
         "Student's t with standard errors that hold where trials do not all scatter alike (HC3, MacKinnon and White "
-        "1985). Trials are not drawn at random, so it is a guide, no proof."
+        "1985). Trials are not drawn at random, so it is a guide, not a proof."
     ),
     "95 % interval of a difference": (
         "Student's t over the seeds that both trained on. It speaks of training noise, not of sampling the data."

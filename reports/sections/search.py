@@ -58,7 +58,7 @@ def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses
         Prose(
             text=f"Share of {count(len(study.complete), 'complete trial')} that passes in each fifth of a range, with "
             f"Wilson's 95 % interval; the number of trials stands above. The search looks more often where it found "
-            f"good scores, so shares are no experiment."
+            f"good scores, so the shares are not those of an experiment."
         ),
         Gallery(exhibits=pass_exhibits(study)),
         Heading(text="Score over each range"),

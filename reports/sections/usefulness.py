@@ -66,7 +66,7 @@ def _compare_scores(difference: Difference) -> str:
     (winner, other) = difference.left_out
     if difference.low > 0 and winner <= other:
         return "higher"
-    return "lower" if difference.high < 0 and other <= winner else "not told apart"
+    return "lower" if difference.high < 0 and other <= winner else "not distinguishable"
 
 
 def _describe_probe(study: StudyRecord, probes: Sequence[Probe]) -> str:
@@ -78,7 +78,7 @@ def _describe_probe(study: StudyRecord, probes: Sequence[Probe]) -> str:
     words = {
         "higher": "more useful than those of",
         "lower": "less useful than those of",
-        "not told apart": "not told apart from those of",
+        "not distinguishable": "not distinguishable from those of",
     }
     told = "; ".join(
         f"{text} {', '.join(name for name in names if found[name] == word)}"

@@ -147,8 +147,8 @@ def print_devices() -> None:
 
 def _folder(folder: Path) -> Finding:
     if os.access(folder, os.W_OK):
-        return Finding(works=True, words=f"{folder} can be written")
-    return Finding(works=False, words=f"{folder} cannot be written; give `klsearch run` another --out")
+        return Finding(works=True, words=f"{folder} is writable")
+    return Finding(works=False, words=f"{folder} is not writable; give `klsearch run` another --out")
 
 
 def _storage(url: str) -> Finding:
@@ -173,4 +173,4 @@ def _folder_of_new(shown: str, file: Path) -> Finding:
     parent = next(folder for folder in file.resolve().parents if folder.exists())
     if os.access(parent, os.W_OK):
         return Finding(works=True, words=f"{shown} is not there yet; the first run makes it")
-    return Finding(works=False, words=f"{shown} is not there, and {parent} cannot be written")
+    return Finding(works=False, words=f"{shown} is not there, and {parent} is not writable")

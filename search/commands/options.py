@@ -26,7 +26,7 @@ class Duration(click.ParamType[float]):
 
         parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
         if not parts or "".join(number + unit for number, unit in parts) != value:
-            self.fail(f"{value!r} is no time; write it as 90s, 10m or 1h30m.", param, ctx)
+            self.fail(f"{value!r} is not a time; write it as 90s, 10m or 1h30m.", param, ctx)
         return float(sum(float(number) * _UNITS[unit or "s"] for number, unit in parts))
 
 

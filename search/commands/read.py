@@ -148,4 +148,4 @@ def _check_output(output: Path | None, example: str) -> None:
     if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
     if not output.is_file() or _PAGE_OF_OURS not in output.read_bytes():
-        raise UsageError(f"{output} is no page that klsearch wrote, and is not overwritten; name another file.")
+        raise UsageError(f"{output} is not a page that klsearch wrote, so it is not overwritten; name another file.")

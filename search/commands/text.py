@@ -118,7 +118,7 @@ def export_text(exported: "Exported") -> str:
     """The files that an export wrote, and the training they are of."""
     winner = "the winner" if exported.confirmed else "the best so far, not confirmed"
     seed = f"{'fresh ' if exported.fresh else 'its own '}seed {exported.seed}"
-    same = "to the bits that are stored" if exported.matches else "but NOT to the values that are stored"
+    same = "with the stored result bit for bit" if exported.matches else "but NOT with the stored result"
     lines = [
         f"Trial {exported.trial}, {winner}, trained again on {seed}, {same}: "
         f"KL {number(exported.kl)} nats per latent on validation.",
@@ -141,7 +141,7 @@ def reproduction_text(reproduction: "Reproduction") -> str:
         )
     if not reproduction.changed:
         return "\n".join([*lines, "Versions and processor are those that the study recorded."])
-    lines.append("Since then changed:")
+    lines.append("Changed since then:")
     lines += [f"  {name}: {stored}, now {now}" for name, (stored, now) in reproduction.changed.items()]
     return "\n".join(lines)
 
@@ -221,7 +221,7 @@ def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:
     """The time and memory that a study will take, as far as that can be told."""
     if expected is None:
         return (
-            "time and memory: not known of a model of your own; `klsearch run` says how long it has left as soon as "
+            "time and memory: not known for a model of your own; `klsearch run` says how long it has left once "
             "models train"
         )
     memory = f"{expected.memory / 1e9:.1f} GB of memory"

@@ -21,7 +21,7 @@ def with_seeds(loaded: LoadedDefinition, study: StudyRecord, seeds: int | None) 
     """
     done, budget = len(study.counted), loaded.definition.study.trials
     if done < budget:
-        enough = f", or let these be all: `{study.resume_command} --trials {done}`" if done else ""
+        enough = f", or stop at these: `{study.resume_command} --trials {done}`" if done else ""
         raise UsageError(
             f"study {study.name!r} has {done} of {budget} trials, so its leading ones may change; go on with "
             f"`{study.resume_command}`{enough}."

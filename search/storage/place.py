@@ -111,7 +111,7 @@ def new_place(name: str, *, storage: str | None = None, out: Path | None = None)
     if (folder / _ABOUT).exists():
         return _place_of_run(folder, storage, name)
     if folder.exists() and any(path.name != JOURNAL and not path.name.startswith(".") for path in folder.iterdir()):
-        raise UsageError(f"{folder} is no run folder and not empty; give another --out.")
+        raise UsageError(f"{folder} is not empty and not a run folder; give another --out.")
     url = storage or os.environ.get(STORAGE_VARIABLE)
     if url is None:
         return Place(folder=folder, url=embedded_url(folder), name=name, embedded=True)
@@ -164,7 +164,7 @@ def _folder(run: str) -> Path:
             return folder.resolve()
     known = sorted(str(found.parent) for found in Path("runs").glob(f"*/{_ABOUT}"))
     hint = f"; there are {', '.join(known)}" if known else "; `klsearch run STUDY` starts one"
-    raise UsageError(f"{run}: no run folder{hint}.")
+    raise UsageError(f"{run}: no such run folder{hint}.")
 
 
 def _about(folder: Path) -> tuple[str, str | None]:

@@ -117,7 +117,7 @@ def retrain(
     """
     if facts.data.fingerprint != dataset.fingerprint:
         raise StudyConflict(
-            f"{loaded.definition.data.source}: the rows are not those that the study was trained on; bring them back."
+            f"{loaded.definition.data.source}: the rows are not those that the study was trained on; restore them."
         )
     network = build_network(loaded.definition, dataset, loaded.folder)
     population = build_population(loaded.definition, network, dataset, facts.layout.for_members(1))

@@ -174,7 +174,7 @@ class Trainer:
             self._population.restore(Snapshot(batch=checkpoint.snapshot.batch, members=members))
         except ValueError as error:
             raise StudyConflict(
-                "the model is no longer the one whose training was saved; bring it back to go on, or start a new study."
+                "the model is no longer the one whose training was saved; restore it to go on, or start a new study."
             ) from error
         if members and checkpoint.snapshot.batch:
             self._advance(source, saving)

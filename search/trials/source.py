@@ -191,7 +191,7 @@ class TrialSource(Source):
             self._worker.say(f"Another worker took over trial {number} while this one was silent.")
         elif row.result.curves.as_rows().tobytes() != result.curves.as_rows().tobytes():
             self._worker.say(
-                f"warning: trial {number} was trained again after its checkpoint, and came out otherwise than before "
+                f"warning: trial {number} was trained again after its checkpoint, and came out differently than before "
                 "(another processor, or other versions of libraries?); its stored result stays."
             )
 

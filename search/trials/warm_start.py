@@ -102,13 +102,13 @@ def find_warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Plac
 def _check_comparable(facts: StudyFacts, definition: StudyDefinition, dataset: Dataset, earlier: Place) -> None:
     changed = differences(_training_conditions(facts.comparable), _training_conditions(definition.fingerprint_parts()))
     if facts.data.fingerprint != dataset.fingerprint:
-        changed.append("data: the rows, their split (study.seed draws it) or their scaling are others")
+        changed.append("data: the rows, their split (study.seed draws it) or their scaling differ")
     if facts.scoring["measures"] != MEASURES_VERSION:
         changed.append(f"measures: as klsearch took them earlier ({facts.scoring['measures']}, now {MEASURES_VERSION})")
     if changed:
         raise UsageError(
-            f"trials of study {earlier.name!r} cannot be taken over, because they were trained otherwise "
-            f"({'; '.join(changed)}). Leave --warm-start out, or train alike."
+            f"trials of study {earlier.name!r} cannot be taken over, because they were trained differently "
+            f"({'; '.join(changed)}). Leave --warm-start out, or train the same way."
         )
 
 

@@ -149,12 +149,12 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise DefinitionError([f"{path}: is no study definition: more than {_MAX_BYTES:,} bytes"])
+            raise DefinitionError([f"{path}: is not a study definition: it has more than {_MAX_BYTES:,} bytes"])
         return content.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DefinitionError([_unknown_study(path)]) from error
     except UnicodeDecodeError as error:
-        raise DefinitionError([f"{path}: is not UTF-8 text (byte {error.start}), so no TOML file"]) from error
+        raise DefinitionError([f"{path}: is not UTF-8 text (byte {error.start}), so not a TOML file"]) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DefinitionError([f"{path}: cannot be read: {reason}"]) from error
@@ -163,5 +163,5 @@ def _read(path: Path) -> str:
 def _unknown_study(path: Path) -> str:
     here = [str(path.parent / file.name) for file in path.parent.glob("*.toml")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(str(path), [*_BUILT_IN, *here], n=2, cutoff=0.75)
-    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ";"
     return f"{path}: no built-in study and no file of that name{hint} `klsearch list` names the built-in studies"

@@ -53,7 +53,7 @@ class Range(Section):
         if self.log and self.low <= 0:
             raise problem("a log range must start above 0, but low is {low}", low=self.low)
         if not self.log and math.isinf(self.high - self.low):
-            raise problem("low and high lie further apart than numbers reach; give a narrower range")
+            raise problem("low and high lie too far apart for floating-point numbers; give a narrower range")
         return self
 
 

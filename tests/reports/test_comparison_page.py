@@ -53,7 +53,7 @@ def test_a_study_differs_in_nothing_from_itself(study: StudyRecord) -> None:
     page = comparison_page(study, study)
     assert [type(block) for block in blocks(page, "differences")] == [Prose]
     assert page.study == "digits (A) and digits (B)"
-    assert page.banner.word == "No difference in reconstruction can be told"
+    assert page.banner.word == "No clear difference in reconstruction"
 
 
 def test_verdicts_and_medians_stand_side_by_side(study: StudyRecord, other: StudyRecord) -> None:
@@ -85,7 +85,7 @@ def test_the_side_that_diverged_on_half_its_seeds_is_not_called_better(
     study: StudyRecord, other: StudyRecord, diverged: Callable[[StudyRecord, str, int], StudyRecord]
 ) -> None:
     page = comparison_page(diverged(study, "winner", 4), other)
-    assert page.banner.word == "No difference in reconstruction can be told"
+    assert page.banner.word == "No clear difference in reconstruction"
     assert "4 pairs of seeds; left out, having diverged: digits on 4 seeds)" in page.banner.sentence
     assert rows(page, "paired")["unexplained"][2:] == ("4", "lower where none diverged")
     assert rows(page, "verdicts")["leading trial"][0] == f"winner (trial {study.winner}, 4 of 8 seeds diverged)"

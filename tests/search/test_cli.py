@@ -91,7 +91,7 @@ def test_check_builds_a_model_of_the_user_s_own_but_cannot_tell_its_cost(klsearc
     own_model.write_text(MODEL)
     called = klsearch("check", "tiny.toml")
     assert "\nmodel: mine:build, 66 weights\n" in called.out
-    assert "\ntime and memory: not known of a model of your own; " in called.out
+    assert "\ntime and memory: not known for a model of your own; " in called.out
     assert called.err == "built for 6\n", "what it prints is no result"
     assert klsearch("check", "tiny.toml", "--json").document["estimate"] is None
 
@@ -247,7 +247,7 @@ def test_data_that_are_not_there_are_named(klsearch: Klsearch, definition_file: 
     ("arguments", "pattern"),
     [
         (["run", "digts"], r"digts: no built-in study and no file of that name; did you mean 'digits'\?"),
-        (["run", "nowhere.toml"], "nowhere.toml: no built-in study and no file of that name"),
+        (["run", "nowhere.toml"], "nowhere.toml: no built-in study and no file of that name; `klsearch list` names"),
         (["run", "."], r"\.: is a folder, not a study definition"),
         (["check", "nothing"], "nothing: no built-in study"),
         (["run"], "Missing argument 'STUDY'"),
@@ -258,8 +258,8 @@ def test_data_that_are_not_there_are_named(klsearch: Klsearch, definition_file: 
         (["run", "digits", "--seed", "-1"], "Invalid value for '--seed'"),
         (["run", "digits", "--unknown"], "No such option"),
         (["trail"], "No such command 'trail'"),
-        (["best", "nothing"], "nothing: no run folder; `klsearch run STUDY` starts one"),
-        (["resume", "nothing"], "nothing: no run folder"),
+        (["best", "nothing"], "nothing: no such run folder; `klsearch run STUDY` starts one"),
+        (["resume", "nothing"], "nothing: no such run folder"),
         (["status"], "name the run: its folder, or --storage URL with --study NAME"),
         (["best", "--storage", "sqlite:///x.db"], "name the run: its folder, or --storage URL with --study NAME"),
     ],
@@ -362,7 +362,7 @@ def test_debug_shows_where_an_error_came_from(klsearch: Klsearch) -> None:
     called = klsearch("--debug", "best", "nothing")
     assert called.code == 2
     assert "Traceback" in called.err
-    assert called.err.splitlines()[-1].startswith("klsearch: nothing: no run folder")
+    assert called.err.splitlines()[-1].startswith("klsearch: nothing: no such run folder")
 
 
 def test_output_that_nobody_reads_any_more_ends_quietly(

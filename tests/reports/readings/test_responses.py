@@ -154,7 +154,7 @@ def test_the_recipe_s_remedies_are_answered_with_sign_size_interval_and_n(study:
     [
         (-3.1, "It would make it worse here"),
         (3.1, "It lowers the KL here"),
-        (0.0, "No effect on the KL can be told here"),
+        (0.0, "No effect on the KL can be seen here"),
     ],
 )
 def test_the_answer_follows_the_sign(study: StudyRecord, slope: float, answer: str) -> None:
@@ -196,7 +196,7 @@ def test_where_nothing_is_in_the_band_the_next_range_follows_the_measured_slope(
     study = obeying(study, lambda settings: -3 * (np.log10(settings.kl_weight) - 0.5))
     steps = advise(study, summarize(study), causes(study), responses(study))
     step = next(step for step in steps if step.action.startswith("Search around trial"))
-    assert "So the band is to be looked for at higher weights." in step.reason
+    assert "So look for the band at higher weights." in step.reason
     # The highest weight, 1e-3, has a KL of 10.5; the middle of the band, 2.5, is 8 / 3 decades away: 2 at most.
     best = summarize(study).best
     assert best is not None

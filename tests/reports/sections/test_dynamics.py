@@ -103,9 +103,7 @@ def test_the_latents_are_said_to_lie_closer_to_the_prior_only_where_they_surely_
         else run
         for run in study.confirmation
     )
-    assert "lie at a distance that cannot be told from that of before, after." in texts(
-        replace(study, confirmation=same)
-    )
+    assert "lie at a distance indistinguishable from that of before, after." in texts(replace(study, confirmation=same))
     assert "closer to the prior" not in texts(unconfirmed)
 
 

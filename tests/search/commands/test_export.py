@@ -42,7 +42,7 @@ def test_an_export_is_the_winner_s_best_fresh_seed_trained_again(
     best = min((run for run in runs_of(study, "winner") if run.passed), key=lambda run: run.score)
     first, *listed = called.out.splitlines()
     assert first.startswith(f"Trial {study.winner}, the winner, trained again on fresh seed {best.seed}, ")
-    assert "to the bits that are stored" in first
+    assert "with the stored result bit for bit" in first
     assert {path.name for path in folder.iterdir()} == FILES
     assert {line.strip() for line in listed if line.startswith(" ")} == {str(folder / name) for name in FILES}
 

@@ -139,7 +139,7 @@ def test_a_page_is_renewed_but_no_other_file_is_overwritten(
     refused = klsearch(command, *runs, "-o", mine)
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
-        f"klsearch: {mine} is no page that klsearch wrote, and is not overwritten; name another file.\n"
+        f"klsearch: {mine} is not a page that klsearch wrote, so it is not overwritten; name another file.\n"
     )
     assert mine.read_text() == "<!doctype html><title>mine</title>"
     for _ in range(2):

@@ -119,7 +119,7 @@ def test_a_folder_with_something_else_in_it_is_refused(work: Path) -> None:
     (work / "photos").mkdir()
     (work / "photos" / "cat.png").touch()
     (work / "file").touch()
-    with pytest.raises(UsageError, match="is no run folder and not empty; give another --out"):
+    with pytest.raises(UsageError, match="is not empty and not a run folder; give another --out"):
         new(out=work / "photos")
     with pytest.raises(UsageError, match="is a file; give another --out"):
         new(out=work / "file")
@@ -134,10 +134,10 @@ def test_an_empty_folder_and_one_where_a_study_was_cut_off_in_the_making_are_tak
 
 
 def test_a_run_that_does_not_exist_is_named_with_those_that_do(work: Path) -> None:
-    with pytest.raises(UsageError, match="tiny: no run folder; `klsearch run STUDY` starts one"):
+    with pytest.raises(UsageError, match="tiny: no such run folder; `klsearch run STUDY` starts one"):
         known("tiny")
     new().create(TOML)
-    with pytest.raises(UsageError, match="tidy: no run folder; there are runs/tiny"):
+    with pytest.raises(UsageError, match="tidy: no such run folder; there are runs/tiny"):
         known("tidy")
     with pytest.raises(UsageError, match="--storage URL with --study NAME"):
         known()

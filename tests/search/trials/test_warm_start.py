@@ -103,7 +103,7 @@ def test_trials_that_were_trained_otherwise_are_refused(
     what: str, workshop: "Workshop", earlier: Place, define: Define
 ) -> None:
     change, words = OTHERWISE[what]
-    with pytest.raises(UsageError, match=f"cannot be taken over, because they were trained otherwise .*{words}"):
+    with pytest.raises(UsageError, match=f"cannot be taken over, because they were trained differently .*{words}"):
         find_warm_start(define(change), workshop.dataset, earlier)
 
 

@@ -105,7 +105,7 @@ def _explain_unreadable(name: str, error: Exception) -> str:
     """NumPy's reason in plainer words; it takes whatever it does not know for a pickle."""
     reason = str(error)
     if "pickle" in reason or "Python objects" in reason:
-        return f"{name}: is no NumPy file of plain numbers (Python objects in it are never unpickled)"
+        return f"{name}: is not a NumPy file of plain numbers (Python objects in it are never unpickled)"
     if "magic string" in reason or not reason:
-        return f"{name}: is no NumPy file"
+        return f"{name}: is not a NumPy file"
     return f"{name}: cannot be read: {reason}"

@@ -49,7 +49,7 @@ def _pixels(folder: Path, path: Path) -> np.ndarray:
                 )
             return np.asarray(image.convert(_MODES[image.mode]), np.uint8)
     except UnidentifiedImageError as error:
-        raise DataProblem(f"{folder.name}: {path.relative_to(folder)} is no image that Pillow can read") from error
+        raise DataProblem(f"{folder.name}: {path.relative_to(folder)} is not an image that Pillow can read") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataProblem(f"{folder.name}: {path.relative_to(folder)} cannot be read: {error}") from error
 

@@ -110,7 +110,7 @@ def test_an_image_that_cannot_be_read_is_named(folder: "DataFolder") -> None:
     (folder.path / "c.png").write_text("no image")
     assert "b.png cannot be read" in folder.refusal(".")
     (folder.path / "b.png").unlink()
-    assert "c.png is no image that Pillow can read" in folder.refusal(".")
+    assert "c.png is not an image that Pillow can read" in folder.refusal(".")
 
 
 def test_a_folder_without_data_is_refused_and_a_file_in_it_proposed(folder: "DataFolder") -> None:
