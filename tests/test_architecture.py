@@ -155,6 +155,32 @@ def test_no_folder_holds_more_than_one_can_take_in() -> None:
     assert {folder: count for folder, count in entries.items() if count > MOST_ENTRIES} == {}
 
 
+def test_no_concrete_method_is_overridden() -> None:
+    classes = {
+        node.name: (module, node)
+        for module in MODULES
+        for node in nodes(ast.parse(MODULES[module].read_text(encoding="utf-8")), at_load=False)
+        if isinstance(node, ast.ClassDef)
+    }
+    overridden = [
+        f"{module}: {name}.{method} overrides {base.id}'s"
+        for name, (module, node) in classes.items()
+        for base in node.bases
+        if isinstance(base, ast.Name) and base.id in classes
+        for method in methods(node) & methods(classes[base.id][1], concrete=True)
+    ]
+    assert overridden == []
+
+
+def methods(node: ast.ClassDef, *, concrete: bool = False) -> set[str]:
+    """The names of a class's methods, its making apart; only those that are not abstract if `concrete`."""
+    found = [method for method in node.body if isinstance(method, ast.FunctionDef) and method.name != "__init__"]
+    abstract = {
+        method.name for method in found for mark in method.decorator_list if ast.unparse(mark) == "abstractmethod"
+    }
+    return {method.name for method in found} - (abstract if concrete else set())
+
+
 def test_imports_are_absolute() -> None:
     relative = [
         f"{module}:{node.lineno}"

@@ -45,7 +45,7 @@ def advice_section(study: StudyRecord, summary: Summary, causes: tuple[Cause, ..
     Args:
         study: the records.
         summary: as `studies.summary.summarize` gives it.
-        causes: as `reports.sections.failures.causes` gives them.
+        causes: as `reports.readings.causes.causes` gives them.
         measured: as `reports.readings.responses.responses` gives it.
     """
     steps = Steps(items=advise(study, summary, causes, measured))
