@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import study_record
-from klsearch.search.storage.rows import Run
+from klsearch.search.storage.rows import Row, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.trainer import Saving, Source, Trainer, Watch
@@ -39,6 +40,7 @@ from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.record import DataFacts, StudyRecord
+from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.snapshot import MemberState
@@ -129,6 +131,54 @@ def environment() -> dict[str, str]:
     """The environment for such a process: TensorFlow as talkative as it is by default."""
     kept = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return kept | {"PYTHONPATH": str(ROOT / "src")}
+
+
+# Against hanging: how fast a machine trains is not what is tested.
+LONGEST_SECONDS = 900
+
+
+class Process(subprocess.Popen[str]):
+    """A program in a process of its own."""
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds that the process brings about."""
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while not condition():
+            assert self.poll() is None, "it ended before that"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture(scope="session")
+def starting(environment: dict[str, str]) -> Callable[[], AbstractContextManager[Start]]:
+    """A block in which programs are started in processes of their own, none of which outlives it."""
+
+    @contextmanager
+    def block() -> Iterator[Start]:
+        with ExitStack() as ending:
+
+            def start(*words: object, cwd: Path, err: Path, stdout: int = subprocess.DEVNULL) -> Process:
+                """Standard error is added to a file."""
+                arguments = [str(word) for word in words]
+                with err.open("a") as file:
+                    process = Process(arguments, cwd=cwd, env=environment, stdout=stdout, stderr=file, text=True)
+                ending.enter_context(process)
+                ending.callback(process.kill)
+                return process
+
+            yield start
+
+    return block
+
+
+@pytest.fixture
+def start(starting: Callable[[], AbstractContextManager[Start]]) -> Iterator[Start]:
+    """Starts a program in a process of its own, which does not outlive the test."""
+    with starting() as start:
+        yield start
 
 
 def write_definition(folder: Path, *changes: tuple[str, str]) -> Path:
@@ -338,6 +388,45 @@ def study(workshop: Workshop, tmp_path: Path) -> Iterator[StudyStorage]:
     """An empty study in a journal file."""
     with open_storage(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
         yield workshop.new_study(storage)
+
+
+def outcomes_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """All that trials leave, to be compared bit for bit, but for the time that they took."""
+    outcomes = []
+    for row in rows:
+        assert row.result is not None
+        measured = [getattr(one, name) for one in row.result.measures.values() for name in Measures.__slots__]
+        outcomes.append(
+            {
+                "run": row.run,
+                "state": row.state,
+                "score": row.score,
+                "curves": row.result.curves.as_rows().tobytes(),
+                "measures": [np.asarray(value).tobytes() for value in measured],
+            }
+        )
+    return outcomes
+
+
+@pytest.fixture(scope="session")
+def outcomes() -> Callable[[Iterable[Row]], list[dict[str, Any]]]:
+    """`outcomes_of` itself."""
+    return outcomes_of
+
+
+@pytest.fixture(scope="session")
+def rows_in() -> Callable[..., list[Row]]:
+    """The trials of the one study in a run folder, or its confirmation's trainings; none before there is a study."""
+
+    def rows_in(folder: Path, *, confirmation: bool = False) -> list[Row]:
+        journal = folder / "storage.journal"
+        if not journal.exists():
+            return []
+        with open_storage(f"journal:///{journal}", create=False) as storage:
+            studies = [StudyStorage(storage, name) for name in StudyStorage.names(storage)]
+            return [row for study in studies for row in (study.confirmation_rows() if confirmation else study.rows())]
+
+    return rows_in
 
 
 @pytest.fixture(scope="session")

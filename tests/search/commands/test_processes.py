@@ -5,19 +5,19 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called
+    from tests.search.conftest import Called, Process
 
 Klsearch = Callable[..., "Called"]
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., "Process"]
 
 NOISE = re.compile(
     r"tensorflow/|cuda|oneDNN|XLA|WARNING|^[IWE]\d{4}|^\d{4}-\d\d-\d\d|Traceback", re.IGNORECASE | re.MULTILINE
@@ -45,23 +45,6 @@ class Story:
     after_end: list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def start(command: list[str], environment: dict[str, str]) -> Iterator[Start]:
-    """Starts a command in a process of its own, which does not outlive the tests."""
-    with ExitStack() as ending:
-
-        def start(folder: Path, *arguments: str, err: IO[str]) -> "subprocess.Popen[str]":
-            process = ending.enter_context(
-                subprocess.Popen(
-                    [*command, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=err, text=True
-                )
-            )
-            ending.callback(process.kill)
-            return process
-
-        yield start
-
-
 def wait_until_training(klsearch: Klsearch, folder: Path, process: "subprocess.Popen[str]") -> dict[str, Any]:
     """The study's status as soon as it tells of a running trial's epochs."""
     deadline = time.monotonic() + 240
@@ -81,25 +64,29 @@ def listed(klsearch: Klsearch, folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def story(
-    tmp_path_factory: pytest.TempPathFactory, klsearch: Klsearch, start: Start, write: Callable[..., Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    klsearch: Klsearch,
+    starting: Callable[[], AbstractContextManager[Start]],
+    command: list[str],
+    write: Callable[..., Path],
 ) -> Story:
     """Trials that train for some seconds, two at a time, and more of them than there will be time for."""
     work = tmp_path_factory.mktemp("work")
     definition = write(work, ("epochs = 12", "epochs = 200"), ("trials = 24", "trials = 500"))
     folder = work / "runs" / "tiny"
-    with (work / "err1").open("w+") as err1, (work / "err2").open("w+") as err2:
-        first = start(work, "run", definition.name, "--slots", "2", "--no-confirm", err=err1)
+    with starting() as start:
+        first = start(
+            *command, "run", definition.name, "--slots", 2, "--no-confirm",
+            cwd=work, err=work / "err1", stdout=subprocess.PIPE,
+        )  # fmt: skip
         while_running = wait_until_training(klsearch, folder, first)
         watched = klsearch("status", folder).out
         meanwhile = klsearch("run", definition, "--out", folder, "--seed", 5, "--quiet")
         toml_meanwhile = (folder / "study.toml").read_text()
         first.send_signal(signal.SIGINT)
         out, _ = first.communicate(timeout=240)
-        err1.seek(0)
-        err = err1.read()
-
         resume = shlex.split(out[out.index("klsearch resume") :].splitlines()[0])[1:]
-        second = start(work, *resume, "--slots", "2", err=err2)
+        second = start(*command, *resume, "--slots", 2, cwd=work, err=work / "err2")
         while_resumed = wait_until_training(klsearch, folder, second)
         second.send_signal(signal.SIGKILL)
         second.wait()
@@ -115,7 +102,7 @@ def story(
         toml_meanwhile=toml_meanwhile,
         exit_code=first.returncode,
         out=out,
-        err=err,
+        err=(work / "err1").read_text(),
         while_resumed=while_resumed,
         killed=killed,
         timed_out=timed_out,
@@ -196,15 +183,17 @@ def test_a_run_is_found_by_its_name_below_runs(
     assert klsearch("trials", "tiny", "--json").document["trials"] == story.after_end
 
 
-def test_a_second_signal_ends_the_process_without_waiting(start: Start, definition_file: Path, tmp_path: Path) -> None:
+def test_a_second_signal_ends_the_process_without_waiting(
+    start: Start, command: list[str], definition_file: Path, tmp_path: Path
+) -> None:
     """While TensorFlow is loaded nobody asks whether to stop."""
-    with (tmp_path / "err").open("w+") as err:
-        process = start(definition_file.parent, "run", definition_file.name, err=err)
-        while process.poll() is None and not (tmp_path / "err").read_text():
-            time.sleep(0.02)
-        assert (tmp_path / "err").read_text() == "Loading TensorFlow…\n"
-        while process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            time.sleep(0.1)
+    err = tmp_path / "err"
+    process = start(*command, "run", definition_file.name, cwd=definition_file.parent, err=err)
+    while process.poll() is None and not err.read_text():
+        time.sleep(0.02)
+    assert err.read_text() == "Loading TensorFlow…\n"
+    while process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
     assert process.returncode == -signal.SIGTERM
     assert not (definition_file.parent / "runs").exists()

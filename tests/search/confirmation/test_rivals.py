@@ -1,20 +1,18 @@
 """Rivals as baselines, a band from a reference run and a probe of labels, from a definition to what is reported."""
 
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 from optuna.trial import TrialState
 
 from klsearch.search.layout import Layout
 from klsearch.search.running.auto_band import find_reference
 from klsearch.search.seeds import confirmation_seed
-from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import named_place
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.records import confirmed_rows, load_study
@@ -28,7 +26,7 @@ from klsearch.studies.summary import runs_of
 from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called, Workshop
+    from tests.search.conftest import Called, Process, Workshop
 
 METHODS = {"beta1": "beta1", "fitted": "sigma", "aimed": "control"}
 TABLES = "".join(f'\n[baselines.{name}]\nmethod = "{method}"\n' for name, method in METHODS.items())
@@ -204,9 +202,11 @@ def test_a_time_limit_holds_while_the_reference_trains(
 
 @pytest.mark.faults
 def test_killed_while_each_rival_is_confirmed_a_study_ends_as_if_it_never_were(
+    start: Callable[..., "Process"],
     command: list[str],
-    environment: dict[str, str],
     klsearch: Callable[..., "Called"],
+    rows_in: Callable[..., list[Row]],
+    outcomes: Callable[[Iterable[Row]], list[dict[str, Any]]],
     tmp_path: Path,
     write: Callable[..., Path],
 ) -> None:
@@ -221,49 +221,28 @@ def test_killed_while_each_rival_is_confirmed_a_study_ends_as_if_it_never_were(
     def arguments(name: str) -> tuple[str, ...]:
         return ("run", str(definition), "--out", str(tmp_path / name), "--slots", "4", "--no-progress")
 
+    def confirmation_of(name: str) -> list[Row]:
+        return rows_in(tmp_path / name, confirmation=True)
+
+    def has_begun(label: str) -> bool:
+        return any(row.run.label == label for row in confirmation_of("killed"))
+
     whole = klsearch(*arguments("whole"))
     assert whole.code == 0, whole.err
     for name in METHODS:
-        with (tmp_path / "err").open("a") as err:
-            process = subprocess.Popen(
-                [*command, *arguments("killed")], env=environment, stdout=subprocess.DEVNULL, stderr=err
-            )
-        while not any(row.run.label == name for row in confirmation_of(tmp_path / "killed")):
-            assert process.poll() is None, (tmp_path / "err").read_text()
-            time.sleep(0.1)
+        process = start(*command, *arguments("killed"), cwd=tmp_path, err=tmp_path / "err")
+        process.wait_until(partial(has_begun, name))
         time.sleep(1.2)  # long enough for a checkpoint
         process.kill()
         process.wait()
-        left = [row for row in confirmation_of(tmp_path / "killed") if row.run.label == name]
-        assert {row.state for row in left} == {TrialState.RUNNING}
+        cut_off = [row for row in confirmation_of("killed") if row.run.label == name]
+        assert {row.state for row in cut_off} == {TrialState.RUNNING}
     ended = klsearch("resume", tmp_path / "killed", "--no-progress")
     assert ended.code == 0, ended.err
     assert "Traceback" not in (tmp_path / "err").read_text()
     killed, uninterrupted = (
-        {(row.run.label, row.run.seed): what_it_left(row) for row in confirmation_of(tmp_path / name)}
+        {(left["run"].label, left["run"].seed): left for left in outcomes(confirmation_of(name))}
         for name in ("killed", "whole")
     )
     assert len(killed) == 4 * (1 + 3 + len(METHODS))
     assert killed == uninterrupted
-
-
-def confirmation_of(folder: Path) -> list[Row]:
-    """The rows of a confirmation, none before there is one."""
-    file = folder / "storage.journal"
-    if not file.exists():
-        return []
-    with open_storage(f"journal:///{file}", create=False) as storage:
-        names = StudyStorage.names(storage)
-        return StudyStorage(storage, names[0]).confirmation_rows() if names else []
-
-
-def what_it_left(row: Row) -> tuple[bytes, ...]:
-    """The bits of a training's curves and of its measures on both splits."""
-    assert row.result is not None
-    measures = [
-        np.asarray(getattr(measures, name)).tobytes()
-        for split in ("validation", "test")
-        if (measures := row.result.measures.get(split)) is not None
-        for name in measures.__slots__
-    ]
-    return (row.result.curves.as_rows().tobytes(), *measures)

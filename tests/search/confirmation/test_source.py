@@ -1,6 +1,7 @@
 """Leading trials and baselines on fresh seeds."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,8 @@ from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
+
+Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
 
 SETTINGS = Hyperparameters(kl_weight=0.5)
 SEEDS = range(8)
@@ -203,11 +206,9 @@ TWO = [
 ]
 
 
-def bits(rows: list[Row]) -> list[tuple[Run, bytes]]:
-    return [(one.run, one.result.curves.as_rows().tobytes()) for one in rows if one.result is not None]
-
-
-def test_every_candidate_is_trained_on_the_same_fresh_seeds(workshop: "Workshop", study: StudyStorage) -> None:
+def test_every_candidate_is_trained_on_the_same_fresh_seeds(
+    workshop: "Workshop", study: StudyStorage, outcomes: Outcomes
+) -> None:
     workshop.search(study, 4)
     workshop.confirm(study, TWO)
     rows = study.confirmation_rows()
@@ -218,7 +219,7 @@ def test_every_candidate_is_trained_on_the_same_fresh_seeds(workshop: "Workshop"
         assert {one.run.hyperparameters for one in mine} == {candidate.hyperparameters}
         assert all(one.state is TrialState.COMPLETE for one in mine)
     assert set(seeds).isdisjoint(one.run.seed for one in study.rows())
-    assert len({curves for _, curves in bits(rows)}) == len(rows), "every seed trains another model"
+    assert len({left["curves"] for left in outcomes(rows)}) == len(rows), "every seed trains another model"
 
 
 @pytest.mark.parametrize("epochs", [0, 7, 30])
@@ -238,10 +239,10 @@ def test_an_interrupted_confirmation_goes_on_with_the_same_runs(
 
 
 def test_an_interrupted_confirmation_goes_on_in_the_middle_of_its_trainings(
-    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+    workshop: "Workshop", study: StudyStorage, outcomes: Outcomes, tmp_path: Path
 ) -> None:
     workshop.confirm(study, TWO)
-    uninterrupted = bits(study.confirmation_rows())
+    uninterrupted = outcomes(study.confirmation_rows())
     with open_storage(f"journal:///{tmp_path / 'other'}", create=True) as storage:
         again = workshop.new_study(storage)
         with claim_course(tmp_path / "checkpoint", "f", say=pytest.fail) as course:
@@ -256,7 +257,7 @@ def test_an_interrupted_confirmation_goes_on_in_the_middle_of_its_trainings(
                 watch=lambda running: epochs.append(max(values["epoch"] for values in running.values())),
             )
         assert epochs[0] == 8
-        assert bits(again.confirmation_rows()) == uninterrupted
+        assert outcomes(again.confirmation_rows()) == uninterrupted
 
 
 def test_members_outlive_the_process_that_trained_them(
@@ -347,7 +348,7 @@ def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop
 
 
 def test_a_leading_trial_s_confirmation_is_its_training_on_another_seed(
-    workshop: "Workshop", study: StudyStorage
+    workshop: "Workshop", study: StudyStorage, outcomes: Outcomes
 ) -> None:
     """Trained as a trial with a confirmation's seed, the same settings leave the same curves."""
     workshop.confirm(study, TWO[:1])
@@ -355,7 +356,8 @@ def test_a_leading_trial_s_confirmation_is_its_training_on_another_seed(
     study.create_row(replace(confirmed.run, label="search"), this_process())
     workshop.search(study, 1)
     (trial,) = study.rows()
-    assert [curves for _, curves in bits([trial])] == [curves for _, curves in bits([confirmed])]
+    first, second = outcomes([trial, confirmed])
+    assert first["curves"] == second["curves"]
 
 
 def test_a_baseline_that_changed_is_confirmed_again_and_its_old_runs_no_longer_count(

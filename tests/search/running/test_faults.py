@@ -3,11 +3,9 @@
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +24,14 @@ from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.vae.training.population import Population
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called
+    from tests.search.conftest import Called, Process
 
 pytestmark = pytest.mark.faults
 
 Klsearch = Callable[..., "Called"]
-Process = subprocess.Popen[str]
-Start = Callable[..., Process]
+Start = Callable[..., "Process"]
+Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
+RowsIn = Callable[..., list[Row]]
 
 # Against hanging: how fast a machine trains is not what is tested.
 LONGEST_SECONDS = 900
@@ -41,72 +40,14 @@ LONGEST_SECONDS = 900
 LONGER = ("epochs = 12", "epochs = 300")
 
 
-@pytest.fixture
-def start(environment: dict[str, str]) -> Iterator[Start]:
-    """Starts a command in a process of its own, whose standard error goes to a file; none outlives the test."""
-    with ExitStack() as ending:
-
-        def start(*arguments: object, cwd: Path, err: Path, first: str = "") -> Process:
-            """`first` is Python that runs before the command."""
-            code = f"{first}\nimport sys; from klsearch.search.cli import main; sys.exit(main())"
-            with err.open("a") as file:
-                process = subprocess.Popen(
-                    [sys.executable, "-c", code, *map(str, arguments)],
-                    cwd=cwd,
-                    env=environment,
-                    stdout=subprocess.DEVNULL,
-                    stderr=file,
-                    text=True,
-                )
-            ending.callback(process.wait)
-            ending.callback(process.kill)
-            return process
-
-        yield start
-
-
-def left(row: Row) -> dict[str, Any]:
-    """All that a trial leaves, but for the time that it took."""
-    assert row.result is not None
-    measures = row.result.measures.get("validation")
-    return {
-        "number": row.number,
-        "run": row.run,
-        "score": row.score,
-        "curves": row.result.curves.as_rows().tobytes(),
-        "measures": [np.asarray(getattr(measures, name)).tobytes() for name in measures.__slots__] if measures else [],
-    }
-
-
 def rows_of(url: str, name: str) -> list[Row]:
     with open_storage(url, create=False) as storage:
         return StudyStorage.load(storage, name).rows()
 
 
-def confirmed(folder: Path) -> int:
-    """How many trainings of the confirmation of a study in a run folder have finished."""
-    journal = folder / "storage.journal"
-    if not journal.exists():
-        return 0
-    with open_storage(f"journal:///{journal}", create=False) as storage:
-        if "digits" not in StudyStorage.names(storage):
-            return 0
-        rows = StudyStorage(storage, "digits").confirmation_rows()
-    return sum(row.state is TrialState.COMPLETE for row in rows)
-
-
-def wait_for(condition: Callable[[], object], process: Process) -> None:
-    """Until a condition holds that a process brings about."""
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while not condition():
-        assert process.poll() is None, "it ended before that"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def wait_for_line(file: Path, beginning: str, process: Process) -> None:
+def wait_for_line(file: Path, beginning: str, process: "Process") -> None:
     """Until a process has written such a line."""
-    wait_for(lambda: re.search(rf"^{beginning}", file.read_text(), re.MULTILINE), process)
+    process.wait_until(lambda: re.search(rf"^{beginning}", file.read_text(), re.MULTILINE))
 
 
 def checkpointed(folder: Path) -> float:
@@ -114,26 +55,23 @@ def checkpointed(folder: Path) -> float:
     return max((path.stat().st_mtime for path in folder.glob("checkpoint/*.npz")), default=0.0)
 
 
-def wait_for_checkpoint(folder: Path, process: Process, *, since: float) -> None:
+def wait_for_checkpoint(folder: Path, process: "Process", *, since: float) -> None:
     """Until there is a newer checkpoint: a process writes one when it has compiled and begins to train."""
-    wait_for(lambda: checkpointed(folder) > since, process)
+    process.wait_until(lambda: checkpointed(folder) > since)
 
 
-def wait_for_confirmed(folder: Path, trainings: int, process: Process) -> None:
-    """Until so many trainings of the confirmation have finished."""
-    wait_for(lambda: confirmed(folder) >= trainings, process)
-
-
-def wait_for_training(url: str, name: str, workers: list[Process]) -> None:
+def wait_for_training(url: str, name: str, workers: list["Process"]) -> None:
     """Until so many workers have trials in training."""
 
     def owners() -> set[Owner]:
         return {row.owner for row in rows_of(url, name) if row.state is TrialState.RUNNING}
 
-    wait_for(lambda: len(owners()) == len(workers), workers[0])
+    workers[0].wait_until(lambda: len(owners()) == len(workers))
 
 
-def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsearch, tmp_path: Path) -> None:
+def test_twenty_kills_of_one_study_leave_no_trace(
+    start: Start, command: list[str], klsearch: Klsearch, rows_in: RowsIn, outcomes: Outcomes, tmp_path: Path
+) -> None:
     options = ("--slots", 20, "--no-confirm", "--no-progress")
     whole = klsearch("run", "digits", "--out", tmp_path / "whole", *options)
     assert whole.code == 0, whole.err
@@ -141,7 +79,7 @@ def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsear
     for kill in range(20):
         err = tmp_path / f"err{kill}"
         began, before = time.monotonic(), checkpointed(folder)
-        process = start("run", "digits", "--out", folder, *options, cwd=tmp_path, err=err)
+        process = start(*command, "run", "digits", "--out", folder, *options, cwd=tmp_path, err=err)
         # Three kills while it starts, three while it compiles, the others while it trains, however fast that is here.
         if kill % 7 == 3:
             time.sleep(rng.uniform(0.5, 5.0))
@@ -156,13 +94,10 @@ def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsear
         process.kill()
         process.wait()
         assert not re.search("Traceback|warning: .*(checkpoint|otherwise)", err.read_text())
-    assert any(row.state is TrialState.RUNNING for row in rows_of(f"journal:///{folder}/storage.journal", "digits"))
+    assert any(row.state is TrialState.RUNNING for row in rows_in(folder))
     ended = klsearch("resume", folder, *options[2:])
     assert ended.code == 0, ended.err
-    killed, uninterrupted = (
-        [left(row) for row in rows_of(f"journal:///{tmp_path / name}/storage.journal", "digits")]
-        for name in ("killed", "whole")
-    )
+    killed, uninterrupted = (outcomes(rows_in(tmp_path / name)) for name in ("killed", "whole"))
     assert len(killed) == 100
     assert killed == uninterrupted
     assert not (folder / "checkpoint").exists()
@@ -170,15 +105,20 @@ def test_twenty_kills_of_one_study_leave_no_trace(start: Start, klsearch: Klsear
 
 
 def test_a_confirmation_that_is_killed_again_and_again_trains_nothing_twice(
-    start: Start, klsearch: Klsearch, tmp_path: Path
+    start: Start, command: list[str], klsearch: Klsearch, rows_in: RowsIn, tmp_path: Path
 ) -> None:
     options = ("--slots", 8, "--trials", 8, "--no-progress")
     whole = klsearch("run", "digits", "--out", tmp_path / "whole", *options)
     assert whole.code == 0, whole.err
     folder = tmp_path / "killed"
+
+    def has_confirmed(trainings: int) -> bool:
+        rows = rows_in(folder, confirmation=True)
+        return sum(row.state is TrialState.COMPLETE for row in rows) >= trainings
+
     for kill in range(1, 5):  # 40 trainings, 8 at a time
-        process = start("run", "digits", "--out", folder, *options, cwd=tmp_path, err=tmp_path / f"err{kill}")
-        wait_for_confirmed(folder, 8 * kill, process)
+        process = start(*command, "run", "digits", "--out", folder, *options, cwd=tmp_path, err=tmp_path / f"err{kill}")
+        process.wait_until(partial(has_confirmed, 8 * kill))
         process.kill()
         process.wait()
     ended = klsearch("resume", folder, "--trials", 8, "--no-progress")
@@ -210,7 +150,7 @@ def trained_again(definition_file: Path, rows: list[Row]) -> list[dict[str, Any]
     ]
 
 
-def assert_whole(rows: list[Row], trials: int) -> None:
+def assert_budget_met(rows: list[Row], trials: int) -> None:
     """Exactly so many finished trials, none running, none double."""
     finished = [row for row in rows if row.state is TrialState.COMPLETE]
     assert len(finished) == trials
@@ -220,15 +160,20 @@ def assert_whole(rows: list[Row], trials: int) -> None:
 
 
 def test_four_workers_on_postgresql_are_killed_every_few_seconds(
-    start: Start, postgres: str, write: Callable[..., Path], tmp_path: Path
+    start: Start,
+    command: list[str],
+    postgres: str,
+    outcomes: Outcomes,
+    write: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     definition = write(tmp_path, LONGER, ("trials = 24", "trials = 60"), ('name = "tiny"', 'name = "four"'))
     rng, kills = random.Random(0), 0
 
-    def begin(index: int) -> Process:
+    def begin(index: int) -> "Process":
         folder = tmp_path / f"worker{index}"
         arguments = ("run", definition, "--out", folder, "--storage", postgres, "--slots", 4, "--no-confirm")
-        return start(*arguments, "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}")
+        return start(*command, *arguments, "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}")
 
     workers = [begin(index) for index in range(4)]
     deadline = time.monotonic() + LONGEST_SECONDS
@@ -246,21 +191,21 @@ def test_four_workers_on_postgresql_are_killed_every_few_seconds(
     assert [worker.returncode for worker in workers] == [0] * 4, errors
     assert "sw0rdfish" not in errors and "Traceback" not in errors
     rows = rows_of(postgres, "four")
-    assert_whole(rows, 60)
+    assert_budget_met(rows, 60)
     assert len({row.owner for row in rows}) >= 4
     drawn = rng.sample([row for row in rows if row.result is not None and not row.result.curves.diverged], 5)
-    expected = [{key: left(row)[key] for key in ("curves", "measures")} for row in drawn]
+    expected = [{key: left[key] for key in ("curves", "measures")} for left in outcomes(drawn)]
     assert trained_again(definition, drawn) == expected
     print(f"{kills} kills, {len(rows)} rows, {len({row.owner for row in rows})} processes")
 
 
 def test_postgresql_goes_away_for_ten_seconds(
-    start: Start, postgres_server: Any, write: Callable[..., Path], tmp_path: Path
+    start: Start, command: list[str], postgres_server: Any, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     definition = write(tmp_path, LONGER, ('name = "tiny"', 'name = "away"'))
     workers = [
         start(
-            "run", definition, "--out", tmp_path / f"worker{index}", "--storage", postgres_server.url,
+            *command, "run", definition, "--out", tmp_path / f"worker{index}", "--storage", postgres_server.url,
             "--slots", 4, "--no-confirm", "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}",
         )
         for index in range(2)
@@ -277,15 +222,20 @@ def test_postgresql_goes_away_for_ten_seconds(
         assert len([line for line in lines if "the storage does not answer" in line]) == 1, lines
         assert len([line for line in lines if line.startswith("The storage answers again, after ")]) == 1, lines
         assert not [line for line in lines if "Traceback" in line or "sw0rdfish" in line]
-    assert_whole(rows_of(postgres_server.url, "away"), 24)
+    assert_budget_met(rows_of(postgres_server.url, "away"), 24)
 
 
 def test_ctrl_c_while_postgresql_is_away_keeps_what_was_trained(
-    start: Start, postgres_server: Any, klsearch: Klsearch, write: Callable[..., Path], tmp_path: Path
+    start: Start,
+    command: list[str],
+    postgres_server: Any,
+    klsearch: Klsearch,
+    write: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     definition, err = write(tmp_path, LONGER, ('name = "tiny"', 'name = "left"')), tmp_path / "err"
     arguments = ("run", definition, "--out", tmp_path / "run", "--storage", postgres_server.url, "--no-confirm")
-    running = start(*arguments, "--slots", 4, "--no-progress", cwd=tmp_path, err=err)
+    running = start(*command, *arguments, "--slots", 4, "--no-progress", cwd=tmp_path, err=err)
     wait_for_line(err, "Compiling", running)
     time.sleep(6.0)
     postgres_server.stop()
@@ -304,33 +254,35 @@ def test_ctrl_c_while_postgresql_is_away_keeps_what_was_trained(
     ended = klsearch(*arguments)
     assert ended.code == 0, ended.err
     assert "Going on with left: " in ended.err
-    assert_whole(rows_of(postgres_server.url, "left"), 24)
+    assert_budget_met(rows_of(postgres_server.url, "left"), 24)
 
 
-# What a worker of another machine is to those of this one, with a lease that a test can wait for.
-ELSEWHERE = """
+# Before the command: what makes a worker one of another machine, with a lease that a test can wait for.
+ON_MACHINE = """
 import socket
 from klsearch.search.storage import leases
 from klsearch.search.trials import source as trials
 leases.LEASE_SECONDS = trials.LEASE_SECONDS = 8.0
-socket.gethostname = lambda: "elsewhere"
+socket.gethostname = lambda: "{}"
 """
 
 
 def test_a_worker_that_was_stalled_finds_its_trials_taken_and_drops_them(
-    start: Start, postgres: str, write: Callable[..., Path], tmp_path: Path
+    start: Start, command: list[str], postgres: str, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     definition = write(tmp_path, LONGER, ('name = "tiny"', 'name = "stalled"'))
+    *python, code = command
+
+    def command_on(machine: str) -> list[object]:
+        return [*python, ON_MACHINE.format(machine) + code, "run", definition]
+
     options = ("--storage", postgres, "--slots", 4, "--no-confirm", "--no-progress")
-    stalled = start(
-        "run", definition, "--out", tmp_path / "a", *options, cwd=tmp_path, err=tmp_path / "errA", first=ELSEWHERE
-    )
+    stalled = start(*command_on("elsewhere"), "--out", tmp_path / "a", *options, cwd=tmp_path, err=tmp_path / "errA")
     wait_for_line(tmp_path / "errA", "Compiling", stalled)
     wait_for_training(postgres, "stalled", [stalled])
     stalled.send_signal(signal.SIGSTOP)
     had = [row.number for row in rows_of(postgres, "stalled") if row.state is TrialState.RUNNING]
-    here = ELSEWHERE.replace("elsewhere", "here")
-    other = start("run", definition, "--out", tmp_path / "b", *options, cwd=tmp_path, err=tmp_path / "errB", first=here)
+    other = start(*command_on("here"), "--out", tmp_path / "b", *options, cwd=tmp_path, err=tmp_path / "errB")
     deadline = time.monotonic() + LONGEST_SECONDS
     while {row.number: row.owner.host for row in rows_of(postgres, "stalled")}[had[0]] != "here":
         assert time.monotonic() < deadline, "nobody took over"
@@ -341,40 +293,42 @@ def test_a_worker_that_was_stalled_finds_its_trials_taken_and_drops_them(
     ).read_text()
     assert not re.search("Traceback|warning: trial", (tmp_path / "errA").read_text() + (tmp_path / "errB").read_text())
     rows = rows_of(postgres, "stalled")
-    assert_whole(rows, 24)
+    assert_budget_met(rows, 24)
     assert {rows[number].owner.host for number in had} == {"here"}
 
 
 def test_two_runs_started_at_once_on_one_embedded_study(
-    start: Start, write: Callable[..., Path], tmp_path: Path
+    start: Start, command: list[str], rows_in: RowsIn, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     definition = write(tmp_path)
     processes = [
-        start("run", definition, "--out", tmp_path / "run", "--slots", 8, "--no-confirm", cwd=tmp_path, err=err)
+        start(
+            *command, "run", definition, "--out", tmp_path / "run", "--slots", 8, "--no-confirm", cwd=tmp_path, err=err
+        )
         for err in (tmp_path / "err0", tmp_path / "err1")
     ]
     assert sorted(process.wait(timeout=LONGEST_SECONDS) for process in processes) == [0, 2]
     (refused,) = (i for i, process in enumerate(processes) if process.returncode == 2)
     assert "is being trained by process" in (tmp_path / f"err{refused}").read_text()
-    assert_whole(rows_of(f"journal:///{tmp_path}/run/storage.journal", "tiny"), 24)
+    assert_budget_met(rows_in(tmp_path / "run"), 24)
 
 
 def test_four_runs_started_at_once_on_one_shared_study(
-    start: Start, write: Callable[..., Path], tmp_path: Path
+    start: Start, command: list[str], write: Callable[..., Path], tmp_path: Path
 ) -> None:
     """All find no study, and one of them makes it; SQLite, since the others are tried on PostgreSQL."""
     definition = write(tmp_path)
     url = f"sqlite:///{tmp_path}/shared.db"
     processes = [
         start(
-            "run", definition, "--out", tmp_path / f"w{index}", "--storage", url, "--slots", 2, "--no-confirm",
-            cwd=tmp_path, err=tmp_path / f"err{index}",
+            *command, "run", definition, "--out", tmp_path / f"w{index}", "--storage", url, "--slots", 2,
+            "--no-confirm", cwd=tmp_path, err=tmp_path / f"err{index}",
         )
         for index in range(4)
     ]  # fmt: skip
     codes = [process.wait(timeout=LONGEST_SECONDS) for process in processes]
     assert codes == [0] * 4, [(tmp_path / f"err{index}").read_text() for index in range(4)]
     rows = rows_of(url, "tiny")
-    assert_whole(rows, 24)
+    assert_budget_met(rows, 24)
     assert [row.number for row in rows] == list(range(24)), "no row was void"
     assert [row.run.label for row in rows][:2] == ["before", "mine"]

@@ -3,11 +3,9 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,46 +14,27 @@ from optuna.trial import TrialState
 
 from klsearch.search.progress import EndedTraining
 from klsearch.search.running.workers import _Overseer
-from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Row
 from klsearch.search.storage.study import StudyStorage
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called, Workshop
+    from tests.search.conftest import Called, Process, Workshop
 
 Klsearch = Callable[..., "Called"]
+Start = Callable[..., "Process"]
+Run = Callable[..., "Process"]
+RowsIn = Callable[..., list[Row]]
 TRIALS = 32
 # Against hanging: how fast a machine trains is not what is tested.
 LONGEST_SECONDS = 600
 
 
-def rows_of(folder: Path) -> list[Row]:
-    file = folder / "storage.journal"
-    if not file.exists():
-        return []
-    with open_storage(f"journal:///{file}", create=False) as storage:
-        names = StudyStorage.names(storage)
-        return StudyStorage(storage, names[0]).rows() if names else []
-
-
-def assert_whole(rows: list[Row], trials: int) -> None:
+def assert_every_row_complete(rows: list[Row], trials: int) -> None:
     """Exactly so many trials, all finished, none double."""
     assert [row.number for row in rows] == list(range(trials))
     assert {row.state for row in rows} == {TrialState.COMPLETE}
     assert len({row.run.hyperparameters for row in rows}) == trials
-
-
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while not condition():
-        assert process.poll() is None, "it ended early"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def owners(folder: Path) -> set[Owner]:
-    return {row.owner for row in rows_of(folder)}
 
 
 class Heard:
@@ -87,71 +66,55 @@ def test_a_pruned_trial_of_a_worker_is_not_shown_as_one_to_use(workshop: "Worksh
 
 
 @pytest.fixture
-def run(
-    command: list[str], environment: dict[str, str], tmp_path: Path, write: Callable[..., Path]
-) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+def run(start: Start, command: list[str], tmp_path: Path, write: Callable[..., Path]) -> Run:
     """Starts a run of the small study in a process of its own: trials take some seconds, the band is found first."""
     trials = f'trials = {TRIALS}\nkl_band = "auto"'
     definition = write(tmp_path, ("epochs = 12", "epochs = 120"), ("trials = 24", trials))
-    with ExitStack() as ending:
-
-        def start(*options: str) -> "subprocess.Popen[str]":
-            arguments = ("run", str(definition), "--out", "run", "--slots", "4", "--no-confirm", "--no-progress")
-            with (tmp_path / "err").open("w") as err:
-                process = subprocess.Popen(
-                    [*command, *arguments, *options],
-                    cwd=tmp_path,
-                    env=environment,
-                    stdout=subprocess.DEVNULL,
-                    stderr=err,
-                    text=True,
-                )
-            ending.callback(process.wait)
-            ending.callback(process.kill)
-            return process
-
-        yield start
+    arguments = ("run", definition, "--out", "run", "--slots", 4, "--no-confirm", "--no-progress")
+    return lambda *options: start(*command, *arguments, *options, cwd=tmp_path, err=tmp_path / "err")
 
 
-def test_a_worker_that_is_killed_does_not_end_the_study(
-    run: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
-) -> None:
+def owners(rows: list[Row]) -> set[Owner]:
+    return {row.owner for row in rows}
+
+
+def test_a_worker_that_is_killed_does_not_end_the_study(run: Run, rows_in: RowsIn, tmp_path: Path) -> None:
     process, folder = run("--workers", "2"), tmp_path / "run"
-    wait_for(lambda: len(owners(folder)) == 2 and len(rows_of(folder)) > 8, process)
-    first = owners(folder)
+    process.wait_until(lambda: len(rows := rows_in(folder)) > 8 and len(owners(rows)) == 2)
+    first = owners(rows_in(folder))
     os.kill(min(owner.process for owner in first), signal.SIGKILL)
     assert process.wait(timeout=LONGEST_SECONDS) == 0, (tmp_path / "err").read_text()
     err = (tmp_path / "err").read_text()
     assert "warning: a worker was killed; all are started again and go on from their checkpoints." in err
     assert err.count("Training the reference for the KL band") == 1, "all workers keep the band that was found"
     assert "Traceback" not in err
-    assert_whole(rows_of(folder), TRIALS)
+    assert_every_row_complete(rows_in(folder), TRIALS)
     assert not (folder / "checkpoint").exists()
-    assert all(owner.is_known_dead() for owner in first | owners(folder)), "no worker is left"
+    assert all(owner.is_known_dead() for owner in first | owners(rows_in(folder))), "no worker is left"
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_the_command_that_started_them_and_their_trials_go_on(
-    run: Callable[..., "subprocess.Popen[str]"], klsearch: Klsearch, tmp_path: Path, number: signal.Signals
+    run: Run, klsearch: Klsearch, rows_in: RowsIn, tmp_path: Path, number: signal.Signals
 ) -> None:
     process, folder = run("--workers", "2"), tmp_path / "run"
-    wait_for(lambda: len(owners(folder)) == 2 and len(rows_of(folder)) > 8, process)
+    process.wait_until(lambda: len(rows := rows_in(folder)) > 8 and len(owners(rows)) == 2)
     began = time.monotonic()
     process.send_signal(number)
     process.wait(timeout=20)
     if number is signal.SIGTERM:
         assert process.returncode == 130
         assert time.monotonic() - began < 10
-    workers = owners(folder)
+    workers = owners(rows_in(folder))
     while not all(owner.is_known_dead() for owner in workers):
         assert time.monotonic() - began < 20, "they outlive the command"
         time.sleep(0.1)
-    before = {row.number: row.run for row in rows_of(folder)}
+    before = {row.number: row.run for row in rows_in(folder)}
     ended = klsearch("resume", folder, "--no-confirm")
     assert ended.code == 0, ended.err
-    rows = rows_of(folder)
-    assert_whole(rows, TRIALS)
+    rows = rows_in(folder)
+    assert_every_row_complete(rows, TRIALS)
     assert {number: rows[number].run for number in before} == before
 
 
@@ -177,7 +140,7 @@ def load():
 
 @pytest.mark.parametrize(("failing", "code"), [({1}, 0), ({1, 2}, 2)])
 def test_a_worker_that_fails_is_told_at_once_and_counts_only_if_the_budget_is_not_met(
-    failing: set[int], code: int, klsearch: Klsearch, tmp_path: Path, write: Callable[..., Path]
+    failing: set[int], code: int, klsearch: Klsearch, rows_in: RowsIn, tmp_path: Path, write: Callable[..., Path]
 ) -> None:
     module = f"failing{len(failing)}"
     definition = write(tmp_path, ("trials = 24", "trials = 8"), ("rows.csv", f"{module}:load"))
@@ -190,44 +153,36 @@ def test_a_worker_that_fails_is_told_at_once_and_counts_only_if_the_budget_is_no
     else:
         (warned,) = (line for line in lines if "no such share" in line)
         assert warned.startswith("warning: a worker failed, 1 of 2 go on: ")
-        assert len(rows_of(tmp_path / "run")) == 8
+        assert len(rows_in(tmp_path / "run")) == 8
 
 
 @pytest.fixture
-def cluster(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
+def cluster(start: Start, tmp_path: Path) -> str:
     """The address of a Dask scheduler with two worker processes of one thread each, on this machine alone."""
-    with ExitStack() as ending:
-
-        def start(*arguments: str) -> "subprocess.Popen[str]":
-            log = ending.enter_context((tmp_path / f"{arguments[0]}.log").open("a"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
-                cwd=tmp_path, env=environment, stdout=log, stderr=log, text=True,
-            )  # fmt: skip
-            ending.callback(process.wait)
-            ending.callback(process.terminate)
-            return process
-
-        scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-        log = tmp_path / "scheduler.log"
-        wait_for(lambda: "Scheduler at:" in log.read_text(), scheduler)
-        address = re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text())
-        assert address is not None
-        for _ in range(2):
-            start("worker", address[1], "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard")
-        wait_for(lambda: log.read_text().count("Register worker") == 2, scheduler)
-        yield address[1]
+    dask, log = (sys.executable, "-m"), tmp_path / "scheduler.log"
+    scheduler = start(
+        *dask, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard",
+        cwd=tmp_path, err=log,
+    )  # fmt: skip
+    scheduler.wait_until(lambda: "Scheduler at:" in log.read_text())
+    address = re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text())
+    assert address is not None
+    for _ in range(2):
+        start(
+            *dask, "distributed.cli.dask_worker", address[1], "--host", "127.0.0.1", "--nthreads", 1, "--no-dashboard",
+            cwd=tmp_path, err=tmp_path / "worker.log",
+        )  # fmt: skip
+    scheduler.wait_until(lambda: log.read_text().count("Register worker") == 2)
+    return address[1]
 
 
 @pytest.mark.faults
-def test_the_workers_of_a_dask_cluster_search_together(
-    run: Callable[..., "subprocess.Popen[str]"], cluster: str, tmp_path: Path
-) -> None:
+def test_the_workers_of_a_dask_cluster_search_together(run: Run, cluster: str, rows_in: RowsIn, tmp_path: Path) -> None:
     process = run("--backend", "dask", "--scheduler", cluster)
     assert process.wait(timeout=LONGEST_SECONDS) == 0, (tmp_path / "err").read_text()
     assert "Searching with 2 workers" in (tmp_path / "err").read_text()
-    rows = rows_of(tmp_path / "run")
-    assert_whole(rows, TRIALS)
+    rows = rows_in(tmp_path / "run")
+    assert_every_row_complete(rows, TRIALS)
     assert len({row.owner for row in rows}) == 2
 
 

@@ -75,7 +75,7 @@ def result(epochs: int = 3, *, with_nan: bool = False) -> Result:
     return Result(curves=TrainingCurves.from_rows(rows), measures={"validation": measures}, seconds=0.25)
 
 
-def bits(measured: Measures) -> list[bytes]:
+def measured_bytes(measured: Measures) -> list[bytes]:
     return [np.asarray(getattr(measured, name)).tobytes() for name in Measures.__slots__]
 
 
@@ -95,7 +95,7 @@ def test_a_finished_row_comes_back_bit_for_bit(study: StudyStorage, storage: Bas
     assert row.result is not None
     assert row.result.seconds == 0.25
     assert row.result.curves.as_rows().tobytes() == left.curves.as_rows().tobytes()
-    assert bits(row.result.measures["validation"]) == bits(left.measures["validation"])
+    assert measured_bytes(row.result.measures["validation"]) == measured_bytes(left.measures["validation"])
     (trial,) = study.trials()
     assert trial.params == PARAMS
     assert trial.distributions == DISTRIBUTIONS
@@ -110,7 +110,7 @@ def test_measures_on_the_test_split_are_added_to_a_closed_row(study: StudyStorag
     row = again(study, storage)
     assert row.result is not None
     assert list(row.result.measures) == ["validation", "test"]
-    assert bits(row.result.measures["test"]) == bits(test)
+    assert measured_bytes(row.result.measures["test"]) == measured_bytes(test)
 
 
 def test_a_running_row_is_whole_from_the_start(study: StudyStorage, storage: BaseStorage) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,8 @@ from klsearch.vae.training.snapshot import MemberState, Snapshot
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
 
+Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
+
 DEAD = replace(this_process(), started="1")
 BROKEN = Run(hyperparameters=Hyperparameters(kl_weight=0.5, learning_rate=1e30), seed=5, label="search")
 BUDGET = 14
@@ -62,7 +64,7 @@ def checkpoint(study: str = "tiny", fingerprint: str = "f", batch: int = 2) -> C
     )
 
 
-def plain(state: MemberState) -> dict[str, Any]:
+def comparable(state: MemberState) -> dict[str, Any]:
     arrays = [state.curves, state.steps, *state.values]
     return {
         "clock": state.clock,
@@ -78,7 +80,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert (read.study, read.fingerprint, read.position) == ("tiny", "f", 9)
     assert (dict(read.numbers), read.snapshot.batch) == ({0: 8, 3: 9}, 2)
     for slot, state in written.snapshot.members.items():
-        assert plain(read.snapshot.members[slot]) == plain(state)
+        assert comparable(read.snapshot.members[slot]) == comparable(state)
 
 
 def test_a_checkpoint_of_nobody_comes_back(tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_a_member_that_was_left_between_epochs_can_be_taken_in_elsewhere(tmp_pat
     course = Course(tmp_path, "another", "f", say=pytest.fail)
     found = course.find_stranded("tiny", 9)
     assert found is not None
-    assert plain(found) == plain(member(epoch=1, batch=0, seed=1))
+    assert comparable(found) == comparable(member(epoch=1, batch=0, seed=1))
     assert course.find_stranded("tiny", 7) is None
     assert course.find_stranded("other", 9) is None, "it stood in the middle of an epoch"
 
@@ -221,26 +223,16 @@ class Chosen(Course):
         return self._asked in self._times
 
 
-def left(row: Row) -> dict[str, Any]:
-    """All that a trial leaves, but for the time that it took."""
-    assert row.result is not None
-    (measures,) = row.result.measures.values() or [None]
-    return {
-        "run": row.run,
-        "score": row.score,
-        "curves": row.result.curves.as_rows().tobytes(),
-        "measures": [np.asarray(getattr(measures, name)).tobytes() for name in measures.__slots__] if measures else [],
-    }
-
-
 @pytest.fixture(scope="module")
-def whole(workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def uninterrupted(
+    workshop: "Workshop", outcomes: Outcomes, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
     """What the trials of an uninterrupted study leave, whose slots end and are filled at different times."""
-    with open_storage(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
+    with open_storage(f"journal:///{tmp_path_factory.mktemp('uninterrupted') / 'journal'}", create=True) as storage:
         study = workshop.new_study(storage)
         begin(study)
         workshop.search(study, BUDGET)
-        return [left(row) for row in study.rows()]
+        return outcomes(study.rows())
 
 
 def begin(study: StudyStorage) -> None:
@@ -256,7 +248,8 @@ def begin(study: StudyStorage) -> None:
 def test_a_study_that_was_killed_goes_on_as_if_nothing_had_happened(
     workshop: "Workshop",
     study: StudyStorage,
-    whole: list[dict[str, Any]],
+    uninterrupted: list[dict[str, Any]],
+    outcomes: Outcomes,
     tmp_path: Path,
     saved_at: list[int],
     killed_after: int,
@@ -267,13 +260,17 @@ def test_a_study_that_was_killed_goes_on_as_if_nothing_had_happened(
     before = [row.number for row in study.rows() if row.state is TrialState.COMPLETE]
     saving = replace(saving, course=Chosen(tmp_path, []))
     ended = workshop.search(study, BUDGET, saving=saving)
-    assert [left(row) for row in study.rows()] == whole
+    assert outcomes(study.rows()) == uninterrupted
     assert len(ended) == BUDGET - len(before), "what was finished is not told again"
     assert list(tmp_path.glob("*.npz")) == [], "its course is over"
 
 
 def test_whoever_is_asked_to_stop_saves_first_and_nothing_is_trained_twice(
-    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], tmp_path: Path
+    workshop: "Workshop",
+    study: StudyStorage,
+    uninterrupted: list[dict[str, Any]],
+    outcomes: Outcomes,
+    tmp_path: Path,
 ) -> None:
     begin(study)
     saving = Saving(course=Chosen(tmp_path, []), study="tiny")
@@ -281,7 +278,7 @@ def test_whoever_is_asked_to_stop_saves_first_and_nothing_is_trained_twice(
     saved = Checkpoint.read(tmp_path / "course.npz")
     assert sorted(saved.numbers.values()) == [row.number for row in study.running_rows()]
     workshop.search(study, BUDGET, saving=replace(saving, course=Chosen(tmp_path, [])))
-    assert [left(row) for row in study.rows()] == whole
+    assert outcomes(study.rows()) == uninterrupted
 
 
 class CutOff(TrialSource):
@@ -313,7 +310,8 @@ class CutOff(TrialSource):
 def test_a_study_interrupted_while_it_takes_jobs_is_the_uninterrupted_one_once_resumed(
     workshop: "Workshop",
     study: StudyStorage,
-    whole: list[dict[str, Any]],
+    uninterrupted: list[dict[str, Any]],
+    outcomes: Outcomes,
     tmp_path: Path,
     saved_at: list[int],
     killed_after: int,
@@ -329,11 +327,15 @@ def test_a_study_interrupted_while_it_takes_jobs_is_the_uninterrupted_one_once_r
     )
     workshop.train(source, saving=saving)
     workshop.search(study, BUDGET, saving=replace(saving, course=Chosen(tmp_path, [])))
-    assert [left(row) for row in study.rows()] == whole
+    assert outcomes(study.rows()) == uninterrupted
 
 
 def test_killed_again_and_again_a_study_is_still_the_uninterrupted_one(
-    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], tmp_path: Path
+    workshop: "Workshop",
+    study: StudyStorage,
+    uninterrupted: list[dict[str, Any]],
+    outcomes: Outcomes,
+    tmp_path: Path,
 ) -> None:
     begin(study)
     rng = np.random.default_rng(0)
@@ -342,7 +344,7 @@ def test_killed_again_and_again_a_study_is_still_the_uninterrupted_one(
         owner = replace(this_process(), started=f"life {life}")
         workshop.search(study, BUDGET, owner=owner, epochs=int(rng.integers(0, 9)), saving=saving, killed=True)
     workshop.search(study, BUDGET, saving=Saving(course=Chosen(tmp_path, []), study="tiny"))
-    assert [left(row) for row in study.rows()] == whole
+    assert outcomes(study.rows()) == uninterrupted
 
 
 def test_a_smaller_budget_takes_up_no_more_than_it_allows(
@@ -356,10 +358,14 @@ def test_a_smaller_budget_takes_up_no_more_than_it_allows(
 
 
 def test_another_worker_goes_on_where_a_dead_one_s_checkpoint_stands(
-    workshop: "Workshop", study: StudyStorage, whole: list[dict[str, Any]], tmp_path: Path
+    workshop: "Workshop",
+    study: StudyStorage,
+    uninterrupted: list[dict[str, Any]],
+    outcomes: Outcomes,
+    tmp_path: Path,
 ) -> None:
     dead = Saving(course=Chosen(tmp_path, [0, 9], "dead"), study="tiny")
-    for one in whole[2:5]:
+    for one in uninterrupted[2:5]:
         study.create_row(one["run"], DEAD, course="dead")
     workshop.search(study, 3, owner=DEAD, epochs=10, saving=dead, killed=True)
     living = Chosen(tmp_path, [], "living")
@@ -372,7 +378,7 @@ def test_another_worker_goes_on_where_a_dead_one_s_checkpoint_stands(
         watch=lambda running: epochs.append(max(values["epoch"] for values in running.values())),
     )
     assert epochs == [10, 11, 12], "nine epochs were trained before"
-    assert [left(row) for row in study.rows()] == whole[2:5]
+    assert outcomes(study.rows()) == uninterrupted[2:5]
     assert {row.course for row in study.rows()} == {"living"}
 
 

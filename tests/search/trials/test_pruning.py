@@ -1,6 +1,7 @@
 """Trials that are ended early: which, when, and what becomes of them."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
+
+Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
 
 BUDGET = 36
 AT_ONCE = Hyperparameters(kl_weight=0.1)
@@ -105,23 +108,6 @@ class Chosen(Course):
         return between_epochs and self._asked % 3 == 0
 
 
-def left(row: Row) -> dict[str, Any]:
-    """All that a trial leaves, but for the time that it took."""
-    assert row.result is not None
-    measures = [
-        np.asarray(getattr(measured, name)).tobytes()
-        for measured in row.result.measures.values()
-        for name in measured.__slots__
-    ]
-    return {
-        "state": row.state,
-        "run": row.run,
-        "score": row.score,
-        "curves": row.result.curves.as_rows().tobytes(),
-        "measures": measures,
-    }
-
-
 @pytest.fixture(scope="module")
 def definition(workshop: "Workshop") -> StudyDefinition:
     study = workshop.definition.study.model_copy(update={"pruner": "median"})
@@ -129,27 +115,34 @@ def definition(workshop: "Workshop") -> StudyDefinition:
 
 
 @pytest.fixture(scope="module")
-def whole(workshop: "Workshop", definition: StudyDefinition, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    """A study searched without interruption."""
-    with open_storage(f"journal:///{tmp_path_factory.mktemp('whole') / 'journal'}", create=True) as storage:
+def uninterrupted(
+    workshop: "Workshop", definition: StudyDefinition, tmp_path_factory: pytest.TempPathFactory
+) -> list[Row]:
+    """The trials of a study that was searched without interruption."""
+    with open_storage(f"journal:///{tmp_path_factory.mktemp('uninterrupted') / 'journal'}", create=True) as storage:
         study = workshop.new_study(storage)
         workshop.search(study, BUDGET, definition=definition)
         return study.rows()
 
 
-def test_a_study_ends_some_trials_early_and_trains_the_others_to_their_end(whole: list[Row]) -> None:
-    assert len(whole) == BUDGET
-    states = Counter(row.state for row in whole)
+def test_a_study_ends_some_trials_early_and_trains_the_others_to_their_end(uninterrupted: list[Row]) -> None:
+    assert len(uninterrupted) == BUDGET
+    states = Counter(row.state for row in uninterrupted)
     assert states.keys() == {TrialState.COMPLETE, TrialState.PRUNED}
     assert states[TrialState.COMPLETE] >= 10
-    for row in whole:
+    for row in uninterrupted:
         assert row.result is not None
         assert (row.result.curves.epochs < 12) == (row.state is TrialState.PRUNED)
         assert np.isfinite(row.score)
 
 
 def test_killed_again_and_again_it_ends_the_same_trials_at_the_same_epochs(
-    workshop: "Workshop", definition: StudyDefinition, study: StudyStorage, whole: list[Row], tmp_path: Path
+    workshop: "Workshop",
+    definition: StudyDefinition,
+    study: StudyStorage,
+    uninterrupted: list[Row],
+    outcomes: Outcomes,
+    tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(0)
     for life in range(14):
@@ -159,7 +152,7 @@ def test_killed_again_and_again_it_ends_the_same_trials_at_the_same_epochs(
         workshop.search(study, BUDGET, definition=definition, owner=owner, epochs=epochs, saving=saving, killed=True)
     saving = Saving(course=Chosen(tmp_path), study="tiny")
     workshop.search(study, BUDGET, definition=definition, saving=saving)
-    assert [left(row) for row in study.rows()] == [left(row) for row in whole]
+    assert outcomes(study.rows()) == outcomes(uninterrupted)
 
 
 def test_a_trial_that_was_ended_early_is_finished_but_neither_feasible_nor_best(

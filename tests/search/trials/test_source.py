@@ -3,11 +3,11 @@
 import math
 import subprocess
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
 import pytest
 from hypothesis import given
@@ -32,38 +32,28 @@ from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
 
+Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
+
 DEAD = replace(this_process(), started="1")
 RUN = Run(hyperparameters=Hyperparameters(kl_weight=0.5, learning_rate=1e-2), seed=5, label="search")
 
 
-def left(row: Row) -> dict[str, Any]:
-    """All that a trial leaves, but for the time that it took."""
-    assert row.result is not None
-    (measures,) = row.result.measures.values()
-    return {
-        "run": row.run,
-        "score": row.score,
-        "curves": row.result.curves.as_rows().tobytes(),
-        "measures": [np.asarray(getattr(measures, name)).tobytes() for name in measures.__slots__],
-    }
-
-
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Uninterrupted:
     """A study of 12 trials that was searched without interruption: its journal, and what its trials left."""
 
     journal: Path
-    left: list[dict[str, Any]]
+    outcomes: list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def whole(workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def uninterrupted(workshop: "Workshop", outcomes: Outcomes, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     """A study searched without interruption."""
-    journal = tmp_path_factory.mktemp("whole") / "journal"
+    journal = tmp_path_factory.mktemp("uninterrupted") / "journal"
     with open_storage(f"journal:///{journal}", create=True) as storage:
         study = workshop.new_study(storage)
         workshop.search(study, 12)
-        return Whole(journal, [left(row) for row in study.rows()])
+        return Uninterrupted(journal, outcomes(study.rows()))
 
 
 def test_the_budget_is_met_exactly(workshop: "Workshop", study: StudyStorage) -> None:
@@ -186,22 +176,22 @@ def test_whatever_a_definition_accepts_can_be_begun_and_suggested(
 
 
 def test_a_resumed_study_is_the_uninterrupted_one_bit_for_bit(
-    workshop: "Workshop", study: StudyStorage, whole: Whole
+    workshop: "Workshop", study: StudyStorage, uninterrupted: Uninterrupted, outcomes: Outcomes
 ) -> None:
     """8 is a multiple of the 4 slots: the first run then ends where the uninterrupted one had refilled them all."""
     workshop.search(study, 8)
     workshop.search(study, 12)
-    assert [left(row) for row in study.rows()] == whole.left
+    assert outcomes(study.rows()) == uninterrupted.outcomes
 
 
 @pytest.mark.parametrize("epochs", [0, 5, 17])
 def test_a_study_cut_off_while_it_trains_is_the_uninterrupted_one_once_resumed(
-    workshop: "Workshop", study: StudyStorage, whole: Whole, epochs: int
+    workshop: "Workshop", study: StudyStorage, uninterrupted: Uninterrupted, outcomes: Outcomes, epochs: int
 ) -> None:
     workshop.search(study, 12, epochs=epochs)
     assert len(study.running_rows()) == 4
     workshop.search(study, 12)
-    assert [left(row) for row in study.rows()] == whole.left
+    assert outcomes(study.rows()) == uninterrupted.outcomes
 
 
 def test_no_suggestion_is_repeated_however_often_a_study_is_resumed(workshop: "Workshop", study: StudyStorage) -> None:
@@ -229,10 +219,10 @@ def test_a_dead_worker_s_trial_is_taken_up_with_its_number_settings_and_seed(
 
 @pytest.mark.parametrize("share", [0.1, 0.35, 0.5, 0.62, 0.9])
 def test_wherever_a_study_was_cut_off_it_is_completed_and_nothing_is_asked_twice(
-    workshop: "Workshop", whole: Whole, tmp_path: Path, share: float
+    workshop: "Workshop", uninterrupted: Uninterrupted, tmp_path: Path, share: float
 ) -> None:
     """What a process leaves that is killed is the beginning of its journal, cut at any byte."""
-    journal = whole.journal.read_bytes()
+    journal = uninterrupted.journal.read_bytes()
     made = journal.rindex(b"klsearch:schema") + 100  # before, there is no study
     (tmp_path / "journal").write_bytes(journal[: made + int(share * (len(journal) - made))])
     with open_storage(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
@@ -247,16 +237,16 @@ def test_wherever_a_study_was_cut_off_it_is_completed_and_nothing_is_asked_twice
 
 
 def test_a_refill_that_was_cut_off_in_the_middle_goes_on_as_it_would_have(
-    workshop: "Workshop", whole: Whole, tmp_path: Path
+    workshop: "Workshop", uninterrupted: Uninterrupted, outcomes: Outcomes, tmp_path: Path
 ) -> None:
-    lines = whole.journal.read_bytes().splitlines(keepends=True)
+    lines = uninterrupted.journal.read_bytes().splitlines(keepends=True)
     created = [index for index, line in enumerate(lines) if b"klsearch:run" in line]
     (tmp_path / "journal").write_bytes(b"".join(lines[: created[9] + 1]))
     with open_storage(f"journal:///{tmp_path / 'journal'}", create=False) as storage:
         study = StudyStorage.load(storage, "tiny")
         assert [row.number for row in study.running_rows()] == [8, 9]
         workshop.search(study, 12)
-        assert [left(row) for row in study.rows()] == whole.left
+        assert outcomes(study.rows()) == uninterrupted.outcomes
 
 
 def test_a_trial_of_a_process_that_lives_is_left_to_it_and_taken_up_when_it_dies(
@@ -293,13 +283,13 @@ def test_a_trial_that_diverges_is_a_finite_worst_result(workshop: "Workshop", st
 
 
 def test_neighbours_of_a_diverging_trial_are_bit_identical(
-    workshop: "Workshop", study: StudyStorage, whole: Whole
+    workshop: "Workshop", study: StudyStorage, uninterrupted: Uninterrupted, outcomes: Outcomes
 ) -> None:
     study.create_row(BROKEN, DEAD)
-    for one in whole.left[:3]:
+    for one in uninterrupted.outcomes[:3]:
         study.create_row(one["run"], DEAD)
     workshop.search(study, 4)
-    assert [left(row) for row in study.rows()[1:]] == whole.left[:3]
+    assert outcomes(study.rows()[1:]) == uninterrupted.outcomes[:3]
 
 
 def test_the_search_goes_on_after_a_trial_that_diverged(workshop: "Workshop", study: StudyStorage) -> None:
