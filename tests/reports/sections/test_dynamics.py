@@ -69,7 +69,7 @@ def test_a_total_that_rises_while_the_weight_is_annealed_is_explained(study: Stu
     runs = tuple(with_totals(run, [5.0, 2.0, 3.0]) for run in study.confirmation if run.trial == study.winner)
     explained = texts(replace(study, confirmation=runs))
     assert f"winner (trial {study.winner}) from 2 (epoch 2) to 3 (epoch 3)" in explained
-    assert "no fault" in explained
+    assert "not a fault" in explained
 
 
 def test_a_total_that_falls_is_not_explained(study: StudyRecord) -> None:
