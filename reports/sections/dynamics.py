@@ -45,7 +45,7 @@ def _blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
     if not exhibits:
         return (Prose(text="No trial has finished, so there are no curves to show yet."),)
     return (
-        Prose(text=_ending(study)),
+        Prose(text=_describe_endings(study)),
         Gallery(exhibits=exhibits, legend=line_legend(study)),
         *_rise_blocks(study),
         *(Prose(text=note) for note in [curves_note(study)] if note),
@@ -61,7 +61,7 @@ def _has_seeds(study: StudyRecord) -> bool:
     return any(len(one.runs) > 1 for one in compared_candidates(study))
 
 
-def _ending(study: StudyRecord) -> str:
+def _describe_endings(study: StudyRecord) -> str:
     """The KL at which each candidate ended, against the band."""
     factor, band = kl_factor(study), study.definition.thresholds().kl_band
     told = []

@@ -95,7 +95,7 @@ class TrialSource(Source):
             rows = {row.number: row for row in self._storage.rows(results=False)}
             room = self._room(list(rows.values()))
             jobs: list[Job] = []
-            for row in [*(rows[number] for number in self._again), *self._left_running(rows)]:
+            for row in [*(rows[number] for number in self._again), *self._rows_left_running(rows)]:
                 if len(jobs) == free:
                     break
                 if row.state in FINISHED:
@@ -108,7 +108,7 @@ class TrialSource(Source):
             self._learn(list(rows.values()))
             self._again = [number for number in self._again if number not in self._mine]
             self.position = max([self.position, *self._mine])
-            return jobs + self._ask(min(free - len(jobs), room), self._untried(rows.values()))
+            return jobs + self._ask(min(free - len(jobs), room), self._untried_baselines(rows.values()))
 
     def has_more(self) -> bool:
         """Tell whether there are trials to take now: the budget allows more than others train and have finished."""
@@ -116,7 +116,7 @@ class TrialSource(Source):
         if self._room(rows) <= 0:
             return False
         if self._until_converged and has_converged(self._definition, self._storage.trials()):
-            return bool(self._left_running({row.number: row for row in rows}))
+            return bool(self._rows_left_running({row.number: row for row in rows}))
         return True
 
     def find_lost(self) -> Set[int]:
@@ -201,7 +201,7 @@ class TrialSource(Source):
         counted = sum(row.state in FINISHED and not row.warm_start for row in rows)
         return self._budget - counted - len(living)
 
-    def _left_running(self, rows: Mapping[int, Row]) -> list[Row]:
+    def _rows_left_running(self, rows: Mapping[int, Row]) -> list[Row]:
         """Rows that nobody trains any more."""
         return [row for row in rows.values() if row.number not in self._again and self._is_left(row)]
 
@@ -218,7 +218,7 @@ class TrialSource(Source):
             return False
         return self._storage.take_over(row.number, self._worker.owner, course=self._worker.course)
 
-    def _untried(self, rows: Iterable[Row]) -> list[tuple[str, dict[str, float]]]:
+    def _untried_baselines(self, rows: Iterable[Row]) -> list[tuple[str, dict[str, float]]]:
         """Baselines that are still to be tried, in order: all come before the search, and those of void rows again."""
         own = [row for row in rows if not row.warm_start]
         void = {row.run.label for row in own if row.is_void}

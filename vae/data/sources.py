@@ -41,7 +41,7 @@ def read_source(request: Request) -> RawData:
     if request.source == "digits":
         return _digits(request)
     if request.source in _PACKAGED:
-        return _packaged(request, (_DEBIAN_FOLDER, _keras_folder() / "datasets"), _download)
+        return _read_packaged(request, (_DEBIAN_FOLDER, _keras_folder() / "datasets"), _download)
     if is_function(request.source):
         return read_function(request)
     try:
@@ -59,7 +59,7 @@ def _digits(request: Request) -> RawData:
     return RawData(name="digits", rows=digits.images[: request.rows], labels=digits.target[: request.rows])
 
 
-def _packaged(request: Request, folders: tuple[Path, ...], download: Callable[[str], RawData]) -> RawData:
+def _read_packaged(request: Request, folders: tuple[Path, ...], download: Callable[[str], RawData]) -> RawData:
     """A well-known set of 70,000 images: from the first folder that holds its IDX files, else downloaded."""
     request.refuse("array", *request.beside_rows, because="these data come with their labels and nothing else")
     for folder in (parent / request.source for parent in folders):

@@ -48,7 +48,7 @@ class Terms(NamedTuple):
         return self.objective.unit_kl_weight(self.features, self.latent_dim)
 
 
-class Weighed(NamedTuple):
+class WeighedLoss(NamedTuple):
     """A step's loss.
 
     Attributes:
@@ -69,7 +69,7 @@ class Weighting(Protocol):
     def memories(self) -> int:
         """The number of values kept of each member from step to step; all 0 at a member's start."""
 
-    def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> Weighed:
+    def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> WeighedLoss:
         """The loss of one step, from its terms and what the last step left."""
 
 
@@ -79,10 +79,10 @@ class AnnealedWeight:
 
     memories: ClassVar[int] = 0
 
-    def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> Weighed:
+    def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> WeighedLoss:
         """Reconstruction + w_t · KL."""
         del memory
-        return Weighed(terms.loss(terms.annealed), terms.annealed, [])
+        return WeighedLoss(terms.loss(terms.annealed), terms.annealed, [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class OptimalVariance:
 
     memories: ClassVar[int] = 0
 
-    def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> Weighed:
+    def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> WeighedLoss:
         """The negative evidence lower bound at the batch's best variance."""
         del memory
         features = float(terms.features)
@@ -104,7 +104,7 @@ class OptimalVariance:
         variance = tf.stop_gradient(tf.maximum(terms.error / features, _VARIANCE_FLOOR))
         distortion = features / 2 * _elementwise(tf.math.log, 2 * math.pi * variance) + terms.error / (2 * variance)
         loss = distortion + terms.kl * float(terms.latent_dim)
-        return Weighed(loss, 2 * variance * terms.unit_kl_weight, [])
+        return WeighedLoss(loss, 2 * variance * terms.unit_kl_weight, [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,13 @@ class ControlledWeight:
     target: float
     memories: ClassVar[int] = 1
 
-    def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> Weighed:
+    def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> WeighedLoss:
         """Reconstruction + β · KL, β from this batch's KL and the integral of those before it."""
         error = self.target - tf.stop_gradient(terms.kl) * float(terms.latent_dim)
         integral = tf.clip_by_value(memory[0] - _INTEGRAL * error, 0.0, 1.0)
         beta = tf.clip_by_value(_PROPORTIONAL * _elementwise(tf.sigmoid, -error) + integral, 0.0, 1.0)
         kl_weight = beta * terms.unit_kl_weight
-        return Weighed(terms.loss(kl_weight), kl_weight, [integral])
+        return WeighedLoss(terms.loss(kl_weight), kl_weight, [integral])
 
 
 def _elementwise(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.Tensor:
