@@ -108,7 +108,7 @@ def test_trials_that_were_trained_otherwise_are_refused(
 
 
 def test_trials_of_other_rows_are_refused(workshop: "Workshop", earlier: Place, define: Define) -> None:
-    with pytest.raises(UsageError, match=r"data: the rows, their split .* are others"):
+    with pytest.raises(UsageError, match=r"data: the rows, their split .* differ"):
         find_warm_start(define(), replace(workshop.dataset, fingerprint="0"), earlier)
 
 
