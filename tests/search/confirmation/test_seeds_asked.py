@@ -110,7 +110,7 @@ def test_a_search_that_is_not_over_may_be_declared_over(finished_copy: "Finished
     way_out = f"klsearch resume {folder} --trials 24"
     assert refused.err.endswith(
         f"has 24 of 30 trials, so its leading ones may change; go on with `klsearch resume {folder}`, "
-        f"or let these be all: `{way_out}`.\n"
+        f"or stop at these: `{way_out}`.\n"
     )
     assert klsearch(*way_out.split()[1:], "--no-confirm", "--quiet").code == 0
     assert klsearch("confirm", folder).code == 0
