@@ -73,7 +73,7 @@ def test_a_total_that_rises_while_the_weight_is_annealed_is_explained(study: Stu
 
 
 def test_a_total_that_falls_is_not_explained(study: StudyRecord) -> None:
-    assert "no fault" not in texts(study)
+    assert "not a fault" not in texts(study)
 
 
 def test_the_variance_part_is_told_because_clipping_acts_on_it_alone(study: StudyRecord) -> None:
