@@ -75,7 +75,7 @@ def test_a_sound_definition_is_read_with_its_defaults() -> None:
         ("low = 1e-4", "low = 3", "my.toml:13: space.kl_weight: low must lie below high, but 3.0 >= 1.0"),
         ("low = 1e-4", "low = nan", "my.toml:13: space.kl_weight.low: must be finite, but is nan"),
         ("{ low = -20, high = -4 }", "{ low = -1e308, high = 1e308 }", "my.toml:14: space.clip_low: low and high lie "
-         "further apart than numbers reach; give a narrower range"),
+         "too far apart for floating-point numbers; give a narrower range"),
         ("high = 20", "high = 9.5", "my.toml:16: space.annealing_epochs.high: must be a whole number, but is 9.5"),
         ('"dense"', '"dens"', "my.toml:7: model.kind: must be 'dense', 'conv' or 'package.module:factory', "
          "but is 'dens', did you mean 'dense'?"),
