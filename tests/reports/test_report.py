@@ -188,3 +188,12 @@ def test_ten_thousand_trials_stay_below_three_megabytes_and_ten_seconds(ten_thou
     assert len(html.encode()) < 3_000_000
     assert html.count("<tr data-outcome=") == 500
     assert "The other 9,500 are in the files." in html
+
+
+def test_importing_the_room_loads_no_pandas_and_drawing_loads_no_pyplot() -> None:
+    code = (
+        "import sys, reports; assert 'pandas' not in sys.modules; import reports.report; "
+        "print([name for name in ('matplotlib.pyplot', 'tensorflow', 'keras', 'optuna') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
