@@ -8,7 +8,6 @@ from klsearch.reports.page import Block, Fold, Gallery, Mark, Prose, Table
 from klsearch.reports.readings.candidates import compared_candidates, confirmed_candidates
 from klsearch.reports.readings.differences import difference_on_test
 from klsearch.reports.sections.evidence import evidence_section, gates_table, pass_rates_table
-from klsearch.reports.tables import confirmation_frame
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
@@ -45,15 +44,6 @@ def test_the_pass_rates_of_leading_trials_that_did_not_win_stand_beside_the_winn
     table = next(block for block in evidence_section(study, summarize(study)).blocks if is_table(block, "Fresh seeds"))
     assert {row[0] for row in table.rows} == {f"winner (trial {study.winner})", "before", "after", *leading}
     assert len(leading) == 2
-
-
-def test_the_difference_to_a_baseline_is_paired_by_seed_on_the_test_split(study: StudyRecord) -> None:
-    frame = confirmation_frame(study).set_index("seed")
-    winner, before = (frame[frame["name"] == name]["test_kl"] for name in ("winner", "before"))
-    difference = difference_on_test(study, "before", lambda measures: measures.kl)
-    assert abs(difference.mean - (winner - before).mean()) < 1e-12
-    assert difference.low < difference.mean < difference.high < 0
-    assert difference.pairs == 8
 
 
 def test_a_summed_band_gets_summed_differences(study_of_kind: Callable[[str], StudyRecord]) -> None:
