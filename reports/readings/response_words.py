@@ -55,4 +55,4 @@ def format_interval(change: Slope) -> str:
 
 def format_signed(change: float) -> str:
     """A change to 3 significant digits, with its sign."""
-    return f"{change:+.3g}" if math.isfinite(change) else NOTHING
+    return f"{change:+z.3g}" if math.isfinite(change) else NOTHING  # "z": a zero is no change downwards

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from klsearch.reports.page import Prose, Steps
 from klsearch.reports.readings.causes import causes
-from klsearch.reports.readings.remedies import remedy_blocks
 from klsearch.reports.readings.responses import Slope, responses
 from klsearch.reports.sections.advice import advise
 from klsearch.reports.sections.search import responses_table
@@ -132,47 +130,6 @@ def test_trials_stopped_early_are_left_out_and_counted(pruning: StudyRecord) -> 
     assert responses(pruning) == replace(whole, left_out=whole.left_out + 30)
 
 
-def remedies(study: StudyRecord) -> dict[str, str]:
-    blocks = remedy_blocks(study, responses(study))
-    return {step.action: step.reason for block in blocks if isinstance(block, Steps) for step in block.items}
-
-
-def test_the_recipe_s_remedies_are_answered_with_sign_size_interval_and_n(study: StudyRecord) -> None:
-    answers = remedies(obeying(study, issue_law, noise=0.01))
-    n = sum(not trial.diverged for trial in study.trials)
-    worse = answers["Lower the KL weight? It would make it worse here"]
-    assert worse.startswith("`kl_weight` lower by one decade changes the KL by +3.")
-    assert worse.endswith(f"; n = {n}.")
-    assert answers["Clip the log-variance harder? It lowers the KL here"].count("nats per latent (95 % ") == 2
-    assert (
-        "`encoder_dropout` higher by 0.1 changes the KL by -0." in answers["Add encoder dropout? It lowers the KL here"]
-    )
-
-
-@pytest.mark.parametrize(
-    ("slope", "answer"),
-    [
-        (-3.1, "It would make it worse here"),
-        (3.1, "It lowers the KL here"),
-        (0.0, "No effect on the KL can be seen here"),
-    ],
-)
-def test_the_answer_follows_the_sign(study: StudyRecord, slope: float, answer: str) -> None:
-    law: Law = lambda settings: float(slope * np.log10(settings.kl_weight))  # noqa: E731
-    assert f"Lower the KL weight? {answer}" in remedies(obeying(study, law, noise=0.2, seed=3))
-
-
-def test_what_was_fixed_is_said_not_to_have_been_measured(make: Make) -> None:
-    study = make(30, seeds=0, space={"kl_weight": {"low": 0.005, "high": 0.5, "log": True}})
-    assert remedies(study)["Add encoder dropout? Not measured here"] == "`encoder_dropout` did not vary here (n = 0)."
-
-
-def test_too_few_trials_are_said_to_be_too_few(make: Make) -> None:
-    study = make(5, seeds=0)
-    (prose,) = (block for block in remedy_blocks(study, responses(study)) if isinstance(block, Prose))
-    assert "takes 21 trials that were trained to their end and in which something varied; there are 5." in prose.text
-
-
 def test_the_table_repeats_the_slopes(study: StudyRecord) -> None:
     measured = responses(study)
     rows = {row[0]: row for row in responses_table(study, measured).rows}
@@ -211,8 +168,6 @@ def test_a_kl_far_above_the_band_is_measured_by_its_factor(study: StudyRecord) -
     measured = responses(wild)
     assert measured.kl_is_log
     assert measured.found["kl_weight"].kl.change == pytest.approx(-1)
-    answer = remedies(wild)["Lower the KL weight? It would make it worse here"]
-    assert answer.startswith("`kl_weight` lower by one decade multiplies the KL by 10 (95 % 10 to 10) and changes ")
     assert responses_table(wild, measured).columns[1] == "KL, factor (95 %)"
     assert str(responses_table(wild, measured).rows[0][1]) == "0.1 (0.1 to 0.1)"
 
