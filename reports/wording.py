@@ -12,7 +12,8 @@ NOTHING = "–"
 def number(value: float | None) -> str:
     """The value to 4 significant digits; whole numbers below a million in full.
 
-    An ASCII minus and a plain exponent, so that a number copied from the report is one to any program.
+    An ASCII minus and a plain exponent, so that a number copied from the report is one to any program. A zero has no
+    sign.
 
     >>> [number(value) for value in (0.123456, 1234.56, 12, 3.2e-7, -math.inf, math.nan, None)]
     ['0.1235', '1235', '12', '3.2e-07', '–', '–', '–']
@@ -21,7 +22,7 @@ def number(value: float | None) -> str:
         return NOTHING
     if 1e3 <= abs(value) < 1e6:
         return f"{value:.0f}"
-    return f"{value:.4g}"
+    return f"{value:z.4g}"
 
 
 def share(value: float) -> str:
