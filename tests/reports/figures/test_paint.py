@@ -1,0 +1,365 @@
+"""What is drawn: each line, bar and marker where its numbers say, in its candidate's style."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
+from numpy.testing import assert_allclose, assert_array_equal
+
+from klsearch.reports.figures.paint import (
+    paint_columns,
+    paint_curves,
+    paint_images,
+    paint_importance,
+    paint_latents,
+    paint_pass_bins,
+    paint_progress,
+    paint_rate_distortion,
+    paint_seeds,
+    paint_slice,
+    range_scale,
+    shade_band,
+    strip_color,
+)
+from klsearch.reports.figures.palette import BAND, LINES, MUTED, OUTCOMES
+from klsearch.reports.figures.scales import Scale
+from klsearch.reports.figures.svg import draw
+from klsearch.reports.readings.candidates import CandidateRuns
+from klsearch.reports.readings.models import CurveBand, LatentProfile, SeedStrip
+from klsearch.reports.readings.trials import PassBins, Scatter, ScoreHistory, TrialOutcome
+from klsearch.studies.definitions.space import IntegerRange, Range
+from klsearch.vae.diagnostics.gates import wilson_interval
+
+PASSED, MISSED, PRUNED, FAILED = TrialOutcome
+ZERO_TO_TEN = Scale(kind="linear", low=0.0, high=10.0)
+NAN = np.nan
+
+
+@pytest.fixture
+def axes() -> Axes:
+    return Figure().add_subplot()
+
+
+def candidate(name: str) -> CandidateRuns:
+    return CandidateRuns(name=name, label=name, runs=())
+
+
+def points(line: Line2D) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in np.asarray(line.get_xydata())]
+
+
+def bars(axes: Axes) -> list[tuple[float, float, float, float]]:
+    """Left, bottom, width and height of every bar."""
+    rectangles = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    return [(*one.get_xy(), one.get_width(), one.get_height()) for one in rectangles]
+
+
+def ticks(labels: Sequence[Any]) -> list[str]:
+    return [label.get_text() for label in labels]
+
+
+def curve(median: list[float], *, runs: int = 1, margin: float = 0.0) -> CurveBand:
+    values = np.array(median)
+    return CurveBand(
+        candidate=candidate("a"),
+        epochs=np.arange(1, len(median) + 1),
+        median=values,
+        low=values - margin,
+        high=values + margin,
+        runs=runs,
+        diverged=0,
+    )
+
+
+def test_each_curve_has_its_style_and_the_first_candidate_s_lies_on_top(axes: Axes) -> None:
+    paint_curves(axes, [curve([3, 2, 1]), curve([6, 5, 4])], "KL")
+    second, first = axes.lines
+    assert points(first) == [(1, 3), (2, 2), (3, 1)]
+    assert points(second) == [(1, 6), (2, 5), (3, 4)]
+    assert [line.get_color() for line in (first, second)] == [LINES[0].color, LINES[1].color]
+    assert [line.get_marker() for line in (first, second)] == [LINES[0].marker, LINES[1].marker]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "KL")
+
+
+def test_quartiles_are_shaded_only_where_several_runs_have_them(axes: Axes) -> None:
+    paint_curves(axes, [curve([3, 2]), curve([6, 5], runs=8, margin=0.5)], "KL")
+    (area,) = axes.collections
+    corners = np.asarray(area.get_paths()[0].vertices)
+    assert_array_equal(corners.min(axis=0), [1, 4.5])
+    assert_array_equal(corners.max(axis=0), [2, 6.5])
+    assert_array_equal(area.get_facecolor(), [to_rgba(LINES[1].color, 0.18)])
+
+
+def test_the_band_is_shaded_and_in_sight_where_one_is_given(axes: Axes) -> None:
+    paint_curves(axes, [curve([0.1, 0.2])], "KL", band=(1.0, 5.0))
+    (band,) = axes.patches
+    assert_array_equal(band.get_extents().transformed(axes.transData.inverted()).intervaly, [1, 5])
+    assert to_hex(band.get_facecolor()) == BAND
+    assert axes.get_ylim()[1] > 5
+
+
+@pytest.mark.parametrize(
+    ("median", "scale"),
+    [
+        ([0.0, 0.001, 1.0], "log"),  # an annealed weight begins at 0
+        ([0.0, 0.0, 0.0], "linear"),
+        ([0.5, 0.6, 1.0], "linear"),
+        ([NAN, NAN, NAN], "linear"),
+    ],
+)
+def test_a_curve_that_begins_at_zero_may_have_a_logarithmic_axis(axes: Axes, median: list[float], scale: str) -> None:
+    paint_curves(axes, [curve(median)], "KL weight")
+    assert axes.get_yscale() == scale
+
+
+def strip(name: str, passed: list[bool]) -> SeedStrip:
+    nothing = np.zeros(len(passed))
+    return SeedStrip(candidate=candidate(name), kl=nothing, unexplained=nothing, passed=np.array(passed))
+
+
+def test_seeds_are_filled_where_they_pass_and_left_out_where_they_diverged(axes: Axes) -> None:
+    strips = [strip("winner", [True, False, True]), strip("before", [False])]
+    paint_seeds(axes, strips, [np.array([1.0, 2.0, NAN]), np.array([4.0])], "KL", ZERO_TO_TEN)
+    hollow, filled, other, none = axes.lines
+    assert points(hollow) == [(2, 0)]
+    assert points(filled) == [(1, -0.22)]
+    assert points(other) == [(4, 1)], "one seed stands in the middle of its row"
+    assert points(none) == []
+    assert [line.get_markerfacecolor() for line in (hollow, filled)] == ["none", LINES[0].color]
+    assert other.get_markeredgecolor() == LINES[1].color
+
+
+def test_the_first_candidate_s_row_is_the_uppermost_and_long_names_are_cut(axes: Axes) -> None:
+    names = ["winner", "sixteen letters.", "seventeen letters"]
+    strips = [strip(name, [True]) for name in names]
+    paint_seeds(axes, strips, [np.ones(1)] * 3, "KL", ZERO_TO_TEN)
+    assert axes.get_ylim() == (2.5, -0.5)
+    assert ticks(axes.get_yticklabels()) == ["winner", "sixteen letters.", "seventeen lette…"]
+
+
+def test_a_leading_trial_that_did_not_win_is_muted_and_takes_no_candidate_s_colour() -> None:
+    strips = [strip(name, [True]) for name in ("winner", "trial 3", "trial 12", "before", "after")]
+    found = [strip_color(strips, row) for row in range(5)]
+    assert found == [LINES[0].color, MUTED, MUTED, LINES[1].color, LINES[2].color]
+
+
+def test_a_shaded_band_reaches_over_the_whole_height(axes: Axes) -> None:
+    axes.set_ylim(3, 7)
+    shade_band(axes, (1.0, 2.0))
+    (band,) = axes.patches
+    extents = band.get_extents().transformed(axes.transData.inverted())
+    assert_allclose([*extents.intervalx, *extents.intervaly], [1, 2, 3, 7])
+
+
+def profile(mean_part: list[float], variance_part: list[float]) -> LatentProfile:
+    parts = {"mean_part": np.array(mean_part), "variance_part": np.array(variance_part)}
+    return LatentProfile(candidate=candidate("a"), runs=1, **parts)
+
+
+def test_latents_are_bars_of_two_parts_that_reach_to_their_kl_and_others_are_lines(axes: Axes) -> None:
+    paint_latents(axes, [profile([1.0, 0.25, 0.004], [2.0, 0.5, 0.005]), profile([0.5] * 3, [1.0] * 3)])
+    found = bars(axes)
+    assert_allclose(found[:3], [(0.65, 0, 0.7, 1), (1.65, 0, 0.7, 0.25), (2.65, 0, 0.7, 0.004)])
+    assert_allclose(found[3:], [(0.65, 1, 0.7, 2), (1.65, 0.25, 0.7, 0.5), (2.65, 0.004, 0.7, 0.005)])
+    (line,) = axes.lines
+    assert points(line) == [(1, 1.5), (2, 1.5), (3, 1.5)]
+    assert line.get_color() == LINES[1].color
+
+
+def test_a_latent_below_a_hundredth_of_a_nat_is_crossed_out(axes: Axes) -> None:
+    paint_latents(axes, [profile([1.0, 0.01, 0.004], [2.0, 0.0, 0.005])])
+    (cross,) = axes.texts
+    assert isinstance(cross, Annotation)
+    assert (cross.get_text(), cross.xy) == ("×", (3, 0))
+
+
+def test_latents_that_all_collapsed_still_have_an_axis(axes: Axes) -> None:
+    paint_latents(axes, [profile([0.0, 0.0], [0.0, 0.0])])
+    low, high = axes.get_ylim()
+    assert low == 0 < 0.01 < high
+    assert len(axes.texts) == 2
+
+
+def scatter(x: list[float], y: list[float], *outcomes: TrialOutcome) -> Scatter:
+    return Scatter(x=np.array(x, dtype=float), y=np.array(y, dtype=float), outcomes=outcomes)
+
+
+def marks(axes: Axes) -> dict[TrialOutcome, list[tuple[float, float]]]:
+    """Where the markers of each outcome stand, in the order of drawing."""
+    drawn = [one for one in axes.collections if isinstance(one, PathCollection)]
+    return {
+        outcome: [(float(x), float(y)) for x, y in np.asarray(one.get_offsets())]
+        for outcome, one in zip(OUTCOMES, drawn, strict=True)
+    }
+
+
+def test_trials_stand_at_their_kl_and_unexplained_but_for_those_without(axes: Axes) -> None:
+    trials = scatter([1, 2, NAN, 4], [0.5, 0.4, 0.3, np.inf], PASSED, MISSED, FAILED, MISSED)
+    paint_rate_distortion(axes, trials, [(3.0, 0.2), (6.0, 0.1)], (0.0, 5.0), "KL")
+    assert marks(axes) == {MISSED: [(2, 0.4)], PRUNED: [], FAILED: [], PASSED: [(1, 0.5)]}
+    winner, before = axes.lines
+    assert (points(winner), points(before)) == ([(3, 0.2)], [(6, 0.1)])
+    assert [line.get_marker() for line in (winner, before)] == [LINES[0].marker, LINES[1].marker]
+    assert axes.get_xlim()[1] > 6, "medians are in sight too"
+
+
+def test_outcomes_are_told_apart_by_marker_and_filling(axes: Axes) -> None:
+    paint_rate_distortion(axes, scatter([1, 2], [1, 2], PASSED, MISSED), [], (0.0, 5.0), "KL")
+    faces = {outcome: one.get_facecolor() for outcome, one in zip(OUTCOMES, axes.collections, strict=True)}
+    assert_array_equal(faces[PASSED], [to_rgba(OUTCOMES[PASSED].color, 0.85)])
+    assert len(faces[MISSED]) == 0, "hollow"
+
+
+def test_the_axis_of_an_exploding_kl_has_plain_round_ticks() -> None:
+    points = Scatter(
+        x=np.array([1.0, 4000.0]), y=np.array([0.1, 0.2]), outcomes=(TrialOutcome.PASSED, TrialOutcome.MISSED)
+    )
+    svg = draw(
+        "one",
+        "",
+        partial(paint_rate_distortion, points=points, marks=[], band=(0.0, 5.0), label="KL"),
+    )
+    texts = re.findall(r">([^<>]+)</text>", svg)
+    assert texts[:5] == ["0", "5", "10", "100", "1000"]
+
+
+def test_a_trial_without_a_score_stands_on_the_upper_edge_of_its_slice(axes: Axes) -> None:
+    trials = scatter([0.1, 0.2, 0.3], [1.0, 2.0, NAN], PASSED, MISSED, FAILED)
+    paint_slice(axes, "l2", trials, Range(low=0.0, high=0.4), 0.25)
+    top = axes.get_ylim()[1]
+    assert top > 2
+    assert marks(axes) == {MISSED: [(0.2, 2)], PRUNED: [], FAILED: [(0.3, top)], PASSED: [(0.1, 1)]}
+    (winner,) = axes.lines
+    assert winner.get_xdata() == [0.25, 0.25]
+
+
+def test_a_slice_without_a_winner_has_no_line(axes: Axes) -> None:
+    paint_slice(axes, "l2", scatter([0.1], [1.0], MISSED), Range(low=0.0, high=0.4), None)
+    assert not axes.lines
+
+
+def test_the_best_score_so_far_is_a_staircase_that_falls_at_the_trial_that_improved_it(axes: Axes) -> None:
+    search = ScoreHistory(
+        points=scatter([0, 1, 2], [3.0, 2.0, 2.5], MISSED, PASSED, PASSED),
+        best=np.array([NAN, 2.0, 2.0]),
+        last_improvement=1,
+        since=1,
+    )
+    paint_progress(axes, search)
+    (best,) = axes.lines
+    assert best.get_drawstyle() == "steps-post"
+    assert_array_equal(best.get_ydata(), [NAN, 2, 2])
+    assert marks(axes)[PASSED] == [(1, 2), (2, 2.5)]
+
+
+def pass_bins(edges: list[float], trials: list[int], passed: list[int]) -> PassBins:
+    return PassBins(name="l2", edges=np.array(edges), trials=np.array(trials), passed=np.array(passed))
+
+
+def test_a_part_of_a_range_is_as_high_as_its_share_that_passes_and_one_without_trials_is_empty(axes: Axes) -> None:
+    paint_pass_bins(axes, pass_bins([0, 1, 2, 3], [4, 0, 8], [1, 0, 8]), Range(low=0.0, high=3.0))
+    assert bars(axes) == [(0, 0, 1, 0.25), (2, 0, 1, 1)]
+    first, last = axes.lines
+    assert points(first) == [(0.5, low_or_high) for low_or_high in wilson_interval(1, 4)]
+    assert points(last) == [(2.5, low_or_high) for low_or_high in wilson_interval(8, 8)]
+    assert [(text.get_text(), text.get_position()) for text in axes.texts] == [("4", (0.5, 1.02)), ("8", (2.5, 1.02))]
+
+
+def test_the_middle_of_a_logarithmic_part_is_its_geometric_mean(axes: Axes) -> None:
+    paint_pass_bins(axes, pass_bins([0.01, 1, 100], [2, 2], [1, 2]), Range(low=0.01, high=100.0, log=True))
+    assert_allclose([text.get_position()[0] for text in axes.texts], [0.1, 10])
+    assert axes.get_xscale() == "log"
+
+
+def test_a_range_in_which_nothing_was_tried_is_an_empty_figure(axes: Axes) -> None:
+    paint_pass_bins(axes, pass_bins([0, 1, 2], [0, 0], [0, 0]), Range(low=0.0, high=2.0))
+    assert bars(axes) == []
+    assert axes.get_xlim()[0] < 0 < 2 < axes.get_xlim()[1]
+
+
+def test_importance_is_a_bar_for_each_share_the_first_on_top(axes: Axes) -> None:
+    paint_importance(axes, [("kl_weight", 0.8), ("l2", 0.2)])
+    assert_allclose([(bottom, width) for _, bottom, width, _ in bars(axes)], [(-0.3, 0.8), (0.7, 0.2)])
+    assert ticks(axes.get_yticklabels()) == ["kl_weight", "l2"]
+    bottom, top = axes.get_ylim()
+    assert bottom > top
+    assert [text.get_text() for text in axes.texts] == ["0.80", "0.20"]
+    assert axes.get_xlim() == pytest.approx((0, 0.92))
+
+
+def test_shares_that_are_all_zero_still_have_an_axis(axes: Axes) -> None:
+    paint_importance(axes, [("kl_weight", 0.0)])
+    assert axes.get_xlim() == (0, 1)
+
+
+def picture(axes: Axes) -> np.ndarray:
+    (image,) = axes.images
+    return np.asarray(image.get_array())
+
+
+def test_images_stand_in_rows_and_columns_with_clear_gaps_between(axes: Axes) -> None:
+    """Two rows of two images of one pixel: with its gap each takes two by two."""
+    images = np.array([[10, 20], [30, 40]], np.uint8).reshape(2, 2, 1, 1, 1)
+    paint_images(axes, images, ["original", "winner"], ["a", "b"], "latent")
+    clear = [0, 0, 0, 0]
+    assert picture(axes).tolist() == [
+        [[10, 10, 10, 255], clear, [20, 20, 20, 255], clear],
+        [clear] * 4,
+        [[30, 30, 30, 255], clear, [40, 40, 40, 255], clear],
+        [clear] * 4,
+    ]
+    assert (ticks(axes.get_yticklabels()), ticks(axes.get_xticklabels())) == (["original", "winner"], ["a", "b"])
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 2), (2, 0))
+    assert axes.get_xlabel() == "latent"
+
+
+def test_colours_and_the_proportions_of_images_are_kept(axes: Axes) -> None:
+    """Sixty pixels of width leave a gap of 0.06 · 60 = 4 pixels."""
+    images = np.random.default_rng(0).integers(0, 256, (1, 2, 30, 60, 3), np.uint8)
+    paint_images(axes, images, ["one"])
+    drawn = picture(axes)
+    assert drawn.shape == (34, 128, 4)
+    assert_array_equal(drawn[:30, :60, :3], images[0, 0])
+    assert_array_equal(drawn[:30, 64:124, :3], images[0, 1])
+    assert not drawn[30:].any() and not drawn[:, 60:64].any()
+
+
+def test_each_column_of_a_table_has_a_row_with_a_marker_in_its_candidate_s_place(axes: Axes) -> None:
+    paint_columns(axes, ["worst", "best"], np.array([[0.9, 0.1], [0.8, 0.2]]), [0, 2])
+    other, first = axes.lines
+    assert points(first) == [(0.9, 0), (0.1, 1)]
+    assert points(other) == [(0.8, 0), (0.2, 1)]
+    assert [line.get_color() for line in (first, other)] == [LINES[0].color, LINES[2].color]
+    assert axes.get_ylim() == pytest.approx((1.6, -0.6)), "the first row on top"
+
+
+@pytest.mark.parametrize(
+    ("space", "kind", "ends"),
+    [
+        (Range(low=0.0, high=10.0), "linear", (-0.3, 10.3)),
+        (Range(low=1e-5, high=1e5, log=True), "log", (1e-5 / 10**0.3, 1e5 * 10**0.3)),
+        (IntegerRange(low=0, high=20), "linear", (-0.6, 20.6)),
+    ],
+)
+def test_the_axis_of_a_range_leaves_three_hundredths_of_it_free_on_either_side(
+    space: Range, kind: str, ends: tuple[float, float]
+) -> None:
+    scale = range_scale(space)
+    assert scale.kind == kind
+    assert (scale.low, scale.high) == pytest.approx(ends)
+
+
+def test_a_tick_that_rounding_put_beside_zero_reads_as_zero(axes: Axes) -> None:
+    paint_slice(axes, "l2", scatter([0.1], [1.0], MISSED), Range(low=-0.3, high=0.3), None)
+    read = axes.xaxis.get_major_formatter()
+    assert [read(tick) for tick in (5.6e-17, -5.6e-17, 0.30000000000000004, -20.0)] == ["0", "0", "0.3", "-20"]
