@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("vae", "studies", "reports", "search")
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_installed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The installed command in a folder of the user's; it must succeed."""
     command = [str(Path(sys.executable).with_name("klsearch")), *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -52,14 +52,14 @@ def test_a_package_named_like_a_room_of_ours_is_the_user_s_beside_a_definition_a
     definition = tmp_path / "definitions" / "mine.toml"
     definition.write_text(template().replace('source = "digits"', f'source = "{room}.mine:load"'))
     for folder in ("definitions", "elsewhere"):
-        found = json.loads(run(tmp_path / folder, "check", str(definition), "--json").stdout)
+        found = json.loads(run_installed(tmp_path / folder, "check", str(definition), "--json").stdout)
         assert sum(found["rows"].values()) == 300
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_file_named_like_a_room_of_ours_in_the_working_folder_is_never_loaded(tmp_path: Path, room: str) -> None:
     (tmp_path / f"{room}.py").write_text("raise RuntimeError('the user's own')\n")
-    assert "digits" in run(tmp_path, "list").stdout
+    assert "digits" in run_installed(tmp_path, "list").stdout
 
 
 def test_a_program_of_the_user_s_finds_its_own_package_and_ours(tmp_path: Path) -> None:

@@ -30,14 +30,14 @@ def text_of(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 
 
-def blocks(page: str, language: str) -> list[str]:
+def code_blocks(page: str, language: str) -> list[str]:
     """A page's code blocks of a language, in order."""
     return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), flags=re.MULTILINE | re.DOTALL)
 
 
 def commands(page: str) -> list[str]:
     """The lines of a page's console blocks, in order, without the `$ ` that each begins with."""
-    lines = [line for block in blocks(page, "console") for line in block.splitlines()]
+    lines = [line for block in code_blocks(page, "console") for line in block.splitlines()]
     assert all(line.startswith("$ ") for line in lines)
     return [line.removeprefix("$ ") for line in lines]
 
@@ -49,7 +49,7 @@ def template_with(block: str) -> str:
     return tomlkit.dumps(definition)
 
 
-def run(command: str | list[str], folder: Path) -> str:
+def output_of(command: str | list[str], folder: Path) -> str:
     """What a command, given as a shell takes it or as a list, prints; it must succeed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -65,7 +65,7 @@ def test_commands_run_as_written_one_after_the_other(pages: tuple[str, ...], tmp
     for page in pages:
         for command in commands(page):
             if command not in NOT_RUN_HERE:
-                run(command, tmp_path)
+                output_of(command, tmp_path)
 
 
 def test_commands_left_out_are_still_on_the_front_page() -> None:
@@ -74,33 +74,33 @@ def test_commands_left_out_are_still_on_the_front_page() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_definitions_are_accepted(name: str, tmp_path: Path) -> None:
-    for block in blocks(name, "toml"):
+    for block in code_blocks(name, "toml"):
         (tmp_path / "mine.toml").write_text(template_with(block), encoding="utf-8")
         kl.load_definition(tmp_path / "mine.toml")
 
 
 def test_every_program_has_a_test() -> None:
-    programs = {page: len(found) for page in PAGES if (found := blocks(page, "python"))}
+    programs = {page: len(found) for page in PAGES if (found := code_blocks(page, "python"))}
     assert programs == {"README.md": 2, "vae/README.md": 1}  # run by the four tests below
 
 
 def test_the_front_page_s_data_are_read_as_it_says(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(template_with(blocks("README.md", "toml")[0]), encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(template_with(code_blocks("README.md", "toml")[0]), encoding="utf-8")
     rows = "".join(f"{row},{row**2 % 17},kind {row % 3},{row // 4}\n" for row in range(400))
     (tmp_path / "measurements.csv").write_text(f"length,width,species,patient\n{rows}", encoding="utf-8")
-    assert "280 train, 60 validation, 60 test rows of 2 values" in run("klsearch check mine.toml", tmp_path)
+    assert "280 train, 60 validation, 60 test rows of 2 values" in output_of("klsearch check mine.toml", tmp_path)
 
 
 def test_the_front_page_s_model_trains(tmp_path: Path) -> None:
-    (tmp_path / "my_vae.py").write_text(blocks("README.md", "python")[0], encoding="utf-8")
+    (tmp_path / "my_vae.py").write_text(code_blocks("README.md", "python")[0], encoding="utf-8")
     definition = TEMPLATE.replace('kind = "dense"', 'kind = "my_vae:build"').replace("\nhidden = ", "\n# hidden = ")
     (tmp_path / "mine.toml").write_text(definition, encoding="utf-8")
-    run("klsearch run mine.toml --trials 2 --slots 2 --no-confirm --out run", tmp_path)
-    assert json.loads(run("klsearch best run --json", tmp_path))["trial"] in (0, 1)
+    output_of("klsearch run mine.toml --trials 2 --slots 2 --no-confirm --out run", tmp_path)
+    assert json.loads(output_of("klsearch best run --json", tmp_path))["trial"] in (0, 1)
 
 
 def test_the_front_page_s_program_trains_an_array_and_reads_frames(tmp_path: Path) -> None:
-    sentence, *frames = run([sys.executable, "-c", blocks("README.md", "python")[1]], tmp_path).splitlines()
+    sentence, *frames = output_of([sys.executable, "-c", code_blocks("README.md", "python")[1]], tmp_path).splitlines()
     assert re.match(r"Trial \d+: \d of 8 fresh seeds pass all gates", sentence)
     assert frames[0].split() == ["number", "kl_weight", "kl", "unexplained", "feasible"]
     assert len(frames) > 6
@@ -109,9 +109,9 @@ def test_the_front_page_s_program_trains_an_array_and_reads_frames(tmp_path: Pat
 
 
 def test_a_function_s_rows_are_read_as_the_page_says(tmp_path: Path) -> None:
-    (tmp_path / "my_data.py").write_text(blocks("vae/README.md", "python")[0], encoding="utf-8")
-    (tmp_path / "mine.toml").write_text(template_with(blocks("vae/README.md", "toml")[0]), encoding="utf-8")
-    assert "399 train, 85 validation, 85 test rows of 30 values" in run("klsearch check mine.toml", tmp_path)
+    (tmp_path / "my_data.py").write_text(code_blocks("vae/README.md", "python")[0], encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(template_with(code_blocks("vae/README.md", "toml")[0]), encoding="utf-8")
+    assert "399 train, 85 validation, 85 test rows of 30 values" in output_of("klsearch check mine.toml", tmp_path)
 
 
 def test_every_key_of_a_definition_is_explained() -> None:

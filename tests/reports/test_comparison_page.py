@@ -26,18 +26,18 @@ def other(make: Make) -> StudyRecord:
     return replace(make(30, space=NARROW, training={"learning_rate": 0.00123456}), name="narrow")
 
 
-def blocks(page: Page, identity: str) -> tuple[Block, ...]:
+def section_blocks(page: Page, identity: str) -> tuple[Block, ...]:
     return next(section.blocks for section in page.sections if section.identity == identity)
 
 
-def rows(page: Page, identity: str) -> dict[str, tuple[object, ...]]:
-    table = next(block for block in blocks(page, identity) if isinstance(block, Table))
+def rows_by_name(page: Page, identity: str) -> dict[str, tuple[object, ...]]:
+    table = next(block for block in section_blocks(page, identity) if isinstance(block, Table))
     return {str(row[0]): row[1:] for row in table.rows}
 
 
 def test_the_definitions_differences_are_listed_to_the_last_digit(study: StudyRecord, other: StudyRecord) -> None:
     page = comparison_page(study, other)
-    table = next(block for block in blocks(page, "differences") if isinstance(block, Table))
+    table = next(block for block in section_blocks(page, "differences") if isinstance(block, Table))
     assert table.columns == ("table", "key", "digits", "narrow")
     found = {row[:2]: row[2:] for row in table.rows}
     assert ("study", "trials") not in found, "it is the same"
@@ -51,13 +51,13 @@ def test_the_definitions_differences_are_listed_to_the_last_digit(study: StudyRe
 
 def test_a_study_differs_in_nothing_from_itself(study: StudyRecord) -> None:
     page = comparison_page(study, study)
-    assert [type(block) for block in blocks(page, "differences")] == [Prose]
+    assert [type(block) for block in section_blocks(page, "differences")] == [Prose]
     assert page.study == "digits (A) and digits (B)"
     assert page.banner.word == "No clear difference in reconstruction"
 
 
 def test_verdicts_and_medians_stand_side_by_side(study: StudyRecord, other: StudyRecord) -> None:
-    found = rows(comparison_page(study, other), "verdicts")
+    found = rows_by_name(comparison_page(study, other), "verdicts")
     assert found["verdict"][0] == "stable"
     low, high = wilson_interval(8, 8)
     assert found["seeds that pass every gate"][0] == f"8 of 8 (95 % {low:.2f} to {high:.2f})"
@@ -74,11 +74,11 @@ def test_winners_are_paired_by_seed_on_the_test_split(study: StudyRecord, other:
         frame[frame["name"] == "winner"].set_index("seed")["test_unexplained"]
         for frame in map(confirmation_frame, (study, other))
     )
-    mean, _, seeds, reading = rows(page, "paired")["unexplained"]
+    mean, _, seeds, reading = rows_by_name(page, "paired")["unexplained"]
     assert (mean, seeds, reading) == (number((first - second).mean()), "8", "lower")
     assert page.banner.word == "digits reconstructs better"
     assert comparison_page(other, study).banner.word == "digits reconstructs better"
-    assert rows(comparison_page(other, study), "paired")["unexplained"][3] == "higher"
+    assert rows_by_name(comparison_page(other, study), "paired")["unexplained"][3] == "higher"
 
 
 def test_the_side_that_diverged_on_half_its_seeds_is_not_called_better(
@@ -87,9 +87,9 @@ def test_the_side_that_diverged_on_half_its_seeds_is_not_called_better(
     page = comparison_page(diverged(study, "winner", 4), other)
     assert page.banner.word == "No clear difference in reconstruction"
     assert "4 pairs of seeds; left out, having diverged: digits on 4 seeds)" in page.banner.sentence
-    assert rows(page, "paired")["unexplained"][2:] == ("4", "lower where none diverged")
-    assert rows(page, "verdicts")["leading trial"][0] == f"winner (trial {study.winner}, 4 of 8 seeds diverged)"
-    told = " ".join(block.text for block in blocks(page, "paired") if isinstance(block, Prose))
+    assert rows_by_name(page, "paired")["unexplained"][2:] == ("4", "lower where none diverged")
+    assert rows_by_name(page, "verdicts")["leading trial"][0] == f"winner (trial {study.winner}, 4 of 8 seeds diverged)"
+    told = " ".join(block.text for block in section_blocks(page, "paired") if isinstance(block, Prose))
     assert "Seeds are left out, having diverged: digits on 4 seeds." in told
     better = comparison_page(study, diverged(other, "winner", 4))
     assert better.banner.word == "digits reconstructs better", "the other side diverged"
@@ -120,17 +120,17 @@ def test_seeds_do_not_pair_where_the_noise_has_another_shape(
         frame[frame["name"] == "winner"]["test_unexplained"]
         for frame in map(confirmation_frame, (study, make(30, space=NARROW, **changes)))
     )
-    mean, interval, seeds, reading = rows(page, "paired")["unexplained"]
+    mean, interval, seeds, reading = rows_by_name(page, "paired")["unexplained"]
     assert (mean, seeds, reading) == (number(first.mean() - second.mean()), "8 and 8", "lower")
     welch = ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
     assert interval == spread(welch.low, welch.high)
-    said = " ".join(block.text for block in blocks(page, "paired") if isinstance(block, Prose))
+    said = " ".join(block.text for block in section_blocks(page, "paired") if isinstance(block, Prose))
     assert why in said and "does not give the same noise" in said and "Paired by seed" not in said
     assert "seeds do not pair" in page.banner.sentence
 
 
 def test_curves_of_both_winners_share_their_axes(study: StudyRecord, other: StudyRecord) -> None:
-    (gallery,) = blocks(comparison_page(study, other), "curves")
+    (gallery,) = section_blocks(comparison_page(study, other), "curves")
     assert isinstance(gallery, Gallery)
     assert len(gallery.exhibits) == 4
     labels = [f"digits: winner (trial {study.winner})", f"narrow: winner (trial {other.winner})"]
@@ -141,7 +141,7 @@ def test_curves_of_both_winners_share_their_axes(study: StudyRecord, other: Stud
 def test_studies_of_different_bands_in_different_units_share_the_one_of_a_latent(
     study: StudyRecord, study_of_kind: Callable[[str], StudyRecord]
 ) -> None:
-    (gallery,) = blocks(comparison_page(study, study_of_kind("summed KL")), "curves")
+    (gallery,) = section_blocks(comparison_page(study, study_of_kind("summed KL")), "curves")
     assert isinstance(gallery, Gallery)
     kl = gallery.exhibits[0]
     assert kl.alternative.startswith("KL, nats per latent per epoch")
@@ -170,7 +170,7 @@ def test_what_cannot_be_compared_is_said_not_to_be(
     page = comparison_page(study, change(study))
     assert page.banner.word == "Not comparable"
     assert why in page.banner.sentence
-    assert [type(block) for block in blocks(page, "paired")] == [Prose]
+    assert [type(block) for block in section_blocks(page, "paired")] == [Prose]
 
 
 def test_every_kind_of_study_can_be_compared(any_study: StudyRecord, study: StudyRecord) -> None:

@@ -35,17 +35,17 @@ def undrawn() -> Iterator[None]:
         yield
 
 
-def said(part: Any) -> Iterator[str]:
+def texts_in(part: Any) -> Iterator[str]:
     """Every text of a page but code, drawings and files."""
     if isinstance(part, str):
         yield part
     elif isinstance(part, tuple):
         for one in part:
-            yield from said(one)
+            yield from texts_in(one)
     elif is_dataclass(part) and not isinstance(part, Code):
         for field in fields(part):
             if field.name not in ("svg", "files", "path", "code"):
-                yield from said(getattr(part, field.name))
+                yield from texts_in(getattr(part, field.name))
 
 
 def faulty(texts: Iterable[str]) -> list[str]:
@@ -57,7 +57,7 @@ def space(low: float, high: float) -> dict[str, Any]:
 
 
 @st.composite
-def studies(draw: st.DrawFn, make: Make, diverged: Diverged) -> StudyRecord:
+def studies_that_diverge(draw: st.DrawFn, make: Make, diverged: Diverged) -> StudyRecord:
     """A study of which some trials, and some seeds of winner and baselines, diverged: none, some, or all."""
     searched = space(*draw(st.sampled_from([(1e-3, 1.0), (1e-6, 1.0), (1e-6, 1e-5)])))
     study = make(draw(st.sampled_from([1, 20, 25])), seeds=draw(st.sampled_from([0, 1, 8])), space=searched)
@@ -80,9 +80,9 @@ def unmeasured(run: Run, value: float) -> Run:
 def test_no_text_of_a_study_with_diverged_seeds_says_nan_or_inf(
     make: Make, diverged: Diverged, data: st.DataObject
 ) -> None:
-    study = data.draw(studies(make, diverged))
-    assert not faulty(said(report_page(study)))
-    assert not faulty(said(comparison_page(study, make(20, space=space(1e-3, 1.0)))))
+    study = data.draw(studies_that_diverge(make, diverged))
+    assert not faulty(texts_in(report_page(study)))
+    assert not faulty(texts_in(comparison_page(study, make(20, space=space(1e-3, 1.0)))))
     assert not faulty([status_text(study), trials_text(study)])
     # Settings are written as TOML, where -inf is a number.
     assert not faulty(line for line in best_text(study).splitlines() if " = " not in line)

@@ -147,7 +147,7 @@ def test_without_javascript_everything_can_be_read_and_downloaded(open_report: O
     assert page.get_by_role("button").count() == 0
     page.get_by_text("The study definition, as run").click()
     assert page.get_by_text("a comment that must survive").is_visible()
-    assert len(rows_of(download(page, "trials.csv"))) == 60
+    assert len(downloaded_rows(download(page, "trials.csv"))) == 60
 
 
 def download(page: Page, name: str, role: Literal["link", "button"] = "link") -> Download:
@@ -158,13 +158,13 @@ def download(page: Page, name: str, role: Literal["link", "button"] = "link") ->
     return waiting.value
 
 
-def rows_of(file: Download) -> list[dict[str, str]]:
+def downloaded_rows(file: Download) -> list[dict[str, str]]:
     data = Path(file.path()).read_bytes()
     text = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     return list(csv.DictReader(io.StringIO(text.decode(), newline="")))
 
 
-def expected(study: StudyRecord) -> list[dict[str, Any]]:
+def expected_rows(study: StudyRecord) -> list[dict[str, Any]]:
     """The trials frame as JSON values."""
     frame = trials_frame(study).astype(object)
     return [
@@ -177,11 +177,11 @@ def expected(study: StudyRecord) -> list[dict[str, Any]]:
 def test_both_files_hold_the_trials_to_the_last_digit(
     open_report: Open, study_of_kind: Callable[[str], StudyRecord], kind: str
 ) -> None:
-    page, trials = open_report(kind).page, expected(study_of_kind(kind))
+    page, trials = open_report(kind).page, expected_rows(study_of_kind(kind))
     made = download(page, "trials.json", "button")
     assert made.suggested_filename == "trials.json"
     assert json.loads(Path(made.path()).read_text(encoding="utf-8")) == trials
-    for row, trial in zip(rows_of(download(page, "trials.csv")), trials, strict=True):
+    for row, trial in zip(downloaded_rows(download(page, "trials.csv")), trials, strict=True):
         assert {name: None if field == "" else parsed(name, field) for name, field in row.items()} == {
             name: None if value == "" else value for name, value in trial.items()
         }
@@ -194,7 +194,7 @@ def parsed(name: str, field: str) -> object:
 
 
 def test_the_confirmation_runs_can_be_downloaded_too(open_report: Open, study: StudyRecord) -> None:
-    rows = rows_of(download(open_report().page, "confirmation.csv"))
+    rows = downloaded_rows(download(open_report().page, "confirmation.csv"))
     assert [row["name"] for row in rows] == confirmation_frame(study)["name"].tolist()
 
 

@@ -204,6 +204,13 @@ def definition_file(tmp_path: Path) -> Path:
     return write_definition(tmp_path)
 
 
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own, in which it works."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @contextmanager
 def no_file_beyond(size: int) -> Iterator[None]:
     """No file can grow beyond this size in bytes, as if the disk were full."""

@@ -18,14 +18,9 @@ from klsearch.search.commands.options import Duration
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
 
+pytestmark = pytest.mark.usefixtures("work")
+
 Klsearch = Callable[..., "Called"]
-
-
-@pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -203,13 +198,13 @@ def assert_refused(called: "Called", pattern: str, work: Path) -> None:
     assert not (work / "runs").exists()
 
 
-def table(rows: np.ndarray | None = None) -> list[list[str]]:
+def table_cells(rows: np.ndarray | None = None) -> list[list[str]]:
     values = np.random.default_rng(0).normal(size=(200, 6)) if rows is None else rows
     return [[f"{value:.6f}" for value in row] for row in values]
 
 
 def with_cell(row: int, column: int, text: str) -> list[list[str]]:
-    cells = table()
+    cells = table_cells()
     cells[row][column] = text
     return cells
 
@@ -218,10 +213,10 @@ BAD_DATA = {
     "NaN": (with_cell(4, 2, "nan"), r"rows\.csv: .*NaN.* column 'c', row 4 \(counted from 0\), line 6"),
     "infinity": (with_cell(4, 2, "inf"), r"rows\.csv: infinity .* column 'c', row 4 \(counted from 0\), line 6"),
     "text": (with_cell(4, 2, "three"), r"rows\.csv: column 'c' holds 'three' at row 4 \(counted from 0, line 6\)"),
-    "constant": (table(np.ones((200, 6))), r"rows\.csv: .*constant"),
-    "one row": (table()[:1], r"rows\.csv: holds one row"),
+    "constant": (table_cells(np.ones((200, 6))), r"rows\.csv: .*constant"),
+    "one row": (table_cells()[:1], r"rows\.csv: holds one row"),
     "fewer rows than a batch": (
-        table()[:40],
+        table_cells()[:40],
         r"rows\.csv: training\.batch_size = 32 is larger than the training split",
     ),
     "no rows": ([], r"rows\.csv: .*no rows"),

@@ -24,7 +24,7 @@ def shown(*, live: bool = False) -> tuple[Terminal, io.StringIO]:
         return Terminal(live=live), err
 
 
-def ended(label: str, score: float, kl: float = 2.0, *, violation: float = 0.0) -> EndedTraining:
+def ended_training(label: str, score: float, kl: float = 2.0, *, violation: float = 0.0) -> EndedTraining:
     return EndedTraining(label=label, kl=kl, rank=Rank.of(complete=True, violations=[violation], score=score))
 
 
@@ -47,9 +47,9 @@ def test_without_a_terminal_a_line_sums_up_each_phase() -> None:
     with terminal:
         terminal.begin("trials", done=0, total=2)
         terminal.watch({0: VALUES, 1: VALUES})
-        terminal.count(ended("trial 0", 0.5))
+        terminal.count(ended_training("trial 0", 0.5))
         assert err.getvalue() == ""
-        terminal.count(ended("trial 1", 0.25, 1.5))
+        terminal.count(ended_training("trial 1", 0.25, 1.5))
     assert err.getvalue() == "trials 2/2 · best trial 1: score 0.25, KL 1.5\n"
 
 
@@ -57,7 +57,7 @@ def test_without_a_terminal_a_line_now_and_then_says_where_training_is(monkeypat
     monkeypatch.setattr("klsearch.search.progress._PLAIN_SECONDS", 0.0)
     terminal, err = shown()
     terminal.begin("trials", done=0, total=20)
-    terminal.count(ended("trial 0", 0.5))
+    terminal.count(ended_training("trial 0", 0.5))
     terminal.watch({4: VALUES, 3: VALUES})
     line = err.getvalue()
     assert line.startswith(
@@ -80,24 +80,24 @@ def test_time_left_counts_trainings_that_are_under_way(monkeypatch: pytest.Monke
 def test_a_feasible_training_is_better_than_any_other() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=3)
-    terminal.count(ended("trial 0", 0.1, 7.0, violation=0.4))
-    terminal.count(ended("trial 1", 0.9))
-    terminal.count(ended("trial 2", 0.2, 7.0, violation=0.4))
+    terminal.count(ended_training("trial 0", 0.1, 7.0, violation=0.4))
+    terminal.count(ended_training("trial 1", 0.9))
+    terminal.count(ended_training("trial 2", 0.2, 7.0, violation=0.4))
     assert "best trial 1: score 0.9, KL 2\n" in err.getvalue()
 
 
 def test_without_a_feasible_training_the_least_violating_is_the_best() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=2)
-    terminal.count(ended("trial 0", 0.1, 7.0, violation=0.4))
-    terminal.count(ended("trial 1", 0.9, 5.5, violation=0.1))
+    terminal.count(ended_training("trial 0", 0.1, 7.0, violation=0.4))
+    terminal.count(ended_training("trial 1", 0.9, 5.5, violation=0.1))
     assert "best trial 1: score 0.9, KL 5.5 (not feasible)\n" in err.getvalue()
 
 
 def test_the_best_of_earlier_trainings_stays_the_best() -> None:
     terminal, err = shown()
-    terminal.begin("trials", done=5, total=6, best=ended("trial 2", 0.1))
-    terminal.count(ended("trial 5", 0.9))
+    terminal.begin("trials", done=5, total=6, best=ended_training("trial 2", 0.1))
+    terminal.count(ended_training("trial 5", 0.9))
     assert err.getvalue() == "trials 6/6 · best trial 2: score 0.1, KL 2\n"
 
 
@@ -112,14 +112,14 @@ def test_a_training_whose_result_was_known_counts_and_is_never_the_best() -> Non
 def test_a_best_training_outside_the_gates_is_marked() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=1)
-    terminal.count(ended("trial 0", 0.1, 7.0, violation=0.4))
+    terminal.count(ended_training("trial 0", 0.1, 7.0, violation=0.4))
     assert "best trial 0: score 0.1, KL 7 (not feasible)" in err.getvalue()
 
 
 def test_where_every_training_diverged_the_best_one_did_too() -> None:
     terminal, err = shown()
     terminal.begin("trials", done=0, total=1)
-    terminal.count(ended("trial 0", 3.0, float("nan"), violation=0.4))
+    terminal.count(ended_training("trial 0", 3.0, float("nan"), violation=0.4))
     assert "best trial 0: score 3, diverged (not feasible)" in err.getvalue()
 
 
@@ -134,11 +134,11 @@ def test_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     silence.say("something")
     silence.begin("trials", done=0, total=1)
     silence.watch({0: VALUES})
-    silence.count(ended("trial 0", 0.1))
+    silence.count(ended_training("trial 0", 0.1))
     assert capsys.readouterr() == ("", "")
 
 
-def plain(drawn: bytes) -> str:
+def plain_text(drawn: bytes) -> str:
     """What was drawn on a terminal, without its commands and with single spaces."""
     return " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode(errors="ignore")).split())
 
@@ -146,10 +146,10 @@ def plain(drawn: bytes) -> str:
 def read_until(reader: io.FileIO, words: str) -> str:
     """What is drawn on a terminal until these words end it."""
     drawn, deadline = b"", time.monotonic() + 60
-    while not plain(drawn).endswith(words) and time.monotonic() < deadline:
+    while not plain_text(drawn).endswith(words) and time.monotonic() < deadline:
         drawn += reader.read(65536) or b""
         time.sleep(0.02)
-    return plain(drawn)
+    return plain_text(drawn)
 
 
 def test_on_a_terminal_the_leader_s_values_are_shown_live_and_leave_with_the_phase() -> None:
@@ -158,10 +158,10 @@ def test_on_a_terminal_the_leader_s_values_are_shown_live_and_leave_with_the_pha
     with io.FileIO(ours, "r") as reader, os.fdopen(theirs, "w") as tty:
         with redirect_stderr(tty), Terminal(live=True) as terminal:
             terminal.begin("trials", done=0, total=2)
-            terminal.count(ended("trial 0", 0.5))
+            terminal.count(ended_training("trial 0", 0.5))
             terminal.watch({1: VALUES})
             text = read_until(reader, "total 1.399")
-            terminal.count(ended("trial 1", 0.25))
+            terminal.count(ended_training("trial 1", 0.25))
         last = "trials 2/2 · best trial 1: score 0.25, KL 2"
         assert read_until(reader, last).endswith(last)
     assert "trials 1/2" in text

@@ -11,7 +11,7 @@ from klsearch.studies.definitions.space import Range
 RANGES = {"kl_weight": Range(low=1e-4, high=1.0, log=True), "encoder_dropout": Range(low=0.0, high=0.4)}
 
 
-def trials(count: int, *, noise: float, slope: float = 0.0, seed: int = 0) -> list[TriedSettings]:
+def spread_trials(count: int, *, noise: float, slope: float = 0.0, seed: int = 0) -> list[TriedSettings]:
     """Trials spread evenly over the space, whose scores rise with dropout by `slope` and differ by `noise`."""
     rng = np.random.default_rng(seed)
     return [
@@ -23,18 +23,18 @@ def trials(count: int, *, noise: float, slope: float = 0.0, seed: int = 0) -> li
 
 @pytest.mark.parametrize("slope", [0.0, 2.0])
 def test_the_noise_is_what_scores_of_one_setting_differ_by(slope: float) -> None:
-    found = [convergence(RANGES, trials(400, noise=0.1, slope=slope, seed=seed)) for seed in range(5)]
+    found = [convergence(RANGES, spread_trials(400, noise=0.1, slope=slope, seed=seed)) for seed in range(5)]
     assert np.mean([one.noise for one in found if one is not None]) == pytest.approx(0.1, rel=0.1)
 
 
 def test_without_noise_there_is_hardly_any() -> None:
-    found = convergence(RANGES, trials(400, noise=0.0, slope=2.0))
+    found = convergence(RANGES, spread_trials(400, noise=0.0, slope=2.0))
     assert found is not None
     assert found.noise < 0.05
 
 
 def test_the_gain_is_what_the_last_half_lowered_the_best_score_by() -> None:
-    tried = [trial._replace(score=2.0) for trial in trials(120, noise=0.0)]
+    tried = [trial._replace(score=2.0) for trial in spread_trials(120, noise=0.0)]
     tried[10] = tried[10]._replace(score=1.5)
     tried[59] = tried[59]._replace(score=1.0, feasible=False)  # counts for nothing
     tried[60] = tried[60]._replace(score=1.25)
@@ -46,7 +46,7 @@ def test_the_gain_is_what_the_last_half_lowered_the_best_score_by() -> None:
 def test_it_is_reached_when_the_gain_lies_below_the_noise() -> None:
     def search(noise: float) -> bool:
         """The best score falls by 0.1 in the last half of the search."""
-        tried = trials(100, noise=noise)
+        tried = spread_trials(100, noise=noise)
         best = min(trial.score for trial in tried[:50])
         tried = [trial._replace(score=max(trial.score, best)) for trial in tried]
         tried[70] = tried[70]._replace(score=best - 0.1)
@@ -60,7 +60,7 @@ def test_it_is_reached_when_the_gain_lies_below_the_noise() -> None:
 
 
 def test_nothing_is_said_of_too_few_trials_or_where_hardly_any_is_feasible() -> None:
-    tried = trials(120, noise=0.1)
+    tried = spread_trials(120, noise=0.1)
     assert convergence(RANGES, []) is None
     assert convergence(RANGES, tried[:99]) is None
     assert convergence(RANGES, tried[:100]) is not None

@@ -55,7 +55,7 @@ def trial(number: int, score: float = 0.5, *, settings: Hyperparameters = MIDDLE
     )
 
 
-def measures(unexplained: float) -> Measures:
+def measures_that_leave(unexplained: float) -> Measures:
     latents = {name: np.zeros(2) for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch")}
     return Measures(
         **latents,
@@ -68,7 +68,7 @@ def measures(unexplained: float) -> Measures:
     )
 
 
-def confirmed(candidate: str, passes: list[bool], unexplained: list[float] | None = None) -> list[ConfirmationRun]:
+def confirm(candidate: str, passes: list[bool], unexplained: list[float] | None = None) -> list[ConfirmationRun]:
     """A candidate's runs by seed, with `unexplained` on the test split."""
     return [
         ConfirmationRun(
@@ -78,13 +78,13 @@ def confirmed(candidate: str, passes: list[bool], unexplained: list[float] | Non
             hyperparameters=MIDDLE,
             seed=seed,
             gates=gates() if passed else gates(band=1.0),
-            test=measures(unexplained[seed]) if unexplained is not None else None,
+            test=measures_that_leave(unexplained[seed]) if unexplained is not None else None,
         )
         for seed, passed in enumerate(passes)
     ]
 
 
-def study(
+def study_with(
     trials: list[TrialRecord] | None = None, confirmation: list[ConfirmationRun] | None = None, **changes: Any
 ) -> StudyRecord:
     made = [trial(number, 0.5 + number) for number in range(20)] if trials is None else trials
@@ -148,15 +148,15 @@ def test_seeds_on_which_a_side_diverged_are_left_out_and_counted() -> None:
 
 
 def test_a_winner_that_diverged_more_often_than_a_baseline_that_passes_as_often_is_tied() -> None:
-    halved = [replace(run, test=None) if run.seed < 4 else run for run in confirmed("trial 0", FEW, GOOD)]
-    made = study(confirmation=[*halved, *confirmed("before", FEW, CLEARLY_WORSE)])
+    halved = [replace(run, test=None) if run.seed < 4 else run for run in confirm("trial 0", FEW, GOOD)]
+    made = study_with(confirmation=[*halved, *confirm("before", FEW, CLEARLY_WORSE)])
     assert summary.ties(made, "before")
     assert not summary.beats(made, "before")
 
 
 def test_a_run_that_the_test_split_has_not_scored_yet_is_not_taken_to_have_diverged() -> None:
-    (run,) = confirmed("trial 0", [True])
-    assert summary.unexplained_on_test((replace(run, measures=measures(0.1)),)) == {}
+    (run,) = confirm("trial 0", [True])
+    assert summary.unexplained_on_test((replace(run, measures=measures_that_leave(0.1)),)) == {}
     assert math.isnan(summary.unexplained_on_test((run,))[0])
 
 
@@ -189,8 +189,12 @@ def test_many_pairs_have_nearly_the_normal_interval() -> None:
 
 
 def test_runs_are_found_by_candidate_in_the_order_of_their_seeds() -> None:
-    runs = [*confirmed("trial 0", ALL)[::-1], *confirmed("trial 1", ALL), *confirmed("before", ALL, GOOD)]
-    made = study(confirmation=runs)
+    runs = [
+        *confirm("trial 0", ALL)[::-1],
+        *confirm("trial 1", ALL),
+        *confirm("before", ALL, GOOD),
+    ]
+    made = study_with(confirmation=runs)
     assert [run.seed for run in summary.runs_of(made, "winner")] == list(range(8))
     assert {run.candidate for run in summary.runs_of(made, "winner")} == {"trial 0"}
     assert {run.candidate for run in summary.runs_of(made, "before")} == {"before"}
@@ -199,8 +203,8 @@ def test_runs_are_found_by_candidate_in_the_order_of_their_seeds() -> None:
 
 
 def test_runs_that_have_not_ended_do_not_count() -> None:
-    runs = confirmed("trial 0", ALL)
-    made = study(confirmation=[*runs, replace(runs[0], seed=8, state=RunState.RUNNING, gates=())])
+    runs = confirm("trial 0", ALL)
+    made = study_with(confirmation=[*runs, replace(runs[0], seed=8, state=RunState.RUNNING, gates=())])
     assert (summarize(made).passed, summarize(made).seeds) == (8, 8)
 
 
@@ -224,7 +228,7 @@ def test_runs_that_have_not_ended_do_not_count() -> None:
 def test_an_edge_is_what_lies_within_two_percent_of_it(
     changes: dict[str, Any], edges: tuple[tuple[str, str], ...]
 ) -> None:
-    assert summary.edges(study(), trial(0, settings=replace(MIDDLE, **changes))) == edges
+    assert summary.edges(study_with(), trial(0, settings=replace(MIDDLE, **changes))) == edges
 
 
 @pytest.mark.parametrize(
@@ -241,14 +245,14 @@ def test_an_edge_is_what_lies_within_two_percent_of_it(
 def test_a_baseline_ties_if_it_passes_as_often_and_is_not_clearly_worse(
     passes: list[bool], unexplained: list[float], tie: bool
 ) -> None:
-    made = study(confirmation=[*confirmed("trial 0", ALL, GOOD), *confirmed("before", passes, unexplained)])
+    made = study_with(confirmation=[*confirm("trial 0", ALL, GOOD), *confirm("before", passes, unexplained)])
     assert summary.ties(made, "before") is tie
     assert summary.beats(made, "before") is (tie and max(unexplained) < min(GOOD))
 
 
 def test_where_neither_passes_on_any_seed_nothing_is_as_good_as_the_winner() -> None:
     none = [False] * 8
-    made = study(confirmation=[*confirmed("trial 0", none, GOOD), *confirmed("before", none, GOOD)])
+    made = study_with(confirmation=[*confirm("trial 0", none, GOOD), *confirm("before", none, GOOD)])
     assert not summary.ties(made, "before")
     assert summarize(made).caveats == ()
 
@@ -256,63 +260,71 @@ def test_where_neither_passes_on_any_seed_nothing_is_as_good_as_the_winner() -> 
 @pytest.mark.parametrize(
     ("made", "verdict", "sentence"),
     [
-        (study([]), Verdict.NOT_ENOUGH_EVIDENCE, "No trial has finished yet (0 started)."),
+        (study_with([]), Verdict.NOT_ENOUGH_EVIDENCE, "No trial has finished yet (0 started)."),
         (
-            study([replace(trial(0), state=RunState.RUNNING)]),
+            study_with([replace(trial(0), state=RunState.RUNNING)]),
             Verdict.NOT_ENOUGH_EVIDENCE,
             "No trial has finished yet (1 started).",
         ),
         (
-            study([trial(number) for number in range(19)], confirmed("trial 0", ALL)),
+            study_with([trial(number) for number in range(19)], confirm("trial 0", ALL)),
             Verdict.NOT_ENOUGH_EVIDENCE,
             "Only 19 trials have finished; 20 are needed to judge.",
         ),
-        (study(), Verdict.NOT_ENOUGH_EVIDENCE, "Trial 0 leads, confirmed on 0 fresh seeds; 8 are needed."),
+        (study_with(), Verdict.NOT_ENOUGH_EVIDENCE, "Trial 0 leads, confirmed on 0 fresh seeds; 8 are needed."),
         (
-            study(confirmation=confirmed("trial 0", [True] * 7)),
+            study_with(confirmation=confirm("trial 0", [True] * 7)),
             Verdict.NOT_ENOUGH_EVIDENCE,
             "Trial 0 leads, confirmed on 7 fresh seeds; 8 are needed.",
         ),
         (
-            study(confirmation=confirmed("trial 0", ALL)),
+            study_with(confirmation=confirm("trial 0", ALL)),
             Verdict.STABLE,
             "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00).",
         ),
         (
-            study(confirmation=[*confirmed("trial 0", ALL, GOOD), *confirmed("before", ALL, CLEARLY_WORSE)]),
+            study_with(
+                confirmation=[
+                    *confirm("trial 0", ALL, GOOD),
+                    *confirm("before", ALL, CLEARLY_WORSE),
+                ]
+            ),
             Verdict.STABLE,
             "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00).",
         ),
         (
-            study(confirmation=[*confirmed("trial 0", ALL, GOOD), *confirmed("before", ALL, GOOD)]),
+            study_with(confirmation=[*confirm("trial 0", ALL, GOOD), *confirm("before", ALL, GOOD)]),
             Verdict.CAVEATS,
             "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00), but baseline before does as "
             "well.",
         ),
         (
-            study(confirmation=confirmed("trial 0", MOST)),
+            study_with(confirmation=confirm("trial 0", MOST)),
             Verdict.CAVEATS,
             "Trial 0: 6 of 8 fresh seeds pass all gates (95 % interval 0.41 to 0.93).",
         ),
         (
-            study(confirmation=confirmed("trial 0", FEW)),
+            study_with(confirmation=confirm("trial 0", FEW)),
             Verdict.NOT_STABLE,
             "Trial 0: 5 of 8 fresh seeds pass all gates (95 % interval 0.31 to 0.86).",
         ),
         (
-            study(confirmation=[*confirmed("trial 0", FEW, GOOD), *confirmed("before", ALL, GOOD)]),
+            study_with(confirmation=[*confirm("trial 0", FEW, GOOD), *confirm("before", ALL, GOOD)]),
             Verdict.NOT_STABLE,
             "Trial 0: 5 of 8 fresh seeds pass all gates (95 % interval 0.31 to 0.86), and baseline before does as "
             "well.",
         ),
         (
-            study([trial(n, settings=replace(MIDDLE, kl_weight=1.0)) for n in range(20)], confirmed("trial 0", ALL)),
+            study_with(
+                [trial(n, settings=replace(MIDDLE, kl_weight=1.0)) for n in range(20)],
+                confirm("trial 0", ALL),
+            ),
             Verdict.CAVEATS,
             "Trial 0: 8 of 8 fresh seeds pass all gates (95 % interval 0.68 to 1.00), but kl_weight lies on the high "
             "edge of its range.",
         ),
         (
-            study(confirmation=confirmed("trial 0", [True] * 19 + [False])),
+            study_with(confirmation=confirm("trial 0", [True] * 19 + [False])),
             Verdict.STABLE,
             "Trial 0: 19 of 20 fresh seeds pass all gates (95 % interval 0.76 to 0.99).",
         ),
@@ -325,7 +337,7 @@ def test_the_verdict_and_why(made: StudyRecord, verdict: Verdict, sentence: str)
 
 
 def test_the_confirmed_winner_is_best_even_where_another_trial_scored_lower() -> None:
-    made = study(confirmation=confirmed("trial 3", ALL), winner=3)
+    made = study_with(confirmation=confirm("trial 3", ALL), winner=3)
     found = summarize(made)
     assert found.best is made.trials[3]
     assert (found.passed, found.seeds) == (8, 8)
@@ -343,7 +355,7 @@ def test_the_confirmed_winner_is_best_even_where_another_trial_scored_lower() ->
 )
 def test_trials_of_a_warm_start_are_no_evidence_of_this_search(own: int, verdict: Verdict, sentence: str) -> None:
     trials = [replace(trial(number), warm_start=number < 30) for number in range(30 + own)]
-    found = summarize(study(trials, confirmed("trial 0", ALL)))
+    found = summarize(study_with(trials, confirm("trial 0", ALL)))
     assert found.verdict is verdict
     assert found.sentence.startswith(sentence)
 
@@ -351,7 +363,7 @@ def test_trials_of_a_warm_start_are_no_evidence_of_this_search(own: int, verdict
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def ended(number: int, score: float = 0.5, **violations: Any) -> TrialRecord:
+def trial_at(number: int, score: float = 0.5, **violations: Any) -> TrialRecord:
     """A trial that ended as many minutes after noon as its number says."""
     return replace(trial(number, score, **violations), ended=NOON + timedelta(minutes=number))
 
@@ -359,22 +371,27 @@ def ended(number: int, score: float = 0.5, **violations: Any) -> TrialRecord:
 def later_on(*later: TrialRecord, **changes: Any) -> StudyRecord:
     """A study of 20 trials whose first one was confirmed among them, and then the later ones."""
     values: dict[str, Any] = {"winner": 0, "confirmed_among": 20, "resume_command": "klsearch resume runs/made"}
-    earlier = [ended(number) for number in range(20)]
-    return study([*earlier, *later], confirmed("trial 0", ALL), **(values | changes))
+    earlier = [trial_at(number) for number in range(20)]
+    return study_with([*earlier, *later], confirm("trial 0", ALL), **(values | changes))
 
 
 @pytest.mark.parametrize(
     ("later", "trials", "better", "found"),
     [
-        ([ended(20, 0.6)], 1, None, "before 1 more trial finished; none of them scores better."),
-        ([ended(20, 0.5), ended(21, 0.7)], 2, None, "before 2 more trials finished; none of them scores better."),
+        ([trial_at(20, 0.6)], 1, None, "before 1 more trial finished; none of them scores better."),
         (
-            [ended(20, 0.4), ended(21, 0.25)],
+            [trial_at(20, 0.5), trial_at(21, 0.7)],
+            2,
+            None,
+            "before 2 more trials finished; none of them scores better.",
+        ),
+        (
+            [trial_at(20, 0.4), trial_at(21, 0.25)],
             2,
             21,
             "before 2 more trials finished; trial 21 scores better (0.25 against 0.5).",
         ),
-        ([ended(20, 0.1, band=1.0)], 1, None, "before 1 more trial finished; none of them scores better."),
+        ([trial_at(20, 0.1, band=1.0)], 1, None, "before 1 more trial finished; none of them scores better."),
     ],
 )
 def test_what_finished_since_the_winner_was_confirmed_is_counted_and_compared(
@@ -390,19 +407,19 @@ def test_what_finished_since_the_winner_was_confirmed_is_counted_and_compared(
 
 def test_where_trials_are_still_to_come_going_on_confirms_anew() -> None:
     tables = {**DEFINITION.model_dump(exclude_unset=True), "study": {"name": "made", "trials": 40}}
-    since = summary.since_confirmed(later_on(ended(20), definition=StudyDefinition.model_validate(tables)))
+    since = summary.since_confirmed(later_on(trial_at(20), definition=StudyDefinition.model_validate(tables)))
     assert since is not None
     assert since.sentence.endswith("Confirm anew with `klsearch resume runs/made`.")
 
 
 def test_where_nothing_finished_since_or_nothing_is_confirmed_there_is_nothing_to_say() -> None:
     assert summary.since_confirmed(later_on()) is None
-    assert summary.since_confirmed(later_on(ended(20), winner=None)) is None
-    assert summary.since_confirmed(later_on(ended(20), confirmed_among=21)) is None
+    assert summary.since_confirmed(later_on(trial_at(20), winner=None)) is None
+    assert summary.since_confirmed(later_on(trial_at(20), confirmed_among=21)) is None
 
 
 def test_of_the_first_release_the_clock_says_what_finished_since() -> None:
-    made = later_on(ended(20), ended(40), confirmed_among=None)
+    made = later_on(trial_at(20), trial_at(40), confirmed_among=None)
     assert summary.since_confirmed(made) is None, "nobody knows when it was confirmed"
     runs = tuple(replace(run, started=NOON + timedelta(minutes=30)) for run in made.confirmation)
     since = summary.since_confirmed(replace(made, confirmation=runs))

@@ -13,7 +13,7 @@ Make = Callable[..., StudyRecord]
 METHODS = {"plain": {"method": "beta1"}, "fitted": {"method": "sigma"}, "aimed": {"method": "control"}}
 
 
-def settled(study: StudyRecord) -> StudyRecord:
+def with_known_weights(study: StudyRecord) -> StudyRecord:
     """The study with every baseline's KL weight known."""
     return replace(study, definition=study.definition.settle(features=64, kl_band=None))
 
@@ -25,7 +25,7 @@ def test_without_methods_nothing_is_said(make: Make) -> None:
 
 
 def test_each_method_is_explained_under_its_baseline_s_name(make: Make) -> None:
-    study = settled(make(5, seeds=0, baselines=METHODS))
+    study = with_known_weights(make(5, seeds=0, baselines=METHODS))
     note = rivals_note(study)
     assert "Baseline plain is the plain evidence lower bound: β = 1 from the start" in note
     assert "Baseline fitted is a σ-VAE" in note
@@ -35,7 +35,7 @@ def test_each_method_is_explained_under_its_baseline_s_name(make: Make) -> None:
 
 
 def test_a_weight_that_nobody_chose_is_no_number_in_the_settings(make: Make) -> None:
-    study = settled(make(30, seeds=0, baselines=METHODS))
+    study = with_known_weights(make(30, seeds=0, baselines=METHODS))
     table = settings_table(study, summarize(study))
     rows = {str(row[0]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
     latents = study.definition.model.latent_dim

@@ -36,7 +36,7 @@ def view(page: Page) -> dict[str, Any]:
 def told(block: Block) -> Any:
     match block:
         case Table():
-            return table(block)
+            return table_lines(block)
         case Gallery():
             return [*(entry.label for entry in block.legend), *(exhibit(one) for one in block.exhibits)]
         case Facts():
@@ -47,7 +47,7 @@ def told(block: Block) -> Any:
             return {block.summary: [told(inner) for inner in block.blocks]}
         case TrialTable():
             files = [name for name, _ in block.files]
-            return [block.shown, dict(sorted(Counter(block.outcomes).items())), files, table(block.table)]
+            return [block.shown, dict(sorted(Counter(block.outcomes).items())), files, table_lines(block.table)]
         case Prose():
             return f"{'' if block.tone == 'plain' else f'[{block.tone}] '}{block.text}"
     return getattr(block, "text", None) or block.kind
@@ -55,10 +55,10 @@ def told(block: Block) -> Any:
 
 def exhibit(one: Exhibit) -> dict[str, Any]:
     assert one.svg.startswith("<svg ")
-    return {f"{one.identity}: {one.title}": [one.caption, one.alternative, table(one.data)]}
+    return {f"{one.identity}: {one.title}": [one.caption, one.alternative, table_lines(one.data)]}
 
 
-def table(one: Table) -> list[str]:
+def table_lines(one: Table) -> list[str]:
     lines = [" | ".join(map(cell, row)) for row in (one.columns, *one.rows[:ROWS])]
     return [one.caption, *lines, *([f"{len(one.rows)} rows"] if len(one.rows) > ROWS else [])]
 

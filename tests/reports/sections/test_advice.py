@@ -139,22 +139,22 @@ def still_moving(trial: TrialRecord) -> TrialRecord:
     return replace(trial, gates=tuple(replace(g, passed=g.passed and g.name != "settled") for g in trial.gates))
 
 
-def begun_with(study: StudyRecord, earlier: int) -> StudyRecord:
+def with_warm_start(study: StudyRecord, earlier: int) -> StudyRecord:
     """The study, its first trials being those of a warm start."""
     return replace(study, trials=tuple(replace(trial, warm_start=trial.number < earlier) for trial in study.trials))
 
 
 def test_trials_of_a_warm_start_do_not_make_a_search_whole(make: Make) -> None:
-    found = advice(begun_with(make(60, seeds=0, study={"trials": 50}), 50))
+    found = advice(with_warm_start(make(60, seeds=0, study={"trials": 50}), 50))
     assert found["Go on with the search"].reason == (
         "10 of 50 trials have finished; at least 20 are needed for a verdict."
     )
     assert not any(action.startswith(("Confirm", "Stop", "Search on")) for action in found)
-    assert "Confirm the winner" in advice(begun_with(make(60, seeds=0, study={"trials": 10}), 50))
+    assert "Confirm the winner" in advice(with_warm_start(make(60, seeds=0, study={"trials": 10}), 50))
 
 
 def test_how_many_trials_brought_nothing_is_counted_without_a_warm_start(make: Make) -> None:
-    study = begun_with(make(70, study={"trials": 30}), 40)
+    study = with_warm_start(make(70, study={"trials": 30}), 40)
     quiet = advice(with_scores(study, [2.0, 1.0, *[3.0] * 68]))["Stop searching this space: enough has been searched"]
     assert "1 by trial 1, was not improved by the 30 trials after it (100 % of 30)" in quiet.reason
     improving = advice(with_scores(study, [*[3.0] * 68, 2.0, 2.5]))
@@ -166,11 +166,11 @@ def test_how_many_trials_brought_nothing_is_counted_without_a_warm_start(make: M
 def test_what_the_last_half_gained_is_told_of_the_trials_that_it_was_computed_from(make: Make) -> None:
     scores = [0.1, *[1.0 + 0.2 * (number % 2) for number in range(1, 120)]]
     study = with_scores(make(120, study={"trials": 100}), [*scores[:100], 0.5, *scores[101:]])
-    step = advice(begun_with(study, 20))["Search on if a better score is worth it: it was still improving"]
+    step = advice(with_warm_start(study, 20))["Search on if a better score is worth it: it was still improving"]
     assert "The last 50 of 100 trials lowered the best score by 0.5, to 0.5;" in step.reason
 
 
-def settled(trial: TrialRecord) -> bool:
+def is_settled(trial: TrialRecord) -> bool:
     return next(gate.passed for gate in trial.gates if gate.name == "settled")
 
 
@@ -178,7 +178,7 @@ def test_trials_stopped_early_are_no_reason_to_train_longer(pruning: StudyRecord
     trials = [still_moving(t) if t.state is RunState.PRUNED else t for t in pruning.trials]
     assert "Train longer" not in advice(replace(pruning, trials=tuple(trials)))
     trials = [still_moving(t) if t.number < 20 else t for t in pruning.trials]
-    moving = [t for t in trials if t.state is RunState.COMPLETE and not t.diverged and not settled(t)]
+    moving = [t for t in trials if t.state is RunState.COMPLETE and not t.diverged and not is_settled(t)]
     reason = advice(replace(pruning, trials=tuple(trials)))["Train longer"].reason
     assert reason == f"In {len(moving)} of 30 complete trials the KL still moves after 40 epochs."
 
@@ -300,7 +300,7 @@ def ranges(draw: st.DrawFn, name: str, *, widest: float = 1e300) -> dict[str, An
 
 
 @st.composite
-def studies(draw: st.DrawFn, make: Make) -> StudyRecord:
+def cornered_studies(draw: st.DrawFn, make: Make) -> StudyRecord:
     """A study of any ranges of which all settings are one, near or far from the edges."""
     names = draw(st.lists(st.sampled_from([*ENDS, "annealing_epochs"]), min_size=1, max_size=4, unique=True))
     space = {"kl_weight": 0.1} | {name: draw(ranges(name, widest=1e4)) for name in names}
@@ -317,7 +317,7 @@ def studies(draw: st.DrawFn, make: Make) -> StudyRecord:
 @settings(max_examples=60)
 @given(data=st.data())
 def test_every_toml_that_a_report_prints_is_one_that_the_definition_accepts(make: Make, data: st.DataObject) -> None:
-    study = data.draw(studies(make))
+    study = data.draw(cornered_studies(make))
     for code in snippets(study):
         assert accepts(study.definition, code), code
 

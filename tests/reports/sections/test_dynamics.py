@@ -16,25 +16,25 @@ from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 Make = Callable[..., StudyRecord]
 
 
-def exhibits(study: StudyRecord) -> dict[str, Exhibit]:
+def dynamics_exhibits(study: StudyRecord) -> dict[str, Exhibit]:
     galleries = (block for block in dynamics_section(study, responses(study)).blocks if isinstance(block, Gallery))
     return {one.identity: one for gallery in galleries for one in gallery.exhibits}
 
 
-def texts(study: StudyRecord) -> str:
+def dynamics_prose(study: StudyRecord) -> str:
     return " ".join(
         block.text for block in dynamics_section(study, responses(study)).blocks if isinstance(block, Prose)
     )
 
 
 def test_the_four_watched_curves_and_the_latents_are_drawn(study: StudyRecord) -> None:
-    assert list(exhibits(study)) == [
+    assert list(dynamics_exhibits(study)) == [
         *("curve-validation-kl", "curve-validation-reconstruction", "curve-kl-weight", "curve-total", "latents")
     ]
 
 
 def test_alternative_texts_hold_the_numbers_of_the_data(study: StudyRecord) -> None:
-    kl = exhibits(study)["curve-validation-kl"]
+    kl = dynamics_exhibits(study)["curve-validation-kl"]
     last = str(kl.data.rows[-1][1]).split()[0]
     assert f"winner (trial {study.winner}) from " in kl.alternative
     assert f" to {last}; before from " in kl.alternative
@@ -42,7 +42,7 @@ def test_alternative_texts_hold_the_numbers_of_the_data(study: StudyRecord) -> N
 
 
 def test_the_tables_behind_curves_end_with_the_last_epoch(study: StudyRecord) -> None:
-    for name, exhibit in exhibits(study).items():
+    for name, exhibit in dynamics_exhibits(study).items():
         if name.startswith("curve-"):
             assert [row[0] for row in exhibit.data.rows][:: len(exhibit.data.rows) - 1] == ["1", "40"]
             assert len(exhibit.data.rows) == 10
@@ -67,48 +67,50 @@ def with_totals(run: ConfirmationRun, totals: list[float]) -> ConfirmationRun:
 
 def test_a_total_that_rises_while_the_weight_is_annealed_is_explained(study: StudyRecord) -> None:
     runs = tuple(with_totals(run, [5.0, 2.0, 3.0]) for run in study.confirmation if run.trial == study.winner)
-    explained = texts(replace(study, confirmation=runs))
+    explained = dynamics_prose(replace(study, confirmation=runs))
     assert f"winner (trial {study.winner}) from 2 (epoch 2) to 3 (epoch 3)" in explained
     assert "not a fault" in explained
 
 
 def test_a_total_that_falls_is_not_explained(study: StudyRecord) -> None:
-    assert "not a fault" not in texts(study)
+    assert "not a fault" not in dynamics_prose(study)
 
 
 def test_the_variance_part_is_told_because_clipping_acts_on_it_alone(study: StudyRecord) -> None:
-    assert f"The variance part makes up 70 % of the KL of the winner (trial {study.winner})." in texts(study)
+    assert f"The variance part makes up 70 % of the KL of the winner (trial {study.winner})." in dynamics_prose(study)
 
 
 def test_a_diverged_baseline_is_told_and_breaks_nothing(make: Make) -> None:
     study = make(30, baselines={"wild": {"kl_weight": 1e-6}})
-    assert "wild diverged" in texts(study)
-    assert "8 of 8 diverged" in exhibits(study)["curve-total"].alternative
+    assert "wild diverged" in dynamics_prose(study)
+    assert "8 of 8 diverged" in dynamics_exhibits(study)["curve-total"].alternative
 
 
 def test_the_gap_to_training_is_told_with_what_dropout_does_to_it(study: StudyRecord) -> None:
     # In these studies dropout raises the training error by half its rate, and the validation error hardly.
     change = responses(study).found["encoder_dropout"].gap
     assert change.high < 0
-    assert f"0.1 more encoder dropout changes the gap by {change.change:+.3g} (95 % " in texts(study)
+    assert f"0.1 more encoder dropout changes the gap by {change.change:+.3g} (95 % " in dynamics_prose(study)
 
 
 def test_the_latents_are_said_to_lie_closer_to_the_prior_only_where_they_surely_do(
     study: StudyRecord, unconfirmed: StudyRecord
 ) -> None:
-    assert "lie closer to the prior than those of before, after. The closer" in texts(study)
+    assert "lie closer to the prior than those of before, after. The closer" in dynamics_prose(study)
     same = tuple(
         replace(run, test=replace(run.test, prior_mismatch=np.full(8, 0.1 + 0.01 * (run.seed % 3))))
         if run.test is not None
         else run
         for run in study.confirmation
     )
-    assert "lie at a distance indistinguishable from that of before, after." in texts(replace(study, confirmation=same))
-    assert "closer to the prior" not in texts(unconfirmed)
+    assert "lie at a distance indistinguishable from that of before, after." in dynamics_prose(
+        replace(study, confirmation=same)
+    )
+    assert "closer to the prior" not in dynamics_prose(unconfirmed)
 
 
 def test_one_training_is_no_median_while_the_seeds_of_the_confirmation_still_train(study: StudyRecord) -> None:
     assert "median over the seeds" in endings_table(study).caption
     first = replace(study, winner=None, confirmation=study.confirmation[:3])
     assert "median" not in endings_table(first).caption
-    assert "one training" in texts(first)
+    assert "one training" in dynamics_prose(first)

@@ -16,7 +16,7 @@ from klsearch.vae.diagnostics.gates import GATE_NAMES
 Make = Callable[..., StudyRecord]
 
 
-def texts(study: StudyRecord) -> str:
+def evidence_prose(study: StudyRecord) -> str:
     blocks = evidence_section(study, summarize(study)).blocks
     return " ".join(block.text for block in blocks if isinstance(block, Prose))
 
@@ -58,10 +58,10 @@ def is_table(block: Block, caption: str) -> TypeGuard[Table]:
 
 
 def test_the_section_says_what_its_intervals_do_not_cover(study: StudyRecord) -> None:
-    assert "training noise, not of sampling the data" in texts(study)
-    assert "The winner was picked among 60 trials on the validation split" in texts(study)
-    assert texts(study).endswith("The test split has been scored once.")
-    assert texts(replace(study, test_looks=3)).endswith("The test split has been scored 3 times.")
+    assert "training noise, not of sampling the data" in evidence_prose(study)
+    assert "The winner was picked among 60 trials on the validation split" in evidence_prose(study)
+    assert evidence_prose(study).endswith("The test split has been scored once.")
+    assert evidence_prose(replace(study, test_looks=3)).endswith("The test split has been scored 3 times.")
 
 
 def test_every_confirmation_run_is_listed(study: StudyRecord) -> None:
@@ -73,7 +73,7 @@ def test_every_confirmation_run_is_listed(study: StudyRecord) -> None:
 
 def test_an_unconfirmed_study_says_so_and_draws_no_seeds(unconfirmed: StudyRecord) -> None:
     blocks = evidence_section(unconfirmed, summarize(unconfirmed)).blocks
-    assert texts(unconfirmed).startswith("Not confirmed on fresh seeds.")
+    assert evidence_prose(unconfirmed).startswith("Not confirmed on fresh seeds.")
     assert not any(isinstance(block, Gallery) for block in blocks)
 
 

@@ -30,13 +30,13 @@ def test_collapsed_trials_in_the_band_are_explained_with_their_numbers(study: St
     assert any(text.startswith("7 trials ended with a KL inside the band and yet collapsed") for text in texts)
 
 
-def failed(trial: TrialRecord, error: str) -> TrialRecord:
+def with_error(trial: TrialRecord, error: str) -> TrialRecord:
     return replace(trial, state=RunState.FAILED, error=error, gates=(), curves=None)
 
 
 def test_equal_errors_are_shown_once_with_their_count(study: StudyRecord) -> None:
     errors = ["ValueError: a\n  here"] * 3 + ["OSError: b"]
-    trials = tuple(failed(trial, error) for trial, error in zip(study.trials, errors, strict=False))
+    trials = tuple(with_error(trial, error) for trial, error in zip(study.trials, errors, strict=False))
     section = failures_section(replace(study, trials=trials), causes(replace(study, trials=trials)))
     (fold,) = (block for block in section.blocks if isinstance(block, Fold))
     assert [getattr(block, "label", "") for block in fold.blocks] == [

@@ -18,12 +18,12 @@ from klsearch.studies.summary import runs_of
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
 
 
-def exhibits(study: StudyRecord) -> dict[str, Exhibit]:
+def picture_exhibits(study: StudyRecord) -> dict[str, Exhibit]:
     galleries = (block for block in pictures_section(study).blocks if isinstance(block, Gallery))
     return {one.identity: one for gallery in galleries for one in gallery.exhibits}
 
 
-def texts(study: StudyRecord) -> str:
+def pictures_prose(study: StudyRecord) -> str:
     return " ".join(block.text for block in pictures_section(study).blocks if isinstance(block, Prose))
 
 
@@ -38,7 +38,7 @@ def embedded(svg: str) -> np.ndarray:
 def test_images_are_shown_pixel_by_pixel_under_their_originals(study: StudyRecord) -> None:
     samples = study.samples
     assert isinstance(samples, ImageSamples)
-    picture = embedded(exhibits(study)["reconstructions"].svg)
+    picture = embedded(picture_exhibits(study)["reconstructions"].svg)
     cell = 8 + 1  # and a gap of a pixel
     assert picture.shape[:2] == (4 * cell, 10 * cell)
     np.testing.assert_array_equal(picture[:8, 18:26, 0], samples.originals[2, ..., 0])
@@ -47,16 +47,16 @@ def test_images_are_shown_pixel_by_pixel_under_their_originals(study: StudyRecor
 
 
 def test_rows_bear_the_names_of_the_candidates(study: StudyRecord) -> None:
-    svg = exhibits(study)["reconstructions"].svg
+    svg = picture_exhibits(study)["reconstructions"].svg
     for name in ("original", "winner", "before", "after"):
         assert f">{name}</text>" in svg
-    assert ">latent 5</text>" in exhibits(study)["traversal"].svg
+    assert ">latent 5</text>" in picture_exhibits(study)["traversal"].svg
 
 
 def test_captions_and_tables_hold_the_numbers(study: StudyRecord) -> None:
     samples = study.samples
     assert isinstance(samples, ImageSamples)
-    shown = exhibits(study)
+    shown = picture_exhibits(study)
     means = [number(float(errors.mean())) for errors in samples.unexplained]
     assert f"winner {means[0]}, before {means[1]}, after {means[2]}" in shown["reconstructions"].caption
     assert shown["reconstructions"].data.rows[3][2] == number(float(samples.unexplained[1, 3]))
@@ -68,15 +68,15 @@ def test_captions_and_tables_hold_the_numbers(study: StudyRecord) -> None:
 
 
 def test_a_report_says_that_it_holds_data_and_how_to_leave_them_out(study: StudyRecord) -> None:
-    assert texts(study).startswith("This report holds data: 10 rows of the test split")
-    assert "`klsearch report --no-samples`" in texts(study)
+    assert pictures_prose(study).startswith("This report holds data: 10 rows of the test split")
+    assert "`klsearch report --no-samples`" in pictures_prose(study)
     without = replace(study, samples=None)
-    assert texts(without).endswith("No data is in this report.")
+    assert pictures_prose(without).endswith("No data is in this report.")
     assert "data:image/png" not in render_report(without).partition('id="pictures"')[2].partition("</section>")[0]
 
 
 def test_before_the_confirmation_there_is_nothing_to_show(unconfirmed: StudyRecord) -> None:
-    assert texts(unconfirmed) == "Nothing is shown yet: pictures are made when the winner is confirmed."
+    assert pictures_prose(unconfirmed) == "Nothing is shown yet: pictures are made when the winner is confirmed."
 
 
 @pytest.mark.parametrize(("columns", "shown"), [(3, 3), (16, 16), (40, 16)])
@@ -86,7 +86,7 @@ def test_the_worst_and_the_best_columns_of_a_table_are_shown(study: StudyRecord,
     samples = ColumnErrors(
         split="test", names=(f"trial {study.winner}", "after"), columns=names, unexplained=errors, of=columns
     )
-    one = exhibits(replace(study, samples=samples))["columns"]
+    one = picture_exhibits(replace(study, samples=samples))["columns"]
     assert len(one.data.rows) == shown
     assert one.data.rows[0] == ("c0", "0.9", "0.45")
     assert one.data.rows[-1] == (f"c{columns - 1}", "0.1", "0.05")
@@ -98,7 +98,7 @@ def test_colours_stay_with_their_candidates_where_one_is_left_out(study: StudyRe
     samples = ColumnErrors(
         split="test", names=(f"trial {study.winner}", "after"), columns=("c",), unexplained=np.ones((2, 1)), of=1
     )
-    svg = exhibits(replace(study, samples=samples))["columns"].svg
+    svg = picture_exhibits(replace(study, samples=samples))["columns"].svg
     assert "var(--series-0)" in svg
     assert "var(--series-2)" in svg
     assert "var(--series-1)" not in svg

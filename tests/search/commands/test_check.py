@@ -29,7 +29,7 @@ def dataset(workshop: "Workshop") -> Dataset:
     return workshop.dataset
 
 
-def expected(definition: StudyDefinition, dataset: Dataset, speed: Speed = SPEED) -> Estimate:
+def estimate_of(definition: StudyDefinition, dataset: Dataset, speed: Speed = SPEED) -> Estimate:
     found = estimate(definition, dataset, speed)
     assert found is not None
     return found
@@ -37,7 +37,7 @@ def expected(definition: StudyDefinition, dataset: Dataset, speed: Speed = SPEED
 
 def training_seconds(definition: StudyDefinition, dataset: Dataset, speed: Speed = SPEED) -> float:
     """Without what every study takes to start."""
-    return expected(definition, dataset, speed).seconds - expected(definition, dataset, NO_TIME).seconds
+    return estimate_of(definition, dataset, speed).seconds - estimate_of(definition, dataset, NO_TIME).seconds
 
 
 def changed(definition: StudyDefinition, section: str, **values: object) -> StudyDefinition:
@@ -47,16 +47,16 @@ def changed(definition: StudyDefinition, section: str, **values: object) -> Stud
 def test_trainings_are_the_trials_and_the_candidates_on_their_seeds(
     definition: StudyDefinition, dataset: Dataset
 ) -> None:
-    assert expected(definition, dataset).trainings == 24 + (2 + 3) * 8
+    assert estimate_of(definition, dataset).trainings == 24 + (2 + 3) * 8
     unconfirmed = changed(definition, "confirmation", seeds=0)
-    assert expected(unconfirmed, dataset).trainings == 24
+    assert estimate_of(unconfirmed, dataset).trainings == 24
 
 
 def test_a_baseline_whose_kl_weight_the_data_decide_counts_as_any_other(
     definition: StudyDefinition, dataset: Dataset
 ) -> None:
     rival = definition.model_copy(update={"baselines": {"rival": Baseline(method="sigma")}})
-    assert expected(rival, dataset).trainings == 24 + (2 + 3) * 8
+    assert estimate_of(rival, dataset).trainings == 24 + (2 + 3) * 8
 
 
 def test_time_grows_with_the_epochs_and_falls_with_the_speed(definition: StudyDefinition, dataset: Dataset) -> None:
@@ -68,7 +68,7 @@ def test_time_grows_with_the_epochs_and_falls_with_the_speed(definition: StudyDe
 
 def test_memory_grows_with_the_members_that_may_train_at_a_time(definition: StudyDefinition, dataset: Dataset) -> None:
     many = changed(definition, "study", trials=400)
-    assert expected(many, dataset).memory > expected(definition, dataset).memory
+    assert estimate_of(many, dataset).memory > estimate_of(definition, dataset).memory
 
 
 def test_a_model_of_the_user_s_own_has_no_estimate(definition: StudyDefinition, dataset: Dataset) -> None:
@@ -87,5 +87,7 @@ def test_the_built_in_digits_study_takes_minutes_at_an_ordinary_speed(tmp_path: 
     from klsearch.studies.definitions.catalog import load_definition
 
     loaded = load_definition("digits")
-    found = expected(loaded.definition, load_data(loaded.definition, tmp_path), Speed(multiply_adds=85e9, numbers=4e9))
+    found = estimate_of(
+        loaded.definition, load_data(loaded.definition, tmp_path), Speed(multiply_adds=85e9, numbers=4e9)
+    )
     assert 45 < found.seconds < 180

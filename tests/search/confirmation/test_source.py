@@ -41,20 +41,29 @@ SETTINGS = Hyperparameters(kl_weight=0.5)
 SEEDS = range(8)
 
 
-def measures(**changes: Any) -> Measures:
-    values = {"reconstruction": 1.0, "unexplained": 0.2, "elbo": -1.0, "clip_share_low": 0.0, "clip_share_high": 0.0}
-    latents = {name: np.full(3, 0.5) for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch")}
-    return Measures(**{**values, **latents, "active_units": 3, **changes})
+def sound_measures() -> Measures:
+    latent = np.full(3, 0.5)
+    return Measures(
+        reconstruction=1.0,
+        unexplained=0.2,
+        elbo=-1.0,
+        active_units=3,
+        clip_share_low=0.0,
+        clip_share_high=0.0,
+        kl_mean_part=latent,
+        kl_variance_part=latent,
+        prior_mismatch=latent,
+    )
 
 
-def row(label: str, seed: int, *, score: float, kl: float) -> Row:
+def row_of(label: str, seed: int, *, score: float, kl: float) -> Row:
     """A run that passes every gate if its KL lies in the band of 0 to 5; one without a KL diverged."""
     curves = np.zeros((6, 10), np.float32)
     curves[:, 4], curves[0, 5] = kl, 9.0
     curves[-1, 9] = np.isnan(kl)
     result = Result(
         curves=TrainingCurves.from_rows(curves),
-        measures={} if np.isnan(kl) else {"validation": measures()},
+        measures={} if np.isnan(kl) else {"validation": sound_measures()},
         seconds=1.0,
     )
     now = datetime.now(UTC)
@@ -75,7 +84,7 @@ def row(label: str, seed: int, *, score: float, kl: float) -> Row:
 
 def runs(label: str, scores: list[float], kl: list[float] | float) -> list[Row]:
     kls = kl if isinstance(kl, list) else [kl] * len(scores)
-    return [row(label, seed, score=score, kl=kl) for seed, (score, kl) in enumerate(zip(scores, kls, strict=True))]
+    return [row_of(label, seed, score=score, kl=kl) for seed, (score, kl) in enumerate(zip(scores, kls, strict=True))]
 
 
 NOISE = [-0.02, 0.02, -0.01, 0.01, 0.0, 0.015, -0.015, 0.005]
@@ -194,7 +203,7 @@ def test_a_trial_that_violates_its_constraints_leads_only_where_no_other_is_left
 ) -> None:
     for kl in (0.1, 0.9):  # the first diverges, with the best score it could have
         number = study.create_row(Run(hyperparameters=SETTINGS, seed=int(10 * kl), label="search"), this_process())
-        result = row("", 0, score=0.0, kl=np.nan if kl == 0.1 else kl).result
+        result = row_of("", 0, score=0.0, kl=np.nan if kl == 0.1 else kl).result
         assert result is not None
         study.finish_row(number, result, owner=this_process(), score=kl, constraints={})
     assert [one.label for one in chosen_of(study, workshop.definition)][:2] == ["trial 1", "trial 0"]

@@ -31,7 +31,7 @@ def test_curves_come_back_bit_for_bit(rows: np.ndarray) -> None:
     assert decode_curves(json.loads(json.dumps(text))).as_rows().tobytes() == rows.tobytes()
 
 
-def measures(numbers: list[float], latents: list[float], active_units: int = 1) -> Measures:
+def measures_of(numbers: list[float], latents: list[float], active_units: int = 1) -> Measures:
     latent = np.array(latents)
     reconstruction, unexplained, elbo, low, high = numbers
     return Measures(
@@ -58,7 +58,7 @@ def scalars(measured: Measures) -> list[float]:
     st.lists(finite, min_size=5, max_size=5), st.lists(finite.filter(lambda x: abs(x) < 1e300), min_size=1, max_size=4)
 )
 def test_measures_come_back_bit_for_bit(numbers: list[float], latents: list[float]) -> None:
-    before = measures(numbers, latents)
+    before = measures_of(numbers, latents)
     after = decode_measures(json.loads(json.dumps(encode_measures(before), allow_nan=False)))
     assert scalars(after) == scalars(before)
     for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch"):
@@ -66,7 +66,7 @@ def test_measures_come_back_bit_for_bit(numbers: list[float], latents: list[floa
 
 
 def test_a_measure_that_the_stored_ones_lack_is_unknown() -> None:
-    values = encode_measures(measures([1.0, 0.5, -3.0, 0.0, 0.25], [1.5, 2.5]))
+    values = encode_measures(measures_of([1.0, 0.5, -3.0, 0.0, 0.25], [1.5, 2.5]))
     kept = {name: value for name, value in values.items() if name not in ("elbo", "prior_mismatch")}
     after = decode_measures({**kept, "of a later release": 1.0})
     assert math.isnan(after.elbo)
@@ -76,7 +76,7 @@ def test_a_measure_that_the_stored_ones_lack_is_unknown() -> None:
 
 
 def test_what_is_not_finite_is_null_in_json_and_nan_again() -> None:
-    before = measures([math.inf, math.nan, -math.inf, 0.25, 0.5], [math.nan, 1.5], active_units=0)
+    before = measures_of([math.inf, math.nan, -math.inf, 0.25, 0.5], [math.nan, 1.5], active_units=0)
     text = json.dumps(encode_measures(before), allow_nan=False)
     after = decode_measures(json.loads(text))
     assert [math.isnan(value) for value in scalars(after)] == [True, True, True, False, False, False]

@@ -58,7 +58,7 @@ def storage(flaky: Flaky, said: list[str], monkeypatch: pytest.MonkeyPatch) -> B
     return make_patient(flaky, say=said.append, stop=lambda: False)  # type: ignore[arg-type]
 
 
-def row(name: str) -> FrozenTrial:
+def running_trial(name: str) -> FrozenTrial:
     return create_trial(state=TrialState.RUNNING, user_attrs={"name": name})
 
 
@@ -77,9 +77,9 @@ def test_a_call_is_tried_until_it_succeeds_and_the_user_is_told_once(
 @pytest.mark.parametrize("lost", ["lost_questions", "lost_answers"])
 def test_a_row_is_made_once_whatever_got_lost(storage: BaseStorage, flaky: Flaky, lost: str) -> None:
     study = storage.create_new_study([StudyDirection.MINIMIZE], "tiny")
-    storage.create_new_trial(study, row("first"))
+    storage.create_new_trial(study, running_trial("first"))
     setattr(flaky, lost, 1)
-    made = storage.create_new_trial(study, row("second"))
+    made = storage.create_new_trial(study, running_trial("second"))
     assert [trial.user_attrs["name"] for trial in storage.get_all_trials(study)] == ["first", "second"]
     assert storage.get_trial(made).user_attrs == {"name": "second"}
 
@@ -134,7 +134,7 @@ def test_a_server_that_is_started_again_meanwhile_is_no_error(
     ) as storage:
         study = storage.create_new_study([StudyDirection.MINIMIZE], "started again")
         postgres_server.stop()
-        assert storage.get_trial_number_from_id(storage.create_new_trial(study, row("only"))) == 0
+        assert storage.get_trial_number_from_id(storage.create_new_trial(study, running_trial("only"))) == 0
         assert len(storage.get_all_trials(study)) == 1
     assert len(said) == 2
     assert "sw0rdfish" not in "".join(said)

@@ -10,14 +10,9 @@ from klsearch.search.storage.opening import file_of
 from klsearch.search.storage.place import Place, known_place, new_place
 from klsearch.studies.errors import StorageError, StudyConflict, UsageError
 
+pytestmark = pytest.mark.usefixtures("work")
+
 TOML = "[study]\n"
-
-
-@pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def new(name: str = "tiny", *, storage: str | None = None, out: Path | None = None) -> Place:

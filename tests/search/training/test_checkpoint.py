@@ -42,7 +42,7 @@ BROKEN = Run(hyperparameters=Hyperparameters(kl_weight=0.5, learning_rate=1e30),
 BUDGET = 14
 
 
-def member(epoch: int = 3, batch: int = 2, seed: int = 0) -> MemberState:
+def member_state(epoch: int = 3, batch: int = 2, seed: int = 0) -> MemberState:
     rng = np.random.default_rng(seed)
     return MemberState(
         clock=Clock(hyperparameters=Hyperparameters(kl_weight=1 / 3), seed=123, epoch=epoch),
@@ -54,7 +54,7 @@ def member(epoch: int = 3, batch: int = 2, seed: int = 0) -> MemberState:
 
 
 def checkpoint(study: str = "tiny", fingerprint: str = "f", batch: int = 2) -> Checkpoint:
-    members = {0: member(batch=batch), 3: member(epoch=1, batch=batch, seed=1)}
+    members = {0: member_state(batch=batch), 3: member_state(epoch=1, batch=batch, seed=1)}
     return Checkpoint(
         study=study,
         fingerprint=fingerprint,
@@ -200,7 +200,7 @@ def test_a_member_that_was_left_between_epochs_can_be_taken_in_elsewhere(tmp_pat
     course = Course(tmp_path, "another", "f", say=pytest.fail)
     found = course.find_stranded("tiny", 9)
     assert found is not None
-    assert comparable(found) == comparable(member(epoch=1, batch=0, seed=1))
+    assert comparable(found) == comparable(member_state(epoch=1, batch=0, seed=1))
     assert course.find_stranded("tiny", 7) is None
     assert course.find_stranded("other", 9) is None, "it stood in the middle of an epoch"
 

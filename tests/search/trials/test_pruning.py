@@ -35,7 +35,7 @@ def annealed(epochs: int) -> Hyperparameters:
     return Hyperparameters(kl_weight=0.1, annealing_epochs=epochs)
 
 
-def curves(unexplained: float, *, epochs: int = 30, kl: float = 1.0) -> TrainingCurves:
+def flat_curves(unexplained: float, *, epochs: int = 30, kl: float = 1.0) -> TrainingCurves:
     """As flat as can be, so that the score is `unexplained` at every epoch."""
     rows = np.zeros([epochs, len(CURVE_NAMES)])
     rows[:, CURVE_NAMES.index("validation_unexplained")] = unexplained
@@ -54,7 +54,7 @@ def pruner(workshop: "Workshop") -> MedianPruner:
 
 def taught(pruner: MedianPruner, scores: list[float], settings: Hyperparameters = AT_ONCE) -> MedianPruner:
     for number, score in enumerate(scores):
-        pruner.learn(number, settings, curves(score))
+        pruner.learn(number, settings, flat_curves(score))
     return pruner
 
 
@@ -68,29 +68,29 @@ def test_a_trial_is_looked_at_from_a_third_of_the_training_at_its_full_kl_weight
 
 def test_what_is_worse_than_the_median_of_ten_is_ended(pruner: MedianPruner) -> None:
     taught(pruner, [0.1 * place for place in range(1, 10)])
-    assert not pruner.ends(curves(5.0, epochs=10)), "nine are too few"
-    pruner.learn(9, AT_ONCE, curves(1.0))
-    assert pruner.ends(curves(0.56, epochs=10))
-    assert not pruner.ends(curves(0.54, epochs=10))
+    assert not pruner.ends(flat_curves(5.0, epochs=10)), "nine are too few"
+    pruner.learn(9, AT_ONCE, flat_curves(1.0))
+    assert pruner.ends(flat_curves(0.56, epochs=10))
+    assert not pruner.ends(flat_curves(0.54, epochs=10))
 
 
 def test_a_kl_outside_the_band_counts_as_it_does_in_the_score(pruner: MedianPruner) -> None:
     taught(pruner, [0.5] * 10)
-    assert not pruner.ends(curves(0.3, epochs=10, kl=4.9))
-    assert pruner.ends(curves(0.3, epochs=10, kl=10.0))
+    assert not pruner.ends(flat_curves(0.3, epochs=10, kl=4.9))
+    assert pruner.ends(flat_curves(0.3, epochs=10, kl=10.0))
 
 
 def test_trials_still_near_their_annealing_are_no_measure_for_others(pruner: MedianPruner) -> None:
     taught(pruner, [0.1] * 10, annealed(8))
-    assert not pruner.ends(curves(0.9, epochs=10)), "their KL had not settled by epoch 10"
-    assert pruner.ends(curves(0.9, epochs=15))
+    assert not pruner.ends(flat_curves(0.9, epochs=10)), "their KL had not settled by epoch 10"
+    assert pruner.ends(flat_curves(0.9, epochs=15))
 
 
 def test_only_whole_trials_that_did_not_diverge_are_compared_with(pruner: MedianPruner) -> None:
-    broken = curves(0.1).as_rows()
+    broken = flat_curves(0.1).as_rows()
     broken[3, CURVE_NAMES.index("nonfinite_steps")] = 1
     for number in range(10):
-        pruner.learn(number, AT_ONCE, curves(0.1, epochs=29))
+        pruner.learn(number, AT_ONCE, flat_curves(0.1, epochs=29))
         pruner.learn(number, AT_ONCE, TrainingCurves.from_rows(broken))
     assert not pruner.known
 

@@ -23,7 +23,7 @@ Rate = Callable[[dict[str, Any]], tuple[float, ...]]
 KINDS = ("tpe", "random", "qmc")
 
 
-def ended(suggestion: Suggestion, value: float, *violations: float) -> FrozenTrial:
+def complete_trial(suggestion: Suggestion, value: float, *violations: float) -> FrozenTrial:
     """A suggestion as a complete trial of that score, violating constraints that much."""
     return create_trial(
         params=suggestion.params,
@@ -39,7 +39,7 @@ def searched(advisor: Advisor, count: int, rate: Rate, history: list[FrozenTrial
     for _ in range(count):
         advisor.learn(trials)
         suggestion = advisor.suggest()
-        trials.append(ended(suggestion, *rate(suggestion.params)))
+        trials.append(complete_trial(suggestion, *rate(suggestion.params)))
     return trials
 
 

@@ -83,7 +83,7 @@ def test_the_score_does_not_jump_at_the_band_s_edge(unexplained: float, edge: fl
     assert abs(at - beside) <= abs(step)
 
 
-def measures(**changes: float) -> Measures:
+def measures_with(**changes: float) -> Measures:
     latent = np.full(4, 0.5)
     values = {"reconstruction": 1.0, "unexplained": 0.2, "elbo": -1.0, "clip_share_low": 0.0, "clip_share_high": 0.0}
     return Measures(
@@ -94,7 +94,7 @@ def measures(**changes: float) -> Measures:
     )
 
 
-def curves(kl: list[float], *, nonfinite: int = 0) -> TrainingCurves:
+def curves_with_kl(kl: list[float], *, nonfinite: int = 0) -> TrainingCurves:
     rows = np.zeros((len(kl), 10), np.float32)
     rows[:, 4], rows[0, 5], rows[-1, 9] = kl, 9.0, nonfinite
     return TrainingCurves.from_rows(rows)
@@ -106,17 +106,17 @@ THRESHOLDS = GateThresholds(kl_band=(0.0, 5.0), window=2, max_kl_slope=0.01, min
 def test_constraints_are_violations_in_units_of_their_thresholds() -> None:
     # KL: mean of 9 and 11 is 10, one band of 5 above 5. Slope: 2 per epoch / 10 = 0.2, 19 times 0.01 above it.
     # Active: 1 of the 2 needed. Clipping: 0.1 is one threshold of 0.05 above it.
-    gates = judge(curves([0.0, 9.0, 11.0]), measures(active_units=1, clip_share_high=0.1), THRESHOLDS)
+    gates = judge(curves_with_kl([0.0, 9.0, 11.0]), measures_with(active_units=1, clip_share_high=0.1), THRESHOLDS)
     assert constraints(gates) == pytest.approx({"band": 1.0, "settled": 19.0, "alive": 0.5, "clipping": 1.0})
 
 
 def test_a_trial_that_passes_every_gate_violates_nothing() -> None:
-    gates = judge(curves([0.0, 2.0, 2.0]), measures(active_units=4), THRESHOLDS)
+    gates = judge(curves_with_kl([0.0, 2.0, 2.0]), measures_with(active_units=4), THRESHOLDS)
     assert set(constraints(gates)) == set(CONSTRAINT_GATES)
     assert all(violation <= 0 for violation in constraints(gates).values())
 
 
 def test_a_diverged_trial_violates_every_constraint_by_a_large_finite_number() -> None:
-    violations = constraints(judge(curves([0.0, math.nan], nonfinite=1), None, THRESHOLDS))
+    violations = constraints(judge(curves_with_kl([0.0, math.nan], nonfinite=1), None, THRESHOLDS))
     assert set(violations) == set(CONSTRAINT_GATES)
     assert all(1e5 < violation < math.inf for violation in violations.values())

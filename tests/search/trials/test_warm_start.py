@@ -55,7 +55,7 @@ Define = Callable[..., StudyDefinition]
 
 
 @pytest.fixture(scope="module")
-def begun_with(workshop: "Workshop", earlier: Place, define: Define) -> WarmStart:
+def narrower_start(workshop: "Workshop", earlier: Place, define: Define) -> WarmStart:
     return find_warm_start(define(NARROWER), workshop.dataset, earlier)
 
 
@@ -65,28 +65,28 @@ def new_study(workshop: "Workshop", url: str, trials: tuple[EarlierTrial, ...]) 
 
 
 def test_trials_inside_the_new_space_are_taken_over_with_their_settings_and_results(
-    begun_with: WarmStart, earlier: Place, define: Define
+    narrower_start: WarmStart, earlier: Place, define: Define
 ) -> None:
     with open_storage(earlier.url, create=False) as storage:
         rows = StudyStorage.load(storage, earlier.name).rows()
     inside = [row for row in rows if row.run.hyperparameters.kl_weight >= 0.03]
-    assert 0 < len(inside) < len(rows) == begun_with.complete == 24
-    assert begun_with.outside == {"kl_weight": 24 - len(inside)}
-    for trial, row in zip(begun_with.trials(define(NARROWER)), inside, strict=True):
+    assert 0 < len(inside) < len(rows) == narrower_start.complete == 24
+    assert narrower_start.outside == {"kl_weight": 24 - len(inside)}
+    for trial, row in zip(narrower_start.trials(define(NARROWER)), inside, strict=True):
         assert (trial.row.number, trial.origin) == (row.number, f"tiny trial {row.number}")
         assert trial.params["kl_weight"] == row.run.hyperparameters.kl_weight
         assert trial.distributions["kl_weight"].to_internal_repr(30.0) == 30.0
         assert trial.score == row.score
-    assert begun_with.words.startswith(f"{len(inside)} of 24 complete trials of study 'tiny' (journal:///")
-    assert begun_with.words.endswith(f"; the others lie outside the space (kl_weight {24 - len(inside)})")
+    assert narrower_start.words.startswith(f"{len(inside)} of 24 complete trials of study 'tiny' (journal:///")
+    assert narrower_start.words.endswith(f"; the others lie outside the space (kl_weight {24 - len(inside)})")
 
 
 def test_another_band_scores_and_judges_them_anew(
-    workshop: "Workshop", earlier: Place, define: Define, begun_with: WarmStart
+    workshop: "Workshop", earlier: Place, define: Define, narrower_start: WarmStart
 ) -> None:
     tight = define(NARROWER, ("trials = 24", "trials = 24\nkl_band = [0.0, 0.001]"))
     again = find_warm_start(tight, workshop.dataset, earlier)
-    for wide, narrow in zip(begun_with.trials(define(NARROWER)), again.trials(tight), strict=True):
+    for wide, narrow in zip(narrower_start.trials(define(NARROWER)), again.trials(tight), strict=True):
         assert narrow.score >= wide.score
         assert narrow.constraints["band"] > wide.constraints["band"]
 
@@ -146,11 +146,11 @@ def test_settings_that_no_trial_could_have_beside_a_fixed_number_are_left_behind
 
 
 def test_they_do_not_count_to_the_budget_and_the_sampler_learns_from_them(
-    workshop: "Workshop", begun_with: WarmStart, define: Define, tmp_path: Path, record: Record
+    workshop: "Workshop", narrower_start: WarmStart, define: Define, tmp_path: Path, record: Record
 ) -> None:
-    definition, count = define(NARROWER), len(begun_with.rows)
+    definition, count = define(NARROWER), len(narrower_start.rows)
     suggested = {}
-    for name, trials in (("warm", begun_with.trials(definition)), ("cold", ())):
+    for name, trials in (("warm", narrower_start.trials(definition)), ("cold", ())):
         url = f"journal:///{tmp_path / name}"
         new_study(workshop, url, trials)
         with open_storage(url, create=False) as storage:
@@ -164,12 +164,12 @@ def test_they_do_not_count_to_the_budget_and_the_sampler_learns_from_them(
 
 
 def test_a_study_cut_off_in_between_goes_on_to_the_same_trials(
-    workshop: "Workshop", begun_with: WarmStart, define: Define, tmp_path: Path
+    workshop: "Workshop", narrower_start: WarmStart, define: Define, tmp_path: Path
 ) -> None:
     definition, settings = define(NARROWER), []
     for name, epochs in (("whole", None), ("cut", 17)):
         url = f"journal:///{tmp_path / name}"
-        new_study(workshop, url, begun_with.trials(definition))
+        new_study(workshop, url, narrower_start.trials(definition))
         with open_storage(url, create=False) as storage:
             study = StudyStorage.load(storage, "new")
             if epochs:
@@ -180,10 +180,10 @@ def test_a_study_cut_off_in_between_goes_on_to_the_same_trials(
 
 
 def test_one_that_was_killed_while_it_was_made_is_made_again(
-    workshop: "Workshop", begun_with: WarmStart, define: Define, tmp_path: Path
+    workshop: "Workshop", narrower_start: WarmStart, define: Define, tmp_path: Path
 ) -> None:
     path = tmp_path / "journal"
-    new_study(workshop, f"journal:///{path}", begun_with.trials(define(NARROWER)))
+    new_study(workshop, f"journal:///{path}", narrower_start.trials(define(NARROWER)))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-2]))  # without its last trial and what says that it is whole
     with open_storage(f"journal:///{path}", create=False) as storage:
@@ -192,9 +192,9 @@ def test_one_that_was_killed_while_it_was_made_is_made_again(
 
 
 def test_a_warm_start_is_shown_wherever_the_study_is(
-    finished: "Finished", begun_with: WarmStart, klsearch: Klsearch, tmp_path: Path
+    finished: "Finished", narrower_start: WarmStart, klsearch: Klsearch, tmp_path: Path
 ) -> None:
-    definition, count = finished.definition_file.with_name("new.toml"), len(begun_with.rows)
+    definition, count = finished.definition_file.with_name("new.toml"), len(narrower_start.rows)
     text = finished.definition_file.read_text().replace(*NARROWER).replace('"tiny"', '"new"')
     definition.write_text(text)
     options = ("--out", tmp_path / "run", "--slots", 2, "--no-confirm", "--quiet")
@@ -209,15 +209,15 @@ def test_a_warm_start_is_shown_wherever_the_study_is(
             assert trial[name] == original[name]
     status = klsearch("status", tmp_path / "run").out
     assert status.startswith(f"new: 2 of 2 trials done (2 complete)\nwarm start: {count} of 24 complete trials")
-    assert f"tiny trial {begun_with.rows[0].number}\n" in klsearch("trials", tmp_path / "run").out
+    assert f"tiny trial {narrower_start.rows[0].number}\n" in klsearch("trials", tmp_path / "run").out
     report = (tmp_path / "run" / "report.html").read_text()
     assert f"{count} more from an earlier study" in report
-    assert f"tiny trial {begun_with.rows[0].number}" in report
+    assert f"tiny trial {narrower_start.rows[0].number}" in report
     reproduced = klsearch("reproduce", tmp_path / "run", 0)
     assert (reproduced.code, reproduced.err.splitlines()[-1]) == (
         2,
         "klsearch: trial 0 was not trained in study 'new': "
-        f"reproduce tiny trial {begun_with.rows[0].number} where it was.",
+        f"reproduce tiny trial {narrower_start.rows[0].number} where it was.",
     )
 
     again = klsearch("run", definition, "--warm-start", finished.folder, "--trials", 3, *options)

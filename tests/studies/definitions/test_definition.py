@@ -13,7 +13,7 @@ from klsearch.studies.definitions.space import Range
 from klsearch.vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
 
 
-def definition(**sections: dict[str, Any]) -> StudyDefinition:
+def define(**sections: dict[str, Any]) -> StudyDefinition:
     """A small sound definition; each section's entries replace or join its own."""
     document: dict[str, dict[str, Any]] = {
         "study": {"name": "mine", "trials": 20},
@@ -33,26 +33,26 @@ def definition(**sections: dict[str, Any]) -> StudyDefinition:
 
 
 def test_what_is_searched_comes_in_the_order_of_the_hyperparameters() -> None:
-    searched = definition().space.searched()
+    searched = define().space.searched()
     assert list(searched) == ["kl_weight", "annealing_epochs", "l2"]
     assert searched["kl_weight"] == Range(low=1e-4, high=1.0, log=True)
 
 
 def test_only_annealing_epochs_are_searched_in_whole_numbers() -> None:
-    assert [name for name, space in definition().space.searched().items() if space.integer] == ["annealing_epochs"]
+    assert [name for name, space in define().space.searched().items() if space.integer] == ["annealing_epochs"]
 
 
 def test_hyperparameters_left_out_are_off() -> None:
-    assert definition().space.fixed() == {"clip_low": -math.inf, "clip_high": 2.0, "encoder_dropout": 0.0}
+    assert define().space.fixed() == {"clip_low": -math.inf, "clip_high": 2.0, "encoder_dropout": 0.0}
 
 
 def test_no_clipping_can_be_written_as_infinity() -> None:
-    space = definition(space={"clip_low": -math.inf, "clip_high": math.inf}).space
+    space = define(space={"clip_low": -math.inf, "clip_high": math.inf}).space
     assert space.fixed()["clip_low"] == -math.inf
 
 
 def test_searched_values_join_the_fixed_ones_and_those_of_training() -> None:
-    asked = definition(training={"learning_rate": 0.01, "clipnorm": 3})
+    asked = define(training={"learning_rate": 0.01, "clipnorm": 3})
     settings = asked.hyperparameters({"kl_weight": 0.5, "annealing_epochs": 7.0, "l2": 1e-3})
     assert settings == Hyperparameters(
         kl_weight=0.5, clip_high=2.0, annealing_epochs=7, l2=1e-3, learning_rate=0.01, clipnorm=3.0
@@ -60,18 +60,18 @@ def test_searched_values_join_the_fixed_ones_and_those_of_training() -> None:
 
 
 def test_a_searched_learning_rate_replaces_that_of_training() -> None:
-    asked = definition(space={"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}})
+    asked = define(space={"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}})
     assert list(asked.space.searched())[-1] == "learning_rate"
     values = {"kl_weight": 0.5, "annealing_epochs": 0, "l2": 1e-3, "learning_rate": 5e-3}
     assert asked.hyperparameters(values).learning_rate == 5e-3
 
 
 def test_the_recipe_is_always_among_the_baselines() -> None:
-    assert definition().baseline_hyperparameters() == {"before": BEFORE, "after": AFTER}
+    assert define().baseline_hyperparameters() == {"before": BEFORE, "after": AFTER}
 
 
 def test_baselines_take_the_study_s_learning_rate_and_clipnorm_unless_given() -> None:
-    asked = definition(training={"learning_rate": 0.01}, baselines={"mine": {"clipnorm": 1.0}})
+    asked = define(training={"learning_rate": 0.01}, baselines={"mine": {"clipnorm": 1.0}})
     baselines = asked.baseline_hyperparameters()
     assert list(baselines) == ["before", "after", "mine"]
     assert {settings.learning_rate for settings in baselines.values()} == {0.01}
@@ -79,14 +79,14 @@ def test_baselines_take_the_study_s_learning_rate_and_clipnorm_unless_given() ->
 
 
 def test_settings_a_baseline_leaves_out_are_the_recipe_s() -> None:
-    asked = definition(baselines={"mine": {"kl_weight": 0.3}, "after": {"l2": 0.0}})
+    asked = define(baselines={"mine": {"kl_weight": 0.3}, "after": {"l2": 0.0}})
     baselines = asked.baseline_hyperparameters()
     assert baselines["mine"] == Hyperparameters(kl_weight=0.3, annealing_epochs=5)
     assert baselines["after"] == Hyperparameters(kl_weight=1e-4, clip_low=-20.0, clip_high=2.0, annealing_epochs=10)
 
 
 def test_baselines_may_anneal_longer_than_the_space_allows() -> None:
-    asked = definition(baselines={"mine": {"annealing_epochs": 100}})
+    asked = define(baselines={"mine": {"annealing_epochs": 100}})
     assert asked.baseline_hyperparameters()["mine"].annealing_epochs == 100
 
 
@@ -95,7 +95,7 @@ def test_baselines_may_anneal_longer_than_the_space_allows() -> None:
     [("sum", "sum", 1.0), ("sum", "mean", 4.0), ("mean", "sum", 1 / 64), ("mean", "mean", 4 / 64)],
 )
 def test_plain_beta_1_is_one_nat_per_nat_from_the_start(reconstruction: str, kl: str, weight: float) -> None:
-    asked = definition(
+    asked = define(
         study={"kl_reduction": kl},
         model={"reconstruction_reduction": reconstruction},
         baselines={"rival": {"method": "beta1"}},
@@ -107,38 +107,38 @@ def test_plain_beta_1_is_one_nat_per_nat_from_the_start(reconstruction: str, kl:
 
 def test_a_method_keeps_the_learning_rate_of_the_study_or_its_own() -> None:
     methods = {"slow": {"method": "control", "learning_rate": 1e-4}, "same": {"method": "sigma"}}
-    asked = definition(training={"learning_rate": 0.01, "clipnorm": 1.0}, baselines=methods)
+    asked = define(training={"learning_rate": 0.01, "clipnorm": 1.0}, baselines=methods)
     found = asked.settle(features=64, kl_band=None).baseline_hyperparameters()
     assert [(found[name].learning_rate, found[name].clipnorm) for name in methods] == [(1e-4, 1.0), (0.01, 1.0)]
 
 
 def test_a_band_left_to_a_reference_judges_nothing_before_it_is_found() -> None:
-    asked = definition(study={"kl_band": "auto"})
+    asked = define(study={"kl_band": "auto"})
     with pytest.raises(ValueError, match="no reference training has found it"):
         asked.thresholds()
     assert asked.settle(features=64, kl_band=(1.0, 3.0)).thresholds().kl_band == (1.0, 3.0)
 
 
 def test_a_band_that_is_given_is_not_found() -> None:
-    asked = definition(study={"kl_band": [0.5, 4]})
+    asked = define(study={"kl_band": [0.5, 4]})
     assert asked.settle(features=64, kl_band=(1.0, 3.0)).thresholds().kl_band == (0.5, 4.0)
 
 
 def test_the_thresholds_hold_the_band_in_its_unit() -> None:
-    asked = definition(study={"kl_band": [1, 40], "kl_reduction": "sum"}, gates={"window": 3, "max_clip_share": 0.1})
+    asked = define(study={"kl_band": [1, 40], "kl_reduction": "sum"}, gates={"window": 3, "max_clip_share": 0.1})
     thresholds = asked.thresholds()
     assert (thresholds.kl_band, thresholds.kl_reduction) == ((1.0, 40.0), "sum")
     assert (thresholds.window, thresholds.max_clip_share, thresholds.max_kl_slope) == (3, 0.1, 0.01)
 
 
 def test_a_training_long_enough_gives_no_warning() -> None:
-    assert definition(training={"epochs": 40}).warnings() == []
-    assert "train at least 40" in definition(training={"epochs": 39}).warnings()[0]
+    assert define(training={"epochs": 40}).warnings() == []
+    assert "train at least 40" in define(training={"epochs": 39}).warnings()[0]
 
 
 def test_a_definition_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        definition().study.trials = 3
+        define().study.trials = 3
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_definition_cannot_be_changed() -> None:
     ],
 )
 def test_the_fingerprint_leaves_out_what_does_not_change_a_trial(sections: dict[str, Any]) -> None:
-    assert definition(**sections).fingerprint_parts() == definition().fingerprint_parts()
+    assert define(**sections).fingerprint_parts() == define().fingerprint_parts()
 
 
 @pytest.mark.parametrize(
@@ -177,26 +177,26 @@ def test_the_fingerprint_leaves_out_what_does_not_change_a_trial(sections: dict[
     ],
 )  # fmt: skip
 def test_what_changes_a_trial_is_a_difference_of_one_key(sections: dict[str, Any], difference: str) -> None:
-    old, new = definition().fingerprint_parts(), definition(**sections).fingerprint_parts()
+    old, new = define().fingerprint_parts(), define(**sections).fingerprint_parts()
     assert differences(old, new) == [difference]
     assert differences(new, new) == []
 
 
 def test_the_fingerprint_survives_json() -> None:
-    parts = definition(space={"clip_low": -math.inf}).fingerprint_parts()
+    parts = define(space={"clip_low": -math.inf}).fingerprint_parts()
     assert json.loads(json.dumps(parts, allow_nan=False)) == parts
 
 
 @pytest.mark.parametrize("source", ["rows.npy", "data/rows.npy", "/elsewhere/rows.npy"])
 def test_a_study_may_move_with_its_data_to_another_folder(source: str) -> None:
-    assert definition(data={"source": source}).fingerprint_parts()["data"]["source"] == "rows.npy"
+    assert define(data={"source": source}).fingerprint_parts()["data"]["source"] == "rows.npy"
 
 
 @given(st.sampled_from(NAMES), st.floats(0.001, 0.5), st.floats(0.001, 0.4))
 def test_every_range_is_searched_and_none_is_fixed(name: str, low: float, width: float) -> None:
     whole = name == "annealing_epochs"
     bounds = {"low": 1, "high": 2} if whole else {"low": low, "high": low + width}
-    space = definition(space={"clip_high": 9.0, name: bounds}).space
+    space = define(space={"clip_high": 9.0, name: bounds}).space
     assert name in space.searched()
     assert not space.searched().keys() & space.fixed().keys()
     assert space.searched().keys() | space.fixed().keys() >= set(NAMES) - {"learning_rate", "clipnorm"}

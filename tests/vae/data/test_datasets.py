@@ -21,7 +21,7 @@ def load(folder: Path, values: Any, *, rows: int | None = None, **options: Any) 
     return load_dataset(Request(source="rows.npy", folder=folder, rows=rows), **options)
 
 
-def refusal(folder: Path, rows: Any, **options: Any) -> str:
+def refusal_of_rows(folder: Path, rows: Any, **options: Any) -> str:
     with pytest.raises(DataProblem) as caught:
         load(folder, rows, **options)
     assert "\n" not in str(caught.value)
@@ -88,23 +88,23 @@ def test_asking_for_more_rows_than_there_are_is_warned_of(tmp_path: Path) -> Non
     ],
 )  # fmt: skip
 def test_rows_that_cannot_be_trained_on_are_refused(tmp_path: Path, rows: Any, reason: str) -> None:
-    assert reason in refusal(tmp_path, rows)
+    assert reason in refusal_of_rows(tmp_path, rows)
 
 
 def test_a_missing_number_is_named_with_its_column_and_row(tmp_path: Path) -> None:
-    text = refusal(tmp_path, table_with(np.nan, (7, 2)))
+    text = refusal_of_rows(tmp_path, table_with(np.nan, (7, 2)))
     assert text.startswith("rows.npy: NaN (no number) in 1 value at column 2, row 7 (counted from 0)")
 
 
 def test_infinities_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
-    text = refusal(tmp_path, table_with(-np.inf, (9, 0), (4, 1), (30, 2)))
+    text = refusal_of_rows(tmp_path, table_with(-np.inf, (9, 0), (4, 1), (30, 2)))
     assert "infinity in 3 values, the first at column 1, row 4" in text
 
 
 def test_a_missing_pixel_is_named_by_its_place(tmp_path: Path) -> None:
     images = np.random.default_rng(0).random((10, 4, 5))
     images[3, 1, 2] = np.nan
-    assert "pixel [1, 2], row 3" in refusal(tmp_path, images)
+    assert "pixel [1, 2], row 3" in refusal_of_rows(tmp_path, images)
 
 
 def test_a_training_split_without_variation_is_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from klsearch.vae.diagnostics.measures import Measures
 KL_CURVES = st.lists(st.floats(0.125, 50, width=32), min_size=2, max_size=12)
 
 
-def curves(kl: list[float], **others: list[float]) -> TrainingCurves:
+def kl_curves(kl: list[float], **others: list[float]) -> TrainingCurves:
     """Curves with this validation KL; the reconstruction error falls from 2 to 1."""
     rows = np.zeros((len(kl), len(CURVE_NAMES)), np.float32)
     rows[:, CURVE_NAMES.index("validation_kl")] = kl
@@ -48,7 +48,7 @@ HEALTHY = Measures(
     kl_variance_part=np.full(8, 1.0),
     prior_mismatch=np.zeros(8),
 )
-SETTLED = curves([9.0, 4.0, 2.0, 2.0, 2.0, 2.0, 2.0])
+SETTLED = kl_curves([9.0, 4.0, 2.0, 2.0, 2.0, 2.0, 2.0])
 
 
 def gate(name: str, trial: TrainingCurves, measures: Measures | None = HEALTHY, **changes: object) -> Gate:
@@ -56,7 +56,7 @@ def gate(name: str, trial: TrainingCurves, measures: Measures | None = HEALTHY, 
     return judged[GATE_NAMES.index(name)]
 
 
-def failed(trial: TrainingCurves, measures: Measures | None = HEALTHY) -> list[str]:
+def failed_gates(trial: TrainingCurves, measures: Measures | None = HEALTHY) -> list[str]:
     return [gate.name for gate in judge(trial, measures, GateThresholds()) if not gate.passed]
 
 
@@ -72,7 +72,7 @@ def test_a_healthy_trial_passes_every_gate() -> None:
     [([9, 1, 2, 3], 3, 2.0), ([9, 1, 2, 3], 1, 3.0), ([1, 2], 5, 1.5), ([1, math.nan, 3], 2, math.nan)],
 )
 def test_the_final_kl_is_the_mean_over_the_window(kl: list[float], window: int, expected: float) -> None:
-    assert final_kl(curves(kl), window) == pytest.approx(expected, nan_ok=True)
+    assert final_kl(kl_curves(kl), window) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -89,28 +89,30 @@ def test_the_final_kl_is_the_mean_over_the_window(kl: list[float], window: int, 
     ],
 )
 def test_the_slope_is_relative_to_the_mean_of_the_window(kl: list[float], expected: float) -> None:
-    assert kl_slope(curves(kl), window=5) == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert kl_slope(kl_curves(kl), window=5) == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 def test_a_trial_that_was_never_trained_has_neither_final_kl_nor_slope() -> None:
-    assert math.isnan(final_kl(curves([]), 5))
-    assert math.isnan(kl_slope(curves([]), 5))
+    assert math.isnan(final_kl(kl_curves([]), 5))
+    assert math.isnan(kl_slope(kl_curves([]), 5))
 
 
 @given(kl=KL_CURVES, scale=st.sampled_from([0.5, 2.0, 8.0]))
 def test_the_slope_does_not_depend_on_the_scale_of_kl(kl: list[float], scale: float) -> None:
-    assert kl_slope(curves([scale * value for value in kl]), 5) == pytest.approx(kl_slope(curves(kl), 5), rel=1e-6)
+    assert kl_slope(kl_curves([scale * value for value in kl]), 5) == pytest.approx(
+        kl_slope(kl_curves(kl), 5), rel=1e-6
+    )
 
 
 @given(kl=KL_CURVES)
 def test_a_curve_turned_around_has_the_opposite_slope(kl: list[float]) -> None:
-    assert kl_slope(curves(kl[::-1]), len(kl)) == pytest.approx(-kl_slope(curves(kl), len(kl)), abs=1e-12)
+    assert kl_slope(kl_curves(kl[::-1]), len(kl)) == pytest.approx(-kl_slope(kl_curves(kl), len(kl)), abs=1e-12)
 
 
 @given(kl=KL_CURVES)
 def test_the_slope_is_that_of_a_least_squares_line(kl: list[float]) -> None:
     line = np.polynomial.Polynomial.fit(np.arange(len(kl)), kl, 1)
-    assert kl_slope(curves(kl), len(kl)) == pytest.approx(line.deriv()(0) / np.mean(kl), abs=1e-9)
+    assert kl_slope(kl_curves(kl), len(kl)) == pytest.approx(line.deriv()(0) / np.mean(kl), abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_the_slope_is_that_of_a_least_squares_line(kl: list[float]) -> None:
     [(0.0, True, 0.0), (5.0, True, 0.0), (2.5, True, -0.5), (5.1, False, 0.02), (20.0, False, 3.0)],
 )
 def test_the_band_gate_measures_the_distance_in_bands(kl: float, passed: bool, violation: float) -> None:
-    judged = gate("band", curves([kl] * 6))
+    judged = gate("band", kl_curves([kl] * 6))
     assert (judged.passed, judged.threshold) == (passed, "0 to 5")
     assert judged.violation == pytest.approx(violation, abs=1e-6)
 
@@ -139,7 +141,7 @@ def test_a_kl_below_the_band_fails_as_one_above_does() -> None:
 )
 def test_the_settled_gate_asks_that_kl_moves_neither_up_nor_down(last: float, passed: bool) -> None:
     kl = [9.0, 9.0, *np.linspace(2.0, 2.0 + 4 * (last - 2.0), 5)]
-    assert gate("settled", curves(kl)).passed is passed
+    assert gate("settled", kl_curves(kl)).passed is passed
 
 
 @pytest.mark.parametrize(
@@ -186,11 +188,11 @@ def test_the_clipping_gate_takes_the_larger_share(low: float, high: float, allow
 
 def test_a_collapsed_trial_lies_in_the_band_and_is_not_alive() -> None:
     collapsed = replace(HEALTHY, active_units=0, unexplained=1.002, reconstruction=1.9)
-    assert failed(curves([0.4, 0.01, 0.001, 0, 0, 0, 0]), collapsed) == ["reconstruction", "alive"]
+    assert failed_gates(kl_curves([0.4, 0.01, 0.001, 0, 0, 0, 0]), collapsed) == ["reconstruction", "alive"]
 
 
 def test_a_trial_that_diverged_violates_every_constraint_by_a_finite_number() -> None:
-    diverged = curves([2.0, math.nan, math.nan], nonfinite_steps=[0, 3, 10])
+    diverged = kl_curves([2.0, math.nan, math.nan], nonfinite_steps=[0, 3, 10])
     for measures in (None, HEALTHY):
         gates = judge(diverged, measures, GateThresholds())
         assert not any(gate.passed for gate in gates)
@@ -199,13 +201,18 @@ def test_a_trial_that_diverged_violates_every_constraint_by_a_finite_number() ->
 
 
 def test_a_trial_that_was_not_measured_passes_no_gate_but_finite() -> None:
-    assert failed(SETTLED, None) == list(GATE_NAMES[1:])
+    assert failed_gates(SETTLED, None) == list(GATE_NAMES[1:])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_number_that_is_not_finite_passes_no_gate(value: float) -> None:
     broken = replace(HEALTHY, reconstruction=value, unexplained=value, clip_share_high=value)
-    assert failed(curves([2, 2, 2, 2, 2, value]), broken) == ["band", "settled", "reconstruction", "clipping"]
+    assert failed_gates(kl_curves([2, 2, 2, 2, 2, value]), broken) == [
+        "band",
+        "settled",
+        "reconstruction",
+        "clipping",
+    ]
     assert all(math.isfinite(gate.violation) for gate in judge(SETTLED, broken, GateThresholds()))
 
 

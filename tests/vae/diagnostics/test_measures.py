@@ -6,7 +6,7 @@ import pytest
 from klsearch.vae.diagnostics.measures import Measures
 
 
-def measures(**changes: object) -> Measures:
+def known_measures(**changes: object) -> Measures:
     values: dict[str, object] = {
         "reconstruction": 1.0,
         "unexplained": 0.5,
@@ -22,7 +22,7 @@ def measures(**changes: object) -> Measures:
 
 
 def test_kl_is_the_mean_over_latents_of_both_its_parts() -> None:
-    record = measures()
+    record = known_measures()
     assert record.latent_dim == 3
     assert record.kl_per_latent.tolist() == [1.5, 2.0, 4.0]
     assert record.kl == 2.5
@@ -30,9 +30,9 @@ def test_kl_is_the_mean_over_latents_of_both_its_parts() -> None:
 
 @pytest.mark.parametrize(("low", "high", "share"), [(0.1, 0.3, 0.3), (0.4, 0.0, 0.4)])
 def test_the_clip_share_is_the_larger_of_the_two_bounds(low: float, high: float, share: float) -> None:
-    assert measures(clip_share_low=low, clip_share_high=high).clip_share == share
+    assert known_measures(clip_share_low=low, clip_share_high=high).clip_share == share
 
 
 def test_parts_with_different_numbers_of_latents_are_refused() -> None:
     with pytest.raises(ValueError, match=r"prior_mismatch must have shape \[d\] with d=3, but has \[2\]."):
-        measures(prior_mismatch=np.zeros(2))
+        known_measures(prior_mismatch=np.zeros(2))

@@ -58,7 +58,7 @@ def evaluator(features: int, objective: Objective) -> Evaluator:
     return Evaluator(linear_network(features), SPLITS[features], objective)
 
 
-def member(
+def linear_member(
     mean: np.ndarray,
     decoder: np.ndarray,
     *,
@@ -84,9 +84,9 @@ def measure(members: Members, split: str = "square", objective: Objective = GAUS
     return evaluator(members.weights[0].shape[1], objective).measure(members, split)[0]
 
 
-EXACT = member(np.eye(2), np.eye(2))  # μ = x, reconstruction x
-HALVED = member(np.eye(2), np.eye(2) / 2)  # μ = x, reconstruction x / 2
-NOISY = member(np.eye(2), np.eye(2), log_var=1.0)
+EXACT = linear_member(np.eye(2), np.eye(2))  # μ = x, reconstruction x
+HALVED = linear_member(np.eye(2), np.eye(2) / 2)  # μ = x, reconstruction x / 2
+NOISY = linear_member(np.eye(2), np.eye(2), log_var=1.0)
 
 
 def test_unexplained_is_the_squared_error_over_that_of_predicting_the_mean() -> None:
@@ -108,7 +108,7 @@ def test_the_reconstruction_follows_the_reduction_and_unexplained_does_not() -> 
 
 
 def test_kl_has_a_mean_part_and_a_variance_part_per_latent() -> None:
-    measures = measure(member(np.diag([1.0, 3.0]), np.eye(2), log_var=-4.0))
+    measures = measure(linear_member(np.diag([1.0, 3.0]), np.eye(2), log_var=-4.0))
     variance_part = 0.5 * (math.exp(-4) + 3)
     assert measures.kl_mean_part == pytest.approx([1.0, 9.0])  # ½ · mean of 0, 4, 0, 4; nine times as much
     assert measures.kl_variance_part == pytest.approx([variance_part] * 2)
@@ -137,7 +137,7 @@ def test_the_variance_of_a_perfect_reconstruction_has_a_floor() -> None:
 def test_the_bernoulli_elbo_is_cross_entropy_and_kl() -> None:
     # A decoder that gives logits of 0 says ½ everywhere: ln 2 per feature, whatever the row.
     objective = Objective(likelihood=BERNOULLI, reconstruction_reduction="mean")
-    measures = measure(member(np.eye(2) / 2, np.zeros((2, 2))), "square", objective)
+    measures = measure(linear_member(np.eye(2) / 2, np.zeros((2, 2))), "square", objective)
     assert measures.reconstruction == pytest.approx(math.log(2))
     assert measures.elbo == pytest.approx(-(2 * math.log(2) + 2 * (0.25 + 29.5)))
     # The squared error is that of ½: 2 · (½² + 1½²) / 2 per row, where the mean costs 2.
@@ -146,7 +146,7 @@ def test_the_bernoulli_elbo_is_cross_entropy_and_kl() -> None:
 
 @pytest.mark.parametrize(("scale", "active"), [(1.0, 2), (0.101, 2), (0.099, 0), (0.0, 0)])
 def test_a_latent_is_active_when_its_mean_varies_by_a_hundredth(scale: float, active: int) -> None:
-    assert measure(member(np.eye(2) * scale, np.eye(2))).active_units == active
+    assert measure(linear_member(np.eye(2) * scale, np.eye(2))).active_units == active
 
 
 def test_a_posterior_mean_that_is_far_away_but_constant_is_not_active() -> None:
@@ -157,7 +157,7 @@ def test_a_posterior_mean_that_is_far_away_but_constant_is_not_active() -> None:
 
 def test_the_prior_mismatch_is_the_kl_of_the_aggregate_posterior() -> None:
     # m = 1 and v = 1 + e^lv: ½ (v + 1 − 1 − ln v).
-    measures = measure(member(np.eye(2), np.eye(2), log_var=0.0))
+    measures = measure(linear_member(np.eye(2), np.eye(2), log_var=0.0))
     assert measures.prior_mismatch == pytest.approx([0.5 * (2 - math.log(2))] * 2)
     assert measure(EXACT).prior_mismatch == pytest.approx([0.5, 0.5])
 
@@ -176,18 +176,18 @@ def test_the_prior_mismatch_is_the_kl_of_the_aggregate_posterior() -> None:
 def test_the_clip_shares_count_what_lies_at_or_beyond_a_bound(
     clip: tuple[float, float], low: float, high: float
 ) -> None:
-    measures = measure(member(ONE, ONE, log_var=ONE, clip=clip), "line")
+    measures = measure(linear_member(ONE, ONE, log_var=ONE, clip=clip), "line")
     assert (measures.clip_share_low, measures.clip_share_high) == (low, high)
 
 
 def test_a_bound_that_float32_rounds_is_met_by_a_value_equal_to_it() -> None:
     # float32 makes both 4.1 a little less.
-    assert measure(member(ONE, ONE, log_var=ONE, clip=(-9.0, 4.1)), "at 4.1").clip_share_high == 0.75
+    assert measure(linear_member(ONE, ONE, log_var=ONE, clip=(-9.0, 4.1)), "at 4.1").clip_share_high == 0.75
 
 
 def test_the_clipped_log_variance_enters_kl_mismatch_and_samples() -> None:
-    clipped = measure(member(np.eye(2), np.eye(2), log_var=50.0, clip=(-9.0, -1.0)))
-    set_to = measure(member(np.eye(2), np.eye(2), log_var=-1.0))
+    clipped = measure(linear_member(np.eye(2), np.eye(2), log_var=50.0, clip=(-9.0, -1.0)))
+    set_to = measure(linear_member(np.eye(2), np.eye(2), log_var=-1.0))
     assert clipped.clip_share == 1
     assert clipped.kl == set_to.kl
     assert clipped.unexplained == set_to.unexplained
@@ -226,7 +226,7 @@ def test_a_split_that_needs_many_calls_is_measured_as_one(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("log_var", [200.0, 2000.0, math.nan])
 def test_a_broken_member_has_measures_that_say_so(log_var: float) -> None:
-    measures = measure(member(np.eye(2) * 1e30, np.eye(2), log_var=log_var))
+    measures = measure(linear_member(np.eye(2) * 1e30, np.eye(2), log_var=log_var))
     assert not math.isfinite(measures.unexplained)
     assert not math.isfinite(measures.elbo)
     assert not measures.kl < 1e50

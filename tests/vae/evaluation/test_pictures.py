@@ -26,7 +26,7 @@ IMAGES["train"][0], IMAGES["train"][1] = 0.0, 1.0
 
 
 @cache
-def linear_network(shape: tuple[int, ...], latents: int) -> Network:
+def flat_network(shape: tuple[int, ...], latents: int) -> Network:
     """One linear layer each way."""
     rows, z = keras.Input(shape), keras.Input((latents,))
     flat = keras.layers.Flatten()(rows)
@@ -35,7 +35,7 @@ def linear_network(shape: tuple[int, ...], latents: int) -> Network:
     return Network(encoder=keras.Model(rows, heads), decoder=keras.Model(z, output))
 
 
-def member(mean: np.ndarray, decoder: np.ndarray, *, log_var: float = NO_NOISE) -> Members:
+def flat_member(mean: np.ndarray, decoder: np.ndarray, *, log_var: float = NO_NOISE) -> Members:
     """μ = x · mean, z_log_var constant, reconstruction = z · decoder."""
     latents = mean.shape[1]
     weights = [
@@ -52,18 +52,18 @@ def member(mean: np.ndarray, decoder: np.ndarray, *, log_var: float = NO_NOISE) 
 
 EYE = np.eye(4)
 # The last pixel of the test images is the brightest, so its latent has the largest mean.
-MODELS = {"trial 3": member(EYE, EYE), "before": member(EYE, EYE / 2)}
+MODELS = {"trial 3": flat_member(EYE, EYE), "before": flat_member(EYE, EYE / 2)}
 
 
-def images(likelihood: str = "gaussian", **splits: np.ndarray) -> ImageSamples:
+def kept_images(likelihood: str = "gaussian", **splits: np.ndarray) -> ImageSamples:
     objective = Objective(likelihood=LIKELIHOODS[likelihood])
-    taken = take_samples(linear_network((2, 2), 4), objective, IMAGES | splits, MODELS)
+    taken = take_samples(flat_network((2, 2), 4), objective, IMAGES | splits, MODELS)
     assert isinstance(taken, ImageSamples)
     return taken
 
 
 def test_a_perfect_model_gives_the_originals_and_one_of_half_the_scale_half_of_them() -> None:
-    taken = images()
+    taken = kept_images()
     pixels = np.rint(IMAGES["test"] * 255).astype(np.uint8)[..., np.newaxis]
     assert (taken.split, taken.names) == ("test", ("trial 3", "before"))
     np.testing.assert_array_equal(taken.originals, pixels)
@@ -74,20 +74,20 @@ def test_a_perfect_model_gives_the_originals_and_one_of_half_the_scale_half_of_t
 def test_the_error_of_a_row_is_in_units_of_predicting_the_training_mean() -> None:
     rows, mean = IMAGES["test"].reshape(6, 4), IMAGES["train"].reshape(30, 4).mean(axis=0)
     unit = np.mean(np.sum((rows - mean) ** 2, axis=1))
-    taken = images()
+    taken = kept_images()
     np.testing.assert_allclose(taken.unexplained[0], 0, atol=1e-9)
     np.testing.assert_allclose(taken.unexplained[1], np.sum((rows / 2) ** 2, axis=1) / unit, rtol=1e-5)
 
 
 def test_every_model_decodes_the_same_draws_from_the_prior() -> None:
-    taken = images()
+    taken = kept_images()
     whole = taken.prior_samples[0] < 255  # what lies above the highest value is cut off
     np.testing.assert_allclose(taken.prior_samples[1][whole], taken.prior_samples[0][whole] / 2, atol=1)
     assert 0.3 < np.mean(taken.prior_samples[0] == 0) < 0.7, "half of the draws are negative, below the lowest value"
 
 
 def test_a_traversal_moves_one_latent_the_most_informative_first() -> None:
-    taken = images()
+    taken = kept_images()
     assert taken.latents.tolist() == [3, 2, 1, 0]
     kl = 0.5 * (np.mean(IMAGES["test"].reshape(6, 4) ** 2, axis=0) - 1 - NO_NOISE)
     np.testing.assert_allclose(taken.latent_kl, kl[::-1], rtol=1e-6)
@@ -98,21 +98,24 @@ def test_a_traversal_moves_one_latent_the_most_informative_first() -> None:
 
 
 def test_logits_become_pixels() -> None:
-    taken = images("bernoulli")
+    taken = kept_images("bernoulli")
     np.testing.assert_allclose(taken.reconstructions[0, ..., 0], 255 / (1 + np.exp(-IMAGES["test"])), atol=0.51)
 
 
 def test_validation_stands_in_for_a_test_split_without_rows() -> None:
-    taken = images(test=np.zeros((0, 2, 2), np.float32))
+    taken = kept_images(test=np.zeros((0, 2, 2), np.float32))
     assert (taken.split, len(taken.originals)) == ("validation", 5)
 
 
 def test_few_rows_are_kept_and_large_images_are_made_smaller_by_averaging_blocks() -> None:
     rows = np.zeros((40, 100, 120), np.float32)
     rows[:, ::2, ::2] = 1.0
-    model = member(np.zeros((12000, 1)), np.zeros((1, 12000)))
+    model = flat_member(np.zeros((12000, 1)), np.zeros((1, 12000)))
     taken = take_samples(
-        linear_network((100, 120), 1), Objective(), {"train": 1 - rows, "validation": rows, "test": rows}, {"a": model}
+        flat_network((100, 120), 1),
+        Objective(),
+        {"train": 1 - rows, "validation": rows, "test": rows},
+        {"a": model},
     )
     assert isinstance(taken, ImageSamples)
     assert taken.originals.shape == (8, 50, 60, 1)
@@ -136,9 +139,9 @@ def test_which_rows_are_images(shape: tuple[int, ...], expected: tuple[int, ...]
 
 def test_rows_of_other_shapes_leave_nothing() -> None:
     rows = np.ones((4, 2, 2, 2), np.float32)
-    model = member(np.zeros((8, 1)), np.zeros((1, 8)))
+    model = flat_member(np.zeros((8, 1)), np.zeros((1, 8)))
     splits = {"train": rows, "validation": rows, "test": rows}
-    assert take_samples(linear_network((2, 2, 2), 1), Objective(), splits, {"a": model}) is None
+    assert take_samples(flat_network((2, 2, 2), 1), Objective(), splits, {"a": model}) is None
 
 
 TABLE = {
@@ -151,10 +154,10 @@ TABLE = {
 def test_columns_are_ranked_by_what_the_first_model_leaves_of_them_and_constant_ones_left_out() -> None:
     # The first model loses the second column: it gives 0 for 3 and 1, where the mean is 1: (9 + 1) / (4 + 0).
     models = {
-        "trial 3": member(np.eye(3), np.diag([1.0, 0, 1])),
-        "before": member(np.eye(3), np.diag([0.0, 1, 1])),
+        "trial 3": flat_member(np.eye(3), np.diag([1.0, 0, 1])),
+        "before": flat_member(np.eye(3), np.diag([0.0, 1, 1])),
     }
-    taken = take_samples(linear_network((3,), 3), Objective(), TABLE, models, columns=("a", "b", "c"))
+    taken = take_samples(flat_network((3,), 3), Objective(), TABLE, models, columns=("a", "b", "c"))
     assert isinstance(taken, ColumnErrors)
     assert (taken.columns, taken.of) == (("b", "a"), 2)
     np.testing.assert_allclose(taken.unexplained, [[2.5, 0.0], [0.0, 2.0]], atol=1e-6)
@@ -163,8 +166,8 @@ def test_columns_are_ranked_by_what_the_first_model_leaves_of_them_and_constant_
 def test_of_many_columns_the_worst_and_the_best_are_kept() -> None:
     rng = np.random.default_rng(1)
     splits = {name: rng.normal(size=(50, 60)).astype(np.float32) for name in ("train", "validation", "test")}
-    model = member(np.eye(60), np.diag(np.linspace(0, 1, 60)))
-    taken = take_samples(linear_network((60,), 60), Objective(), splits, {"a": model})
+    model = flat_member(np.eye(60), np.diag(np.linspace(0, 1, 60)))
+    taken = take_samples(flat_network((60,), 60), Objective(), splits, {"a": model})
     assert isinstance(taken, ColumnErrors)
     assert (taken.of, taken.unexplained.shape) == (60, (1, 40))
     assert taken.columns[-1] == "column 60"
@@ -174,8 +177,8 @@ def test_of_many_columns_the_worst_and_the_best_are_kept() -> None:
 def test_columns_average_to_the_measure_that_trials_are_judged_by() -> None:
     rng = np.random.default_rng(2)
     splits = {name: rng.normal(size=(600, 5)).astype(np.float32) for name in ("train", "validation", "test")}
-    model = member(rng.normal(size=(5, 3)), 0.3 * rng.normal(size=(3, 5)), log_var=-0.5)
-    network = linear_network((5,), 3)
+    model = flat_member(rng.normal(size=(5, 3)), 0.3 * rng.normal(size=(3, 5)), log_var=-0.5)
+    network = flat_network((5,), 3)
     taken = take_samples(network, Objective(), splits, {"a": model})
     assert isinstance(taken, ColumnErrors)
     of_mean = np.sum((splits["test"] - splits["train"].mean(axis=0)) ** 2, axis=0)

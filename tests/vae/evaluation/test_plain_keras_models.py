@@ -25,11 +25,11 @@ SETTINGS = Hyperparameters(kl_weight=0.1, clip_low=-0.3, clip_high=0.1, encoder_
 SHAPE = (6, 5)
 
 
-def rows(count: int) -> np.ndarray:
+def random_rows(count: int) -> np.ndarray:
     return np.random.default_rng(count).uniform(size=(count, *SHAPE)).astype(np.float32)
 
 
-SPLITS = {"train": rows(64), "validation": rows(24)}
+SPLITS = {"train": random_rows(64), "validation": random_rows(24)}
 
 
 def nested_network() -> Network:

@@ -27,7 +27,7 @@ def digits_network(precision: str = MIXED) -> Network:
         return dense_network((64,), 8, hidden=[128, 64], output_activation="sigmoid")
 
 
-def population(network: Network, splits: Splits, slots: int, together: int | None = None) -> Population:
+def float32_population(network: Network, splits: Splits, slots: int, together: int | None = None) -> Population:
     return Population(network, splits, Objective(), slots=slots, together=together, batch_size=128)
 
 
@@ -63,7 +63,7 @@ def test_a_model_of_the_user_s_own_follows_and_is_measured_in_float32(digits: Sp
     with computing_in(MIXED):
         network = factory_network(factory, (64,), 4)
     assert network.encoder.compute_dtype == "bfloat16"
-    members = population(network, digits, slots=2)
+    members = float32_population(network, digits, slots=2)
     members.start(0, SETTINGS, 1)
     train(members, 3)
     kl = members.curves(0).validation_kl
@@ -76,7 +76,7 @@ def test_a_model_of_the_user_s_own_follows_and_is_measured_in_float32(digits: Sp
 def test_it_comes_to_the_same_kl_and_reconstruction_within_what_seeds_differ_by(digits: Splits, train: Train) -> None:
     found = {}
     for precision in ("float32", MIXED):
-        members = population(digits_network(precision), digits, slots=6)
+        members = float32_population(digits_network(precision), digits, slots=6)
         for seed in range(6):
             members.start(seed, SETTINGS, seed)
         train(members, 12)
@@ -92,7 +92,7 @@ def test_it_comes_to_the_same_kl_and_reconstruction_within_what_seeds_differ_by(
 def test_a_trial_has_the_same_bits_in_any_slot_and_company(digits: Splits, train: Train, bits: Bits) -> None:
     network, found = digits_network(), []
     for slots, together, slot in ((2, 2, 0), (4, 2, 3), (8, 8, 5)):
-        members = population(network, digits, slots, together)
+        members = float32_population(network, digits, slots, together)
         for other in range(slots):
             members.start(other, Hyperparameters(kl_weight=0.01 * other, encoder_dropout=0.3), 50 + other)
         members.start(slot, SETTINGS, 7)
@@ -103,7 +103,7 @@ def test_a_trial_has_the_same_bits_in_any_slot_and_company(digits: Splits, train
 
 def test_plain_models_compute_in_the_same_precision(digits: Splits, train: Train) -> None:
     network = digits_network()
-    members = population(network, digits, slots=2)
+    members = float32_population(network, digits, slots=2)
     members.start(0, SETTINGS, 1)
     train(members, 1)
     models = plain_models(network, members.member(0))

@@ -43,11 +43,11 @@ def few_features() -> dict[str, np.ndarray]:
     return {"train": rows[:300], "validation": rows[300:]}
 
 
-def population(network: Network, splits: dict[str, np.ndarray], slots: int, batch_size: int) -> Population:
+def clipping_population(network: Network, splits: dict[str, np.ndarray], slots: int, batch_size: int) -> Population:
     return Population(network, splits, Objective(), slots=slots, batch_size=batch_size, clips_gradients=True)
 
 
-def run(members: Population, slot: int, late: int, train: Train, bits: Bits) -> dict[str, bytes]:
+def train_among(members: Population, slot: int, late: int, train: Train, bits: Bits) -> dict[str, bytes]:
     """The trial in a slot among neighbours who started `late` epochs before it."""
     for other in range(members.slots):
         members.start(other, NEIGHBOURS[other % 3], 100 + other)
@@ -60,8 +60,8 @@ def run(members: Population, slot: int, late: int, train: Train, bits: Bits) -> 
 def test_at_the_size_of_digits(digits: dict[str, np.ndarray], train: Train, bits: Bits) -> None:
     network = dense_network((64,), 8, hidden=[128, 64], output_activation="sigmoid")
     splits = {**digits, "train": digits["train"][:512]}  # full batches only: a second kind takes seconds to compile
-    two, three, four, eight = (population(network, splits, slots, 128) for slots in (2, 3, 4, 8))
-    expected = run(two, 0, 0, train, bits)
+    two, three, four, eight = (clipping_population(network, splits, slots, 128) for slots in (2, 3, 4, 8))
+    expected = train_among(two, 0, 0, train, bits)
     for members, slot, late in (
         (two, 1, 0),
         (two, 0, 3),
@@ -73,15 +73,15 @@ def test_at_the_size_of_digits(digits: dict[str, np.ndarray], train: Train, bits
         (eight, 0, 0),
         (eight, 4, 5),
     ):
-        assert run(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
+        assert train_among(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
 
 
 def test_at_the_size_of_fashion_mnist(garments: dict[str, np.ndarray], train: Train, bits: Bits) -> None:
     network = dense_network((784,), 16, hidden=[512, 256], output_activation="sigmoid")
-    two, four, eight = (population(network, garments, slots, 128) for slots in (2, 4, 8))
-    expected = run(two, 0, 0, train, bits)
+    two, four, eight = (clipping_population(network, garments, slots, 128) for slots in (2, 4, 8))
+    expected = train_among(two, 0, 0, train, bits)
     for members, slot, late in ((two, 1, 1), (four, 3, 0), (eight, 2, 1)):
-        assert run(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
+        assert train_among(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
 
 
 def awkward_network() -> Network:
@@ -96,20 +96,20 @@ def awkward_network() -> Network:
 def awkward(few_features: dict[str, np.ndarray]) -> list[Population]:
     """Three and eight members, trained on eight batches of 37 rows and one of 4."""
     network = awkward_network()
-    return [population(network, few_features, slots, 37) for slots in (3, 8)]
+    return [clipping_population(network, few_features, slots, 37) for slots in (3, 8)]
 
 
 def test_at_awkward_sizes(awkward: list[Population], train: Train, bits: Bits) -> None:
     three, eight = awkward
-    expected = run(three, 0, 0, train, bits)
+    expected = train_among(three, 0, 0, train, bits)
     for members, slot, late in ((three, 1, 1), (three, 2, 0), (eight, 7, 1), (eight, 0, 2), (eight, 3, 0)):
-        assert run(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
+        assert train_among(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
 
 
 def test_in_one_call_per_batch(
     awkward: list[Population], train: Train, bits: Bits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three, _ = awkward
-    expected = run(three, 0, 0, train, bits)
+    expected = train_among(three, 0, 0, train, bits)
     monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)
-    assert run(three, 0, 0, train, bits) == expected
+    assert train_among(three, 0, 0, train, bits) == expected

@@ -23,23 +23,17 @@ BATCH = 128
 THRESHOLDS = GateThresholds(window=10)
 
 
-def gates(population: Population, slot: int) -> dict[str, Gate]:
+def judge_slot(population: Population, slot: int) -> dict[str, Gate]:
     measures = population.measure([slot], "validation")[0]
     return {gate.name: gate for gate in judge(population.curves(slot), measures, THRESHOLDS)}
 
 
-def failed(judged: dict[str, Gate]) -> set[str]:
+def missed_gates(judged: dict[str, Gate]) -> set[str]:
     return {name for name, gate in judged.items() if not gate.passed}
 
 
 def verdict_on(judged: list[dict[str, Gate]]) -> Verdict:
-    return verdict(sum(not failed(one) for one in judged), len(judged), finished_trials=20)
-
-
-@pytest.fixture(scope="module")
-def full_batches(digits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The digits without a short last batch, which would take seconds to compile."""
-    return {**digits, "train": digits["train"][: 9 * BATCH]}
+    return verdict(sum(not missed_gates(one) for one in judged), len(judged), finished_trials=20)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +46,7 @@ def trained(full_batches: dict[str, np.ndarray], train: Train) -> dict[str, list
     for slot, (_, settings) in enumerate(slots):
         population.start(slot, settings, seed=slot)
     train(population, 60)
-    judged = [(kind, gates(population, slot)) for slot, (kind, _) in enumerate(slots)]
+    judged = [(kind, judge_slot(population, slot)) for slot, (kind, _) in enumerate(slots)]
     return {kind: [of for name, of in judged if name == kind] for kind in kinds}
 
 
@@ -64,11 +58,11 @@ def unscaled(full_batches: dict[str, np.ndarray], train: Train) -> list[dict[str
     population.start(0, EXPLODING, seed=0)
     population.start(1, replace(EXPLODING, learning_rate=30.0), seed=0)
     train(population, 20)
-    return [gates(population, slot) for slot in range(2)]
+    return [judge_slot(population, slot) for slot in range(2)]
 
 
 def test_healthy_trainings_pass_every_gate_and_are_stable(trained: dict[str, list[dict[str, Gate]]]) -> None:
-    assert [failed(judged) for judged in trained["healthy"]] == [set()] * SEEDS
+    assert [missed_gates(judged) for judged in trained["healthy"]] == [set()] * SEEDS
     assert all(0.5 < judged["band"].value < 3 for judged in trained["healthy"])
     assert verdict_on(trained["healthy"]) is Verdict.STABLE
 
@@ -78,7 +72,7 @@ def test_collapsed_trainings_lie_in_the_band_but_are_not_alive(trained: dict[str
         assert judged["band"].passed
         assert judged["band"].value < 0.01
         assert judged["alive"].value == 0
-        assert {"alive", "reconstruction"} <= failed(judged)
+        assert {"alive", "reconstruction"} <= missed_gates(judged)
     assert verdict_on(trained["collapsed"]) is Verdict.NOT_STABLE
 
 
@@ -86,7 +80,7 @@ def test_a_bound_that_holds_the_model_back_is_told_by_the_clipping_gate(
     trained: dict[str, list[dict[str, Gate]]],
 ) -> None:
     for judged in trained["clipped"]:
-        assert failed(judged) == {"clipping"}
+        assert missed_gates(judged) == {"clipping"}
         assert judged["clipping"].violation > 1
 
 
@@ -95,12 +89,12 @@ def test_an_exploding_training_leaves_the_band_far_behind(unscaled: list[dict[st
     assert exploded["finite"].passed
     assert exploded["band"].value > 20
     assert exploded["band"].violation > 3
-    assert {"band", "settled"} <= failed(exploded)
+    assert {"band", "settled"} <= missed_gates(exploded)
 
 
 def test_a_diverging_training_fails_every_gate_by_a_finite_number(unscaled: list[dict[str, Gate]]) -> None:
     _, diverged = unscaled
-    assert failed(diverged) == set(diverged)
+    assert missed_gates(diverged) == set(diverged)
     assert diverged["finite"].value > 0
     assert {gate.violation for name, gate in diverged.items() if name != "finite"} == {DIVERGED_VIOLATION}
     assert verdict_on([diverged] * SEEDS) is Verdict.NOT_STABLE

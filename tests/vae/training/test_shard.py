@@ -37,7 +37,7 @@ def deal(network: Network) -> Deal:
     return population
 
 
-def result(members: Population, slot: int, train: Train, bits: Bits) -> dict[str, bytes]:
+def train_slot(members: Population, slot: int, train: Train, bits: Bits) -> dict[str, bytes]:
     """The trial in a slot, among neighbours of other settings."""
     for other in range(members.slots):
         members.start(other, BEFORE if other % 2 else AFTER, 100 + other)
@@ -47,15 +47,15 @@ def result(members: Population, slot: int, train: Train, bits: Bits) -> dict[str
 
 
 def test_a_member_has_the_same_bits_in_every_shard(deal: Deal, train: Train, bits: Bits) -> None:
-    expected = result(deal(2, 2), 0, train, bits)
+    expected = train_slot(deal(2, 2), 0, train, bits)
     for slots, together, slot in ((6, 2, 4), (8, 4, 1)):
-        assert result(deal(slots, together), slot, train, bits) == expected, f"slot {slot}, {together} of {slots}"
+        assert train_slot(deal(slots, together), slot, train, bits) == expected, f"slot {slot}, {together} of {slots}"
 
 
 def test_members_that_are_alone_have_the_same_bits_in_every_shard(deal: Deal, train: Train, bits: Bits) -> None:
-    expected = result(deal(1, 1), 0, train, bits)
+    expected = train_slot(deal(1, 1), 0, train, bits)
     for slots, slot in ((2, 1), (5, 3)):
-        assert result(deal(slots, 1), slot, train, bits) == expected, f"slot {slot} of {slots}"
+        assert train_slot(deal(slots, 1), slot, train, bits) == expected, f"slot {slot} of {slots}"
 
 
 def test_alone_or_together_makes_a_difference_of_rounding_alone(deal: Deal, train: Train) -> None:

@@ -89,28 +89,22 @@ def test_a_controller_stays_within_its_bounds_and_does_not_wind_up(integral: flo
 
 
 @pytest.fixture(scope="module")
-def full_batches(digits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The digits without a short last batch, which would take seconds to compile."""
-    return {**digits, "train": digits["train"][: 9 * BATCH]}
-
-
-@pytest.fixture(scope="module")
 def network() -> Network:
     return dense_network((64,), 8, hidden=[32], output_activation="sigmoid")
 
 
-def population(network: Network, splits: dict[str, np.ndarray], weighting: Weighting) -> Population:
+def weighted_population(network: Network, splits: dict[str, np.ndarray], weighting: Weighting) -> Population:
     return Population(network, splits, Objective(), slots=4, together=2, batch_size=BATCH, weighting=weighting)
 
 
 @pytest.fixture(scope="module")
 def controlled(network: Network, full_batches: dict[str, np.ndarray]) -> Population:
-    return population(network, full_batches, ControlledWeight(target=TARGET))
+    return weighted_population(network, full_batches, ControlledWeight(target=TARGET))
 
 
 @pytest.fixture(scope="module")
 def fitted(network: Network, full_batches: dict[str, np.ndarray]) -> Population:
-    return population(network, full_batches, OptimalVariance())
+    return weighted_population(network, full_batches, OptimalVariance())
 
 
 def test_a_controlled_training_settles_at_its_target(controlled: Population, train: Train) -> None:

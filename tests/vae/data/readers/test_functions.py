@@ -34,7 +34,7 @@ def read(folder: Path, body: str, **options: Any) -> RawData:
     return read_source(Request(source=f"{module}:rows", folder=folder, **options))
 
 
-def refusal(folder: Path, body: str, **options: Any) -> str:
+def refusal_of_function(folder: Path, body: str, **options: Any) -> str:
     with pytest.raises(DataProblem) as caught:
         read(folder, body, **options)
     assert "\n" not in str(caught.value)
@@ -99,7 +99,7 @@ def test_a_column_of_labels_is_taken_as_labels(tmp_path: Path) -> None:
 
 def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     body = "import pandas as pd; return pd.concat([pd.DataFrame(np.eye(3)), pd.DataFrame(np.eye(3))], axis=1)"
-    assert "has several columns '0'; give each a name of its own" in refusal(tmp_path, body)
+    assert "has several columns '0'; give each a name of its own" in refusal_of_function(tmp_path, body)
 
 
 def test_a_data_frame_keeps_its_columns_and_gives_its_labels(tmp_path: Path) -> None:
@@ -123,14 +123,14 @@ def test_the_user_s_folder_is_searched_last(tmp_path: Path) -> None:
 
 
 def test_the_function_s_own_error_is_shown_with_its_file_and_line(tmp_path: Path) -> None:
-    text = refusal(tmp_path, "return np.zeros((2, 3)) @ np.zeros(2)")
+    text = refusal_of_function(tmp_path, "return np.zeros((2, 3)) @ np.zeros(2)")
     assert "ValueError: matmul" in text
     assert text.endswith(".py:4)")
     assert str(tmp_path) in text
 
 
 def test_an_error_deep_in_a_library_names_the_user_s_line(tmp_path: Path) -> None:
-    text = refusal(tmp_path, "import json; return json.loads('{')")
+    text = refusal_of_function(tmp_path, "import json; return json.loads('{')")
     assert "JSONDecodeError" in text
     assert f"({tmp_path.resolve()}" in text
     assert text.endswith(":4)")
@@ -141,7 +141,7 @@ def test_an_environment_in_the_user_s_folder_is_not_the_user_s_own(tmp_path: Pat
     library.mkdir(parents=True)
     (library / "loader_library.py").write_text("def fail():\n    raise OSError('gone')\n")
     body = f"import sys; sys.path.append({str(library)!r}); import loader_library; loader_library.fail()"
-    assert re.search(r"OSError: gone \(.*/loader\d+\.py:4\)", refusal(tmp_path, body))
+    assert re.search(r"OSError: gone \(.*/loader\d+\.py:4\)", refusal_of_function(tmp_path, body))
 
 
 def test_a_module_that_cannot_be_imported_shows_its_own_line(tmp_path: Path) -> None:
@@ -174,11 +174,11 @@ def test_a_module_or_function_that_is_not_there_is_named(tmp_path: Path) -> None
     ],
 )
 def test_what_is_no_array_is_refused(tmp_path: Path, body: str, reason: str) -> None:
-    assert reason in refusal(tmp_path, body)
+    assert reason in refusal_of_function(tmp_path, body)
 
 
 def test_columns_by_name_are_refused_where_there_are_none(tmp_path: Path) -> None:
-    assert "data.labels = 'who' cannot be used" in refusal(tmp_path, "return np.eye(3)", labels="who")
+    assert "data.labels = 'who' cannot be used" in refusal_of_function(tmp_path, "return np.eye(3)", labels="who")
 
 
 TF = "import tensorflow as tf; data = tf.data.Dataset.from_tensor_slices((np.eye(5), np.arange(5)))"
@@ -215,14 +215,14 @@ def test_one_hot_labels_of_a_tensorflow_data_set_are_no_batch(tmp_path: Path) ->
     ],
 )
 def test_a_tensorflow_data_set_of_other_elements_is_refused(tmp_path: Path, tail: str, reason: str) -> None:
-    assert reason in refusal(tmp_path, f"{TF}; return {tail}")
+    assert reason in refusal_of_function(tmp_path, f"{TF}; return {tail}")
 
 
 def test_a_tensorflow_data_set_without_end_is_refused_unless_rows_are_counted(tmp_path: Path) -> None:
-    assert "repeats without end" in refusal(tmp_path, f"{TF}; return data.repeat()")
+    assert "repeats without end" in refusal_of_function(tmp_path, f"{TF}; return data.repeat()")
     assert len(read(tmp_path, f"{TF}; return data.repeat()", rows=7).rows) == 7
 
 
 def test_a_tensorflow_data_set_that_fails_shows_its_own_error(tmp_path: Path) -> None:
     body = f"{TF}; return data.map(lambda row, label: (tf.debugging.check_numerics(row / 0.0, 'bad row'), label))"
-    assert "bad row" in refusal(tmp_path, body)
+    assert "bad row" in refusal_of_function(tmp_path, body)
