@@ -5,12 +5,9 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from klsearch.studies.definitions.definition import StudyDefinition, differences
-from klsearch.studies.definitions.space import Range
-from klsearch.vae.hyperparameters import AFTER, BEFORE, NAMES, Hyperparameters
+from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 
 
 def define(**sections: dict[str, Any]) -> StudyDefinition:
@@ -30,25 +27,6 @@ def define(**sections: dict[str, Any]) -> StudyDefinition:
     for section, entries in sections.items():
         document[section] = document.get(section, {}) | entries
     return StudyDefinition.model_validate(document)
-
-
-def test_what_is_searched_comes_in_the_order_of_the_hyperparameters() -> None:
-    searched = define().space.searched()
-    assert list(searched) == ["kl_weight", "annealing_epochs", "l2"]
-    assert searched["kl_weight"] == Range(low=1e-4, high=1.0, log=True)
-
-
-def test_only_annealing_epochs_are_searched_in_whole_numbers() -> None:
-    assert [name for name, space in define().space.searched().items() if space.integer] == ["annealing_epochs"]
-
-
-def test_hyperparameters_left_out_are_off() -> None:
-    assert define().space.fixed() == {"clip_low": -math.inf, "clip_high": 2.0, "encoder_dropout": 0.0}
-
-
-def test_no_clipping_can_be_written_as_infinity() -> None:
-    space = define(space={"clip_low": -math.inf, "clip_high": math.inf}).space
-    assert space.fixed()["clip_low"] == -math.inf
 
 
 def test_searched_values_join_the_fixed_ones_and_those_of_training() -> None:
@@ -190,13 +168,3 @@ def test_the_fingerprint_survives_json() -> None:
 @pytest.mark.parametrize("source", ["rows.npy", "data/rows.npy", "/elsewhere/rows.npy"])
 def test_a_study_may_move_with_its_data_to_another_folder(source: str) -> None:
     assert define(data={"source": source}).fingerprint_parts()["data"]["source"] == "rows.npy"
-
-
-@given(st.sampled_from(NAMES), st.floats(0.001, 0.5), st.floats(0.001, 0.4))
-def test_every_range_is_searched_and_none_is_fixed(name: str, low: float, width: float) -> None:
-    whole = name == "annealing_epochs"
-    bounds = {"low": 1, "high": 2} if whole else {"low": low, "high": low + width}
-    space = define(space={"clip_high": 9.0, name: bounds}).space
-    assert name in space.searched()
-    assert not space.searched().keys() & space.fixed().keys()
-    assert space.searched().keys() | space.fixed().keys() >= set(NAMES) - {"learning_rate", "clipnorm"}
