@@ -27,16 +27,16 @@ MARKUP = "".join((TEMPLATE / name).read_text(encoding="utf-8") for name in ("blo
 BLOCKS: tuple[type, ...] = get_args(Block)
 
 
-def kind(block: type) -> str:
+def kind_word(block: type) -> str:
     """The word by which the template knows a kind of block."""
     return str(next(field.default for field in fields(block) if field.name == "kind"))
 
 
 def test_the_template_has_markup_for_every_kind_of_block() -> None:
-    kinds = [kind(block) for block in BLOCKS]
+    kinds = [kind_word(block) for block in BLOCKS]
     assert len(set(kinds)) == len(kinds)
     # What is none of the others is a fold.
-    assert sorted([*re.findall(r'block\.kind == "(\w+)"', MARKUP), kind(Fold)]) == sorted(kinds)
+    assert sorted([*re.findall(r'block\.kind == "(\w+)"', MARKUP), kind_word(Fold)]) == sorted(kinds)
 
 
 PARTS = (*BLOCKS, Banner, Exhibit, LegendEntry, Mark, Page, Section, Step, Tile)

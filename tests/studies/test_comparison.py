@@ -21,7 +21,7 @@ NAN = math.nan
 GOOD, WORSE = {0: 0.1, 1: 0.2, 2: 0.3}, {0: 0.3, 1: 0.5, 2: 0.4}
 
 
-def measures(unexplained: float) -> Measures:
+def measures_that_leave(unexplained: float) -> Measures:
     """Two latents whose KL is 1 and 3 and whose mismatch 0.1 and 0.3 times what is left unexplained."""
     return Measures(
         reconstruction=1.0,
@@ -36,7 +36,7 @@ def measures(unexplained: float) -> Measures:
     )
 
 
-def runs(unexplained: Mapping[int, float], candidate: str = "trial 0") -> tuple[ConfirmationRun, ...]:
+def runs_that_leave(unexplained: Mapping[int, float], candidate: str = "trial 0") -> tuple[ConfirmationRun, ...]:
     """A leading trial's runs by seed, with `unexplained` on the test split; NaN where it diverged."""
     return tuple(
         ConfirmationRun(
@@ -45,14 +45,14 @@ def runs(unexplained: Mapping[int, float], candidate: str = "trial 0") -> tuple[
             state=RunState.COMPLETE,
             hyperparameters=Hyperparameters(kl_weight=0.1),
             seed=seed,
-            measures=None if math.isnan(value) else measures(0.5),
-            test=None if math.isnan(value) else measures(value),
+            measures=None if math.isnan(value) else measures_that_leave(0.5),
+            test=None if math.isnan(value) else measures_that_leave(value),
         )
         for seed, value in unexplained.items()
     )
 
 
-def study(unexplained: Mapping[int, float], name: str = "first", **tables: dict[str, Any]) -> StudyRecord:
+def study_that_leaves(unexplained: Mapping[int, float], name: str = "first", **tables: dict[str, Any]) -> StudyRecord:
     """A study whose winner left so much unexplained; `tables` change its definition."""
     document: dict[str, dict[str, Any]] = {
         "study": {"name": name, "trials": 20},
@@ -70,7 +70,7 @@ def study(unexplained: Mapping[int, float], name: str = "first", **tables: dict[
         fingerprint="",
         slots=2,
         trials=(),
-        confirmation=runs(unexplained),
+        confirmation=runs_that_leave(unexplained),
         winner=0,
         data=DATA,
         provenance={"klsearch": "0.2.0", "Python": "3.12"},
@@ -78,7 +78,7 @@ def study(unexplained: Mapping[int, float], name: str = "first", **tables: dict[
 
 
 def compared(first: Mapping[int, float], second: Mapping[int, float]) -> Comparison:
-    return compare_studies(study(first), study(second, "second"))
+    return compare_studies(study_that_leaves(first), study_that_leaves(second, "second"))
 
 
 def test_winners_are_compared_seed_by_seed_on_the_test_split() -> None:
@@ -138,7 +138,7 @@ def test_the_better_study_leaves_surely_less_unexplained_and_did_not_diverge_mor
 def test_where_one_seed_is_not_the_same_noise_the_means_are_compared(
     changes: dict[str, dict[str, Any]], why: str
 ) -> None:
-    found = compare_studies(study(GOOD), study({7: 0.5, 8: 0.6}, "second", **changes))
+    found = compare_studies(study_that_leaves(GOOD), study_that_leaves({7: 0.5, 8: 0.6}, "second", **changes))
     assert (found.unlike, found.obstacle, found.paired) == (why, "", {})
     assert found.found is found.unpaired
     welch = ttest_ind(list(GOOD.values()), [0.5, 0.6], equal_var=False).confidence_interval()
@@ -150,28 +150,36 @@ def test_where_one_seed_is_not_the_same_noise_the_means_are_compared(
 @pytest.mark.parametrize(
     ("first", "second", "why"),
     [
-        (study(GOOD), replace(study(GOOD, "second"), data=None), "The studies hold out other rows"),
         (
-            study(GOOD),
-            replace(study(GOOD, "second"), data=replace(DATA, fingerprint="e")),
+            study_that_leaves(GOOD),
+            replace(study_that_leaves(GOOD, "second"), data=None),
             "The studies hold out other rows",
         ),
-        (study({}), study(GOOD, "second"), "No winner of first is confirmed yet"),
-        (study({}), study({}, "second"), "No winner of first and second is confirmed yet"),
         (
-            study(GOOD),
-            study({7: 0.1, 8: 0.2}, "second"),
+            study_that_leaves(GOOD),
+            replace(study_that_leaves(GOOD, "second"), data=replace(DATA, fingerprint="e")),
+            "The studies hold out other rows",
+        ),
+        (study_that_leaves({}), study_that_leaves(GOOD, "second"), "No winner of first is confirmed yet"),
+        (study_that_leaves({}), study_that_leaves({}, "second"), "No winner of first and second is confirmed yet"),
+        (
+            study_that_leaves(GOOD),
+            study_that_leaves({7: 0.1, 8: 0.2}, "second"),
             "The winners were not confirmed on at least two seeds in common.",
         ),
-        (study({0: 0.1}), study({0: 0.2}, "second"), "The winners were not confirmed on at least two seeds in common."),
         (
-            study({0: 0.1, 1: NAN}),
-            study(GOOD, "second"),
+            study_that_leaves({0: 0.1}),
+            study_that_leaves({0: 0.2}, "second"),
+            "The winners were not confirmed on at least two seeds in common.",
+        ),
+        (
+            study_that_leaves({0: 0.1, 1: NAN}),
+            study_that_leaves(GOOD, "second"),
             "Fewer than two seeds remain to compare the winners on; left out, having diverged: first on 1 seed.",
         ),
         (
-            study({0: 0.1}),
-            study(GOOD, "second", model={"latent_dim": 3}),
+            study_that_leaves({0: 0.1}),
+            study_that_leaves(GOOD, "second", model={"latent_dim": 3}),
             "Either winner needs at least two seeds that were scored on the test split.",
         ),
     ],
@@ -184,26 +192,31 @@ def test_an_obstacle_is_named_and_nothing_compared(first: StudyRecord, second: S
 
 
 def test_only_the_winner_s_runs_are_compared() -> None:
-    other = replace(study(GOOD), confirmation=(*runs(GOOD), *runs(dict.fromkeys(GOOD, 9.0), "trial 5")))
-    assert compare_studies(other, study(WORSE, "second")).paired["unexplained"].mean == pytest.approx(-0.2)
+    other = replace(
+        study_that_leaves(GOOD),
+        confirmation=(*runs_that_leave(GOOD), *runs_that_leave(dict.fromkeys(GOOD, 9.0), "trial 5")),
+    )
+    assert compare_studies(other, study_that_leaves(WORSE, "second")).paired["unexplained"].mean == pytest.approx(-0.2)
 
 
 def test_two_studies_of_one_name_are_told_apart_by_a_letter() -> None:
-    found = compare_studies(study(GOOD), study(shifted(0.2)))
+    found = compare_studies(study_that_leaves(GOOD), study_that_leaves(shifted(0.2)))
     assert found.studies == ("first (A)", "first (B)")
     assert found.better == "first (A)"
     assert found.differing == {}
 
 
 def test_differences_of_definition_data_and_machine_stand_by_table_and_key() -> None:
-    second = study(GOOD, "second", training={"epochs": 80, "clipnorm": 1.0}, space={"l2": {"low": 0.0, "high": 0.1}})
+    second = study_that_leaves(
+        GOOD, "second", training={"epochs": 80, "clipnorm": 1.0}, space={"l2": {"low": 0.0, "high": 0.1}}
+    )
     second = replace(
         second,
         slots=4,
         data=replace(DATA, fingerprint="e", scaling="minmax"),
         provenance={"klsearch": "0.3.0", "Python": "3.12", "GPU": "one"},
     )
-    assert compare_studies(study(GOOD), second).differing == {
+    assert compare_studies(study_that_leaves(GOOD), second).differing == {
         ("training", "epochs"): (60, 80),
         ("training", "clipnorm"): (None, 1.0),
         ("space", "l2"): (0.0, None),
@@ -219,5 +232,5 @@ def test_differences_of_definition_data_and_machine_stand_by_table_and_key() -> 
 
 
 def test_data_that_one_side_has_not_loaded_differ() -> None:
-    found = compare_studies(replace(study(GOOD), data=None), study(GOOD, "second")).differing
+    found = compare_studies(replace(study_that_leaves(GOOD), data=None), study_that_leaves(GOOD, "second")).differing
     assert found == {("as run", "data fingerprint"): (None, "d"), ("as run", "scaling"): (None, "none")}

@@ -61,23 +61,23 @@ def curves(*nonfinite_steps: float) -> TrainingCurves:
     return TrainingCurves.from_rows(rows)
 
 
-def run(state: RunState = COMPLETE, **values: Any) -> TrainingRun:
+def make_run(state: RunState = COMPLETE, **values: Any) -> TrainingRun:
     return TrainingRun(state=state, hyperparameters=SETTINGS, seed=1, **values)
 
 
-def trial(number: int = 0, state: RunState = COMPLETE, **values: Any) -> TrialRecord:
+def make_trial(number: int = 0, state: RunState = COMPLETE, **values: Any) -> TrialRecord:
     return TrialRecord(number=number, state=state, hyperparameters=SETTINGS, seed=1, **values)
 
 
 def test_a_training_that_left_nothing_yet_has_no_numbers_and_has_not_diverged() -> None:
-    begun = run(RUNNING)
+    begun = make_run(RUNNING)
     assert (begun.epochs, begun.diverged, begun.passed) == (0, False, False)
     assert math.isnan(begun.kl_sum) and math.isnan(begun.unexplained)
 
 
 @pytest.mark.parametrize(("steps", "diverged"), [((0, 0, 0), False), ((0, 2), True), ((1, 0), True), ((), False)])
 def test_a_training_diverged_if_any_step_was_not_finite(steps: tuple[float, ...], diverged: bool) -> None:
-    trained = run(curves=curves(*steps))
+    trained = make_run(curves=curves(*steps))
     assert (trained.epochs, trained.diverged) == (len(steps), diverged)
 
 
@@ -95,11 +95,11 @@ def test_a_training_diverged_if_any_step_was_not_finite(steps: tuple[float, ...]
 def test_only_a_whole_training_whose_every_gate_passed_has_passed(
     state: RunState, judged: tuple[Gate, ...], passed: bool
 ) -> None:
-    assert run(state, gates=judged).passed is passed
+    assert make_run(state, gates=judged).passed is passed
 
 
 def test_the_summed_kl_is_the_mean_times_the_number_of_latents() -> None:
-    measured = run(kl=1.5, measures=MEASURES)
+    measured = make_run(kl=1.5, measures=MEASURES)
     assert (measured.kl_sum, measured.unexplained) == (4.5, 0.25)
     assert math.isnan(replace(measured, measures=None).kl_sum), "of how many latents nobody knows"
 
@@ -107,15 +107,15 @@ def test_the_summed_kl_is_the_mean_times_the_number_of_latents() -> None:
 def test_the_rank_is_made_of_the_constraints_alone() -> None:
     others = set(GATE_NAMES) - set(CONSTRAINT_GATES)
     assert others == {"finite", "reconstruction"}
-    reconstructs_badly = trial(score=0.1, gates=gates(reconstruction=1e6, finite=3.0))
+    reconstructs_badly = make_trial(score=0.1, gates=gates(reconstruction=1e6, finite=3.0))
     assert reconstructs_badly.rank.feasible
-    assert reconstructs_badly.rank < trial(score=0.2, gates=gates()).rank
-    assert not trial(gates=gates(alive=0.01)).rank.feasible
-    assert not trial(state=PRUNED, gates=gates()).rank.feasible
+    assert reconstructs_badly.rank < make_trial(score=0.2, gates=gates()).rank
+    assert not make_trial(gates=gates(alive=0.01)).rank.feasible
+    assert not make_trial(state=PRUNED, gates=gates()).rank.feasible
 
 
 def test_of_equal_trials_the_earlier_one_ranks_first() -> None:
-    first, second = (trial(number, score=0.3, gates=gates()) for number in (4, 11))
+    first, second = (make_trial(number, score=0.3, gates=gates()) for number in (4, 11))
     assert min([second, first], key=lambda one: one.rank) is first
 
 
@@ -133,7 +133,7 @@ def test_a_band_that_was_found_says_from_which_trainings(method: Any, model: str
     )
 
 
-def study(trials: tuple[TrialRecord, ...], confirmation: tuple[ConfirmationRun, ...] = ()) -> StudyRecord:
+def study_with_trials(trials: tuple[TrialRecord, ...], confirmation: tuple[ConfirmationRun, ...] = ()) -> StudyRecord:
     return StudyRecord(
         name="made",
         definition=DEFINITION,
@@ -146,9 +146,9 @@ def study(trials: tuple[TrialRecord, ...], confirmation: tuple[ConfirmationRun, 
 
 
 def test_trials_are_finished_whole_or_counted_by_their_state_and_origin() -> None:
-    earlier = (trial(0, COMPLETE, warm_start=True), trial(1, PRUNED, warm_start=True))
-    own = tuple(trial(2 + place, state) for place, state in enumerate(RunState))
-    made = study((*earlier, *own))
+    earlier = (make_trial(0, COMPLETE, warm_start=True), make_trial(1, PRUNED, warm_start=True))
+    own = tuple(make_trial(2 + place, state) for place, state in enumerate(RunState))
+    made = study_with_trials((*earlier, *own))
     numbers = {name: [one.number for one in getattr(made, name)] for name in ("finished", "complete", "counted")}
     assert numbers == {"finished": [0, 1, 2, 3], "complete": [0, 2], "counted": [2, 3]}
 
@@ -158,5 +158,5 @@ def test_a_confirmation_run_counts_when_it_has_ended_without_an_error() -> None:
         ConfirmationRun(candidate="before", state=state, hyperparameters=SETTINGS, seed=seed)
         for seed, state in enumerate(RunState)
     )
-    assert [one.seed for one in study((), runs).confirmed] == [0]
-    assert study(()).confirmed == ()
+    assert [one.seed for one in study_with_trials((), runs).confirmed] == [0]
+    assert study_with_trials(()).confirmed == ()

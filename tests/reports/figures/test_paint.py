@@ -54,7 +54,7 @@ def candidate(name: str) -> CandidateRuns:
     return CandidateRuns(name=name, label=name, runs=())
 
 
-def points(line: Line2D) -> list[tuple[float, float]]:
+def line_points(line: Line2D) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in np.asarray(line.get_xydata())]
 
 
@@ -84,8 +84,8 @@ def curve(median: list[float], *, runs: int = 1, margin: float = 0.0) -> CurveBa
 def test_each_curve_has_its_style_and_the_first_candidate_s_lies_on_top(axes: Axes) -> None:
     paint_curves(axes, [curve([3, 2, 1]), curve([6, 5, 4])], "KL")
     second, first = axes.lines
-    assert points(first) == [(1, 3), (2, 2), (3, 1)]
-    assert points(second) == [(1, 6), (2, 5), (3, 4)]
+    assert line_points(first) == [(1, 3), (2, 2), (3, 1)]
+    assert line_points(second) == [(1, 6), (2, 5), (3, 4)]
     assert [line.get_color() for line in (first, second)] == [LINES[0].color, LINES[1].color]
     assert [line.get_marker() for line in (first, second)] == [LINES[0].marker, LINES[1].marker]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "KL")
@@ -131,10 +131,10 @@ def test_seeds_are_filled_where_they_pass_and_left_out_where_they_diverged(axes:
     strips = [strip("winner", [True, False, True]), strip("before", [False])]
     paint_seeds(axes, strips, [np.array([1.0, 2.0, NAN]), np.array([4.0])], "KL", ZERO_TO_TEN)
     hollow, filled, other, none = axes.lines
-    assert points(hollow) == [(2, 0)]
-    assert points(filled) == [(1, -0.22)]
-    assert points(other) == [(4, 1)], "one seed stands in the middle of its row"
-    assert points(none) == []
+    assert line_points(hollow) == [(2, 0)]
+    assert line_points(filled) == [(1, -0.22)]
+    assert line_points(other) == [(4, 1)], "one seed stands in the middle of its row"
+    assert line_points(none) == []
     assert [line.get_markerfacecolor() for line in (hollow, filled)] == ["none", LINES[0].color]
     assert other.get_markeredgecolor() == LINES[1].color
 
@@ -172,7 +172,7 @@ def test_latents_are_bars_of_two_parts_that_reach_to_their_kl_and_others_are_lin
     assert_allclose(found[:3], [(0.65, 0, 0.7, 1), (1.65, 0, 0.7, 0.25), (2.65, 0, 0.7, 0.004)])
     assert_allclose(found[3:], [(0.65, 1, 0.7, 2), (1.65, 0.25, 0.7, 0.5), (2.65, 0.004, 0.7, 0.005)])
     (line,) = axes.lines
-    assert points(line) == [(1, 1.5), (2, 1.5), (3, 1.5)]
+    assert line_points(line) == [(1, 1.5), (2, 1.5), (3, 1.5)]
     assert line.get_color() == LINES[1].color
 
 
@@ -190,7 +190,7 @@ def test_latents_that_all_collapsed_still_have_an_axis(axes: Axes) -> None:
     assert len(axes.texts) == 2
 
 
-def scatter(x: list[float], y: list[float], *outcomes: TrialOutcome) -> Scatter:
+def make_scatter(x: list[float], y: list[float], *outcomes: TrialOutcome) -> Scatter:
     return Scatter(x=np.array(x, dtype=float), y=np.array(y, dtype=float), outcomes=outcomes)
 
 
@@ -204,17 +204,17 @@ def marks(axes: Axes) -> dict[TrialOutcome, list[tuple[float, float]]]:
 
 
 def test_trials_stand_at_their_kl_and_unexplained_but_for_those_without(axes: Axes) -> None:
-    trials = scatter([1, 2, NAN, 4], [0.5, 0.4, 0.3, np.inf], PASSED, MISSED, FAILED, MISSED)
+    trials = make_scatter([1, 2, NAN, 4], [0.5, 0.4, 0.3, np.inf], PASSED, MISSED, FAILED, MISSED)
     paint_rate_distortion(axes, trials, [(3.0, 0.2), (6.0, 0.1)], (0.0, 5.0), "KL")
     assert marks(axes) == {MISSED: [(2, 0.4)], PRUNED: [], FAILED: [], PASSED: [(1, 0.5)]}
     winner, before = axes.lines
-    assert (points(winner), points(before)) == ([(3, 0.2)], [(6, 0.1)])
+    assert (line_points(winner), line_points(before)) == ([(3, 0.2)], [(6, 0.1)])
     assert [line.get_marker() for line in (winner, before)] == [LINES[0].marker, LINES[1].marker]
     assert axes.get_xlim()[1] > 6, "medians are in sight too"
 
 
 def test_outcomes_are_told_apart_by_marker_and_filling(axes: Axes) -> None:
-    paint_rate_distortion(axes, scatter([1, 2], [1, 2], PASSED, MISSED), [], (0.0, 5.0), "KL")
+    paint_rate_distortion(axes, make_scatter([1, 2], [1, 2], PASSED, MISSED), [], (0.0, 5.0), "KL")
     faces = {outcome: one.get_facecolor() for outcome, one in zip(OUTCOMES, axes.collections, strict=True)}
     assert_array_equal(faces[PASSED], [to_rgba(OUTCOMES[PASSED].color, 0.85)])
     assert len(faces[MISSED]) == 0, "hollow"
@@ -234,7 +234,7 @@ def test_the_axis_of_an_exploding_kl_has_plain_round_ticks() -> None:
 
 
 def test_a_trial_without_a_score_stands_on_the_upper_edge_of_its_slice(axes: Axes) -> None:
-    trials = scatter([0.1, 0.2, 0.3], [1.0, 2.0, NAN], PASSED, MISSED, FAILED)
+    trials = make_scatter([0.1, 0.2, 0.3], [1.0, 2.0, NAN], PASSED, MISSED, FAILED)
     paint_slice(axes, "l2", trials, Range(low=0.0, high=0.4), 0.25)
     top = axes.get_ylim()[1]
     assert top > 2
@@ -244,13 +244,13 @@ def test_a_trial_without_a_score_stands_on_the_upper_edge_of_its_slice(axes: Axe
 
 
 def test_a_slice_without_a_winner_has_no_line(axes: Axes) -> None:
-    paint_slice(axes, "l2", scatter([0.1], [1.0], MISSED), Range(low=0.0, high=0.4), None)
+    paint_slice(axes, "l2", make_scatter([0.1], [1.0], MISSED), Range(low=0.0, high=0.4), None)
     assert not axes.lines
 
 
 def test_the_best_score_so_far_is_a_staircase_that_falls_at_the_trial_that_improved_it(axes: Axes) -> None:
     search = ScoreHistory(
-        points=scatter([0, 1, 2], [3.0, 2.0, 2.5], MISSED, PASSED, PASSED),
+        points=make_scatter([0, 1, 2], [3.0, 2.0, 2.5], MISSED, PASSED, PASSED),
         best=np.array([NAN, 2.0, 2.0]),
         last_improvement=1,
         since=1,
@@ -270,8 +270,8 @@ def test_a_part_of_a_range_is_as_high_as_its_share_that_passes_and_one_without_t
     paint_pass_bins(axes, pass_bins([0, 1, 2, 3], [4, 0, 8], [1, 0, 8]), Range(low=0.0, high=3.0))
     assert bars(axes) == [(0, 0, 1, 0.25), (2, 0, 1, 1)]
     first, last = axes.lines
-    assert points(first) == [(0.5, low_or_high) for low_or_high in wilson_interval(1, 4)]
-    assert points(last) == [(2.5, low_or_high) for low_or_high in wilson_interval(8, 8)]
+    assert line_points(first) == [(0.5, low_or_high) for low_or_high in wilson_interval(1, 4)]
+    assert line_points(last) == [(2.5, low_or_high) for low_or_high in wilson_interval(8, 8)]
     assert [(text.get_text(), text.get_position()) for text in axes.texts] == [("4", (0.5, 1.02)), ("8", (2.5, 1.02))]
 
 
@@ -337,8 +337,8 @@ def test_colours_and_the_proportions_of_images_are_kept(axes: Axes) -> None:
 def test_each_column_of_a_table_has_a_row_with_a_marker_in_its_candidate_s_place(axes: Axes) -> None:
     paint_columns(axes, ["worst", "best"], np.array([[0.9, 0.1], [0.8, 0.2]]), [0, 2])
     other, first = axes.lines
-    assert points(first) == [(0.9, 0), (0.1, 1)]
-    assert points(other) == [(0.8, 0), (0.2, 1)]
+    assert line_points(first) == [(0.9, 0), (0.1, 1)]
+    assert line_points(other) == [(0.8, 0), (0.2, 1)]
     assert [line.get_color() for line in (first, other)] == [LINES[0].color, LINES[2].color]
     assert axes.get_ylim() == pytest.approx((1.6, -0.6)), "the first row on top"
 
@@ -360,6 +360,6 @@ def test_the_axis_of_a_range_leaves_three_hundredths_of_it_free_on_either_side(
 
 
 def test_a_tick_that_rounding_put_beside_zero_reads_as_zero(axes: Axes) -> None:
-    paint_slice(axes, "l2", scatter([0.1], [1.0], MISSED), Range(low=-0.3, high=0.3), None)
+    paint_slice(axes, "l2", make_scatter([0.1], [1.0], MISSED), Range(low=-0.3, high=0.3), None)
     read = axes.xaxis.get_major_formatter()
     assert [read(tick) for tick in (5.6e-17, -5.6e-17, 0.30000000000000004, -20.0)] == ["0", "0", "0.3", "-20"]

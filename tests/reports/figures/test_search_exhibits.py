@@ -36,7 +36,7 @@ def with_trials(study: StudyRecord, changes: Sequence[dict[str, Any]]) -> StudyR
     return replace(study, trials=tuple(trials), importance={})
 
 
-def missing(study: StudyRecord) -> dict[str, Any]:
+def gates_that_miss_one(study: StudyRecord) -> dict[str, Any]:
     """The gates of a trial that misses one."""
     one = next(trial for trial in study.trials if trial.passed)
     return {"gates": tuple(replace(gate, passed=gate.name != "band") for gate in one.gates)}
@@ -52,7 +52,7 @@ def test_rate_and_distortion_are_told_by_outcome_with_median_and_range(narrow: S
     changes = [
         {"kl": 1.0, "unexplained": 0.5},
         {"kl": 3.0, "unexplained": 0.25},
-        {"kl": 8.0, "unexplained": 0.1, **missing(narrow)},
+        {"kl": 8.0, "unexplained": 0.1, **gates_that_miss_one(narrow)},
         {"kl": math.nan, "unexplained": math.nan, "state": RunState.FAILED},
     ]
     study = with_trials(narrow, changes)
@@ -117,7 +117,7 @@ def test_importance_that_was_not_computed_has_no_figure(study: StudyRecord) -> N
 
 def test_pass_rates_by_fifths_of_a_range_have_wilson_s_interval_and_empty_ones_a_dash(narrow: StudyRecord) -> None:
     """Of 1 of 1 it reaches from 1 / (1 + 1.96²) = 0.21, of 1 of 2 from 0.09 to 0.91."""
-    changes = [{"l2": 0.0}, {"l2": 0.25}, {"l2": 0.25, **missing(narrow)}]
+    changes = [{"l2": 0.0}, {"l2": 0.25}, {"l2": 0.25, **gates_that_miss_one(narrow)}]
     (exhibit,) = pass_exhibits(with_trials(narrow, changes))
     assert (exhibit.identity, exhibit.title) == ("passes-l2", "l2")
     assert exhibit.data.rows == (

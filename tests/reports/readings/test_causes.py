@@ -28,13 +28,13 @@ def trials_by_cause(study: StudyRecord) -> dict[str, int]:
     return {cause.name: len(cause.trials) for cause in causes(study)}
 
 
-def passing(study: StudyRecord, count: int) -> tuple[TrialRecord, ...]:
+def passing_trials(study: StudyRecord, count: int) -> tuple[TrialRecord, ...]:
     """So many trials that pass every gate, all of the same settings."""
     one = next(trial for trial in study.trials if trial.passed)
     return tuple(replace(one, number=number) for number in range(count))
 
 
-def missing(trial: TrialRecord, *names: str, kl: float = 9.0) -> TrialRecord:
+def that_misses(trial: TrialRecord, *names: str, kl: float = 9.0) -> TrialRecord:
     """The trial, which misses the gates of these names; its KL is `kl`."""
     gates = tuple(
         replace(gate, passed=gate.name not in names, value=kl if gate.name == "band" else gate.value)
@@ -91,8 +91,13 @@ def test_probability_above_is_one_half_for_equal_values_and_one_for_larger_ones(
 
 
 def test_a_trial_counts_to_every_gate_that_it_misses_the_most_frequent_cause_first(study: StudyRecord) -> None:
-    first, second, third, fine = passing(study, 4)
-    trials = (missing(first, "band", "settled"), missing(second, "settled"), missing(third, "band", kl=-1.0), fine)
+    first, second, third, fine = passing_trials(study, 4)
+    trials = (
+        that_misses(first, "band", "settled"),
+        that_misses(second, "settled"),
+        that_misses(third, "band", kl=-1.0),
+        fine,
+    )
     found = {cause.name: [trial.number for trial in cause.trials] for cause in causes(replace(study, trials=trials))}
     assert found == {MOVING: [0, 1], ABOVE: [0], BELOW: [2]}
     assert list(found) == [MOVING, ABOVE, BELOW], "of equally frequent ones the first by name"
@@ -103,13 +108,14 @@ def test_a_trial_that_failed_or_was_stopped_counts_for_that_alone_and_a_running_
 ) -> None:
     states = (RunState.FAILED, RunState.PRUNED, RunState.RUNNING, RunState.COMPLETE)
     trials = tuple(
-        replace(missing(trial, "band"), state=state) for trial, state in zip(passing(study, 4), states, strict=True)
+        replace(that_misses(trial, "band"), state=state)
+        for trial, state in zip(passing_trials(study, 4), states, strict=True)
     )
     assert trials_by_cause(replace(study, trials=trials)) == {FAILED: 1, PRUNED: 1, ABOVE: 1}
 
 
 def test_where_every_trial_passes_or_none_has_ended_there_is_no_cause(study: StudyRecord, make: Make) -> None:
-    assert causes(replace(study, trials=passing(study, 3))) == ()
+    assert causes(replace(study, trials=passing_trials(study, 3))) == ()
     assert causes(make(0)) == ()
 
 
@@ -136,8 +142,10 @@ def test_a_region_takes_three_trials_on_either_side_of_which_three_quarters_of_t
 ) -> None:
     """12 of 16: 4 lies above 1, 6 above 1, 5 and 5, each 8 above all; 11 of 16: 4 above 3, 6 above 3 and 5."""
     values = [*hit, *others]
-    trials = tuple(with_l2(trial, value) for trial, value in zip(passing(study, len(values)), values, strict=True))
-    trials = (*(missing(trial, "band") for trial in trials[: len(hit)]), *trials[len(hit) :])
+    trials = tuple(
+        with_l2(trial, value) for trial, value in zip(passing_trials(study, len(values)), values, strict=True)
+    )
+    trials = (*(that_misses(trial, "band") for trial in trials[: len(hit)]), *trials[len(hit) :])
     (cause,) = causes(replace(study, trials=trials))
     assert cause.region == region
 
@@ -155,17 +163,17 @@ def test_probability_above_is_mann_and_whitney_s_u_over_the_number_of_pairs(
 
 
 def test_a_gate_that_was_not_judged_has_no_value(study: StudyRecord) -> None:
-    (trial,) = passing(study, 1)
-    assert gate_value(missing(trial, kl=2.5), "band") == 2.5
+    (trial,) = passing_trials(study, 1)
+    assert gate_value(that_misses(trial, kl=2.5), "band") == 2.5
     assert math.isnan(gate_value(replace(trial, gates=()), "band"))
 
 
 def test_only_complete_trials_that_keep_the_band_and_miss_the_latents_have_collapsed_in_it(study: StudyRecord) -> None:
-    first, second, third, fourth = passing(study, 4)
+    first, second, third, fourth = passing_trials(study, 4)
     trials = (
-        missing(first, "alive"),
-        missing(second, "alive", "band"),
+        that_misses(first, "alive"),
+        that_misses(second, "alive", "band"),
         third,
-        replace(missing(fourth, "alive"), state=RunState.PRUNED),
+        replace(that_misses(fourth, "alive"), state=RunState.PRUNED),
     )
     assert [trial.number for trial in collapsed_in_band(replace(study, trials=trials))] == [0]

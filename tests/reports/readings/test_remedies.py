@@ -21,7 +21,7 @@ def slope(change: float) -> Slope:
     return Slope(change=change, low=change - abs(change) / 10, high=change + abs(change) / 10)
 
 
-def measured(kl: dict[str, Slope], **changes: Any) -> Responses:
+def responses_to(kl: dict[str, Slope], **changes: Any) -> Responses:
     """Responses of the KL to these hyperparameters, in the order in which a study searches them."""
     steps = {"kl_weight": "decade", "clip_low": "1", "clip_high": "1", "encoder_dropout": "0.1"}
     found = {
@@ -38,7 +38,7 @@ def remedies(study: StudyRecord, found: Responses) -> dict[str, str]:
 
 
 def test_the_recipe_s_remedies_are_answered_with_sign_size_interval_and_n(make: Make) -> None:
-    found = measured(
+    found = responses_to(
         {"kl_weight": slope(-3), "clip_low": UNCLEAR, "clip_high": slope(0.5), "encoder_dropout": slope(-0.2)}
     )
     assert remedies(make(0), found) == {
@@ -77,17 +77,17 @@ def test_the_recipe_s_remedies_are_answered_with_sign_size_interval_and_n(make: 
     ],
 )
 def test_the_answer_follows_the_sign(make: Make, kl: dict[str, Slope], answer: str) -> None:
-    assert answer in remedies(make(0), measured(kl))
+    assert answer in remedies(make(0), responses_to(kl))
 
 
 def test_a_kl_far_above_the_band_is_answered_by_its_factor(make: Make) -> None:
-    found = measured({"kl_weight": Slope(change=-1, low=-1, high=-1)}, kl_is_log=True)
+    found = responses_to({"kl_weight": Slope(change=-1, low=-1, high=-1)}, kl_is_log=True)
     answer = remedies(make(0), found)[LOWER + "It would make it worse here"]
     assert answer.startswith("`kl_weight` lower by one decade multiplies the KL by 10 (95 % 10 to 10) and changes ")
 
 
 def test_a_bound_that_did_not_vary_is_named_beside_the_one_that_did(make: Make) -> None:
-    answer = remedies(make(0), measured({"clip_high": slope(1)}))[CLIP + "It lowers the KL here"]
+    answer = remedies(make(0), responses_to({"clip_high": slope(1)}))[CLIP + "It lowers the KL here"]
     assert answer.endswith("lie at a bound. `clip_low` did not vary here (n = 0).")
 
 

@@ -24,7 +24,7 @@ FALLING = Slope(change=-3.14159, low=-3.6, high=-2.7)
 TENFOLD = Slope(change=1.0, low=0.5, high=1.5)  # in decades
 
 
-def measured(**changes: Any) -> Responses:
+def responses_with(**changes: Any) -> Responses:
     values: dict[str, Any] = {"found": {}, "trials": 40, "needed": 21, "left_out": 0, "explained": 0.9}
     return Responses(**{**values, "kl_is_log": False, "clip_share": 0.004, **changes})
 
@@ -55,27 +55,27 @@ def test_a_slope_stands_before_its_interval() -> None:
 @pytest.mark.parametrize(("reduction", "unit"), [("mean", "nats per latent"), ("sum", "nats over all latents")])
 def test_a_change_of_the_kl_is_told_in_the_band_s_unit(make: Make, reduction: str, unit: str) -> None:
     study = make(0, study={"kl_reduction": reduction})
-    assert kl_change(study, measured(), FALLING) == f"changes the KL by -3.14 {unit} (95 % -3.6 to -2.7)"
+    assert kl_change(study, responses_with(), FALLING) == f"changes the KL by -3.14 {unit} (95 % -3.6 to -2.7)"
 
 
 def test_where_the_logarithm_was_fitted_the_change_is_a_factor(make: Make) -> None:
     """10^0.5 = 3.16 and 10^1.5 = 31.6."""
-    log = measured(kl_is_log=True)
+    log = responses_with(kl_is_log=True)
     assert kl_change(make(0), log, TENFOLD) == "multiplies the KL by 10 (95 % 3.16 to 31.6)"
     assert kl_cell(log, TENFOLD) == "10 (3.16 to 31.6)"
     assert kl_cell(log, TENFOLD.for_step(-1)) == "0.1 (0.0316 to 0.316)"
-    assert kl_cell(measured(), TENFOLD) == "+1 (+0.5 to +1.5)"
+    assert kl_cell(responses_with(), TENFOLD) == "+1 (+0.5 to +1.5)"
 
 
 def test_the_method_says_over_how_many_trials_and_how_well_the_fit_holds() -> None:
-    told = describe_method(measured())
+    told = describe_method(responses_with())
     assert told.startswith("Measured over n = 40 trials: least squares on all searched hyperparameters at once, ")
     assert "explains 90 % of the variance of the KL. " in told
     assert "this is not an experiment" in told
 
 
 def test_the_method_says_what_it_left_out_and_that_it_took_the_logarithm() -> None:
-    told = describe_method(measured(left_out=3, kl_is_log=True, explained=math.nan))
+    told = describe_method(responses_with(left_out=3, kl_is_log=True, explained=math.nan))
     assert told.startswith("Measured over n = 40 trials (3 more diverged or were stopped early): ")
     assert (
         "explains – of the variance of the KL's logarithm, taken because some trial ended far above the band. " in told
@@ -83,6 +83,6 @@ def test_the_method_says_what_it_left_out_and_that_it_took_the_logarithm() -> No
 
 
 def test_too_few_trials_are_told_beside_how_many_it_takes() -> None:
-    assert explain_too_few(measured(trials=5)).endswith(
+    assert explain_too_few(responses_with(trials=5)).endswith(
         "takes 21 trials that were trained to their end and in which something varied; there are 5."
     )

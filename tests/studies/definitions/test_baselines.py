@@ -19,7 +19,7 @@ RECIPE = {  # a space that holds both of the recipe's settings
 }
 
 
-def definition(space: dict[str, Any], *, epochs: int = 40, **tables: dict[str, Any]) -> StudyDefinition:
+def define(space: dict[str, Any], *, epochs: int = 40, **tables: dict[str, Any]) -> StudyDefinition:
     return StudyDefinition.model_validate(
         {
             "study": {"name": "mine", "trials": 20},
@@ -49,17 +49,17 @@ def definition(space: dict[str, Any], *, epochs: int = 40, **tables: dict[str, A
 def test_settings_misfit_by_what_lies_outside_its_range_or_is_not_the_fixed_number(
     changes: dict[str, Any], outside: list[str]
 ) -> None:
-    assert misfits(definition(RECIPE | changes), AFTER) == outside
+    assert misfits(define(RECIPE | changes), AFTER) == outside
 
 
 def test_what_training_decides_must_be_the_same_too() -> None:
-    asked = definition(RECIPE)
+    asked = define(RECIPE)
     assert misfits(asked, replace(AFTER, learning_rate=2e-3)) == ["learning_rate"]
     assert misfits(asked, replace(AFTER, clipnorm=1.0)) == ["clipnorm"]
 
 
 def test_a_baseline_inside_is_told_by_its_searched_values_in_their_order() -> None:
-    ((name, values),) = baselines_inside(definition(RECIPE))
+    ((name, values),) = baselines_inside(define(RECIPE))
     assert name == "after"
     assert list(values.items()) == [
         ("kl_weight", 1e-4),
@@ -73,20 +73,20 @@ def test_a_baseline_inside_is_told_by_its_searched_values_in_their_order() -> No
 def test_the_recipe_comes_before_the_user_s_own() -> None:
     mine = {"mine": {"kl_weight": 0.5}, "wide": {"kl_weight": 5.0}, "other": {"kl_weight": 0.1}}
     space = {"kl_weight": {"low": 1e-3, "high": 1.0, "log": True}, "annealing_epochs": BEFORE.annealing_epochs}
-    found = baselines_inside(definition(space, baselines=mine))
+    found = baselines_inside(define(space, baselines=mine))
     assert found == [("before", {"kl_weight": 1e-3}), ("mine", {"kl_weight": 0.5}), ("other", {"kl_weight": 0.1})]
 
 
 def test_a_training_shorter_than_the_window_has_its_baselines_inside_all_the_same() -> None:
     """Two epochs and a window of five leave room for no annealing, which is what this baseline and the space ask."""
     space = {"kl_weight": {"low": 1e-3, "high": 1.0}}
-    asked = definition(space, epochs=2, baselines={"mine": {"kl_weight": 0.5, "annealing_epochs": 0}})
+    asked = define(space, epochs=2, baselines={"mine": {"kl_weight": 0.5, "annealing_epochs": 0}})
     assert baselines_inside(asked) == [("mine", {"kl_weight": 0.5})]
 
 
 @pytest.mark.parametrize("method", ["beta1", "sigma", "control"])
 def test_a_method_is_no_settings_to_search_around(method: str) -> None:
     space = {"kl_weight": {"low": 1e-3, "high": 10.0}, "annealing_epochs": {"low": 0, "high": 5}}
-    asked = definition(space, baselines={"rival": {"method": method}}).settle(features=64, kl_band=None)
+    asked = define(space, baselines={"rival": {"method": method}}).settle(features=64, kl_band=None)
     assert misfits(asked, asked.baseline_hyperparameters()["rival"]) == []
     assert [name for name, _ in baselines_inside(asked)] == ["before"]

@@ -92,7 +92,7 @@ def test_a_band_is_two_rising_numbers_from_zero(only_problem: OnlyProblem, band:
     assert only_problem("trials = 20", f"trials = 20\nkl_band = {band}").startswith("my.toml:4: study.kl_band")
 
 
-def problems(section: type[Section], **entries: Any) -> dict[tuple[str | int, ...], str]:
+def problems_of_table(section: type[Section], **entries: Any) -> dict[tuple[str | int, ...], str]:
     """What is wrong with a table of these entries, by the path of each key."""
     with pytest.raises(ValidationError) as refused:
         section.model_validate(entries)
@@ -126,7 +126,7 @@ def test_an_extended_name_ends_as_asked_and_is_never_too_long(name: str, ending:
 def test_a_model_has_the_sizes_of_its_kind_and_no_others(
     kind: str, sizes: dict[str, list[int]], missing: set[str], superfluous: set[str]
 ) -> None:
-    found = problems(ModelSection, kind=kind, latent_dim=2, **sizes)
+    found = problems_of_table(ModelSection, kind=kind, latent_dim=2, **sizes)
     assert {name for (name, *_), text in found.items() if text.startswith("missing; ")} == missing
     assert {name for (name, *_), text in found.items() if text.startswith("has no effect ")} == superfluous
     assert len(found) == len(missing | superfluous)
@@ -141,11 +141,11 @@ def test_a_model_of_the_sizes_of_its_kind_is_sound(kind: str, sizes: dict[str, l
 
 @pytest.mark.parametrize("kind", ["", "mine:", ":make", "mine make", "mine:make it", "3d:make", "mine:make:again"])
 def test_a_model_of_the_user_s_own_is_named_by_module_and_function(kind: str) -> None:
-    assert list(problems(ModelSection, kind=kind, latent_dim=2)) == [("kind",)]
+    assert list(problems_of_table(ModelSection, kind=kind, latent_dim=2)) == [("kind",)]
 
 
 def test_an_unknown_likelihood_is_refused_with_the_known_ones() -> None:
-    found = problems(ModelSection, kind="dense", hidden=[4], latent_dim=2, likelihood="poisson")
+    found = problems_of_table(ModelSection, kind="dense", hidden=[4], latent_dim=2, likelihood="poisson")
     assert found == {("likelihood",): "Input should be 'gaussian' or 'bernoulli'"}
 
 
@@ -155,7 +155,7 @@ def test_a_split_may_leave_few_rows_to_train(validation: float, test: float) -> 
 
 
 def test_a_column_of_splits_leaves_no_room_for_a_share_or_a_group() -> None:
-    found = problems(DataSection, source="rows.csv", split_column="s", split={"test": 0.2}, group="g")
+    found = problems_of_table(DataSection, source="rows.csv", split_column="s", split={"test": 0.2}, group="g")
     assert list(found) == [("split",), ("group",)]
     assert DataSection(source="rows.csv", split_column="s", labels="l").split == Split(), "the default is not asked for"
 
@@ -174,7 +174,7 @@ def test_a_method_decides_everything_but_how_fast_is_learnt(name: str) -> None:
     if name in ("learning_rate", "clipnorm"):
         assert Baseline.model_validate(entries).settings() == {name: 0.5}
     else:
-        assert problems(Baseline, **entries) == {(name,): "method = 'beta1' decides it; remove one of them"}
+        assert problems_of_table(Baseline, **entries) == {(name,): "method = 'beta1' decides it; remove one of them"}
 
 
 def test_gates_and_thresholds_have_the_same_defaults() -> None:
@@ -202,7 +202,7 @@ def test_gates_and_thresholds_have_the_same_defaults() -> None:
 def test_numbers_beyond_their_bounds_are_refused(
     section: type[Section], entries: dict[str, Any], path: tuple[str, ...]
 ) -> None:
-    assert list(problems(section, **entries)) == [path]
+    assert list(problems_of_table(section, **entries)) == [path]
 
 
 def test_no_clipping_of_gradients_may_be_written_as_infinity() -> None:

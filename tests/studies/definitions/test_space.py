@@ -23,35 +23,35 @@ SEARCHED = {
 }
 
 
-def space(**entries: Any) -> Space:
+def make_space(**entries: Any) -> Space:
     """The space of a table `[space]`, of which these entries replace or join its own."""
     made: Space = Space.model_validate(SEARCHED | entries)
     return made
 
 
-def refusal(**entries: Any) -> dict[tuple[str | int, ...], str]:
+def problems_of_space(**entries: Any) -> dict[tuple[str | int, ...], str]:
     """What is wrong with the space, by the path of each key."""
     with pytest.raises(ValidationError) as refused:
-        space(**entries)
+        make_space(**entries)
     return {error["loc"]: error["msg"] for error in refused.value.errors()}
 
 
 def test_what_is_searched_comes_in_the_order_of_the_hyperparameters() -> None:
-    searched = space().searched()
+    searched = make_space().searched()
     assert list(searched) == ["kl_weight", "annealing_epochs", "l2"]
     assert searched["kl_weight"] == Range(low=1e-4, high=1.0, log=True)
 
 
 def test_only_annealing_epochs_are_searched_in_whole_numbers() -> None:
-    assert [name for name, one in space().searched().items() if one.integer] == ["annealing_epochs"]
+    assert [name for name, one in make_space().searched().items() if one.integer] == ["annealing_epochs"]
 
 
 def test_hyperparameters_left_out_are_off() -> None:
-    assert space().fixed() == {"clip_low": -math.inf, "clip_high": 2.0, "encoder_dropout": 0.0}
+    assert make_space().fixed() == {"clip_low": -math.inf, "clip_high": 2.0, "encoder_dropout": 0.0}
 
 
 def test_no_clipping_can_be_written_as_infinity() -> None:
-    fixed = space(clip_low=-math.inf, clip_high=math.inf).fixed()
+    fixed = make_space(clip_low=-math.inf, clip_high=math.inf).fixed()
     assert (fixed["clip_low"], fixed["clip_high"]) == (-math.inf, math.inf)
 
 
@@ -59,7 +59,7 @@ def test_no_clipping_can_be_written_as_infinity() -> None:
 def test_every_range_is_searched_and_none_is_fixed(name: str, low: float, width: float) -> None:
     whole = name == "annealing_epochs"
     bounds = {"low": 1, "high": 2} if whole else {"low": low, "high": low + width}
-    made = space(**{"clip_high": 9.0, name: bounds})
+    made = make_space(**{"clip_high": 9.0, name: bounds})
     assert name in made.searched()
     assert not made.searched().keys() & made.fixed().keys()
     assert made.searched().keys() | made.fixed().keys() >= set(NAMES) - {"learning_rate", "clipnorm"}
@@ -80,9 +80,9 @@ def test_a_space_in_which_nothing_is_searched_is_refused(good: str, problems: Pr
 
 @pytest.mark.parametrize("name", ["learning_rate", "clipnorm"])
 def test_what_training_decides_stands_in_the_space_only_to_be_searched(name: str) -> None:
-    assert name not in space().searched() | space().fixed()
-    assert name in space(**{name: {"low": 1e-4, "high": 1e-2}}).searched()
-    assert list(refusal(**{name: 1e-3})) == [(name,)]
+    assert name not in make_space().searched() | make_space().fixed()
+    assert name in make_space(**{name: {"low": 1e-4, "high": 1e-2}}).searched()
+    assert list(problems_of_space(**{name: 1e-3})) == [(name,)]
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_what_training_decides_stands_in_the_space_only_to_be_searched(name: str
 def test_both_ends_of_a_range_keep_its_hyperparameter_s_rule(
     name: str, value: Any, path: str | None, words: str
 ) -> None:
-    assert refusal(**{name: value}) == {(name,) if path is None else (name, path): words}
+    assert problems_of_space(**{name: value}) == {(name,) if path is None else (name, path): words}
 
 
 @pytest.mark.parametrize("value", ["0.1", True, [0.1], None])
 def test_nothing_is_converted_to_a_number(value: Any) -> None:
-    assert {path[0] for path in refusal(kl_weight=value)} == {"kl_weight"}
+    assert {path[0] for path in problems_of_space(kl_weight=value)} == {"kl_weight"}
 
 
 def test_a_range_too_wide_for_floating_point_is_refused_but_on_a_log_scale() -> None:
@@ -115,10 +115,12 @@ def test_a_range_too_wide_for_floating_point_is_refused_but_on_a_log_scale() -> 
 
 
 def test_a_whole_range_holds_whole_numbers() -> None:
-    found = space().annealing_epochs
+    found = make_space().annealing_epochs
     assert isinstance(found, IntegerRange) and found.integer
-    assert list(refusal(annealing_epochs={"low": 0, "high": 2.5})) == [("annealing_epochs", "<range>", "high")]
-    assert list(refusal(annealing_epochs=2.5)) == [("annealing_epochs", "<number>")]
+    assert list(problems_of_space(annealing_epochs={"low": 0, "high": 2.5})) == [
+        ("annealing_epochs", "<range>", "high")
+    ]
+    assert list(problems_of_space(annealing_epochs=2.5)) == [("annealing_epochs", "<number>")]
 
 
 @pytest.mark.parametrize(
@@ -136,9 +138,9 @@ def test_a_whole_range_holds_whole_numbers() -> None:
 )
 def test_clip_bounds_must_not_meet_wherever_each_may_lie(low: Any, high: Any, cross: bool) -> None:
     if cross:
-        assert list(refusal(clip_low=low, clip_high=high)) == [("clip_low",)]
+        assert list(problems_of_space(clip_low=low, clip_high=high)) == [("clip_low",)]
     else:
-        assert space(clip_low=low, clip_high=high)
+        assert make_space(clip_low=low, clip_high=high)
 
 
 def test_a_fixed_number_is_its_own_highest_and_lowest() -> None:
