@@ -1,7 +1,5 @@
-"""Rows from folders of IDX files and of images."""
+"""Rows from folders of images."""
 
-import gzip
-import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,63 +11,6 @@ if TYPE_CHECKING:
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 IMAGES = np.random.default_rng(2).integers(0, 256, (12, 5, 4), np.uint8)
-
-
-def idx(array: np.ndarray) -> bytes:
-    """An array of bytes in IDX form, written from the format's description."""
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
-@pytest.mark.parametrize("zipped", [False, True])
-def test_idx_files_are_joined_training_rows_first_with_their_labels(folder: "DataFolder", zipped: bool) -> None:
-    arrays = {
-        "t10k-images-idx3-ubyte": IMAGES[9:],
-        "t10k-labels-idx1-ubyte": np.arange(9, 12, dtype=np.uint8),
-        "train-images-idx3-ubyte": IMAGES[:9],
-        "train-labels-idx1-ubyte": np.arange(9, dtype=np.uint8),
-    }
-    for name, array in arrays.items():
-        path = folder.path / (f"{name}.gz" if zipped else name)
-        path.write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
-    raw = folder.read(".", rows=11)
-    assert np.array_equal(raw.rows, IMAGES[:11])
-    assert raw.labels is not None and raw.labels.tolist() == list(range(11))
-
-
-def test_idx_numbers_of_several_bytes_are_read_in_their_order(folder: "DataFolder") -> None:
-    values = np.array([[1.5, -2.0], [300.25, 0.0]])
-    (folder.path / "rows.idx2").write_bytes(bytes([0, 0, 0x0E, 2]) + struct.pack(">2I4d", 2, 2, *values.flat))
-    assert np.array_equal(folder.read(".").rows, values)
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "reason"),
-    [
-        ("a-idx3-ubyte", b"", "is no IDX file; it begins with nothing"),
-        ("a-idx3-ubyte", b"\x89PNG1234", "is no IDX file; it begins with 89 50 4e 47"),
-        ("a-idx3-ubyte", idx(IMAGES)[:10], "is cut short within its header"),
-        ("a-idx3-ubyte", idx(IMAGES)[:100], "is cut short: 84 of 240 bytes"),
-        ("a-idx3-ubyte.gz", b"no gzip", "is damaged"),
-        ("a-idx3-ubyte.gz", gzip.compress(idx(IMAGES))[:-20], "is damaged"),
-        ("a-idx1-ubyte", idx(IMAGES[0, 0]), "none of its IDX files holds rows"),
-        ("a-idx3-ubyte", struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 2**20, 2**10), "of memory, but"),
-    ],
-)
-def test_a_damaged_idx_file_is_refused_in_one_line(folder: "DataFolder", name: str, data: bytes, reason: str) -> None:
-    (folder.path / name).write_bytes(data)
-    assert reason in folder.refusal(".")
-
-
-def test_a_file_that_was_unpacked_beside_its_archive_is_read_once(folder: "DataFolder") -> None:
-    (folder.path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
-    (folder.path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES)))
-    assert np.array_equal(folder.read(".").rows, IMAGES)
-
-
-def test_idx_files_of_different_rows_are_not_joined(folder: "DataFolder") -> None:
-    (folder.path / "a-idx3-ubyte").write_bytes(idx(IMAGES))
-    (folder.path / "b-idx3-ubyte").write_bytes(idx(IMAGES[:, :2]))
-    assert "rows of shape [2, 4] cannot join those of a-idx3-ubyte, of shape [5, 4]" in folder.refusal(".")
 
 
 def test_grey_images_of_a_folder_come_in_the_order_of_their_paths(folder: "DataFolder") -> None:

@@ -1,0 +1,78 @@
+"""What a source is asked for and gives: places as a reader finds them, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
+from klsearch.vae.machine import free_memory
+
+
+@pytest.mark.parametrize(
+    ("columns", "first_line", "at", "place"),
+    [
+        (None, None, (4,), "row 4 (counted from 0)"),
+        (None, 2, (4,), "row 4 (counted from 0), line 6"),
+        (("age", "size"), 2, (0, 1), "column 'size', row 0 (counted from 0), line 2"),
+        (None, None, (7, 2), "column 2, row 7 (counted from 0)"),
+        (None, None, (3, 1, 2), "pixel [1, 2], row 3 (counted from 0)"),
+        (None, None, (3, 1, 2, 0), "pixel [1, 2, 0], row 3 (counted from 0)"),
+    ],
+)
+def test_a_place_is_told_as_a_reader_finds_it(
+    columns: tuple[str, ...] | None, first_line: int | None, at: tuple[int, ...], place: str
+) -> None:
+    raw = RawData(name="rows.csv", rows=np.zeros((9, 2)), columns=columns, first_line=first_line)
+    assert raw.place(*at) == place
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("rows.npy", "/study/rows.npy"),
+        ("../rows.npy", "/study/../rows.npy"),
+        ("/data/rows.npy", "/data/rows.npy"),
+        ("~/rows.npy", "/home/me/rows.npy"),
+        (".", "/study"),
+    ],
+)
+def test_a_path_is_relative_to_the_folder_unless_it_begins_at_the_root_or_at_home(
+    monkeypatch: pytest.MonkeyPatch, source: str, path: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert Request(source=source, folder=Path("/study")).path == Path(path)
+
+
+def test_columns_beside_the_rows_are_named_by_their_key() -> None:
+    asked = Request(source="rows.csv", folder=Path(), array="x", labels="digit", split_column="part")
+    assert asked.beside_rows == {"labels": "digit", "split_column": "part"}
+    assert Request(source="rows.csv", folder=Path()).beside_rows == {}
+
+
+def test_only_keys_that_were_given_are_refused_the_first_of_them_by_name() -> None:
+    asked = Request(source="rows.csv", folder=Path(), labels="digit", group="patient")
+    asked.refuse("array", "split_column", because="a table has one")
+    with pytest.raises(DataProblem) as refused:
+        asked.refuse("array", "labels", "group", because="a table has one")
+    assert str(refused.value) == "rows.csv: data.labels = 'digit' cannot be used: a table has one"
+
+
+def test_data_must_fit_into_free_memory_together_with_a_copy_in_float32() -> None:
+    """Of 8 bytes each: 12 in all. What is free changes meanwhile, so a third is left on either side."""
+    values = free_memory() // 12
+    refuse_beyond_memory("rows.npy", values * 2 // 3, 8)
+    with pytest.raises(DataProblem, match=r"rows\.npy: [\d,]+ values need about [\d.,]+ GB of memory, but [\d.,]+ GB"):
+        refuse_beyond_memory("rows.npy", values * 4 // 3, 8)
+    refuse_beyond_memory("rows.npy", values * 4 // 3, 1)  # of one byte each: 5 in all
+
+
+def test_rows_without_a_value_are_counted_and_the_first_is_named() -> None:
+    refuse_missing("rows.csv", "digit", np.zeros(5, bool))
+    refuse_missing("rows.csv", "digit", np.zeros(0, bool))
+    with pytest.raises(DataProblem) as refused:
+        refuse_missing("rows.csv", "digit", np.array([False, False, True, False, True]))
+    assert str(refused.value) == (
+        "rows.csv: column 'digit' has no value in 2 rows, the first at row 2 (counted from 0); "
+        "fill it in or remove those rows"
+    )
