@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 # A process for each core, but no more than memory allows: each holds TensorFlow and what the tests compile, over 1 GB.
 IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test faults bench lint format lock
+.PHONY: help demo test quick faults bench lint format lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -17,6 +17,9 @@ demo: $(INSTALLED) ## search the digits study and say where its report is
 
 test: $(INSTALLED) ## all tests; those that need a browser are named and left out where there is no Chromium
 	$(BIN)/python -m pytest $(IN_PARALLEL)
+
+quick: $(INSTALLED) ## the tests that take no second each, of every room: under 90 seconds on two cores
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not faults"
 
 faults: $(INSTALLED) ## kill processes and stop servers in the middle of studies, which takes about ten minutes
 	$(BIN)/python -m pytest -m faults

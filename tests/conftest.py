@@ -19,6 +19,23 @@ hypothesis.settings.register_profile("klsearch", deadline=None, derandomize="CI"
 hypothesis.settings.load_profile("klsearch")
 
 
+# Whatever uses one of these fixtures is slow; tests that are slow by themselves bear the mark and say why.
+SLOW_FIXTURES = {
+    "chromium": "opens a browser",
+    "postgres_server": "starts a PostgreSQL server",
+    "starting": "starts programs that load TensorFlow, in processes of their own",
+    "finished": "searches and confirms a whole study",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what `-m` excludes
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what uses a slow fixture."""
+    for item in items:
+        for name in SLOW_FIXTURES.keys() & getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow(SLOW_FIXTURES[name]))
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of Chromium; its tests are left out where there is none, and fail if KLSEARCH_REQUIRE_BROWSER is set."""

@@ -218,6 +218,7 @@ def test_the_model_s_records_and_data_load_no_more_than_numpy(module: str, allow
     assert loaded_with(module) - set(MODULES) - {"klsearch"} - sys.stdlib_module_names <= allowed
 
 
+@pytest.mark.slow("starts a process for every module")
 def test_definitions_and_reports_load_nothing_that_trains() -> None:
     heavy = {"keras", "optuna", "tensorflow"}
     assert {module: used for module in of_room("studies", "reports") if (used := loaded_with(module) & heavy)} == {}
@@ -292,6 +293,7 @@ for command in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow("starts a process for every command")
 def test_a_command_that_trains_nothing_leaves_tensorflow_unloaded(tmp_path: Path) -> None:
     small = ("--trials", "2", "--slots", "2", "--no-confirm", "--quiet")
     run_cli(RUN, "run", "digits", *small, "--out", "run", folder=tmp_path)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow("searches and confirms with a copy of the package")
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("vae", "studies", "reports", "search")
 STUDY = """\

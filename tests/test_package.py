@@ -13,6 +13,8 @@ import pytest
 
 from klsearch.studies.definitions.catalog import template
 
+pytestmark = pytest.mark.slow("builds the package and starts processes that load it")
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("vae", "studies", "reports", "search")
 

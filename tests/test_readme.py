@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,23 +50,39 @@ def template_with(block: str) -> str:
     return tomlkit.dumps(definition)
 
 
-def output_of(command: str | list[str], folder: Path) -> str:
+def output_of(command: str | list[str], folder: Path, package: Path = ROOT / "src" / "klsearch") -> str:
     """What a command, given as a shell takes it or as a list, prints; it must succeed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(package.parent)}
     done = subprocess.run(
-        command, shell=isinstance(command, str), cwd=folder, env=os.environ | {"PATH": path}, capture_output=True,
-        text=True, timeout=600,
+        command, shell=isinstance(command, str), cwd=folder, env=environment, capture_output=True, text=True,
+        timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
+@pytest.fixture
+def shorter(tmp_path: Path) -> Path:
+    """A copy of the package whose study of the digits is shorter, but long enough for every part of a report."""
+    package = tmp_path / "shorter" / "klsearch"
+    shutil.copytree(ROOT / "src" / "klsearch", package, ignore=shutil.ignore_patterns("__pycache__"))
+    definition = package / "studies" / "digits.toml"
+    text = definition.read_text(encoding="utf-8")
+    for line, shorter in (("\ntrials = 100\n", "\ntrials = 24\n"), ("\nepochs = 60\n", "\nepochs = 30\n")):
+        assert text.count(line) == 1
+        text = text.replace(line, shorter)
+    definition.write_text(text, encoding="utf-8")
+    return package
+
+
+@pytest.mark.slow("trains what the pages train")
 @pytest.mark.parametrize("pages", FOLDERS, ids=" ".join)
-def test_commands_run_as_written_one_after_the_other(pages: tuple[str, ...], tmp_path: Path) -> None:
+def test_commands_run_as_written_one_after_the_other(pages: tuple[str, ...], shorter: Path, tmp_path: Path) -> None:
     for page in pages:
         for command in commands(page):
             if command not in NOT_RUN_HERE:
-                output_of(command, tmp_path)
+                output_of(command, tmp_path, shorter)
 
 
 def test_commands_left_out_are_still_on_the_front_page() -> None:
@@ -84,6 +101,7 @@ def test_every_program_has_a_test() -> None:
     assert programs == {"README.md": 2, "vae/README.md": 1}  # run by the four tests below
 
 
+@pytest.mark.slow("starts a process")
 def test_the_front_page_s_data_are_read_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(template_with(code_blocks("README.md", "toml")[0]), encoding="utf-8")
     rows = "".join(f"{row},{row**2 % 17},kind {row % 3},{row // 4}\n" for row in range(400))
@@ -91,6 +109,7 @@ def test_the_front_page_s_data_are_read_as_it_says(tmp_path: Path) -> None:
     assert "280 train, 60 validation, 60 test rows of 2 values" in output_of("klsearch check mine.toml", tmp_path)
 
 
+@pytest.mark.slow("trains what the page trains")
 def test_the_front_page_s_model_trains(tmp_path: Path) -> None:
     (tmp_path / "my_vae.py").write_text(code_blocks("README.md", "python")[0], encoding="utf-8")
     definition = TEMPLATE.replace('kind = "dense"', 'kind = "my_vae:build"').replace("\nhidden = ", "\n# hidden = ")
@@ -99,6 +118,7 @@ def test_the_front_page_s_model_trains(tmp_path: Path) -> None:
     assert json.loads(output_of("klsearch best run --json", tmp_path))["trial"] in (0, 1)
 
 
+@pytest.mark.slow("trains what the page trains")
 def test_the_front_page_s_program_trains_an_array_and_reads_frames(tmp_path: Path) -> None:
     sentence, *frames = output_of([sys.executable, "-c", code_blocks("README.md", "python")[1]], tmp_path).splitlines()
     assert re.match(r"Trial \d+: \d of 8 fresh seeds pass all gates", sentence)
@@ -108,6 +128,7 @@ def test_the_front_page_s_program_trains_an_array_and_reads_frames(tmp_path: Pat
     assert (tmp_path / "runs" / "wine" / "report.html").exists()
 
 
+@pytest.mark.slow("starts a process")
 def test_a_function_s_rows_are_read_as_the_page_says(tmp_path: Path) -> None:
     (tmp_path / "my_data.py").write_text(code_blocks("vae/README.md", "python")[0], encoding="utf-8")
     (tmp_path / "mine.toml").write_text(template_with(code_blocks("vae/README.md", "toml")[0]), encoding="utf-8")

@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from klsearch.reports.report import render_report, write_report
 from klsearch.studies.record import StudyRecord
@@ -133,6 +134,7 @@ print(hashlib.sha256(render_report(study).encode()).hexdigest())
 """
 
 
+@pytest.mark.slow("draws reports in processes of their own")
 def test_the_same_records_give_the_same_bytes_in_any_process_and_time_zone() -> None:
     conftest = Path(__file__).with_name("conftest.py")
     digests = set()
@@ -155,10 +157,12 @@ def test_writing_gives_the_path_and_the_same_bytes_every_time(
     assert path.read_text(encoding="utf-8") == html_of("finished")
 
 
+@pytest.mark.slow("draws a report of a hundred trials")
 def test_a_hundred_trials_stay_below_a_megabyte(make: Make) -> None:
     assert len(render_report(make(100)).encode()) < 1_000_000
 
 
+@pytest.mark.slow("draws a report of a hundred trials")
 def test_a_hundred_trials_with_the_largest_pictures_stay_below_a_megabyte_and_a_half(make: Make) -> None:
     """Noise in colour, which cannot be compressed, of as many models and values as are kept."""
     rng = np.random.default_rng(0)
@@ -181,6 +185,7 @@ def test_a_hundred_trials_with_the_largest_pictures_stay_below_a_megabyte_and_a_
     assert len(render_report(replace(make(100), samples=samples)).encode()) < 1_500_000
 
 
+@pytest.mark.slow("draws ten thousand trials")
 def test_ten_thousand_trials_stay_below_three_megabytes_and_ten_seconds(ten_thousand: StudyRecord) -> None:
     began = time.process_time()
     html = render_report(ten_thousand)

@@ -80,6 +80,7 @@ def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
     assert [int(count) for count in re.findall(r" ms at (\d+)", said[-1])] == measured
 
 
+@pytest.mark.slow("compiles and measures steps of many sizes")
 def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop") -> None:
     network = build_network(workshop.definition, workshop.dataset, Path())
     said: list[str] = []

@@ -11,6 +11,8 @@ from klsearch.search.running.options import RunOptions
 from klsearch.search.storage.place import new_place
 from klsearch.studies.definitions.catalog import load_definition, override
 
+pytestmark = pytest.mark.slow("searches whole studies")
+
 
 class Interrupted:
     """Presses a notebook's stop button when the first trial has ended."""

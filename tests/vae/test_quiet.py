@@ -29,10 +29,12 @@ def standard_error(*arguments: str) -> list[str]:
     return called.stderr.splitlines()
 
 
+@pytest.mark.slow("loads TensorFlow in a process")
 def test_start_up_lines_are_hidden_and_others_shown() -> None:
     assert standard_error() == ["a line of the user's own"]
 
 
+@pytest.mark.slow("loads TensorFlow in a process")
 def test_all_of_them_are_shown_where_loading_fails() -> None:
     shown = standard_error("fail")
     assert shown[-2:] == ["a line of the user's own", "and why it failed"]

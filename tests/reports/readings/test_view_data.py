@@ -87,5 +87,6 @@ def test_a_report_says_what_it_said(name: str, study_of_kind: Callable[[str], St
     agrees(name, study_of_kind(name))
 
 
+@pytest.mark.slow("draws ten thousand trials")
 def test_a_report_of_ten_thousand_trials_says_what_it_said(ten_thousand: StudyRecord) -> None:
     agrees("ten thousand trials", ten_thousand)

@@ -21,6 +21,7 @@ def known_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_devices", lambda: doctor.Finding(works=True, words="CPU:0"))
 
 
+@pytest.mark.slow("loads every library")
 def test_where_studies_can_be_run_everything_is_named_and_well(klsearch: Klsearch) -> None:
     called = klsearch("doctor")
     assert (called.code, called.err) == (0, "")
@@ -76,6 +77,7 @@ def test_a_tensorflow_that_does_not_load_is_named_with_its_reason(
     assert "TensorFlow does not load: ImportError: libcudart.so.13: cannot open shared object file" in called.out
 
 
+@pytest.mark.slow("loads TensorFlow in a process")
 def test_the_user_s_own_modules_in_the_working_folder_are_not_taken_for_ours(
     klsearch: Klsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_it_says_where_the_settings_come_from_in_any_letters(snippet: Callable[.
     assert "\nFrom klsearch: trial 7 of study 'größe 大 it's'.\n" in made.__doc__
 
 
+@pytest.mark.slow("trains with plain Keras")
 def test_plain_keras_reaches_the_same_kl_with_them(workshop: "Workshop") -> None:
     """Three trainings of Keras's own `fit` against four members of a population, within the noise of their seeds."""
     settings = Hyperparameters(

@@ -297,6 +297,7 @@ def test_a_time_that_is_over_leaves_a_partial_study_and_says_how_to_go_on(
     assert klsearch("trials", "tiny", "--json").document["trials"] == []
 
 
+@pytest.mark.slow("trains over a hundred trials")
 def test_a_search_that_has_converged_ends_before_its_budget_and_can_still_go_on(
     definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +363,7 @@ def test_a_study_run_in_two_parts_on_a_server_is_the_one_run_at_once_in_its_fold
     assert timeless(trials.document) == timeless(klsearch("trials", finished.folder, "--json").document)
 
 
+@pytest.mark.slow("searches and confirms a whole study")
 def test_a_study_with_trials_that_diverge_ends_with_valid_documents(
     definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,6 +395,7 @@ def test_a_study_with_trials_that_diverge_ends_with_valid_documents(
     assert klsearch("best", "tiny").code == 0
 
 
+@pytest.mark.slow("searches whole studies")
 def test_who_goes_on_with_a_study_divides_operations_as_who_began_it(
     finished_copy: "Finished", klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,6 +424,7 @@ def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
     assert damaged.read_bytes() == b"PK\x03\x04 not the whole of it"
 
 
+@pytest.mark.slow("searches whole studies")
 def test_on_a_full_disk_the_report_before_stays_and_the_study_is_whole(
     finished_copy: "Finished", klsearch: Klsearch, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
@@ -448,6 +452,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(klsearch: Klsearch, d
     assert called.err == "klsearch: /proc/klsearch: No such file or directory\n"
 
 
+@pytest.mark.slow("searches a study")
 def test_a_study_that_is_deleted_while_it_is_trained_is_a_storage_error(
     klsearch: Klsearch, definition_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

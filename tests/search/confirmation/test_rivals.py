@@ -28,6 +28,8 @@ from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Process, Workshop
 
+pytestmark = pytest.mark.slow("searches and confirms with every rival")
+
 METHODS = {"beta1": "beta1", "fitted": "sigma", "aimed": "control"}
 TABLES = "".join(f'\n[baselines.{name}]\nmethod = "{method}"\n' for name, method in METHODS.items())
 

@@ -17,6 +17,8 @@ from klsearch.studies.record import StudyRecord
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
 
+pytestmark = pytest.mark.slow("searches and confirms whole studies")
+
 Klsearch = Callable[..., "Called"]
 
 

@@ -307,6 +307,7 @@ def test_a_run_that_two_processes_trained_counts_once(workshop: "Workshop", stud
     assert workshop.confirm(study, TWO).remaining == 0
 
 
+@pytest.mark.slow("waits for another process")
 def test_others_learn_that_the_process_lives_while_it_measures_on_the_test_split(
     workshop: "Workshop", study: StudyStorage, tmp_path: Path
 ) -> None:

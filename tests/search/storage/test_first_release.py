@@ -64,6 +64,7 @@ def test_a_study_of_the_first_release_gives_a_report(run: Path, klsearch: Klsear
     assert "was confirmed before" not in html
 
 
+@pytest.mark.slow("searches and confirms")
 def test_a_study_of_the_first_release_continues_and_is_confirmed_anew(run: Path, klsearch: Klsearch) -> None:
     called = klsearch("resume", run, "--trials", 6, "--no-confirm")
     assert called.code == 0, called.err
@@ -103,6 +104,7 @@ def scored_otherwise(run: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+@pytest.mark.slow("exports, which trains")
 def test_a_study_that_was_scored_otherwise_is_still_read_reported_and_exported(
     scored_otherwise: Path, klsearch: Klsearch, tmp_path: Path
 ) -> None:

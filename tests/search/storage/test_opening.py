@@ -156,6 +156,7 @@ with open_storage(sys.argv[1], create=True) as storage:
 
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
+@pytest.mark.slow("starts processes")
 def test_processes_that_write_at_once_never_get_the_same_number(
     kind: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:

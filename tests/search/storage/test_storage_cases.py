@@ -45,6 +45,7 @@ def postgresql_url(postgres_server: "PostgresServer") -> str:
     return make_url(postgres_server.url).set(database="cases").render_as_string(hide_password=False)
 
 
+@pytest.mark.slow("writes a database file in every test")
 class TestSqlite(StorageTestCase):
     @pytest.fixture
     def storage(self, sqlite_url: str) -> Iterator[BaseStorage]:

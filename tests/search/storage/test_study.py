@@ -42,7 +42,9 @@ DEAD = replace(this_process(), started="1")
 ELSEWHERE = replace(this_process(), host="elsewhere")
 
 
-@pytest.fixture(params=["journal", "sqlite", "postgres"])
+@pytest.fixture(
+    params=["journal", "sqlite", pytest.param("postgres", marks=pytest.mark.slow("starts a PostgreSQL server"))]
+)
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
     """A storage of each kind."""
     kind = request.param

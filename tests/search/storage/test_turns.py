@@ -28,7 +28,9 @@ def leave(seconds: float) -> None:
     raise Left
 
 
-@pytest.fixture(params=["journal", "sqlite", "postgres"])
+@pytest.fixture(
+    params=["journal", "sqlite", pytest.param("postgres", marks=pytest.mark.slow("starts a PostgreSQL server"))]
+)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A storage of each kind."""
     if request.param == "postgres":
@@ -122,6 +124,7 @@ with open_storage(sys.argv[1], create=True) as storage:
 """
 
 
+@pytest.mark.slow("starts three processes")
 def test_three_processes_count_together_without_losing_one(
     url: str, storage: BaseStorage, tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -245,6 +245,7 @@ def begin(study: StudyStorage) -> None:
     ("saved_at", "killed_after"),
     [([0], 2), ([0], 14), ([0, 1], 5), ([0, 5], 13), ([0, 12], 13), ([0, 13], 14), ([0, 14], 30), ([0, 25], 25)],
 )
+@pytest.mark.slow("searches a study twice")
 def test_a_study_that_was_killed_goes_on_as_if_nothing_had_happened(
     workshop: "Workshop",
     study: StudyStorage,
@@ -307,6 +308,7 @@ class CutOff(TrialSource):
     ("saved_at", "killed_after", "after_rows"),
     [([0], 14, None), ([0, 1], 13, None), ([0, 5], 25, None), ([0, 14], 30, None), ([0, 14], 30, 1)],
 )
+@pytest.mark.slow("searches a study twice")
 def test_a_study_interrupted_while_it_takes_jobs_is_the_uninterrupted_one_once_resumed(
     workshop: "Workshop",
     study: StudyStorage,
@@ -330,6 +332,7 @@ def test_a_study_interrupted_while_it_takes_jobs_is_the_uninterrupted_one_once_r
     assert outcomes(study.rows()) == uninterrupted
 
 
+@pytest.mark.slow("searches a study in 13 runs")
 def test_killed_again_and_again_a_study_is_still_the_uninterrupted_one(
     workshop: "Workshop",
     study: StudyStorage,
@@ -404,6 +407,7 @@ with claim_course(Path(sys.argv[1]), "f", say=print) as course:
 """
 
 
+@pytest.mark.slow("loads TensorFlow in a process")
 def test_a_killed_process_lets_go_of_its_course_at_once(tmp_path: Path, environment: dict[str, str]) -> None:
     checkpoint().write(tmp_path / "only.npz")
     with subprocess.Popen(

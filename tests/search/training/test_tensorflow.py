@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow("starts processes that load TensorFlow")
+
 _LOAD_TWICE = """
 import gc
 from klsearch.search.training.tensorflow import load_tensorflow, take_this_process

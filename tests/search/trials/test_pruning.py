@@ -136,6 +136,7 @@ def test_a_study_ends_some_trials_early_and_trains_the_others_to_their_end(unint
         assert np.isfinite(row.score)
 
 
+@pytest.mark.slow("searches a study in 15 runs")
 def test_killed_again_and_again_it_ends_the_same_trials_at_the_same_epochs(
     workshop: "Workshop",
     definition: StudyDefinition,

@@ -191,6 +191,7 @@ def test_one_that_was_killed_while_it_was_made_is_made_again(
         assert StudyStorage.names(storage) == []
 
 
+@pytest.mark.slow("searches two studies")
 def test_a_warm_start_is_shown_wherever_the_study_is(
     finished: "Finished", narrower_start: WarmStart, klsearch: Klsearch, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_fashion_mnist_comes_from_debian_s_package_as_70_000_labelled_images() -
     assert len(read_source(Request(source="fashion-mnist", folder=Path())).rows) == 70_000
 
 
+@pytest.mark.slow("loads TensorFlow in a process")
 def test_what_cannot_be_downloaded_is_refused_with_the_ways_to_get_it(tmp_path: Path) -> None:
     code = (
         "import pathlib, klsearch.vae.data.datasets as d\n"

@@ -16,6 +16,8 @@ from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
+pytestmark = pytest.mark.slow("trains beside plain Keras")
+
 LATENTS = 4
 HIDDEN = (32, 16)
 SEED = 11

@@ -19,7 +19,10 @@ from klsearch.vae.networks.network import Network, conv_network, dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3.15, NumPy 2.4
+    pytest.mark.slow("trains networks of every kind"),
+]
 
 SETTINGS = Hyperparameters(kl_weight=0.1, clip_low=-0.3, clip_high=0.1, encoder_dropout=0.25, learning_rate=1e-2)
 SHAPE = (6, 5)

@@ -13,6 +13,8 @@ from klsearch.vae.networks.stacking import other_variables, trainable_variables
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
+pytestmark = pytest.mark.slow("compiles and trains large networks")
+
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
 

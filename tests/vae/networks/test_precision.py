@@ -14,6 +14,8 @@ from klsearch.vae.networks.network import Network, computing_in, conv_network, d
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
+pytestmark = pytest.mark.slow("compiles populations of many sizes")
+
 Splits = dict[str, np.ndarray]
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]

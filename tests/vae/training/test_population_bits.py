@@ -12,6 +12,8 @@ from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
+pytestmark = pytest.mark.slow("compiles populations of many sizes")
+
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
 

@@ -12,6 +12,8 @@ from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
+pytestmark = pytest.mark.slow("trains for 60 epochs")
+
 Train = Callable[[Population, int], None]
 
 HEALTHY = Hyperparameters(kl_weight=0.3, clip_low=-10, clip_high=4, annealing_epochs=2, l2=1e-4, learning_rate=5e-3)

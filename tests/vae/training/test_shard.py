@@ -11,6 +11,8 @@ from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.shard import Shard
 
+pytestmark = pytest.mark.slow("compiles populations of many sizes")
+
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
 Deal = Callable[[int, int], Population]

@@ -107,6 +107,7 @@ def fitted(network: Network, full_batches: dict[str, np.ndarray]) -> Population:
     return weighted_population(network, full_batches, OptimalVariance())
 
 
+@pytest.mark.slow("trains for 60 epochs")
 def test_a_controlled_training_settles_at_its_target(controlled: Population, train: Train) -> None:
     for slot in range(4):
         controlled.start(slot, PLAIN, seed=slot)
