@@ -11,7 +11,6 @@ from klsearch.vae.likelihoods.bernoulli import BERNOULLI
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.likelihood import Likelihood
-from klsearch.vae.objective import Objective
 
 LOG_VARS = np.concatenate(
     [
@@ -115,10 +114,3 @@ def test_the_squared_error_is_that_of_the_reconstruction() -> None:
     p = 1 / (1 + np.exp(-OUTPUT.numpy().astype(float)))
     assert squared_error(ROWS, OUTPUT, GAUSSIAN).numpy().tolist() == [1.25, 8.0]
     assert squared_error(ROWS, OUTPUT, BERNOULLI).numpy() == pytest.approx(np.sum((ROWS - p) ** 2, axis=1), rel=1e-6)
-
-
-def test_reductions_scale_the_parts() -> None:
-    assert Objective().reconstruction_scale(64) == 1
-    assert Objective(reconstruction_reduction="mean").reconstruction_scale(64) == 1 / 64
-    assert Objective().kl_scale(8) == 1
-    assert Objective(kl_reduction="sum").kl_scale(8) == 8

@@ -9,7 +9,6 @@ from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
-from klsearch.vae.training.shard import Shard
 
 pytestmark = pytest.mark.slow("compiles populations of many sizes")
 
@@ -66,25 +65,6 @@ def test_alone_or_together_makes_a_difference_of_rounding_alone(deal: Deal, trai
         members.start(0, TRIAL, SEED)
         train(members, 3)
     np.testing.assert_allclose(alone.curves(0).as_rows(), together.curves(0).as_rows(), rtol=1e-3, atol=1e-5)
-
-
-def test_shards_of_a_large_model_train_side_by_side() -> None:
-    """TensorFlow expects it to take much memory, and would rewrite its sums so that no two threads can run it."""
-    rows = np.random.default_rng(0).random((12_000, 784), np.float32)
-    large = dense_network((784,), 16, hidden=[512, 256])
-    members = Population(
-        large, {"train": rows, "validation": rows[:256]}, Objective(), slots=2, together=1, batch_size=128
-    )
-    members.compile()
-    for slot in range(2):
-        members.start(slot, TRIAL, SEED)
-    members.advance()
-
-    def train_often(shard: Shard) -> list[bytes]:
-        return [shard.train(0, 1).tobytes() for _ in range(100)]
-
-    first, second = members._map(train_often, members._shards)
-    assert first == second
 
 
 def test_few_members_are_spread_over_the_shards(deal: Deal, train: Train) -> None:
