@@ -29,6 +29,11 @@ WINGS = {
         "storage", "training", "trials", "confirmation", "running", "run_study", "commands", "cli",
     ),
 }  # fmt: skip
+# Whose every source file has a test file of its name at the mirrored place.
+MIRRORED = ("vae", "studies", "reports")
+UNMIRRORED = {
+    "vae/likelihoods/likelihood.py": "is abstract; test_catalog.py holds what every likelihood must do",
+}
 MOST_ENTRIES = 12  # of a folder, beside __init__.py, README.md and conftest.py
 SLOW_TO_LOAD = ("joblib", "keras", "matplotlib", "optuna", "pandas", "tensorflow")
 
@@ -153,6 +158,19 @@ def test_no_folder_holds_more_than_one_can_take_in() -> None:
         if folder.name not in beside
     }
     assert {folder: count for folder, count in entries.items() if count > MOST_ENTRIES} == {}
+
+
+def has_code(path: Path) -> bool:
+    """True for a file that defines something, be it a single value; an `__init__.py` may hold no more than words."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr) for node in body)
+
+
+@pytest.mark.parametrize("room", MIRRORED)
+def test_every_source_file_of_a_room_has_a_test_file_of_its_name(room: str) -> None:
+    sources = [path.relative_to(ROOT) for path in sorted((ROOT / room).rglob("*.py")) if has_code(path)]
+    untested = {str(path) for path in sources if not (ROOT / "tests" / path.with_name(f"test_{path.name}")).is_file()}
+    assert untested == {path for path in UNMIRRORED if path.startswith(f"{room}/")}
 
 
 def test_no_concrete_method_is_overridden() -> None:

@@ -13,6 +13,8 @@ from klsearch.vae.networks.network import Network, computing_in, conv_network, d
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.slot_timing import seconds_per_member
 
+pytestmark = pytest.mark.slow("compiles steps of many sizes")
+
 ROWS = np.random.default_rng(0).random((16, 6, 5), np.float32)
 Durations = Callable[[Callable[[int], float]], None]
 

@@ -46,6 +46,7 @@ def test_only_these_threads_keep_their_programs_as_they_are() -> None:
     assert memory_optimization() == RewriterConfig.DEFAULT_MEM_OPT
 
 
+@pytest.mark.slow("compiles a large network")
 def test_shards_of_a_large_model_train_side_by_side() -> None:
     """TensorFlow expects it to take much memory, and would rewrite its sums so that no two threads can run it."""
     rows = np.random.default_rng(0).random((12_000, 784), np.float32)
@@ -74,6 +75,7 @@ for threads in (3, 1, 0):
 """
 
 
+@pytest.mark.slow("loads TensorFlow in a process")
 def test_a_processor_trains_as_many_shards_at_a_time_as_tensorflow_may_use_threads_or_else_its_cores() -> None:
     told = subprocess.run(
         [sys.executable, "-c", COUNTS],
