@@ -93,6 +93,11 @@ def test_a_huge_range_left_unscaled_is_warned_of(factor: tuple[float, ...], what
     assert warnings(rows, scaling="standard") == tuple(line for line in warnings(rows) if line not in told)
 
 
+def test_values_far_below_zero_are_a_huge_range_too() -> None:
+    (line,) = warnings(TABLE - 1000)
+    assert line.startswith("values reach 1e+03 and are not scaled")
+
+
 def test_images_of_very_different_pixels_are_no_matter_of_warning() -> None:
     images = TABLE[:, :2, np.newaxis] * np.array([1.0, 1e-5]).reshape(2, 1)
     assert warnings(images) == ()
