@@ -1,5 +1,6 @@
 """A small study of a table with 200 rows, searched once through the command line, and parts to make others from."""
 
+import hashlib
 import io
 import json
 import os
@@ -196,6 +197,31 @@ def write_definition(folder: Path, *changes: tuple[str, str]) -> Path:
 def write() -> Callable[..., Path]:
     """`write_definition` itself, for a folder of the test's choice."""
     return write_definition
+
+
+def edit_file(path: Path, old: str, new: str) -> None:
+    """Replace some text of a file, which must hold it, by another."""
+    text = path.read_text()
+    assert old in text, old
+    path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="session")
+def edit() -> Callable[[Path, str, str], None]:
+    """`edit_file` itself."""
+    return edit_file
+
+
+def contents_of(folder: Path) -> dict[str, str]:
+    """A fingerprint of each file, but of the lock, which names the process that held it last."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, str]]:
+    """`contents_of` itself."""
+    return contents_of
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,23 +10,12 @@ import pytest
 from klsearch.search.commands.reproduction import changes
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
-from klsearch.search.storage.rows import Result
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.training.retraining import Mismatch, mismatches
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
 
 Klsearch = Callable[..., "Called"]
-
-
-@pytest.fixture(scope="module")
-def results(finished: "Finished") -> list[Result]:
-    """The stored results of the finished run's trials."""
-    place = known_place(str(finished.folder), storage=None, study=None)
-    with open_storage(place.url, create=False) as storage:
-        results = [row.result for row in StudyStorage.load(storage, place.name).rows()]
-    return [result for result in results if result is not None]
 
 
 @pytest.mark.parametrize("trial", [0, 23])
@@ -62,26 +50,6 @@ def test_a_trial_that_is_not_there_is_refused(finished: "Finished", klsearch: Kl
     called = klsearch("reproduce", finished.folder, 24)
     assert (called.code, called.out) == (2, "")
     assert "study 'tiny' has no trial 24; it has 24, from 0." in called.err
-
-
-def test_the_first_differing_epoch_and_latent_are_named(results: list[Result]) -> None:
-    stored = results[0]
-    kl = stored.curves.kl.copy()
-    kl[[4, 7]] = np.nextafter(kl[[4, 7]], np.float32(np.inf))
-    measured = stored.measures["validation"]
-    mismatch = measured.prior_mismatch.copy()
-    mismatch[1] += 1
-    now = replace(
-        stored,
-        curves=replace(stored.curves, kl=kl),
-        measures={"validation": replace(measured, prior_mismatch=mismatch)},
-        seconds=9.0,
-    )
-    assert mismatches(stored, now) == [
-        Mismatch(value="kl", place=5, stored=float(stored.curves.kl[4]), now=float(kl[4])),
-        Mismatch(value="prior_mismatch", place=2, stored=measured.prior_mismatch[1], now=mismatch[1]),
-    ]
-    assert mismatches(stored, replace(stored, seconds=9.0)) == []
 
 
 def test_what_changed_since_the_study_is_what_was_recorded_otherwise() -> None:

@@ -1,43 +1,27 @@
 """Whole studies through the command line, in this process."""
 
 import csv
-import hashlib
 import io
 import json
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 import pytest
 
-from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
-from klsearch.search.storage.study import StudyStorage
-from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.samples import ColumnErrors
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
 
 Klsearch = Callable[..., "Called"]
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """A fingerprint of each file, but of the lock, which names the process that held it last."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text, old
-    path.write_text(text.replace(old, new))
+Edit = Callable[[Path, str, str], None]
+Contents = Callable[[Path], dict[str, str]]
 
 
 def timeless(document: dict[str, Any]) -> dict[str, Any]:
@@ -99,24 +83,6 @@ def test_the_report_is_written_again_from_the_storage_alone(
     assert "<html" in (tmp_path / "out.html").read_text()
 
 
-def test_samples_that_were_lost_are_made_again_of_the_same_models(
-    finished_copy: "Finished", klsearch: Klsearch
-) -> None:
-    place = known_place(str(finished_copy.folder), storage=None, study=None)
-    before = load_study(place).samples
-    assert isinstance(before, ColumnErrors)
-    with open_storage(place.url, create=False) as storage:
-        StudyStorage.load(storage, place.name).confirmation().replace_samples(None, [])
-    for told in (1, 0):
-        called = klsearch("resume", finished_copy.folder)
-        assert called.err.count("Training 4 confirmed members again") == told
-        assert called.err.count("training again 4/4\n") == told
-        after = load_study(place).samples
-        assert isinstance(after, ColumnErrors)
-        assert (after.names, after.columns) == (before.names, before.columns)
-        np.testing.assert_array_equal(after.unexplained, before.unexplained)
-
-
 def test_a_report_of_a_study_in_a_shared_storage_makes_a_run_folder_in_which_it_goes_on(
     finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +112,9 @@ def test_a_page_is_renewed_but_no_other_file_is_overwritten(
         assert klsearch(command, *runs, "-o", tmp_path / "ours.html").code == 0
 
 
-def test_two_runs_are_compared_beside_the_first(finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path) -> None:
+def test_two_runs_are_compared_beside_the_first(
+    finished_copy: "Finished", klsearch: Klsearch, tmp_path: Path, contents: Contents
+) -> None:
     before = contents(finished_copy.folder)
     called = klsearch("compare", finished_copy.folder, finished_copy.folder)
     assert (called.code, called.err) == (0, "")
@@ -178,109 +146,14 @@ def test_the_columns_of_a_table_are_kept_for_the_report_and_left_out_when_asked(
     assert "No data is in this report." in without
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "difference"),
-    [
-        ("high = 10.0", "high = 20.0", "space.kl_weight.high: 10.0, now 20.0"),
-        ("learning_rate = 1e-2", "learning_rate = 1e-3", "training.learning_rate: 0.01, now 0.001"),
-        ("latent_dim = 3", "latent_dim = 4", "model.latent_dim: 3, now 4"),
-        ('name = "tiny"', 'name = "tiny"\nseed = 5', "study.seed: 0, now 5"),
-        ('name = "tiny"', 'name = "tiny"\nkl_band = [0.0, 4.0]', "study.kl_band: [0.0, 5.0], now [0.0, 4.0]"),
-        ('source = "rows.csv"', 'source = "rows.csv"\nscaling = "none"', "data.scaling: 'auto', now 'none'"),
-        ("window = 2", "window = 3", "gates.window: 2, now 3"),
-    ],
-)
-def test_another_definition_of_a_study_is_refused_with_the_difference(
-    finished_copy: "Finished", klsearch: Klsearch, old: str, new: str, difference: str
+def test_another_study_in_the_folder_of_a_run_is_refused(
+    finished_copy: "Finished", klsearch: Klsearch, contents: Contents
 ) -> None:
-    before = contents(finished_copy.folder)
-    edit(finished_copy.definition_file, old, new)
-    called = klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--quiet")
-    assert (called.code, called.out) == (2, "")
-    (line,) = called.err.splitlines()
-    assert difference in line
-    assert "Give --out another folder" in line
-    assert contents(finished_copy.folder) == before
-
-
-def test_other_rows_under_the_same_definition_are_refused(finished_copy: "Finished", klsearch: Klsearch) -> None:
-    before = contents(finished_copy.folder)
-    rows = finished_copy.definition_file.parent / "rows.csv"
-    values = np.loadtxt(rows, delimiter=",", skiprows=1)
-    np.savetxt(rows, values[::-1], delimiter=",", header="a,b,c,d,e,f", comments="")
-    called = klsearch("run", finished_copy.definition_file, "--out", finished_copy.folder, "--quiet")
-    assert called.code == 2
-    assert "data: the rows are not those that the study was trained on" in called.err
-    assert contents(finished_copy.folder) == before
-
-
-@pytest.mark.parametrize("command", ["run", "resume"])
-def test_another_number_of_slots_is_refused(finished_copy: "Finished", klsearch: Klsearch, command: str) -> None:
-    before = contents(finished_copy.folder)
-    place = (
-        [finished_copy.definition_file, "--out", finished_copy.folder] if command == "run" else [finished_copy.folder]
-    )
-    called = klsearch(command, *place, "--slots", 4, "--quiet")
-    assert called.code == 2
-    assert "slots: 8, now 4" in called.err
-    assert contents(finished_copy.folder) == before
-
-
-def test_another_study_in_the_folder_of_a_run_is_refused(finished_copy: "Finished", klsearch: Klsearch) -> None:
     before = contents(finished_copy.folder)
     called = klsearch("run", finished_copy.definition_file, "--study", "other", "--out", finished_copy.folder)
     assert called.code == 2
     assert "holds study 'tiny', not 'other'" in called.err
     assert contents(finished_copy.folder) == before
-
-
-def test_gates_baselines_and_budget_of_a_study_may_change(finished_copy: "Finished", klsearch: Klsearch) -> None:
-    """No trial settles so well as is asked for now, so the verdict is *not stable*."""
-    folder = finished_copy.folder
-    before = klsearch("trials", folder, "--json").document["trials"]
-    edit(finished_copy.definition_file, "max_kl_slope = 0.2", "max_kl_slope = 1e-9")
-    edit(finished_copy.definition_file, "kl_weight = 0.1", "kl_weight = 0.3")
-    edit(finished_copy.definition_file, "trials = 24", "trials = 28")
-    called = klsearch("run", finished_copy.definition_file, "--out", folder, "--json", "--require-stable")
-    assert called.code == 3
-    assert "warning: [gates] has changed. What is shown of earlier trials is judged anew" in called.err
-    best = called.document
-    assert (best["verdict"], best["feasible"], best["passed"]) == ("not stable", False, 0)
-    after = klsearch("trials", folder, "--json").document["trials"]
-    assert len(after) == 28
-    for old, new in zip(before, after, strict=False):
-        same = set(old) - {"gates", "feasible"}
-        assert {name: old[name] for name in same} == {name: new[name] for name in same}
-        assert not new["gates"]["settled"], "every trial is judged by the gates as they are now"
-    entries = [entry for entry in best["confirmation"] if entry["name"] == "mine"]
-    assert len(entries) == 16, "the runs of the old settings are out, those of the new ones are in"
-    earlier = klsearch("best", finished_copy.folder, "--json").document
-    assert earlier == best
-    assert "kl_weight = 0.3" in (folder / "study.toml").read_text()
-
-
-def test_an_interrupted_confirmation_goes_on_to_the_same_result(
-    finished: "Finished", finished_copy: "Finished", klsearch: Klsearch
-) -> None:
-    """Cut off while the test split was scored: all members are trained again, and measure the same to the last bit."""
-    journal = finished_copy.folder / "storage.journal"
-    lines = journal.read_bytes().splitlines(keepends=True)
-    scored = [index for index, line in enumerate(lines) if b'"klsearch:test:' in line]
-    assert len(scored) == 32, "the winner and three baselines on eight seeds"
-    journal.write_bytes(b"".join(lines[: scored[5]]))
-    place = known_place(str(finished_copy.folder), storage=None, study=None)
-    assert load_study(place).winner is None
-    called = klsearch("resume", finished_copy.folder, "--json")
-    assert called.code == 0
-    assert "Training 27 confirmed members again, whose weights were not kept." in called.err
-    cut_off, whole = load_study(place), load_study(known_place(str(finished.folder), storage=None, study=None))
-    assert called.document == klsearch("best", finished.folder, "--json").document
-    assert (whole.test_looks, cut_off.test_looks) == (1, 2), "every look at the test split is counted"
-    for one, other in zip(cut_off.confirmation, whole.confirmation, strict=True):
-        assert (one.candidate, one.seed, one.test is None) == (other.candidate, other.seed, other.test is None)
-        if one.test is not None and other.test is not None:
-            for name in Measures.__slots__:
-                np.testing.assert_array_equal(getattr(one.test, name), getattr(other.test, name), strict=True)
 
 
 def test_a_time_that_is_over_leaves_a_partial_study_and_says_how_to_go_on(
@@ -295,31 +168,6 @@ def test_a_time_that_is_over_leaves_a_partial_study_and_says_how_to_go_on(
     assert Path("runs/tiny/report.html").exists()
     assert klsearch("status", "tiny", "--json").document["counts"]["complete"] == 0
     assert klsearch("trials", "tiny", "--json").document["trials"] == []
-
-
-@pytest.mark.slow("trains over a hundred trials")
-def test_a_search_that_has_converged_ends_before_its_budget_and_can_still_go_on(
-    definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(definition_file.parent)
-    edit(definition_file, "low = 1e-3, high = 10.0", "low = 0.03, high = 0.3")
-    edit(definition_file, "max_kl_slope = 0.2", "max_kl_slope = 1.0")
-    edit(definition_file, "trials = 24", "trials = 400")
-    called = klsearch("run", "tiny.toml", "--until-converged", "--no-confirm", "--slots", 16)
-    assert called.code == 0, called.err
-    (line,) = [line for line in called.err.splitlines() if line.startswith("Converged after")]
-    finished = int(line.split()[2])
-    assert 100 <= finished < 400
-    assert f"Converged after {finished} of 400 trials" in line
-    numbers = [trial["number"] for trial in klsearch("trials", "tiny", "--json").document["trials"]]
-    assert numbers == list(range(finished))
-    assert "Stop searching this space" in Path("runs/tiny/report.html").read_text(encoding="utf-8")
-
-    again = klsearch("run", "tiny.toml", "--until-converged", "--no-confirm")
-    assert again.code == 0
-    assert len(klsearch("trials", "tiny", "--json").document["trials"]) == finished, "it has converged already"
-    klsearch("resume", "tiny", "--no-confirm", "--trials", finished + 2)
-    assert len(klsearch("trials", "tiny", "--json").document["trials"]) == finished + 2
 
 
 PASSWORD = "sw0rdfish"
@@ -365,7 +213,7 @@ def test_a_study_run_in_two_parts_on_a_server_is_the_one_run_at_once_in_its_fold
 
 @pytest.mark.slow("searches and confirms a whole study")
 def test_a_study_with_trials_that_diverge_ends_with_valid_documents(
-    definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
+    definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch, edit: Edit
 ) -> None:
     """Huge values unscaled, and step sizes up to 1e30."""
     monkeypatch.chdir(definition_file.parent)
@@ -424,46 +272,7 @@ def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
     assert damaged.read_bytes() == b"PK\x03\x04 not the whole of it"
 
 
-@pytest.mark.slow("searches whole studies")
-def test_on_a_full_disk_the_report_before_stays_and_the_study_is_whole(
-    finished_copy: "Finished", klsearch: Klsearch, full_disk: Callable[[int], AbstractContextManager[None]]
-) -> None:
-    folder = finished_copy.folder
-    assert klsearch("report", folder).code == 0  # it names the copy's own storage
-    before = contents(folder)
-    with full_disk((folder / "report.html").stat().st_size - 1):
-        again = klsearch("report", folder)
-        resumed = klsearch("resume", folder, "--quiet")
-    message = f"klsearch: {folder / 'report.html'}: File too large"
-    assert (again.code, again.out, again.err) == (1, "", f"{message}\n")
-    assert (resumed.code, resumed.out) == (1, "")
-    assert resumed.err == (
-        f"{message}. All results are in the storage; `klsearch resume {folder}` writes what is missing.\n"
-    )
-    after = contents(folder)
-    assert {name for name in after if after[name] != before.get(name)} <= {"run.json", "storage.journal", "study.toml"}
-    assert klsearch("report", folder).code == 0
-    assert contents(folder)["report.html"] == before["report.html"]
-
-
 def test_a_folder_that_cannot_be_written_is_one_clear_line(klsearch: Klsearch, definition_file: Path) -> None:
     called = klsearch("run", definition_file, "--out", "/proc/klsearch", "--slots", 2, "--quiet")
     assert (called.code, called.out) == (1, "")
     assert called.err == "klsearch: /proc/klsearch: No such file or directory\n"
-
-
-@pytest.mark.slow("searches a study")
-def test_a_study_that_is_deleted_while_it_is_trained_is_a_storage_error(
-    klsearch: Klsearch, definition_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{definition_file.parent / 'studies.db'}"
-
-    def delete(phase: str, **values: Any) -> None:
-        optuna.delete_study(study_name="tiny", storage=url)
-
-    monkeypatch.setattr("klsearch.search.progress.Silence.begin", staticmethod(delete))
-    options = ("--slots", 2, "--storage", url, "--out", definition_file.parent / "run", "--quiet")
-    called = klsearch("run", definition_file, *options)
-    assert (called.code, called.out) == (4, "")
-    (line,) = called.err.splitlines()
-    assert line.endswith("no longer holds study 'tiny': another program deleted it.")

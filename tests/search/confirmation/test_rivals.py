@@ -10,23 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.layout import Layout
-from klsearch.search.running.auto_band import find_reference
-from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage.place import named_place
-from klsearch.search.storage.process import this_process
-from klsearch.search.storage.records import confirmed_rows, load_study
-from klsearch.search.storage.rows import Row, Run
-from klsearch.search.storage.study import StudyStorage
-from klsearch.search.training.models import build_network, weighting_of
-from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.studies.errors import KlsearchError
+from klsearch.search.storage.records import load_study
+from klsearch.search.storage.rows import Row
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import runs_of
-from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called, Process, Workshop
+    from tests.search.conftest import Called, Process
 
 pytestmark = pytest.mark.slow("searches and confirms with every rival")
 
@@ -140,66 +131,6 @@ def test_another_band_is_another_study(rivalled: Rivalled, klsearch: Callable[..
     refused = klsearch("run", toml, "--out", rivalled.folder)
     assert refused.code == 2
     assert "study.kl_band: 'auto', now [0.0, 5.0]" in refused.err
-
-
-def test_a_controller_aims_at_the_middle_of_the_band_in_nats_over_all_latents(
-    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path]
-) -> None:
-    assert weighting_of(workshop.definition, "control") == ControlledWeight(target=3 * 2.5)
-    toml = write(tmp_path, ("trials = 24", 'trials = 24\nkl_reduction = "sum"\nkl_band = [2, 8]')).read_text()
-    summed = parse_definition(toml, "tiny.toml")
-    assert weighting_of(summed, "control") == ControlledWeight(target=5.0)
-    assert weighting_of(summed, "sigma") == OptimalVariance()
-    assert weighting_of(summed, "beta1") is weighting_of(summed, None) is None
-
-
-def test_a_baseline_whose_method_changed_is_not_the_one_that_was_trained(
-    study: StudyStorage, tmp_path: Path, write: Callable[..., Path]
-) -> None:
-    fitted, aimed = (
-        parse_definition(
-            write(tmp_path, ("[confirmation]", f'[baselines.rival]\nmethod = "{method}"\n[confirmation]')).read_text(),
-            "tiny.toml",
-        ).settle(features=6, kl_band=None)
-        for method in ("sigma", "control")
-    )
-    run = Run(
-        hyperparameters=fitted.baseline_hyperparameters()["rival"],
-        seed=confirmation_seed(fitted.study.seed, 0),
-        label="rival",
-        method="sigma",
-    )
-    study.confirmation().create_row(run, this_process())
-    assert [row.run for row in confirmed_rows(study, fitted)] == [run]
-    assert aimed.baseline_hyperparameters()["rival"] == run.hyperparameters
-    assert confirmed_rows(study, aimed) == []
-
-
-def test_a_reference_that_diverges_gives_no_band(
-    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path]
-) -> None:
-    toml = write(
-        tmp_path, ("trials = 24", 'trials = 24\nkl_band = "auto"'), ("learning_rate = 1e-2", "learning_rate = 1e9")
-    ).read_text()
-    definition = parse_definition(toml, "tiny.toml")
-    network = build_network(definition, workshop.dataset, tmp_path)
-    said: list[str] = []
-    with pytest.raises(KlsearchError, match="the reference training diverged or collapsed"):
-        find_reference(definition, network, workshop.dataset, Layout(4, 2), say=said.append, stop=lambda: False)
-    assert said == ["Training the reference for the KL band (2 seeds)…"]
-
-
-def test_a_time_limit_holds_while_the_reference_trains(
-    klsearch: Callable[..., "Called"], tmp_path: Path, write: Callable[..., Path]
-) -> None:
-    definition = write(tmp_path, ("trials = 24", 'trials = 24\nkl_band = "auto"'), ("epochs = 12", "epochs = 100000"))
-    called = klsearch("run", definition, "--out", tmp_path / "run", "--slots", 4, "--timeout", "1s", "--quiet")
-    assert (called.code, called.err) == (
-        1,
-        "klsearch: stopped before the reference for the KL band was trained, so there is no study yet; give it more "
-        "time, or a kl_band of two numbers, such as [0.0, 5.0].\n",
-    )
-    assert klsearch("status", tmp_path / "run").code != 0
 
 
 @pytest.mark.faults

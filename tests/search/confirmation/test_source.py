@@ -11,25 +11,19 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.confirmation.source import Candidate, candidates, choose_winner, rows_to_show
-from klsearch.search.progress import Silence
 from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.records import confirmed_rows, trial_records
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.checkpoint import claim_course
-from klsearch.search.training.retraining import RetrainingSource
 from klsearch.search.training.trainer import Saving
-from klsearch.search.training.worker import Worker
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
-from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
@@ -305,56 +299,6 @@ def test_a_run_that_two_processes_trained_counts_once(workshop: "Workshop", stud
     assert [one.run.seed for one in before] == [confirmation_seed(0, index) for index in SEEDS]
     assert all(one.result is not None for one in before)
     assert workshop.confirm(study, TWO).remaining == 0
-
-
-@pytest.mark.slow("waits for another process")
-def test_others_learn_that_the_process_lives_while_it_measures_on_the_test_split(
-    workshop: "Workshop", study: StudyStorage, tmp_path: Path
-) -> None:
-    workshop.search(study, 4)
-    scored: list[int] = []
-
-    def pause() -> None:
-        rows = study.confirmation_rows()
-        scored.append(sum(one.result is not None and "test" in one.result.measures for one in rows))
-
-    confirmer = Confirmer(
-        Assignment(study=study, definition=workshop.definition, population=workshop.population, alone=False),
-        ConfirmationTools(
-            build_population=lambda rule: workshop.population,
-            take_samples=lambda members: None,
-            fit_probe=lambda latents: None,
-        ),
-        KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail),
-        worker=Worker(owner=this_process()),
-        progress=Silence(),
-        train=lambda population, source: workshop.train(source),
-        pause=pause,
-    )
-    assert confirmer.confirm()
-    pause()
-    candidates_scored = 1 + len(workshop.definition.baseline_names())
-    assert scored[-1] == candidates_scored * len(SEEDS)
-    assert max(scored.count(count) for count in scored[:-1]) <= workshop.population.slots + 1, "after each measurement"
-    assert set(range(0, scored[-1], workshop.population.slots)) <= set(scored)
-
-
-def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop", study: StudyStorage) -> None:
-    members: dict[Run, Members] = {}
-    again: dict[Run, Members] = {}
-    workshop.confirm(study, TWO, keep=members.__setitem__)
-    rows = study.confirmation_rows()
-    ended: list[None] = []
-    workshop.train(RetrainingSource(rows, keep=again.__setitem__, tell=ended.append))
-    assert len(ended) == 16
-    assert set(again) == set(members) == {one.run for one in rows}
-    first, second = (
-        workshop.population.measure_members([trained[one.run] for one in rows], "test") for trained in (members, again)
-    )
-    few = workshop.population.measure_members([again[one.run] for one in rows[5:8]], "test")
-    for one, two in [*zip(first, second, strict=True), *zip(first[5:8], few, strict=True)]:
-        for name in Measures.__slots__:
-            np.testing.assert_array_equal(getattr(one, name), getattr(two, name), strict=True)
 
 
 def test_a_leading_trial_s_confirmation_is_its_training_on_another_seed(

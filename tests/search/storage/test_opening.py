@@ -1,15 +1,21 @@
 """Opening storages."""
 
-import os
+import gc
 import sqlite3
 import subprocess
 import sys
-import time
+import warnings
+from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
+from optuna.testing.pytest_storages import StorageTestCase
+from sqlalchemy import make_url
 
 from klsearch.search.storage.opening import (
     EmptyStorage,
@@ -19,7 +25,12 @@ from klsearch.search.storage.opening import (
     open_storage,
     without_password,
 )
+from klsearch.search.storage.patience import make_patient
 from klsearch.studies.errors import StorageError
+
+if TYPE_CHECKING:
+    from tests.search.conftest import PostgresServer
+
 
 SECRET = "t0p5ecret"
 
@@ -171,28 +182,56 @@ def test_processes_that_write_at_once_never_get_the_same_number(
     assert sorted(numbers) == list(range(60))
 
 
-DIE_WRITING = """
-import fcntl, os, signal, sys
-file = open(sys.argv[1], "ab", buffering=0)
-fcntl.flock(file, fcntl.LOCK_EX)
-file.write(b'{"op_code":0,"worker_id":"x","study_na')
-os.kill(os.getpid(), signal.SIGKILL)
-"""
+def never() -> bool:
+    return False
 
 
-def test_a_process_killed_while_it_writes_neither_blocks_the_journal_nor_breaks_it(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:
-    path = tmp_path / "journal"
-    url = f"journal:///{path}"
-    with open_storage(url, create=True) as storage:
-        storage.create_new_study([StudyDirection.MINIMIZE], "before")
-    killed = subprocess.run([sys.executable, "-c", DIE_WRITING, str(path)], env=environment)
-    assert killed.returncode < 0
-    began = time.monotonic()
-    with open_storage(url, create=False) as storage:
-        storage.create_new_study([StudyDirection.MINIMIZE], "after")
-    assert time.monotonic() - began < 10, "the dead process's lock was waited for"
-    with open_storage(url, create=False) as storage:
-        assert [study.study_name for study in storage.get_all_studies()] == ["before", "after"]
-    assert os.listdir(tmp_path) == ["journal"]
+PATIENT = partial(make_patient, say=pytest.fail, stop=never)
+
+
+class TestJournal(StorageTestCase):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[BaseStorage]:
+        with open_storage(f"journal:///{tmp_path / 'journal'}", create=True, patience=PATIENT) as storage:
+            yield storage
+
+
+@pytest.fixture(scope="module")
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'studies.db'}"
+
+
+@pytest.fixture(scope="module")
+def postgresql_url(postgres_server: "PostgresServer") -> str:
+    """A database of its own: the test case counts studies."""
+    postgres_server.psql("create database cases owner searcher;")
+    return make_url(postgres_server.url).set(database="cases").render_as_string(hide_password=False)
+
+
+@pytest.mark.slow("writes a database file in every test")
+class TestSqlite(StorageTestCase):
+    @pytest.fixture
+    def storage(self, sqlite_url: str) -> Iterator[BaseStorage]:
+        with open_storage(sqlite_url, create=True, patience=PATIENT) as storage:
+            remove_studies(storage)
+            yield storage
+
+
+class TestPostgresql(StorageTestCase):
+    @pytest.fixture
+    def storage(self, postgresql_url: str) -> Iterator[BaseStorage]:
+        with open_storage(postgresql_url, create=True, patience=PATIENT) as storage:
+            remove_studies(storage)
+            yield storage
+
+    def test_pickle_storage(self, storage: BaseStorage) -> None:
+        super().test_pickle_storage(storage)
+        with warnings.catch_warnings():  # the storage that it made from the pickle is never closed
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+
+def remove_studies(storage: BaseStorage) -> None:
+    """Making the tables again for each test would take most of the time."""
+    for study in storage.get_all_studies():
+        storage.delete_study(study._study_id)

@@ -3,7 +3,7 @@
 import math
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,20 +17,18 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from klsearch.search.storage.leases import LEASE_SECONDS
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import SCHEMA_VERSION, StudyStorage
 from klsearch.studies.errors import StorageError, StudyConflict
-from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.samples import ColumnErrors
 from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Finished, Workshop
+    from tests.search.conftest import Workshop
 
 RUN = Run(hyperparameters=Hyperparameters(kl_weight=1 / 3, clip_high=2.0), seed=123, label="search")
 DISTRIBUTIONS: dict[str, BaseDistribution] = {
@@ -39,7 +37,6 @@ DISTRIBUTIONS: dict[str, BaseDistribution] = {
 }
 PARAMS = {"kl_weight": 1 / 3, "annealing_epochs": 3}
 DEAD = replace(this_process(), started="1")
-ELSEWHERE = replace(this_process(), host="elsewhere")
 
 
 @pytest.fixture(
@@ -311,109 +308,9 @@ def test_a_running_row_shows_what_its_owner_said_last(study: StudyStorage, stora
     assert again(study, storage).progress == {}
 
 
-class Clock:
-    """A clock that only moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 1e9
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that the storage's leases run on."""
-    clock = Clock()
-    monkeypatch.setattr("klsearch.search.storage.leases.time.time", clock)
-    monkeypatch.setattr("klsearch.search.storage.leases.time.monotonic", clock)
-    return clock
-
-
-def test_an_owner_of_another_machine_is_dead_when_it_was_silent_for_its_whole_lease(
-    study: StudyStorage, clock: Clock
-) -> None:
-    study.leases.say_alive(ELSEWHERE, {})
-    assert not study.leases.is_dead(ELSEWHERE)
-    clock.seconds += 0.9 * LEASE_SECONDS
-    assert not study.leases.is_dead(ELSEWHERE)
-    study.leases.say_alive(ELSEWHERE, {})
-    assert not study.leases.is_dead(ELSEWHERE)
-    clock.seconds += 0.9 * LEASE_SECONDS
-    assert not study.leases.is_dead(ELSEWHERE), "it spoke meanwhile"
-    clock.seconds += 0.2 * LEASE_SECONDS
-    assert study.leases.is_dead(ELSEWHERE)
-
-
-def test_clocks_of_two_machines_need_not_agree(study: StudyStorage, clock: Clock) -> None:
-    clock.seconds -= 3600
-    study.leases.say_alive(ELSEWHERE, {})
-    clock.seconds += 3600
-    assert not study.leases.is_dead(ELSEWHERE), "its clock is an hour late"
-    clock.seconds += 1.1 * LEASE_SECONDS
-    assert study.leases.is_dead(ELSEWHERE)
-
-
-def test_an_owner_of_another_machine_that_spoke_last_days_ago_is_dead_at_once(
-    study: StudyStorage, clock: Clock
-) -> None:
-    study.leases.say_alive(ELSEWHERE, {})
-    clock.seconds += 3 * 24 * 3600
-    assert study.leases.is_dead(ELSEWHERE)
-
-
-def test_an_owner_that_never_spoke_is_dead_after_a_lease(study: StudyStorage, clock: Clock) -> None:
-    assert not study.leases.is_dead(ELSEWHERE)
-    clock.seconds += 1.1 * LEASE_SECONDS
-    assert study.leases.is_dead(ELSEWHERE)
-
-
-def test_a_machine_of_the_same_name_is_another_machine(study: StudyStorage, clock: Clock) -> None:
-    namesake = replace(this_process(), boot="another", started="1")
-    study.leases.say_alive(namesake, {})
-    assert not study.leases.is_dead(namesake)
-    clock.seconds += LEASE_SECONDS + 1
-    assert study.leases.is_dead(namesake)
-
-
-def test_an_owner_that_said_it_is_gone_is_dead_at_once(study: StudyStorage) -> None:
-    for owner in (ELSEWHERE, this_process()):
-        study.leases.say_alive(owner, {})
-        assert not study.leases.is_dead(owner)
-        study.leases.say_gone(owner)
-        assert study.leases.is_dead(owner)
-
-
-def test_an_owner_whose_process_is_gone_is_dead_at_once(study: StudyStorage) -> None:
-    study.leases.say_alive(DEAD, {})
-    assert study.leases.is_dead(DEAD)
-
-
-def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(study: StudyStorage, clock: Clock) -> None:
-    study.leases.say_alive(this_process(), {})
-    clock.seconds += 100 * LEASE_SECONDS
-    assert not study.leases.is_dead(this_process())
-
-
 def test_rows_that_others_put_into_a_study_are_not_its_trials(study: StudyStorage, storage: BaseStorage) -> None:
     optuna.load_study(study_name=study.name, storage=storage).enqueue_trial({"x": 1.0})
     assert study.rows() == []
-
-
-def test_a_record_holds_what_the_storage_holds(
-    finished: "Finished", record: Callable[[StudyStorage], StudyRecord]
-) -> None:
-    with open_storage(f"journal:///{finished.folder / 'storage.journal'}", create=False) as storage:
-        study = StudyStorage.load(storage, "tiny")
-        made, rows = record(study), study.rows()
-    assert (made.name, made.slots, made.winner) == ("tiny", 8, study.facts.winner)
-    assert [trial.number for trial in made.trials] == list(range(24))
-    for trial, row in zip(made.trials, rows, strict=True):
-        assert row.result is not None and trial.curves is not None and trial.measures is not None
-        assert trial.kl == pytest.approx(float(np.mean(row.result.curves.validation_kl[-2:])))
-        assert trial.kl_sum == pytest.approx(3 * trial.kl)
-        assert (trial.score, trial.seed, trial.epochs) == (row.score, row.run.seed, 12)
-        assert [gate.name for gate in trial.gates][:2] == ["finite", "band"]
 
 
 def test_samples_are_kept_with_the_confirmation_and_replaced_as_a_whole(study: StudyStorage) -> None:

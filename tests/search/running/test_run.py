@@ -1,0 +1,83 @@
+"""A study from its definition to its report."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Called, Finished
+
+Klsearch = Callable[..., "Called"]
+Edit = Callable[[Path, str, str], None]
+Contents = Callable[[Path], dict[str, str]]
+
+
+@pytest.mark.slow("trains over a hundred trials")
+def test_a_search_that_has_converged_ends_before_its_budget_and_can_still_go_on(
+    definition_file: Path, klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch, edit: Edit
+) -> None:
+    monkeypatch.chdir(definition_file.parent)
+    edit(definition_file, "low = 1e-3, high = 10.0", "low = 0.03, high = 0.3")
+    edit(definition_file, "max_kl_slope = 0.2", "max_kl_slope = 1.0")
+    edit(definition_file, "trials = 24", "trials = 400")
+    called = klsearch("run", "tiny.toml", "--until-converged", "--no-confirm", "--slots", 16)
+    assert called.code == 0, called.err
+    (line,) = [line for line in called.err.splitlines() if line.startswith("Converged after")]
+    finished = int(line.split()[2])
+    assert 100 <= finished < 400
+    assert f"Converged after {finished} of 400 trials" in line
+    numbers = [trial["number"] for trial in klsearch("trials", "tiny", "--json").document["trials"]]
+    assert numbers == list(range(finished))
+    assert "Stop searching this space" in Path("runs/tiny/report.html").read_text(encoding="utf-8")
+
+    again = klsearch("run", "tiny.toml", "--until-converged", "--no-confirm")
+    assert again.code == 0
+    assert len(klsearch("trials", "tiny", "--json").document["trials"]) == finished, "it has converged already"
+    klsearch("resume", "tiny", "--no-confirm", "--trials", finished + 2)
+    assert len(klsearch("trials", "tiny", "--json").document["trials"]) == finished + 2
+
+
+@pytest.mark.slow("searches whole studies")
+def test_on_a_full_disk_the_report_before_stays_and_the_study_is_whole(
+    finished_copy: "Finished",
+    klsearch: Klsearch,
+    full_disk: Callable[[int], AbstractContextManager[None]],
+    contents: Contents,
+) -> None:
+    folder = finished_copy.folder
+    assert klsearch("report", folder).code == 0  # it names the copy's own storage
+    before = contents(folder)
+    with full_disk((folder / "report.html").stat().st_size - 1):
+        again = klsearch("report", folder)
+        resumed = klsearch("resume", folder, "--quiet")
+    message = f"klsearch: {folder / 'report.html'}: File too large"
+    assert (again.code, again.out, again.err) == (1, "", f"{message}\n")
+    assert (resumed.code, resumed.out) == (1, "")
+    assert resumed.err == (
+        f"{message}. All results are in the storage; `klsearch resume {folder}` writes what is missing.\n"
+    )
+    after = contents(folder)
+    assert {name for name in after if after[name] != before.get(name)} <= {"run.json", "storage.journal", "study.toml"}
+    assert klsearch("report", folder).code == 0
+    assert contents(folder)["report.html"] == before["report.html"]
+
+
+@pytest.mark.slow("searches a study")
+def test_a_study_that_is_deleted_while_it_is_trained_is_a_storage_error(
+    klsearch: Klsearch, definition_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{definition_file.parent / 'studies.db'}"
+
+    def delete(phase: str, **values: Any) -> None:
+        optuna.delete_study(study_name="tiny", storage=url)
+
+    monkeypatch.setattr("klsearch.search.progress.Silence.begin", staticmethod(delete))
+    options = ("--slots", 2, "--storage", url, "--out", definition_file.parent / "run", "--quiet")
+    called = klsearch("run", definition_file, *options)
+    assert (called.code, called.out) == (4, "")
+    (line,) = called.err.splitlines()
+    assert line.endswith("no longer holds study 'tiny': another program deleted it.")

@@ -1,0 +1,103 @@
+"""Leases of workers."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from klsearch.search.storage.leases import LEASE_SECONDS
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.study import StudyStorage
+
+if TYPE_CHECKING:
+    pass
+
+
+DEAD = replace(this_process(), started="1")
+
+
+ELSEWHERE = replace(this_process(), host="elsewhere")
+
+
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 1e9
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that the storage's leases run on."""
+    clock = Clock()
+    monkeypatch.setattr("klsearch.search.storage.leases.time.time", clock)
+    monkeypatch.setattr("klsearch.search.storage.leases.time.monotonic", clock)
+    return clock
+
+
+def test_an_owner_of_another_machine_is_dead_when_it_was_silent_for_its_whole_lease(
+    study: StudyStorage, clock: Clock
+) -> None:
+    study.leases.say_alive(ELSEWHERE, {})
+    assert not study.leases.is_dead(ELSEWHERE)
+    clock.seconds += 0.9 * LEASE_SECONDS
+    assert not study.leases.is_dead(ELSEWHERE)
+    study.leases.say_alive(ELSEWHERE, {})
+    assert not study.leases.is_dead(ELSEWHERE)
+    clock.seconds += 0.9 * LEASE_SECONDS
+    assert not study.leases.is_dead(ELSEWHERE), "it spoke meanwhile"
+    clock.seconds += 0.2 * LEASE_SECONDS
+    assert study.leases.is_dead(ELSEWHERE)
+
+
+def test_clocks_of_two_machines_need_not_agree(study: StudyStorage, clock: Clock) -> None:
+    clock.seconds -= 3600
+    study.leases.say_alive(ELSEWHERE, {})
+    clock.seconds += 3600
+    assert not study.leases.is_dead(ELSEWHERE), "its clock is an hour late"
+    clock.seconds += 1.1 * LEASE_SECONDS
+    assert study.leases.is_dead(ELSEWHERE)
+
+
+def test_an_owner_of_another_machine_that_spoke_last_days_ago_is_dead_at_once(
+    study: StudyStorage, clock: Clock
+) -> None:
+    study.leases.say_alive(ELSEWHERE, {})
+    clock.seconds += 3 * 24 * 3600
+    assert study.leases.is_dead(ELSEWHERE)
+
+
+def test_an_owner_that_never_spoke_is_dead_after_a_lease(study: StudyStorage, clock: Clock) -> None:
+    assert not study.leases.is_dead(ELSEWHERE)
+    clock.seconds += 1.1 * LEASE_SECONDS
+    assert study.leases.is_dead(ELSEWHERE)
+
+
+def test_a_machine_of_the_same_name_is_another_machine(study: StudyStorage, clock: Clock) -> None:
+    namesake = replace(this_process(), boot="another", started="1")
+    study.leases.say_alive(namesake, {})
+    assert not study.leases.is_dead(namesake)
+    clock.seconds += LEASE_SECONDS + 1
+    assert study.leases.is_dead(namesake)
+
+
+def test_an_owner_that_said_it_is_gone_is_dead_at_once(study: StudyStorage) -> None:
+    for owner in (ELSEWHERE, this_process()):
+        study.leases.say_alive(owner, {})
+        assert not study.leases.is_dead(owner)
+        study.leases.say_gone(owner)
+        assert study.leases.is_dead(owner)
+
+
+def test_an_owner_whose_process_is_gone_is_dead_at_once(study: StudyStorage) -> None:
+    study.leases.say_alive(DEAD, {})
+    assert study.leases.is_dead(DEAD)
+
+
+def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(study: StudyStorage, clock: Clock) -> None:
+    study.leases.say_alive(this_process(), {})
+    clock.seconds += 100 * LEASE_SECONDS
+    assert not study.leases.is_dead(this_process())

@@ -1,0 +1,61 @@
+"""How many members to train at a time."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from klsearch.search.layout import Layout
+from klsearch.search.training import slots
+from klsearch.search.training.models import build_network
+from klsearch.search.training.slots import auto_layout, best_layout, count_fitting
+from klsearch.vae.networks.network import dense_network
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Workshop
+
+
+def test_members_that_gain_from_company_are_trained_together() -> None:
+    assert best_layout({1: 4.0, 2: 2.0, 4: 1.0, 8: 0.5}, trials=64, most=16, shards=2) == Layout(16, 8)
+
+
+def test_members_that_gain_nothing_from_company_are_alone() -> None:
+    assert best_layout({1: 1.0, 2: 1.0, 4: 1.0}, trials=64, most=8, shards=2) == Layout(2, 1)
+    assert best_layout({1: 1.0, 2: 0.98, 4: 0.98}, trials=64, most=8, shards=2) == Layout(2, 1), "2 % is no gain"
+
+
+def test_empty_slots_of_the_last_wave_are_reckoned_with() -> None:
+    # 20 trials: 8 slots take 3 waves of 8, 24 shares; 10 slots 2 waves of 10, 20 shares.
+    assert best_layout({1: 9.0, 2: 1.0, 4: 1.0, 8: 1.0}, trials=20, most=10, shards=1) == Layout(2, 2)
+    assert best_layout({1: 9.0, 2: 4.0, 4: 2.0, 8: 1.0}, trials=20, most=10, shards=1) == Layout(10, 10)
+
+
+@pytest.mark.parametrize(("gigabytes", "members"), [(2, 599), (24, 7191), (0, 2)])
+def test_members_take_a_quarter_of_the_memory_that_is_free(gigabytes: int, members: int) -> None:
+    """Eight copies of 22 + 22 + 30 weights and of 1,000 rows of 14 + 12 activations, 4 bytes each: 834,368 bytes."""
+    network = dense_network((10,), 2, hidden=())
+    assert count_fitting(network, 1000, memory=gigabytes * 10**9) == members
+
+
+@pytest.mark.parametrize(("free", "measured"), [(0, [1, 2]), (2 * 10**9, [1, 2, 4])])
+def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
+    workshop: "Workshop", monkeypatch: pytest.MonkeyPatch, free: int, measured: list[int]
+) -> None:
+    """Of 24 trials at most six train at a time; of each number of members the line says how long a step takes."""
+    monkeypatch.setattr(slots, "free_memory", lambda: free)
+    network = build_network(workshop.definition, workshop.dataset, Path())
+    said: list[str] = []
+    auto_layout(network, workshop.dataset, workshop.definition, threads=1, processes=1, say=said.append)
+    assert [int(count) for count in re.findall(r" ms at (\d+)", said[-1])] == measured
+
+
+@pytest.mark.slow("compiles and measures steps of many sizes")
+def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop") -> None:
+    network = build_network(workshop.definition, workshop.dataset, Path())
+    said: list[str] = []
+    layouts = [
+        auto_layout(network, workshop.dataset, workshop.definition, threads=2, processes=processes, say=said.append)
+        for processes in (1, 2)
+    ]
+    assert [layout.slots // layout.together for layout in layouts] == [2, 1]
