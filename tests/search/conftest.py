@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import study_record
-from klsearch.search.storage.rows import Row, Run
+from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.trainer import Saving, Source, Trainer, Watch
@@ -41,6 +41,7 @@ from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.record import DataFacts, StudyRecord
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.training.population import Population
@@ -445,6 +446,37 @@ def outcomes_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def outcomes() -> Callable[[Iterable[Row]], list[dict[str, Any]]]:
     """`outcomes_of` itself."""
     return outcomes_of
+
+
+def result_by_hand(
+    kl: Sequence[float], *, unexplained: float = 0.2, active: int = 3, diverged: bool = False, seconds: float = 1.0
+) -> Result:
+    """A training of as many epochs as KLs on validation, of 3 latents; it passes every gate that its KL passes."""
+    curves = {name: np.zeros(len(kl), np.float32) for name in CURVE_NAMES}
+    curves["validation_kl"][:] = kl
+    curves["validation_reconstruction"][0] = 9.0
+    curves["nonfinite_steps"][-1] = diverged
+    latent = np.full(3, 0.5)
+    measures = Measures(
+        reconstruction=1.0,
+        unexplained=unexplained,
+        elbo=-1.0,
+        active_units=active,
+        clip_share_low=0.0,
+        clip_share_high=0.0,
+        kl_mean_part=latent,
+        kl_variance_part=latent,
+        prior_mismatch=latent,
+    )
+    return Result(
+        curves=TrainingCurves(**curves), measures={} if diverged else {"validation": measures}, seconds=seconds
+    )
+
+
+@pytest.fixture(scope="session")
+def result() -> Callable[..., Result]:
+    """`result_by_hand` itself."""
+    return result_by_hand
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,18 @@
-"""The journal file."""
+"""The journal file: what is appended, and what becomes of a line that was cut off."""
 
+import fcntl
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import pytest
 from optuna.study import StudyDirection
 
+from klsearch.search.storage.journal import JournalFile
 from klsearch.search.storage.opening import (
     open_storage,
 )
@@ -37,3 +42,71 @@ def test_a_process_killed_while_it_writes_neither_blocks_the_journal_nor_breaks_
     with open_storage(url, create=False) as storage:
         assert [study.study_name for study in storage.get_all_studies()] == ["before", "after"]
     assert os.listdir(tmp_path) == ["journal"]
+
+
+RECORD, NEXT = {"op_code": 0, "worker_id": "ä"}, {"op_code": 1, "worker_id": "b"}
+
+
+@pytest.mark.parametrize(
+    ("whole", "torn"),
+    [
+        ([], b""),
+        ([], b'{"op_code":0,"wor'),  # the very first record was cut off
+        ([RECORD], b""),
+        ([RECORD], b"{"),
+        ([RECORD, RECORD], b'{"op_code":0,"worker_id":"x"}'),  # whole but for its end: nobody has read it
+        ([RECORD], b"\0" * 5000),  # a machine without power leaves a hole
+    ],
+)
+def test_a_line_that_was_cut_off_is_dropped_before_the_next_is_written(
+    whole: list[dict[str, object]], torn: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal"
+    JournalFile(str(path)).append_logs(whole)
+    with path.open("ab") as file:
+        file.write(torn)
+    journal = JournalFile(str(path))
+    journal.append_logs([NEXT])
+    assert list(journal.read_logs(0)) == [*whole, NEXT]
+    assert [json.loads(line) for line in path.read_bytes().splitlines()] == [*whole, NEXT]
+    journal.close()
+
+
+def test_nothing_is_appended_while_another_holds_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = JournalFile(str(path))
+    writing = threading.Thread(target=journal.append_logs, args=([RECORD],))
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writing.start()
+        writing.join(0.2)
+        assert writing.is_alive()
+        assert path.read_bytes() == b""
+    writing.join()
+    assert list(journal.read_logs(0)) == [RECORD]
+
+
+APPEND_AND_DIE = """
+import os, signal, sys
+from klsearch.search.storage.journal import JournalFile
+journal = JournalFile(sys.argv[1])
+for number in range(3):
+    journal.append_logs([{"op_code": number}])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_appended_outlives_a_process_that_is_killed_at_once(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    path = str(tmp_path / "journal")
+    killed = subprocess.run([sys.executable, "-c", APPEND_AND_DIE, path], env=environment)
+    assert killed.returncode < 0
+    assert [log["op_code"] for log in JournalFile(path).read_logs(0)] == [0, 1, 2]
+
+
+def test_a_journal_to_which_nothing_was_written_is_left_alone_when_it_is_closed(tmp_path: Path) -> None:
+    journal = JournalFile(str(tmp_path / "journal"))
+    (tmp_path / "journal").unlink()
+    journal.close()
+    assert list(tmp_path.iterdir()) == []

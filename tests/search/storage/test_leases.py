@@ -1,12 +1,16 @@
 """Leases of workers."""
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from optuna.study import StudyDirection
 
-from klsearch.search.storage.leases import LEASE_SECONDS
-from klsearch.search.storage.process import this_process
+from klsearch.search.storage.leases import LEASE_SECONDS, Leases, progress_of_workers
+from klsearch.search.storage.opening import open_storage
+from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.study import StudyStorage
 
 if TYPE_CHECKING:
@@ -101,3 +105,46 @@ def test_a_process_that_lives_here_is_alive_however_long_it_was_silent(study: St
     study.leases.say_alive(this_process(), {})
     clock.seconds += 100 * LEASE_SECONDS
     assert not study.leases.is_dead(this_process())
+
+
+def test_a_study_is_worked_on_as_long_as_any_of_its_workers_lives(
+    study: StudyStorage, other: tuple[Owner, "subprocess.Popen[str]"]
+) -> None:
+    study.leases.say_gone(this_process())
+    assert not study.leases.is_worked_on()
+    owner, process = other
+    study.leases.say_alive(DEAD, {})
+    assert not study.leases.is_worked_on()
+    study.leases.say_alive(owner, {})
+    assert study.leases.is_worked_on()
+    process.kill()
+    process.wait()
+    assert not study.leases.is_worked_on()
+
+
+def test_of_a_silent_worker_elsewhere_nobody_knows_for_a_lease_whether_it_works(
+    study: StudyStorage, clock: Clock
+) -> None:
+    study.leases.say_gone(this_process())
+    study.leases.say_alive(ELSEWHERE, {})
+    assert study.leases.is_worked_on()
+    clock.seconds += 1.1 * LEASE_SECONDS
+    assert not study.leases.is_worked_on()
+
+
+ON_A_MAC = Owner(host="mac.local", boot="93A3-1F", process=77, started="Tue Nov 25 10:07:09 2026")
+
+
+def test_the_progress_that_each_worker_told_last_is_found_among_a_study_s_attributes(tmp_path: Path) -> None:
+    with open_storage(f"journal:///{tmp_path / 'journal'}", create=True) as storage:
+        number = storage.create_new_study([StudyDirection.MINIMIZE], "any")
+        leases = Leases(storage, number)
+        leases.say_alive(ON_A_MAC, {3: {"epoch": 1.0}})
+        leases.say_alive(ON_A_MAC, {3: {"epoch": 2.0, "kl": 0.5}, 4: {"epoch": 1.0}})
+        leases.say_alive(ELSEWHERE, {5: {"epoch": 9.0}})
+        leases.say_gone(ELSEWHERE)
+        storage.set_study_user_attr(number, "klsearch:definition", "[study]")
+        assert progress_of_workers(storage.get_study_user_attrs(number)) == {
+            ON_A_MAC: {"3": {"epoch": 2.0, "kl": 0.5}, "4": {"epoch": 1.0}},
+            ELSEWHERE: {},
+        }
