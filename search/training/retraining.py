@@ -151,8 +151,9 @@ def _one(measures: Measures, name: str) -> np.ndarray:
 
 
 def _first(name: str, stored: np.ndarray, now: np.ndarray, *, single: bool = False) -> Mismatch | None:
-    """The first of two arrays' values that differ, a NaN being like another; None if all agree."""
-    (places,) = np.nonzero(~((stored == now) | (np.isnan(stored) & np.isnan(now))))
+    """The first of two arrays' values that differ, a NaN being like another but no 0 like a −0; None if all agree."""
+    same = (stored == now) & (np.signbit(stored) == np.signbit(now))
+    (places,) = np.nonzero(~(same | (np.isnan(stored) & np.isnan(now))))
     if not places.size:
         return None
     at = int(places[0])

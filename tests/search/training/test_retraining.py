@@ -1,24 +1,35 @@
 """Finished trainings once more."""
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from optuna.trial import TrialState
 
 from klsearch.search.confirmation.source import Candidate
-from klsearch.search.storage.opening import open_storage
-from klsearch.search.storage.place import known_place
-from klsearch.search.storage.rows import Result, Run
+from klsearch.search.progress import Silence
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.training.retraining import Mismatch, RetrainingSource, mismatches
+from klsearch.search.training.checkpoint import Checkpoint
+from klsearch.search.training.retraining import Mismatch, RetrainingSource, mismatches, retrain
+from klsearch.studies.definitions.catalog import LoadedDefinition
+from klsearch.studies.errors import StudyConflict
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import Members
-from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
+from klsearch.vae.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Finished, Workshop
+    from tests.search.conftest import Workshop
 
+
+ByHand = Callable[..., Result]
 
 TWO = [
     Candidate(label="trial 3", hyperparameters=Hyperparameters(kl_weight=0.1, learning_rate=1e-2), is_baseline=False),
@@ -44,17 +55,8 @@ def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name), strict=True)
 
 
-@pytest.fixture(scope="module")
-def results(finished: "Finished") -> list[Result]:
-    """The stored results of the finished run's trials."""
-    place = known_place(str(finished.folder), storage=None, study=None)
-    with open_storage(place.url, create=False) as storage:
-        results = [row.result for row in StudyStorage.load(storage, place.name).rows()]
-    return [result for result in results if result is not None]
-
-
-def test_the_first_differing_epoch_and_latent_are_named(results: list[Result]) -> None:
-    stored = results[0]
+def test_the_first_differing_epoch_and_latent_are_named(result: ByHand) -> None:
+    stored = result([1.0] * 8)
     kl = stored.curves.kl.copy()
     kl[[4, 7]] = np.nextafter(kl[[4, 7]], np.float32(np.inf))
     measured = stored.measures["validation"]
@@ -71,3 +73,82 @@ def test_the_first_differing_epoch_and_latent_are_named(results: list[Result]) -
         Mismatch(value="prior_mismatch", place=2, stored=measured.prior_mismatch[1], now=mismatch[1]),
     ]
     assert mismatches(stored, replace(stored, seconds=9.0)) == []
+
+
+def test_trainings_of_different_length_are_not_compared_any_further(result: ByHand) -> None:
+    assert mismatches(result([1.0] * 3), result([2.0] * 5)) == [
+        Mismatch(value="epochs", place=None, stored=3, now=5),
+    ]
+
+
+def test_a_single_number_that_differs_has_no_place(result: ByHand) -> None:
+    assert mismatches(result([1.0], unexplained=0.25), result([1.0], unexplained=0.5)) == [
+        Mismatch(value="unexplained", place=None, stored=0.25, now=0.5)
+    ]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0, -0.0])
+def test_a_value_that_is_the_same_again_is_no_mismatch_whatever_it_is(result: ByHand, value: float) -> None:
+    assert mismatches(result([1.0, value]), result([1.0, value])) == []
+
+
+@pytest.mark.parametrize(("stored", "now"), [(math.nan, 1.0), (1.0, math.inf), (math.inf, -math.inf), (0.0, -0.0)])
+def test_a_value_of_other_bits_is_a_mismatch_whatever_it_is(result: ByHand, stored: float, now: float) -> None:
+    (found,) = mismatches(result([1.0, stored]), result([1.0, now]))
+    assert (found.value, found.place) == ("validation_kl", 2)
+    assert [str(found.stored), str(found.now)] == [str(stored), str(now)]
+
+
+def test_a_measure_that_is_not_finite_is_stored_as_no_number_and_that_again_is_no_mismatch(result: ByHand) -> None:
+    infinite, stored = result([1.0], unexplained=math.inf), result([1.0], unexplained=math.nan)
+    assert mismatches(stored, infinite) == []
+
+
+def test_of_a_training_that_diverged_only_the_curves_are_compared(result: ByHand) -> None:
+    assert mismatches(result([math.nan], diverged=True), result([math.nan], diverged=True)) == []
+    assert mismatches(result([1.0]), result([1.0], diverged=True)) == [
+        Mismatch(value="nonfinite_steps", place=1, stored=0.0, now=1.0)
+    ]
+
+
+def finished_row(number: int, left: Result) -> Row:
+    now = datetime.now(UTC)
+    return Row(
+        number=number,
+        state=TrialState.COMPLETE,
+        run=Run(hyperparameters=BEFORE, seed=number, label="search"),
+        owner=this_process(),
+        course="",
+        result=left,
+        score=0.2,
+        error="",
+        progress={},
+        started=now,
+        ended=now,
+    )
+
+
+def test_rows_are_trained_again_in_their_order_and_each_as_long_as_it_was(result: ByHand) -> None:
+    rows = [finished_row(number, result([1.0] * epochs)) for number, epochs in ((4, 12), (7, 3), (9, 12))]
+    source = RetrainingSource(rows, keep=lambda run, member: None, tell=lambda ended: None)
+    assert [(job.number, job.epochs) for job in source.take(2)] == [(4, 12), (7, 3)]
+    assert [(job.number, job.epochs) for job in source.take(2)] == [(9, 12)]
+    assert source.take(2) == []
+
+
+def test_of_a_checkpoint_the_rows_that_are_wanted_go_on_and_are_not_begun_anew(result: ByHand) -> None:
+    rows = [finished_row(number, result([1.0] * 12)) for number in (4, 7, 9)]
+    source = RetrainingSource(rows, keep=lambda run, member: None, tell=lambda ended: None)
+    checkpoint = Checkpoint(
+        study="tiny", fingerprint="f", position=9, numbers={0: 7, 3: 8}, snapshot=Snapshot(batch=0, members={})
+    )
+    assert {slot: job.number for slot, job in source.go_on(checkpoint).items()} == {0: 7}, "nobody asked for row 8"
+    assert [job.number for job in source.take(4)] == [4, 9]
+
+
+def test_rows_of_other_data_are_refused_before_anything_is_trained(workshop: "Workshop", result: ByHand) -> None:
+    loaded = LoadedDefinition(definition=workshop.definition, toml="", folder=Path(), path=None)
+    other = replace(workshop.dataset, fingerprint="of others")
+    message = r"rows\.csv: the rows are not those that the study was trained on; restore them\."
+    with pytest.raises(StudyConflict, match=message):
+        retrain(loaded, other, workshop.facts, finished_row(0, result([1.0])), progress=Silence())
