@@ -1,14 +1,22 @@
 """The network and the population that a definition asks for."""
 
+import math
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
+import numpy as np
 import pytest
 
-from klsearch.search.training.models import weighting_of
+from klsearch.search.layout import Layout
+from klsearch.search.training.models import build_network, build_population, weighting_of
 from klsearch.studies.definitions.parsing import parse_definition
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.hyperparameters import BEFORE
 from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance
 
 if TYPE_CHECKING:
@@ -105,3 +113,111 @@ def test_a_controller_aims_at_the_middle_of_the_band_in_nats_over_all_latents(
     assert weighting_of(summed, "control") == ControlledWeight(target=5.0)
     assert weighting_of(summed, "sigma") == OptimalVariance()
     assert weighting_of(summed, "beta1") is weighting_of(summed, None) is None
+
+
+def weights_of(model: keras.Model) -> int:
+    """The number of trained numbers, without the rates of searched dropouts."""
+    return sum(math.prod(weights.shape) for weights in model.trainable_weights)
+
+
+def test_a_dense_network_is_that_of_the_definition(workshop: "Workshop") -> None:
+    """6 columns, 16 hidden units, 3 latents with two heads; as many biases as outputs."""
+    network = build_network(workshop.definition, workshop.dataset, Path())
+    assert (network.input_shape, network.latent_dim) == ((6,), 3)
+    assert weights_of(network.encoder) == 6 * 16 + 16 + 2 * (16 * 3 + 3)
+    assert weights_of(network.decoder) == 3 * 16 + 16 + 16 * 6 + 6
+
+
+def images(dataset: Dataset) -> Dataset:
+    """Images of 4×4 in place of the rows."""
+    train, validation, test = (np.zeros((len(rows), 4, 4), np.float32) for rows in dataset.splits.values())
+    return replace(dataset, train=train, validation=validation, test=test)
+
+
+def test_a_convolutional_network_is_that_of_the_definition(
+    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    """4 filters of 3×3 leave 2×2 places, and a last one makes an image of the 4."""
+    conv = ('kind = "dense"\nhidden = [16]', 'kind = "conv"\nfilters = [4]\nhidden = [5]')
+    definition = parse_definition(write(tmp_path, conv).read_text(), "tiny.toml")
+    network = build_network(definition, images(workshop.dataset), tmp_path)
+    assert (network.input_shape, network.latent_dim) == ((4, 4), 3)
+    assert weights_of(network.encoder) == (9 * 4 + 4) + (16 * 5 + 5) + 2 * (5 * 3 + 3)
+    assert weights_of(network.decoder) == (3 * 5 + 5) + (5 * 16 + 16) + (9 * 4 * 4 + 4) + (9 * 4 + 1)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "unit_interval", "bounded"),
+    [("gaussian", True, True), ("gaussian", False, False), ("bernoulli", True, False)],
+)
+def test_a_reconstruction_is_bounded_where_the_data_are_and_it_is_no_logit(
+    workshop: "Workshop",
+    tmp_path: Path,
+    write: Callable[..., Path],
+    likelihood: str,
+    unit_interval: bool,
+    bounded: bool,
+) -> None:
+    changed = write(tmp_path, ("latent_dim = 3", f'latent_dim = 3\nlikelihood = "{likelihood}"'))
+    definition = parse_definition(changed.read_text(), "tiny.toml")
+    keras.utils.set_random_seed(0)
+    network = build_network(definition, replace(workshop.dataset, unit_interval=unit_interval), tmp_path)
+    given = network.decoder(np.array([[1e3, 1e3, 1e3], [-1e3, -1e3, -1e3]], np.float32)).numpy()
+    assert bool(0 <= given.min() and given.max() <= 1) is bounded
+
+
+def test_the_precision_of_the_definition_is_that_of_its_layers_and_of_no_others(
+    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    mixed = write(tmp_path, ("epochs = 12", 'epochs = 12\nprecision = "mixed_bfloat16"')).read_text()
+    network = build_network(parse_definition(mixed, "tiny.toml"), workshop.dataset, tmp_path)
+    assert "bfloat16" in {layer.compute_dtype for layer in network.encoder.layers}
+    plain = build_network(workshop.definition, workshop.dataset, tmp_path)
+    assert {layer.compute_dtype for layer in plain.encoder.layers} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        ("[space]", "[space]\nencoder_dropout = 0.2", True),
+        ("[space]", "[space]\nencoder_dropout = 0.0", False),
+        ("[baselines.mine]", "[baselines.mine]\nencoder_dropout = 0.2", True),
+        ("[baselines.mine]", "[baselines.mine]\nencoder_dropout = 0.0", False),
+    ],
+)
+def test_a_dropout_that_any_trial_or_baseline_has_needs_a_layer_to_act_on(
+    klsearch: Klsearch, own_model: Path, edit: Callable[[Path, str, str], None], old: str, new: str, refused: bool
+) -> None:
+    own_model.write_text(MODEL)
+    edit(own_model.with_name("tiny.toml"), old, new)
+    called = klsearch("check", "tiny.toml")
+    assert ("the encoder holds no klsearch.SearchedDropout layer" in called.err, called.code) == (refused, 2 * refused)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "clips"),
+    [
+        ("epochs = 12", "epochs = 12", False),
+        ("epochs = 12", "epochs = 12\nclipnorm = 1.0", True),
+        ("epochs = 12", "epochs = 12\nclipnorm = inf", False),
+        ("[baselines.mine]", "[baselines.mine]\nclipnorm = 1.0", True),
+        ("[space]", "[space]\nclipnorm = { low = 0.1, high = 10.0, log = true }", True),
+    ],
+)
+def test_gradients_can_be_clipped_where_any_trial_or_baseline_asks_for_it(
+    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path], old: str, new: str, clips: bool
+) -> None:
+    definition = parse_definition(write(tmp_path, (old, new)).read_text(), "tiny.toml")
+    network = build_network(definition, workshop.dataset, tmp_path)
+    population = build_population(definition, network, workshop.dataset, Layout(2, 1))
+    clipped = replace(BEFORE, clipnorm=1.0)
+    with nullcontext() if clips else pytest.raises(ValueError, match="the population was made without clipping"):
+        population.start(0, clipped, 1)
+
+
+def test_a_population_has_the_layout_and_the_steps_of_the_study_and_needs_no_test_split(workshop: "Workshop") -> None:
+    """128 training rows in batches of 32."""
+    network = build_network(workshop.definition, workshop.dataset, Path())
+    untested = replace(workshop.dataset, test=workshop.dataset.test[:0])
+    population = build_population(workshop.definition, network, untested, Layout(6, 2))
+    assert (population.slots, population.together, population.steps_per_epoch) == (6, 2, 4)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from klsearch.search.layout import Layout
 from klsearch.search.training import slots
@@ -59,3 +61,32 @@ def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop") -
         for processes in (1, 2)
     ]
     assert [layout.slots // layout.together for layout in layouts] == [2, 1]
+
+
+def test_the_time_of_a_number_that_was_not_measured_lies_between_those_that_were() -> None:
+    """Two of four together: halfway in the logarithm, so 2.5 for each; 4 trials take 4 · 4, 2 · 2 · 2.5 or 4 · 1."""
+    assert best_layout({1: 4.0, 4: 1.0}, trials=4, most=1, shards=1) == Layout(1, 1)
+    assert best_layout({1: 4.0, 4: 1.0}, trials=4, most=2, shards=1) == Layout(2, 2)
+    assert best_layout({1: 4.0, 4: 1.0}, trials=4, most=4, shards=1) == Layout(4, 4)
+    # As two take just as long as one, and one wave of three is the next odd number, two at a time cannot gain.
+    assert best_layout({1: 1.0, 4: 1.0}, trials=3, most=4, shards=1) == Layout(1, 1)
+
+
+SECONDS = st.floats(min_value=1e-4, max_value=10.0)
+
+
+@given(
+    times=st.dictionaries(st.sampled_from([1, 2, 4, 8, 16]), SECONDS, min_size=1),
+    trials=st.integers(1, 500),
+    shards=st.integers(1, 8),
+    more=st.integers(0, 120),
+)
+def test_whatever_was_measured_each_thread_has_one_member_or_an_even_number_and_all_fit(
+    times: dict[int, float], trials: int, shards: int, more: int
+) -> None:
+    most = shards + more
+    layout = best_layout(times, trials=trials, most=most, shards=shards)
+    assert layout.slots == layout.together * shards <= most
+    assert layout.together == 1 or layout.together % 2 == 0
+    slower = {count: 4.0 * seconds for count, seconds in times.items()}
+    assert best_layout(slower, trials=trials, most=most, shards=shards) == layout, "no machine's speed has a say"
