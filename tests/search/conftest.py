@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,6 +299,42 @@ def finished_copy(finished: Finished, tmp_path: Path) -> Finished:
     """The finished run as a copy that may be changed, with its definition and data."""
     shutil.copytree(finished.definition_file.parent, tmp_path / "copy")
     return Finished(tmp_path / "copy" / "run", tmp_path / "copy" / "tiny.toml", finished.called)
+
+
+class Told:
+    """Progress that keeps what it is told.
+
+    Attributes:
+        lines: said.
+        phases: begun, with how many trainings were finished earlier and how many there are in all.
+        ended: counted.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.phases: list[tuple[str, int, int]] = []
+        self.ended: list[EndedTraining | None] = []
+
+    def say(self, line: str) -> None:
+        """Keep a line."""
+        self.lines.append(line)
+
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
+        """Keep a phase."""
+        self.phases.append((phase, done, total))
+
+    def count(self, ended: EndedTraining | None) -> None:
+        """Keep a training."""
+        self.ended.append(ended)
+
+    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
+        """Keep nothing."""
+
+
+@pytest.fixture
+def told() -> Told:
+    """Progress that keeps what it is told."""
+    return Told()
 
 
 class Killed(Exception):

@@ -328,12 +328,3 @@ def test_a_baseline_that_changed_is_confirmed_again_and_its_old_runs_no_longer_c
     counted = confirmed_rows(study, definition)
     assert [one.run.hyperparameters.kl_weight for one in counted if one.run.label == "before"] == [0.5] * 8
     assert len([one for one in counted if one.run.label == "trial 3"]) == 8
-
-
-def test_seeds_that_are_no_longer_asked_for_do_not_count(workshop: "Workshop", study: StudyStorage) -> None:
-    workshop.confirm(study, TWO)
-    tables = workshop.definition.model_dump(exclude_unset=True)
-    tables["confirmation"]["seeds"] = 3
-    definition = StudyDefinition.model_validate(tables)
-    counted = [one for one in confirmed_rows(study, definition) if one.run.label == "trial 3"]
-    assert [one.run.seed for one in counted] == [confirmation_seed(0, index) for index in range(3)]

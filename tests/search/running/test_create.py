@@ -1,14 +1,32 @@
 """A study in its storage: made where there is none, else checked to be the one that is asked for."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from optuna.storages import BaseStorage
+
+from klsearch.search.running.create import StudyRequest, begin_study
+from klsearch.search.running.options import RunOptions
+from klsearch.search.running.versions import provenance
+from klsearch.search.storage.opening import open_storage
+from klsearch.search.storage.place import Place
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.rows import Run
+from klsearch.search.training.models import build_network
+from klsearch.search.trials.score import SCORING
+from klsearch.studies.definitions.catalog import load_definition
+from klsearch.studies.definitions.data import load_data
+from klsearch.studies.errors import StudyConflict
+from klsearch.vae.hyperparameters import BEFORE
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called, Finished
+    from tests.search.conftest import Called, Finished, Told
 
 Klsearch = Callable[..., "Called"]
 Edit = Callable[[Path, str, str], None]
@@ -92,3 +110,109 @@ def test_gates_baselines_and_budget_of_a_study_may_change(
     earlier = klsearch("best", finished_copy.folder, "--json").document
     assert earlier == best
     assert "kl_weight = 0.3" in (folder / "study.toml").read_text()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(folder=tmp_path / "run", url=f"sqlite:///{tmp_path / 'shared.db'}", name="tiny", embedded=False)
+
+
+@pytest.fixture
+def storage(place: Place) -> Iterator[BaseStorage]:
+    with open_storage(place.url, create=True) as storage:
+        yield storage
+
+
+def request(definition_file: Path, place: Place, told: "Told", **options: Any) -> StudyRequest:
+    """The study of a file as `klsearch run --slots 4` asks for it."""
+    loaded = load_definition(str(definition_file))
+    dataset = load_data(loaded.definition, loaded.folder)
+    return StudyRequest(
+        loaded=loaded,
+        dataset=dataset,
+        network=build_network(loaded.definition, dataset, loaded.folder),
+        place=place,
+        options=RunOptions(**{"slots": 4, **options}),
+        progress=told,
+        stop=lambda: False,
+    )
+
+
+def test_a_new_study_holds_what_was_asked_for_and_where_it_began(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
+) -> None:
+    study = begin_study(storage, request(definition_file, place, told))
+    facts, rows = study.facts, definition_file.with_name("rows.csv")
+    assert (facts.layout.slots, facts.scoring, facts.provenance) == (4, SCORING, provenance())
+    assert (facts.folder, facts.data.rows) == (str(rows.parent), {"train": 128, "validation": 36, "test": 36})
+    assert (facts.reference, facts.winner, facts.test_looks, facts.warm_start) == (None, None, (), "")
+    assert study.definition == definition_file.read_text().replace('"rows.csv"', f'"{rows}"')
+    assert (place.folder / "study.toml").read_text() == study.definition
+    assert study.rows() == []
+    assert told.lines == [], "nothing was measured or trained"
+
+
+def test_whoever_comes_later_finds_the_study_as_it_is(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
+) -> None:
+    first = begin_study(storage, request(definition_file, place, told)).facts
+    for slots in (4, None):  # None: not measured again
+        again = begin_study(
+            storage, request(definition_file, replace(place, folder=place.folder / "2"), told, slots=slots)
+        )
+        assert again.facts == first
+    assert told.lines == []
+
+
+def test_a_study_that_goes_on_elsewhere_names_where_and_the_versions_that_it_had(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told", tmp_path: Path
+) -> None:
+    study = begin_study(storage, request(definition_file, place, told))
+    study.change_facts(provenance={**study.facts.provenance, "keras": "3.0"})
+    shutil.copytree(definition_file.parent, tmp_path / "there", ignore=shutil.ignore_patterns("there", "*.db", "run"))
+    begin_study(storage, request(tmp_path / "there" / "tiny.toml", place, told))
+    assert study.facts.folder == str(tmp_path / "there")
+    assert study.facts.provenance == {**provenance(), "keras": f"{version('keras')} (earlier 3.0)"}
+    assert str(tmp_path / "there" / "rows.csv") in study.definition
+
+
+def test_every_difference_is_listed_with_the_way_out_of_a_shared_storage(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told", edit: Edit
+) -> None:
+    study = begin_study(storage, request(definition_file, place, told))
+    before = study.facts, study.definition
+    edit(definition_file, "latent_dim = 3", "latent_dim = 4")
+    asked = request(definition_file, place, told, slots=2, warm_start=place)
+    with pytest.raises(StudyConflict) as refused:
+        begin_study(storage, replace(asked, dataset=replace(asked.dataset, fingerprint="of others")))
+    assert str(refused.value) == (
+        f"study 'tiny' in {place.url} was made under another definition (model.latent_dim: 3, now 4; data: the rows "
+        "are not those that the study was trained on; slots: 4, now 2; it exists already, and began without "
+        "--warm-start). Give --study another name for a new study, or run the old definition to go on."
+    )
+    assert (study.facts, study.definition) == before
+
+
+def test_a_study_of_another_score_is_refused_even_under_its_own_definition(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
+) -> None:
+    begin_study(storage, request(definition_file, place, told)).change_facts(scoring={"measures": 1, "score": 0})
+    said = r"scored otherwise than this klsearch scores \(score: 0, now 1\).*Give --study another name"
+    with pytest.raises(StudyConflict, match=said):
+        begin_study(storage, request(definition_file, place, told))
+
+
+@pytest.mark.parametrize("trials", [0, 1])
+def test_changed_gates_are_said_once_there_are_trials_that_were_judged_by_the_old_ones(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told", edit: Edit, trials: int
+) -> None:
+    study = begin_study(storage, request(definition_file, place, told))
+    for _ in range(trials):
+        study.create_row(Run(hyperparameters=BEFORE, seed=1, label="search"), this_process())
+    edit(definition_file, "max_kl_slope = 0.2", "max_kl_slope = 0.1")
+    begin_study(storage, request(definition_file, place, told))
+    assert len([line for line in told.lines if line.startswith("warning: [gates] has changed.")]) == trials
+    assert "max_kl_slope = 0.1" in study.definition
+    told.lines.clear()
+    begin_study(storage, request(definition_file, place, told))
+    assert told.lines == []
