@@ -1,19 +1,35 @@
 """One process's work on one study."""
 
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from optuna.trial import TrialState
 
+from klsearch.search.confirmation.confirmer import ConfirmationTools
 from klsearch.search.progress import Silence
 from klsearch.search.running.session import open_session
-from klsearch.search.stopping import Stopper
+from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
+from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.rows import Result, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
+from klsearch.search.trials.sampling import distributions_of
+from klsearch.studies.record import IMPORTANCE_TRIALS
+from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Workshop
+    from tests.search.conftest import Told, Workshop
+
+Other = tuple[Owner, "subprocess.Popen[str]"]
+DEAD = replace(this_process(), started="1")
+RUN = Run(hyperparameters=Hyperparameters(kl_weight=0.1, learning_rate=1e-2), seed=5, label="search")
 
 
 def test_a_process_that_fails_leaves_its_study_to_others(
@@ -29,3 +45,167 @@ def test_a_process_that_fails_leaves_its_study_to_others(
         assert study.leases.is_worked_on()
         raise ValueError("out of memory")
     assert not study.leases.is_worked_on()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(folder=tmp_path, url="", name="tiny", embedded=False)
+
+
+def assignment_of(workshop: "Workshop", study: StudyStorage, *, trials: int, alone: bool = False) -> Assignment:
+    """The small study with so many trials to train."""
+    budget = workshop.definition.study.model_copy(update={"trials": trials})
+    definition = workshop.definition.model_copy(update={"study": budget})
+    return Assignment(study=study, definition=definition, population=workshop.population, alone=alone)
+
+
+def finish(study: StudyStorage, left: Result) -> None:
+    study.finish_row(study.create_row(RUN, this_process()), left, owner=this_process(), score=0.2, constraints={})
+
+
+def test_a_study_whose_budget_is_met_is_not_searched_any_further(
+    workshop: "Workshop", study: StudyStorage, place: Place, told: "Told", result: Callable[..., Result]
+) -> None:
+    finish(study, result([1.0]))
+    assignment = assignment_of(workshop, study, trials=1)
+    with open_session(assignment, place, progress=told, stopper=Stopper()) as session:
+        assert session.is_searched()
+        session.search()
+    assert (told.lines, told.phases, len(study.rows())) == ([], [], 1)
+
+
+def test_nothing_is_left_of_the_courses_of_a_study_that_is_searched_and_all_of_one_that_is_not(
+    workshop: "Workshop", study: StudyStorage, place: Place, result: Callable[..., Result]
+) -> None:
+    place.checkpoints.mkdir()
+    (place.checkpoints / "killed.lock").touch()
+    finish(study, result([1.0]))
+    for trials, left in ((2, True), (1, False)):
+        with open_session(
+            assignment_of(workshop, study, trials=trials), place, progress=Silence(), stopper=Stopper()
+        ) as session:
+            assert session.is_searched() is not left
+        assert (place.checkpoints / "killed.lock").exists() is left
+
+
+@pytest.mark.parametrize(("alone", "taken"), [(False, 1), (True, 2)])
+def test_what_is_taken_up_again_is_what_nobody_else_trains(
+    workshop: "Workshop", study: StudyStorage, place: Place, told: "Told", other: Other, alone: bool, taken: int
+) -> None:
+    """Whoever works alone in a run folder knows that all others are gone."""
+    study.create_row(RUN, DEAD)
+    study.create_row(RUN, other[0])
+    assignment = assignment_of(workshop, study, trials=24, alone=alone)
+    with pytest.raises(Interrupted), open_session(assignment, place, progress=told, stopper=Stopper(0.0)) as session:
+        session.search()
+    assert told.lines == [f"Going on with tiny: 0 of 24 trials done, {taken} taken up again."]
+
+
+class Chances:
+    """Says to stop once a condition holds; a test that hangs fails instead."""
+
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
+        self._deadline = time.monotonic() + 60
+
+    def __call__(self) -> bool:
+        assert time.monotonic() < self._deadline
+        return self._is_over()
+
+
+@pytest.mark.slow("compiles, and trains a trial")
+def test_whoever_finds_the_last_trials_in_training_elsewhere_waits_and_takes_them_up_if_their_process_dies(
+    workshop: "Workshop", study: StudyStorage, place: Place, told: "Told", other: Other
+) -> None:
+    owner, process = other
+    study.create_row(RUN, owner)
+
+    def kill_once_waited_for() -> bool:
+        if any("waiting" in line for line in told.lines) and process.poll() is None:
+            process.kill()
+            process.wait()
+        return False
+
+    assignment = assignment_of(workshop, study, trials=1)
+    stop = Chances(kill_once_waited_for)
+    with open_session(assignment, place, progress=told, stopper=Stopper(), stop=stop) as session:
+        session.search()
+    waiting = [line for line in told.lines if "Other processes train the last trials; waiting for them." in line]
+    assert len(waiting) == 1
+    (row,) = study.rows()
+    assert (row.state, row.owner, row.run) == (TrialState.COMPLETE, this_process(), RUN)
+    assert told.phases == [("trials", 0, 1)]
+    assert [ended is not None and ended.label for ended in told.ended] == ["trial 0"]
+
+
+def never(seconds: float) -> None:
+    raise AssertionError("nobody is before it")
+
+
+NO_TOOLS = ConfirmationTools(
+    build_population=lambda rule: pytest.fail("nothing is to be trained"),
+    take_samples=lambda members: None,
+    fit_probe=None,
+)
+
+
+def test_whoever_finds_the_winner_being_confirmed_waits_for_its_turn_and_says_so_once(
+    workshop: "Workshop", study: StudyStorage, place: Place, told: "Told", other: Other
+) -> None:
+    owner, process = other
+    study.leases.say_alive(owner, {})
+    asked = iter(range(100))
+
+    def kill_at_last() -> bool:
+        if next(asked) == 1:
+            process.kill()
+            process.wait()
+        return False
+
+    assignment = assignment_of(workshop, study, trials=1)
+    with study.confirming.turn(owner, wait=never):
+        stop = Chances(kill_at_last)
+        with open_session(assignment, place, progress=told, stopper=Stopper(), stop=stop) as session:
+            session.confirm(NO_TOOLS)
+    assert told.lines == [
+        "Another process confirms the winner; waiting for it.",
+        "No trial has finished, so there is nothing to confirm.",
+    ]
+
+
+def test_whoever_works_alone_waits_for_no_turn(
+    workshop: "Workshop", study: StudyStorage, place: Place, told: "Told", other: Other
+) -> None:
+    assignment = assignment_of(workshop, study, trials=1, alone=True)
+    with study.confirming.turn(other[0], wait=never):
+        with open_session(assignment, place, progress=told, stopper=Stopper()) as session:
+            session.confirm(NO_TOOLS)
+    assert told.lines == ["No trial has finished, so there is nothing to confirm."]
+
+
+def test_a_session_that_ends_leaves_what_matters_so_far(
+    workshop: "Workshop", study: StudyStorage, place: Place, result: Callable[..., Result]
+) -> None:
+    """The score follows the KL weight and nothing else, over as many trials as it takes to tell."""
+    searched = workshop.definition.space.searched()
+    rng = np.random.default_rng(0)
+    for place_in_range in rng.random(IMPORTANCE_TRIALS):
+        number = study.create_row(
+            RUN,
+            this_process(),
+            params={
+                "kl_weight": 10 ** (-3 + 4 * place_in_range),
+                "annealing_epochs": int(rng.integers(0, 7)),
+                "encoder_dropout": 0.4 * rng.random(),
+            },
+            distributions=distributions_of(searched),
+        )
+        study.finish_row(number, result([1.0]), owner=this_process(), score=place_in_range, constraints={})
+    with open_session(
+        assignment_of(workshop, study, trials=24), place, progress=Silence(), stopper=Stopper()
+    ) as session:
+        assert study.facts.importance == {}
+        assert session.is_searched()
+    shares = study.facts.importance
+    assert set(shares) == set(searched)
+    assert max(shares, key=lambda name: shares[name]) == "kl_weight"
