@@ -1,6 +1,6 @@
 """The confirmation of a study, from its candidates to the winner's look at the test split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,23 @@ from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.records import load_study
+from klsearch.search.storage.rows import Result, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
+from klsearch.search.training.trainer import Source
 from klsearch.search.training.worker import Worker
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import ColumnErrors
+from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called, Finished, Workshop
+    from tests.search.conftest import Called, Finished, Told, Workshop
 
 
+ByHand = Callable[..., Result]
 Klsearch = Callable[..., "Called"]
 
 SEEDS = range(8)
@@ -101,3 +108,113 @@ def test_an_interrupted_confirmation_goes_on_to_the_same_result(
         if one.test is not None and other.test is not None:
             for name in Measures.__slots__:
                 np.testing.assert_array_equal(getattr(one.test, name), getattr(other.test, name), strict=True)
+
+
+PROBE = Probe(measure="accuracy", validation=0.5, test=0.75, chance=0.25)
+
+
+class Confirmation:
+    """The confirmation of a study on two seeds, in the workshop's population.
+
+    Attributes:
+        told: what its progress was told.
+        sampled: the labels whose samples were taken, each time.
+    """
+
+    def __init__(self, workshop: "Workshop", study: StudyStorage, folder: Path, told: "Told") -> None:
+        tables = workshop.definition.model_dump(exclude_unset=True)
+        tables["confirmation"] = {"seeds": 2, "top": 2}
+        self.definition = StudyDefinition.model_validate(tables)
+        self.told = told
+        self.sampled: list[list[str]] = []
+        self._workshop, self._study, self._folder = workshop, study, folder
+
+    def confirm(self, train: Callable[[Source], None] | None = None) -> bool:
+        """Confirm in a new confirmer, as the next process would."""
+        train_in: Callable[[Source], None] = train or self._workshop.train
+        return Confirmer(
+            Assignment(
+                study=self._study, definition=self.definition, population=self._workshop.population, alone=False
+            ),
+            ConfirmationTools(
+                build_population=lambda rule: pytest.fail("every baseline is weighed by its settings"),
+                take_samples=self._take_samples,
+                fit_probe=lambda means: PROBE,
+            ),
+            KeptMembers(self._folder, "f", say=pytest.fail),
+            worker=Worker(owner=this_process()),
+            progress=self.told,
+            train=lambda population, source: train_in(source),
+            pause=lambda: None,
+        ).confirm()
+
+    def _take_samples(self, members: Mapping[str, Members]) -> None:
+        self.sampled.append(list(members))
+
+
+@pytest.fixture
+def confirmation(workshop: "Workshop", study: StudyStorage, tmp_path: Path, told: "Told") -> Confirmation:
+    return Confirmation(workshop, study, tmp_path / "confirmed", told)
+
+
+def nothing(source: Source) -> None:
+    pytest.fail("nothing is to be trained")
+
+
+def add_trial(study: StudyStorage, left: Result, score: float, *, pruned: bool = False) -> None:
+    """A finished trial with settings of its own."""
+    run = Run(hyperparameters=Hyperparameters(kl_weight=score, learning_rate=1e-2), seed=1, label="search")
+    number = study.create_row(run, this_process())
+    study.finish_row(number, left, owner=this_process(), score=score, constraints={}, pruned=pruned)
+
+
+def test_without_a_finished_trial_there_is_nothing_to_confirm_and_nothing_is_written(
+    study: StudyStorage, confirmation: Confirmation
+) -> None:
+    study.create_row(Run(hyperparameters=BEFORE, seed=1, label="search"), this_process())
+    assert confirmation.confirm(train=nothing)
+    assert confirmation.told.lines == ["No trial has finished, so there is nothing to confirm."]
+    assert (study.confirmation_rows(), study.facts.winner, study.facts.test_looks) == ([], None, ())
+
+
+def test_a_confirmation_that_another_process_took_over_chooses_no_winner_and_does_not_look_at_the_test_split(
+    study: StudyStorage, confirmation: Confirmation, result: ByHand
+) -> None:
+    """Its rows are still running when this process has no more of them to train."""
+    add_trial(study, result([2.0, 2.0]), 0.2)
+
+    def lose(source: Source) -> None:
+        source.take(100)
+
+    assert not confirmation.confirm(train=lose)
+    assert len(study.confirmation_rows()) == 2 * (1 + 3)
+    assert (study.facts.winner, study.facts.test_looks, confirmation.sampled) == (None, (), [])
+
+
+@pytest.mark.slow("trains ten members")
+def test_winner_and_baselines_are_scored_on_test_once_and_other_leaders_never(
+    study: StudyStorage, confirmation: Confirmation, result: ByHand, tmp_path: Path
+) -> None:
+    add_trial(study, result([2.0, 2.0]), 0.2)
+    add_trial(study, result([2.0, 2.0]), 0.1)
+    add_trial(study, result([2.0, 2.0]), 0.05, pruned=True)  # it has finished, but leads no others
+    add_trial(study, result([2.0, 2.0]), 0.3)
+    assert confirmation.confirm()
+    told, facts = confirmation.told, study.facts
+    assert told.phases == [("confirming on fresh seeds", 0, 10)]
+    assert len(told.ended) == 10
+    assert facts.winner in (0, 1)
+    assert facts.confirmed_among == 4, "all that had finished, the one that was ended early too"
+    assert len(facts.test_looks) == 1
+    winner, loser = (f"trial {number}" for number in (facts.winner, 1 - facts.winner))
+    rows = study.confirmation_rows()
+    assert {row.run.label for row in rows} == {winner, loser, "before", "after", "mine"}
+    for row in rows:
+        assert row.result is not None
+        assert list(row.result.measures) == ["validation"] + ["test"] * (row.run.label != loser)
+        assert row.probe == (None if row.run.label == loser else PROBE)
+    assert confirmation.sampled == [[winner, "before", "after", "mine"]]
+    assert not (tmp_path / "confirmed").exists(), "nobody will ask for its members any more"
+
+    assert confirmation.confirm(train=nothing), "whoever comes later finds it done"
+    assert (study.facts, len(told.phases), len(confirmation.sampled)) == (facts, 1, 1)

@@ -1,6 +1,6 @@
 """The loop that keeps a population's slots filled, from checkpoint to checkpoint."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,18 @@ from optuna.trial import TrialState
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
-from klsearch.search.storage.rows import Row, Run
+from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.checkpoint import (
     Checkpoint,
     Course,
 )
-from klsearch.search.training.trainer import Job, Saving
+from klsearch.search.training.retraining import RetrainingSource
+from klsearch.search.training.trainer import Job, Saving, Source, job_again
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.source import TrialSource
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
@@ -211,3 +214,132 @@ def test_another_worker_goes_on_where_a_dead_one_s_checkpoint_stands(
     assert epochs == [10, 11, 12], "nine epochs were trained before"
     assert outcomes(study.rows()) == uninterrupted[2:5]
     assert {row.course for row in study.rows()} == {"living"}
+
+
+class Listed(Source):
+    """A source of given jobs, which ends some early or gives some up when a test says so.
+
+    Attributes:
+        asked: how many jobs were asked for, each time.
+        finished: numbers, in the order in which they were told.
+        lost: numbers of jobs that another worker has taken over.
+        hopeless: the epoch at which a job need not be trained any further, by number.
+    """
+
+    def __init__(self, *jobs: Job) -> None:
+        self._jobs = list(jobs)
+        self.asked: list[int] = []
+        self.finished: dict[int, Result] = {}
+        self.members: dict[int, Members] = {}
+        self.lost: set[int] = set()
+        self.hopeless: dict[int, int] = {}
+
+    def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
+        raise AssertionError("no checkpoint is kept")
+
+    def take(self, free: int) -> list[Job]:
+        self.asked.append(free)
+        jobs, self._jobs = self._jobs[:free], self._jobs[free:]
+        return jobs
+
+    def find_lost(self) -> set[int]:
+        return self.lost
+
+    def find_hopeless(self, epochs: Mapping[int, int], curves: Callable[[int], TrainingCurves]) -> set[int]:
+        assert all(curves(number).epochs == epoch for number, epoch in epochs.items())
+        return {number for number, epoch in epochs.items() if epoch >= self.hopeless.get(number, 1000)}
+
+    def finish(self, finished: Mapping[int, Result], member: Callable[[int], Members]) -> None:
+        self.finished.update(finished)
+        self.members.update({number: member(number) for number in finished})
+
+
+def job(number: int, *, epochs: int | None = None, **settings: float) -> Job:
+    """A job on a seed of its own."""
+    hyperparameters = Hyperparameters(**{"kl_weight": 0.1, "learning_rate": 1e-2, **settings})  # type: ignore[arg-type]
+    return Job(number=number, run=Run(hyperparameters=hyperparameters, seed=number, label="search"), epochs=epochs)
+
+
+def epochs_of(source: Listed) -> list[tuple[int, int]]:
+    return [(number, result.curves.epochs) for number, result in source.finished.items()]
+
+
+def test_slots_are_filled_as_soon_as_they_are_free_and_what_ends_together_is_told_by_number(
+    workshop: "Workshop",
+) -> None:
+    """Four slots, and trainings of 12 epochs unless a job was shorter when it was trained before."""
+    source = Listed(job(9, epochs=2), job(7, epochs=2), job(8), job(3), job(4, epochs=1), job(5))
+    workshop.train(source)
+    assert epochs_of(source) == [(7, 2), (9, 2), (4, 1), (3, 12), (8, 12), (5, 12)]
+    # Four at first and two after epoch 2; then after every epoch one, from epoch 12 on three, and four after epoch 14.
+    assert source.asked == [4, 2, *[1] * 9, *[3] * 2, 4]
+
+
+def test_the_member_of_a_finished_job_is_its_own_and_no_neighbour_s(workshop: "Workshop") -> None:
+    source = Listed(job(3), job(2, epochs=5), job(1))
+    workshop.train(source)
+    measured = workshop.population.measure_members([source.members[number] for number in source.finished], "validation")
+    told = [result.measures["validation"].elbo for result in source.finished.values()]
+    assert [measures.elbo for measures in measured] == told
+    assert len(set(told)) == 3
+
+
+def test_a_job_that_another_worker_has_taken_over_is_dropped_and_its_slot_is_filled_again(
+    workshop: "Workshop",
+) -> None:
+    source = Listed(job(1), job(2), job(3), job(4), job(5, epochs=1))
+    source.lost = {2}
+    workshop.train(source)
+    assert epochs_of(source) == [(5, 1), (1, 12), (3, 12), (4, 12)]
+
+
+def test_a_hopeless_job_is_finished_as_it_is_with_its_measures(workshop: "Workshop") -> None:
+    source = Listed(job(1), job(2))
+    source.hopeless = {1: 4}
+    workshop.train(source)
+    assert epochs_of(source) == [(1, 4), (2, 12)]
+    assert np.isfinite(source.finished[1].measures["validation"].unexplained)
+
+
+def test_a_job_that_diverges_leaves_at_once_without_measures(workshop: "Workshop") -> None:
+    source = Listed(job(1, learning_rate=1e30), job(2))
+    workshop.train(source)
+    (diverged, epochs), whole = epochs_of(source)
+    assert (diverged, whole) == (1, (2, 12))
+    assert epochs < 12
+    assert source.finished[1].curves.diverged
+    assert source.finished[1].measures == {}
+
+
+def test_whoever_watches_sees_every_running_job_with_its_epoch_by_number(workshop: "Workshop") -> None:
+    seen: list[list[tuple[int, float, float]]] = []
+    workshop.train(
+        Listed(job(8, epochs=2), job(3)),
+        watch=lambda running: seen.append(
+            [(number, values["epoch"], values["epochs"]) for number, values in running.items()]
+        ),
+    )
+    assert seen[:3] == [[(3, 1, 12), (8, 1, 12)], [(3, 2, 12), (8, 2, 12)], [(3, 3, 12)]]
+    assert seen[-1] == [(3, 12, 12)]
+
+
+def test_a_source_without_jobs_trains_nothing(workshop: "Workshop") -> None:
+    source = Listed()
+    workshop.train(source, watch=lambda running: pytest.fail("nothing runs"))
+    assert (source.asked, source.finished) == ([4], {})
+
+
+def test_jobs_that_no_other_worker_takes_over_are_never_lost_nor_hopeless() -> None:
+    source = RetrainingSource([], keep=lambda run, member: None, tell=lambda ended: None)
+    assert (
+        source.find_lost() == source.find_hopeless({1: 3}, lambda number: pytest.fail("no curve is looked at")) == set()
+    )
+
+
+def test_a_finished_row_is_trained_once_more_for_as_long_as_it_was(
+    study: StudyStorage, result: Callable[..., Result]
+) -> None:
+    number = study.create_row(BROKEN, this_process())
+    assert job_again(study.row(number)) == Job(number=number, run=BROKEN, epochs=None)
+    study.finish_row(number, result([1.0] * 7), owner=this_process(), score=0.2, constraints={})
+    assert job_again(study.row(number)) == Job(number=number, run=BROKEN, epochs=7)
