@@ -2,14 +2,23 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 
+from klsearch.search.running.options import RunOptions
+from klsearch.search.running.run import train_study
+from klsearch.search.stopping import Stopper
+from klsearch.search.storage.place import Place
+from klsearch.studies.definitions.catalog import load_definition
+from klsearch.studies.definitions.data import load_data
+from klsearch.studies.record import StudyRecord
+
 if TYPE_CHECKING:
-    from tests.search.conftest import Called, Finished
+    from tests.search.conftest import Called, Finished, Told
 
 Klsearch = Callable[..., "Called"]
 Edit = Callable[[Path, str, str], None]
@@ -81,3 +90,48 @@ def test_a_study_that_is_deleted_while_it_is_trained_is_a_storage_error(
     assert (called.code, called.out) == (4, "")
     (line,) = called.err.splitlines()
     assert line.endswith("no longer holds study 'tiny': another program deleted it.")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(folder=tmp_path / "run", url=f"journal:///{tmp_path / 'journal'}", name="tiny", embedded=False)
+
+
+def train(definition_file: Path, place: Place, told: "Told", stopper: Stopper) -> StudyRecord:
+    """What is left of the small study, of whose data something is to be warned."""
+    loaded = load_definition(str(definition_file))
+    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=("few rows",))
+    return train_study(loaded, dataset, place, RunOptions(slots=2), progress=told, stopper=stopper)
+
+
+def test_whoever_has_no_time_left_is_warned_and_has_a_study_a_report_and_a_table_without_trials(
+    definition_file: Path, place: Place, told: "Told"
+) -> None:
+    record = train(definition_file, place, told, Stopper(0.0))
+    assert told.lines == [
+        f"warning: {record.definition.warnings()[0]}",
+        "warning: few rows",
+        "Stopped; what was trained is kept.",
+    ]
+    assert (record.name, record.trials, record.storage) == ("tiny", (), place.url)
+    assert record.resume_command == f"klsearch resume {place.folder}"
+    assert (place.folder / "report.html").read_text().startswith("<!doctype html>")
+    assert (place.folder / "trials.csv").read_text().count("\n") == 1
+
+
+class SignalledInTime(Stopper):
+    """Takes a signal when it is first asked whether to stop: the study is made by then."""
+
+    def __call__(self) -> bool:
+        """Tell to stop."""
+        self.signalled = True
+        return super().__call__()
+
+
+def test_after_a_signal_no_report_is_written_for_which_the_user_would_have_to_wait(
+    definition_file: Path, place: Place, told: "Told"
+) -> None:
+    record = train(definition_file, place, told, SignalledInTime())
+    assert told.lines[-1] == "Stopped; what was trained is kept."
+    assert record.trials == ()
+    assert {path.name for path in place.folder.glob("*.*")} == {"run.json", "study.toml"}
