@@ -12,6 +12,7 @@ class _Use(IntEnum):
     TRIAL = 1
     CONFIRMATION = 2
     REFERENCE = 3
+    RACE = 4
 
 
 def _derive(study_seed: int, use: _Use, index: int) -> int:
@@ -24,13 +25,23 @@ def sampler_seed(study_seed: int, number: int) -> int:
 
 
 def trial_seed(study_seed: int, number: int) -> int:
-    """Seed from which a trial's weights, batch order and noise are drawn."""
+    """Seed from which a trial's weights, batch order and noise are drawn, of the first release: each has its own."""
     return _derive(study_seed, _Use.TRIAL, number)
+
+
+def shared_seed(study_seed: int) -> int:
+    """Seed that all trials of a study share, so that they are compared on the same weights, order and noise."""
+    return _derive(study_seed, _Use.TRIAL, 0)
 
 
 def confirmation_seed(study_seed: int, index: int) -> int:
     """The `index`-th fresh seed of the confirmation, shared by all candidates so that they can be paired."""
     return _derive(study_seed, _Use.CONFIRMATION, index)
+
+
+def race_seed(study_seed: int, index: int) -> int:
+    """The `index`-th seed of the race, which leading trials share and nothing else is trained on."""
+    return _derive(study_seed, _Use.RACE, index)
 
 
 def reference_seed(study_seed: int, index: int) -> int:

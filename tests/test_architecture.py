@@ -22,7 +22,9 @@ WINGS = {
         "machine", "quiet", "hyperparameters", "data", "likelihoods", "objective", "elbo", "layers",
         "diagnostics", "networks", "evaluation", "training",
     ),
-    "studies": ("errors", "files", "definitions", "ranking", "record", "convergence", "summary", "comparison"),
+    "studies": (
+        "errors", "files", "definitions", "procedure", "ranking", "record", "convergence", "summary", "comparison",
+    ),
     "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report"),
     "search": (
         "layout", "seeds", "stopping", "progress",

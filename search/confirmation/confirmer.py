@@ -8,11 +8,13 @@ from functools import cached_property
 import numpy as np
 from optuna.trial import TrialState
 
+from klsearch.search.confirmation.candidates import baselines, leading_trials
+from klsearch.search.confirmation.contest import Contest, choose_winner
 from klsearch.search.confirmation.kept_members import KeptMembers
-from klsearch.search.confirmation.source import Candidate, ConfirmationSource, candidates, choose_winner, rows_to_show
+from klsearch.search.confirmation.source import ConfirmationSource, rows_to_show
 from klsearch.search.progress import Progress
 from klsearch.search.storage.records import confirmed_rows, trial_records
-from klsearch.search.storage.rows import Row, trial_number
+from klsearch.search.storage.rows import Row, Run, one_of_each, trial_number
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import weighting_of
@@ -87,31 +89,44 @@ class Confirmer:
     def confirm(self) -> bool:
         """Confirm the study; False if another process took that over, because this one was silent for too long."""
         trials = trial_records(self._study, self._definition)
-        chosen = candidates(self._definition, trials)
-        if not chosen:
+        leaders, others = leading_trials(self._definition, trials), baselines(self._definition)
+        if not leaders:
             self._progress.say("No trial has finished, so there is nothing to confirm.")
             return True
-        self._train_candidates(chosen)
-        labels = {candidate.label for candidate in chosen}
-        found = [row for row in confirmed_rows(self._study, self._definition) if row.run.label in labels]
-        confirmed = [row for row in found if row.state is not TrialState.FAIL]
-        if any(row.result is None for row in confirmed):
+        contest = Contest.of(self._definition, self._study.facts.procedure)
+        race = leaders if len(leaders) > 1 or contest.race == contest.proof else []
+        opening = [run for one in race for run in one.runs(contest.race)]
+        opening += [run for one in others for run in one.runs(contest.opening)]
+        raced = self._train_runs("racing the leading trials" if race else "training the baselines", opening)
+        if raced is None:
             return False
-        leaders = [candidate.label for candidate in chosen if not candidate.is_baseline]
-        winner = choose_winner(self._definition, confirmed, leaders)
-        baselines = self._definition.baseline_names()
-        self._score_on_test({winner, *baselines})
+        winner = leaders[0]
+        if race:
+            rows = [row for row in raced if row.run.seed in contest.race]
+            label = choose_winner(self._definition, rows, [one.label for one in leaders])
+            winner = next(one for one in leaders if one.label == label)
+        staying = [
+            one for one in others if contest.stays(self._definition, [r for r in raced if r.run.label == one.label])
+        ]
+        proof = [run for one in (winner, *staying) for run in one.runs(contest.proof)]
+        if self._train_runs("confirming on fresh seeds", proof) is None:
+            return False
+        names = [one.label for one in others]
+        self._score_on_test({winner.label, *names})
         finished = sum(trial.state in (RunState.COMPLETE, RunState.PRUNED) for trial in trials)
-        self._study.change_facts(winner=trial_number(winner), confirmed_among=finished)
-        self._keep_samples([winner, *baselines])
+        self._study.change_facts(winner=trial_number(winner.label), confirmed_among=finished)
+        self._keep_samples([winner.label, *names])
         self._members.remove_files()
         return True
 
-    def _train_candidates(self, chosen: Sequence[Candidate]) -> None:
-        """Train what is not trained yet of the candidates, those of one rule after those of another."""
-        by_rule: dict[Weighting | None, list[Candidate]] = {}
-        for candidate in chosen:
-            by_rule.setdefault(weighting_of(self._definition, candidate.method), []).append(candidate)
+    def _train_runs(self, phase: str, wanted: Sequence[Run]) -> list[Row] | None:
+        """Train what is not trained yet, that of one rule after that of another; all of their rows.
+
+        None if another process has taken some of them over.
+        """
+        by_rule: dict[Weighting | None, list[Run]] = {}
+        for run in wanted:
+            by_rule.setdefault(weighting_of(self._definition, run.method), []).append(run)
         sources = {
             rule: ConfirmationSource(
                 self._rows,
@@ -124,11 +139,13 @@ class Confirmer:
             for rule, group in by_rule.items()
         }
         if remaining := sum(source.remaining for source in sources.values()):
-            total = len(chosen) * self._definition.confirmation.seeds
-            self._progress.begin("confirming on fresh seeds", done=total - remaining, total=total)
+            self._progress.begin(phase, done=len(wanted) - remaining, total=len(wanted))
         for rule, source in sources.items():
             if source.remaining:
                 self._train(rule, source)
+        known = {row.run: row for row in one_of_each(self._rows.rows())}
+        rows = [known[run] for run in wanted]
+        return None if any(row.result is None and row.state is not TrialState.FAIL for row in rows) else rows
 
     def _train(self, rule: Weighting | None, source: Source) -> None:
         """Train what a source gives by a rule; by the settings' KL weight if None."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from klsearch.search.layout import Layout
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import DataFacts, Reference
 
 # Of the first release, whose studies do not say it.
@@ -30,6 +31,7 @@ class StudyFacts:
             chose it.
         test_looks: when the test split was scored, UTC.
         reference: what the band was taken from; None where the definition says it.
+        procedure: how it comes to its winner.
         scoring: versions of the measures and of the score that its trials share.
         warm_start: which trials of an earlier study it began with, in words; empty without.
     """
@@ -45,6 +47,7 @@ class StudyFacts:
     test_looks: tuple[str, ...] = ()
     reference: Reference | None = None
     warm_start: str = ""
+    procedure: Procedure = Procedure.OWN_SEEDS
     scoring: Mapping[str, int] = field(default_factory=_FIRST_SCORING.copy)
 
     @property
@@ -57,6 +60,8 @@ class StudyFacts:
         }
         if self.reference is not None:
             parts["kl_band"] = self.reference.kl_band
+        if self.procedure is not Procedure.OWN_SEEDS:
+            parts["procedure"] = self.procedure
         if self.scoring != _FIRST_SCORING:
             parts["scoring"] = self.scoring
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -80,4 +85,5 @@ class StudyFacts:
         if reference is not None:
             reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})
         found = {"layout": layout, "data": data, "test_looks": tuple(values["test_looks"]), "reference": reference}
-        return cls(**{**values, **found})
+        procedure = Procedure(values.get("procedure", Procedure.OWN_SEEDS))
+        return cls(**{**values, **found, "procedure": procedure})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from optuna.trial import TrialState
 
 from klsearch.search.progress import EndedTraining
-from klsearch.search.seeds import trial_seed
+from klsearch.search.seeds import shared_seed, trial_seed
 from klsearch.search.storage.leases import LEASE_SECONDS
 from klsearch.search.storage.rows import FINISHED, Result, Row, Run, trial_label
 from klsearch.search.storage.study import StudyStorage
@@ -18,6 +18,7 @@ from klsearch.search.trials.pruning import MedianPruner
 from klsearch.search.trials.sampling import Advisor
 from klsearch.studies.definitions.baselines import baselines_inside
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.procedure import Procedure
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -60,6 +61,7 @@ class TrialSource(Source):
         self._given = [
             given for given in baselines_inside(definition) if definition.hyperparameters(given[1]) not in earlier
         ]
+        self._procedure = storage.facts.procedure
         self._pruner = MedianPruner(definition) if definition.study.pruner == "median" else None
         self._early: set[int] = set()  # ended by the pruner
         self._settled: set[int] = set()  # trained again though finished: how long is settled
@@ -243,6 +245,10 @@ class TrialSource(Source):
             jobs.append(job)
         return jobs
 
+    def _seed(self, number: int) -> int:
+        study = self._definition.study.seed
+        return trial_seed(study, number) if self._procedure is Procedure.OWN_SEEDS else shared_seed(study)
+
     def _ask_for(self, number: int, given: tuple[str, dict[str, float]] | None) -> Job | None:
         """A new trial, written under its number; None if another row got that number.
 
@@ -252,7 +258,7 @@ class TrialSource(Source):
         suggestion = self._advisor.suggest(None if given is None else given[1])
         run = Run(
             hyperparameters=self._definition.hyperparameters(suggestion.params),
-            seed=trial_seed(self._definition.study.seed, number),
+            seed=self._seed(number),
             label="search" if given is None else given[0],
         )
         written = self._storage.create_row(
