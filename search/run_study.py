@@ -7,7 +7,7 @@ from klsearch.search.stopping import Stopper
 from klsearch.search.storage.place import Place, new_place
 from klsearch.search.storage.records import stored_layout
 from klsearch.search.training.tensorflow import load_tensorflow, silence_loops, threads_left_over
-from klsearch.studies.definitions.catalog import LoadedDefinition
+from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.record import StudyRecord
 
@@ -40,6 +40,8 @@ def run_study(
             then the next run goes on from the last checkpoint.
     """
     options, progress = options or RunOptions(), progress or Silence()
+    if options.until_converged:
+        loaded = override(loaded, stop="decided")
     place = place or new_place(loaded.definition.study.name)
     dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with them should not wait for TensorFlow
     progress.say("Loading TensorFlow…")

@@ -23,7 +23,7 @@ WINGS = {
         "diagnostics", "networks", "evaluation", "training",
     ),
     "studies": (
-        "errors", "files", "definitions", "procedure", "ranking", "record", "convergence", "summary", "comparison",
+        "errors", "files", "definitions", "procedure", "ranking", "record", "response", "summary", "comparison",
     ),
     "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report"),
     "search": (

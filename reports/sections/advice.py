@@ -12,10 +12,10 @@ from klsearch.reports.readings.responses import Responses
 from klsearch.reports.readings.trials import score_history
 from klsearch.reports.readings.units import kl_factor
 from klsearch.reports.wording import count, number, share, spread, toml_number
-from klsearch.studies.convergence import TriedSettings, convergence
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
+from klsearch.studies.response import Response
 from klsearch.studies.summary import Difference, Summary, baseline_names, best_trial, runs_of, ties
 from klsearch.vae.diagnostics.gates import (
     CONSTRAINT_GATES,
@@ -24,11 +24,11 @@ from klsearch.vae.diagnostics.gates import (
     MOVING,
     Verdict,
 )
-from klsearch.vae.hyperparameters import NAMES, RULES
+from klsearch.vae.hyperparameters import RULES
 
 _STOP = "Stop searching this space: enough has been searched"
 _SEARCH_ON = "Search on if a better score is worth it: it was still improving"
-# Trials without an improvement after which a search too short for `convergence` has nothing more to give.
+# Trials without an improvement after which a search too short for a model has nothing more to give.
 _QUIET_TRIALS = 20
 _QUIET_SHARE = 0.5
 _MANY = 0.2
@@ -316,16 +316,14 @@ def _stop_or_search_on(study: StudyRecord) -> tuple[Step, ...]:
     finished, search = len(study.counted), score_history(study)
     if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
         return ()
-    tried = [_tried_settings(trial) for trial in study.counted]
-    gained = convergence(study.definition.space.searched(), tried)
-    if gained is not None:
-        lowest = number(min(trial.score for trial in tried if trial.feasible))
+    response = Response.of(study.definition, study.trials)
+    found = None if response is None else response.decide()
+    if found is not None:
         compared = (
-            f"The last {gained.since} of {finished} trials lowered the best score by {number(gained.gain)}, to "
-            f"{lowest}; scores of the same settings differ by {number(gained.noise)} from seed to seed (a standard "
-            "deviation, estimated from the closest pairs of trials)."
+            f"By a model of {found.trials} trials, another setting is expected to lower `unexplained` by "
+            f"{share(found.gain)} of trial {found.leader}'s at most; seeds change it by {share(found.noise)}."
         )
-        if gained.reached:
+        if found.reached:
             return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)
         return (Step(action=_SEARCH_ON, reason=compared, code=_further_command(study)),)
     best = number(float(search.best[-1]))
@@ -344,8 +342,3 @@ def _stop_or_search_on(study: StudyRecord) -> tuple[Step, ...]:
 
 def _further_command(study: StudyRecord) -> str:
     return f"{study.resume_command} --trials {2 * len(study.counted)}" if study.resume_command else ""
-
-
-def _tried_settings(trial: TrialRecord) -> TriedSettings:
-    values = {name: float(getattr(trial.hyperparameters, name)) for name in NAMES}
-    return TriedSettings(values, trial.score, trial.feasible and trial.state is RunState.COMPLETE)

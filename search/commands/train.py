@@ -48,7 +48,7 @@ def run(
     from klsearch.search.storage.place import known_place, new_place
     from klsearch.studies.definitions.catalog import load_definition, override
 
-    loaded = override(load_definition(study_or_file), trials=trials, seed=seed, name=study)
+    loaded = override(load_definition(study_or_file), trials=trials, stop=_stop_at(trials), seed=seed, name=study)
     place = new_place(loaded.definition.study.name, storage=storage, out=out)
     earlier = None if warm_start is None else known_place(warm_start, storage=None, study=None)
     return _train(loaded, place, _Options(warm_start=earlier, **options))
@@ -64,7 +64,13 @@ def resume(run: str | None, trials: int | None, storage: str | None, study: str 
     from klsearch.studies.definitions.catalog import override
 
     place = known_place(run, storage=storage, study=study)
-    return _train(override(stored_definition(place), trials=trials), place, _Options(**options))
+    loaded = override(stored_definition(place), trials=trials, stop=_stop_at(trials))
+    return _train(loaded, place, _Options(**options))
+
+
+def _stop_at(trials: int | None) -> str | None:
+    """When a search ends for which a number of trials was asked: not before it is met."""
+    return None if trials is None else "budget"
 
 
 @click.command(short_help="Confirm on more fresh seeds.")

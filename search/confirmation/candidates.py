@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from klsearch.search.storage.rows import Run, trial_label
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Method
+from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import RunState, TrialRecord
+from klsearch.studies.response import Response
 from klsearch.vae.hyperparameters import Hyperparameters
 
 
@@ -31,13 +33,19 @@ class Candidate:
         ]
 
 
-def leading_trials(definition: StudyDefinition, trials: Sequence[TrialRecord]) -> list[Candidate]:
-    """The study's leading trials, best first; none without a finished trial."""
-    complete = [trial for trial in trials if trial.state is RunState.COMPLETE]
-    ranked = sorted(complete, key=lambda trial: trial.rank)
+def leading_trials(definition: StudyDefinition, trials: Sequence[TrialRecord], procedure: Procedure) -> list[Candidate]:
+    """The study's leading trials, best first; none without a finished trial.
+
+    By what a model of all trials expects of their settings, where it can be fitted; else by their own scores.
+    """
+    ranked = sorted((trial for trial in trials if trial.state is RunState.COMPLETE), key=lambda trial: trial.rank)
+    response = Response.of(definition, trials) if procedure is Procedure.RACE else None
+    expected = [trial.number for trial in response.leaders()] if response is not None else []
+    by_number = {trial.number: trial for trial in ranked}
+    first = dict.fromkeys([*expected, *by_number])
     return [
-        Candidate(label=trial_label(trial.number), hyperparameters=trial.hyperparameters)
-        for trial in ranked[: definition.confirmation.top]
+        Candidate(label=trial_label(number), hyperparameters=by_number[number].hyperparameters)
+        for number in list(first)[: definition.confirmation.top]
     ]
 
 

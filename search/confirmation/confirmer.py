@@ -89,11 +89,12 @@ class Confirmer:
     def confirm(self) -> bool:
         """Confirm the study; False if another process took that over, because this one was silent for too long."""
         trials = trial_records(self._study, self._definition)
-        leaders, others = leading_trials(self._definition, trials), baselines(self._definition)
+        procedure = self._study.facts.procedure
+        leaders, others = leading_trials(self._definition, trials, procedure), baselines(self._definition)
         if not leaders:
             self._progress.say("No trial has finished, so there is nothing to confirm.")
             return True
-        contest = Contest.of(self._definition, self._study.facts.procedure)
+        contest = Contest.of(self._definition, procedure)
         race = leaders if len(leaders) > 1 or contest.race == contest.proof else []
         opening = [run for one in race for run in one.runs(contest.race)]
         opening += [run for one in others for run in one.runs(contest.opening)]

@@ -19,7 +19,7 @@ from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import build_network, build_population
-from klsearch.search.trials.judging import measure_gain
+from klsearch.search.trials.decider import Decider
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, StorageError
@@ -92,12 +92,10 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
         definition=definition,
         population=population,
         alone=request.place.embedded,
-        until_converged=options.until_converged,
     )
     with open_session(assignment, request.place, progress=request.progress, stopper=stopper) as session:
         session.search()
-        if options.until_converged:
-            _end_early(study, loaded, request.place, request.progress)
+        _end_early(study, loaded, request.place, request.progress)
         if options.confirm and definition.confirmation.seeds:
             session.confirm(_confirmation_tools(definition, request.network, request.dataset, layout))
 
@@ -105,12 +103,12 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
 def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, progress: Progress) -> None:
     """Say that a search has ended before its budget was met, and let what it has be its budget."""
     finished, budget = len(study.counted_numbers()), loaded.definition.study.trials
-    found = measure_gain(loaded.definition, study.trials())
+    found = Decider(study, study.facts.settle(loaded.definition)).decide()
     if finished >= budget or found is None:
         return
     progress.say(
-        f"Converged after {finished} of {budget} trials: the last {found.since} lowered the best score by "
-        f"{found.gain:.2g}, less than the {found.noise:.2g} by which scores differ from seed to seed."
+        f"Decided after {finished} of at most {budget} trials: no other setting is expected to lower `unexplained` by "
+        f"more than {found.gain:.1%} of trial {found.leader}'s, and seeds change that by {found.noise:.1%}."
     )
     ended = override(loaded, trials=finished).toml_for_any_folder()
     study.replace_definition(ended)

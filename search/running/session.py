@@ -18,8 +18,9 @@ from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.checkpoint import Course, claim_course, remove_left_courses
 from klsearch.search.training.trainer import Saving, Source, Trainer
 from klsearch.search.training.worker import Worker
+from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.importance import importances
-from klsearch.search.trials.judging import best_so_far, has_converged
+from klsearch.search.trials.judging import best_so_far
 from klsearch.search.trials.source import TrialSource
 from klsearch.vae.training.population import Population
 
@@ -53,6 +54,7 @@ class Session:
         self._study = study = assignment.study
         self._definition = assignment.definition
         self._population = assignment.population
+        self._decider = Decider(study, assignment.definition)
         self._course = course
         self._members_folder = members_folder
         self._progress = progress
@@ -96,7 +98,6 @@ class Session:
             budget=budget,
             worker=self._worker,
             tell=self._progress.count,
-            until_converged=self._assignment.until_converged,
         )
         trainer, said = self._trainer(self._population, searching=True), False
         while True:
@@ -111,15 +112,11 @@ class Session:
                 self._wait(_WAIT_SECONDS)
 
     def is_searched(self) -> bool:
-        """Tell whether the study's budget is met, or it has converged and that is enough."""
-        return self._count_finished() >= self._definition.study.trials or (
-            self._assignment.until_converged and self._has_converged()
-        )
-
-    def _has_converged(self) -> bool:
-        trials = self._study.trials()
-        running = any(trial.state is TrialState.RUNNING for trial in trials)
-        return not running and has_converged(self._definition, trials)
+        """Tell whether the study's budget is met, or the search is decided and that is enough."""
+        if self._count_finished() >= self._definition.study.trials:
+            return True
+        running = any(trial.state is TrialState.RUNNING for trial in self._study.trials())
+        return not running and self._decider.is_decided()
 
     def _count_finished(self) -> int:
         return len(self._study.counted_numbers())

@@ -27,14 +27,12 @@ class Task:
         starter: who started it, and whose end ends it.
         threads: how many operations TensorFlow may run at a time; None for one on each core.
         within: how many threads share the work within an operation.
-        until_converged: whether the search ends once more of it no longer pays.
     """
 
     place: Place
     starter: Owner
     threads: int | None
     within: int
-    until_converged: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +107,6 @@ def _search(task: Task, stopper: Stopper) -> None:
             definition=definition,
             population=build_population(definition, network, dataset, study.facts.layout),
             alone=False,
-            until_converged=task.until_converged,
         )
         stop = _stop_when(stopper, lambda: study.leases.is_dead(task.starter))
         with open_session(assignment, task.place, progress=progress, stopper=stopper, stop=stop) as session:

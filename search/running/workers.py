@@ -17,7 +17,8 @@ from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import trial_label
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.trials.judging import best_so_far, ended_early, has_converged, judge_training
+from klsearch.search.trials.decider import Decider
+from klsearch.search.trials.judging import best_so_far, ended_early, judge_training
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, UsageError
 from klsearch.vae.machine import usable_cores
@@ -38,7 +39,7 @@ def search_with_workers(
     progress: Progress,
     stop: Callable[[], bool],
 ) -> None:
-    """Search a study with workers until its budget is met, or it has converged and that is enough.
+    """Search a study with workers until its budget is met, or it is decided and that is enough.
 
     They end with this process, however that ends. When some are killed, all are started again and go on from their
     checkpoints.
@@ -47,7 +48,7 @@ def search_with_workers(
         study: in its storage.
         definition: of the study.
         place: where workers find the study.
-        options: how many workers, where they run, and whether the search ends once more of it no longer pays.
+        options: how many workers, and where they run.
         progress: is told what happens.
         stop: whether to stop now.
 
@@ -55,9 +56,9 @@ def search_with_workers(
         Interrupted: `stop` said so; the workers have saved what they had in training.
         KlsearchError: workers failed, and the budget is not met; or they were killed again and again.
     """
-    budget, until_converged = definition.study.trials, options.until_converged
+    budget = definition.study.trials
     overseer = _Overseer(study, definition, progress)
-    if overseer.finished >= budget or (until_converged and overseer.has_converged()):
+    if overseer.finished >= budget or overseer.is_decided():
         return
     deaths = 0
     with _pool(options) as (count, parallel):
@@ -65,20 +66,14 @@ def search_with_workers(
         progress.begin("trials", done=overseer.finished, total=budget, best=best_so_far(definition, study))
         threads = None if options.scheduler else max(1, usable_cores() // count)
         function = work if options.scheduler else work_here
-        task = Task(
-            place=place,
-            starter=this_process(),
-            threads=threads,
-            within=study.facts.layout.within,
-            until_converged=until_converged,
-        )
+        task = Task(place=place, starter=this_process(), threads=threads, within=study.facts.layout.within)
         while overseer.finished < budget:
             finished = overseer.finished
             failures = overseer.oversee(
                 lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), count=count, stop=stop
             )
             if failures is not None:
-                if until_converged and overseer.has_converged():
+                if overseer.is_decided():
                     return
                 if failures and overseer.finished < budget:
                     raise KlsearchError(f"a worker failed: {failures[0].reason}", exit_code=failures[0].exit_code)
@@ -144,6 +139,7 @@ class _Overseer:
         self._study = study
         self._definition = definition
         self._progress = progress
+        self._decider = Decider(study, definition)
         self._told = set(study.counted_numbers())
 
     @property
@@ -151,9 +147,9 @@ class _Overseer:
         """The number of finished trials, as of the last look."""
         return len(self._told)
 
-    def has_converged(self) -> bool:
-        """Tell whether more search no longer pays."""
-        return has_converged(self._definition, self._study.trials())
+    def is_decided(self) -> bool:
+        """Tell whether more search no longer pays, and that is enough."""
+        return self._decider.is_decided()
 
     def oversee(
         self, start: Callable[[], Iterable[Failure | None]], *, count: int, stop: Callable[[], bool]

@@ -102,7 +102,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         definition_toml=toml,
         fingerprint=facts.fingerprint,
         slots=facts.layout.slots,
-        trials=tuple(_trial(row, definition) for row in storage.rows()),
+        trials=tuple(trial_record(row, definition) for row in storage.rows()),
         confirmation=tuple(_confirmation(row, definition) for row in confirmed_rows(storage, definition)),
         winner=facts.winner,
         confirmed_among=facts.confirmed_among,
@@ -120,7 +120,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
 
 def trial_records(storage: StudyStorage, definition: StudyDefinition) -> list[TrialRecord]:
     """The study's trials, in ascending number."""
-    return [_trial(row, definition) for row in storage.rows()]
+    return [trial_record(row, definition) for row in storage.rows()]
 
 
 def confirmed_rows(storage: StudyStorage, definition: StudyDefinition) -> list[Row]:
@@ -141,7 +141,8 @@ def confirmed_rows(storage: StudyStorage, definition: StudyDefinition) -> list[R
     ]
 
 
-def _trial(row: Row, definition: StudyDefinition) -> TrialRecord:
+def trial_record(row: Row, definition: StudyDefinition) -> TrialRecord:
+    """A row of the search as the record of a trial."""
     gates = _gates(row, definition)
     constrained = [gate.passed for gate in gates if gate.name in CONSTRAINT_GATES]
     return TrialRecord(

@@ -16,11 +16,9 @@ class Assignment:
         definition: of the study, settled.
         population: that trains; compiled when it is first needed.
         alone: whether no other process can work on the study now.
-        until_converged: whether the search ends before its budget is met, once more of it no longer pays.
     """
 
     study: StudyStorage
     definition: StudyDefinition
     population: Population
     alone: bool
-    until_converged: bool = False

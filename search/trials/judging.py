@@ -1,17 +1,15 @@
 """Judging trainings by a study's definition: scores, violated constraints, and whether more search pays."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
 from klsearch.search.progress import EndedTraining
 from klsearch.search.storage.process import Owner
-from klsearch.search.storage.rows import FINISHED, Result, trial_label
-from klsearch.search.storage.study import StudyStorage, is_warm_start
+from klsearch.search.storage.rows import Result, trial_label
+from klsearch.search.storage.study import StudyStorage
 from klsearch.search.trials.score import constraints, score
-from klsearch.studies.convergence import Convergence, TriedSettings, convergence
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ranking import Rank
 from klsearch.vae.diagnostics.gates import final_kl, judge
@@ -63,26 +61,6 @@ def best_so_far(definition: StudyDefinition, study: StudyStorage) -> EndedTraini
         return None
     result = study.row(best.number).result
     return None if result is None else judge_training(definition, trial_label(best.number), result)[0]
-
-
-def has_converged(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> bool:
-    """Tell whether more search no longer pays."""
-    found = measure_gain(definition, trials)
-    return found is not None and found.reached
-
-
-def measure_gain(definition: StudyDefinition, trials: Sequence[FrozenTrial]) -> Convergence | None:
-    """Measure what the last of the study's own trials gained; None while there are too few to say."""
-    finished = [trial for trial in trials if trial.state in FINISHED and not is_warm_start(trial)]
-    tried = [
-        TriedSettings(
-            trial.params,
-            math.inf if trial.value is None else trial.value,
-            _rank(trial).feasible,
-        )
-        for trial in finished
-    ]
-    return convergence(definition.space.searched(), tried)
 
 
 def _rank(trial: FrozenTrial) -> Rank:

@@ -13,7 +13,8 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.trainer import Job, Source, job_again
 from klsearch.search.training.worker import Worker
-from klsearch.search.trials.judging import finish, has_converged
+from klsearch.search.trials.decider import Decider
+from klsearch.search.trials.judging import finish
 from klsearch.search.trials.pruning import MedianPruner
 from klsearch.search.trials.sampling import Advisor
 from klsearch.studies.definitions.baselines import baselines_inside
@@ -36,7 +37,6 @@ class TrialSource(Source):
         budget: finished trials in the study in all.
         worker: who trains them.
         tell: is told of each trial after its result was stored.
-        until_converged: whether no more trials are asked for once more search no longer pays.
     """
 
     def __init__(
@@ -47,12 +47,11 @@ class TrialSource(Source):
         budget: int,
         worker: Worker,
         tell: Callable[[EndedTraining], None],
-        until_converged: bool = False,
     ) -> None:
         self._storage = storage
         self._definition = definition
         self._budget = budget
-        self._until_converged = until_converged
+        self._decider = Decider(storage, definition)
         self._worker = worker
         self._tell = tell
         ranges = definition.space.searched()
@@ -117,7 +116,7 @@ class TrialSource(Source):
         rows = self._storage.rows(results=False)
         if self._room(rows) <= 0:
             return False
-        if self._until_converged and has_converged(self._definition, self._storage.trials()):
+        if self._decider.is_decided():
             return bool(self._rows_left_running({row.number: row for row in rows}))
         return True
 
@@ -231,9 +230,9 @@ class TrialSource(Source):
         """New trials, baselines that were not tried yet before others."""
         if wanted <= 0:
             return []
-        trials = self._storage.trials()
-        if self._until_converged and has_converged(self._definition, trials):
+        if self._decider.is_decided():
             return []
+        trials = self._storage.trials()
         self._advisor.learn(trials)
         jobs: list[Job] = []
         for index, number in enumerate(range(len(trials), len(trials) + wanted)):

@@ -103,6 +103,7 @@ class StudySection(Section):
         kl_reduction: whether the loss and the band take KL as a mean over latents or as their sum.
         penalty: weight of lying outside the band in the score.
         sampler: which Optuna sampler proposes trials.
+        stop: when the search ends: "decided", once more of it no longer pays, or "budget", when `trials` have finished.
         pruner: what ends trials early: "median", those that are worse so far than half of the others were.
     """
 
@@ -113,6 +114,7 @@ class StudySection(Section):
     kl_reduction: Literal["mean", "sum"] = "mean"
     penalty: Annotated[float, Field(ge=0)] = 1.0
     sampler: Literal["tpe", "random", "qmc"] = "tpe"
+    stop: Literal["decided", "budget"] = "budget"
     pruner: Annotated[Literal["none", "median"], _refuse_for_now(_OTHER_PRUNERS, "use 'none' or 'median'")] = "none"
 
     @model_validator(mode="after")

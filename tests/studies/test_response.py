@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-
 from klsearch.studies.convergence import TriedSettings, convergence
+
 from klsearch.studies.definitions.space import Range
 
 RANGES = {"kl_weight": Range(low=1e-4, high=1.0, log=True), "encoder_dropout": Range(low=0.0, high=0.4)}
