@@ -35,7 +35,7 @@ from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 from klsearch.search.training.trainer import Job, Source, Trainer
 from klsearch.search.training.worker import Worker
-from klsearch.search.trials.judging import has_converged
+from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.source import TrialSource
 from klsearch.studies.definitions.catalog import LoadedDefinition, load_definition, override
 from klsearch.studies.definitions.data import load_data
@@ -109,6 +109,7 @@ class Search:
         loaded = override(loaded, sampler=arm.sampler, pruner=arm.pruner, seed=seed)
         self._definition = loaded.definition
         self._study = bare_study(InMemoryStorage(), loaded)
+        self._decider = Decider(self._study, self._definition)
         self._source = TrialSource(
             self._study, self._definition, budget=budget, worker=Worker(owner=this_process()), tell=self._judged
         )
@@ -129,7 +130,8 @@ class Search:
         self._running -= 1
         self._source.finish({number: result}, member)
         self.epochs.append(result.curves.epochs + (self.epochs[-1] if self.epochs else 0))
-        if self.converged is None and has_converged(self._definition, self._study.trials()):
+        decision = self._decider.decide()
+        if self.converged is None and decision is not None and decision.reached:
             self.converged = len(self.best)
 
     def _judged(self, ended: EndedTraining) -> None:

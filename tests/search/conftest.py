@@ -23,7 +23,9 @@ import pytest
 from sqlalchemy import make_url
 
 from klsearch.search.cli import main
-from klsearch.search.confirmation.source import Candidate, ConfirmationSource
+from klsearch.search.confirmation.candidates import Candidate
+from klsearch.search.confirmation.contest import Contest
+from klsearch.search.confirmation.source import ConfirmationSource
 from klsearch.search.layout import Layout
 from klsearch.search.progress import EndedTraining
 from klsearch.search.stopping import Interrupted
@@ -40,6 +42,7 @@ from klsearch.search.trials.source import TrialSource
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
+from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import DataFacts, StudyRecord
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
@@ -361,6 +364,7 @@ class Workshop:
                 fingerprint=self.dataset.fingerprint,
             ),
             provenance={},
+            procedure=Procedure.RACE,
         )
 
     def new_study(self, storage: optuna.storages.BaseStorage, name: str = "tiny") -> StudyStorage:
@@ -407,11 +411,12 @@ class Workshop:
         watch: Watch = lambda running: None,
         keep: Callable[[Run, Members], None] = lambda run, member: None,
     ) -> ConfirmationSource:
-        """Train candidates on the fresh seeds, all of them or for so many epochs."""
+        """Train candidates on the seeds of the proof, to their end or for so many epochs."""
+        seeds = Contest.of(self.definition, study.facts.procedure).proof
         source = ConfirmationSource(
             study.confirmation(),
             self.definition,
-            chosen,
+            [run for one in chosen for run in one.runs(seeds)],
             worker=Worker(owner=this_process()),
             keep=keep,
             tell=lambda ended: None,

@@ -1,8 +1,8 @@
 """Every seed of a study comes from its one seed."""
 
-from klsearch.search.seeds import confirmation_seed, sampler_seed, trial_seed
+from klsearch.search.seeds import confirmation_seed, race_seed, reference_seed, sampler_seed, shared_seed, trial_seed
 
-USES = (sampler_seed, trial_seed, confirmation_seed)
+USES = (sampler_seed, trial_seed, confirmation_seed, race_seed, reference_seed)
 
 
 def test_no_two_uses_and_no_two_trials_share_a_seed() -> None:
@@ -21,3 +21,8 @@ def test_a_seed_depends_on_nothing_but_study_use_and_index() -> None:
 
 def test_seeds_are_whole_numbers_that_fit_31_bits() -> None:
     assert all(0 <= use(study, index) < 2**31 for use in USES for study in (0, 2**32 - 1) for index in (0, 10**6))
+
+
+def test_the_seed_that_trials_share_is_none_of_a_proof_or_a_race() -> None:
+    assert shared_seed(0) not in {use(0, index) for use in (confirmation_seed, race_seed) for index in range(1000)}
+    assert shared_seed(0) != shared_seed(1)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from klsearch.search.confirmation.candidates import Candidate, baselines, leading_trials
+from klsearch.search.confirmation.contest import choose_winner
 from klsearch.search.confirmation.kept_members import KeptMembers
-from klsearch.search.confirmation.source import Candidate, candidates, choose_winner, rows_to_show
+from klsearch.search.confirmation.source import rows_to_show
 from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
@@ -22,6 +24,7 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.checkpoint import claim_course
 from klsearch.search.training.trainer import Saving
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.procedure import Procedure
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -176,11 +179,11 @@ def test_the_models_shown_share_the_winner_s_first_seed_that_did_not_diverge() -
 
 
 def chosen_of(study: StudyStorage, definition: StudyDefinition) -> list[Candidate]:
-    return candidates(definition, trial_records(study, definition))
+    return [*leading_trials(definition, trial_records(study, definition), Procedure.RACE), *baselines(definition)]
 
 
 def test_candidates_are_the_leading_trials_and_every_baseline(workshop: "Workshop", study: StudyStorage) -> None:
-    assert chosen_of(study, workshop.definition) == []
+    assert leading_trials(workshop.definition, [], Procedure.RACE) == []
     workshop.search(study, 6)
     best = sorted(study.rows(), key=lambda row: row.score)
     feasible = {trial.number for trial in trial_records(study, workshop.definition) if trial.feasible}
@@ -189,7 +192,6 @@ def test_candidates_are_the_leading_trials_and_every_baseline(workshop: "Worksho
     assert [one.label for one in chosen] == [f"trial {one.number}" for one in leading] + ["before", "after", "mine"]
     assert [one.hyperparameters for one in chosen[:2]] == [one.run.hyperparameters for one in leading]
     assert {one.label: one.hyperparameters for one in chosen[2:]} == workshop.definition.baseline_hyperparameters()
-    assert [one.is_baseline for one in chosen] == [False, False, True, True, True]
 
 
 def test_a_trial_that_violates_its_constraints_leads_only_where_no_other_is_left(
@@ -204,8 +206,8 @@ def test_a_trial_that_violates_its_constraints_leads_only_where_no_other_is_left
 
 
 TWO = [
-    Candidate(label="trial 3", hyperparameters=Hyperparameters(kl_weight=0.1, learning_rate=1e-2), is_baseline=False),
-    Candidate(label="before", hyperparameters=Hyperparameters(kl_weight=1e-3, learning_rate=1e-2), is_baseline=True),
+    Candidate(label="trial 3", hyperparameters=Hyperparameters(kl_weight=0.1, learning_rate=1e-2)),
+    Candidate(label="before", hyperparameters=Hyperparameters(kl_weight=1e-3, learning_rate=1e-2)),
 ]
 
 

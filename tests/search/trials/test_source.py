@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
-from klsearch.search.seeds import trial_seed
+from klsearch.search.seeds import shared_seed, trial_seed
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Row, Run
@@ -27,6 +27,7 @@ from klsearch.search.trials.sampling import Advisor
 from klsearch.search.trials.source import TrialSource
 from klsearch.studies.definitions.baselines import baselines_inside, misfits
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.procedure import Procedure
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 
 if TYPE_CHECKING:
@@ -70,10 +71,9 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
     workshop.search(study, 4)
     study.create_row(RUN, DEAD)
     worker = Worker(owner=this_process(), course="", is_dead=study.leases.is_dead)
-    monkeypatch.setattr("klsearch.search.trials.source.has_converged", lambda definition, trials: True)
+    monkeypatch.setattr("klsearch.search.trials.source.Decider.is_decided", lambda decider: True)
     for budget, more in ((4, False), (5, True)):
-        definition = workshop.definition
-        source = TrialSource(study, definition, budget=budget, worker=worker, tell=print, until_converged=True)
+        source = TrialSource(study, workshop.definition, budget=budget, worker=worker, tell=print)
         assert source.has_more() is more
 
 
@@ -83,13 +83,22 @@ def test_a_search_that_goes_on_knows_its_best_trial(workshop: "Workshop", study:
     assert best_so_far(workshop.definition, study) == min(ended, key=lambda one: one.rank)
 
 
+@pytest.mark.parametrize("procedure", Procedure)
+def test_trials_share_one_seed_unless_the_study_began_under_the_first_release(
+    workshop: "Workshop", study: StudyStorage, procedure: Procedure
+) -> None:
+    study.change_facts(procedure=procedure)
+    workshop.search(study, 4)
+    own = [trial_seed(0, number) for number in range(4)]
+    assert [row.run.seed for row in study.rows()] == (own if procedure is Procedure.OWN_SEEDS else 4 * [shared_seed(0)])
+
+
 def test_baselines_inside_the_space_are_the_first_trials_and_named(workshop: "Workshop", study: StudyStorage) -> None:
     workshop.search(study, 4)
     rows = study.rows()
     assert [row.run.label for row in rows] == ["before", "mine", "search", "search"]
     assert rows[0].run.hyperparameters == replace(BEFORE, learning_rate=1e-2)
     assert rows[1].run.hyperparameters == replace(BEFORE, learning_rate=1e-2, kl_weight=0.1)
-    assert [row.run.seed for row in rows] == [trial_seed(0, number) for number in range(4)]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +241,7 @@ def test_wherever_a_study_was_cut_off_it_is_completed_and_nothing_is_asked_twice
         rows = study.rows()
     assert [row.run for row in rows][: len(asked)] == asked
     assert [row.state for row in rows] == [TrialState.COMPLETE] * 12
-    assert [row.run.seed for row in rows] == [trial_seed(0, number) for number in range(12)]
+    assert {row.run.seed for row in rows} == {shared_seed(0)}
     assert len({row.run.hyperparameters for row in rows}) == 12
 
 
