@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import METHOD_NAMES, Method
+from klsearch.studies.procedure import Procedure
 from klsearch.studies.ranking import Rank
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
@@ -199,11 +200,14 @@ class StudyRecord:
         slots: K, the number of members trained together.
         trials: in ascending number.
         confirmation: in the order in which they were trained; empty until confirmed.
+        race: of leading trials on the seeds that chose the winner, as ordered as those; empty where the seeds of the
+            proof chose it, or one trial led alone.
         winner: number of the confirmed winner; None until confirmed.
         confirmed_among: how many trials had finished when it was last chosen; None where that is not known.
         importance: share of importance by hyperparameter (PED-ANOVA); empty where there are too few trials.
         data: what it was trained on; None before the first run loaded it.
         reference: what the band was taken from; None where the definition says it.
+        procedure: how the winner is found and proven.
         samples: what the winner ("trial 37") and the baselines make of a few rows, as names of its models; None where
             that is not stored.
         provenance: versions, machine and commands by name, in display order.
@@ -220,11 +224,13 @@ class StudyRecord:
     slots: int
     trials: tuple[TrialRecord, ...]
     confirmation: tuple[ConfirmationRun, ...] = ()
+    race: tuple[ConfirmationRun, ...] = ()
     winner: int | None = None
     confirmed_among: int | None = None
     importance: Mapping[str, float] = field(default_factory=dict)
     data: DataFacts | None = None
     reference: Reference | None = None
+    procedure: Procedure = Procedure.RACE
     samples: Samples | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     test_looks: int = 0

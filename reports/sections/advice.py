@@ -9,7 +9,6 @@ from klsearch.reports.readings.differences import difference_on_test
 from klsearch.reports.readings.remedies import remedy_blocks
 from klsearch.reports.readings.response_words import kl_change
 from klsearch.reports.readings.responses import Responses
-from klsearch.reports.readings.trials import score_history
 from klsearch.reports.readings.units import kl_factor
 from klsearch.reports.wording import count, number, share, spread, toml_number
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
@@ -27,10 +26,7 @@ from klsearch.vae.diagnostics.gates import (
 from klsearch.vae.hyperparameters import RULES
 
 _STOP = "Stop searching this space: enough has been searched"
-_SEARCH_ON = "Search on if a better score is worth it: it was still improving"
-# Trials without an improvement after which a search too short for a model has nothing more to give.
-_QUIET_TRIALS = 20
-_QUIET_SHARE = 0.5
+_SEARCH_ON = "Search on: a better setting is expected"
 _MANY = 0.2
 _MOST_DROPOUT = 0.9
 # A straight line is not to be believed further beyond the trials than this.
@@ -313,31 +309,19 @@ def _look_at_errors(study: StudyRecord) -> tuple[Step, ...]:
 
 def _stop_or_search_on(study: StudyRecord) -> tuple[Step, ...]:
     """Say whether more trials of this space are likely to pay."""
-    finished, search = len(study.counted), score_history(study)
-    if finished < max(MIN_FINISHED_TRIALS, study.definition.study.trials) or search.last_improvement is None:
+    if len(study.counted) < max(MIN_FINISHED_TRIALS, study.definition.study.trials):
         return ()
     response = Response.of(study.definition, study.trials)
     found = None if response is None else response.decide()
-    if found is not None:
-        compared = (
-            f"By a model of {found.trials} trials, another setting is expected to lower `unexplained` by "
-            f"{share(found.gain)} of trial {found.leader}'s at most; seeds change it by {share(found.noise)}."
-        )
-        if found.reached:
-            return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)
-        return (Step(action=_SEARCH_ON, reason=compared, code=_further_command(study)),)
-    best = number(float(search.best[-1]))
-    if search.since >= max(_QUIET_TRIALS, _QUIET_SHARE * finished):
-        reason = (
-            f"The best score, {best} by trial {search.last_improvement}, was not improved by the {search.since} trials "
-            f"after it ({share(search.since / finished)} of {finished}). More trials of this space will hardly help."
-        )
-        return (Step(action=_STOP, reason=reason),)
-    reason = (
-        f"Trial {search.last_improvement} improved the best score to {best}, with only "
-        f"{count(search.since, 'trial')} of {finished} after it."
+    if found is None:
+        return ()
+    compared = (
+        f"By a model of {found.trials} trials, another setting is expected to lower `unexplained` by "
+        f"{share(found.gain)} of trial {found.leader}'s at most; seeds change it by {share(found.noise)}."
     )
-    return (Step(action=_SEARCH_ON, reason=reason, code=_further_command(study)),)
+    if found.reached:
+        return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)
+    return (Step(action=_SEARCH_ON, reason=compared, code=_further_command(study)),)
 
 
 def _further_command(study: StudyRecord) -> str:

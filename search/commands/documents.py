@@ -74,6 +74,7 @@ def best_document(study: StudyRecord) -> Document:
         "kl_band_reference": None if study.reference is None else asdict(study.reference),
         "since_confirmed": _since_confirmed(study),
         "probe_measure": next((run.probe.measure for run in study.confirmation if run.probe is not None), None),
+        "race": [entry for run in study.race for entry in _confirmation(study, run)],
         "confirmation": [entry for run in study.confirmation for entry in _confirmation(study, run)],
     }
 
@@ -99,8 +100,8 @@ def status_document(study: StudyRecord) -> Document:
         "slots": study.slots,
         "warm_start": study.warm_start or None,
         "confirmation": {
-            "finished": sum(run.state is RunState.COMPLETE for run in study.confirmation),
-            "started": len(study.confirmation),
+            "finished": sum(run.state is RunState.COMPLETE for run in (*study.race, *study.confirmation)),
+            "started": len(study.race) + len(study.confirmation),
         },
         "since_confirmed": _since_confirmed(study),
         "best": None if summary.best is None else _trial(summary.best),

@@ -172,9 +172,9 @@ def status_text(study: StudyRecord) -> str:
         best = summary.best
         kl = f"KL {number(best.kl)} per latent" if math.isfinite(best.kl) else "diverged"
         lines.append(f"best trial {best.number}: score {number(best.score)}, {kl}")
-    if study.confirmation:
-        done = sum(run.state is RunState.COMPLETE for run in study.confirmation)
-        lines.append(f"confirmation: {done} of {len(study.confirmation)} trainings done")
+    if trainings := (*study.race, *study.confirmation):
+        done = sum(run.state is RunState.COMPLETE for run in trainings)
+        lines.append(f"confirmation: {done} of {len(trainings)} trainings done")
     lines += [f"{summary.verdict.value}: {summary.sentence}", *_since_confirmed_lines(study)]
     return "\n".join(lines)
 

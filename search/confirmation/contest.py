@@ -7,15 +7,13 @@ from typing import Self
 
 import numpy as np
 
-from klsearch.search.seeds import confirmation_seed, race_seed
+from klsearch.search.seeds import confirmation_seed, race_seeds
 from klsearch.search.storage.rows import Row
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.summary import paired_difference
 from klsearch.vae.diagnostics.gates import final_kl, judge
 
-# Of seeds that choose: what differs less than their noise hardly matters to a user, who waits for the proof.
-_RACE_SEEDS = 3
 # A baseline that passes with a probability of a half fails that often in a row with one of an eighth.
 _FAILURES_TO_LEAVE = 3
 
@@ -41,8 +39,7 @@ class Contest:
         proof = tuple(confirmation_seed(study, index) for index in range(count))
         if procedure is Procedure.OWN_SEEDS:
             return cls(race=proof, proof=proof, opening=proof)
-        race = tuple(race_seed(study, index) for index in range(_RACE_SEEDS))
-        return cls(race=race, proof=proof, opening=proof[:_FAILURES_TO_LEAVE])
+        return cls(race=race_seeds(study), proof=proof, opening=proof[:_FAILURES_TO_LEAVE])
 
     def stays(self, definition: StudyDefinition, rows: Sequence[Row]) -> bool:
         """Tell whether a baseline goes on after the opening, from its rows."""

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from klsearch.search.layout import Layout
-from klsearch.search.seeds import confirmation_seed
+from klsearch.search.seeds import confirmation_seed, race_seeds
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.rows import Row, Run, one_of_each, trial_number
@@ -104,6 +104,8 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         slots=facts.layout.slots,
         trials=tuple(trial_record(row, definition) for row in storage.rows()),
         confirmation=tuple(_confirmation(row, definition) for row in confirmed_rows(storage, definition)),
+        race=tuple(_confirmation(row, definition) for row in raced_rows(storage, definition)),
+        procedure=facts.procedure,
         winner=facts.winner,
         confirmed_among=facts.confirmed_among,
         importance=facts.importance,
@@ -139,6 +141,12 @@ def confirmed_rows(storage: StudyStorage, definition: StudyDefinition) -> list[R
         for row in one_of_each(storage.confirmation_rows())
         if row.run.seed in seeds and (trial_number(row.run.label) is not None or row.run in baselines)
     ]
+
+
+def raced_rows(storage: StudyStorage, definition: StudyDefinition) -> list[Row]:
+    """The rows of the leading trials on the seeds of the race; none in a study of the first release."""
+    seeds = race_seeds(definition.study.seed)
+    return [row for row in one_of_each(storage.confirmation_rows()) if row.run.seed in seeds]
 
 
 def trial_record(row: Row, definition: StudyDefinition) -> TrialRecord:

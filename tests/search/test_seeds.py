@@ -1,8 +1,8 @@
 """Every seed of a study comes from its one seed."""
 
-from klsearch.search.seeds import confirmation_seed, race_seed, reference_seed, sampler_seed, shared_seed, trial_seed
+from klsearch.search.seeds import confirmation_seed, race_seeds, reference_seed, sampler_seed, shared_seed, trial_seed
 
-USES = (sampler_seed, trial_seed, confirmation_seed, race_seed, reference_seed)
+USES = (sampler_seed, trial_seed, confirmation_seed, reference_seed)
 
 
 def test_no_two_uses_and_no_two_trials_share_a_seed() -> None:
@@ -24,5 +24,8 @@ def test_seeds_are_whole_numbers_that_fit_31_bits() -> None:
 
 
 def test_the_seed_that_trials_share_is_none_of_a_proof_or_a_race() -> None:
-    assert shared_seed(0) not in {use(0, index) for use in (confirmation_seed, race_seed) for index in range(1000)}
+    others = {confirmation_seed(0, index) for index in range(1000)}
+    assert others.isdisjoint({shared_seed(0), *race_seeds(0)})
+    assert shared_seed(0) not in race_seeds(0)
+    assert len(set(race_seeds(0))) == 3
     assert shared_seed(0) != shared_seed(1)

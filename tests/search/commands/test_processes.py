@@ -171,7 +171,7 @@ def test_in_the_end_the_budget_is_met_exactly_and_nothing_is_left_running(story:
     assert (story.ended.code, story.ended.err) == (0, "")
     assert [trial["number"] for trial in story.after_end] == list(range(len(story.after_timeout)))
     assert {trial["state"] for trial in story.after_end} == {"complete"}
-    assert len({trial["seed"] for trial in story.after_end}) == len(story.after_end)
+    assert len({str(trial["hyperparameters"]) for trial in story.after_end}) == len(story.after_end)
     assert all(trial["epochs"] == 200 for trial in story.after_end)
     assert f"Report: {story.folder / 'report.html'}" in story.ended.out
 

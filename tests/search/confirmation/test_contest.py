@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from klsearch.search.confirmation.contest import Contest
-from klsearch.search.seeds import confirmation_seed, race_seed
+from klsearch.search.seeds import confirmation_seed, race_seeds
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.procedure import Procedure
 
@@ -22,7 +22,7 @@ def definition(workshop: "Workshop", seeds: int) -> StudyDefinition:
 @pytest.mark.parametrize("seeds", [1, 2, 3, 8])
 def test_the_seeds_of_the_race_choose_and_those_of_the_proof_do_not(workshop: "Workshop", seeds: int) -> None:
     contest = Contest.of(definition(workshop, seeds), Procedure.RACE)
-    assert contest.race == tuple(race_seed(0, index) for index in range(3))
+    assert contest.race == race_seeds(0)
     assert contest.proof == tuple(confirmation_seed(0, index) for index in range(seeds))
     assert contest.opening == contest.proof[:3]
     assert not set(contest.race) & set(contest.proof)

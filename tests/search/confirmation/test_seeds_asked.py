@@ -30,12 +30,13 @@ def test_more_seeds_are_added_to_those_that_are_trained(finished_copy: "Finished
     before = stored(finished_copy.folder)
     called = klsearch("confirm", finished_copy.folder, "--seeds", 10, "--json")
     assert called.code == 0, called.err
-    assert "confirming on fresh seeds 50/50" in called.err
+    assert "confirming on fresh seeds 40/40" in called.err
     after = stored(finished_copy.folder)
     assert after.definition.confirmation.seeds == called.document["seeds"] == 10
     assert len(after.trials) == 24
     kept = {(run.candidate, run.seed): run for run in after.confirmation}
-    assert len(after.confirmation) == len(kept) == 50
+    assert len(after.confirmation) == len(kept) == 40
+    assert [run.seed for run in after.race] == [run.seed for run in before.race], "the winner was chosen already"
     assert {run.seed for run in after.confirmation} == {confirmation_seed(0, index) for index in range(10)}
     for run in before.confirmation:
         same = kept[run.candidate, run.seed]

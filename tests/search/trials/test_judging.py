@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from klsearch.studies.convergence import Convergence
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -20,7 +21,6 @@ from klsearch.search.trials.judging import (
     judge_training,
     measure_gain,
 )
-from klsearch.studies.convergence import Convergence
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.vae.hyperparameters import BEFORE
 
