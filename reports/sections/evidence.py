@@ -1,6 +1,7 @@
 """*How sure?* The gates, every confirmation seed, and the winner's difference to each baseline on the test split."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,8 @@ from klsearch.reports.readings.models import SeedStrip, seed_strips
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
 from klsearch.reports.wording import count, number, share, spread
-from klsearch.studies.record import StudyRecord
+from klsearch.studies.procedure import Procedure
+from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Difference, Summary, baseline_names, runs_of
 from klsearch.vae.diagnostics.gates import GATES, MIN_CONFIRMATION_SEEDS, GateRule, wilson_interval
 
@@ -40,8 +42,14 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
         *_difference_blocks(study),
         Prose(text=_choice(study)),
         Prose(text=_limits(study, summary)),
-        Fold(summary=f"All {count(len(study.confirmed), 'confirmation run')}", blocks=(_runs_table(study),)),
+        *_run_folds(study),
     )
+
+
+def _run_folds(study: StudyRecord) -> Iterator[Fold]:
+    for name, runs in (("race run", study.race), ("confirmation run", study.confirmed)):
+        if runs:
+            yield Fold(summary=f"All {count(len(runs), name)}", blocks=(_runs_table(study, runs, f"Every {name}"),))
 
 
 def _explain_unconfirmed(study: StudyRecord) -> str:
@@ -207,11 +215,27 @@ def _reading(kl: Difference, unexplained: Difference) -> str:
 
 
 def _choice(study: StudyRecord) -> str:
-    leading = len({run.trial for run in study.confirmed if run.trial is not None})
+    """How the winner came to be the one that is proven."""
+    by_scores = (
+        "by the number of seeds that pass every gate, then by the mean score; where scores differ by no more than the "
+        "seeds' noise, it is the one farther from the band's edges."
+    )
+    if study.procedure is Procedure.OWN_SEEDS:
+        leading = len({run.trial for run in study.confirmed if run.trial is not None})
+        return (
+            f"The winner is chosen among the {count(leading, 'leading trial')} on the validation split: {by_scores} "
+            "The seeds that prove it are those that chose it (a study of the first release), so its pass rate is "
+            "optimistic."
+        )
+    leading = len({run.trial for run in study.race})
+    seeds = len({run.seed for run in study.race})
+    led = "The trials, which all share one seed, are ranked by what a model of all of them expects of each setting."
+    if not leading:
+        return f"{led} The first is proven, on fresh seeds that chose nothing."
     return (
-        f"The winner is chosen among the {count(leading, 'leading trial')} on the validation split: by the number of "
-        f"seeds that pass every gate, then by the mean score; where scores differ by no more than the seeds' noise, it "
-        f"is the one farther from the band's edges."
+        f"{led} The first {leading} raced on {seeds} other seeds, on the validation split; the winner is chosen "
+        f"{by_scores} It is then proven on fresh seeds that chose nothing. A baseline that fails the gates on the first "
+        "three of these leaves."
     )
 
 
@@ -220,14 +244,19 @@ def _limits(study: StudyRecord, summary: Summary) -> str:
     return (
         f"Intervals over seeds speak of training noise, not of sampling the data: other data may differ by more. The "
         f"winner was picked among {count(len(study.finished), 'trial')} on the validation split, so its validation "
-        f"score is optimistic; its {count(summary.seeds, 'fresh seed')} and the test split are not chosen by score. "
-        f"The test split has been scored {looks}."
+        f"score in the search is optimistic; {_unchosen(study, summary)} The test split has been scored {looks}."
     )
 
 
-def _runs_table(study: StudyRecord) -> Table:
+def _unchosen(study: StudyRecord, summary: Summary) -> str:
+    if study.procedure is Procedure.OWN_SEEDS:
+        return "the test split chose nothing."
+    return f"its {count(summary.seeds, 'fresh seed')} and the test split chose nothing."
+
+
+def _runs_table(study: StudyRecord, runs: Sequence[ConfirmationRun], caption: str) -> Table:
     return Table(
-        caption="Every confirmation run",
+        caption=caption,
         columns=("candidate", "seed", "gates missed", "score", "KL", "unexplained", "test KL", "test unexplained"),
         rows=tuple(
             (
@@ -237,7 +266,7 @@ def _runs_table(study: StudyRecord) -> Table:
                 *(number(value) for value in (run.score, run.kl, run.unexplained)),
                 *(number(measure(run.test, name)) for name in ("kl", "unexplained")),
             )
-            for run in study.confirmed
+            for run in runs
         ),
         words=(0, 2),
     )

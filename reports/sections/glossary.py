@@ -72,8 +72,8 @@ _MEANINGS = {
         "recipe, others are the user's own settings, or a method that needs none."
     ),
     "confirmation": (
-        "The leading trials and the baselines, trained again on fresh seeds. The winner is chosen on the "
-        "validation split; then winner and baselines are scored on the test split."
+        "The leading trials race on seeds of their own, on the validation split. The winner is proven on fresh seeds "
+        "that chose nothing, beside the baselines; then winner and baselines are scored on the test split."
     ),
     "95 % interval of a pass rate": (
         "Wilson's interval: the pass rates that so many passes among so few seeds leave plausible."
