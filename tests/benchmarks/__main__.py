@@ -1,5 +1,7 @@
 """klsearch beside the loops that people write: `make bench`. Prints a table and writes build/bench.json.
 
+With `proof` as its first argument, how soon a setting is proven: see `tests.benchmarks.proof`.
+
 All contenders get the same rows, model, epochs, batch size and search space, one after the other in one process tree.
 Plain Keras runs at the fastest of its settings (compiled by XLA or not, steps per execution up to a whole epoch),
 probed with two trials each. Its whole commands are reckoned from its seconds per trial, which stay the same; those of
@@ -211,4 +213,9 @@ def main(names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[1:2] == ["proof"]:
+        from tests.benchmarks import proof
+
+        proof.main(sys.argv[2:])
+    else:
+        main(sys.argv[1:])

@@ -1,6 +1,6 @@
 """The studies that are timed, as klsearch and as a loop of plain Keras know them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from klsearch.studies.definitions.catalog import LoadedDefinition, load_definition, override
 from klsearch.studies.definitions.data import load_data
+from klsearch.vae.hyperparameters import AFTER, Hyperparameters
 
 _SPACE = """
 [space]
@@ -67,6 +68,70 @@ epochs = 15
 {_SPACE}
 """
 
+# Of `tests.benchmarks.proof`. The first release reads them too: no key that it does not know.
+_PROVE_DIGITS = """
+[study]
+name = "proof-digits"
+trials = 100
+[data]
+source = "digits"
+[model]
+kind = "dense"
+hidden = [128, 64]
+latent_dim = 8
+[training]
+epochs = 60
+"""
+
+_PROVE_CLOTHES = """
+[study]
+name = "proof-clothes"
+trials = 30
+[data]
+source = "fashion-mnist"
+rows = 6000
+split = { validation = 0.125, test = 0.125 }
+[model]
+kind = "dense"
+hidden = [256, 64]
+latent_dim = 8
+[training]
+epochs = 15
+"""
+
+_PROVE_TABLE = """
+[study]
+name = "proof-table"
+trials = 60
+[data]
+source = "table.csv"
+labels = "target"
+[model]
+kind = "dense"
+hidden = [64, 32]
+latent_dim = 6
+[training]
+epochs = 60
+batch_size = 32
+"""
+
+_PROVE_CONV = """
+[study]
+name = "proof-conv"
+trials = 40
+[data]
+source = "digits"
+[model]
+kind = "conv"
+filters = [16, 32]
+hidden = [32]
+latent_dim = 8
+[training]
+epochs = 20
+batch_size = 32
+learning_rate = 3e-3
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -95,6 +160,57 @@ CASES = {
     "digits": Case(toml=_DIGITS, trials=(200, 400), keras_trials=9),
     "clothes": Case(toml=_CLOTHES, trials=(20, 40), keras_trials=4),
     "conv": Case(toml=_CONV, trials=(40, 80), keras_trials=4, keras_tuner=False),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofCase:
+    """One study whose setting is to be proven.
+
+    Attributes:
+        toml: its definition, without a seed and a space.
+        kl_weight: the upper end of its range.
+        annealing: the upper end of the range of annealing epochs.
+        slots: of the population that judges settings.
+        together: how many of them train in one thread.
+        reference: a setting that keeps KL in the band, found by hand on a few KL weights.
+    """
+
+    toml: str
+    kl_weight: float = 1.0
+    annealing: int
+    slots: int
+    together: int
+    reference: Hyperparameters
+
+    def write(self, folder: Path, seed: int, added: str = "") -> Path:
+        """The definition as a file, of a study seed and with further lines in `[study]`; and a table beside it."""
+        from sklearn.datasets import load_breast_cancer
+
+        load_breast_cancer(as_frame=True).frame.to_csv(folder / "table.csv", index=False)
+        space = _SPACE.replace("high = 1.0", f"high = {self.kl_weight}").replace(
+            "high = 5 ", f"high = {self.annealing} "
+        )
+        path = folder / "study.toml"
+        toml = self.toml.replace("[study]", f"[study]\nseed = {seed}\n{added}") + space
+        path.write_text(toml, encoding="utf-8")
+        return path
+
+
+def _reference(kl_weight: float, learning_rate: float = 1e-3) -> Hyperparameters:
+    return replace(AFTER, kl_weight=kl_weight, annealing_epochs=3, learning_rate=learning_rate)
+
+
+PROOFS = {
+    # The built-in study.
+    "digits": ProofCase(toml=_PROVE_DIGITS, annealing=20, slots=40, together=20, reference=_reference(0.02)),
+    # Fashion-MNIST, 6,000 rows in all: 4,500 train, 750 validate, 750 test.
+    "clothes": ProofCase(
+        toml=_PROVE_CLOTHES, kl_weight=10.0, annealing=5, slots=8, together=4, reference=_reference(0.5)
+    ),
+    # Breast cancer, 569 rows of 30 columns: the largest table that scikit-learn ships.
+    "table": ProofCase(toml=_PROVE_TABLE, annealing=20, slots=32, together=16, reference=_reference(0.07)),
+    "conv": ProofCase(toml=_PROVE_CONV, annealing=5, slots=8, together=1, reference=_reference(0.03, 3e-3)),
 }
 
 
