@@ -209,7 +209,7 @@ PROOFS = {
         toml=_PROVE_CLOTHES, kl_weight=10.0, annealing=5, slots=8, together=4, reference=_reference(0.5)
     ),
     # Breast cancer, 569 rows of 30 columns: the largest table that scikit-learn ships.
-    "table": ProofCase(toml=_PROVE_TABLE, annealing=20, slots=32, together=16, reference=_reference(0.07)),
+    "table": ProofCase(toml=_PROVE_TABLE, annealing=20, slots=32, together=16, reference=_reference(0.2)),
     "conv": ProofCase(toml=_PROVE_CONV, annealing=5, slots=8, together=1, reference=_reference(0.03, 3e-3)),
 }
 

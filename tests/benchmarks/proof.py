@@ -10,9 +10,11 @@ Of that loop, seconds are reckoned: start and first trial, measured, and the med
 the others. What it chooses comes of the same course in this engine: its sampler and score, one trial after the other,
 each on a seed of its own. Everything else is measured.
 
-What winners are worth is measured in one population, on 16 seeds and a split of the same rows that no study used:
-their mean `unexplained` there on validation (2 where one diverged), above the least of all winners and the case's
-reference, of those that truly pass if any does. To truly pass is to pass all gates on at least 15 of the 16 seeds.
+What the winners of one study seed are worth is measured in one population, together with a reference, a setting found
+by hand: on 16 seeds that no study used, on the validation rows of their split, which the study seed draws. Quality is
+the mean `unexplained` (2 for what diverges) less the reference's there, above the least such difference of the case:
+that of the best setting known, of those that truly pass if any does. A winner truly passes if it passes all gates on
+at least 15 of the 16 seeds.
 
 build/proof.json is written after every study. What it holds of the same commit, with the same uncommitted changes, is
 not measured again. The first study of a release in a process follows one that does not count, so that files are cached.
@@ -66,7 +68,7 @@ FIRST, OURS, RANDOM, LOOP, REFERENCE = "first release", "this one", "random sear
 # What each adds to `[study]`; the first release would refuse `stop`.
 _ADDED = {FIRST: "", OURS: 'stop = "decided"', RANDOM: 'stop = "budget"\nsampler = "random"', LOOP: ""}
 _KERAS_TRIALS, _RETRAININGS = 4, 8
-_JUDGE = 4_000_000_000  # the study seed of the split and the seeds that judge
+_JUDGE = 4_000_000_000  # the study seed, of no study, from which the seeds that judge are derived
 _SEEDS, _ENOUGH, _WORST = 16, 15, 2.0
 
 Study = dict[str, Any]
@@ -178,12 +180,12 @@ def run_loop(name: str, seed: int) -> Study:
     }
 
 
-def judge_all(name: str, studies: Sequence[Study]) -> None:
-    """Add to studies what their settings are worth, where it is not known."""
+def judge_winners(name: str, seed: int, studies: Sequence[Study]) -> None:
+    """Add to studies of one seed what their settings are worth on its split, where that is not known."""
     wanted = [study for study in studies if "unexplained" not in study]
     if wanted:
         with tempfile.TemporaryDirectory() as folder:
-            path = PROOFS[name].write(Path(folder), seed=_JUDGE)
+            path = PROOFS[name].write(Path(folder), seed)
             found = _child("judge", path, name, json.dumps([study["settings"] for study in wanted]))
         for study, worth in zip(wanted, found, strict=True):
             study |= worth
@@ -258,22 +260,30 @@ def ratio(ours: Mapping[int, float], theirs: Mapping[int, float]) -> float:
     return statistics.median([ours[seed] / theirs[seed] for seed in ours.keys() & theirs.keys()] or [math.nan])
 
 
-def best_known(studies: Sequence[Study]) -> float:
-    """The least mean `unexplained` of the settings that truly pass; of all where none does.
+def above_best(studies: Sequence[Study]) -> list[float]:
+    """By how much each study's mean `unexplained` lies above the best setting's, both less the reference's there.
 
-    >>> weak = {"unexplained": [0.125] * 16, "passed": [True] * 14 + [False] * 2}
-    >>> best_known([weak, {"unexplained": [0.25, 0.5] * 8, "passed": [True] * 15 + [False]}]), best_known([weak])
-    (0.375, 0.125)
+    >>> studies = [
+    ...     {"contender": REFERENCE, "seed": 0, "unexplained": [0.25, 0.75], "passed": [True] * 15},
+    ...     {"contender": OURS, "seed": 0, "unexplained": [0.25, 0.25], "passed": [True] * 15},
+    ...     {"contender": REFERENCE, "seed": 1, "unexplained": [2.0, 1.0], "passed": [True] * 15},
+    ...     {"contender": OURS, "seed": 1, "unexplained": [1.0, 1.0], "passed": [True] * 14},
+    ... ]
+    >>> above_best(studies)  # of 0, −0.25, 0 and −0.5, the last of which does not pass
+    [0.25, 0.0, 0.25, -0.25]
     """
-    passing = [study for study in studies if sum(study["passed"]) >= _ENOUGH]
-    return min(statistics.fmean(study["unexplained"]) for study in passing or studies)
+    means = {(one["contender"], one["seed"]): statistics.fmean(one["unexplained"]) for one in studies}
+    less_reference = [means[one["contender"], one["seed"]] - means[REFERENCE, one["seed"]] for one in studies]
+    both = zip(studies, less_reference, strict=True)
+    best = min([value for one, value in both if sum(one["passed"]) >= _ENOUGH] or less_reference)
+    return [value - best for value in less_reference]
 
 
 def table(name: str, studies: Sequence[Study]) -> str:
     """What was measured on a case, as text; `unexplained` in thousandths.
 
-    >>> rows = [(FIRST, 0, 60, 8000, 0.202), (FIRST, 1, 50, 8000, 0.204)]
-    >>> rows += [(OURS, 0, 15, 4000, 0.2), (OURS, 1, 25, 2000, 0.206)]
+    >>> rows = [(FIRST, 0, 60, 8000, 0.202), (FIRST, 1, 50, 8000, 0.204), (REFERENCE, 0, 0, 0, 0.21)]
+    >>> rows += [(OURS, 0, 15, 4000, 0.2), (OURS, 1, 25, 2000, 0.206), (REFERENCE, 1, 0, 0, 0.21)]
     >>> print(table("digits", [
     ...     {"contender": who, "seed": seed, "seconds": seconds, "epochs": epochs,
     ...      "unexplained": [value] * 16, "passed": [seed == 0] * 16}
@@ -282,13 +292,11 @@ def table(name: str, studies: Sequence[Study]) -> str:
     first release      55 (50–60)  1.00   8000 (8000–8000)  1.00   3.0 (2.0–4.0)                     –  1/2  50%
     this one           20 (15–25)  0.38   3000 (2000–4000)  0.38   3.0 (0.0–6.0)   0.0 (-25.4 to 25.4)  1/2  50%
     """
-    best = best_known(studies)
     heads = f"{'seconds':>15}{'ratio':>6}{'epochs':>19}{'ratio':>6}{'above best':>16}"
     lines = [f"{name:14}{heads}{'less first, 95 %':>22}{'truly pass':>12}"]
     by_name: dict[str, dict[int, Study]] = {}
-    for study in studies:
-        quality = 1000 * (statistics.fmean(study["unexplained"]) - best)
-        by_name.setdefault(study["contender"], {})[study["seed"]] = {**study, "quality": quality}
+    for study, above in zip(studies, above_best(studies), strict=True):
+        by_name.setdefault(study["contender"], {})[study["seed"]] = {**study, "quality": 1000 * above}
     lines += [_row(one, by_name[one], by_name.get(FIRST, {})) for one in _ADDED if one in by_name]
     return "\n".join(lines)
 
@@ -327,13 +335,13 @@ class Record:
         self._commit = _commit()
 
     def of(self, name: str, seeds: int) -> list[Study]:
-        """The studies of a case on the first so many study seeds, and its reference."""
+        """The studies of a case on the first so many study seeds."""
         here = [one for one in self._studies if one["commit"] == self._commit and one["case"] == name]
         return [one for one in here if one["seed"] < seeds]
 
-    def has(self, name: str, contender: str, seed: int) -> bool:
-        """Whether a study is there."""
-        return any((one["contender"], one["seed"]) == (contender, seed) for one in self.of(name, seed + 1))
+    def of_seed(self, name: str, seed: int) -> dict[str, Study]:
+        """The studies of a case on one study seed, by contender."""
+        return {one["contender"]: one for one in self.of(name, seed + 1) if one["seed"] == seed}
 
     def add(self, name: str, contender: str, seed: int, found: Study) -> None:
         """Keep a study."""
@@ -351,25 +359,28 @@ def _commit() -> str:
     return commit.strip() + (f"+{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else "")
 
 
-def measure(name: str, seeds: int, releases: Mapping[str, Release], record: Record) -> None:
-    """Run the studies of a case, contenders by turns so that a machine's drift hits them all; judge them."""
-    for seed, contender in ((seed, contender) for seed in range(seeds) for contender in _ADDED):
-        if record.has(name, contender, seed):
+def measure(name: str, seed: int, releases: Mapping[str, Release], record: Record) -> None:
+    """Run the studies of one seed that are not there yet, one after the other, and judge them."""
+    for contender, added in _ADDED.items():
+        if contender in record.of_seed(name, seed):
             continue
         if release := releases.get(contender):
             warm_up(release)
-            found = run_study(release, name, seed, _ADDED[contender])
+            found = run_study(release, name, seed, added)
         else:
             found = run_loop(name, seed)
         record.add(name, contender, seed, found)
         trainings = f"{found['trials']} + {found['confirmations']} trainings, {found['epochs']} epochs"
-        said = f"{name}, seed {seed}, {contender}: {found['seconds']:.1f} s, {trainings}, {found['verdict']}"
-        print(said, file=sys.stderr, flush=True)
-    if not record.has(name, REFERENCE, -1):
-        record.add(name, REFERENCE, -1, {"settings": PROOFS[name].reference.as_json()})
-    print(f"{name}: training the winners on {_SEEDS} unused seeds", file=sys.stderr, flush=True)
-    judge_all(name, record.of(name, seeds))
+        _say(f"{name}, seed {seed}, {contender}: {found['seconds']:.1f} s, {trainings}, {found['verdict']}")
+    if REFERENCE not in record.of_seed(name, seed):
+        record.add(name, REFERENCE, seed, {"settings": PROOFS[name].reference.as_json()})
+    _say(f"{name}, seed {seed}: training the winners on {_SEEDS} unused seeds")
+    judge_winners(name, seed, list(record.of_seed(name, seed).values()))
     record.write()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -384,7 +395,8 @@ def main(arguments: Sequence[str]) -> None:
     ours = Release(_ROOT / "src", "klsearch.search.cli")
     releases, record = {FIRST: first_release(options.first_release), OURS: ours, RANDOM: ours}, Record()
     for name in options.cases or PROOFS:
-        measure(name, options.seeds, releases, record)
+        for seed in range(options.seeds):  # contenders by turns, so that a machine's drift hits them all
+            measure(name, seed, releases, record)
         print(table(name, record.of(name, options.seeds)), end="\n\n", flush=True)
     print(
         f"Median (least–most) of {options.seeds} study seeds; ratios to the first release, of pairs. Above best, less\n"
