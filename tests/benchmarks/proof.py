@@ -288,12 +288,12 @@ def table(name: str, studies: Sequence[Study]) -> str:
     ...     {"contender": who, "seed": seed, "seconds": seconds, "epochs": epochs,
     ...      "unexplained": [value] * 16, "passed": [seed == 0] * 16}
     ...     for who, seed, seconds, epochs, value in rows]))
-    digits                seconds ratio             epochs ratio      above best      less first, 95 %  truly pass
-    first release      55 (50–60)  1.00   8000 (8000–8000)  1.00   3.0 (2.0–4.0)                     –  1/2  50%
-    this one           20 (15–25)  0.38   3000 (2000–4000)  0.38   3.0 (0.0–6.0)   0.0 (-25.4 to 25.4)  1/2  50%
+    digits                 seconds ratio            epochs ratio          above best     less first, 95 %  truly pass
+    first release       55 (50–60)  1.00  8000 (8000–8000)  1.00    3.0 (2.0 to 4.0)                    –    1/2  50%
+    this one            20 (15–25)  0.38  3000 (2000–4000)  0.38    3.0 (0.0 to 6.0)  0.0 (-25.4 to 25.4)    1/2  50%
     """
-    heads = f"{'seconds':>15}{'ratio':>6}{'epochs':>19}{'ratio':>6}{'above best':>16}"
-    lines = [f"{name:14}{heads}{'less first, 95 %':>22}{'truly pass':>12}"]
+    heads = f"{'seconds':>17}{'ratio':>6}{'epochs':>18}{'ratio':>6}{'above best':>20}"
+    lines = [f"{name:13}{heads}{'less first, 95 %':>21}{'truly pass':>12}"]
     by_name: dict[str, dict[int, Study]] = {}
     for study, above in zip(studies, above_best(studies), strict=True):
         by_name.setdefault(study["contender"], {})[study["seed"]] = {**study, "quality": 1000 * above}
@@ -302,28 +302,26 @@ def table(name: str, studies: Sequence[Study]) -> str:
 
 
 def _row(contender: str, ours: Mapping[int, Study], first: Mapping[int, Study]) -> str:
-    cells = f"{contender:14}"
-    for key, width in (("seconds", 15), ("epochs", 19)):
+    cells = f"{contender:13}"
+    for key, width in (("seconds", 17), ("epochs", 18)):
         mine, theirs = ({seed: study[key] for seed, study in side.items()} for side in (ours, first))
         cells += f"{_spread(list(mine.values()), '.0f'):>{width}}{ratio(mine, theirs):>6.2f}"
-    cells += f"{_spread([study['quality'] for study in ours.values()], '.1f'):>16}"
+    cells += f"{_spread([study['quality'] for study in ours.values()], '.1f', ' to '):>20}"
     differences = [ours[seed]["quality"] - first[seed]["quality"] for seed in ours.keys() & first.keys()]
     low, high = interval(differences)
     mean = (
-        f"{statistics.fmean(differences):.1f} ({low:.1f} to {high:.1f})" if contender != FIRST and differences else "–"
+        f"{statistics.fmean(differences):.1f} ({low:.1f} to {high:.1f})"
+        if math.isfinite(low) and contender != FIRST
+        else "–"
     )
     passed = [sum(study["passed"]) for study in ours.values()]
     truly = f"{sum(count >= _ENOUGH for count in passed)}/{len(passed)}"
-    return f"{cells}{mean:>22}{truly:>5}{statistics.fmean(passed) / _SEEDS:>5.0%}"
+    return f"{cells}{mean:>21}{truly:>7}{statistics.fmean(passed) / _SEEDS:>5.0%}"
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    """Median, least and most.
-
-    >>> _spread([3.0, 1.0, 2.5], ".1f")
-    '2.5 (1.0–3.0)'
-    """
-    return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
+def _spread(values: Sequence[float], form: str, to: str = "–") -> str:
+    """Median, least and most."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}}{to}{max(values):{form}})"
 
 
 class Record:
