@@ -20,8 +20,9 @@ from klsearch.studies.record import RunState, TrialRecord
 LEAST_TRIALS = 20
 # A fit takes time with the cube of their number: beyond, the ones nearest the best are enough to judge around it.
 _MOST_FITTED = 300
-# Seeds make at least so much of a setting, relative to its value, whatever a smooth model claims of few trials.
-_LEAST_NOISE = 0.005
+# A gain below it is not worth more trials, however smooth the model of few trials on one seed: from seed to seed one
+# setting's value changes by more (on digits by 2.3 to 2.7 %).
+_LEAST_TOLERANCE = 0.01
 _LEAST_KL_NOISE = 0.02
 # How sure a leading setting must be of the band on another seed, and how sure the end of a search is of it.
 _IN_BAND = 0.9
@@ -54,7 +55,8 @@ class Decision(NamedTuple):
         leader: number of the trial whose setting is expected to reconstruct best inside the band.
         unexplained: what is expected of it.
         gain: by how much another setting is expected to lower that at most, as a share of it.
-        noise: by how much seeds change it, as a share of it: a standard deviation.
+        tolerance: the largest such share that is within the noise of training: the trials' scatter about the model, a
+            standard deviation, and at least 1 %.
         in_band: the probability that its KL lies inside the band on another seed.
         trials: how many trials say so.
     """
@@ -62,14 +64,14 @@ class Decision(NamedTuple):
     leader: int
     unexplained: float
     gain: float
-    noise: float
+    tolerance: float
     in_band: float
     trials: int
 
     @property
     def reached(self) -> bool:
         """True if more search no longer pays."""
-        return self.gain < self.noise and self.in_band >= _IN_BAND
+        return self.gain < self.tolerance and self.in_band >= _IN_BAND
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +122,7 @@ class Response:
         known = [t for t in trials if _is_positive(t.unexplained) and _is_positive(t.kl)]
         if len(known) < LEAST_TRIALS:
             return None
-        fitted = _nearest(ranges, known)
+        fitted = _choose_fitted(ranges, known)
         points = _places(ranges, [trial.values for trial in fitted])
         return cls(
             ranges,
@@ -151,12 +153,11 @@ class Response:
         leader = leaders[0]
         place = _places(self.ranges, [leader.values])
         best = float(self._unexplained.mean(place)[0])
-        noise = max(_LEAST_NOISE, self._unexplained.noise)
         return Decision(
             leader=leader.number,
             unexplained=math.exp(best),
             gain=self._gain(best),
-            noise=noise,
+            tolerance=max(_LEAST_TOLERANCE, self._unexplained.noise),
             in_band=float(self._in_band(place)[0]),
             trials=len(self.trials),
         )
@@ -190,14 +191,16 @@ def _is_positive(value: float) -> bool:
     return math.isfinite(value) and value > 0
 
 
-def _nearest(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> list[Tried]:
-    """The trials to fit: all, or those nearest the best feasible one's setting."""
+def _choose_fitted(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> list[Tried]:
+    """The trials to fit: all, or half of the most those nearest the best feasible one's setting, half all over."""
     if len(trials) <= _MOST_FITTED:
         return list(trials)
     best = min(trials, key=lambda trial: (not trial.feasible, trial.unexplained))
     points = _places(ranges, [trial.values for trial in trials])
     distance = np.sum(np.square(points - _places(ranges, [best.values])), axis=1)
-    return [trials[index] for index in np.sort(np.argsort(distance, kind="stable")[:_MOST_FITTED])]
+    nearest, others = np.split(np.argsort(distance, kind="stable"), [_MOST_FITTED // 2])
+    spread = np.sort(others)[np.linspace(0, len(others) - 1, _MOST_FITTED - len(nearest), dtype=int)]
+    return [trials[index] for index in sorted([*nearest, *spread])]
 
 
 def _places(ranges: Mapping[str, Range], settings: Sequence[Mapping[str, float]]) -> np.ndarray:

@@ -317,7 +317,8 @@ def _stop_or_search_on(study: StudyRecord) -> tuple[Step, ...]:
         return ()
     compared = (
         f"By a model of {found.trials} trials, another setting is expected to lower `unexplained` by "
-        f"{share(found.gain)} of trial {found.leader}'s at most; seeds change it by {share(found.noise)}."
+        f"{share(found.gain)} of trial {found.leader}'s at most; up to {share(found.tolerance)} is within the noise of "
+        "training."
     )
     if found.reached:
         return (Step(action=_STOP, reason=f"{compared} More trials of this space will hardly help."),)

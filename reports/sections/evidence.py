@@ -234,8 +234,8 @@ def _choice(study: StudyRecord) -> str:
         return f"{led} The first is proven, on fresh seeds that chose nothing."
     return (
         f"{led} The first {leading} raced on {seeds} other seeds, on the validation split; the winner is chosen "
-        f"{by_scores} It is then proven on fresh seeds that chose nothing. A baseline that fails the gates on the first "
-        "three of these leaves."
+        f"{by_scores} It is then proven on fresh seeds that chose nothing. A baseline that fails the gates on the "
+        "first three of these leaves."
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from klsearch.reports.report import render_comparison, render_report
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, DataFacts, RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, final_kl, judge, kl_slope
@@ -197,20 +198,35 @@ def searched_trials(asked: StudyDefinition, count: int) -> tuple[TrialRecord, ..
 
 
 def confirm(study: StudyRecord, seeds: int = 8) -> StudyRecord:
-    """The study with its three leading trials and its baselines confirmed on fresh seeds."""
+    """The study, its three leading trials raced, and its winner and baselines proven on fresh seeds."""
     asked = study.definition
     leaders = sorted(study.trials, key=lambda t: (not t.feasible, t.score))[:3]
-    candidates: dict[str, tuple[int | None, Hyperparameters]]
-    candidates = {f"trial {t.number}": (t.number, t.hyperparameters) for t in leaders}
-    candidates |= {name: (None, settings) for name, settings in asked.baseline_hyperparameters().items()}
+    race = [
+        ConfirmationRun(
+            candidate=f"trial {t.number}", trial=t.number, **judged(asked, t.hyperparameters, 8000 + seed, EPOCHS)
+        )
+        for t in leaders
+        for seed in range(3)
+    ]
+    winner = leaders[0]
+    proven: dict[str, tuple[int | None, Hyperparameters]] = {
+        f"trial {winner.number}": (winner.number, winner.hyperparameters)
+    }
+    proven |= {name: (None, settings) for name, settings in asked.baseline_hyperparameters().items()}
     runs = []
-    for name, (number, settings) in candidates.items():
+    for name, (number, settings) in proven.items():
         for seed in range(seeds):
             values = judged(asked, settings, 9000 + seed)
-            scored = values["measures"] is not None and (number is None or number == leaders[0].number)
-            test = replace(values["measures"], unexplained=values["measures"].unexplained * 1.05) if scored else None
+            measures = values["measures"]
+            test = None if measures is None else replace(measures, unexplained=measures.unexplained * 1.05)
             runs.append(ConfirmationRun(candidate=name, trial=number, test=test, **values))
-    return replace(study, confirmation=tuple(runs), winner=leaders[0].number, test_looks=1)
+    return replace(study, race=tuple(race), confirmation=tuple(runs), winner=winner.number, test_looks=1)
+
+
+def as_in_first_release(study: StudyRecord) -> StudyRecord:
+    """The study as if the seeds of its race were fresh seeds, and the winner chosen on those that prove it."""
+    others = [run for run in study.race if run.trial != study.winner]
+    return replace(study, procedure=Procedure.OWN_SEEDS, race=(), confirmation=(*study.confirmation, *others))
 
 
 def study_of(asked: StudyDefinition, trials: tuple[TrialRecord, ...], **changes: Any) -> StudyRecord:
@@ -483,3 +499,9 @@ def diverged() -> Callable[[StudyRecord, str, int], StudyRecord]:
 def make() -> Callable[..., StudyRecord]:
     """`make_study` itself, for studies of a test's own."""
     return make_study
+
+
+@pytest.fixture
+def first_release(study: StudyRecord) -> StudyRecord:
+    """The finished study, confirmed by the rules of the first release."""
+    return as_in_first_release(study)

@@ -80,7 +80,8 @@ def test_errors_stay_text_whatever_they_look_like(make: Make, error: str) -> Non
     ]
 
 
-def test_the_confirmation_frame_names_the_winner_and_holds_its_test_measures(study: StudyRecord) -> None:
+def test_the_confirmation_frame_names_the_winner_and_holds_its_test_measures(first_release: StudyRecord) -> None:
+    study = first_release
     frame = confirmation_frame(study)
     winner = frame[frame["name"] == "winner"]
     assert winner["trial"].unique().tolist() == [study.winner]
@@ -88,5 +89,5 @@ def test_the_confirmation_frame_names_the_winner_and_holds_its_test_measures(stu
         run.test.unexplained for run in runs_of(study, "winner") if run.test is not None
     ]
     others = frame[frame["name"].str.startswith("trial ")]
-    assert len(others) == 16
+    assert len(others) == 2 * 3, "only the first release proved leading trials that did not win"
     assert others["test_kl"].isna().all()

@@ -77,9 +77,15 @@ def test_a_search_is_decided_when_no_setting_is_expected_to_beat_the_leader_by_m
     assert found.reached
     assert found.trials == 250
     assert found.unexplained == pytest.approx(0.2, rel=0.05)
-    assert found.noise == pytest.approx(0.02, rel=0.5)
+    assert found.tolerance == pytest.approx(0.02, rel=0.5)
     assert found.gain < 0.02
     assert found.in_band > 0.9
+
+
+def test_what_is_less_than_a_hundredth_is_not_worth_more_trials_however_smooth_the_model() -> None:
+    found = model(tried(60)).decide()
+    assert found is not None
+    assert found.tolerance == 0.01
 
 
 def test_a_search_that_has_not_looked_where_it_is_best_is_not_decided() -> None:
@@ -99,7 +105,7 @@ def test_gain_and_noise_are_shares_so_that_the_unit_of_the_data_does_not_matter(
     )
     assert once is not None and scaled is not None
     assert scaled.gain == pytest.approx(once.gain, rel=1e-3)
-    assert scaled.noise == pytest.approx(once.noise, rel=1e-3)
+    assert scaled.tolerance == pytest.approx(once.tolerance, rel=1e-3)
     assert scaled.unexplained == pytest.approx(0.01 * once.unexplained, rel=1e-6)
 
 

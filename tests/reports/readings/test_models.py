@@ -76,7 +76,7 @@ def test_quartiles_of_nothing_finite_are_missing() -> None:
 
 def test_strips_hold_every_seed_and_whether_it_passes(study: StudyRecord) -> None:
     strips = seed_strips(study)
-    assert [len(strip.kl) for strip in strips] == [8] * 5
+    assert [len(strip.kl) for strip in strips] == [8] * 3
     assert strips[0].kl.tolist() == [run.kl for run in runs_of(study, "winner")]
     assert strips[0].passed.all()
     assert not strips[-1].passed.any()

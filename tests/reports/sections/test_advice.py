@@ -125,9 +125,8 @@ def falling(trial: TrialRecord) -> float:
 
 
 def test_a_search_is_enough_when_no_setting_is_expected_to_beat_what_seeds_make_of_one(make: Make) -> None:
-    step = advice(measured_as(make(60, study={"trials": 40}), scattered))[
-        "Stop searching this space: enough has been searched"
-    ]
+    found = advice(measured_as(make(60, study={"trials": 40}), scattered))
+    step = found["Stop searching this space: enough has been searched"]
     assert "is expected to lower `unexplained` by" in step.reason
     assert step.reason.endswith("More trials of this space will hardly help.")
 

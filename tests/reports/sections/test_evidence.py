@@ -39,7 +39,10 @@ def test_pass_rates_have_wilson_s_interval(study: StudyRecord) -> None:
     assert rows["before"] == (Mark("0 of 8 seeds", "bad"), "0 %", "0.00 to 0.32")
 
 
-def test_the_pass_rates_of_leading_trials_that_did_not_win_stand_beside_the_winner_s(study: StudyRecord) -> None:
+def test_the_pass_rates_of_leading_trials_of_a_first_release_stand_beside_the_winner_s(
+    first_release: StudyRecord,
+) -> None:
+    study = first_release
     leading = {f"trial {run.trial}" for run in study.confirmation if run.trial not in (None, study.winner)}
     table = next(block for block in evidence_section(study, summarize(study)).blocks if is_table(block, "Fresh seeds"))
     assert {row[0] for row in table.rows} == {f"winner (trial {study.winner})", "before", "after", *leading}
@@ -65,10 +68,9 @@ def test_the_section_says_what_its_intervals_do_not_cover(study: StudyRecord) ->
 
 
 def test_every_confirmation_run_is_listed(study: StudyRecord) -> None:
-    (fold,) = (block for block in evidence_section(study, summarize(study)).blocks if isinstance(block, Fold))
-    (table,) = fold.blocks
-    assert isinstance(table, Table)
-    assert len(table.rows) == len(study.confirmation) == 40
+    folds = [block for block in evidence_section(study, summarize(study)).blocks if isinstance(block, Fold)]
+    tables = [table for fold in folds for table in fold.blocks if isinstance(table, Table)]
+    assert [len(table.rows) for table in tables] == [len(study.race), len(study.confirmation)] == [3 * 3, 3 * 8]
 
 
 def test_an_unconfirmed_study_says_so_and_draws_no_seeds(unconfirmed: StudyRecord) -> None:
@@ -82,3 +84,15 @@ def test_one_seed_gives_no_difference(make: Make) -> None:
     tables = [block for block in evidence_section(study, summarize(study)).blocks if isinstance(block, Table)]
     assert tables[-1].rows[0][-1] == "too few pairs to tell"
     assert tables[-1].rows[0][2] == "needs 2 pairs"
+
+
+def test_it_is_told_which_seeds_chose_and_which_proved(study: StudyRecord, first_release: StudyRecord) -> None:
+    told = evidence_prose(study)
+    assert "The first 3 raced on 3 other seeds, on the validation split; the winner is chosen by the number" in told
+    assert "its 8 fresh seeds and the test split chose nothing" in told
+    alone = replace(study, race=())
+    assert "The first is proven, on fresh seeds that chose nothing." in evidence_prose(alone)
+    earlier = evidence_prose(first_release)
+    assert "The winner is chosen among the 3 leading trials" in earlier
+    assert "so its pass rate is optimistic" in earlier
+    assert "fresh seeds and the test split chose nothing" not in earlier

@@ -88,7 +88,7 @@ def test_a_sound_definition_has_no_problems() -> None:
             {"study": {"colour": 9}},
             {
                 ("study", "colour"): (
-                    "unknown key; known here: name, seed, trials, kl_band, kl_reduction, penalty, sampler, pruner"
+                    "unknown key; known here: name, seed, trials, kl_band, kl_reduction, penalty, sampler, stop, pruner"
                 )
             },
         ),
