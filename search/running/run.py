@@ -108,7 +108,8 @@ def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, prog
         return
     progress.say(
         f"Decided after {finished} of at most {budget} trials: no other setting is expected to lower `unexplained` by "
-        f"more than {found.gain:.1%} of trial {found.leader}'s; up to {found.tolerance:.1%} is within the noise of training."
+        f"more than {found.gain:.1%} of trial {found.leader}'s; up to {found.tolerance:.1%} is within the noise of "
+        "training."
     )
     ended = override(loaded, trials=finished).toml_for_any_folder()
     study.replace_definition(ended)
