@@ -1,5 +1,6 @@
 """The confirmation of a study, from its candidates to the winner's look at the test split."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.progress import Silence
+from klsearch.search.seeds import confirmation_seed, race_seeds
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.process import this_process
@@ -20,6 +22,8 @@ from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.trainer import Source
 from klsearch.search.training.worker import Worker
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.procedure import Procedure
+from klsearch.vae.diagnostics.gates import judge
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.evaluation.probe import Probe
@@ -187,7 +191,7 @@ def test_a_confirmation_that_another_process_took_over_chooses_no_winner_and_doe
         source.take(100)
 
     assert not confirmation.confirm(train=lose)
-    assert len(study.confirmation_rows()) == 2 * (1 + 3)
+    assert len(study.confirmation_rows()) == 2 * 3, "the baselines on two seeds; one leader has no race"
     assert (study.facts.winner, study.facts.test_looks, confirmation.sampled) == (None, (), [])
 
 
@@ -201,20 +205,65 @@ def test_winner_and_baselines_are_scored_on_test_once_and_other_leaders_never(
     add_trial(study, result([2.0, 2.0]), 0.3)
     assert confirmation.confirm()
     told, facts = confirmation.told, study.facts
-    assert told.phases == [("confirming on fresh seeds", 0, 10)]
-    assert len(told.ended) == 10
+    assert told.phases == [("racing the leading trials", 0, 12), ("confirming on fresh seeds", 6, 8)]
+    assert len(told.ended) == 12 + 2
     assert facts.winner in (0, 1)
     assert facts.confirmed_among == 4, "all that had finished, the one that was ended early too"
     assert len(facts.test_looks) == 1
     winner, loser = (f"trial {number}" for number in (facts.winner, 1 - facts.winner))
     rows = study.confirmation_rows()
     assert {row.run.label for row in rows} == {winner, loser, "before", "after", "mine"}
+    raced = [row for row in rows if row.run.seed in race_seeds(0)]
+    assert Counter(row.run.label for row in raced) == {winner: 3, loser: 3}
     for row in rows:
         assert row.result is not None
-        assert list(row.result.measures) == ["validation"] + ["test"] * (row.run.label != loser)
-        assert row.probe == (None if row.run.label == loser else PROBE)
+        assert list(row.result.measures) == ["validation"] + ["test"] * (row not in raced)
+        assert row.probe == (None if row in raced else PROBE)
     assert confirmation.sampled == [[winner, "before", "after", "mine"]]
     assert not (tmp_path / "confirmed").exists(), "nobody will ask for its members any more"
 
     assert confirmation.confirm(train=nothing), "whoever comes later finds it done"
-    assert (study.facts, len(told.phases), len(confirmation.sampled)) == (facts, 1, 1)
+    assert (study.facts, len(told.phases), len(confirmation.sampled)) == (facts, 2, 1)
+
+
+@pytest.mark.slow("trains nine members")
+def test_one_leading_trial_alone_does_not_race(study: StudyStorage, confirmation: Confirmation, result: ByHand) -> None:
+    add_trial(study, result([2.0, 2.0]), 0.2)
+    assert confirmation.confirm()
+    assert study.facts.winner == 0
+    assert confirmation.told.phases == [("training the baselines", 0, 6), ("confirming on fresh seeds", 6, 8)]
+    assert {row.run.seed for row in study.confirmation_rows()}.isdisjoint(race_seeds(0))
+
+
+@pytest.mark.slow("trains forty members")
+def test_a_study_of_the_first_release_is_confirmed_by_its_own_rules(
+    study: StudyStorage, confirmation: Confirmation, result: ByHand
+) -> None:
+    study.change_facts(procedure=Procedure.OWN_SEEDS)
+    for score in (0.2, 0.1):
+        add_trial(study, result([2.0, 2.0]), score)
+    assert confirmation.confirm()
+    rows = study.confirmation_rows()
+    assert Counter(row.run.label for row in rows) == {"trial 0": 2, "trial 1": 2, "before": 2, "after": 2, "mine": 2}
+    assert {row.run.seed for row in rows} == {confirmation_seed(0, index) for index in range(2)}
+
+
+@pytest.mark.slow("trains dozens of members")
+def test_a_baseline_that_fails_three_times_leaves_and_one_that_passes_once_stays(
+    study: StudyStorage, confirmation: Confirmation, result: ByHand, workshop: "Workshop"
+) -> None:
+    tables = confirmation.definition.model_dump(exclude_unset=True)
+    tables["confirmation"] = {"seeds": 5, "top": 1}
+    tables["baselines"] = {"mine": {"kl_weight": 1000.0, "annealing_epochs": 0}}  # which collapses
+    confirmation.definition = StudyDefinition.model_validate(tables)
+    add_trial(study, result([2.0, 2.0]), 0.2)
+    assert confirmation.confirm()
+    seeds = Counter(row.run.label for row in study.confirmation_rows())
+    assert (seeds["trial 0"], seeds["mine"]) == (5, 3)
+    passed = {label: 0 for label in seeds}
+    for row in study.confirmation_rows():
+        assert row.result is not None
+        gates = judge(row.result.curves, row.result.measures["validation"], workshop.definition.thresholds())
+        passed[row.run.label] += all(gate.passed for gate in gates)
+    for label in ("before", "after", "mine"):
+        assert seeds[label] == (5 if passed[label] else 3)

@@ -27,7 +27,7 @@ RUN = Run(hyperparameters=BEFORE, seed=5, label="search")
 def task(tmp_path: Path) -> Task:
     """A task on the study that the test has made."""
     place = Place(folder=tmp_path / "run", url=f"journal:///{tmp_path / 'journal'}", name="tiny", embedded=False)
-    return Task(place=place, starter=this_process(), threads=1, within=1, until_converged=False)
+    return Task(place=place, starter=this_process(), threads=1, within=1)
 
 
 def test_a_worker_has_nothing_to_do_where_the_budget_is_met(
@@ -99,7 +99,7 @@ place = Place(folder=Path("run"), url="journal:////nowhere/journal", name="tiny"
 here = this_process()
 dead = Owner(host=here.host, boot=here.boot, process=here.process, started="1")
 for starter in (here, dead):
-    failure = work_here(Task(place=place, starter=starter, threads=1, within=1, until_converged=False))
+    failure = work_here(Task(place=place, starter=starter, threads=1, within=1))
     print(failure.reason, flush=True)
 """
 

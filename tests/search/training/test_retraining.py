@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.confirmation.source import Candidate
+from klsearch.search.confirmation.candidates import Candidate
 from klsearch.search.progress import Silence
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result, Row, Run
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 ByHand = Callable[..., Result]
 
 TWO = [
-    Candidate(label="trial 3", hyperparameters=Hyperparameters(kl_weight=0.1, learning_rate=1e-2), is_baseline=False),
-    Candidate(label="before", hyperparameters=Hyperparameters(kl_weight=1e-3, learning_rate=1e-2), is_baseline=True),
+    Candidate(label="trial 3", hyperparameters=Hyperparameters(kl_weight=0.1, learning_rate=1e-2)),
+    Candidate(label="before", hyperparameters=Hyperparameters(kl_weight=1e-3, learning_rate=1e-2)),
 ]
 
 

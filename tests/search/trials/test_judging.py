@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from klsearch.studies.convergence import Convergence
-from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result, Run
@@ -17,9 +15,7 @@ from klsearch.search.trials.judging import (
     best_so_far,
     ended_early,
     finish,
-    has_converged,
     judge_training,
-    measure_gain,
 )
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.vae.hyperparameters import BEFORE
@@ -129,69 +125,3 @@ def test_the_best_so_far_is_feasible_if_any_is_and_was_trained_to_its_end(
     assert best() == "trial 3", "of two alike the earlier"
     add(0.4)
     assert best() == "trial 5"
-
-
-DISTRIBUTIONS = {
-    "kl_weight": FloatDistribution(1e-3, 10.0, log=True),
-    "annealing_epochs": IntDistribution(0, 6),
-    "encoder_dropout": FloatDistribution(0.0, 0.4),
-}
-
-
-def trial(
-    place: int, score: float, *, state: TrialState = TrialState.COMPLETE, violation: float = -1.0, earlier: bool = False
-) -> FrozenTrial:
-    """A trial at one of 50 places, in ascending KL weight."""
-    return create_trial(
-        state=state,
-        value=score,
-        params={"kl_weight": 10 ** (-3 + 4 * place / 49), "annealing_epochs": 3, "encoder_dropout": 0.2},
-        distributions=DISTRIBUTIONS,
-        constraints={"band": violation},
-        user_attrs={"klsearch:warm-start": "digits trial 1"} if earlier else {},
-    )
-
-
-def twins(later: float) -> list[FrozenTrial]:
-    """Fifty trials, and later each of them again with a score that differs by so much; the first place is the best."""
-    first = [trial(place, 0.5 + place / 1000) for place in range(50)]
-    return first + [trial(place, 0.5 + place / 1000 + later) for place in range(50)]
-
-
-@pytest.mark.parametrize(("later", "gain", "reached"), [(0.02, 0.0, True), (-0.02, 0.02, False)])
-def test_a_search_has_converged_once_it_gains_less_than_scores_of_one_setting_differ(
-    workshop: "Workshop", later: float, gain: float, reached: bool
-) -> None:
-    """Each trial's nearest is its twin, and half their mean squared difference is the variance: 0.0004 / 2."""
-    found = measure_gain(workshop.definition, twins(later))
-    assert found == pytest.approx(Convergence(gain, math.sqrt(0.0002), 50))
-    assert has_converged(workshop.definition, twins(later)) is reached
-
-
-@pytest.mark.parametrize(
-    "others",
-    [
-        [trial(0, 0.1, earlier=True) for _ in range(60)],
-        [trial(0, 0.1, state=TrialState.RUNNING) for _ in range(60)],
-        [],
-    ],
-)
-def test_only_the_study_s_own_finished_trials_say_whether_it_has_converged(
-    workshop: "Workshop", others: list[FrozenTrial]
-) -> None:
-    assert measure_gain(workshop.definition, [*others, *twins(0.02)[:-1]]) is None, "99 are too few"
-    assert not has_converged(workshop.definition, [*others, *twins(0.02)[:-1]])
-    whole, beside = (measure_gain(workshop.definition, [*before, *twins(0.02)]) for before in ([], others))
-    assert whole == beside is not None
-
-
-@pytest.mark.parametrize(
-    "unusable", [{"violation": 0.5, "state": TrialState.COMPLETE}, {"violation": -1.0, "state": TrialState.PRUNED}]
-)
-def test_a_score_outside_the_gates_or_of_a_trial_ended_early_is_no_gain(
-    workshop: "Workshop", unusable: dict[str, object]
-) -> None:
-    trials = [*twins(0.02), trial(0, 0.01, **unusable)]  # type: ignore[arg-type]
-    found = measure_gain(workshop.definition, trials)
-    assert found is not None
-    assert (found.gain, found.since) == (0.0, 51)
