@@ -73,6 +73,8 @@ class StudyStorage:
         self.name = name
         self._storage = storage
         self._study_id = storage.get_study_id_from_name(name)
+        self._closed: dict[int, Row] = {}  # without results; those change no more
+        self._ids: dict[int, int] = {}  # Optuna's, by number
 
     @classmethod
     def names(cls, storage: BaseStorage) -> list[str]:
@@ -266,7 +268,9 @@ class StudyStorage:
             user_attrs={_RUN: {**run.as_json(), _STARTED: _now()}, _OWNER: {**owner.as_json(), _COURSE: course}},
         )
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
-        return self._storage.get_trial_number_from_id(trial_id)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        self._ids[number] = trial_id
+        return number
 
     def take_over(self, number: int, owner: Owner, *, course: str = "") -> bool:
         """Make a running row another process's own; whether it was running still."""
@@ -344,8 +348,9 @@ class StudyStorage:
         return [t.number for t in self._trials() if t.state in FINISHED and not is_warm_start(t)]
 
     def rows(self, *, results: bool = True) -> list[Row]:
-        """Every row, in ascending number; without what trainings left it takes a fraction of the time."""
-        return self._rows(self._trials(), results=results)
+        """Every row, in ascending number; without what trainings left, each is read once when it is closed."""
+        trials = self._trials()
+        return self._rows(trials) if results else self._rows_without_results(trials)
 
     def row(self, number: int) -> Row:
         """One row."""
@@ -356,10 +361,23 @@ class StudyStorage:
         """The rows that some process trains, or trained when it died; in ascending number."""
         return self._rows([trial for trial in self._trials() if trial.state is TrialState.RUNNING])
 
-    def _rows(self, trials: list[FrozenTrial], *, results: bool = True) -> list[Row]:
-        attributes = self._attributes() if results else {}
+    def _rows(self, trials: list[FrozenTrial]) -> list[Row]:
+        attributes = self._attributes()
         said = progress_of_workers(attributes)
-        return [_row(trial, said, attributes, with_result=results) for trial in trials if _RUN in trial.user_attrs]
+        return [_row(trial, said, attributes, with_result=True) for trial in trials if _RUN in trial.user_attrs]
+
+    def _rows_without_results(self, trials: list[FrozenTrial]) -> list[Row]:
+        known, rows = self._closed, []
+        for trial in trials:
+            row = known.get(trial.number)
+            if row is None:
+                if _RUN not in trial.user_attrs:
+                    continue
+                row = _row(trial, {}, {}, with_result=False)
+                if trial.state.is_finished():
+                    known[trial.number] = row
+            rows.append(row)
+        return rows
 
     def _trials(self) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -368,7 +386,9 @@ class StudyStorage:
         return self._storage.get_study_user_attrs(self._study_id)
 
     def _id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        if number not in self._ids:  # a journal looks through all rows for one
+            self._ids = {trial.number: trial._trial_id for trial in self._trials()}
+        return self._ids[number]
 
 
 def is_warm_start(trial: FrozenTrial) -> bool:

@@ -4,6 +4,7 @@ import math
 import subprocess
 import uuid
 from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -72,6 +73,37 @@ def result(epochs: int = 3, *, with_nan: bool = False) -> Result:
         **latents,
     )
     return Result(curves=TrainingCurves.from_rows(rows), measures={"validation": measures}, seconds=0.25)
+
+
+def test_what_others_write_is_seen_and_a_closed_row_is_read_once(
+    study: StudyStorage, storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def from_json(values: Mapping[str, Any]) -> Run:
+        read.append(values["seed"])
+        return RUN
+
+    monkeypatch.setattr(Run, "from_json", from_json)
+    other = StudyStorage(storage, study.name)
+    for seed in range(3):
+        other.create_row(replace(RUN, seed=seed), DEAD)
+    assert [row.state for row in study.rows(results=False)] == [TrialState.RUNNING] * 3
+    other.finish_row(1, result(), owner=DEAD, score=0.5, constraints={})
+    other.void_row(2, "no more")
+    other.create_row(replace(RUN, seed=3), DEAD)
+    for _ in range(3):
+        read.clear()
+        rows = study.rows(results=False)
+        assert [row.number for row in rows] == [0, 1, 2, 3]
+        assert [(row.score, row.error) for row in rows[1:3]] == [
+            (0.5, ""),
+            (pytest.approx(math.nan, nan_ok=True), "no more"),
+        ]
+    assert read == [0, 3], "those that run still"
+    assert study.rows()[1].result is not None, "results are read when they are asked for"
+    assert study.take_over(0, this_process())
+    assert study.rows(results=False)[0].owner == this_process()
 
 
 def measured_bytes(measured: Measures) -> list[bytes]:
