@@ -1,15 +1,19 @@
 """Sampling what to try next: the only place that asks a sampler."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from bisect import insort
+from collections.abc import Container, Mapping, Sequence
+from copy import copy
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from klsearch.search.seeds import sampler_seed
+from klsearch.search.storage.rows import FINISHED
 from klsearch.studies.definitions.space import Range
 
 
@@ -47,6 +51,77 @@ class _JointTPE(TPESampler):
         return self._space
 
 
+class _Shown(InMemoryStorage):
+    """A storage of the trials that a sampler is to look at; what it notes there is dropped."""
+
+    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+        super().__init__()
+        self._trials = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The trials themselves, however they are asked for: samplers change none."""
+        del study_id, deepcopy
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Pass over it."""
+        del trial_id, key, value
+
+
+class _History:
+    """The trials of a study, as far as a sampler looks at them; each is taken in once when it is closed.
+
+    Attributes:
+        count: of all trials, whatever became of them; the next one's number.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._finished: list[FrozenTrial] = []  # in ascending number
+        self._open: dict[int, FrozenTrial] = {}
+
+    def learn(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in the trials of a study, in ascending number, for all that there are."""
+        numbers = [*(number for number in self._open if number < len(trials)), *range(self.count, len(trials))]
+        self.count, self._open = len(trials), {}
+        for number in numbers:
+            trial = trials[number]
+            if trial.state in FINISHED:
+                insort(self._finished, _essence(trial, number), key=_number)
+            elif not trial.state.is_finished():
+                self._open[number] = _numbered(trial, number)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Add the next one, which is not in the storage yet: until the next `learn` it counts as running."""
+        self._open[self.count] = _numbered(trial, self.count)
+        self.count += 1
+
+    def looked_at(self) -> list[FrozenTrial]:
+        """The trials to look at, in ascending number."""
+        return sorted([*self._finished, *self._open.values()], key=_number)
+
+
+def _numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
+    numbered = copy(trial)
+    numbered.number = number
+    return numbered
+
+
+def _essence(trial: FrozenTrial, number: int) -> FrozenTrial:
+    """What samplers look at of a finished trial: of its constraints, what violates them in all."""
+    essence = _numbered(trial, number)
+    violation = sum(value for value in trial.constraints.values() if value > 0)
+    violated = create_trial(state=TrialState.RUNNING, constraints={"all": violation} if violation else {})
+    essence.user_attrs, essence.system_attrs = {}, violated.system_attrs
+    return essence
+
+
+def _number(trial: FrozenTrial) -> int:
+    return trial.number
+
+
 class Advisor:
     """Suggests trials from the history of a study, held in memory.
 
@@ -63,24 +138,32 @@ class Advisor:
         self._kind = kind
         self._distributions = distributions_of(ranges)
         self._seed = seed
-        self._history = optuna.create_study(sampler=RandomSampler())
+        self._history = _History()
 
     def learn(self, trials: Sequence[FrozenTrial]) -> None:
-        """Take the trials of the storage, in ascending number, for the whole history."""
-        self._history = optuna.create_study(sampler=RandomSampler())
-        self._history.add_trials(trials)
+        """Take the trials of the storage, in ascending number, for the whole history; closed ones are read once."""
+        self._history.learn(trials)
 
     def suggest(self, given: Mapping[str, float] | None = None) -> Suggestion:
         """The next trial's settings, or the `given` ones; until the next `learn` it counts as running."""
-        number = len(self._history.get_trials(deepcopy=False))
+        number = self._history.count
         if given is None and self._kind == "qmc":
             given = self._sobol(number)
-        if given is not None:
-            self._history.enqueue_trial(dict(given))
-        self._history.sampler = self._sampler(number)
-        trial = self._history.ask()
-        params = {name: _suggest(trial, name, range_) for name, range_ in self._distributions.items()}
+        values = self._sample(number) if given is None else given
+        params = {name: _as_kind(kind, values[name]) for name, kind in self._distributions.items()}
+        self._history.add(create_trial(state=TrialState.RUNNING, params=params, distributions=self._distributions))
         return Suggestion(params, self._distributions)
+
+    def _sample(self, number: int) -> dict[str, float]:
+        """What the sampler says for the trial of this number, as Optuna's own trials ask it."""
+        sampler, trial = self._sampler(number), _numbered(create_trial(state=TrialState.RUNNING), number)
+        study = optuna.create_study(storage=_Shown(self._history.looked_at()), sampler=sampler)
+        values = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+        for name, kind in self._distributions.items():
+            # One of a joint suggestion may lie beyond its range, by rounding.
+            if name not in values or _as_kind(kind, values[name]) != values[name]:
+                values[name] = sampler.sample_independent(study, trial, name, kind)
+        return values
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = sampler_seed(self._seed, number)
@@ -100,18 +183,17 @@ class Advisor:
         }
 
 
-def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> float:
-    if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
-    assert isinstance(distribution, FloatDistribution)
-    return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
-
-
 def _value_at(distribution: BaseDistribution, share: float) -> float:
     """The value that lies at `share` of a distribution's range, on its own scale."""
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = distribution.low, distribution.high
     end = high + 1 if isinstance(distribution, IntDistribution) else high  # every whole number gets its share
     value = low * (end / low) ** share if distribution.log else low + share * (end - low)
-    value = min(max(value, low), high)
+    return _as_kind(distribution, value)
+
+
+def _as_kind(distribution: BaseDistribution, value: float) -> float:
+    """The value of a distribution that is nearest to one beyond its range; a whole number where it is of those."""
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    value = min(max(value, distribution.low), distribution.high)
     return int(value) if isinstance(distribution, IntDistribution) else value

@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from klsearch.search.seeds import sampler_seed
+from klsearch.search.storage.rows import FINISHED
 from klsearch.search.trials.sampling import Advisor, Suggestion, distributions_of
 from klsearch.studies.definitions.space import IntegerRange, Range
 
@@ -19,6 +21,7 @@ RANGES = {
     "clip_low": Range(low=-20.0, high=-4.0),
     "annealing_epochs": IntegerRange(low=0, high=5),
 }
+DISTRIBUTIONS = distributions_of(RANGES)
 Rate = Callable[[dict[str, Any]], tuple[float, ...]]
 KINDS = ("tpe", "random", "qmc")
 
@@ -98,6 +101,92 @@ def test_tpe_suggests_what_optunas_own_does_on_the_same_history() -> None:
         assert advisor.suggest().params == study.ask(distributions_of(RANGES)).params
 
 
+def random_trial(rng: np.random.Generator) -> FrozenTrial:
+    """A trial in one of the states in which a study may hold it; some rest on nothing that is searched."""
+    params = {
+        "kl_weight": float(10 ** rng.uniform(-4, 0)),
+        "clip_low": float(rng.uniform(-20, -4)),
+        "annealing_epochs": int(rng.integers(0, 6)),
+    }
+    states = [TrialState.COMPLETE] * 12 + [TrialState.PRUNED] * 3 + [TrialState.RUNNING, TrialState.FAIL]
+    state = states[rng.integers(len(states))]
+    if state not in FINISHED:
+        return create_trial(state=state, params=params, distributions=DISTRIBUTIONS)
+    value = round(rng.uniform(), 2)  # so that some are equal
+    if rng.uniform() < 0.05:
+        return create_trial(state=state, value=value)  # another program's
+    return create_trial(
+        state=state,
+        params=params,
+        distributions=DISTRIBUTIONS,
+        value=value,
+        intermediate_values={int(rng.integers(1, 9)): value} if state is TrialState.PRUNED else {},
+        constraints={"one": rng.normal(-0.5), "two": rng.normal(-0.5)},
+    )
+
+
+@pytest.mark.parametrize("count", [8, 12, 60, 500])
+def test_tpe_suggests_what_optunas_own_does_beside_trials_in_every_state(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(count)
+    history = [random_trial(rng) for _ in range(count)]
+    study = optuna.create_study()
+    study.add_trials(history)
+    advisor = Advisor("tpe", RANGES, 0)
+    advisor.learn(history)
+    monkeypatch.setattr(TPESampler, "infer_relative_search_space", lambda *_: dict(sorted(DISTRIBUTIONS.items())))
+    for number in range(count, count + 3):  # those that were asked for before count as running
+        study.sampler = TPESampler(multivariate=True, constant_liar=True, seed=sampler_seed(0, number))
+        assert advisor.suggest().params == study.ask(distributions_of(RANGES)).params
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_history_taken_in_step_by_step_gives_what_one_taken_in_afresh_does(kind: str) -> None:
+    """Trials end in any order, others ask and end between two turns, and what was asked for is not always written."""
+    rng = np.random.default_rng(0)
+    known = Advisor(kind, RANGES, 0)
+    trials: list[FrozenTrial] = []
+    for _ in range(25):
+        for number, trial in enumerate(trials):
+            if trial.state is TrialState.RUNNING and rng.uniform() < 0.5:
+                trials[number] = random_trial(rng)
+        trials += [random_trial(rng) for _ in range(rng.integers(0, 4))]
+        afresh = Advisor(kind, RANGES, 0)
+        for advisor in (known, afresh):
+            advisor.learn(trials)
+        asked = [known.suggest() for _ in range(3)]
+        assert [afresh.suggest() for _ in range(3)] == asked
+        trials += [
+            create_trial(state=TrialState.RUNNING, params=suggestion.params, distributions=suggestion.distributions)
+            for suggestion in asked[: rng.integers(0, 4)]
+        ]
+
+
+class Watched(FrozenTrial):
+    """A trial that counts how often its constraints are read from what the storage holds."""
+
+    reads = 0
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """The constraints, counted."""
+        Watched.reads += 1
+        return super().constraints
+
+
+def test_a_closed_trial_is_taken_in_once() -> None:
+    rng = np.random.default_rng(0)
+    history = [random_trial(rng) for _ in range(30)]
+    for trial in history:
+        trial.__class__ = Watched
+    advisor, first = Advisor("random", RANGES, 0), Watched.reads
+    finished = sum(trial.state in FINISHED for trial in history)
+    for _ in range(3):
+        advisor.learn(history)
+    assert Watched.reads - first == finished
+
+
 def test_suggestions_for_several_slots_differ_though_none_has_ended() -> None:
     advisor = Advisor("tpe", RANGES, 0)
     advisor.learn(searched(Advisor("tpe", RANGES, 0), 20, by_weight))
@@ -167,7 +256,7 @@ def test_quasi_random_whole_numbers_on_a_log_scale_favour_the_small_ones() -> No
 def test_a_trial_that_runs_elsewhere_counts_to_the_numbering() -> None:
     advisor = Advisor("random", RANGES, 0)
     fresh = [advisor.suggest().params for _ in range(2)]
-    running = create_trial(state=TrialState.RUNNING, params=fresh[0], distributions=distributions_of(RANGES))
+    running = create_trial(state=TrialState.RUNNING, params=fresh[0], distributions=DISTRIBUTIONS)
     advisor.learn([running])
     assert advisor.suggest().params == fresh[1]
 
