@@ -1,5 +1,6 @@
 """Sampling what to try next: the only place that asks a sampler."""
 
+import math
 from bisect import insort
 from collections.abc import Container, Mapping, Sequence
 from copy import copy
@@ -15,6 +16,10 @@ from scipy.stats import qmc
 from klsearch.search.seeds import sampler_seed
 from klsearch.search.storage.rows import FINISHED
 from klsearch.studies.definitions.space import Range
+
+# Finished trials that a sampler looks at, and of those the best ones that are always among them: as many as TPE ever
+# forms its density of the good from.
+MOST_LOOKED_AT, _BEST_LOOKED_AT = 2000, 25
 
 
 class Suggestion(NamedTuple):
@@ -73,6 +78,10 @@ class _Shown(InMemoryStorage):
 class _History:
     """The trials of a study, as far as a sampler looks at them; each is taken in once when it is closed.
 
+    TPE takes a time in proportion to the trials that it looks at. Of more than `MOST_LOOKED_AT` finished ones it is
+    shown the best, so that its density of the good is the one of all, and for its density of the others so many that
+    lie evenly between the first and the latest.
+
     Attributes:
         count: of all trials, whatever became of them; the next one's number.
     """
@@ -80,6 +89,7 @@ class _History:
     def __init__(self) -> None:
         self.count = 0
         self._finished: list[FrozenTrial] = []  # in ascending number
+        self._best: list[FrozenTrial] = []  # of those, the best first
         self._open: dict[int, FrozenTrial] = {}
 
     def learn(self, trials: Sequence[FrozenTrial]) -> None:
@@ -89,7 +99,10 @@ class _History:
         for number in numbers:
             trial = trials[number]
             if trial.state in FINISHED:
-                insort(self._finished, _essence(trial, number), key=_number)
+                essence = _essence(trial, number)
+                insort(self._finished, essence, key=_number)
+                insort(self._best, essence, key=_rank)
+                del self._best[_BEST_LOOKED_AT:]
             elif not trial.state.is_finished():
                 self._open[number] = _numbered(trial, number)
 
@@ -100,7 +113,16 @@ class _History:
 
     def looked_at(self) -> list[FrozenTrial]:
         """The trials to look at, in ascending number."""
-        return sorted([*self._finished, *self._open.values()], key=_number)
+        return sorted([*self._shown(), *self._open.values()], key=_number)
+
+    def _shown(self) -> list[FrozenTrial]:
+        """The finished trials to look at."""
+        if len(self._finished) <= MOST_LOOKED_AT:
+            return self._finished
+        best = {trial.number for trial in self._best}
+        others = [trial for trial in self._finished if trial.number not in best]
+        wanted = MOST_LOOKED_AT - len(best)
+        return [*self._best, *(others[-1 - index * len(others) // wanted] for index in range(wanted))]
 
 
 def _numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
@@ -120,6 +142,17 @@ def _essence(trial: FrozenTrial, number: int) -> FrozenTrial:
 
 def _number(trial: FrozenTrial) -> int:
     return trial.number
+
+
+def _rank(trial: FrozenTrial) -> tuple[float, ...]:
+    """By which TPE takes trials for good: feasible ones by score, those ended early behind them, then the others."""
+    if violations := trial.constraints.values():
+        return 2, *violations, trial.number
+    if trial.state is TrialState.COMPLETE:
+        assert trial.value is not None
+        return 0, trial.value, trial.number
+    step, value = max(trial.intermediate_values.items(), default=(-1, 0.0))
+    return 1, -step, math.inf if math.isnan(value) else value, trial.number
 
 
 class Advisor:

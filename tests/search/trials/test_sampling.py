@@ -3,16 +3,18 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import optuna
 import pytest
 from optuna.samplers import TPESampler
+from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from klsearch.search.seeds import sampler_seed
 from klsearch.search.storage.rows import FINISHED
+from klsearch.search.trials import sampling
 from klsearch.search.trials.sampling import Advisor, Suggestion, distributions_of
 from klsearch.studies.definitions.space import IntegerRange, Range
 
@@ -141,9 +143,13 @@ def test_tpe_suggests_what_optunas_own_does_beside_trials_in_every_state(
         assert advisor.suggest().params == study.ask(distributions_of(RANGES)).params
 
 
+@pytest.mark.parametrize("most", [sampling.MOST_LOOKED_AT, 30])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_history_taken_in_step_by_step_gives_what_one_taken_in_afresh_does(kind: str) -> None:
+def test_a_history_taken_in_step_by_step_gives_what_one_taken_in_afresh_does(
+    kind: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trials end in any order, others ask and end between two turns, and what was asked for is not always written."""
+    monkeypatch.setattr(sampling, "MOST_LOOKED_AT", most)
     rng = np.random.default_rng(0)
     known = Advisor(kind, RANGES, 0)
     trials: list[FrozenTrial] = []
@@ -163,15 +169,52 @@ def test_a_history_taken_in_step_by_step_gives_what_one_taken_in_afresh_does(kin
         ]
 
 
-class Watched(FrozenTrial):
-    """A trial that counts how often its constraints are read from what the storage holds."""
+def test_of_many_trials_the_sampler_looks_at_the_best_the_running_and_some_from_the_first_to_the_latest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[FrozenTrial] = []
 
-    reads = 0
+    def look(_sampler: TPESampler, study: optuna.Study, *_: object) -> dict[str, float]:
+        looked_at[:] = study.get_trials(deepcopy=False)
+        return {"kl_weight": 0.1, "clip_low": -9.0, "annealing_epochs": 1}
+
+    monkeypatch.setattr(sampling, "MOST_LOOKED_AT", 100)
+    rng = np.random.default_rng(1)
+    history = [random_trial(rng) for _ in range(450)]
+    below, _ = _split_trials(optuna.create_study(), numbered(history), 25)
+    advisor = Advisor("tpe", RANGES, 0)
+    monkeypatch.setattr(TPESampler, "sample_relative", look)
+    for step in (200, 450):  # trials that were among the best of fewer may be no more
+        advisor.learn(history[:step])
+    advisor.suggest()
+    numbers = [trial.number for trial in looked_at]
+    assert numbers == sorted(set(numbers))
+    finished = [trial.number for trial in looked_at if trial.state in FINISHED]
+    assert len(finished) == 100
+    assert {trial.number for trial in below} <= set(finished)
+    running = [number for number, trial in enumerate(history) if trial.state is TrialState.RUNNING]
+    assert sorted(set(numbers) - set(finished)) == running
+    assert max(np.diff(finished)) <= 12
+    assert finished[0] <= 6
+    assert finished[-1] == max(number for number, trial in enumerate(history) if trial.state in FINISHED)
+
+
+def numbered(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Those of the trials that are finished, under their numbers."""
+    for number, trial in enumerate(trials):
+        trial.number = number
+    return [trial for trial in trials if trial.state in FINISHED]
+
+
+class Watched(FrozenTrial):
+    """A trial that says when its constraints are read."""
+
+    reads: ClassVar[list[int]] = []
 
     @property
     def constraints(self) -> dict[str, float]:
-        """The constraints, counted."""
-        Watched.reads += 1
+        """The constraints."""
+        Watched.reads.append(id(self))
         return super().constraints
 
 
@@ -180,11 +223,12 @@ def test_a_closed_trial_is_taken_in_once() -> None:
     history = [random_trial(rng) for _ in range(30)]
     for trial in history:
         trial.__class__ = Watched
-    advisor, first = Advisor("random", RANGES, 0), Watched.reads
-    finished = sum(trial.state in FINISHED for trial in history)
+    advisor = Advisor("tpe", RANGES, 0)
     for _ in range(3):
         advisor.learn(history)
-    assert Watched.reads - first == finished
+        advisor.suggest()
+    read = Counter(Watched.reads)
+    assert [read[id(trial)] for trial in history] == [int(trial.state in FINISHED) for trial in history]
 
 
 def test_suggestions_for_several_slots_differ_though_none_has_ended() -> None:
