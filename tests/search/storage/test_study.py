@@ -3,8 +3,7 @@
 import math
 import subprocess
 import uuid
-from collections.abc import Iterator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
