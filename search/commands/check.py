@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from klsearch.search.layout import most_slots
+from klsearch.search.seeds import race_seeds
 from klsearch.search.training.tensorflow import load_tensorflow
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset
@@ -81,7 +82,7 @@ class Estimate:
     """The expected demands of a study on a machine.
 
     Attributes:
-        trainings: of models, in the search and on fresh seeds.
+        trainings: of models, in the search and on fresh seeds, at the most.
         seconds: of the whole study with nothing beside it.
         memory: bytes at the most.
     """
@@ -102,13 +103,19 @@ def estimate(definition: StudyDefinition, dataset: Dataset, speed: Speed) -> Est
     workload = _workload(definition, dataset)
     if workload is None:
         return None
-    confirmation = definition.confirmation
-    candidates = min(confirmation.top, definition.study.trials) + len(definition.baseline_names())
-    trainings = definition.study.trials + candidates * confirmation.seeds
+    trainings = definition.study.trials + _confirmation_trainings(definition)
     seconds = trainings * definition.training.epochs * _epoch_seconds(workload, definition, dataset, speed)
     return Estimate(
         trainings=trainings, seconds=_START_SECONDS + seconds, memory=_memory(workload, definition, dataset)
     )
+
+
+def _confirmation_trainings(definition: StudyDefinition) -> int:
+    """The most that a confirmation trains: none of the baselines leaves early."""
+    study, confirmation = definition.study, definition.confirmation
+    leaders = min(confirmation.top, study.trials) if confirmation.seeds else 0
+    race = leaders * len(race_seeds(study.seed)) if leaders > 1 else 0
+    return race + confirmation.seeds * (1 + len(definition.baseline_names()))
 
 
 def _workload(definition: StudyDefinition, dataset: Dataset) -> Workload | None:

@@ -229,5 +229,5 @@ def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:
     short = f", but {free / 1e9:.1f} GB are free" if expected.memory > free else ""
     return (
         f"time: about {rough_duration(expected.seconds)} at the speed that this machine has now, for "
-        f"{expected.trainings} trainings of {loaded.definition.training.epochs} epochs; up to {memory}{short}"
+        f"at most {expected.trainings} trainings of {loaded.definition.training.epochs} epochs; up to {memory}{short}"
     )

@@ -44,10 +44,10 @@ def changed(definition: StudyDefinition, section: str, **values: object) -> Stud
     return definition.model_copy(update={section: getattr(definition, section).model_copy(update=values)})
 
 
-def test_trainings_are_the_trials_and_the_candidates_on_their_seeds(
+def test_trainings_are_the_trials_the_race_and_winner_and_baselines_on_their_seeds(
     definition: StudyDefinition, dataset: Dataset
 ) -> None:
-    assert estimate_of(definition, dataset).trainings == 24 + (2 + 3) * 8
+    assert estimate_of(definition, dataset).trainings == 24 + 2 * 3 + (1 + 3) * 8
     unconfirmed = changed(definition, "confirmation", seeds=0)
     assert estimate_of(unconfirmed, dataset).trainings == 24
 
@@ -56,7 +56,7 @@ def test_a_baseline_whose_kl_weight_the_data_decide_counts_as_any_other(
     definition: StudyDefinition, dataset: Dataset
 ) -> None:
     rival = definition.model_copy(update={"baselines": {"rival": Baseline(method="sigma")}})
-    assert estimate_of(rival, dataset).trainings == 24 + (2 + 3) * 8
+    assert estimate_of(rival, dataset).trainings == 24 + 2 * 3 + (1 + 3) * 8
 
 
 def test_time_grows_with_the_epochs_and_falls_with_the_speed(definition: StudyDefinition, dataset: Dataset) -> None:
