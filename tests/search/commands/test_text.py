@@ -331,8 +331,8 @@ def test_a_trial_that_is_not_reproduced_is_told_to_the_last_bit_with_what_change
     [
         (
             Estimate(trainings=64, seconds=200.0, memory=1_500_000),
-            "time: about 3 min at the speed that this machine has now, for at most 64 trainings of 12 epochs; up to 0.0 GB of "
-            "memory",
+            "time: about 3 min at the speed that this machine has now, for at most 64 trainings of 12 epochs; up to "
+            "0.0 GB of memory",
         ),
         (
             Estimate(trainings=64, seconds=17_000.0, memory=10**18),
