@@ -515,7 +515,7 @@ def result_by_hand(
 
 
 @pytest.fixture(scope="session")
-def result() -> Callable[..., Result]:
+def make_result() -> Callable[..., Result]:
     """`result_by_hand` itself."""
     return result_by_hand
 

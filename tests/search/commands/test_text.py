@@ -50,7 +50,7 @@ SETTINGS = Hyperparameters(kl_weight=1 / 3, clip_high=2.0, annealing_epochs=10)
 RESUME = "klsearch resume runs/made"
 
 
-def measures(kl: float, *, unexplained: float = 0.25, active: int = 3) -> Measures:
+def measures_with(kl: float, *, unexplained: float = 0.25, active: int = 3) -> Measures:
     latent = np.full(4, kl / 2)
     return Measures(
         reconstruction=1.0,
@@ -65,7 +65,7 @@ def measures(kl: float, *, unexplained: float = 0.25, active: int = 3) -> Measur
     )
 
 
-def gates(*missed: str) -> tuple[Gate, ...]:
+def gates_but(*missed: str) -> tuple[Gate, ...]:
     return tuple(
         Gate(name=name, passed=name not in missed, value=0.0, threshold="", violation=float(name in missed))
         for name in GATE_NAMES
@@ -77,10 +77,10 @@ def trial(number: int, *missed: str, kl: float = 1.5, score: float = 0.25, **fie
         "state": RunState.COMPLETE,
         "hyperparameters": SETTINGS,
         "seed": number,
-        "measures": measures(kl, unexplained=score),
+        "measures": measures_with(kl, unexplained=score),
         "kl": kl,
         "score": score,
-        "gates": gates(*missed),
+        "gates": gates_but(*missed),
         "feasible": not missed,
     }
     return TrialRecord(number=number, **{**known, **fields})
@@ -90,7 +90,7 @@ def unfinished(number: int, state: RunState, **fields: Any) -> TrialRecord:
     return TrialRecord(number=number, state=state, hyperparameters=SETTINGS, seed=number, **fields)
 
 
-def study(*trials: TrialRecord, **fields: Any) -> StudyRecord:
+def study_of(*trials: TrialRecord, **fields: Any) -> StudyRecord:
     return StudyRecord(
         name="made",
         definition=DEFINITION,
@@ -103,7 +103,7 @@ def study(*trials: TrialRecord, **fields: Any) -> StudyRecord:
     )
 
 
-def confirm(
+def runs_of(
     candidate: str, kls: Sequence[float], *, passed: int, tested: bool = True, probes: Sequence[float] = ()
 ) -> tuple[ConfirmationRun, ...]:
     """A candidate's runs on as many seeds as KLs, of which so many pass; with an accuracy for each where probed."""
@@ -114,10 +114,10 @@ def confirm(
             state=RunState.COMPLETE,
             hyperparameters=SETTINGS,
             seed=seed,
-            measures=measures(kl),
+            measures=measures_with(kl),
             kl=kl,
-            gates=gates(*([] if seed < passed else ["band"])),
-            test=measures(kl / 2, unexplained=kl / 8, active=seed) if tested else None,
+            gates=gates_but(*([] if seed < passed else ["band"])),
+            test=measures_with(kl / 2, unexplained=kl / 8, active=seed) if tested else None,
             probe=Probe(measure="accuracy", validation=0.5, test=probes[seed], chance=0.1) if probes else None,
         )
         for seed, kl in enumerate(kls)
@@ -125,7 +125,7 @@ def confirm(
 
 
 def test_the_status_of_a_study_that_has_just_begun() -> None:
-    assert status_text(study()) == (
+    assert status_text(study_of()) == (
         "made: 0 of 20 trials done (none yet)\nnot enough evidence: No trial has finished yet (0 started)."
     )
 
@@ -142,7 +142,7 @@ def test_the_status_counts_own_trials_by_state_and_shows_the_leading_and_the_bes
         unfinished(6, RunState.RUNNING, progress={"epoch": 8, **watched}),
         unfinished(7, RunState.RUNNING),
     )
-    assert status_text(study(*trials, warm_start="1 trial of digits")).splitlines() == [
+    assert status_text(study_of(*trials, warm_start="1 trial of digits")).splitlines() == [
         "made: 3 of 20 trials done (2 complete, 1 pruned, 1 failed, 3 running)",
         "warm start: 1 trial of digits",
         "running trial 6: epoch 8/60  KL 1.23  reconstruction 12.35  KL weight 0.125  total not finite",
@@ -154,9 +154,9 @@ def test_the_status_counts_own_trials_by_state_and_shows_the_leading_and_the_bes
 def test_the_status_counts_the_confirmation_s_trainings_and_names_trials_that_came_after_it() -> None:
     ends = [datetime(2026, 3, 1 + number, tzinfo=UTC) for number in range(2)]
     trials = tuple(trial(number, score=0.5 - number / 10, ended=ends[number]) for number in range(2))
-    running = replace(confirm("before", [1.0], passed=1)[0], state=RunState.RUNNING)
-    confirmed = (*confirm("trial 0", [1.0, 1.0], passed=2), running)
-    lines = status_text(study(*trials, confirmation=confirmed, winner=0, confirmed_among=1)).splitlines()
+    running = replace(runs_of("before", [1.0], passed=1)[0], state=RunState.RUNNING)
+    confirmed = (*runs_of("trial 0", [1.0, 1.0], passed=2), running)
+    lines = status_text(study_of(*trials, confirmation=confirmed, winner=0, confirmed_among=1)).splitlines()
     assert lines[2] == "confirmation: 2 of 3 trainings done"
     assert lines[-1] == (
         "note: The winner, trial 0, was confirmed before 1 more trial finished; trial 1 scores better (0.4 against "
@@ -178,13 +178,13 @@ def test_settings_are_shown_as_toml_in_four_digits_without_a_clipping_that_is_no
 
 
 def test_without_a_finished_trial_the_verdict_is_all() -> None:
-    assert best_text(study(unfinished(0, RunState.RUNNING))) == (
+    assert best_text(study_of(unfinished(0, RunState.RUNNING))) == (
         "NOT ENOUGH EVIDENCE: No trial has finished yet (1 started)."
     )
 
 
 def test_before_a_confirmation_the_best_so_far_stands_alone_with_the_gates_that_it_missed() -> None:
-    lines = best_text(study(trial(3, "settled", "alive", kl=12.5))).splitlines()
+    lines = best_text(study_of(trial(3, "settled", "alive", kl=12.5))).splitlines()
     assert lines[0] == "NOT ENOUGH EVIDENCE: Only 1 trial has finished; 20 are needed to judge."
     assert lines[2] == "Trial 3, the best so far (in the search it failed: settled, alive):"
     assert lines[3] == "  kl_weight = 0.3333"
@@ -196,16 +196,16 @@ def test_before_a_confirmation_the_best_so_far_stands_alone_with_the_gates_that_
 
 def test_a_best_trial_that_was_never_measured_shows_dashes() -> None:
     lost = replace(trial(3, *GATE_NAMES, score=3.0), measures=None, kl=math.nan)
-    assert best_text(study(lost)).splitlines()[-1].split() == ["trial", "3", "–", "–", "–"]
+    assert best_text(study_of(lost)).splitlines()[-1].split() == ["trial", "3", "–", "–", "–"]
 
 
 def test_a_confirmed_winner_stands_beside_the_baselines_with_medians_over_the_seeds() -> None:
     """Of 1, 2, 4 and 6: the median is 3, so 1.5 on the test split, whose `unexplained` is an eighth of each."""
     confirmed = (
-        *confirm("trial 0", [6.0, 1.0, 4.0, 2.0], passed=3, probes=[0.9, 0.5, 0.75, 0.25]),
-        *confirm("before", [4.0], passed=0, probes=[0.125]),
+        *runs_of("trial 0", [6.0, 1.0, 4.0, 2.0], passed=3, probes=[0.9, 0.5, 0.75, 0.25]),
+        *runs_of("before", [4.0], passed=0, probes=[0.125]),
     )
-    lines = best_text(study(trial(0), confirmation=confirmed, winner=0)).splitlines()
+    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).splitlines()
     assert lines[2] == "Trial 0, the winner:"
     assert lines[-3:] == [
         "median on the test split  KL per latent  unexplained  active latents  seeds passed  probe accuracy",
@@ -215,36 +215,36 @@ def test_a_confirmed_winner_stands_beside_the_baselines_with_medians_over_the_se
 
 
 def test_before_the_look_at_the_test_split_the_medians_are_those_on_validation() -> None:
-    confirmed = confirm("trial 0", [1.0, 3.0], passed=2, tested=False)
-    lines = best_text(study(trial(0), confirmation=confirmed, winner=0)).splitlines()
+    confirmed = runs_of("trial 0", [1.0, 3.0], passed=2, tested=False)
+    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).splitlines()
     assert lines[-2].split("  ")[0] == "median on the validation split"
     assert lines[-1].split() == ["winner", "2", "0.25", "3", "of", "4", "2", "of", "2"]
 
 
 def test_a_candidate_that_was_not_probed_has_a_dash_where_others_have_a_probe() -> None:
-    confirmed = (*confirm("trial 0", [1.0], passed=1, probes=[0.5]), *confirm("before", [1.0], passed=1))
-    lines = best_text(study(trial(0), confirmation=confirmed, winner=0)).splitlines()
+    confirmed = (*runs_of("trial 0", [1.0], passed=1, probes=[0.5]), *runs_of("before", [1.0], passed=1))
+    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).splitlines()
     assert [line.split()[-1] for line in lines[-2:]] == ["0.5", "–"]
 
 
-def some(count: int) -> StudyRecord:
-    return study(*(trial(number) for number in range(count)))
+def study_with(count: int) -> StudyRecord:
+    return study_of(*(trial(number) for number in range(count)))
 
 
 @pytest.mark.parametrize(
     ("done", "stopped", "told"), [(20, False, False), (20, True, True), (19, False, True), (25, False, False)]
 )
 def test_a_result_says_how_to_go_on_where_something_is_left_to_do(done: int, stopped: bool, told: bool) -> None:
-    text = result_text(some(done), report=None, stopped=stopped)
-    assert text.startswith(best_text(some(done)))
+    text = result_text(study_with(done), report=None, stopped=stopped)
+    assert text.startswith(best_text(study_with(done)))
     assert (f"\n\n{done} of 20 trials are done. Go on with: {RESUME}" in text) is told
     assert "Report" not in text
 
 
 def test_a_result_ends_with_its_report() -> None:
     report = Path("runs/made/report.html")
-    text = result_text(some(20), report=report, stopped=False)
-    assert text == f"{best_text(some(20))}\n\nReport: {report}"
+    text = result_text(study_with(20), report=report, stopped=False)
+    assert text == f"{best_text(study_with(20))}\n\nReport: {report}"
 
 
 def test_trials_are_a_table_with_a_column_for_each_searched_hyperparameter() -> None:
@@ -253,7 +253,7 @@ def test_trials_are_a_table_with_a_column_for_each_searched_hyperparameter() -> 
         trial(1, "settled", "clipping", kl=1234.5678, score=0.123456),
         unfinished(12, RunState.RUNNING),
     )
-    assert trials_text(study(*trials)).splitlines() == [
+    assert trials_text(study_of(*trials)).splitlines() == [
         "trial     state   score    KL  unexplained      gates failed  kl_weight  annealing_epochs  origin",
         "0      complete    0.25   1.5         0.25                 –     0.3333                10  before",
         "1      complete  0.1235  1235       0.1235  settled,clipping     0.3333                10  search",
@@ -262,7 +262,7 @@ def test_trials_are_a_table_with_a_column_for_each_searched_hyperparameter() -> 
 
 
 def test_a_study_without_trials_is_a_table_without_rows() -> None:
-    assert trials_text(study()).split() == [
+    assert trials_text(study_of()).split() == [
         *("trial", "state", "score", "KL", "unexplained", "gates", "failed", "kl_weight", "annealing_epochs", "origin"),
     ]
 

@@ -161,7 +161,7 @@ def confirmation(workshop: "Workshop", study: StudyStorage, tmp_path: Path, told
     return Confirmation(workshop, study, tmp_path / "confirmed", told)
 
 
-def nothing(source: Source) -> None:
+def refuse_to_train(source: Source) -> None:
     pytest.fail("nothing is to be trained")
 
 
@@ -176,16 +176,16 @@ def test_without_a_finished_trial_there_is_nothing_to_confirm_and_nothing_is_wri
     study: StudyStorage, confirmation: Confirmation
 ) -> None:
     study.create_row(Run(hyperparameters=BEFORE, seed=1, label="search"), this_process())
-    assert confirmation.confirm(train=nothing)
+    assert confirmation.confirm(train=refuse_to_train)
     assert confirmation.told.lines == ["No trial has finished, so there is nothing to confirm."]
     assert (study.confirmation_rows(), study.facts.winner, study.facts.test_looks) == ([], None, ())
 
 
 def test_a_confirmation_that_another_process_took_over_chooses_no_winner_and_does_not_look_at_the_test_split(
-    study: StudyStorage, confirmation: Confirmation, result: ByHand
+    study: StudyStorage, confirmation: Confirmation, make_result: ByHand
 ) -> None:
     """Its rows are still running when this process has no more of them to train."""
-    add_trial(study, result([2.0, 2.0]), 0.2)
+    add_trial(study, make_result([2.0, 2.0]), 0.2)
 
     def lose(source: Source) -> None:
         source.take(100)
@@ -197,12 +197,12 @@ def test_a_confirmation_that_another_process_took_over_chooses_no_winner_and_doe
 
 @pytest.mark.slow("trains ten members")
 def test_winner_and_baselines_are_scored_on_test_once_and_other_leaders_never(
-    study: StudyStorage, confirmation: Confirmation, result: ByHand, tmp_path: Path
+    study: StudyStorage, confirmation: Confirmation, make_result: ByHand, tmp_path: Path
 ) -> None:
-    add_trial(study, result([2.0, 2.0]), 0.2)
-    add_trial(study, result([2.0, 2.0]), 0.1)
-    add_trial(study, result([2.0, 2.0]), 0.05, pruned=True)  # it has finished, but leads no others
-    add_trial(study, result([2.0, 2.0]), 0.3)
+    add_trial(study, make_result([2.0, 2.0]), 0.2)
+    add_trial(study, make_result([2.0, 2.0]), 0.1)
+    add_trial(study, make_result([2.0, 2.0]), 0.05, pruned=True)  # it has finished, but leads no others
+    add_trial(study, make_result([2.0, 2.0]), 0.3)
     assert confirmation.confirm()
     told, facts = confirmation.told, study.facts
     assert told.phases == [("racing the leading trials", 0, 12), ("confirming on fresh seeds", 6, 8)]
@@ -222,13 +222,15 @@ def test_winner_and_baselines_are_scored_on_test_once_and_other_leaders_never(
     assert confirmation.sampled == [[winner, "before", "after", "mine"]]
     assert not (tmp_path / "confirmed").exists(), "nobody will ask for its members any more"
 
-    assert confirmation.confirm(train=nothing), "whoever comes later finds it done"
+    assert confirmation.confirm(train=refuse_to_train), "whoever comes later finds it done"
     assert (study.facts, len(told.phases), len(confirmation.sampled)) == (facts, 2, 1)
 
 
 @pytest.mark.slow("trains nine members")
-def test_one_leading_trial_alone_does_not_race(study: StudyStorage, confirmation: Confirmation, result: ByHand) -> None:
-    add_trial(study, result([2.0, 2.0]), 0.2)
+def test_one_leading_trial_alone_does_not_race(
+    study: StudyStorage, confirmation: Confirmation, make_result: ByHand
+) -> None:
+    add_trial(study, make_result([2.0, 2.0]), 0.2)
     assert confirmation.confirm()
     assert study.facts.winner == 0
     assert confirmation.told.phases == [("training the baselines", 0, 6), ("confirming on fresh seeds", 6, 8)]
@@ -237,11 +239,11 @@ def test_one_leading_trial_alone_does_not_race(study: StudyStorage, confirmation
 
 @pytest.mark.slow("trains forty members")
 def test_a_study_of_the_first_release_is_confirmed_by_its_own_rules(
-    study: StudyStorage, confirmation: Confirmation, result: ByHand
+    study: StudyStorage, confirmation: Confirmation, make_result: ByHand
 ) -> None:
     study.change_facts(procedure=Procedure.OWN_SEEDS)
     for score in (0.2, 0.1):
-        add_trial(study, result([2.0, 2.0]), score)
+        add_trial(study, make_result([2.0, 2.0]), score)
     assert confirmation.confirm()
     rows = study.confirmation_rows()
     assert Counter(row.run.label for row in rows) == {"trial 0": 2, "trial 1": 2, "before": 2, "after": 2, "mine": 2}
@@ -250,13 +252,13 @@ def test_a_study_of_the_first_release_is_confirmed_by_its_own_rules(
 
 @pytest.mark.slow("trains dozens of members")
 def test_a_baseline_that_fails_three_times_leaves_and_one_that_passes_once_stays(
-    study: StudyStorage, confirmation: Confirmation, result: ByHand, workshop: "Workshop"
+    study: StudyStorage, confirmation: Confirmation, make_result: ByHand, workshop: "Workshop"
 ) -> None:
     tables = confirmation.definition.model_dump(exclude_unset=True)
     tables["confirmation"] = {"seeds": 5, "top": 1}
     tables["baselines"] = {"mine": {"kl_weight": 1000.0, "annealing_epochs": 0}}  # which collapses
     confirmation.definition = StudyDefinition.model_validate(tables)
-    add_trial(study, result([2.0, 2.0]), 0.2)
+    add_trial(study, make_result([2.0, 2.0]), 0.2)
     assert confirmation.confirm()
     seeds = Counter(row.run.label for row in study.confirmation_rows())
     assert (seeds["trial 0"], seeds["mine"]) == (5, 3)

@@ -45,7 +45,7 @@ def test_a_study_of_the_first_release_chooses_and_proves_on_the_same_seeds(works
     assert len(contest.proof) == 8
 
 
-def row_of(result: ByHand, label: str, seed: int, *, passes: bool, score: float) -> Row:
+def row_of(make_result: ByHand, label: str, seed: int, *, passes: bool, score: float) -> Row:
     """A row of a training that passes every gate, or whose KL lies outside the band."""
     now = datetime.now(UTC)
     kl = 2.0 if passes else 9.0
@@ -55,7 +55,7 @@ def row_of(result: ByHand, label: str, seed: int, *, passes: bool, score: float)
         run=Run(hyperparameters=Hyperparameters(kl_weight=0.5), seed=seed, label=label),
         owner=this_process(),
         course="",
-        result=result([kl] * 12),
+        result=make_result([kl] * 12),
         score=score,
         error="",
         progress={},
@@ -65,12 +65,14 @@ def row_of(result: ByHand, label: str, seed: int, *, passes: bool, score: float)
 
 
 def prove(
-    definition: StudyDefinition, result: ByHand, procedure: Procedure, rate: float, rng: np.random.Generator
+    definition: StudyDefinition, make_result: ByHand, procedure: Procedure, rate: float, rng: np.random.Generator
 ) -> int:
     """How many of eight seeds the winner among three passes, all of which truly pass at one rate."""
     contest = Contest.of(definition, procedure)
     rows = {
-        (label, seed): row_of(result, label, seed, passes=bool(rng.random() < rate), score=0.2 + 0.005 * rng.normal())
+        (label, seed): row_of(
+            make_result, label, seed, passes=bool(rng.random() < rate), score=0.2 + 0.005 * rng.normal()
+        )
         for label in ("trial 1", "trial 2", "trial 3")
         for seed in {*contest.race, *contest.proof}
     }
@@ -82,13 +84,13 @@ def prove(
 
 @pytest.mark.slow("draws two thousand confirmations")
 def test_the_interval_of_the_proof_covers_the_true_pass_rate_and_stable_is_said_as_often_as_it_should(
-    workshop: "Workshop", result: ByHand
+    workshop: "Workshop", make_result: ByHand
 ) -> None:
     """Wilson's interval covers 93 to 97 % for single rates of eight seeds, and 95 % over them."""
     rng, covered, stable = np.random.default_rng(0), 0, {}
     rates, studies = (0.5, 0.75, 0.9, 0.99), 500
     for rate in rates:
-        passed = [prove(workshop.definition, result, Procedure.RACE, rate, rng) for _ in range(studies)]
+        passed = [prove(workshop.definition, make_result, Procedure.RACE, rate, rng) for _ in range(studies)]
         covered += sum(low <= rate <= high for low, high in (wilson_interval(k, 8) for k in passed))
         stable[rate] = passed.count(8) / studies
     assert covered / (len(rates) * studies) >= 0.94
@@ -98,9 +100,9 @@ def test_the_interval_of_the_proof_covers_the_true_pass_rate_and_stable_is_said_
 
 
 @pytest.mark.slow("draws confirmations of the first release")
-def test_seeds_that_choose_the_winner_prove_too_much_of_it(workshop: "Workshop", result: ByHand) -> None:
+def test_seeds_that_choose_the_winner_prove_too_much_of_it(workshop: "Workshop", make_result: ByHand) -> None:
     """What the first release did: 8 of 8 at a true rate of 0.75 in 27 of 100 studies instead of 10."""
     rng = np.random.default_rng(1)
-    passed = [prove(workshop.definition, result, Procedure.OWN_SEEDS, 0.75, rng) for _ in range(300)]
+    passed = [prove(workshop.definition, make_result, Procedure.OWN_SEEDS, 0.75, rng) for _ in range(300)]
     expected = 1 - (1 - 0.75**8) ** 3
     assert passed.count(8) / 300 == pytest.approx(expected, abs=3 * math.sqrt(expected * (1 - expected) / 300))

@@ -123,7 +123,7 @@ def storage(place: Place) -> Iterator[BaseStorage]:
         yield storage
 
 
-def request(definition_file: Path, place: Place, told: "Told", **options: Any) -> StudyRequest:
+def request_of(definition_file: Path, place: Place, told: "Told", **options: Any) -> StudyRequest:
     """The study of a file as `klsearch run --slots 4` asks for it."""
     loaded = load_definition(str(definition_file))
     dataset = load_data(loaded.definition, loaded.folder)
@@ -141,7 +141,7 @@ def request(definition_file: Path, place: Place, told: "Told", **options: Any) -
 def test_a_new_study_holds_what_was_asked_for_and_where_it_began(
     definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
 ) -> None:
-    study = begin_study(storage, request(definition_file, place, told))
+    study = begin_study(storage, request_of(definition_file, place, told))
     facts, rows = study.facts, definition_file.with_name("rows.csv")
     assert (facts.layout.slots, facts.scoring, facts.provenance) == (4, SCORING, provenance())
     assert (facts.folder, facts.data.rows) == (str(rows.parent), {"train": 128, "validation": 36, "test": 36})
@@ -155,10 +155,10 @@ def test_a_new_study_holds_what_was_asked_for_and_where_it_began(
 def test_whoever_comes_later_finds_the_study_as_it_is(
     definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
 ) -> None:
-    first = begin_study(storage, request(definition_file, place, told)).facts
+    first = begin_study(storage, request_of(definition_file, place, told)).facts
     for slots in (4, None):  # None: not measured again
         again = begin_study(
-            storage, request(definition_file, replace(place, folder=place.folder / "2"), told, slots=slots)
+            storage, request_of(definition_file, replace(place, folder=place.folder / "2"), told, slots=slots)
         )
         assert again.facts == first
     assert told.lines == []
@@ -167,10 +167,10 @@ def test_whoever_comes_later_finds_the_study_as_it_is(
 def test_a_study_that_goes_on_elsewhere_names_where_and_the_versions_that_it_had(
     definition_file: Path, place: Place, storage: BaseStorage, told: "Told", tmp_path: Path
 ) -> None:
-    study = begin_study(storage, request(definition_file, place, told))
+    study = begin_study(storage, request_of(definition_file, place, told))
     study.change_facts(provenance={**study.facts.provenance, "keras": "3.0"})
     shutil.copytree(definition_file.parent, tmp_path / "there", ignore=shutil.ignore_patterns("there", "*.db", "run"))
-    begin_study(storage, request(tmp_path / "there" / "tiny.toml", place, told))
+    begin_study(storage, request_of(tmp_path / "there" / "tiny.toml", place, told))
     assert study.facts.folder == str(tmp_path / "there")
     assert study.facts.provenance == {**provenance(), "keras": f"{version('keras')} (earlier 3.0)"}
     assert str(tmp_path / "there" / "rows.csv") in study.definition
@@ -179,10 +179,10 @@ def test_a_study_that_goes_on_elsewhere_names_where_and_the_versions_that_it_had
 def test_every_difference_is_listed_with_the_way_out_of_a_shared_storage(
     definition_file: Path, place: Place, storage: BaseStorage, told: "Told", edit: Edit
 ) -> None:
-    study = begin_study(storage, request(definition_file, place, told))
+    study = begin_study(storage, request_of(definition_file, place, told))
     before = study.facts, study.definition
     edit(definition_file, "latent_dim = 3", "latent_dim = 4")
-    asked = request(definition_file, place, told, slots=2, warm_start=place)
+    asked = request_of(definition_file, place, told, slots=2, warm_start=place)
     with pytest.raises(StudyConflict) as refused:
         begin_study(storage, replace(asked, dataset=replace(asked.dataset, fingerprint="of others")))
     assert str(refused.value) == (
@@ -196,23 +196,23 @@ def test_every_difference_is_listed_with_the_way_out_of_a_shared_storage(
 def test_a_study_of_another_score_is_refused_even_under_its_own_definition(
     definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
 ) -> None:
-    begin_study(storage, request(definition_file, place, told)).change_facts(scoring={"measures": 1, "score": 0})
+    begin_study(storage, request_of(definition_file, place, told)).change_facts(scoring={"measures": 1, "score": 0})
     said = r"scored otherwise than this klsearch scores \(score: 0, now 1\).*Give --study another name"
     with pytest.raises(StudyConflict, match=said):
-        begin_study(storage, request(definition_file, place, told))
+        begin_study(storage, request_of(definition_file, place, told))
 
 
 @pytest.mark.parametrize("trials", [0, 1])
 def test_changed_gates_are_said_once_there_are_trials_that_were_judged_by_the_old_ones(
     definition_file: Path, place: Place, storage: BaseStorage, told: "Told", edit: Edit, trials: int
 ) -> None:
-    study = begin_study(storage, request(definition_file, place, told))
+    study = begin_study(storage, request_of(definition_file, place, told))
     for _ in range(trials):
         study.create_row(Run(hyperparameters=BEFORE, seed=1, label="search"), this_process())
     edit(definition_file, "max_kl_slope = 0.2", "max_kl_slope = 0.1")
-    begin_study(storage, request(definition_file, place, told))
+    begin_study(storage, request_of(definition_file, place, told))
     assert len([line for line in told.lines if line.startswith("warning: [gates] has changed.")]) == trials
     assert "max_kl_slope = 0.1" in study.definition
     told.lines.clear()
-    begin_study(storage, request(definition_file, place, told))
+    begin_study(storage, request_of(definition_file, place, told))
     assert told.lines == []

@@ -59,14 +59,14 @@ def assignment_of(workshop: "Workshop", study: StudyStorage, *, trials: int, alo
     return Assignment(study=study, definition=definition, population=workshop.population, alone=alone)
 
 
-def finish(study: StudyStorage, left: Result) -> None:
+def add_trial(study: StudyStorage, left: Result) -> None:
     study.finish_row(study.create_row(RUN, this_process()), left, owner=this_process(), score=0.2, constraints={})
 
 
 def test_a_study_whose_budget_is_met_is_not_searched_any_further(
-    workshop: "Workshop", study: StudyStorage, place: Place, told: "Told", result: Callable[..., Result]
+    workshop: "Workshop", study: StudyStorage, place: Place, told: "Told", make_result: Callable[..., Result]
 ) -> None:
-    finish(study, result([1.0]))
+    add_trial(study, make_result([1.0]))
     assignment = assignment_of(workshop, study, trials=1)
     with open_session(assignment, place, progress=told, stopper=Stopper()) as session:
         assert session.is_searched()
@@ -75,11 +75,11 @@ def test_a_study_whose_budget_is_met_is_not_searched_any_further(
 
 
 def test_nothing_is_left_of_the_courses_of_a_study_that_is_searched_and_all_of_one_that_is_not(
-    workshop: "Workshop", study: StudyStorage, place: Place, result: Callable[..., Result]
+    workshop: "Workshop", study: StudyStorage, place: Place, make_result: Callable[..., Result]
 ) -> None:
     place.checkpoints.mkdir()
     (place.checkpoints / "killed.lock").touch()
-    finish(study, result([1.0]))
+    add_trial(study, make_result([1.0]))
     for trials, left in ((2, True), (1, False)):
         with open_session(
             assignment_of(workshop, study, trials=trials), place, progress=Silence(), stopper=Stopper()
@@ -184,7 +184,7 @@ def test_whoever_works_alone_waits_for_no_turn(
 
 
 def test_a_session_that_ends_leaves_what_matters_so_far(
-    workshop: "Workshop", study: StudyStorage, place: Place, result: Callable[..., Result]
+    workshop: "Workshop", study: StudyStorage, place: Place, make_result: Callable[..., Result]
 ) -> None:
     """The score follows the KL weight and nothing else, over as many trials as it takes to tell."""
     searched = workshop.definition.space.searched()
@@ -200,7 +200,7 @@ def test_a_session_that_ends_leaves_what_matters_so_far(
             },
             distributions=distributions_of(searched),
         )
-        study.finish_row(number, result([1.0]), owner=this_process(), score=place_in_range, constraints={})
+        study.finish_row(number, make_result([1.0]), owner=this_process(), score=place_in_range, constraints={})
     with open_session(
         assignment_of(workshop, study, trials=24), place, progress=Silence(), stopper=Stopper()
     ) as session:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from klsearch.search.running.versions import name_earlier, provenance
 
 
-def told(values: list[str]) -> str:
+def noted_after(values: list[str]) -> str:
     """What is noted when a study was trained with each of these, one after the other."""
     noted = values[0]
     for value in values:
@@ -36,13 +36,13 @@ def told(values: list[str]) -> str:
     ],
 )
 def test_the_versions_of_earlier_parts_stay_named_the_latest_first(values: list[str], noted: str) -> None:
-    assert told(values) == noted
+    assert noted_after(values) == noted
 
 
 @given(st.lists(st.sampled_from(["2.9", "2.10", "not installed", "Linux 6 (x86_64)"]), min_size=1, max_size=12))
 def test_every_version_is_named_once_by_when_it_was_used_last(values: list[str]) -> None:
     latest, *earlier = dict.fromkeys(reversed(values))
-    assert told(values) == (f"{latest} (earlier {'; '.join(earlier)})" if earlier else latest)
+    assert noted_after(values) == (f"{latest} (earlier {'; '.join(earlier)})" if earlier else latest)
 
 
 def test_provenance_names_what_runs_here() -> None:

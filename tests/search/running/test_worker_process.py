@@ -31,11 +31,11 @@ def task(tmp_path: Path) -> Task:
 
 
 def test_a_worker_has_nothing_to_do_where_the_budget_is_met(
-    study: StudyStorage, task: Task, result: Callable[..., Result]
+    study: StudyStorage, task: Task, make_result: Callable[..., Result]
 ) -> None:
     study.replace_definition(study.definition.replace("trials = 24", "trials = 1"))
     study.finish_row(
-        study.create_row(RUN, this_process()), result([1.0]), owner=this_process(), score=0.2, constraints={}
+        study.create_row(RUN, this_process()), make_result([1.0]), owner=this_process(), score=0.2, constraints={}
     )
     assert work(task) is None
     assert len(study.rows()) == 1

@@ -5,21 +5,20 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.progress import EndedTraining
 from klsearch.search.running.workers import _Overseer
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Row
 from klsearch.search.storage.study import StudyStorage
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Called, Process, Workshop
+    from tests.search.conftest import Called, Process, Told, Workshop
 
 Klsearch = Callable[..., "Called"]
 Start = Callable[..., "Process"]
@@ -37,32 +36,18 @@ def assert_every_row_complete(rows: list[Row], trials: int) -> None:
     assert len({row.run.hyperparameters for row in rows}) == trials
 
 
-class Heard:
-    """Progress that remembers what ended."""
-
-    def __init__(self) -> None:
-        self.heard: list[EndedTraining | None] = []
-
-    def say(self, line: str) -> None: ...
-
-    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None: ...
-
-    def count(self, ended: EndedTraining | None) -> None:
-        self.heard.append(ended)
-
-    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None: ...
-
-
-def test_a_pruned_trial_of_a_worker_is_not_shown_as_one_to_use(workshop: "Workshop", study: StudyStorage) -> None:
+def test_a_pruned_trial_of_a_worker_is_not_shown_as_one_to_use(
+    workshop: "Workshop", study: StudyStorage, told: "Told"
+) -> None:
     feasible = next(int(one.label.split()[1]) for one in workshop.search(study, 12) if one.rank.feasible)
-    row, progress = study.row(feasible), Heard()
+    row = study.row(feasible)
     assert row.result is not None
-    overseer = _Overseer(study, workshop.definition, progress)
+    overseer = _Overseer(study, workshop.definition, told)
     for pruned in (False, True):
         number = study.create_row(row.run, this_process())
         study.finish_row(number, row.result, owner=this_process(), score=row.score, constraints={}, pruned=pruned)
     overseer._look()
-    assert [one is not None and one.rank.feasible for one in progress.heard] == [True, False]
+    assert [one is not None and one.rank.feasible for one in told.ended] == [True, False]
 
 
 @pytest.fixture

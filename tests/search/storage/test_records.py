@@ -93,7 +93,7 @@ SEEDS = [confirmation_seed(0, index) for index in range(8)]
 LEADER = Run(hyperparameters=Hyperparameters(kl_weight=0.1), seed=SEEDS[0], label="trial 3")
 
 
-def confirm(study: StudyStorage, run: Run, left: Result | None = None) -> int:
+def add_confirmed(study: StudyStorage, run: Run, left: Result | None = None) -> int:
     """The number of a new row of the confirmation: running, or finished with a result."""
     rows = study.confirmation()
     number = rows.create_row(run, this_process())
@@ -103,17 +103,17 @@ def confirm(study: StudyStorage, run: Run, left: Result | None = None) -> int:
 
 
 def test_a_training_that_two_processes_confirmed_counts_once(
-    workshop: "Workshop", study: StudyStorage, result: ByHand
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand
 ) -> None:
-    confirm(study, LEADER)  # whoever made it is gone
-    finished = confirm(study, LEADER, result([1.0]))
-    confirm(study, LEADER, result([2.0]))
+    add_confirmed(study, LEADER)  # whoever made it is gone
+    finished = add_confirmed(study, LEADER, make_result([1.0]))
+    add_confirmed(study, LEADER, make_result([2.0]))
     assert [row.number for row in confirmed_rows(study, workshop.definition)] == [finished]
 
 
 def test_seeds_that_are_no_longer_asked_for_do_not_count(workshop: "Workshop", study: StudyStorage) -> None:
     for seed in (*SEEDS, 12345):
-        confirm(study, replace(LEADER, seed=seed))
+        add_confirmed(study, replace(LEADER, seed=seed))
     tables = workshop.definition.model_dump(exclude_unset=True)
     tables["confirmation"]["seeds"] = 3
     for definition, asked in ((workshop.definition, 8), (StudyDefinition.model_validate(tables), 3)):
@@ -125,22 +125,24 @@ def test_a_baseline_counts_under_its_settings_as_they_are_now_and_a_trial_under_
 ) -> None:
     mine = workshop.definition.baseline_hyperparameters()["mine"]
     for settings in (mine, replace(mine, kl_weight=0.3)):
-        confirm(study, Run(hyperparameters=settings, seed=SEEDS[0], label="mine"))
-        confirm(study, Run(hyperparameters=settings, seed=SEEDS[0], label="trial 3"))
-    confirm(study, Run(hyperparameters=mine, seed=SEEDS[0], label="taken out"))
+        add_confirmed(study, Run(hyperparameters=settings, seed=SEEDS[0], label="mine"))
+        add_confirmed(study, Run(hyperparameters=settings, seed=SEEDS[0], label="trial 3"))
+    add_confirmed(study, Run(hyperparameters=mine, seed=SEEDS[0], label="taken out"))
     counted = [(row.run.label, row.run.hyperparameters.kl_weight) for row in confirmed_rows(study, workshop.definition)]
     assert counted == [("mine", 0.1), ("trial 3", 0.1), ("trial 3", 0.3)]
 
 
-def finish(study: StudyStorage, left: Result, *, pruned: bool = False) -> int:
+def add_trial(study: StudyStorage, left: Result, *, pruned: bool = False) -> int:
     number = study.create_row(replace(LEADER, label="search"), this_process())
     study.finish_row(number, left, owner=this_process(), score=0.25, constraints={}, pruned=pruned)
     return number
 
 
-def test_a_trial_s_numbers_are_those_of_its_last_epochs(study: StudyStorage, record: Record, result: ByHand) -> None:
+def test_a_trial_s_numbers_are_those_of_its_last_epochs(
+    study: StudyStorage, record: Record, make_result: ByHand
+) -> None:
     """The window is 2: KL ends at the mean of 2 and 3, and rises by 1 each epoch; there are 3 latents."""
-    finish(study, result([9.0, 2.0, 3.0], seconds=1.5))
+    add_trial(study, make_result([9.0, 2.0, 3.0], seconds=1.5))
     (trial,) = record(study).trials
     assert (trial.kl, trial.kl_slope, trial.kl_sum) == (2.5, 0.4, 7.5)
     assert (trial.score, trial.unexplained, trial.seconds, trial.epochs) == (0.25, 0.2, 1.5, 3)
@@ -149,22 +151,22 @@ def test_a_trial_s_numbers_are_those_of_its_last_epochs(study: StudyStorage, rec
 
 
 def test_a_changed_threshold_judges_every_trial_anew_but_scores_none(
-    study: StudyStorage, record: Record, result: ByHand
+    study: StudyStorage, record: Record, make_result: ByHand
 ) -> None:
-    finish(study, result([2.0, 2.0]))
+    add_trial(study, make_result([2.0, 2.0]))
     assert record(study).trials[0].feasible
     study.replace_definition(study.definition.replace("window = 2", "window = 2\nmin_active_share = 1.0"))
-    finish(study, result([2.0, 2.0], active=2))
+    add_trial(study, make_result([2.0, 2.0], active=2))
     assert [trial.feasible for trial in record(study).trials] == [True, False]
     assert [trial.score for trial in record(study).trials] == [0.25, 0.25]
 
 
 def test_only_a_trial_that_was_trained_to_its_end_is_feasible(
-    study: StudyStorage, record: Record, result: ByHand
+    study: StudyStorage, record: Record, make_result: ByHand
 ) -> None:
-    finish(study, result([2.0, 2.0]))
-    finish(study, result([2.0, 2.0]), pruned=True)
-    finish(study, result([math.nan, math.nan], diverged=True))
+    add_trial(study, make_result([2.0, 2.0]))
+    add_trial(study, make_result([2.0, 2.0]), pruned=True)
+    add_trial(study, make_result([math.nan, math.nan], diverged=True))
     study.create_row(LEADER, this_process())
     study.void_row(study.create_row(LEADER, this_process()), "void")
     trials = record(study).trials
@@ -179,12 +181,12 @@ def test_only_a_trial_that_was_trained_to_its_end_is_feasible(
 
 
 def test_a_confirmation_names_candidates_and_trials_and_holds_what_was_measured_on_test(
-    workshop: "Workshop", study: StudyStorage, record: Record, result: ByHand
+    workshop: "Workshop", study: StudyStorage, record: Record, make_result: ByHand
 ) -> None:
     mine = Run(hyperparameters=workshop.definition.baseline_hyperparameters()["mine"], seed=SEEDS[0], label="mine")
-    confirm(study, LEADER, result([2.0, 2.0]))
-    number = confirm(study, mine, result([2.0, 2.0]))
-    test = result([1.0], unexplained=0.125).measures["validation"]
+    add_confirmed(study, LEADER, make_result([2.0, 2.0]))
+    number = add_confirmed(study, mine, make_result([2.0, 2.0]))
+    test = make_result([1.0], unexplained=0.125).measures["validation"]
     study.confirmation().add_test_measures(number, test)
     study.confirmation().add_probe(number, Probe(measure="r2", validation=0.5, test=0.25, chance=0.0))
     leader, baseline = record(study).confirmation
@@ -194,8 +196,8 @@ def test_a_confirmation_names_candidates_and_trials_and_holds_what_was_measured_
     assert (baseline.test.unexplained, baseline.measures.unexplained, baseline.probe.test) == (0.125, 0.2, 0.25)
 
 
-def test_a_band_that_was_found_is_that_of_the_record(study: StudyStorage, record: Record, result: ByHand) -> None:
-    finish(study, result([2.0, 2.0]))
+def test_a_band_that_was_found_is_that_of_the_record(study: StudyStorage, record: Record, make_result: ByHand) -> None:
+    add_trial(study, make_result([2.0, 2.0]))
     study.replace_definition(study.definition.replace("trials = 24", 'trials = 24\nkl_band = "auto"'))
     study.change_facts(reference=Reference(method="sigma", seeds=2, kl=1.0, kl_band=(0.5, 1.5)))
     made = record(study)

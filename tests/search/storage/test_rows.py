@@ -43,14 +43,14 @@ def test_a_run_without_a_method_is_written_as_the_first_release_wrote_it() -> No
 
 
 def test_a_result_is_json_even_where_it_diverged_and_its_time_is_kept_to_a_microsecond(
-    result: Callable[..., Result],
+    make_result: Callable[..., Result],
 ) -> None:
-    values = result([math.nan], diverged=True, seconds=1 / 3).as_json()
+    values = make_result([math.nan], diverged=True, seconds=1 / 3).as_json()
     assert json.loads(json.dumps(values, allow_nan=False))["measures"] == {}
     assert values["seconds"] == 0.333333
 
 
-def row(number: int, state: TrialState, *, label: str = "trial 1", seed: int = 7) -> Row:
+def row_of(number: int, state: TrialState, *, label: str = "trial 1", seed: int = 7) -> Row:
     return Row(
         number=number,
         state=state,
@@ -70,13 +70,14 @@ def row(number: int, state: TrialState, *, label: str = "trial 1", seed: int = 7
     ("rows", "chosen"),
     [
         ([], []),
-        ([row(0, RUNNING), row(1, COMPLETE)], [1]),  # a finished one
-        ([row(0, COMPLETE), row(1, COMPLETE)], [0]),  # of two the earlier
-        ([row(0, FAIL), row(1, RUNNING)], [1]),  # else one that did not fail
-        ([row(0, RUNNING), row(1, RUNNING)], [0]),
-        ([row(0, FAIL), row(1, FAIL)], [0]),  # that there was one is not forgotten
-        ([row(0, COMPLETE), row(1, COMPLETE, seed=8), row(2, COMPLETE, label="before")], [0, 1, 2]),
-        ([row(0, RUNNING), row(1, COMPLETE, seed=8), row(2, COMPLETE)], [1, 2]),  # in ascending number
+        ([row_of(0, RUNNING), row_of(1, COMPLETE)], [1]),  # a finished one
+        ([row_of(0, COMPLETE), row_of(1, COMPLETE)], [0]),  # of two the earlier
+        ([row_of(0, FAIL), row_of(1, RUNNING)], [1]),  # else one that did not fail
+        ([row_of(0, RUNNING), row_of(1, RUNNING)], [0]),
+        ([row_of(0, FAIL), row_of(1, FAIL)], [0]),  # that there was one is not forgotten
+        ([row_of(0, COMPLETE), row_of(1, COMPLETE, seed=8), row_of(2, COMPLETE, label="before")], [0, 1, 2]),
+        ([row_of(0, RUNNING), row_of(1, COMPLETE, seed=8), row_of(2, COMPLETE)], [1, 2]),
+        ([row_of(0, RUNNING), row_of(1, COMPLETE, seed=8)], [0, 1]),  # in ascending number, whatever they say
     ],
 )
 def test_of_the_rows_of_one_run_the_one_that_says_most_counts(rows: list[Row], chosen: list[int]) -> None:

@@ -55,8 +55,8 @@ def test_members_trained_again_are_those_that_were_confirmed(workshop: "Workshop
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name), strict=True)
 
 
-def test_the_first_differing_epoch_and_latent_are_named(result: ByHand) -> None:
-    stored = result([1.0] * 8)
+def test_the_first_differing_epoch_and_latent_are_named(make_result: ByHand) -> None:
+    stored = make_result([1.0] * 8)
     kl = stored.curves.kl.copy()
     kl[[4, 7]] = np.nextafter(kl[[4, 7]], np.float32(np.inf))
     measured = stored.measures["validation"]
@@ -75,38 +75,38 @@ def test_the_first_differing_epoch_and_latent_are_named(result: ByHand) -> None:
     assert mismatches(stored, replace(stored, seconds=9.0)) == []
 
 
-def test_trainings_of_different_length_are_not_compared_any_further(result: ByHand) -> None:
-    assert mismatches(result([1.0] * 3), result([2.0] * 5)) == [
+def test_trainings_of_different_length_are_not_compared_any_further(make_result: ByHand) -> None:
+    assert mismatches(make_result([1.0] * 3), make_result([2.0] * 5)) == [
         Mismatch(value="epochs", place=None, stored=3, now=5),
     ]
 
 
-def test_a_single_number_that_differs_has_no_place(result: ByHand) -> None:
-    assert mismatches(result([1.0], unexplained=0.25), result([1.0], unexplained=0.5)) == [
+def test_a_single_number_that_differs_has_no_place(make_result: ByHand) -> None:
+    assert mismatches(make_result([1.0], unexplained=0.25), make_result([1.0], unexplained=0.5)) == [
         Mismatch(value="unexplained", place=None, stored=0.25, now=0.5)
     ]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0, -0.0])
-def test_a_value_that_is_the_same_again_is_no_mismatch_whatever_it_is(result: ByHand, value: float) -> None:
-    assert mismatches(result([1.0, value]), result([1.0, value])) == []
+def test_a_value_that_is_the_same_again_is_no_mismatch_whatever_it_is(make_result: ByHand, value: float) -> None:
+    assert mismatches(make_result([1.0, value]), make_result([1.0, value])) == []
 
 
 @pytest.mark.parametrize(("stored", "now"), [(math.nan, 1.0), (1.0, math.inf), (math.inf, -math.inf), (0.0, -0.0)])
-def test_a_value_of_other_bits_is_a_mismatch_whatever_it_is(result: ByHand, stored: float, now: float) -> None:
-    (found,) = mismatches(result([1.0, stored]), result([1.0, now]))
+def test_a_value_of_other_bits_is_a_mismatch_whatever_it_is(make_result: ByHand, stored: float, now: float) -> None:
+    (found,) = mismatches(make_result([1.0, stored]), make_result([1.0, now]))
     assert (found.value, found.place) == ("validation_kl", 2)
     assert [str(found.stored), str(found.now)] == [str(stored), str(now)]
 
 
-def test_a_measure_that_is_not_finite_is_stored_as_no_number_and_that_again_is_no_mismatch(result: ByHand) -> None:
-    infinite, stored = result([1.0], unexplained=math.inf), result([1.0], unexplained=math.nan)
+def test_a_measure_that_is_not_finite_is_stored_as_no_number_and_that_again_is_no_mismatch(make_result: ByHand) -> None:
+    infinite, stored = make_result([1.0], unexplained=math.inf), make_result([1.0], unexplained=math.nan)
     assert mismatches(stored, infinite) == []
 
 
-def test_of_a_training_that_diverged_only_the_curves_are_compared(result: ByHand) -> None:
-    assert mismatches(result([math.nan], diverged=True), result([math.nan], diverged=True)) == []
-    assert mismatches(result([1.0]), result([1.0], diverged=True)) == [
+def test_of_a_training_that_diverged_only_the_curves_are_compared(make_result: ByHand) -> None:
+    assert mismatches(make_result([math.nan], diverged=True), make_result([math.nan], diverged=True)) == []
+    assert mismatches(make_result([1.0]), make_result([1.0], diverged=True)) == [
         Mismatch(value="nonfinite_steps", place=1, stored=0.0, now=1.0)
     ]
 
@@ -128,16 +128,16 @@ def finished_row(number: int, left: Result) -> Row:
     )
 
 
-def test_rows_are_trained_again_in_their_order_and_each_as_long_as_it_was(result: ByHand) -> None:
-    rows = [finished_row(number, result([1.0] * epochs)) for number, epochs in ((4, 12), (7, 3), (9, 12))]
+def test_rows_are_trained_again_in_their_order_and_each_as_long_as_it_was(make_result: ByHand) -> None:
+    rows = [finished_row(number, make_result([1.0] * epochs)) for number, epochs in ((4, 12), (7, 3), (9, 12))]
     source = RetrainingSource(rows, keep=lambda run, member: None, tell=lambda ended: None)
     assert [(job.number, job.epochs) for job in source.take(2)] == [(4, 12), (7, 3)]
     assert [(job.number, job.epochs) for job in source.take(2)] == [(9, 12)]
     assert source.take(2) == []
 
 
-def test_of_a_checkpoint_the_rows_that_are_wanted_go_on_and_are_not_begun_anew(result: ByHand) -> None:
-    rows = [finished_row(number, result([1.0] * 12)) for number in (4, 7, 9)]
+def test_of_a_checkpoint_the_rows_that_are_wanted_go_on_and_are_not_begun_anew(make_result: ByHand) -> None:
+    rows = [finished_row(number, make_result([1.0] * 12)) for number in (4, 7, 9)]
     source = RetrainingSource(rows, keep=lambda run, member: None, tell=lambda ended: None)
     checkpoint = Checkpoint(
         study="tiny", fingerprint="f", position=9, numbers={0: 7, 3: 8}, snapshot=Snapshot(batch=0, members={})
@@ -146,9 +146,9 @@ def test_of_a_checkpoint_the_rows_that_are_wanted_go_on_and_are_not_begun_anew(r
     assert [job.number for job in source.take(4)] == [4, 9]
 
 
-def test_rows_of_other_data_are_refused_before_anything_is_trained(workshop: "Workshop", result: ByHand) -> None:
+def test_rows_of_other_data_are_refused_before_anything_is_trained(workshop: "Workshop", make_result: ByHand) -> None:
     loaded = LoadedDefinition(definition=workshop.definition, toml="", folder=Path(), path=None)
     other = replace(workshop.dataset, fingerprint="of others")
     message = r"rows\.csv: the rows are not those that the study was trained on; restore them\."
     with pytest.raises(StudyConflict, match=message):
-        retrain(loaded, other, workshop.facts, finished_row(0, result([1.0])), progress=Silence())
+        retrain(loaded, other, workshop.facts, finished_row(0, make_result([1.0])), progress=Silence())

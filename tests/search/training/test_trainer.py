@@ -254,7 +254,7 @@ class Listed(Source):
         self.members.update({number: member(number) for number in finished})
 
 
-def job(number: int, *, epochs: int | None = None, **settings: float) -> Job:
+def job_of(number: int, *, epochs: int | None = None, **settings: float) -> Job:
     """A job on a seed of its own."""
     hyperparameters = Hyperparameters(**{"kl_weight": 0.1, "learning_rate": 1e-2, **settings})  # type: ignore[arg-type]
     return Job(number=number, run=Run(hyperparameters=hyperparameters, seed=number, label="search"), epochs=epochs)
@@ -268,7 +268,7 @@ def test_slots_are_filled_as_soon_as_they_are_free_and_what_ends_together_is_tol
     workshop: "Workshop",
 ) -> None:
     """Four slots, and trainings of 12 epochs unless a job was shorter when it was trained before."""
-    source = Listed(job(9, epochs=2), job(7, epochs=2), job(8), job(3), job(4, epochs=1), job(5))
+    source = Listed(job_of(9, epochs=2), job_of(7, epochs=2), job_of(8), job_of(3), job_of(4, epochs=1), job_of(5))
     workshop.train(source)
     assert epochs_of(source) == [(7, 2), (9, 2), (4, 1), (3, 12), (8, 12), (5, 12)]
     # Four at first and two after epoch 2; then after every epoch one, from epoch 12 on three, and four after epoch 14.
@@ -276,7 +276,7 @@ def test_slots_are_filled_as_soon_as_they_are_free_and_what_ends_together_is_tol
 
 
 def test_the_member_of_a_finished_job_is_its_own_and_no_neighbour_s(workshop: "Workshop") -> None:
-    source = Listed(job(3), job(2, epochs=5), job(1))
+    source = Listed(job_of(3), job_of(2, epochs=5), job_of(1))
     workshop.train(source)
     measured = workshop.population.measure_members([source.members[number] for number in source.finished], "validation")
     told = [result.measures["validation"].elbo for result in source.finished.values()]
@@ -287,14 +287,14 @@ def test_the_member_of_a_finished_job_is_its_own_and_no_neighbour_s(workshop: "W
 def test_a_job_that_another_worker_has_taken_over_is_dropped_and_its_slot_is_filled_again(
     workshop: "Workshop",
 ) -> None:
-    source = Listed(job(1), job(2), job(3), job(4), job(5, epochs=1))
+    source = Listed(job_of(1), job_of(2), job_of(3), job_of(4), job_of(5, epochs=1))
     source.lost = {2}
     workshop.train(source)
     assert epochs_of(source) == [(5, 1), (1, 12), (3, 12), (4, 12)]
 
 
 def test_a_hopeless_job_is_finished_as_it_is_with_its_measures(workshop: "Workshop") -> None:
-    source = Listed(job(1), job(2))
+    source = Listed(job_of(1), job_of(2))
     source.hopeless = {1: 4}
     workshop.train(source)
     assert epochs_of(source) == [(1, 4), (2, 12)]
@@ -302,7 +302,7 @@ def test_a_hopeless_job_is_finished_as_it_is_with_its_measures(workshop: "Worksh
 
 
 def test_a_job_that_diverges_leaves_at_once_without_measures(workshop: "Workshop") -> None:
-    source = Listed(job(1, learning_rate=1e30), job(2))
+    source = Listed(job_of(1, learning_rate=1e30), job_of(2))
     workshop.train(source)
     (diverged, epochs), whole = epochs_of(source)
     assert (diverged, whole) == (1, (2, 12))
@@ -314,7 +314,7 @@ def test_a_job_that_diverges_leaves_at_once_without_measures(workshop: "Workshop
 def test_whoever_watches_sees_every_running_job_with_its_epoch_by_number(workshop: "Workshop") -> None:
     seen: list[list[tuple[int, float, float]]] = []
     workshop.train(
-        Listed(job(8, epochs=2), job(3)),
+        Listed(job_of(8, epochs=2), job_of(3)),
         watch=lambda running: seen.append(
             [(number, values["epoch"], values["epochs"]) for number, values in running.items()]
         ),
@@ -336,9 +336,9 @@ def test_jobs_that_no_other_worker_takes_over_are_never_lost_nor_hopeless() -> N
 
 
 def test_a_finished_row_is_trained_once_more_for_as_long_as_it_was(
-    study: StudyStorage, result: Callable[..., Result]
+    study: StudyStorage, make_result: Callable[..., Result]
 ) -> None:
     number = study.create_row(BROKEN, this_process())
     assert job_again(study.row(number)) == Job(number=number, run=BROKEN, epochs=None)
-    study.finish_row(number, result([1.0] * 7), owner=this_process(), score=0.2, constraints={})
+    study.finish_row(number, make_result([1.0] * 7), owner=this_process(), score=0.2, constraints={})
     assert job_again(study.row(number)) == Job(number=number, run=BROKEN, epochs=7)

@@ -26,7 +26,7 @@ def stopping(workshop: "Workshop", stop: str) -> StudyDefinition:
     return StudyDefinition.model_validate(tables)
 
 
-def add_trials(study: StudyStorage, result: ByHand, count: int, *, slope: float, first: int = 0) -> None:
+def add_trials(study: StudyStorage, make_result: ByHand, count: int, *, slope: float, first: int = 0) -> None:
     """Trials all over the space whose `unexplained` falls with the KL weight by a slope, and else by chance."""
     rng = np.random.default_rng(first)
     for _ in range(count):
@@ -38,39 +38,39 @@ def add_trials(study: StudyStorage, result: ByHand, count: int, *, slope: float,
         )
         unexplained = 0.2 * math.exp(slope * math.log10(settings.kl_weight) + 0.02 * rng.normal())
         number = study.create_row(Run(hyperparameters=settings, seed=1, label="search"), this_process())
-        left = result([2.0] * 12, unexplained=unexplained)
+        left = make_result([2.0] * 12, unexplained=unexplained)
         study.finish_row(number, left, owner=this_process(), score=unexplained, constraints={})
 
 
 @pytest.mark.parametrize(("slope", "decided"), [(0.0, True), (-1.0, False)])
 def test_a_search_is_decided_once_no_other_setting_is_expected_to_be_better(
-    workshop: "Workshop", study: StudyStorage, result: ByHand, slope: float, decided: bool
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand, slope: float, decided: bool
 ) -> None:
     """Where more KL weight is better all the way up, its upper end is expected to beat every trial."""
-    add_trials(study, result, 40, slope=slope)
+    add_trials(study, make_result, 40, slope=slope)
     assert Decider(study, stopping(workshop, "decided")).is_decided() is decided
 
 
 def test_a_study_whose_budget_is_to_be_met_is_never_decided(
-    workshop: "Workshop", study: StudyStorage, result: ByHand
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand
 ) -> None:
-    add_trials(study, result, 40, slope=0.0)
+    add_trials(study, make_result, 40, slope=0.0)
     assert not Decider(study, stopping(workshop, "budget")).is_decided()
 
 
 def test_it_is_asked_at_every_tenth_trial_from_twenty_on(
-    workshop: "Workshop", study: StudyStorage, result: ByHand
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand
 ) -> None:
     decider = Decider(study, stopping(workshop, "decided"))
-    add_trials(study, result, 19, slope=0.0)
+    add_trials(study, make_result, 19, slope=0.0)
     assert decider.decide() is None
-    add_trials(study, result, 1, slope=0.0, first=1)
+    add_trials(study, make_result, 1, slope=0.0, first=1)
     first = decider.decide()
     assert first is not None
     assert first.trials == 20
-    add_trials(study, result, 9, slope=0.0, first=2)
+    add_trials(study, make_result, 9, slope=0.0, first=2)
     assert decider.decide() == first
-    add_trials(study, result, 1, slope=0.0, first=3)
+    add_trials(study, make_result, 1, slope=0.0, first=3)
     assert trials_of(decider) == 30
 
 
@@ -80,10 +80,10 @@ def trials_of(decider: Decider) -> int:
     return found.trials
 
 
-def test_whoever_asks_gets_the_same_decision(workshop: "Workshop", study: StudyStorage, result: ByHand) -> None:
+def test_whoever_asks_gets_the_same_decision(workshop: "Workshop", study: StudyStorage, make_result: ByHand) -> None:
     """One that has asked all along, and one that begins now, as after a kill."""
     before = Decider(study, stopping(workshop, "decided"))
     for first in range(4):
-        add_trials(study, result, 10, slope=-0.1, first=first)
+        add_trials(study, make_result, 10, slope=-0.1, first=first)
         before.decide()
     assert before.decide() == Decider(study, stopping(workshop, "decided")).decide()
