@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.confirmation.candidates import Candidate, baselines, leading_trials
+from klsearch.search.confirmation.candidates import Candidate
 from klsearch.search.confirmation.contest import choose_winner
 from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.confirmation.source import rows_to_show
 from klsearch.search.seeds import confirmation_seed
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
-from klsearch.search.storage.records import confirmed_rows, trial_records
+from klsearch.search.storage.records import confirmed_rows
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.checkpoint import claim_course
 from klsearch.search.training.trainer import Saving
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.procedure import Procedure
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -176,33 +175,6 @@ def test_the_models_shown_share_the_winner_s_first_seed_that_did_not_diverge() -
     assert [row.run.label for row in shown] == ["trial 2", "before", "mine 0", "mine 1", "mine 2"]
     assert {row.run.seed for row in shown} == {1}
     assert rows_to_show(runs("trial 1", around(0.5), math.nan), ["trial 1"]) == []
-
-
-def chosen_of(study: StudyStorage, definition: StudyDefinition) -> list[Candidate]:
-    return [*leading_trials(definition, trial_records(study, definition), Procedure.RACE), *baselines(definition)]
-
-
-def test_candidates_are_the_leading_trials_and_every_baseline(workshop: "Workshop", study: StudyStorage) -> None:
-    assert leading_trials(workshop.definition, [], Procedure.RACE) == []
-    workshop.search(study, 6)
-    best = sorted(study.rows(), key=lambda row: row.score)
-    feasible = {trial.number for trial in trial_records(study, workshop.definition) if trial.feasible}
-    leading = [one for one in best if one.number in feasible][:2]
-    chosen = chosen_of(study, workshop.definition)
-    assert [one.label for one in chosen] == [f"trial {one.number}" for one in leading] + ["before", "after", "mine"]
-    assert [one.hyperparameters for one in chosen[:2]] == [one.run.hyperparameters for one in leading]
-    assert {one.label: one.hyperparameters for one in chosen[2:]} == workshop.definition.baseline_hyperparameters()
-
-
-def test_a_trial_that_violates_its_constraints_leads_only_where_no_other_is_left(
-    workshop: "Workshop", study: StudyStorage
-) -> None:
-    for kl in (0.1, 0.9):  # the first diverges, with the best score it could have
-        number = study.create_row(Run(hyperparameters=SETTINGS, seed=int(10 * kl), label="search"), this_process())
-        result = row_of("", 0, score=0.0, kl=np.nan if kl == 0.1 else kl).result
-        assert result is not None
-        study.finish_row(number, result, owner=this_process(), score=kl, constraints={})
-    assert [one.label for one in chosen_of(study, workshop.definition)][:2] == ["trial 1", "trial 0"]
 
 
 TWO = [
