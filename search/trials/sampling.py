@@ -19,7 +19,7 @@ from klsearch.studies.definitions.space import Range
 
 # Finished trials that a sampler looks at, and of those the best ones that are always among them: as many as TPE ever
 # forms its density of the good from.
-MOST_LOOKED_AT, _BEST_LOOKED_AT = 2000, 25
+MOST_LOOKED_AT, _BEST_LOOKED_AT = 1500, 25
 
 
 class Suggestion(NamedTuple):
@@ -99,7 +99,7 @@ class _History:
         for number in numbers:
             trial = trials[number]
             if trial.state in FINISHED:
-                essence = _essence(trial, number)
+                essence = _Essence(trial, number)
                 insort(self._finished, essence, key=_number)
                 insort(self._best, essence, key=_rank)
                 del self._best[_BEST_LOOKED_AT:]
@@ -131,13 +131,34 @@ def _numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
     return numbered
 
 
-def _essence(trial: FrozenTrial, number: int) -> FrozenTrial:
-    """What samplers look at of a finished trial: of its constraints, what violates them in all."""
-    essence = _numbered(trial, number)
-    violation = sum(value for value in trial.constraints.values() if value > 0)
-    violated = create_trial(state=TrialState.RUNNING, constraints={"all": violation} if violation else {})
-    essence.user_attrs, essence.system_attrs = {}, violated.system_attrs
-    return essence
+class _Essence(FrozenTrial):
+    """What samplers look at of a finished trial: of its constraints, what violates them in all.
+
+    TPE asks each trial for its constraints at every suggestion; Optuna's looks for them among its attributes each time.
+    """
+
+    def __init__(self, trial: FrozenTrial, number: int) -> None:
+        super().__init__(
+            number=number,
+            trial_id=number,
+            state=trial.state,
+            value=None,
+            values=trial.values,
+            params=trial.params,
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values=trial.intermediate_values,
+            datetime_start=None,
+            datetime_complete=None,
+        )
+        violation = sum(value for value in trial.constraints.values() if value > 0)
+        self._violations = {"all": violation} if violation else {}
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """What violates the constraints, if anything does."""
+        return self._violations
 
 
 def _number(trial: FrozenTrial) -> int:
