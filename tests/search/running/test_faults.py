@@ -116,16 +116,18 @@ def test_a_confirmation_that_is_killed_again_and_again_trains_nothing_twice(
         rows = rows_in(folder, confirmation=True)
         return sum(row.state is TrialState.COMPLETE for row in rows) >= trainings
 
-    for kill in range(1, 5):  # 40 trainings, 8 at a time
-        process = start(*command, "run", "digits", "--out", folder, *options, cwd=tmp_path, err=tmp_path / f"err{kill}")
-        process.wait_until(partial(has_confirmed, 8 * kill))
+    for trainings in (8, 15):  # 15 of the race and of the baselines, 8 at a time, then 8 of the proof
+        err = tmp_path / f"err{trainings}"
+        process = start(*command, "run", "digits", "--out", folder, *options, cwd=tmp_path, err=err)
+        process.wait_until(partial(has_confirmed, trainings))
         process.kill()
         process.wait()
     ended = klsearch("resume", folder, "--trials", 8, "--no-progress")
     assert ended.code == 0, ended.err
     assert "again" not in ended.err
     killed, uninterrupted = (klsearch("best", tmp_path / name, "--json").document for name in ("killed", "whole"))
-    assert killed["confirmation"] == uninterrupted["confirmation"]
+    assert (killed["race"], killed["confirmation"]) == (uninterrupted["race"], uninterrupted["confirmation"])
+    assert (len(killed["race"]), len({(e["name"], e["seed"]) for e in killed["confirmation"]})) == (9, 8 + 2 * 3)
     assert not (folder / "checkpoint").exists()
 
 
