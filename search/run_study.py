@@ -46,7 +46,7 @@ def run_study(
     dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with them should not wait for TensorFlow
     progress.say("Loading TensorFlow…")
     layout = stored_layout(place)
-    members = options.slots or most_slots(loaded.definition)
+    members = options.given_slots or most_slots(loaded.definition)
     load_tensorflow(within=threads_left_over(members) if layout is None else layout.within)
     from klsearch.search.running.run import train_study
 

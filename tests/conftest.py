@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 
 import hypothesis
 import pytest
@@ -11,6 +12,9 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A storage that the developer works with must be out of the tests' reach.
 os.environ.pop("KLSEARCH_STORAGE", None)
+# So must what was measured in the developer's own studies.
+_cache = tempfile.TemporaryDirectory(prefix="klsearch-cache-")
+os.environ["KLSEARCH_CACHE"] = _cache.name
 # A shell starts what it runs in the background with Ctrl-C ignored, which processes of tests would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

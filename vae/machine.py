@@ -1,4 +1,4 @@
-"""Memory and cores that this process may use of its machine.
+"""Memory and cores that this process may use of its machine, and its processor's name.
 
 A container or a service often gets less than the machine has, by a limit on its control group or on one around it.
 psutil tells what the machine has, and joblib reads the outermost group alone, so the groups are read here.
@@ -6,6 +6,8 @@ psutil tells what the machine has, and joblib reads the outermost group alone, s
 
 import math
 import os
+import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +58,16 @@ def usable_cores(root: Path = _ROOT) -> int:
     """Cores that this process is bound to, or fewer by a quota of time, which is rounded up; see `total_memory`."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([bound, *map(math.ceil, _core_quotas(root))])
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    if sys.platform == "linux":
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
 
 
 def _memory_limits(root: Path) -> Iterator[_Limit]:

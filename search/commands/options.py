@@ -30,19 +30,21 @@ class Duration(click.ParamType[float]):
         return float(sum(float(number) * _UNITS[unit or "s"] for number, unit in parts))
 
 
-class Slots(click.ParamType[int | None]):
-    """A number of members, or "auto"."""
+class Slots(click.ParamType[int | str | None]):
+    """A number of members, "auto" or "measure"."""
 
-    name = "auto|K"
+    name = "auto|measure|K"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """The number; None for "auto"."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str | None:
+        """The number or "measure"; None for "auto"."""
         if value in (None, "auto"):
             return None
+        if value == "measure":
+            return "measure"
         try:
             slots = int(value)
         except ValueError:
-            self.fail(f"{value!r} is neither 'auto' nor a number.", param, ctx)
+            self.fail(f"{value!r} is neither 'auto', 'measure' nor a number.", param, ctx)
         if not 1 <= slots <= 1024:
             self.fail(f"{slots} is not between 1 and 1024.", param, ctx)
         return slots

@@ -5,7 +5,7 @@ Heavy libraries load inside the commands.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -102,7 +102,7 @@ class _Options:
     quiet: bool
     no_progress: bool
     as_json: bool
-    slots: int | None = None
+    slots: int | Literal["measure"] | None = None
     workers: int = 1
     backend: str = "loky"
     scheduler: str | None = None

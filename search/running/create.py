@@ -20,6 +20,7 @@ from klsearch.search.storage.records import definition_of
 from klsearch.search.storage.rows import EarlierTrial
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.slots import auto_layout
+from klsearch.search.training.step_times import StepTimes, circumstances
 from klsearch.search.training.tensorflow import threads_within
 from klsearch.search.trials.score import SCORING
 from klsearch.search.trials.warm_start import find_warm_start
@@ -109,17 +110,20 @@ def _create(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
 
 def _new_layout(request: StudyRequest) -> Layout:
     options, threads = request.options, side_by_side()
-    if options.slots is not None:
-        layout = layout_of(options.slots, request.definition, threads)
+    if options.given_slots is not None:
+        layout = layout_of(options.given_slots, request.definition, threads)
     else:
-        share = _share(request.definition, worker_count(options))
+        definition, processes, say = request.definition, options.workers, request.progress.say
+        known = circumstances(request.network, definition, threads=threads, processes=processes)
         layout = auto_layout(
             request.network,
             request.dataset,
-            share,
+            _share(definition, worker_count(options)),
             threads=threads,
-            processes=options.workers,
-            say=request.progress.say,
+            processes=processes,
+            memory=StepTimes(known, say=say),
+            anew=options.slots == "measure",
+            say=say,
         )
     return replace(layout, within=threads_within())
 
@@ -160,8 +164,8 @@ def _check_agreement(study: StudyStorage, request: StudyRequest) -> None:
     changed = differences(dict(facts.comparable), request.definition.fingerprint_parts())
     if facts.data.fingerprint != request.dataset.fingerprint:
         changed.append("data: the rows are not those that the study was trained on")
-    if options.slots not in (None, facts.layout.slots):
-        changed.append(f"slots: {facts.layout.slots}, now {options.slots}")
+    if options.given_slots not in (None, facts.layout.slots):
+        changed.append(f"slots: {facts.layout.slots}, now {options.given_slots}")
     if options.warm_start is not None and not facts.warm_start:
         changed.append("it exists already, and began without --warm-start")
     subject = f"study {study.name!r} in {place.folder if place.embedded else place.shown_url}"

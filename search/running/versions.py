@@ -1,10 +1,9 @@
 """The versions and the machine that a result depends on, beside the definition."""
 
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from klsearch.vae.machine import usable_cores
+from klsearch.vae.machine import processor_name, usable_cores
 
 # Stands between a version and those that earlier parts of the same study were trained with.
 EARLIER = " (earlier "
@@ -18,7 +17,7 @@ def provenance() -> dict[str, str]:
         **versions,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
-        "processor": _processor(),
+        "processor": processor_name(),
         "usable cores": str(usable_cores()),
     }
 
@@ -39,13 +38,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _processor() -> str:
-    """The processor's name as the system gives it."""
-    if sys.platform == "linux":
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()

@@ -101,12 +101,12 @@ def build_population(
         slots=layout.slots,
         together=layout.together,
         batch_size=definition.training.batch_size,
-        clips_gradients=_clips_gradients(definition),
+        clips_gradients=clips_gradients(definition),
         weighting=weighting,
     )
 
 
-def _clips_gradients(definition: StudyDefinition) -> bool:
+def clips_gradients(definition: StudyDefinition) -> bool:
     """Tell whether any trial or baseline has a finite clipnorm."""
     given = [definition.training.clipnorm, *(baseline.clipnorm for baseline in definition.baselines.values())]
     return definition.space.clipnorm is not None or any(

@@ -1,4 +1,4 @@
-"""The number of members to train at a time: measured once, on the real model, when a study is created."""
+"""The number of members to train at a time: measured on the real model when a study is created, and remembered."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from klsearch.search.layout import Layout, most_slots
+from klsearch.search.training.step_times import StepTimes
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.machine import free_memory
@@ -24,6 +25,8 @@ def auto_layout(
     *,
     threads: int,
     processes: int,
+    memory: StepTimes,
+    anew: bool = False,
     say: Callable[[str], None],
 ) -> Layout:
     """The layout that finishes the study's budget soonest, with no more members than fit into free memory.
@@ -36,20 +39,26 @@ def auto_layout(
         definition: of the study; its budget is what one process trains.
         threads: of this machine.
         processes: that divide this machine's threads and memory among them.
+        memory: of what was measured before, and of what is measured now.
+        anew: whether to measure even what is remembered.
         say: is told what is measured and chosen.
     """
-    say("Measuring how many members to train at a time…")
     batch_size = definition.training.batch_size
     most = max(2, min(most_slots(definition), count_fitting(network, batch_size, memory=free_memory()) // processes))
     shards = min(max(1, threads // processes), most)
     candidates = [2**power for power in range(12) if 2**power * shards <= most]
-    times = seconds_per_member(network, dataset.train[:batch_size], definition.objective(), candidates, shards=shards)
+    times, remembered = None if anew else memory.recall(candidates), ", remembered from an earlier study"
+    if times is None:
+        say("Measuring how many members to train at a time…")
+        rows, remembered = dataset.train[:batch_size], ""
+        times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards)
+        memory.keep(candidates, times)
     layout = best_layout(times, trials=definition.study.trials, most=most, shards=shards)
     seconds = ", ".join(f"{1000 * value:.2g} ms at {count * shards}" for count, value in times.items())
     why = "" if layout.together > 1 else "; sharing a program makes none of them faster, so each trains alone"
     say(
         f"Training {layout.slots} members at a time, {layout.together} in each of {shards} threads (one step of one "
-        f"member took {seconds}{why}; chosen for {definition.study.trials} trials)."
+        f"member took {seconds}{remembered}{why}; chosen for {definition.study.trials} trials)."
     )
     return layout
 

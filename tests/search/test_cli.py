@@ -142,7 +142,10 @@ def test_data_that_are_not_there_are_named(klsearch: Klsearch, definition_file: 
         (["run"], "Missing argument 'STUDY'"),
         (["run", "digits", "--trials", "0"], "Invalid value for '--trials'"),
         (["run", "digits", "--timeout", "soon"], "Invalid value for '--timeout': 'soon' is not a time"),
-        (["run", "digits", "--slots", "many"], "Invalid value for '--slots': 'many' is neither 'auto' nor a number"),
+        (
+            ["run", "digits", "--slots", "many"],
+            "Invalid value for '--slots': 'many' is neither 'auto', 'measure' nor a number",
+        ),
         (["run", "digits", "--slots", "0"], "Invalid value for '--slots': 0 is not between 1 and 1024"),
         (["run", "digits", "--seed", "-1"], "Invalid value for '--seed'"),
         (["run", "digits", "--unknown"], "No such option"),

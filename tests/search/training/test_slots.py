@@ -12,10 +12,18 @@ from klsearch.search.layout import Layout
 from klsearch.search.training import slots
 from klsearch.search.training.models import build_network
 from klsearch.search.training.slots import auto_layout, best_layout, count_fitting
+from klsearch.search.training.step_times import StepTimes
 from klsearch.vae.networks.network import dense_network
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
+
+
+@pytest.fixture
+def no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StepTimes:
+    """Of nothing."""
+    monkeypatch.setenv("KLSEARCH_CACHE", str(tmp_path))
+    return StepTimes({}, say=print)
 
 
 def test_members_that_gain_from_company_are_trained_together() -> None:
@@ -42,22 +50,32 @@ def test_members_take_a_quarter_of_the_memory_that_is_free(gigabytes: int, membe
 
 @pytest.mark.parametrize(("free", "measured"), [(0, [1, 2]), (2 * 10**9, [1, 2, 4])])
 def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
-    workshop: "Workshop", monkeypatch: pytest.MonkeyPatch, free: int, measured: list[int]
+    workshop: "Workshop", no_memory: StepTimes, monkeypatch: pytest.MonkeyPatch, free: int, measured: list[int]
 ) -> None:
     """Of 24 trials at most six train at a time; of each number of members the line says how long a step takes."""
     monkeypatch.setattr(slots, "free_memory", lambda: free)
     network = build_network(workshop.definition, workshop.dataset, Path())
     said: list[str] = []
-    auto_layout(network, workshop.dataset, workshop.definition, threads=1, processes=1, say=said.append)
+    auto_layout(
+        network, workshop.dataset, workshop.definition, threads=1, processes=1, memory=no_memory, say=said.append
+    )
     assert [int(count) for count in re.findall(r" ms at (\d+)", said[-1])] == measured
 
 
 @pytest.mark.slow("compiles and measures steps of many sizes")
-def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop") -> None:
+def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop", no_memory: StepTimes) -> None:
     network = build_network(workshop.definition, workshop.dataset, Path())
     said: list[str] = []
     layouts = [
-        auto_layout(network, workshop.dataset, workshop.definition, threads=2, processes=processes, say=said.append)
+        auto_layout(
+            network,
+            workshop.dataset,
+            workshop.definition,
+            threads=2,
+            processes=processes,
+            memory=no_memory,
+            say=said.append,
+        )
         for processes in (1, 2)
     ]
     assert [layout.slots // layout.together for layout in layouts] == [2, 1]
