@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from klsearch.reports.report import write_report
-from klsearch.reports.tables import write_trials_csv
 from klsearch.search.confirmation.confirmer import ConfirmationTools, FitProbe
 from klsearch.search.layout import Layout
 from klsearch.search.progress import Progress
@@ -137,6 +135,9 @@ def _probe_fitter(dataset: Dataset) -> FitProbe | None:
 
 def _write_outputs(record: StudyRecord, place: Place) -> None:
     """Write `trials.csv` and `report.html` into the run folder."""
+    from klsearch.reports.report import write_report  # pandas and Matplotlib, which training need not wait for
+    from klsearch.reports.tables import write_trials_csv
+
     try:
         write_trials_csv(record, place.folder / "trials.csv")
         write_report(record, place.folder / "report.html")

@@ -6,11 +6,18 @@ perhaps: it is left as it was.
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
 
 from klsearch.vae.machine import usable_cores
 from klsearch.vae.quiet import hide_start_up_lines
+
+# Keras loads them, and scikit-learn with them, for parts of itself that training does not use.
+_LOADED_IF_USED = ("keras.wrappers", "matplotlib.pyplot")
 
 _ours = False
 
@@ -32,7 +39,7 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
     """
     if "tensorflow" in sys.modules and not _ours:
         return
-    with hide_start_up_lines(), _pause_collection():
+    with hide_start_up_lines(), _pause_collection(), _put_off_modules():
         import tensorflow as tf
 
         with suppress(RuntimeError):  # a process that computes already keeps the threads that it has
@@ -76,6 +83,32 @@ def _pause_collection() -> Iterator[None]:
             gc.freeze()
     finally:
         gc.enable()
+
+
+class _PutOff(MetaPathFinder):
+    """Finds modules that then load when something of theirs is first asked for."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path) if fullname in _LOADED_IF_USED else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def _put_off_modules() -> Iterator[None]:
+    """Load TensorFlow in the block, in a process of our own without what training does not use: a second less."""
+    if not _ours:
+        yield
+        return
+    finder = _PutOff()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def threads_left_over(members: int) -> int:

@@ -11,7 +11,6 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from scipy.stats import qmc
 
 from klsearch.search.seeds import sampler_seed
 from klsearch.search.storage.rows import FINISHED
@@ -227,6 +226,8 @@ class Advisor:
 
     def _sobol(self, number: int) -> dict[str, float]:
         """The `number`-th point of a scrambled Sobol sequence, mapped onto the ranges."""
+        from scipy.stats import qmc  # half a second, which other samplers need not wait for
+
         sequence = qmc.Sobol(len(self._distributions), scramble=True, rng=sampler_seed(self._seed, 0))
         if number:  # SciPy cannot skip no points
             sequence.fast_forward(number)

@@ -28,6 +28,25 @@ def test_the_garbage_collector_passes_over_tensorflow_and_nothing_that_comes_lat
     assert (done.stdout, done.stderr) == ("True True True\n", "")
 
 
+_LOAD_WITHOUT = """
+import sys
+from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
+take_this_process()
+load_tensorflow()
+before = "sklearn" in sys.modules
+import keras
+import matplotlib.pyplot
+print(before, keras.wrappers.SKLearnClassifier.__name__, callable(matplotlib.pyplot.figure), "sklearn" in sys.modules)
+"""
+
+
+def test_what_training_does_not_use_is_loaded_when_it_is_used(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD_WITHOUT], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.stdout, done.stderr) == ("False SKLearnClassifier True True\n", "")
+
+
 _HOST = """
 import gc
 import json

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from klsearch.vae.data.datasets import load_dataset
 from klsearch.vae.data.readers.raw import Request
@@ -24,6 +26,19 @@ IMAGES = np.random.default_rng(2).integers(0, 256, (12, 5, 4), np.uint8)
 @pytest.mark.parametrize("source", ["digits", "mnist", "fashion-mnist", "my_loaders.train:rows"])
 def test_names_and_functions_are_no_paths(source: str) -> None:
     assert not is_path(source)
+
+
+def test_the_digits_are_scikit_learn_s_whether_or_not_it_keeps_them_where_they_were(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images, labels = load_digits(return_X_y=True)
+    for find in (find_spec, lambda name: None):
+        monkeypatch.setattr("klsearch.vae.data.sources.find_spec", find)
+        raw = read_source(Request(source="digits", folder=tmp_path))
+        assert raw.labels is not None
+        assert raw.rows.shape == (1797, 8, 8)
+        assert raw.rows.dtype == images.dtype and raw.labels.dtype == labels.dtype
+        assert np.array_equal(raw.rows.reshape(-1, 64), images) and np.array_equal(raw.labels, labels)
 
 
 @pytest.mark.parametrize("source", ["rows.npy", "./digits", "a/b.csv", "C:/rows.csv", "/data/images"])
