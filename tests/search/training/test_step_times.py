@@ -232,6 +232,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return calls
 
 
+@pytest.mark.slow("runs whole studies")
 def test_a_second_study_of_the_same_model_measures_nothing(
     klsearch: Callable[..., "Called"], definition_file: Path, measured: list[list[int]]
 ) -> None:
@@ -260,6 +261,7 @@ def test_a_second_study_of_the_same_model_measures_nothing(
     assert len(measured) == 3
 
 
+@pytest.mark.slow("runs whole studies")
 def test_a_cache_that_cannot_be_used_makes_the_same_study_with_one_line(
     klsearch: Callable[..., "Called"], definition_file: Path, measured: list[list[int]], cache: Path
 ) -> None:

@@ -40,6 +40,7 @@ print(before, keras.wrappers.SKLearnClassifier.__name__, callable(matplotlib.pyp
 """
 
 
+@pytest.mark.slow("loads TensorFlow in a process of its own")
 def test_what_training_does_not_use_is_loaded_when_it_is_used(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _LOAD_WITHOUT], capture_output=True, text=True, env=environment, check=False
