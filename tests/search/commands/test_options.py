@@ -52,10 +52,10 @@ def test_slots_are_a_number_or_left_to_a_measurement(text: object, slots: int | 
         ("0", "0 is not between 1 and 1024"),
         ("-3", "-3 is not between 1 and 1024"),
         ("1025", "1025 is not between 1 and 1024"),
-        ("many", "'many' is neither 'auto' nor a number"),
-        ("2.5", "'2.5' is neither 'auto' nor a number"),
-        ("", "'' is neither 'auto' nor a number"),
-        ("Auto", "'Auto' is neither 'auto' nor a number"),
+        ("many", "'many' is neither 'auto', 'measure' nor a number"),
+        ("2.5", "'2.5' is neither 'auto', 'measure' nor a number"),
+        ("", "'' is neither 'auto', 'measure' nor a number"),
+        ("Auto", "'Auto' is neither 'auto', 'measure' nor a number"),
     ],
 )
 def test_slots_that_no_population_can_have_are_refused(text: str, message: str) -> None:
