@@ -64,15 +64,16 @@ def output_of(command: str | list[str], folder: Path, package: Path = ROOT / "sr
 
 @pytest.fixture
 def shorter(tmp_path: Path) -> Path:
-    """A copy of the package whose study of the digits is shorter, but long enough for every part of a report."""
+    """A copy of the package whose definitions are shorter, but long enough for every part of a report."""
     package = tmp_path / "shorter" / "klsearch"
     shutil.copytree(ROOT / "src" / "klsearch", package, ignore=shutil.ignore_patterns("__pycache__"))
-    definition = package / "studies" / "digits.toml"
-    text = definition.read_text(encoding="utf-8")
-    for key, value in (("trials", 24), ("epochs", 30)):
-        text, found = re.subn(rf"^{key} = \d+", f"{key} = {value}", text, flags=re.MULTILINE)
-        assert found == 1
-    definition.write_text(text, encoding="utf-8")
+    for name in ("digits.toml", "template.toml"):
+        definition = package / "studies" / name
+        text = definition.read_text(encoding="utf-8")
+        for key, value in (("trials", 24), ("epochs", 30)):
+            text, found = re.subn(rf"^{key} = \d+", f"{key} = {value}", text, flags=re.MULTILINE)
+            assert found == 1, f"{name} has no one {key}"
+        definition.write_text(text, encoding="utf-8")
     return package
 
 
