@@ -116,8 +116,10 @@ def curve_exhibits(
 def _curve_exhibit(
     identity: str, title: str, label: str, caption: str, bands: tuple[CurveBand, ...], shade: Band | None
 ) -> Exhibit:
-    runs = max(one.runs for one in bands)
-    over = f"median over {runs} seeds, quartiles shaded" if runs > 1 else "one training"
+    fewest, runs = min(one.runs for one in bands), max(one.runs for one in bands)
+    # A baseline that failed three times has left.
+    seeds = f"{runs} seeds" if fewest == runs else f"{fewest} to {runs} seeds"
+    over = f"median over {seeds}, quartiles shaded" if runs > 1 else "one training"
     if runs > 1 and any(one.diverged for one in bands):
         over += ", each as far as it stayed finite"
     told = "; ".join(_describe_curve(one) for one in bands)

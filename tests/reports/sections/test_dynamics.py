@@ -41,6 +41,14 @@ def test_alternative_texts_hold_the_numbers_of_the_data(study: StudyRecord) -> N
     assert kl.alternative.endswith("The band is 0 to 5.")
 
 
+def test_over_how_many_seeds_medians_are_taken_is_said_where_a_baseline_left(study: StudyRecord) -> None:
+    assert dynamics_exhibits(study)["curve-validation-kl"].caption.startswith("Median over 8 seeds, quartiles shaded.")
+    others = [run for run in study.confirmation if run.candidate != "after"]
+    three = [run for run in study.confirmation if run.candidate == "after"][:3]
+    left = dynamics_exhibits(replace(study, confirmation=(*others, *three)))["curve-validation-kl"]
+    assert left.caption.startswith("Median over 3 to 8 seeds, quartiles shaded.")
+
+
 def test_the_tables_behind_curves_end_with_the_last_epoch(study: StudyRecord) -> None:
     for name, exhibit in dynamics_exhibits(study).items():
         if name.startswith("curve-"):
