@@ -299,6 +299,7 @@ def cornered_studies(draw: st.DrawFn, make: Make) -> StudyRecord:
     return replace(study, trials=tuple(draw(st.sampled_from([tuple(moved), study.trials]))))
 
 
+@pytest.mark.slow("makes sixty studies")
 @settings(max_examples=60)
 @given(data=st.data())
 def test_every_toml_that_a_report_prints_is_one_that_the_definition_accepts(make: Make, data: st.DataObject) -> None:

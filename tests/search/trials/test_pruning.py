@@ -125,6 +125,7 @@ def uninterrupted(
         return study.rows()
 
 
+@pytest.mark.slow("searches a study")
 def test_a_study_ends_some_trials_early_and_trains_the_others_to_their_end(uninterrupted: list[Row]) -> None:
     assert len(uninterrupted) == BUDGET
     states = Counter(row.state for row in uninterrupted)
@@ -156,6 +157,7 @@ def test_killed_again_and_again_it_ends_the_same_trials_at_the_same_epochs(
     assert outcomes(study.rows()) == outcomes(uninterrupted)
 
 
+@pytest.mark.slow("searches a study")
 def test_a_trial_that_was_ended_early_is_finished_but_neither_feasible_nor_best(
     workshop: "Workshop", definition: StudyDefinition, study: StudyStorage
 ) -> None:

@@ -11,6 +11,8 @@ from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.snapshot import Snapshot
 
+pytestmark = pytest.mark.slow("compiles two populations")
+
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
 
