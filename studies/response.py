@@ -16,9 +16,9 @@ import numpy as np
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, TrialRecord
+from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 
-LEAST_TRIALS = 20
-# A fit takes time with the cube of their number: beyond, the ones nearest the best are enough to judge around it.
+# A fit takes time with the cube of their number; beyond, half of them lie around the best, where it must be judged.
 _MOST_FITTED = 300
 # A gain below it is not worth more trials, however smooth the model of few trials on one seed: from seed to seed one
 # setting's value changes by more (on digits by 2.3 to 2.7 %).
@@ -112,7 +112,7 @@ class Response:
 
     @classmethod
     def fit(cls, ranges: Mapping[str, Range], trials: Sequence[Tried], band: tuple[float, float]) -> Self | None:
-        """The model of these trials; None where fewer than 20 of them have numbers.
+        """The model of these trials; None where fewer of them have numbers than a verdict asks for.
 
         Args:
             ranges: what is searched.
@@ -120,7 +120,7 @@ class Response:
             band: lowest and highest acceptable KL.
         """
         known = [t for t in trials if _is_positive(t.unexplained) and _is_positive(t.kl)]
-        if len(known) < LEAST_TRIALS:
+        if len(known) < MIN_FINISHED_TRIALS:
             return None
         fitted = _choose_fitted(ranges, known)
         points = _places(ranges, [trial.values for trial in fitted])

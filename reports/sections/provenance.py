@@ -33,7 +33,7 @@ def _study_facts(study: StudyRecord) -> tuple[tuple[str, str], ...]:
         ("first trial started", utc(min(started)) if started else "not yet"),
         ("last training ended", utc(max(ended)) if ended else "not yet"),
         ("model", f"{asked.model.kind}, {sizes}, {count(asked.model.latent_dim, 'latent')}, {asked.model.likelihood}"),
-        ("slots", f"{study.slots}: the same command with --slots {study.slots} repeats the course of the study"),
+        ("slots", f"{study.slots}; one process with --slots {study.slots} repeats the course of the study"),
         ("training", f"{count(asked.training.epochs, 'epoch')}, batches of {asked.training.batch_size}"),
         ("KL band", f"{spread(*asked.thresholds().kl_band)} {kl_unit(study)}{_band_origin(study)}"),
         ("penalty", number(asked.study.penalty)),

@@ -5,7 +5,8 @@ from klsearch.search.storage.rows import FINISHED
 from klsearch.search.storage.study import StudyStorage, is_warm_start
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import TrialRecord
-from klsearch.studies.response import LEAST_TRIALS, Decision, Response
+from klsearch.studies.response import Decision, Response
+from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 
 # After so many more trials the model is fitted anew. The same trials give the same decision, whoever asks when.
 _EVERY = 10
@@ -38,7 +39,7 @@ class Decider:
         finished = [trial for trial in self._study.trials() if trial.state in FINISHED]
         own = [trial.number for trial in finished if not is_warm_start(trial)]
         counted = len(own) - len(own) % _EVERY
-        if counted < LEAST_TRIALS:
+        if counted < MIN_FINISHED_TRIALS:
             return None
         if counted != self._counted:
             earlier = [trial.number for trial in finished if is_warm_start(trial)]

@@ -31,7 +31,7 @@ def test_a_study_is_told_with_its_model_training_band_data_and_machine(make: Mak
         "first trial started": "not yet",
         "last training ended": "not yet",
         "model": "dense, 128-64, 8 latents, gaussian",
-        "slots": "8: the same command with --slots 8 repeats the course of the study",
+        "slots": "8; one process with --slots 8 repeats the course of the study",
         "training": "40 epochs, batches of 128",
         "KL band": "0 to 5 nats per latent",
         "penalty": "2",
