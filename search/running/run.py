@@ -17,11 +17,11 @@ from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import build_network, build_population
-from klsearch.search.trials.decider import Decider
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, StorageError
 from klsearch.studies.record import StudyRecord
+from klsearch.studies.response import Decision
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.pictures import take_samples
 from klsearch.vae.evaluation.probe import fit_probe, probe_measure
@@ -93,25 +93,24 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
     )
     with open_session(assignment, request.place, progress=request.progress, stopper=stopper) as session:
         session.search()
-        _end_early(study, loaded, request.place, request.progress)
+        _end_early(study, loaded, request, session.decide())
         if options.confirm and definition.confirmation.seeds:
             session.confirm(_confirmation_tools(definition, request.network, request.dataset, layout))
 
 
-def _end_early(study: StudyStorage, loaded: LoadedDefinition, place: Place, progress: Progress) -> None:
+def _end_early(study: StudyStorage, loaded: LoadedDefinition, request: StudyRequest, found: Decision | None) -> None:
     """Say that a search has ended before its budget was met, and let what it has be its budget."""
     finished, budget = len(study.counted_numbers()), loaded.definition.study.trials
-    found = Decider(study, study.facts.settle(loaded.definition)).decide()
     if finished >= budget or found is None:
         return
-    progress.say(
+    request.progress.say(
         f"Decided after {finished} of at most {budget} trials: no other setting is expected to lower `unexplained` by "
         f"more than {found.gain:.1%} of trial {found.leader}'s; up to {found.tolerance:.1%} is within the noise of "
         "training."
     )
     ended = override(loaded, trials=finished).toml_for_any_folder()
     study.replace_definition(ended)
-    place.create(ended)
+    request.place.create(ended)
 
 
 def _confirmation_tools(

@@ -22,6 +22,7 @@ from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.importance import importances
 from klsearch.search.trials.judging import best_so_far
 from klsearch.search.trials.source import TrialSource
+from klsearch.studies.response import Decision
 from klsearch.vae.training.population import Population
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
@@ -98,6 +99,7 @@ class Session:
             budget=budget,
             worker=self._worker,
             tell=self._progress.count,
+            decider=self._decider,
         )
         trainer, said = self._trainer(self._population, searching=True), False
         while True:
@@ -117,6 +119,10 @@ class Session:
             return True
         running = any(trial.state is TrialState.RUNNING for trial in self._study.trials())
         return not running and self._decider.is_decided()
+
+    def decide(self) -> Decision | None:
+        """What is known of the best setting; None while there are too few trials to say."""
+        return self._decider.decide()
 
     def _count_finished(self) -> int:
         return len(self._study.counted_numbers())

@@ -37,8 +37,9 @@ from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import Samples
 
-# 1: the first release. 2: void rows say why, and the facts how many trials the winner was chosen among; what is not
-# there is read as unknown. A study keeps the version that it was made under: what is added later, 1 passes over.
+# 1: the first release. 2: void rows say why, and the facts how many trials the winner was chosen among, by which
+# procedure, and how trials are scored; what is not there is read as unknown, or as the first release's. A study keeps
+# the version that it was made under: what is added later, 1 passes over.
 SCHEMA_VERSION = 2
 # A study's few attributes are written in less.
 _MAKING_SECONDS = 60.0

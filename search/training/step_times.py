@@ -228,7 +228,7 @@ def _read(path: Path) -> _Noted:
         ValidationError: it is not what we wrote.
     """
     if path.exists() and not path.is_file():
-        raise OSError(f"{path} is no file")  # nor is a pipe waited for
+        raise OSError(f"{path} is not a file")  # nor is a pipe waited for
     with path.open("rb") as file:
         return _Noted.model_validate_json(file.read(_LARGEST_FILE))
 

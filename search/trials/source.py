@@ -37,6 +37,7 @@ class TrialSource(Source):
         budget: finished trials in the study in all.
         worker: who trains them.
         tell: is told of each trial after its result was stored.
+        decider: says when no more trials are asked for.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class TrialSource(Source):
         budget: int,
         worker: Worker,
         tell: Callable[[EndedTraining], None],
+        decider: Decider,
     ) -> None:
         self._storage = storage
         self._definition = definition
         self._budget = budget
-        self._decider = Decider(storage, definition)
+        self._decider = decider
         self._worker = worker
         self._tell = tell
         ranges = definition.space.searched()

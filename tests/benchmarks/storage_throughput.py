@@ -26,6 +26,7 @@ from klsearch.search.storage.rows import Result, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.trainer import Job
 from klsearch.search.training.worker import Worker
+from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.sampling import Advisor
 from klsearch.search.trials.source import TrialSource
 from klsearch.studies.definitions.catalog import load_definition, override
@@ -136,7 +137,14 @@ def work(url: str, name: str, budget: int, began: float) -> None:
         worker = Worker(
             owner=owner, is_dead=study.leases.is_dead, turn=lambda: study.asking.turn(owner, wait=time.sleep)
         )
-        source = TrialSource(study, DEFINITION.definition, budget=budget, worker=worker, tell=lambda ended: None)
+        source = TrialSource(
+            study,
+            DEFINITION.definition,
+            budget=budget,
+            worker=worker,
+            tell=lambda ended: None,
+            decider=Decider(study, DEFINITION.definition),
+        )
         time.sleep(max(0.0, began - time.monotonic()))
         while jobs := source.take(SLOTS):
             study.leases.say_alive(owner, {})

@@ -38,6 +38,7 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.trainer import Saving, Source, Trainer, Watch
 from klsearch.search.training.worker import Worker
+from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.source import TrialSource
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -397,6 +398,7 @@ class Workshop:
                 owner=owner or this_process(), course=course, is_dead=study.leases.is_dead, find_stranded=find_stranded
             ),
             tell=ended.append,
+            decider=Decider(study, definition or self.definition),
         )
         self.train(source, epochs=epochs, saving=saving, killed=killed, watch=watch)
         return ended

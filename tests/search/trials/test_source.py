@@ -22,6 +22,7 @@ from klsearch.search.storage.rows import Row, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.trainer import Job
 from klsearch.search.training.worker import Worker
+from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.judging import best_so_far
 from klsearch.search.trials.sampling import Advisor
 from klsearch.search.trials.source import TrialSource
@@ -71,9 +72,10 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
     workshop.search(study, 4)
     study.create_row(RUN, DEAD)
     worker = Worker(owner=this_process(), course="", is_dead=study.leases.is_dead)
-    monkeypatch.setattr("klsearch.search.trials.source.Decider.is_decided", lambda decider: True)
+    monkeypatch.setattr(Decider, "is_decided", lambda decider: True)
+    decider = Decider(study, workshop.definition)
     for budget, more in ((4, False), (5, True)):
-        source = TrialSource(study, workshop.definition, budget=budget, worker=worker, tell=print)
+        source = TrialSource(study, workshop.definition, budget=budget, worker=worker, tell=print, decider=decider)
         assert source.has_more() is more
 
 
@@ -324,7 +326,8 @@ def test_a_baseline_whose_row_was_voided_is_tried_again_and_the_row_says_so(
     workshop: "Workshop", study: StudyStorage, intruders: tuple[int, ...]
 ) -> None:
     worker = Worker(owner=this_process())
-    source = Crowded(study, workshop.definition, budget=4, worker=worker, tell=lambda ended: None)
+    decider = Decider(study, workshop.definition)
+    source = Crowded(study, workshop.definition, budget=4, worker=worker, tell=lambda ended: None, decider=decider)
     source.intruders = intruders
     while source.has_more():
         workshop.train(source)
