@@ -21,6 +21,7 @@ from klsearch.search.training.checkpoint import (
 from klsearch.search.training.retraining import RetrainingSource
 from klsearch.search.training.trainer import Job, Saving, Source, job_again
 from klsearch.search.training.worker import Worker
+from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.source import TrialSource
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.evaluation.evaluator import Members
@@ -156,7 +157,13 @@ def test_a_study_interrupted_while_it_takes_jobs_is_the_uninterrupted_one_once_r
     saving = replace(saving, course=Chosen(tmp_path, []))
     worker = Worker(owner=replace(DEAD, started="2"), course="course")
     source = CutOff(
-        study, workshop.definition, budget=BUDGET, worker=worker, tell=lambda ended: None, after_rows=after_rows
+        study,
+        workshop.definition,
+        budget=BUDGET,
+        worker=worker,
+        tell=lambda ended: None,
+        decider=Decider(study, workshop.definition),
+        after_rows=after_rows,
     )
     workshop.train(source, saving=saving)
     workshop.search(study, BUDGET, saving=replace(saving, course=Chosen(tmp_path, [])))
