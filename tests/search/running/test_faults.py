@@ -103,7 +103,7 @@ def test_kills_of_one_study_leave_no_trace(
         process.wait()
         assert not re.search("Traceback|warning: .*(checkpoint|differently)", err.read_text())
     assert any(row.state is TrialState.RUNNING for row in rows_in(folder))
-    ended = klsearch("resume", folder, *"--no-confirm", "--no-progress")
+    ended = klsearch("resume", folder, "--no-confirm", "--no-progress")
     assert ended.code == 0, ended.err
     killed, uninterrupted = (outcomes(rows_in(tmp_path / name)) for name in ("killed", "whole"))
     assert len(killed) == 100 if asked else 20 <= len(killed) < 100
