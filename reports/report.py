@@ -91,7 +91,7 @@ def report_page(study: StudyRecord) -> Page:
             dynamics_section(study, measured),
             pictures_section(study),
             *usefulness_sections(study),
-            importance_section(study, summary, measured),
+            importance_section(study, summary),
             failures_section(study, found),
             health_section(study),
             advice_section(study, summary, found, measured),

@@ -17,9 +17,6 @@ from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import Samples
 from klsearch.vae.hyperparameters import Hyperparameters
 
-# PED-ANOVA compares the best tenth with the rest and wants at least five trials in it.
-IMPORTANCE_TRIALS = 50
-
 
 class RunState(StrEnum):
     """The state of a training."""
@@ -204,7 +201,6 @@ class StudyRecord:
             proof chose it, or one trial led alone.
         winner: number of the confirmed winner; None until confirmed.
         confirmed_among: how many trials had finished when it was last chosen; None where that is not known.
-        importance: share of importance by hyperparameter (PED-ANOVA); empty where there are too few trials.
         data: what it was trained on; None before the first run loaded it.
         reference: what the band was taken from; None where the definition says it.
         procedure: how the winner is found and proven.
@@ -227,7 +223,6 @@ class StudyRecord:
     race: tuple[ConfirmationRun, ...] = ()
     winner: int | None = None
     confirmed_among: int | None = None
-    importance: Mapping[str, float] = field(default_factory=dict)
     data: DataFacts | None = None
     reference: Reference | None = None
     procedure: Procedure = Procedure.RACE

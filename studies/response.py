@@ -9,13 +9,14 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.space import Range
-from klsearch.studies.record import RunState, TrialRecord
+from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 
 # A fit takes time with the cube of their number; beyond, half of them lie around the best, where it must be judged.
@@ -28,6 +29,9 @@ _LEAST_KL_NOISE = 0.02
 _IN_BAND = 0.9
 # Settings to look for a better one among, beside those that were tried.
 _PROBES = 2048
+# Places at which a range is looked at, and how far inside a setting on its edge is compared with: a fifth of the range.
+_STEPS, _INWARDS = 33, 0.2
+_NORMAL_95 = 1.96
 
 
 class Tried(NamedTuple):
@@ -72,6 +76,39 @@ class Decision(NamedTuple):
     def reached(self) -> bool:
         """True if more search no longer pays."""
         return self.gain < self.tolerance and self.in_band >= _IN_BAND
+
+
+class Change(NamedTuple):
+    """By how much a measure is expected to differ between two settings, as a share of the second.
+
+    Attributes:
+        share: of the expected values.
+        low: lower end of its 95 % interval, given the lengths over which the model sees measures change.
+        high: upper end.
+    """
+
+    share: float
+    low: float
+    high: float
+
+    @property
+    def is_seen(self) -> bool:
+        """True if the first is surely the higher one."""
+        return self.low > 0
+
+
+class Effect(NamedTuple):
+    """What one hyperparameter does over its range while the others stay as the leader has them.
+
+    Attributes:
+        name: of the hyperparameter.
+        unexplained: by how much the largest expected `unexplained` exceeds the least.
+        kl: the same of the final KL.
+    """
+
+    name: str
+    unexplained: Change
+    kl: Change
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +199,42 @@ class Response:
             trials=len(self.trials),
         )
 
+    def effects(self, values: Mapping[str, float]) -> list[Effect]:
+        """What each hyperparameter does around a setting, the one that matters most to `unexplained` first.
+
+        Args:
+            values: of the searched hyperparameters, usually the leader's or the winner's.
+        """
+        place = _places(self.ranges, [values])
+        found = []
+        for index, name in enumerate(self.ranges):
+            line = np.repeat(place, _STEPS, axis=0)
+            line[:, index] = np.linspace(0, 1, _STEPS)
+            found.append(Effect(name, self._unexplained.span(line), self._kl.span(line)))
+        return sorted(found, key=lambda effect: -effect.unexplained.share)
+
+    def presses(self, values: Mapping[str, float], name: str, side: str) -> bool:
+        """Whether a setting on the edge of a range wants to leave it, as far as can be seen from inside.
+
+        That is so if the edge is surely better than a place a fifth of the range inside, all else equal: `unexplained`
+        is lower by 1 % at least, and the 95 % interval of the difference does not hold 0. It is so too if the KL surely
+        changes between the two, and as large a change again would carry it out of the band. Where no trial lies so far
+        inside, nothing speaks against it.
+        """
+        edge, index = _places(self.ranges, [values]), list(self.ranges).index(name)
+        inside = edge.copy()
+        inside[0, index] += _INWARDS if side == "low" else -_INWARDS
+        tried = _places(self.ranges, [trial.values for trial in self.trials])[:, index]
+        if not np.any(tried >= inside[0, index] if side == "low" else tried <= inside[0, index]):
+            return True
+        better = self._unexplained.compare(inside, edge)
+        if better.is_seen and better.share >= _LEAST_TOLERANCE:
+            return True
+        if not (self._kl.compare(inside, edge).is_seen or self._kl.compare(edge, inside).is_seen):
+            return False
+        kl, before = math.exp(self._kl.mean(edge)[0]), math.exp(self._kl.mean(inside)[0])
+        return not all(self.band[0] <= value <= self.band[1] for value in (kl * kl / before, kl * before / kl))
+
     def _gain(self, best: float) -> float:
         """The largest expected improvement on `best` (ln `unexplained`) by a setting inside the band.
 
@@ -185,6 +258,12 @@ class Response:
         deviation = np.hypot(deviation, _LEAST_KL_NOISE)
         low, high = (math.log(edge) if edge > 0 else -math.inf for edge in self.band)
         return np.asarray(norm.cdf((high - mean) / deviation) - norm.cdf((low - mean) / deviation))
+
+
+@lru_cache(maxsize=1)
+def response_of(study: StudyRecord) -> Response | None:
+    """The model of a study's trials, fitted once for a record; None where there are too few."""
+    return Response.of(study.definition, study.trials)
 
 
 def _is_positive(value: float) -> bool:
@@ -229,12 +308,35 @@ class _Process:
 
     def mean(self, points: np.ndarray) -> np.ndarray:
         """What is expected at points [n, d]: [n]."""
-        return np.asarray(self.centre + self.scale * self.fitted.predict(points))
+        return np.asarray(self.centre + self.scale * self._ask(points))
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The mean, and the standard deviation of one training's value, both [n]."""
-        mean, deviation = self.fitted.predict(points, return_std=True)
+        mean, deviation = self._ask(points, return_std=True)
         return self.centre + self.scale * mean, self.scale * deviation
+
+    def span(self, line: np.ndarray) -> Change:
+        """How far apart the largest and the least expected values on a line of points [n, d] are."""
+        expected = self.mean(line)
+        most, least = int(np.argmax(expected)), int(np.argmin(expected))
+        return self.compare(line[most : most + 1], line[least : least + 1])
+
+    def compare(self, first: np.ndarray, second: np.ndarray) -> Change:
+        """The difference of the noiseless values, which are logarithms, at two points [1, d]: from their joint law."""
+        both = np.vstack([first, second])
+        mean, covariance = self._ask(both, return_cov=True)
+        noise = (self.noise / self.scale) ** 2  # which the kernel adds to each, and the difference of means has none of
+        variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1] - 2 * noise
+        difference = self.scale * float(mean[0] - mean[1])
+        half = _NORMAL_95 * self.scale * math.sqrt(max(float(variance), 0.0))
+        return Change(*(math.expm1(value) for value in (difference, difference - half, difference + half)))
+
+    def _ask(self, points: np.ndarray, **asked: bool) -> Any:
+        """What the process says of points, in standardised values."""
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(limits=1):
+            return self.fitted.predict(points, **asked)
 
 
 def _fit(points: np.ndarray, values: np.ndarray) -> _Process:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
+from klsearch.studies.response import response_of
 from klsearch.vae.diagnostics.gates import (
     MIN_CONFIRMATION_SEEDS,
     MIN_FINISHED_TRIALS,
@@ -72,7 +73,8 @@ class Summary:
         seeds: confirmation seeds of the winner.
         interval: Wilson's 95 % interval of the pass rate.
         caveats: what keeps a confirmed winner from being called stable without reserve.
-        edges: searched hyperparameters whose winning value lies on an edge of its range, with "low" or "high".
+        edges: searched hyperparameters that keep the winner on an edge of their range, with "low" or "high"; see
+            `pressed_edges`.
     """
 
     verdict: Verdict
@@ -184,6 +186,20 @@ def edges(study: StudyRecord, trial: TrialRecord) -> tuple[tuple[str, str], ...]
     return tuple(found)
 
 
+def pressed_edges(study: StudyRecord, trial: TrialRecord) -> tuple[tuple[str, str], ...]:
+    """The edges on which a trial lies and which matter there, as the model of all trials has it.
+
+    One is left out where the model sees neither `unexplained` improve towards it nor the KL depend on it near an end of
+    the band; see `Response.presses`. Where there are too few trials for a model, every edge counts.
+    """
+    found = edges(study, trial)
+    model = response_of(study) if found else None
+    if model is None:
+        return found
+    values = {name: getattr(trial.hyperparameters, name) for name in model.ranges}
+    return tuple((name, side) for name, side in found if model.presses(values, name, side))
+
+
 def ties(study: StudyRecord, baseline: str) -> bool:
     """Whether a baseline does as well as the winner.
 
@@ -208,7 +224,7 @@ def summarize(study: StudyRecord) -> Summary:
     confirmed = runs_of(study, "winner")
     best = next((t for t in study.trials if t.number == study.winner), None) or best_trial(study.trials)
     passed, seeds = sum(run.passed for run in confirmed), len(confirmed)
-    edge = edges(study, best) if best is not None else ()
+    edge = pressed_edges(study, best) if best is not None else ()
     caveats = tuple(f"{name} lies on the {side} edge of its range" for name, side in edge)
     if confirmed:
         caveats += tuple(

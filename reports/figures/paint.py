@@ -10,10 +10,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from klsearch.reports.figures.palette import BAND, INK, MUTED, OUTCOMES, line_style
 from klsearch.reports.figures.scales import Scale, kl_scale, log_ticks, positive_scale, round_up
 from klsearch.reports.readings.models import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
-from klsearch.reports.readings.trials import PassBins, Scatter, ScoreHistory, TrialOutcome
+from klsearch.reports.readings.trials import Scatter, ScoreHistory
 from klsearch.reports.wording import number
 from klsearch.studies.definitions.space import Range
-from klsearch.vae.diagnostics.gates import wilson_interval
+from klsearch.studies.response import Change
 
 Band = tuple[float, float]
 
@@ -205,39 +205,30 @@ def _paint_outcomes(axes: Axes, points: Scatter) -> None:
         )
 
 
-def paint_pass_bins(axes: Axes, bins: PassBins, space: Range) -> None:
-    """Pass rate by part of the range as bars with Wilson's interval; a part without trials is left empty."""
-    _set_scale(axes.xaxis, axes, range_scale(space))
-    some = bins.trials > 0
-    left, right = bins.edges[:-1][some], bins.edges[1:][some]
-    rate = bins.passed[some] / bins.trials[some]
-    axes.bar(
-        left, rate, width=right - left, align="edge", color=OUTCOMES[TrialOutcome.PASSED].color, alpha=0.55, linewidth=0
-    )
-    middle = np.sqrt(left * right) if space.log else (left + right) / 2
-    for at, k, n in zip(middle, bins.passed[some], bins.trials[some], strict=True):
-        axes.plot([at, at], wilson_interval(int(k), int(n)), color=INK, linewidth=1)
-        axes.text(at, 1.02, f"{n}", ha="center", va="bottom", fontsize=9.5, color=INK)
-    axes.set_ylim(0, 1.12)
-    axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
-    axes.yaxis.set_major_formatter(_PLAIN)
-    _label(axes, bins.name, "share that passes")
+def paint_effects(axes: Axes, effects: Sequence[tuple[str, Change]]) -> None:
+    """Changes over each range as bars with their 95 % intervals, in %, the first on top; what is not seen in grey.
 
-
-def paint_importance(axes: Axes, shares: Sequence[tuple[str, float]]) -> None:
-    """Shares of importance as bars, the largest on top."""
-    rows = np.arange(len(shares))
-    axes.barh(rows, [share for _, share in shares], color=line_style(0).color, height=0.6)
-    for row, (_, share) in enumerate(shares):
-        axes.annotate(
-            f"{share:.2f}", (share, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10.5
-        )
-    axes.set_yticks(rows, [name for name, _ in shares])
-    axes.set_ylim(len(shares) - 0.4, -0.6)
-    _set_scale(axes.xaxis, axes, Scale(kind="linear", low=0, high=1.15 * max(share for _, share in shares) or 1.0))
+    A change of more than twice is drawn as what it is: the axis is linear up to 100 % and logarithmic beyond.
+    """
+    rows = np.arange(len(effects))
+    for row, (_, change) in zip(rows, effects, strict=True):
+        color = line_style(0).color if change.is_seen else MUTED
+        axes.barh(row, 100 * change.share, color=color, height=0.6, alpha=0.55, linewidth=0)
+        axes.plot([100 * max(change.low, 0.0), 100 * change.high], [row, row], color=INK, linewidth=1)
+    axes.set_yticks(rows, [name for name, _ in effects])
+    axes.set_ylim(len(effects) - 0.4, -0.6)
+    highest = max(1.0, *(100 * change.high for _, change in effects))
+    _set_scale(axes.xaxis, axes, _percent_scale(highest))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-    _label(axes, "share of importance", "")
+    _label(axes, "change over the range, %", "")
+
+
+def _percent_scale(highest: float) -> Scale:
+    if highest <= 300:
+        return Scale(kind="linear", low=0, high=1.1 * highest)
+    beyond = tuple(tick for tick in log_ticks(100, 1.3 * highest) if tick > 190)
+    return Scale(kind="symlog", low=0, high=1.3 * highest, ticks=(0, 100, *beyond), linear_to=100)
 
 
 def paint_images(

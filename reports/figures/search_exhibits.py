@@ -1,14 +1,14 @@
 """Figures of the search, each with its caption, its alternative text and the numbers behind it."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from klsearch.reports.figures.paint import (
     Band,
-    paint_importance,
-    paint_pass_bins,
+    paint_effects,
     paint_progress,
     paint_rate_distortion,
     paint_slice,
@@ -16,25 +16,23 @@ from klsearch.reports.figures.paint import (
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Exhibit, Table
 from klsearch.reports.readings.candidates import compared_candidates, seeds_words
+from klsearch.reports.readings.effects import change_words, percent
 from klsearch.reports.readings.trials import (
     EndedTrials,
-    PassBins,
     Scatter,
     ScoreHistory,
     TrialOutcome,
     bin_edges,
     bin_of,
     bin_words,
-    importance,
-    pass_bins,
     rate_distortion,
     slice_of,
 )
 from klsearch.reports.readings.units import kl_factor, kl_unit
-from klsearch.reports.wording import count, number, share, spread
+from klsearch.reports.wording import count, number, spread
 from klsearch.studies.record import StudyRecord
+from klsearch.studies.response import Change, Effect
 from klsearch.studies.summary import Summary
-from klsearch.vae.diagnostics.gates import wilson_interval
 
 
 def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit | None:
@@ -95,55 +93,32 @@ def _median_and_range(values: np.ndarray) -> tuple[str, str]:
     return number(float(np.median(finite))), spread(float(finite.min()), float(finite.max()))
 
 
-def importance_exhibit(study: StudyRecord) -> Exhibit | None:
-    """Shares of importance; None where they were not computed."""
-    shares = importance(study)
-    if not shares:
-        return None
-    alternative = f"Share of importance: {', '.join(f'{name} {value:.2f}' for name, value in shares)}."
-    return Exhibit(
-        identity="importance-shares",
-        title="Importance",
-        caption=(
-            f"PED-ANOVA over {count(len(study.complete), 'complete trial')}: which hyperparameters tell the best "
-            f"trials from the rest, within these ranges. Association, not cause."
-        ),
-        alternative=alternative,
-        svg=draw("importance-shares", alternative, partial(paint_importance, shares=shares), left=NAMES),
-        data=Table(
-            caption="Share of importance",
-            columns=("hyperparameter", "share"),
-            rows=tuple((name, number(value)) for name, value in shares),
-        ),
+def effect_exhibits(effects: Sequence[Effect]) -> tuple[Exhibit, Exhibit]:
+    """What each hyperparameter does to `unexplained` and to the KL over its range, in one order."""
+    return (
+        _effect_exhibit("unexplained", [(one.name, one.unexplained) for one in effects]),
+        _effect_exhibit("KL", [(one.name, one.kl) for one in effects]),
     )
 
 
-def pass_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
-    """Pass rate over each searched range."""
-    return tuple(_pass_exhibit(study, bins) for bins in pass_bins(study))
-
-
-def _pass_exhibit(study: StudyRecord, bins: PassBins) -> Exhibit:
-    space = study.definition.space.searched()[bins.name]
-    rows = []
-    for part, n, k in zip(bin_words(space, bins.edges), bins.trials, bins.passed, strict=True):
-        rate = share(k / n) if n else number(math.nan)
-        interval = spread(*wilson_interval(int(k), int(n))) if n else ""
-        rows.append((part, str(n), str(k), rate, interval))
-    told = "; ".join(f"{row[0]}: {row[2]} of {row[1]}" for row in rows)
-    alternative = f"Trials that pass every gate by {bins.name}: {told}."
-    identity = f"passes-{bins.name.replace('_', '-')}"
-    paint = partial(paint_pass_bins, bins=bins, space=space)
+def _effect_exhibit(measure: str, changes: Sequence[tuple[str, Change]]) -> Exhibit:
+    told = "; ".join(f"{name}: {change_words(change)}" for name, change in changes)
+    alternative = f"Change of {measure} over each range: {told}."
+    identity = f"effects-{measure.lower()}"
     return Exhibit(
         identity=identity,
-        title=bins.name,
-        caption="",
+        title=f"What changes {measure}" if measure != "KL" else "What changes the KL",
+        caption="Bars: expected change. Lines: 95 % intervals. Grey: no effect seen.",
         alternative=alternative,
-        svg=draw(identity, alternative, paint, height=200),
+        svg=draw(identity, alternative, partial(paint_effects, effects=changes), left=NAMES),
         data=Table(
-            caption=f"Trials that pass every gate, by {bins.name}",
-            columns=(bins.name, "trials", "pass", "share", "95 % interval"),
-            rows=tuple(rows),
+            caption=f"Change of {measure} over each range, the others as the leading setting has them",
+            columns=("hyperparameter", "change", "95 % interval", "reading"),
+            rows=tuple(
+                (name, percent(change.share), f"{percent(change.low)} to {percent(change.high)}", change_words(change))
+                for name, change in changes
+            ),
+            words=(0, 3),
         ),
     )
 

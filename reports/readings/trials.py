@@ -87,23 +87,6 @@ def slice_of(ended: EndedTrials, name: str) -> Scatter:
     return _scatter(ended, values, [trial.score for trial in ended.trials])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PassBins:
-    """The pass rate of trials in each part of a hyperparameter's range.
-
-    Attributes:
-        name: the hyperparameter.
-        edges: ends of the bins, equally wide on the range's own scale, shape [bins + 1].
-        trials: complete trials by bin, shape [bins].
-        passed: those that pass every gate, shape [bins].
-    """
-
-    name: str
-    edges: np.ndarray
-    trials: np.ndarray
-    passed: np.ndarray
-
-
 def bin_edges(space: Range, bins: int = _BINS) -> np.ndarray:
     """Ends of equally wide bins on the range's own scale; a whole number has its bin to itself where there are few.
 
@@ -137,26 +120,6 @@ def bin_of(edges: np.ndarray, values: Sequence[float]) -> np.ndarray:
     at = np.searchsorted(edges, np.array(values, dtype=float), side="right") - 1
     at[np.array(values) == edges[-1]] = len(edges) - 2
     return np.where(at < len(edges) - 1, at, -1)
-
-
-def pass_bins(study: StudyRecord) -> tuple[PassBins, ...]:
-    """Pass rates over every searched range; trials that failed or were stopped early say nothing and are left out."""
-    trials = study.complete
-    passed = np.array([trial.passed for trial in trials], dtype=bool)
-    found = []
-    for name, space in study.definition.space.searched().items():
-        edges = bin_edges(space)
-        where = bin_of(edges, [getattr(trial.hyperparameters, name) for trial in trials])
-        counts = [(int(np.sum(where == b)), int(np.sum(passed[where == b]))) for b in range(len(edges) - 1)]
-        found.append(
-            PassBins(
-                name=name,
-                edges=edges,
-                trials=np.array([n for n, _ in counts]),
-                passed=np.array([k for _, k in counts]),
-            )
-        )
-    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -195,9 +158,3 @@ def score_history(study: StudyRecord) -> ScoreHistory:
         last_improvement=trials[last].number,
         since=sum(not trial.warm_start for trial in trials[last + 1 :]),
     )
-
-
-def importance(study: StudyRecord) -> tuple[tuple[str, float], ...]:
-    """Hyperparameters and their shares of importance, the largest first; one not finite is left out."""
-    found = [(name, value) for name, value in study.importance.items() if math.isfinite(value)]
-    return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0])))

@@ -7,60 +7,35 @@ import numpy as np
 
 from klsearch.reports.figures.legends import mark_legend, outcome_legend
 from klsearch.reports.figures.search_exhibits import (
-    importance_exhibit,
-    pass_exhibits,
+    effect_exhibits,
     progress_exhibit,
     rate_distortion_exhibit,
     slice_exhibits,
 )
 from klsearch.reports.page import Block, Facts, Gallery, Heading, Prose, Section, Table
-from klsearch.reports.readings.response_words import (
-    describe_method,
-    explain_too_few,
-    format_interval,
-    format_signed,
-    kl_cell,
-)
-from klsearch.reports.readings.responses import Responses
 from klsearch.reports.readings.trials import ScoreHistory, ended_trials, score_history
-from klsearch.reports.readings.units import kl_unit
 from klsearch.reports.wording import count, duration, number, share
-from klsearch.studies.record import IMPORTANCE_TRIALS, RunState, StudyRecord
+from klsearch.studies.record import RunState, StudyRecord
+from klsearch.studies.response import response_of
 from klsearch.studies.summary import Summary, edges
+from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 
 _NOTHING_YET = Prose(text="No trial has finished yet.")
 
 
-def importance_section(study: StudyRecord, summary: Summary, measured: Responses) -> Section:
-    """The hyperparameters that decide about passing and the score, and which way; `measured` is from `responses`."""
-    blocks = _importance_blocks(study, summary, measured) if study.finished else (_NOTHING_YET,)
+def importance_section(study: StudyRecord, summary: Summary) -> Section:
+    """What each hyperparameter does to `unexplained` and the KL, and every trial behind it."""
+    blocks = _importance_blocks(study, summary) if study.finished else (_NOTHING_YET,)
     return Section(identity="importance", title="What mattered?", blocks=blocks)
 
 
-def _explain_no_importance(study: StudyRecord) -> str:
-    return (
-        f"Importance is computed when a run ends, from {IMPORTANCE_TRIALS} complete trials on; the study has "
-        f"{count(len(study.complete), 'complete trial')}."
-    )
-
-
-def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses) -> tuple[Block, ...]:
+def _importance_blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     ended = ended_trials(study)
     legend = outcome_legend(ended.outcomes)
-    shares = importance_exhibit(study)
-    overview = tuple(one for one in (rate_distortion_exhibit(study, ended), shares) if one is not None)
-    no_shares = () if shares is not None else (Prose(text=_explain_no_importance(study)),)
+    overview = rate_distortion_exhibit(study, ended)
     return (
-        *((Gallery(exhibits=overview, legend=(*mark_legend(study), *legend)),) if overview else ()),
-        *no_shares,
-        *_response_blocks(study, measured),
-        Heading(text="Where trials pass every gate"),
-        Prose(
-            text=f"Share of {count(len(study.complete), 'complete trial')} that passes in each fifth of a range, with "
-            f"Wilson's 95 % interval; the number of trials stands above. The search looks more often where it found "
-            f"good scores, so the shares are not those of an experiment."
-        ),
-        Gallery(exhibits=pass_exhibits(study)),
+        *((Gallery(exhibits=(overview,), legend=(*mark_legend(study), *legend)),) if overview is not None else ()),
+        *_effect_blocks(study, summary),
         Heading(text="Score over each range"),
         Prose(
             text="Trials that failed or diverged are shown too: at the score they were given, or on the upper edge. "
@@ -70,33 +45,30 @@ def _importance_blocks(study: StudyRecord, summary: Summary, measured: Responses
     )
 
 
-def _response_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
-    heading = Heading(text="Which way each one moves the KL")
-    if not measured.found:
-        return heading, Prose(text=explain_too_few(measured))
-    return heading, responses_table(study, measured), Prose(text=describe_method(measured))
-
-
-def responses_table(study: StudyRecord, measured: Responses) -> Table:
-    """The change of the KL and `unexplained` with one more step of each hyperparameter."""
-    unit = "factor" if measured.kl_is_log else kl_unit(study)
-    return Table(
-        caption="Change with one more step, the other hyperparameters held",
-        columns=("hyperparameter", f"KL, {unit} (95 %)", "unexplained (95 %)", "reading"),
-        rows=tuple(
-            (
-                f"{one.name} per {one.step}",
-                kl_cell(measured, one.kl),
-                f"{format_signed(one.unexplained.change)} ({format_interval(one.unexplained)})",
-                f"KL {_MOVES[one.kl.direction]}, unexplained {_MOVES[one.unexplained.direction]}",
-            )
-            for one in measured.found.values()
+def _effect_blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
+    heading = Heading(text="What each hyperparameter changes")
+    model = response_of(study)
+    if model is None or summary.best is None:
+        trained = sum(not trial.diverged for trial in study.complete)
+        return heading, Prose(
+            text=f"Telling an effect from chance takes a model of {MIN_FINISHED_TRIALS} trials that were trained to "
+            f"their end without diverging; the study has {trained}."
+        )
+    best = summary.best
+    effects = model.effects({name: getattr(best.hyperparameters, name) for name in model.ranges})
+    return (
+        heading,
+        Prose(
+            text=f"Over its whole range, the others as trial {best.number} has them: by how much the largest expected "
+            f"value exceeds the least."
         ),
-        words=(0, 3),
+        Gallery(exhibits=effect_exhibits(effects)),
+        Prose(
+            text=f"From a Gaussian process through {count(len(model.trials), 'trial')}, which sets chance apart from "
+            f"effect. The intervals hold as far as it has the lengths right over which measures change. What is far "
+            f"from all trials is extrapolated. Effects of two hyperparameters together are not shown."
+        ),
     )
-
-
-_MOVES = {1: "rises", -1: "falls", 0: "unclear"}
 
 
 def health_section(study: StudyRecord) -> Section:

@@ -19,7 +19,6 @@ from klsearch.search.training.checkpoint import Course, claim_course, remove_lef
 from klsearch.search.training.trainer import Saving, Source, Trainer
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.decider import Decider
-from klsearch.search.trials.importance import importances
 from klsearch.search.trials.judging import best_so_far
 from klsearch.search.trials.source import TrialSource
 from klsearch.studies.response import Decision
@@ -169,8 +168,7 @@ class Session:
         self._trainer(population, searching=False).train(source, saving)
 
     def leave(self) -> None:
-        """Note what mattered so far, and give up the lease, so that what was left running can be taken up at once."""
-        self._study.change_facts(importance=importances(self._study.trials()))
+        """Give up the lease, so that what was left running can be taken up at once."""
         self._study.leases.say_gone(self._owner)
 
     def _compile(self, population: Population) -> None:

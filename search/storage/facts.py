@@ -25,7 +25,6 @@ class StudyFacts:
         folder: what relative sources are relative to, and where the user's modules are looked for.
         data: what it is trained on.
         provenance: versions, machine and commands, by name, in display order.
-        importance: share of importance by hyperparameter; empty before there are enough trials.
         winner: number of the confirmed winner; None before.
         confirmed_among: how many trials had finished when it was last chosen; None before, and where the first release
             chose it.
@@ -41,7 +40,6 @@ class StudyFacts:
     folder: str
     data: DataFacts
     provenance: Mapping[str, str]
-    importance: Mapping[str, float] = field(default_factory=dict)
     winner: int | None = None
     confirmed_among: int | None = None
     test_looks: tuple[str, ...] = ()
@@ -86,4 +84,6 @@ class StudyFacts:
             reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})
         found = {"layout": layout, "data": data, "test_looks": tuple(values["test_looks"]), "reference": reference}
         procedure = Procedure(values.get("procedure", Procedure.OWN_SEEDS))
-        return cls(**{**values, **found, "procedure": procedure})
+        # Shares of importance were stored until a model of the trials took their place.
+        kept = {name: value for name, value in values.items() if name != "importance"}
+        return cls(**{**kept, **found, "procedure": procedure})

@@ -108,7 +108,6 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         procedure=facts.procedure,
         winner=facts.winner,
         confirmed_among=facts.confirmed_among,
-        importance=facts.importance,
         data=facts.data,
         reference=facts.reference,
         samples=storage.confirmation_samples(),

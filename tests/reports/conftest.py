@@ -18,7 +18,7 @@ from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, final_kl, judge, kl_slope
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
-from klsearch.vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.vae.hyperparameters import Hyperparameters
 
 LATENTS = 8
 EPOCHS = 40
@@ -231,9 +231,6 @@ def as_in_first_release(study: StudyRecord) -> StudyRecord:
 
 def study_of(asked: StudyDefinition, trials: tuple[TrialRecord, ...], **changes: Any) -> StudyRecord:
     """A study of these trials, with everything that a real one has around them."""
-    weights = dict(zip(NAMES, (0.62, 0.14, 0.05, 0.03, 0.09, 0.07), strict=False))
-    searched = asked.space.searched()
-    complete = sum(one.state is RunState.COMPLETE for one in trials)
     values: dict[str, Any] = {
         "name": asked.study.name,
         "definition": asked,
@@ -241,7 +238,6 @@ def study_of(asked: StudyDefinition, trials: tuple[TrialRecord, ...], **changes:
         "fingerprint": "f" * 64,
         "slots": 8,
         "trials": trials,
-        "importance": {name: weights.get(name, 0.0) for name in searched} if complete >= 20 else {},
         "data": DataFacts(
             rows={"train": 1257, "validation": 270, "test": 270},
             shape=(8, 8),

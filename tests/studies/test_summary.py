@@ -232,6 +232,35 @@ def test_an_edge_is_what_lies_within_two_percent_of_it(
 
 
 @pytest.mark.parametrize(
+    ("slope", "trials", "caveats"),
+    [
+        (0.0, 40, ()),
+        (1.0, 40, ("clip_low lies on the low edge of its range",)),
+        (-1.0, 40, ()),  # the others are better
+        (0.0, 19, ("clip_low lies on the low edge of its range",)),  # which are too few to say
+    ],
+)
+def test_an_edge_is_a_caveat_only_where_the_trials_show_that_it_matters(
+    slope: float, trials: int, caveats: tuple[str, ...]
+) -> None:
+    """`unexplained` follows the place of `clip_low` in its range by a slope, and the KL weight as a bowl."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(trials):
+        place = rng.uniform() if number else 0.0
+        weight = 10.0 ** rng.uniform(-4, 0) if number else 0.01
+        unexplained = 0.2 * math.exp(0.1 * (math.log10(weight) + 2) ** 2 + slope * place + 0.01 * rng.normal())
+        settings = replace(
+            MIDDLE, kl_weight=weight, clip_low=-20 + 10 * place, annealing_epochs=int(rng.integers(0, 21))
+        )
+        found = replace(trial(number, unexplained, settings=settings), measures=measures_that_leave(unexplained))
+        made.append(replace(found, kl=weight**-0.1))
+    study = study_with(made, confirm("trial 0", ALL))
+    assert summary.edges(study, made[0])[0] == ("clip_low", "low")
+    assert tuple(one for one in summarize(study).caveats if one.startswith("clip_low")) == caveats
+
+
+@pytest.mark.parametrize(
     ("passes", "unexplained", "tie"),
     [
         (ALL, GOOD, True),

@@ -19,10 +19,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from klsearch.reports.figures.paint import (
     paint_columns,
     paint_curves,
+    paint_effects,
     paint_images,
-    paint_importance,
     paint_latents,
-    paint_pass_bins,
     paint_progress,
     paint_rate_distortion,
     paint_seeds,
@@ -36,9 +35,9 @@ from klsearch.reports.figures.scales import Scale
 from klsearch.reports.figures.svg import draw
 from klsearch.reports.readings.candidates import CandidateRuns
 from klsearch.reports.readings.models import CurveBand, LatentProfile, SeedStrip
-from klsearch.reports.readings.trials import PassBins, Scatter, ScoreHistory, TrialOutcome
+from klsearch.reports.readings.trials import Scatter, ScoreHistory, TrialOutcome
 from klsearch.studies.definitions.space import IntegerRange, Range
-from klsearch.vae.diagnostics.gates import wilson_interval
+from klsearch.studies.response import Change
 
 PASSED, MISSED, PRUNED, FAILED = TrialOutcome
 ZERO_TO_TEN = Scale(kind="linear", low=0.0, high=10.0)
@@ -262,44 +261,20 @@ def test_the_best_score_so_far_is_a_staircase_that_falls_at_the_trial_that_impro
     assert marks(axes)[PASSED] == [(1, 2), (2, 2.5)]
 
 
-def pass_bins(edges: list[float], trials: list[int], passed: list[int]) -> PassBins:
-    return PassBins(name="l2", edges=np.array(edges), trials=np.array(trials), passed=np.array(passed))
-
-
-def test_a_part_of_a_range_is_as_high_as_its_share_that_passes_and_one_without_trials_is_empty(axes: Axes) -> None:
-    paint_pass_bins(axes, pass_bins([0, 1, 2, 3], [4, 0, 8], [1, 0, 8]), Range(low=0.0, high=3.0))
-    assert bars(axes) == [(0, 0, 1, 0.25), (2, 0, 1, 1)]
-    first, last = axes.lines
-    assert line_points(first) == [(0.5, low_or_high) for low_or_high in wilson_interval(1, 4)]
-    assert line_points(last) == [(2.5, low_or_high) for low_or_high in wilson_interval(8, 8)]
-    assert [(text.get_text(), text.get_position()) for text in axes.texts] == [("4", (0.5, 1.02)), ("8", (2.5, 1.02))]
-
-
-def test_the_middle_of_a_logarithmic_part_is_its_geometric_mean(axes: Axes) -> None:
-    paint_pass_bins(axes, pass_bins([0.01, 1, 100], [2, 2], [1, 2]), Range(low=0.01, high=100.0, log=True))
-    assert_allclose([text.get_position()[0] for text in axes.texts], [0.1, 10])
-    assert axes.get_xscale() == "log"
-
-
-def test_a_range_in_which_nothing_was_tried_is_an_empty_figure(axes: Axes) -> None:
-    paint_pass_bins(axes, pass_bins([0, 1, 2], [0, 0], [0, 0]), Range(low=0.0, high=2.0))
-    assert bars(axes) == []
-    assert axes.get_xlim()[0] < 0 < 2 < axes.get_xlim()[1]
-
-
-def test_importance_is_a_bar_for_each_share_the_first_on_top(axes: Axes) -> None:
-    paint_importance(axes, [("kl_weight", 0.8), ("l2", 0.2)])
-    assert_allclose([(bottom, width) for _, bottom, width, _ in bars(axes)], [(-0.3, 0.8), (0.7, 0.2)])
+def test_effects_are_bars_in_percent_with_their_intervals_and_grey_where_none_is_seen(axes: Axes) -> None:
+    paint_effects(axes, [("kl_weight", Change(0.5, 0.25, 0.75)), ("l2", Change(0.0625, -0.125, 0.25))])
+    assert_allclose([(bottom, width) for _, bottom, width, _ in bars(axes)], [(-0.3, 50), (0.7, 6.25)])
     assert ticks(axes.get_yticklabels()) == ["kl_weight", "l2"]
     bottom, top = axes.get_ylim()
     assert bottom > top
-    assert [text.get_text() for text in axes.texts] == ["0.80", "0.20"]
-    assert axes.get_xlim() == pytest.approx((0, 0.92))
+    assert [line_points(line) for line in axes.lines] == [[(25, 0), (75, 0)], [(0, 1), (25, 1)]]
+    assert [to_hex(patch.get_facecolor()) for patch in axes.patches] == [to_hex(LINES[0].color), to_hex(MUTED)]
+    assert axes.get_xlim() == pytest.approx((0, 82.5))
 
 
-def test_shares_that_are_all_zero_still_have_an_axis(axes: Axes) -> None:
-    paint_importance(axes, [("kl_weight", 0.0)])
-    assert axes.get_xlim() == (0, 1)
+def test_effects_of_many_times_turn_logarithmic_beyond_twice(axes: Axes) -> None:
+    paint_effects(axes, [("kl_weight", Change(20.0, 15.0, 30.0)), ("l2", Change(0.0, 0.0, 0.0))])
+    assert axes.get_xscale() == "symlog"
 
 
 def picture(axes: Axes) -> np.ndarray:

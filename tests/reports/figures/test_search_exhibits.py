@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from klsearch.reports.figures.search_exhibits import (
-    importance_exhibit,
-    pass_exhibits,
+    effect_exhibits,
     progress_exhibit,
     rate_distortion_exhibit,
     slice_exhibits,
 )
 from klsearch.reports.readings.trials import ended_trials, score_history
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
+from klsearch.studies.response import Change, Effect
 from klsearch.studies.summary import summarize
 
 Make = Callable[..., StudyRecord]
@@ -33,7 +33,7 @@ def with_trials(study: StudyRecord, changes: Sequence[dict[str, Any]]) -> StudyR
         settings = replace(one.hyperparameters, l2=values.pop("l2", 0.25))
         measures = replace(one.measures, unexplained=values.pop("unexplained", 0.5))
         trials.append(replace(one, number=number, hyperparameters=settings, measures=measures, **values))
-    return replace(study, trials=tuple(trials), importance={})
+    return replace(study, trials=tuple(trials))
 
 
 def gates_that_miss_one(study: StudyRecord) -> dict[str, Any]:
@@ -103,39 +103,28 @@ def test_the_caption_says_over_which_seeds_medians_are(
     ]
 
 
-def test_importance_is_told_to_two_places_and_tabled_to_four_digits(study: StudyRecord) -> None:
-    exhibit = importance_exhibit(replace(study, importance={"l2": 0.123412, "kl_weight": 0.876588}))
-    assert exhibit is not None
-    assert exhibit.alternative == "Share of importance: kl_weight 0.88, l2 0.12."
-    assert exhibit.data.rows == (("kl_weight", "0.8766"), ("l2", "0.1234"))
-
-
-def test_importance_that_was_not_computed_has_no_figure(study: StudyRecord) -> None:
-    assert importance_exhibit(replace(study, importance={})) is None
-    assert importance_exhibit(replace(study, importance={"l2": math.nan})) is None
-
-
-def test_pass_rates_by_fifths_of_a_range_have_wilson_s_interval_and_empty_ones_a_dash(narrow: StudyRecord) -> None:
-    """Of 1 of 1 it reaches from 1 / (1 + 1.96²) = 0.21, of 1 of 2 from 0.09 to 0.91."""
-    changes = [{"l2": 0.0}, {"l2": 0.25}, {"l2": 0.25, **gates_that_miss_one(narrow)}]
-    (exhibit,) = pass_exhibits(with_trials(narrow, changes))
-    assert (exhibit.identity, exhibit.title) == ("passes-l2", "l2")
-    assert exhibit.data.rows == (
-        ("0 to 0.1", "1", "1", "100 %", "0.2065 to 1"),
-        ("0.1 to 0.2", "0", "0", "–", ""),
-        ("0.2 to 0.3", "2", "1", "50 %", "0.09453 to 0.9055"),
-        ("0.3 to 0.4", "0", "0", "–", ""),
-        ("0.4 to 0.5", "0", "0", "–", ""),
+def test_effects_are_told_and_tabled_in_one_order_for_both_measures() -> None:
+    effects = [
+        Effect("l2", Change(0.12, 0.08, 0.17), Change(0.0, -0.01, 0.01)),
+        Effect("kl_weight", Change(0.01, -0.02, 0.04), Change(11.0, 7.0, 17.0)),
+    ]
+    unexplained, kl = effect_exhibits(effects)
+    assert (unexplained.identity, kl.identity) == ("effects-unexplained", "effects-kl")
+    assert unexplained.alternative == (
+        "Change of unexplained over each range: l2: changes by 12 % (95 % 8 to 17 %); "
+        "kl_weight: no effect seen: below 4 %."
     )
-    assert exhibit.alternative.startswith("Trials that pass every gate by l2: 0 to 0.1: 1 of 1; 0.1 to 0.2: 0 of 0; ")
+    assert kl.data.rows == (
+        ("l2", "0 %", "-1 % to 1 %", "no effect seen: below 1 %"),
+        ("kl_weight", "1100 %", "700 % to 1700 %", "changes by a factor of 12 (95 % 8 to 18)"),
+    )
 
 
 def test_every_searched_hyperparameter_has_a_figure_of_its_own(study: StudyRecord) -> None:
     names = list(study.definition.space.searched())
-    assert [one.title for one in pass_exhibits(study)] == names
     sliced = slice_exhibits(study, summarize(study), ended_trials(study))
     assert [one.title for one in sliced] == names
-    identities = [one.identity for one in (*pass_exhibits(study), *sliced)]
+    identities = [one.identity for one in sliced]
     assert len(set(identities)) == len(identities)
     assert not any("_" in identity for identity in identities)
 

@@ -11,7 +11,6 @@ from scipy.stats import linregress
 from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import Slope, responses
 from klsearch.reports.sections.advice import advise
-from klsearch.reports.sections.search import responses_table
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import summarize
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -130,17 +129,6 @@ def test_trials_stopped_early_are_left_out_and_counted(pruning: StudyRecord) -> 
     assert responses(pruning) == replace(whole, left_out=whole.left_out + 30)
 
 
-def test_the_table_repeats_the_slopes(study: StudyRecord) -> None:
-    measured = responses(study)
-    rows = {row[0]: row for row in responses_table(study, measured).rows}
-    assert list(rows)[:3] == ["kl_weight per decade", "clip_low per 1", "clip_high per 1"]
-    assert len(rows) == len(study.definition.space.searched())
-    assert float(str(rows["kl_weight per decade"][1]).split()[0]) == pytest.approx(
-        measured.found["kl_weight"].kl.change, rel=5e-3
-    )
-    assert str(rows["kl_weight per decade"][3]).startswith("KL falls, unexplained ")
-
-
 def test_a_summed_kl_has_slopes_in_the_band_s_unit(make: Make) -> None:
     study = make(40, seeds=0)
     summed = make(40, seeds=0, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]})
@@ -168,8 +156,6 @@ def test_a_kl_far_above_the_band_is_measured_by_its_factor(study: StudyRecord) -
     measured = responses(wild)
     assert measured.kl_is_log
     assert measured.found["kl_weight"].kl.change == pytest.approx(-1)
-    assert responses_table(wild, measured).columns[1] == "KL, factor (95 %)"
-    assert str(responses_table(wild, measured).rows[0][1]) == "0.1 (0.1 to 0.1)"
 
 
 def test_the_next_range_follows_the_factor_too(make: Make) -> None:

@@ -11,8 +11,6 @@ from klsearch.reports.readings.trials import (
     bin_edges,
     bin_of,
     ended_trials,
-    importance,
-    pass_bins,
     rate_distortion,
     score_history,
     slice_of,
@@ -51,20 +49,6 @@ def test_a_slice_keeps_trials_that_have_no_score(unconfirmed: StudyRecord) -> No
     assert points.where(TrialOutcome.FAILED).all()
 
 
-def test_every_complete_trial_falls_into_exactly_one_bin(study: StudyRecord) -> None:
-    passed = sum(trial.passed for trial in study.complete)
-    for bins in pass_bins(study):
-        assert bins.trials.sum() == len(study.complete)
-        assert bins.passed.sum() == passed
-
-
-def test_pass_rates_are_those_of_trials_trained_to_their_end(pruning: StudyRecord) -> None:
-    whole = [trial for trial in pruning.trials if trial.state is RunState.COMPLETE]
-    for bins in pass_bins(pruning):
-        assert bins.trials.sum() == len(whole) == 30
-        assert bins.passed.sum() == sum(all(gate.passed for gate in trial.gates) for trial in whole)
-
-
 @pytest.mark.parametrize(
     ("space", "expected"),
     [
@@ -99,8 +83,3 @@ def test_a_search_without_a_feasible_trial_never_improved(study: StudyRecord) ->
     search = score_history(replace(study, trials=trials))
     assert search.last_improvement is None
     assert np.isnan(search.best).all()
-
-
-def test_importance_is_sorted_and_leaves_out_what_is_not_finite(study: StudyRecord) -> None:
-    shares = {"l2": 0.1, "kl_weight": 0.9, "clip_low": float("nan"), "clip_high": 0.1}
-    assert importance(replace(study, importance=shares)) == (("kl_weight", 0.9), ("clip_high", 0.1), ("l2", 0.1))

@@ -1,10 +1,9 @@
 """What mattered, and whether the search was healthy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from klsearch.reports.page import Facts, Gallery, Prose
-from klsearch.reports.readings.responses import responses
+from klsearch.reports.page import Block, Exhibit, Facts, Gallery, Prose
 from klsearch.reports.sections.search import health_section, importance_section
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
@@ -46,13 +45,35 @@ def test_the_time_of_a_warm_start_s_trials_was_not_spent_here(study: StudyRecord
     assert told == "10 s, median; 1 min of training in all"
 
 
-def test_importance_and_pass_rates_are_of_trials_trained_to_their_end(pruning: StudyRecord) -> None:
-    blocks = importance_section(pruning, summarize(pruning), responses(pruning)).blocks
-    exhibits = [one for block in blocks if isinstance(block, Gallery) for one in block.exhibits]
-    (caption,) = (one.caption for one in exhibits if one.identity == "importance-shares")
-    assert caption.startswith("PED-ANOVA over 30 complete trials: ")
+def exhibits(blocks: Iterable[Block]) -> dict[str, Exhibit]:
+    return {one.identity: one for block in blocks if isinstance(block, Gallery) for one in block.exhibits}
+
+
+def test_scores_over_ranges_are_of_trials_trained_to_their_end(pruning: StudyRecord) -> None:
+    found = exhibits(importance_section(pruning, summarize(pruning)).blocks)
     scores = {number(trial.score) for trial in pruning.complete}
-    best = {row[2] for one in exhibits if one.identity.startswith("slice-") for row in one.data.rows}
-    assert best <= scores
-    texts = [block.text for block in blocks if isinstance(block, Prose)]
-    assert any(text.startswith("Share of 30 complete trials that passes in each fifth of a range") for text in texts)
+    assert {row[2] for name, one in found.items() if name.startswith("slice-") for row in one.data.rows} <= scores
+
+
+def test_what_mattered_is_told_of_every_hyperparameter_around_the_leading_trial(study: StudyRecord) -> None:
+    summary = summarize(study)
+    found = exhibits(blocks := importance_section(study, summary).blocks)
+    searched = set(study.definition.space.searched())
+    assert all({row[0] for row in found[name].data.rows} == searched for name in ("effects-unexplained", "effects-kl"))
+    kl = {row[0]: str(row[3]) for row in found["effects-kl"].data.rows}
+    assert kl["kl_weight"].startswith("changes by a factor of ")
+    assert summary.best is not None
+    (told,) = (block.text for block in blocks if isinstance(block, Prose) and "expected" in block.text)
+    assert f"the others as trial {summary.best.number} has them" in told
+
+
+def test_of_too_few_trials_no_effect_is_told_and_why_not(make: Make) -> None:
+    few = make(19, seeds=0)
+    blocks = importance_section(few, summarize(few)).blocks
+    assert not any(name.startswith("effects-") for name in exhibits(blocks))
+    trained = sum(not trial.diverged for trial in few.complete)
+    (text,) = (block.text for block in blocks if isinstance(block, Prose) and "effect" in block.text)
+    assert text == (
+        "Telling an effect from chance takes a model of 20 trials that were trained to their end without diverging; "
+        f"the study has {trained}."
+    )

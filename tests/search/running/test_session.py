@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from optuna.trial import TrialState
 
@@ -20,8 +19,6 @@ from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Result, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
-from klsearch.search.trials.sampling import distributions_of
-from klsearch.studies.record import IMPORTANCE_TRIALS
 from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
@@ -181,31 +178,3 @@ def test_whoever_works_alone_waits_for_no_turn(
         with open_session(assignment, place, progress=told, stopper=Stopper()) as session:
             session.confirm(NO_TOOLS)
     assert told.lines == ["No trial has finished, so there is nothing to confirm."]
-
-
-def test_a_session_that_ends_leaves_what_matters_so_far(
-    workshop: "Workshop", study: StudyStorage, place: Place, make_result: Callable[..., Result]
-) -> None:
-    """The score follows the KL weight and nothing else, over as many trials as it takes to tell."""
-    searched = workshop.definition.space.searched()
-    rng = np.random.default_rng(0)
-    for place_in_range in rng.random(IMPORTANCE_TRIALS):
-        number = study.create_row(
-            RUN,
-            this_process(),
-            params={
-                "kl_weight": 10 ** (-3 + 4 * place_in_range),
-                "annealing_epochs": int(rng.integers(0, 7)),
-                "encoder_dropout": 0.4 * rng.random(),
-            },
-            distributions=distributions_of(searched),
-        )
-        study.finish_row(number, make_result([1.0]), owner=this_process(), score=place_in_range, constraints={})
-    with open_session(
-        assignment_of(workshop, study, trials=24), place, progress=Silence(), stopper=Stopper()
-    ) as session:
-        assert study.facts.importance == {}
-        assert session.is_searched()
-    shares = study.facts.importance
-    assert set(shares) == set(searched)
-    assert max(shares, key=lambda name: shares[name]) == "kl_weight"

@@ -21,7 +21,6 @@ FACTS = StudyFacts(
 )
 FULL = replace(
     FACTS,
-    importance={"l2": 0.25},
     winner=3,
     confirmed_among=40,
     test_looks=("2026-03-01T00:00:00+00:00",),
@@ -69,7 +68,6 @@ def test_whatever_makes_trials_incomparable_changes_the_fingerprint() -> None:
     [
         {"folder": "/there"},
         {"provenance": {"keras": "4"}},
-        {"importance": {"l2": 1.0}},
         {"winner": 0, "confirmed_among": 20, "test_looks": ("2026-03-01",)},
         {"warm_start": "3 trials of digits"},
         {"data": replace(DATA, warnings=(), scaling="minmax")},

@@ -183,7 +183,6 @@ def test_definition_and_facts_come_back_and_can_be_replaced(
     assert study.facts == workshop.facts
     changes: dict[str, Any] = {
         "winner": 3,
-        "importance": {"kl_weight": 0.75, "l2": 0.25},
         "test_looks": ("2026-03-01",),
     }
     study.change_facts(**changes)
@@ -295,8 +294,8 @@ def test_what_two_processes_find_out_about_a_study_stays_side_by_side(
 ) -> None:
     one, other = StudyStorage.load(storage, study.name), StudyStorage.load(storage, study.name)
     one.change_facts(winner=3)
-    other.change_facts(importance={"l2": 1.0})
-    assert (study.facts.winner, study.facts.importance) == (3, {"l2": 1.0})
+    other.change_facts(confirmed_among=40)
+    assert (study.facts.winner, study.facts.confirmed_among) == (3, 40)
 
 
 def test_a_result_is_recorded_once(study: StudyStorage, storage: BaseStorage) -> None:
