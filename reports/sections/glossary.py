@@ -87,7 +87,7 @@ _MEANINGS = {
     ),
     "stable": (
         "At least 8 fresh seeds, all of them passing every gate (95 % of them from 20 seeds on). With "
-        "caveats: at least 75 %, or the winner lies on an edge of its range, or a baseline does as well."
+        "caveats: at least 75 %, or the winner lies on an edge that matters, or a baseline does as well."
     ),
 }
 

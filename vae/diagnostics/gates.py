@@ -313,7 +313,7 @@ def verdict(passed: int, seeds: int, *, finished_trials: int, caveats: Sequence[
     """The verdict over the winner's confirmation seeds.
 
     *stable*: at least 8 seeds and all pass all gates (from 20 seeds on, at least 95 % of them). *stable, with
-    caveats*: at least 75 % pass, or a caveat is named (the winner lies on an edge of its range; a baseline ties).
+    caveats*: at least 75 % pass, or a caveat is named (the winner lies on an edge that matters; a baseline ties).
     *not stable*: fewer pass. *not enough evidence*: not confirmed on 8 seeds, or under 20 finished trials.
     """
     if seeds < MIN_CONFIRMATION_SEEDS or finished_trials < MIN_FINISHED_TRIALS:
