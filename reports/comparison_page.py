@@ -14,7 +14,7 @@ from klsearch.reports.readings.differences import direction
 from klsearch.reports.readings.models import WATCHED, curve_band
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.sections.banner import as_of, partial_notice
-from klsearch.reports.sections.dynamics import curve_exhibits
+from klsearch.reports.sections.models.dynamics import curve_exhibits
 from klsearch.reports.wording import NOTHING, count, duration, number, setting, spread
 from klsearch.studies.comparison import COMPARED, Comparison, compare_studies
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun

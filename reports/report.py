@@ -14,16 +14,16 @@ from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import responses
 from klsearch.reports.sections.advice import advice_section
 from klsearch.reports.sections.banner import as_of, banner
-from klsearch.reports.sections.dynamics import dynamics_section
 from klsearch.reports.sections.evidence import evidence_section
 from klsearch.reports.sections.failures import failures_section
 from klsearch.reports.sections.glossary import glossary_section
-from klsearch.reports.sections.pictures import pictures_section
+from klsearch.reports.sections.models.dynamics import dynamics_section
+from klsearch.reports.sections.models.pictures import pictures_section
+from klsearch.reports.sections.models.usefulness import usefulness_sections
 from klsearch.reports.sections.provenance import provenance_section
 from klsearch.reports.sections.search import health_section, importance_section
 from klsearch.reports.sections.settings import settings_section
 from klsearch.reports.sections.trial_list import trials_section
-from klsearch.reports.sections.usefulness import usefulness_sections
 from klsearch.studies.files import write_atomically
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize

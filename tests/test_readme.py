@@ -67,7 +67,7 @@ def shorter(tmp_path: Path) -> Path:
     """A copy of the package whose definitions are shorter, but long enough for every part of a report."""
     package = tmp_path / "shorter" / "klsearch"
     shutil.copytree(ROOT / "src" / "klsearch", package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("digits.toml", "template.toml"):
+    for name in ("built_in/digits.toml", "template.toml"):
         definition = package / "studies" / name
         text = definition.read_text(encoding="utf-8")
         for key, value in (("trials", 24), ("epochs", 30)):

@@ -53,11 +53,11 @@ def builtin_studies() -> dict[str, str]:
 
 def template() -> str:
     """The commented definition that a user starts from."""
-    return _builtin_text("template")
+    return (_FOLDER / "template.toml").read_text(encoding="utf-8")
 
 
 def _builtin_text(name: str) -> str:
-    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    return (_FOLDER / "built_in" / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def load_definition(study: str | Path) -> LoadedDefinition:

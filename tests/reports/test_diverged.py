@@ -7,9 +7,9 @@ import pytest
 from klsearch.reports.page import Gallery, Table
 from klsearch.reports.readings.candidates import compared_candidates
 from klsearch.reports.sections.banner import banner
-from klsearch.reports.sections.dynamics import endings_table
 from klsearch.reports.sections.evidence import evidence_section, gates_table
-from klsearch.reports.sections.usefulness import probe_table
+from klsearch.reports.sections.models.dynamics import endings_table
+from klsearch.reports.sections.models.usefulness import probe_table
 from klsearch.search.commands.text import best_text
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize

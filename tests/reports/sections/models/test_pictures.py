@@ -11,7 +11,7 @@ from PIL import Image
 
 from klsearch.reports.page import Exhibit, Gallery, Prose
 from klsearch.reports.report import render_report
-from klsearch.reports.sections.pictures import pictures_section
+from klsearch.reports.sections.models.pictures import pictures_section
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import runs_of

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from klsearch.reports.sections.usefulness import probe_table, usefulness_sections
+from klsearch.reports.sections.models.usefulness import probe_table, usefulness_sections
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.vae.evaluation.probe import Probe
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from klsearch.reports.page import Exhibit, Gallery, Prose
 from klsearch.reports.readings.responses import responses
-from klsearch.reports.sections.dynamics import dynamics_section, endings_table
+from klsearch.reports.sections.models.dynamics import dynamics_section, endings_table
 from klsearch.reports.tables import confirmation_frame
 from klsearch.reports.wording import number
 from klsearch.studies.record import ConfirmationRun, StudyRecord
