@@ -209,6 +209,7 @@ class StudyRecord:
         provenance: versions, machine and commands by name, in display order.
         test_looks: how many times the test split was scored.
         warm_start: which trials of an earlier study it began with, in words; empty without.
+        ladder: how many rungs its ladder of KL weights has; 0 without.
         storage: the storage's URL without its password.
         resume_command: what continues this study.
     """
@@ -230,6 +231,7 @@ class StudyRecord:
     provenance: Mapping[str, str] = field(default_factory=dict)
     test_looks: int = 0
     warm_start: str = ""
+    ladder: int = 0
     storage: str = ""
     resume_command: str = ""
 

@@ -23,7 +23,8 @@ WINGS = {
         "diagnostics", "networks", "evaluation", "training",
     ),
     "studies": (
-        "errors", "files", "definitions", "procedure", "ranking", "record", "response", "summary", "comparison",
+        "errors", "files", "definitions", "procedure", "ranking", "record", "ladder", "response", "summary",
+        "comparison",
     ),
     "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report"),
     "search": (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from klsearch.studies.comparison import compare_studies
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun, TrialRecord
 from klsearch.studies.summary import since_confirmed, summarize
 
@@ -73,6 +74,7 @@ def best_document(study: StudyRecord) -> Document:
         "kl_band": list(study.definition.thresholds().kl_band),
         "kl_band_reference": None if study.reference is None else asdict(study.reference),
         "since_confirmed": _since_confirmed(study),
+        "ladder": _ladder(study),
         "probe_measure": next((run.probe.measure for run in study.confirmation if run.probe is not None), None),
         "race": [entry for run in study.race for entry in _confirmation(study, run)],
         "confirmation": [entry for run in study.confirmation for entry in _confirmation(study, run)],
@@ -104,6 +106,7 @@ def status_document(study: StudyRecord) -> Document:
             "started": len(study.race) + len(study.confirmation),
         },
         "since_confirmed": _since_confirmed(study),
+        "ladder": _ladder(study),
         "best": None if summary.best is None else _trial(summary.best),
         "running": [{"trial": trial.number, **trial.progress} for trial in running],
     }
@@ -145,6 +148,11 @@ _TRIAL = (
     *("hyperparameters", "seed", "gates"),
 )
 _NO_TRIAL: Document = dict.fromkeys(_TRIAL)
+
+
+def _ladder(study: StudyRecord) -> Document | None:
+    ladder = ladder_of(study)
+    return None if ladder is None else asdict(ladder)
 
 
 def _since_confirmed(study: StudyRecord) -> Document | None:

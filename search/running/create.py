@@ -27,6 +27,7 @@ from klsearch.search.trials.warm_start import find_warm_start
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition, differences
 from klsearch.studies.errors import StudyConflict
+from klsearch.studies.ladder import count_rungs
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import DataFacts, Reference
 from klsearch.vae.data.datasets import Dataset
@@ -151,6 +152,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
         reference=reference,
         procedure=Procedure.RACE,
         scoring=SCORING,
+        ladder=count_rungs(request.definition),
     )
 
 

@@ -19,6 +19,7 @@ from klsearch.search.storage.rows import trial_label
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.judging import best_so_far, ended_early, judge_training
+from klsearch.search.trials.ladder import LadderTeller
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, UsageError
 from klsearch.vae.machine import usable_cores
@@ -141,6 +142,7 @@ class _Overseer:
         self._progress = progress
         self._decider = Decider(study, definition)
         self._told = set(study.counted_numbers())
+        self._ladder = LadderTeller(study, definition, progress.say)
 
     @property
     def finished(self) -> int:
@@ -205,4 +207,5 @@ class _Overseer:
             if row.result is not None:
                 ended, _ = judge_training(self._definition, trial_label(number), row.result)
                 self._progress.count(ended if row.state is TrialState.COMPLETE else ended_early(ended))
+        self._ladder.look()
         self._progress.watch({row.number: row.progress for row in self._study.running_rows() if row.progress})

@@ -33,6 +33,7 @@ class StudyFacts:
         procedure: how it comes to its winner.
         scoring: versions of the measures and of the score that its trials share.
         warm_start: which trials of an earlier study it began with, in words; empty without.
+        ladder: how many rungs it begins with; none in a study that began without.
     """
 
     layout: Layout
@@ -45,6 +46,7 @@ class StudyFacts:
     test_looks: tuple[str, ...] = ()
     reference: Reference | None = None
     warm_start: str = ""
+    ladder: int = 0
     procedure: Procedure = Procedure.OWN_SEEDS
     scoring: Mapping[str, int] = field(default_factory=_FIRST_SCORING.copy)
 

@@ -114,6 +114,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         provenance=facts.provenance,
         test_looks=len(facts.test_looks),
         warm_start=facts.warm_start,
+        ladder=facts.ladder,
         storage=url,
         resume_command=resume_command,
     )

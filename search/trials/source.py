@@ -15,10 +15,12 @@ from klsearch.search.training.trainer import Job, Source, job_again
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.judging import finish
+from klsearch.search.trials.ladder import LadderTeller
 from klsearch.search.trials.pruning import MedianPruner
 from klsearch.search.trials.sampling import Advisor
 from klsearch.studies.definitions.baselines import baselines_inside
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.ladder import LADDER, rung_settings
 from klsearch.studies.procedure import Procedure
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.evaluation.evaluator import Members
@@ -58,10 +60,15 @@ class TrialSource(Source):
         self._tell = tell
         ranges = definition.space.searched()
         self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
+        self._rungs = rung_settings(definition, storage.facts.ladder)
+        self._ladder = LadderTeller(storage, definition, worker.say)
         earlier = [row.run.hyperparameters for row in storage.rows(results=False) if row.warm_start]
-        self._given = [
-            given for given in baselines_inside(definition) if definition.hyperparameters(given[1]) not in earlier
-        ]
+        rungs = [(LADDER, {name: getattr(rung, name) for name in ranges}) for rung in self._rungs]
+        self._given: dict[Hyperparameters, tuple[str, dict[str, float]]] = {}
+        for label, values in [*baselines_inside(definition), *rungs]:
+            settings = definition.hyperparameters(values)
+            if settings not in earlier:
+                self._given.setdefault(settings, (label, values))
         self._procedure = storage.facts.procedure
         self._pruner = MedianPruner(definition) if definition.study.pruner == "median" else None
         self._early: set[int] = set()  # ended by the pruner
@@ -111,7 +118,7 @@ class TrialSource(Source):
             self._learn(list(rows.values()))
             self._again = [number for number in self._again if number not in self._mine]
             self.position = max([self.position, *self._mine])
-            return jobs + self._ask(min(free - len(jobs), room), self._untried_baselines(rows.values()))
+            return jobs + self._ask(min(free - len(jobs), room), self._find_untried(rows.values()))
 
     def has_more(self) -> bool:
         """Tell whether there are trials to take now: the budget allows more than others train and have finished."""
@@ -144,7 +151,9 @@ class TrialSource(Source):
         ended = {
             number
             for number in epochs.keys() - self._settled
-            if self._pruner.looks_at(self._mine[number], epochs[number]) and self._pruner.ends(curves(number))
+            if self._mine[number] not in self._rungs
+            and self._pruner.looks_at(self._mine[number], epochs[number])
+            and self._pruner.ends(curves(number))
         }
         self._early |= ended
         return ended
@@ -164,6 +173,7 @@ class TrialSource(Source):
                 self._compare(number, result)
             if self._pruner is not None:
                 self._pruner.learn(number, self._mine[number], result.curves)
+        self._ladder.look()
 
     def _job(self, row: Row) -> Job:
         """A row that is trained again; one that has finished, as long as it was."""
@@ -221,15 +231,21 @@ class TrialSource(Source):
             return False
         return self._storage.take_over(row.number, self._worker.owner, course=self._worker.course)
 
-    def _untried_baselines(self, rows: Iterable[Row]) -> list[tuple[str, dict[str, float]]]:
-        """Baselines that are still to be tried, in order: all come before the search, and those of void rows again."""
+    def _find_untried(self, rows: Iterable[Row]) -> list[tuple[str, dict[str, float]]]:
+        """Baselines and rungs still to be tried, in order: all come before the search, and those of void rows again."""
         own = [row for row in rows if not row.warm_start]
-        void = {row.run.label for row in own if row.is_void}
-        tried = {row.run.label for row in own if not row.is_void}
-        return [given for given in self._given if given[0] not in tried and ("search" not in tried or given[0] in void)]
+        void = {row.run.hyperparameters for row in own if row.is_void}
+        known = [row.run for row in own if not row.is_void]
+        tried = {run.hyperparameters for run in known if run.label != "search"}
+        is_begun = any(run.label == "search" for run in known)
+        return [
+            given
+            for settings, given in self._given.items()
+            if settings not in tried and (not is_begun or settings in void)
+        ]
 
     def _ask(self, wanted: int, untried: Sequence[tuple[str, dict[str, float]]]) -> list[Job]:
-        """New trials, baselines that were not tried yet before others."""
+        """New trials, baselines and rungs that were not tried yet before others."""
         if wanted <= 0:
             return []
         if self._decider.is_decided():

@@ -28,7 +28,7 @@ from klsearch.vae.objective import Objective
 _Found = list[tuple[tuple[str, ...], str]]
 
 # What the records and reports call something else.
-_RESERVED_NAMES = ("winner", "search")
+_RESERVED_NAMES = ("winner", "search", "ladder")
 _RECIPE = ("before", "after")
 
 
