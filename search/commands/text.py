@@ -9,6 +9,7 @@ from klsearch.reports.wording import NOTHING, number
 from klsearch.search.commands.check import Estimate
 from klsearch.search.progress import leading_training, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
+from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Summary, baseline_names, runs_of, since_confirmed, summarize
 from klsearch.vae.data.datasets import Dataset
@@ -165,6 +166,8 @@ def status_text(study: StudyRecord) -> str:
     ]
     if study.warm_start:
         lines.append(f"warm start: {study.warm_start}")
+    if (ladder := ladder_of(study)) is not None:
+        lines.append(ladder.sentence)
     running = {t.number: t.progress for t in study.trials if t.state is RunState.RUNNING and t.progress}
     if (ahead := leading_training(running)) is not None:
         lines.append(f"running trial {ahead}: {watched_values(running[ahead])}")
