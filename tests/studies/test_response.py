@@ -186,7 +186,7 @@ def stopped(seed: int) -> tuple[int, float]:
     raise AssertionError("never decided")
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fits a model some hundred times")
 def test_where_a_search_is_decided_its_leader_is_within_the_noise_of_the_true_optimum() -> None:
     """Settings by chance: among 40 the closest lies 1.6 to 6.6 % above the optimum; training noise is 2 %."""
     ends = [stopped(seed) for seed in range(8)]
