@@ -14,7 +14,8 @@ from klsearch.reports.comparison_page import comparison_page
 from klsearch.reports.figures import search_exhibits
 from klsearch.reports.page import Code
 from klsearch.reports.report import report_page
-from klsearch.reports.sections import dynamics, evidence, pictures
+from klsearch.reports.sections import evidence
+from klsearch.reports.sections.models import dynamics, pictures
 from klsearch.search.commands.text import best_text, reproduction_text, status_text, trials_text
 from klsearch.search.progress import watched_values
 from klsearch.studies.record import StudyRecord, TrainingRun

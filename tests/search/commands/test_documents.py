@@ -33,7 +33,7 @@ TRIAL = {
 }
 BEST = {
     *("schema_version", "study", "verdict", "sentence", "passed", "seeds", "interval", "caveats", "confirmation"),
-    *("kl_band", "kl_band_reference", "probe_measure", "since_confirmed", "race"),
+    *("kl_band", "kl_band_reference", "probe_measure", "since_confirmed", "ladder", "race"),
     *TRIAL,
 }
 CONFIRMED = {"name", "method", "trial", "seed", "passed", "split", "kl", "unexplained", "probe"}
@@ -54,7 +54,7 @@ STATUS = {
         "warm_start",
         "confirmation",
     ),
-    *("confirmation", "best", "running", "since_confirmed"),
+    *("confirmation", "best", "running", "since_confirmed", "ladder"),
 }
 
 
