@@ -16,9 +16,11 @@ from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.sections.banner import as_of, partial_notice
 from klsearch.reports.sections.models.dynamics import curve_exhibits
 from klsearch.reports.wording import NOTHING, count, duration, number, setting, spread
-from klsearch.studies.comparison import COMPARED, Comparison, compare_studies
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
-from klsearch.studies.summary import Difference, Summary, runs_of, summarize
+from klsearch.studies.summary import Summary, summarize
+from klsearch.studies.verdict.candidates import runs_of
+from klsearch.studies.verdict.comparison import COMPARED, Comparison, compare_studies
+from klsearch.studies.verdict.differences import Difference
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import NAMES
 

@@ -94,7 +94,7 @@ def report_page(study: StudyRecord) -> Page:
             importance_section(study, summary),
             failures_section(study, found),
             health_section(study),
-            advice_section(study, summary, found, measured),
+            advice_section(study, summary, measured),
             trials_section(study),
             provenance_section(study),
             glossary_section(study),

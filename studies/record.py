@@ -113,7 +113,7 @@ class TrialRecord(TrainingRun):
         """Its place among the study's trials."""
         return Rank.of(
             complete=self.state is RunState.COMPLETE,
-            violations=[gate.violation for gate in self.gates if gate.name in CONSTRAINT_GATES],
+            violations={gate.name: gate.violation for gate in self.gates if gate.name in CONSTRAINT_GATES},
             score=self.score,
             number=self.number,
         )
@@ -146,6 +146,8 @@ class DataFacts:
         scaling: how it was scaled, in words ("minmax over the training split").
         fingerprint: sha256 over the rows as trained, the split included.
         warnings: what the check of the data warned of.
+        pca: `unexplained` of a PCA with as many components as latents, fitted on the training rows, by split; empty in
+            a study of an earlier release.
     """
 
     rows: Mapping[str, int]
@@ -153,6 +155,7 @@ class DataFacts:
     scaling: str
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    pca: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def features(self) -> int:

@@ -1,13 +1,28 @@
 """What a study may claim: its best trial, its verdict and the reasons, derived from the records alone."""
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
+from klsearch.studies.record import StudyRecord, TrialRecord
 from klsearch.studies.response import response_of
+from klsearch.studies.verdict.advice import advise
+from klsearch.studies.verdict.candidates import (
+    baseline_names,
+    beats,
+    best_trial,
+    dominating,
+    is_winner,
+    runs_of,
+    ties,
+    unexplained_on_test,
+)
+from klsearch.studies.verdict.causes import SeedCause, failing_words, seed_causes
+from klsearch.studies.verdict.price import Price, prices
+from klsearch.studies.verdict.remedies import Advice, own_settings_words
+from klsearch.studies.verdict.standing import Standing
 from klsearch.vae.diagnostics.gates import (
     MIN_CONFIRMATION_SEEDS,
     MIN_FINISHED_TRIALS,
@@ -15,160 +30,28 @@ from klsearch.vae.diagnostics.gates import (
     verdict,
     wilson_interval,
 )
-from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import RULES
 
 _EDGE_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A paired difference over seeds, winner − baseline, with its 95 % interval (Student's t).
-
-    The interval speaks of training noise, not of sampling the data. One pair gives an infinite interval. A seed on
-    which a side diverged has no value to subtract: it is left out and counted, and whoever tells the difference says
-    so; a side that diverged more often is never called the better one.
-
-    Attributes:
-        pairs: seeds that both have.
-        left_out: seeds left out because the first, and because the second, diverged there.
-    """
-
-    mean: float
-    low: float
-    high: float
-    pairs: int
-    left_out: tuple[int, int] = (0, 0)
-
-    @property
-    def first_less(self) -> bool:
-        """Whether the first is surely lower, and did not diverge more often: of a measure that is better if lower."""
-        return self.high < 0 and self.left_out[0] <= self.left_out[1]
-
-    @property
-    def second_less(self) -> bool:
-        """The same of the second."""
-        return self.low > 0 and self.left_out[1] <= self.left_out[0]
-
-    def left_out_words(self, first: str, second: str) -> str:
-        """Who diverged on how many seeds; empty where nobody did.
-
-        >>> Difference(mean=0.0, low=-1.0, high=1.0, pairs=5, left_out=(2, 1)).left_out_words("winner", "before")
-        'left out, having diverged: winner on 2 seeds and before on 1 seed'
-        """
-        sides = zip((first, second), self.left_out, strict=True)
-        told = [f"{name} on {seeds} {'seed' if seeds == 1 else 'seeds'}" for name, seeds in sides if seeds]
-        return f"left out, having diverged: {' and '.join(told)}" if told else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Standing):
     """What the study says of itself.
 
     Attributes:
-        verdict: the word.
-        sentence: why, in one sentence with its numbers.
-        best: the confirmed winner, else the best trial so far; None without a finished trial.
-        passed: confirmation seeds of the winner that pass all gates.
-        seeds: confirmation seeds of the winner.
+        sentence: why, with its numbers: the seeds that pass, why others fail, what the winner costs.
         interval: Wilson's 95 % interval of the pass rate.
-        caveats: what keeps a confirmed winner from being called stable without reserve.
-        edges: searched hyperparameters that keep the winner on an edge of their range, with "low" or "high"; see
-            `pressed_edges`.
+        causes: why seeds of the winner fail, the most frequent first.
+        price: of the winner in reconstruction, against each baseline.
+        next: what to do first.
     """
 
-    verdict: Verdict
     sentence: str
-    best: TrialRecord | None
-    passed: int
-    seeds: int
     interval: tuple[float, float]
-    caveats: tuple[str, ...]
-    edges: tuple[tuple[str, str], ...]
-
-
-def best_trial(trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
-    """The feasible complete trial of the lowest score; without a feasible one, the least violating."""
-    complete = (trial for trial in trials if trial.state is RunState.COMPLETE)
-    return min(complete, key=lambda trial: trial.rank, default=None)
-
-
-def runs_of(study: StudyRecord, candidate: str) -> tuple[ConfirmationRun, ...]:
-    """The finished confirmation runs of "winner" or of a baseline, in ascending seed."""
-    if candidate == "winner":
-        chosen = [run for run in study.confirmed if run.trial is not None and run.trial == study.winner]
-    else:
-        chosen = [run for run in study.confirmed if run.trial is None and run.candidate == candidate]
-    return tuple(sorted(chosen, key=lambda run: run.seed))
-
-
-def baseline_names(study: StudyRecord) -> tuple[str, ...]:
-    """Names of the baselines with a finished confirmation run, in the order in which they were trained."""
-    return tuple(dict.fromkeys(run.candidate for run in study.confirmed if run.trial is None))
-
-
-# By hand, as the next one: scipy.stats would add 0.3 s to `klsearch status`, and warns where values are equal.
-def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> Difference:
-    """Winner − baseline over the seeds that both have; values by seed, NaN where a run diverged."""
-    seeds = sorted(winner.keys() & baseline.keys())
-    left_out = _left_out([winner[seed] for seed in seeds], [baseline[seed] for seed in seeds])
-    values = np.array([winner[seed] - baseline[seed] for seed in seeds])
-    values = values[np.isfinite(values)]
-    n = values.size
-    mean = float(np.mean(values)) if n else math.nan
-    if n < 2:
-        return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=n, left_out=left_out)
-    half = student_t95(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=n, left_out=left_out)
-
-
-def _left_out(first: Iterable[float], second: Iterable[float]) -> tuple[int, int]:
-    return sum(not math.isfinite(value) for value in first), sum(not math.isfinite(value) for value in second)
-
-
-def unpaired_difference(first: dict[int, float], second: dict[int, float]) -> Difference:
-    """First − second where a seed of one has nothing to do with the same seed of the other: Welch's interval.
-
-    Two finite values on either side give an interval; fewer an infinite one. No pairs are counted.
-    """
-    left_out = _left_out(first.values(), second.values())
-    sides = [np.array([value for value in side.values() if math.isfinite(value)]) for side in (first, second)]
-    if not all(side.size for side in sides):
-        return Difference(mean=math.nan, low=-math.inf, high=math.inf, pairs=0, left_out=left_out)
-    mean = float(np.mean(sides[0]) - np.mean(sides[1]))
-    if min(side.size for side in sides) < 2:
-        return Difference(mean=mean, low=-math.inf, high=math.inf, pairs=0, left_out=left_out)
-    errors = [float(np.var(side, ddof=1)) / side.size for side in sides]
-    half = 0.0
-    if sum(errors) > 0:
-        parts = (error**2 / (side.size - 1) for error, side in zip(errors, sides, strict=True))
-        half = student_t95(sum(errors) ** 2 / sum(parts)) * math.sqrt(sum(errors))
-    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=0, left_out=left_out)
-
-
-def student_t95(degrees: float) -> float:
-    """The two-sided 95 % quantile of Student's t.
-
-    >>> round(student_t95(7), 3)
-    2.365
-    """
-    from scipy.special import stdtrit  # 0.2 s, for which `klsearch list` must not wait
-
-    return float(stdtrit(degrees, 0.975))
-
-
-def unexplained_on_test(runs: tuple[ConfirmationRun, ...]) -> dict[int, float]:
-    """`unexplained` on the test split by seed; see `on_test`."""
-    return on_test(runs, lambda measures: measures.unexplained)
-
-
-def on_test(runs: tuple[ConfirmationRun, ...], read: Callable[[Measures], float]) -> dict[int, float]:
-    """One number on the test split by seed: NaN where the run diverged; no entry where it is not scored yet."""
-    return {
-        run.seed: read(run.test) if run.test is not None else math.nan
-        for run in runs
-        if run.test is not None or run.measures is None
-    }
+    causes: tuple[SeedCause, ...]
+    price: tuple[Price, ...]
+    next: Advice
 
 
 def edges(study: StudyRecord, trial: TrialRecord) -> tuple[tuple[str, str], ...]:
@@ -200,25 +83,6 @@ def pressed_edges(study: StudyRecord, trial: TrialRecord) -> tuple[tuple[str, st
     return tuple((name, side) for name, side in found if model.presses(values, name, side))
 
 
-def ties(study: StudyRecord, baseline: str) -> bool:
-    """Whether a baseline does as well as the winner.
-
-    It passes the gates on as many seeds, one at least, and the 95 % interval of the paired difference in
-    `unexplained` on the test split does not lie wholly on the winner's side, or the winner diverged on more of these
-    seeds.
-    """
-    winner, other = runs_of(study, "winner"), runs_of(study, baseline)
-    if sum(run.passed for run in other) < max(1, sum(run.passed for run in winner)):
-        return False
-    return not paired_difference(unexplained_on_test(winner), unexplained_on_test(other)).first_less
-
-
-def beats(study: StudyRecord, baseline: str) -> bool:
-    """Whether a baseline ties, and that interval lies wholly on its own side."""
-    winner, other = (unexplained_on_test(runs_of(study, who)) for who in ("winner", baseline))
-    return ties(study, baseline) and paired_difference(winner, other).second_less
-
-
 def summarize(study: StudyRecord) -> Summary:
     """The study's verdict, with its reasons."""
     confirmed = runs_of(study, "winner")
@@ -227,22 +91,53 @@ def summarize(study: StudyRecord) -> Summary:
     edge = pressed_edges(study, best) if best is not None else ()
     caveats = tuple(f"{name} lies on the {side} edge of its range" for name, side in edge)
     if confirmed:
-        caveats += tuple(
-            f"baseline {name} does {'better' if beats(study, name) else 'as well'}"
-            for name in baseline_names(study)
-            if ties(study, name)
-        )
+        caveats += (*_baseline_caveats(study), *_test_caveats(study), *_linear_caveats(study))
     word = verdict(passed, seeds, finished_trials=len(study.counted), caveats=caveats)
+    standing: dict[str, Any] = {
+        **{"verdict": word, "best": best, "passed": passed, "seeds": seeds, "caveats": caveats, "edges": edge}
+    }
+    causes = seed_causes([run for run in confirmed if not run.passed], study.definition.thresholds())
+    price = prices(study)
     return Summary(
-        verdict=word,
-        sentence=_sentence(study, word, best, passed, seeds, caveats),
-        best=best,
-        passed=passed,
-        seeds=seeds,
+        **standing,
+        sentence=_sentence(study, Standing(**standing), causes, price),
         interval=wilson_interval(passed, seeds),
-        caveats=caveats,
-        edges=edge,
+        causes=causes,
+        price=price,
+        next=next(advise(study, Standing(**standing))),
     )
+
+
+def _baseline_caveats(study: StudyRecord) -> tuple[str, ...]:
+    return tuple(
+        f"baseline {name} does {'better' if beats(study, name) else 'as well'}"
+        for name in baseline_names(study)
+        if ties(study, name) and not is_winner(study, name)
+    )
+
+
+def _test_caveats(study: StudyRecord) -> tuple[str, ...]:
+    """The winner's seeds whose KL on the test split lies outside the band that validation is judged by."""
+    thresholds = study.definition.thresholds()
+    low, high = thresholds.kl_band
+    tests = [run.test for run in runs_of(study, "winner") if run.test is not None]
+    kls = [thresholds.banded_kl(measures.kl, measures.latent_dim) for measures in tests]
+    outside = sorted((kl for kl in kls if math.isfinite(kl) and not low <= kl <= high), reverse=True)
+    if not outside:
+        return ()
+    told = ", ".join(f"{kl:.3g}" for kl in outside)
+    seeds = f"{len(outside)} of {len(kls)} seeds"
+    return (f"the KL of {seeds} lies outside the band of {low:g} to {high:g} on the test split ({told})",)
+
+
+def _linear_caveats(study: StudyRecord) -> tuple[str, ...]:
+    linear = study.data.pca.get("test", math.nan) if study.data is not None else math.nan
+    found = [value for value in unexplained_on_test(runs_of(study, "winner")).values() if math.isfinite(value)]
+    if not found or not float(np.median(found)) > linear:
+        return ()
+    latents = study.definition.model.latent_dim
+    numbers = f"`unexplained` {np.median(found):.3g} against {linear:.3g} on the test split"
+    return (f"a PCA with {latents} components reconstructs better ({numbers})",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,26 +184,47 @@ def _later(study: StudyRecord) -> list[TrialRecord]:
     return [trial for trial in ended if trial.ended is not None and last is not None and trial.ended > last]
 
 
-def _sentence(
-    study: StudyRecord, word: Verdict, best: TrialRecord | None, passed: int, seeds: int, caveats: tuple[str, ...]
-) -> str:
+def _sentence(study: StudyRecord, standing: Standing, causes: tuple[SeedCause, ...], price: tuple[Price, ...]) -> str:
     """Why the verdict is what it is."""
-    finished = len(study.counted)
+    own = own_settings_words(study)
+    parts = [_standing_words(study, standing)]
+    if own:
+        parts.append(f"{own[0].upper()}{own[1:]}.")
+    if standing.seeds:
+        if failing := failing_words(standing.seeds - standing.passed, standing.seeds, causes):
+            parts.append(f"{failing}.")
+        if any(is_winner(study, name) for name in baseline_names(study)):
+            names = " and ".join(f"`{name}`" for name in baseline_names(study) if is_winner(study, name))
+            parts.append(f"Your settings ({names}) are the best found.")
+        if price:
+            told = "; ".join(one.words for one in price)
+            parts.append(f"{told[0].upper()}{told[1:]}.")
+        if (other := dominating(study)) is not None:
+            parts.append(
+                f"Trial {other.number} reconstructs better (`unexplained` {other.unexplained:.3g}) with a KL nearer "
+                "the middle of the band, and misses only *settled*."
+            )
+    return " ".join(parts)
+
+
+def _standing_words(study: StudyRecord, standing: Standing) -> str:
+    finished, best = len(study.counted), standing.best
     if best is None:
         if study.finished:
             return f"None of {len(study.finished)} finished trials was trained to its end."
         return f"No trial has finished yet ({len(study.trials)} started)."
-    if word is Verdict.NOT_ENOUGH_EVIDENCE:
+    if standing.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
         if finished < MIN_FINISHED_TRIALS:
             earlier = len(study.finished) - finished
             beside = f" beside {earlier} of an earlier study" if earlier else ""
             trials = "trial has" if finished == 1 else "trials have"
             return f"Only {finished} {trials} finished{beside}; {MIN_FINISHED_TRIALS} are needed to judge."
-        return f"Trial {best.number} leads, confirmed on {seeds} fresh seeds; {MIN_CONFIRMATION_SEEDS} are needed."
-    low, high = wilson_interval(passed, seeds)
-    text = (
-        f"Trial {best.number}: {passed} of {seeds} fresh seeds pass all gates (95 % interval {low:.2f} to {high:.2f})"
-    )
-    if not caveats:
+        seeds = f"confirmed on {standing.seeds} fresh seeds; {MIN_CONFIRMATION_SEEDS} are needed."
+        return f"Trial {best.number} leads, {seeds}"
+    low, high = wilson_interval(standing.passed, standing.seeds)
+    pass_words = f"{standing.passed} of {standing.seeds} fresh seeds pass all gates"
+    text = f"Trial {best.number}: {pass_words} (95 % interval {low:.2f} to {high:.2f})"
+    if not standing.caveats:
         return f"{text}."
-    return f"{text}, {'but' if word is Verdict.CAVEATS else 'and'} {'; '.join(caveats)}."
+    joined = "; ".join(standing.caveats)
+    return f"{text}, {'but' if standing.verdict is Verdict.CAVEATS else 'and'} {joined}."

@@ -23,8 +23,7 @@ WINGS = {
         "diagnostics", "networks", "evaluation", "training",
     ),
     "studies": (
-        "errors", "files", "definitions", "procedure", "ranking", "record", "ladder", "response", "summary",
-        "comparison",
+        "errors", "files", "definitions", "procedure", "ranking", "record", "ladder", "response", "verdict", "summary",
     ),
     "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report"),
     "search": (
@@ -36,6 +35,7 @@ WINGS = {
 UNMIRRORED = {
     "search/training/assignment.py": "is a record of fields",
     "studies/procedure.py": "names the procedures; test_contest.py and test_confirmer.py hold what they do",
+    "studies/verdict/standing.py": "is a record of fields",
     "vae/likelihoods/likelihood.py": "is abstract; test_catalog.py holds what every likelihood must do",
 }
 MOST_ENTRIES = 12  # of a folder, beside __init__.py, README.md and conftest.py

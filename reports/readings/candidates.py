@@ -8,7 +8,7 @@ import numpy as np
 
 from klsearch.reports.wording import count
 from klsearch.studies.record import StudyRecord, TrainingRun
-from klsearch.studies.summary import baseline_names, best_trial, runs_of
+from klsearch.studies.verdict.candidates import baseline_names, best_trial, runs_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

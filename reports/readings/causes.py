@@ -4,17 +4,18 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from klsearch.reports.wording import number
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
-from klsearch.vae.diagnostics.gates import DIVERGED, GATES, GateThresholds
-
-FAILED, PRUNED = "failed with an error", "stopped early by the pruner"
+from klsearch.studies.verdict.causes import reasons
 
 # Fewer trials than this on either side say nothing about where a cause strikes.
 _FEWEST = 3
 # How surely a hyperparameter must tell the trials of a cause from the others to be named.
 _CLEAR = 0.75
+_PERMUTATIONS = 999
+_SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,48 +36,40 @@ class Cause:
 def causes(study: StudyRecord) -> tuple[Cause, ...]:
     """The reasons for which any ended trial misses, the most frequent first."""
     ended = [trial for trial in study.trials if trial.state is not RunState.RUNNING]
-    reasons = [_reasons(trial, study.definition.thresholds()) for trial in ended]
+    found_reasons = [reasons(trial, study.definition.thresholds()) for trial in ended]
     found = []
-    for name in dict.fromkeys(name for names in reasons for name in names):
-        trials = tuple(trial for trial, names in zip(ended, reasons, strict=True) if name in names)
+    for name in dict.fromkeys(name for names in found_reasons for name in names):
+        trials = tuple(trial for trial, names in zip(ended, found_reasons, strict=True) if name in names)
         found.append(Cause(name=name, trials=trials, region=_region(study, trials)))
     return tuple(sorted(found, key=lambda cause: (-len(cause.trials), cause.name)))
 
 
-def _reasons(trial: TrialRecord, thresholds: GateThresholds) -> tuple[str, ...]:
-    """The reasons for which a trial misses, in plain words; one that diverged misses every gate for that one reason.
-
-    Of one stopped early nobody knows which gates it would have missed.
-    """
-    if trial.state is RunState.FAILED:
-        return (FAILED,)
-    if trial.state is RunState.PRUNED:
-        return (PRUNED,)
-    if trial.diverged:
-        return (DIVERGED,)
-    missed = {gate.name: gate for gate in trial.gates if not gate.passed}
-    return tuple(rule.missing(missed[rule.name].value, thresholds) for rule in GATES if rule.name in missed)
-
-
 def _region(study: StudyRecord, hit: tuple[TrialRecord, ...]) -> str:
-    """The searched hyperparameter that best tells the trials of a cause from the complete others; else empty."""
+    """The searched hyperparameter that best tells the trials of a cause from the complete others; else empty.
+
+    Only where chance would seldom do so well with any of the hyperparameters: a permutation test of the largest
+    distance from one half (Westfall & Young 1993).
+    """
     numbers = {trial.number for trial in hit}
     others = [trial for trial in study.complete if trial.number not in numbers]
-    if min(len(hit), len(others)) < _FEWEST:
+    names = list(study.definition.space.searched())
+    if min(len(hit), len(others)) < _FEWEST or not names:
         return ""
-    best, told = _CLEAR, ""
-    for name in study.definition.space.searched():
-        of_hit, of_others = (
-            np.array([getattr(trial.hyperparameters, name) for trial in trials], dtype=float)
-            for trials in (hit, others)
-        )
-        above = probability_above(of_hit, of_others)
-        if max(above, 1 - above) >= best:
-            best = max(above, 1 - above)
-            middle, rest = float(np.median(of_hit)), float(np.median(of_others))
-            side = "high" if above > 0.5 else "low"
-            told = f"{side} `{name}`: median {number(middle)}, the others {number(rest)}"
-    return told
+    trials = (*hit, *others)
+    values = np.array([[getattr(one.hyperparameters, name) for one in trials] for name in names], dtype=float)
+    # Centred, ranks of values without bounds included: the sum over some trials is what tells them from the others.
+    ranks = rankdata(values, axis=1) - (len(trials) + 1) / 2
+    struck = np.arange(len(trials)) < len(hit)
+    distance = ranks @ struck / (len(hit) * len(others))
+    best = int(np.argmax(np.abs(distance)))
+    shuffled = np.random.default_rng(0).permuted(np.tile(struck, (_PERMUTATIONS, 1)), axis=1)
+    by_chance = np.max(np.abs(ranks @ shuffled.T), axis=0) / (len(hit) * len(others))
+    p = (1 + np.count_nonzero(by_chance >= abs(distance[best]) - 1e-12)) / (1 + _PERMUTATIONS)
+    if abs(distance[best]) < _CLEAR - 0.5 or p > _SIGNIFICANT:
+        return ""
+    middle, rest = (float(np.median(values[best, side])) for side in (struck, ~struck))
+    side = "high" if distance[best] > 0 else "low"
+    return f"{side} `{names[best]}`: median {number(middle)}, the others {number(rest)}"
 
 
 def probability_above(first: np.ndarray, second: np.ndarray) -> float:

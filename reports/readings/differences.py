@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from klsearch.studies.record import StudyRecord, TrainingRun
-from klsearch.studies.summary import Difference, on_test, paired_difference, runs_of
+from klsearch.studies.verdict.candidates import on_test, runs_of
+from klsearch.studies.verdict.differences import Difference, paired_difference
 from klsearch.vae.diagnostics.measures import Measures
 
 

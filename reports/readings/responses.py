@@ -11,7 +11,7 @@ from klsearch.reports.tables import measure
 from klsearch.reports.wording import number
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import StudyRecord, TrainingRun, TrialRecord
-from klsearch.studies.summary import student_t95
+from klsearch.studies.verdict.differences import student_t95
 from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 from klsearch.vae.hyperparameters import RULES
 

@@ -28,7 +28,7 @@ def banner(study: StudyRecord, summary: Summary) -> Banner:
     return Banner(
         word=summary.verdict.capitalize(),
         tone=_TONES[summary.verdict],
-        sentence=summary.sentence,
+        sentence=f"{summary.sentence} First: {summary.next.words}",
         tiles=(*_model_tiles(study, summary), *_search_tiles(study)),
         partial=partial_notice(study),
         outdated="" if since is None else since.sentence,
@@ -62,7 +62,7 @@ def _model_tiles(study: StudyRecord, summary: Summary) -> tuple[Tile, ...]:
     leader, others = candidates[0], candidates[1:]
     return (
         _kl_tile(study, leader),
-        _unexplained_tile(leader, others),
+        _unexplained_tile(study, leader, others),
         _active_tile(study, leader),
         *((_seeds_tile(summary, others),) if summary.seeds else ()),
     )
@@ -88,10 +88,13 @@ def _median_note(candidate: CandidateRuns) -> str:
     return f"; median of {of} seeds{', the others diverged' if candidate.diverged else ''}"
 
 
-def _unexplained_tile(leader: CandidateRuns, others: tuple[CandidateRuns, ...]) -> Tile:
+def _unexplained_tile(study: StudyRecord, leader: CandidateRuns, others: tuple[CandidateRuns, ...]) -> Tile:
     tested = math.isfinite(leader.median(_test_unexplained))
     read = _test_unexplained if tested else _validation_unexplained
     beside = "".join(f"; {candidate_label(one.name, one.runs)} {number(one.median(read))}" for one in others)
+    linear = study.data.pca.get("test" if tested else "validation") if study.data is not None else None
+    if linear is not None:
+        beside += f"; PCA with {study.definition.model.latent_dim} components {number(linear)}"
     detail = f"of the variance, {'test' if tested else 'validation'} split{_median_note(leader)}{beside}"
     return Tile(label="Unexplained", value=number(leader.median(read)), detail=detail)
 

@@ -19,7 +19,9 @@ from klsearch.reports.tables import confirmed_name, measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, StudyRecord
-from klsearch.studies.summary import Difference, Summary, baseline_names, runs_of
+from klsearch.studies.summary import Summary
+from klsearch.studies.verdict.candidates import baseline_names, runs_of
+from klsearch.studies.verdict.differences import Difference
 from klsearch.vae.diagnostics.gates import GATES, MIN_CONFIRMATION_SEEDS, GateRule, wilson_interval
 
 

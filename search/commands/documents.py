@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from klsearch.studies.comparison import compare_studies
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun, TrialRecord
-from klsearch.studies.summary import since_confirmed, summarize
+from klsearch.studies.summary import Summary, since_confirmed, summarize
+from klsearch.studies.verdict.comparison import compare_studies
 
 if TYPE_CHECKING:  # which load TensorFlow or Optuna
     from klsearch.search.commands.check import Estimate
@@ -65,13 +65,14 @@ def best_document(study: StudyRecord) -> Document:
     return {
         "study": study.name,
         "verdict": summary.verdict.value,
-        "sentence": summary.sentence,
+        **_claims(summary),
         "passed": summary.passed,
         "seeds": summary.seeds,
         "interval": [low, high],
         "caveats": list(summary.caveats),
         **(_trial(summary.best) if summary.best is not None else _NO_TRIAL),
         "kl_band": list(study.definition.thresholds().kl_band),
+        "pca": dict(study.data.pca) if study.data is not None else {},
         "kl_band_reference": None if study.reference is None else asdict(study.reference),
         "since_confirmed": _since_confirmed(study),
         "ladder": _ladder(study),
@@ -95,7 +96,7 @@ def status_document(study: StudyRecord) -> Document:
     return {
         "study": study.name,
         "verdict": summary.verdict.value,
-        "sentence": summary.sentence,
+        **_claims(summary),
         "budget": study.definition.study.trials,
         "finished": len(study.counted),
         "counts": counts,
@@ -153,6 +154,16 @@ _NO_TRIAL: Document = dict.fromkeys(_TRIAL)
 def _ladder(study: StudyRecord) -> Document | None:
     ladder = ladder_of(study)
     return None if ladder is None else asdict(ladder)
+
+
+def _claims(summary: Summary) -> Document:
+    """Why, at what price, and what to do first: as the terminal and the report say it."""
+    return {
+        "sentence": summary.sentence,
+        "causes": [{"name": cause.name, "seeds": cause.seeds} for cause in summary.causes],
+        "price": [{**asdict(price), "words": price.words} for price in summary.price],
+        "next": asdict(summary.next),
+    }
 
 
 def _since_confirmed(study: StudyRecord) -> Document | None:

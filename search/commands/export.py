@@ -24,7 +24,8 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import extended_name
 from klsearch.studies.errors import UsageError
 from klsearch.studies.record import StudyRecord, TrainingRun
-from klsearch.studies.summary import runs_of, since_confirmed, summarize
+from klsearch.studies.summary import since_confirmed, summarize
+from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
 from klsearch.vae.hyperparameters import RULES, Hyperparameters

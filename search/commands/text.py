@@ -11,7 +11,8 @@ from klsearch.search.progress import leading_training, rough_duration, watched_v
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
-from klsearch.studies.summary import Summary, baseline_names, runs_of, since_confirmed, summarize
+from klsearch.studies.summary import Summary, since_confirmed, summarize
+from klsearch.studies.verdict.candidates import baseline_names, runs_of
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.probe import PROBE_WORDS
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -37,8 +38,11 @@ def best_text(study: StudyRecord) -> str:
     """The verdict, the winner's settings, and what it reaches beside the baselines."""
     summary = summarize(study)
     lines = [f"{summary.verdict.value.upper()}: {summary.sentence}", *_since_confirmed_lines(study)]
+    lines.append(f"Next: {summary.next.words}")
+    if summary.next.code:
+        lines += [f"  {line}" for line in summary.next.code.splitlines()]
     if summary.best is None:
-        return lines[0]
+        return "\n".join(lines)
     lines += ["", *_settings_lines(summary, study), "", *_table(_standing_rows(study, summary.best))]
     return "\n".join(lines)
 
@@ -78,7 +82,17 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
     header = [f"median on the {split} split", "KL per latent", "unexplained", "active latents", "seeds passed"]
     probed = {PROBE_WORDS[run.probe.measure] for run in confirmed if run.probe is not None}
     names = ("winner", *baseline_names(study))
-    return [[*header, *probed], *(_candidate_row(study, name, with_probe=bool(probed)) for name in names)]
+    rows = [[*header, *probed], *(_candidate_row(study, name, with_probe=bool(probed)) for name in names)]
+    return [*rows, *_linear_rows(study, split, len(rows[0]))]
+
+
+def _linear_rows(study: StudyRecord, split: str, cells: int) -> list[list[str]]:
+    """What a PCA with as many components leaves unexplained; no row where it is not known."""
+    linear = study.data.pca.get(split) if study.data is not None else None
+    if linear is None:
+        return []
+    label = f"PCA, {study.definition.model.latent_dim} components"
+    return [[label, NOTHING, number(linear), *[NOTHING] * (cells - 3)]]
 
 
 def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[str]:

@@ -11,7 +11,7 @@ from klsearch.search.seeds import confirmation_seed, race_seeds
 from klsearch.search.storage.rows import Row
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.procedure import Procedure
-from klsearch.studies.summary import paired_difference
+from klsearch.studies.verdict.differences import paired_difference
 from klsearch.vae.diagnostics.gates import final_kl, judge
 
 # A baseline that passes with a probability of a half fails that often in a row with one of an eighth.

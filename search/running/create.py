@@ -31,6 +31,7 @@ from klsearch.studies.ladder import count_rungs
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import DataFacts, Reference
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.evaluation.pca import pca_unexplained
 from klsearch.vae.networks.network import Network
 from klsearch.vae.training.threads import side_by_side
 
@@ -147,6 +148,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
             scaling=dataset.scaling.words,
             fingerprint=dataset.fingerprint,
             warnings=dataset.warnings,
+            pca=pca_unexplained(dataset.splits, request.definition.model.latent_dim),
         ),
         provenance=provenance(),
         reference=reference,

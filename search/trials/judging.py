@@ -50,7 +50,7 @@ def judge_training(definition: StudyDefinition, label: str, result: Result) -> t
         kl = thresholds.banded_kl(final_kl(result.curves, thresholds.window), measures.latent_dim)
     violations = constraints(judge(result.curves, measures, thresholds))
     value = score(unexplained=unexplained, kl=kl, band=thresholds.kl_band, penalty=study.penalty)
-    rank = Rank.of(complete=True, violations=violations.values(), score=value)
+    rank = Rank.of(complete=True, violations=violations, score=value)
     return EndedTraining(label=label, kl=kl, rank=rank), violations
 
 
@@ -66,7 +66,7 @@ def best_so_far(definition: StudyDefinition, study: StudyStorage) -> EndedTraini
 def _rank(trial: FrozenTrial) -> Rank:
     return Rank.of(
         complete=trial.state is TrialState.COMPLETE,
-        violations=(trial.constraints or {}).values(),
+        violations=trial.constraints or {},
         score=math.nan if trial.value is None else trial.value,
         number=trial.number,
     )

@@ -24,7 +24,7 @@ from klsearch.search.training.tensorflow import load_tensorflow, take_this_proce
 from klsearch.search.training.trainer import Job, Trainer, UnsharedSource
 from klsearch.studies.definitions.catalog import LoadedDefinition, load_definition, override
 from klsearch.studies.definitions.data import load_data
-from klsearch.studies.summary import paired_difference
+from klsearch.studies.verdict.differences import paired_difference
 from klsearch.vae.diagnostics.gates import final_kl, judge
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters

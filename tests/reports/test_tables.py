@@ -11,7 +11,7 @@ import pytest
 
 from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, trials_frame, write_trials_csv
 from klsearch.studies.record import StudyRecord
-from klsearch.studies.summary import runs_of
+from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.diagnostics.gates import GATE_NAMES
 from klsearch.vae.hyperparameters import NAMES
 

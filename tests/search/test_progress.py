@@ -25,7 +25,7 @@ def shown(*, live: bool = False) -> tuple[Terminal, io.StringIO]:
 
 
 def ended_training(label: str, score: float, kl: float = 2.0, *, violation: float = 0.0) -> EndedTraining:
-    return EndedTraining(label=label, kl=kl, rank=Rank.of(complete=True, violations=[violation], score=score))
+    return EndedTraining(label=label, kl=kl, rank=Rank.of(complete=True, violations={"band": violation}, score=score))
 
 
 def test_the_four_values_that_the_recipe_watches_are_shown() -> None:

@@ -6,9 +6,12 @@ import pytest
 
 from klsearch.studies.ranking import Rank
 
+GATES = ("band", "settled", "alive", "clipping")
+
 
 def rank(*violations: float, score: float = 0.5, complete: bool = True, number: int = 0) -> Rank:
-    return Rank.of(complete=complete, violations=violations, score=score, number=number)
+    named = dict(zip(GATES, violations, strict=False))
+    return Rank.of(complete=complete, violations=named, score=score, number=number)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +24,8 @@ def rank(*violations: float, score: float = 0.5, complete: bool = True, number: 
         (rank(2.0, score=3.0), rank(0.0, score=0.1, complete=False)),
         (rank(score=3.0), rank(score=math.nan)),
         (rank(number=3), rank(number=4)),
+        (rank(50.0, score=3.0), rank(0.0, 0.0, 0.2, score=0.9)),  # one that is alive before one that collapsed
+        (rank(0.0, 0.9, score=0.1), rank(0.0, 0.6, score=0.5)),  # a near-tie in settled decides nothing
     ],
 )
 def test_the_better_training_comes_first(better: Rank, worse: Rank) -> None:

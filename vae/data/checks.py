@@ -10,6 +10,8 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 # Beyond this, unscaled values are known to make KL explode; standardised ones seldom pass 10.
 _HUGE = 100.0
 _HUGE_RATIO = 1000.0
+UNSCALED = "are not scaled, a common cause of exploding KL"
+"""What the warning of unscaled values says; whoever looks for the cause of a large KL looks for it."""
 
 
 def check_rows(raw: RawData) -> None:
@@ -125,7 +127,7 @@ def _huge_range(train: np.ndarray, scaling: Scaling) -> str:
     if largest <= _HUGE and ratio <= _HUGE_RATIO:
         return ""
     what = f"reach {largest:.3g}" if largest > _HUGE else f"vary {ratio:.3g} times as much in one column as in another"
-    return f'values {what} and are not scaled, a common cause of exploding KL; data.scaling = "standard" scales them'
+    return f'values {what} and {UNSCALED}; data.scaling = "standard" scales them'
 
 
 def _duplicates(raw: RawData) -> str:

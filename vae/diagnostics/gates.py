@@ -158,9 +158,9 @@ class GateRule:
         )
 
 
-ABOVE, BELOW = "KL above the band", "KL below the band"
-DIVERGED = "diverged: a step was not finite"
-MOVING = "KL still moving at the end"
+ABOVE, BELOW = "KL ends above the band", "KL ends below the band"
+DIVERGED = "it diverged: a step was not finite"
+MOVING = "KL still moves at the end"
 
 
 def _always(words: str) -> Callable[[float, GateThresholds], str]:
@@ -210,7 +210,7 @@ GATES: tuple[GateRule, ...] = (
     GateRule(
         name="reconstruction",
         meaning="it reconstructs better than after one epoch, and than predicting the mean: `unexplained`",
-        missing=_always("reconstructs no better than the mean, or than after epoch 1"),
+        missing=_always("it reconstructs no better than the mean, or than after epoch 1"),
         constraint=False,
         value=lambda ending: ending.unexplained,
         threshold=lambda ending, thresholds: "below 1, and better than after epoch 1",
@@ -223,7 +223,7 @@ GATES: tuple[GateRule, ...] = (
         name="alive",
         # Without it a collapsed model, whose KL of 0 lies inside the band, would pass.
         meaning="enough latents carry information; a collapsed model has a KL near 0, inside most bands",
-        missing=_always("collapsed: too few latents are active"),
+        missing=_always("it collapsed: too few latents are active"),
         constraint=True,
         value=lambda ending: ending.active,
         threshold=lambda ending, thresholds: (
@@ -234,7 +234,7 @@ GATES: tuple[GateRule, ...] = (
     GateRule(
         name="clipping",
         meaning="the log-variance rarely lies at a clip bound: share of rows and latents",
-        missing=_always("log-variance held at a clip bound"),
+        missing=_always("the log-variance is held at a clip bound"),
         constraint=True,
         value=lambda ending: ending.clip_share,
         threshold=lambda ending, thresholds: f"at most {thresholds.max_clip_share:g} at a bound",
@@ -307,6 +307,8 @@ class Verdict(StrEnum):
 
 MIN_CONFIRMATION_SEEDS = 8
 MIN_FINISHED_TRIALS = 20
+# Were it stable, three seeds that all fail would be a matter of 0.05³.
+_ENOUGH_TO_FAIL = 3
 
 
 def verdict(passed: int, seeds: int, *, finished_trials: int, caveats: Sequence[str] = ()) -> Verdict:
@@ -314,8 +316,11 @@ def verdict(passed: int, seeds: int, *, finished_trials: int, caveats: Sequence[
 
     *stable*: at least 8 seeds and all pass all gates (from 20 seeds on, at least 95 % of them). *stable, with
     caveats*: at least 75 % pass, or a caveat is named (the winner lies on an edge that matters; a baseline ties).
-    *not stable*: fewer pass. *not enough evidence*: not confirmed on 8 seeds, or under 20 finished trials.
+    *not stable*: fewer pass, or none of 3. *not enough evidence*: not confirmed on 8 seeds, or under 20 finished
+    trials.
     """
+    if seeds >= _ENOUGH_TO_FAIL and not passed:
+        return Verdict.NOT_STABLE
     if seeds < MIN_CONFIRMATION_SEEDS or finished_trials < MIN_FINISHED_TRIALS:
         return Verdict.NOT_ENOUGH_EVIDENCE
     needed = 0.95 if seeds >= 20 else 1.0

@@ -29,7 +29,8 @@ from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun
-from klsearch.studies.summary import Difference, baseline_names
+from klsearch.studies.verdict.candidates import baseline_names
+from klsearch.studies.verdict.differences import Difference
 
 # A curve's table shows this many epochs; the trend is read from it, not the noise.
 _TABLE_EPOCHS = 10

@@ -9,7 +9,8 @@ from klsearch.reports.page import Cell, Prose, Section, Table
 from klsearch.reports.readings.candidates import candidate_label
 from klsearch.reports.wording import NOTHING, count, number, spread
 from klsearch.studies.record import ConfirmationRun, StudyRecord
-from klsearch.studies.summary import Difference, baseline_names, paired_difference, runs_of
+from klsearch.studies.verdict.candidates import baseline_names, runs_of
+from klsearch.studies.verdict.differences import Difference, paired_difference
 from klsearch.vae.evaluation.probe import Probe, ProbeMeasure
 
 _MODELS: dict[ProbeMeasure, str] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates
 from klsearch.reports.report import render_report
 from klsearch.studies.record import RunState, StudyRecord
-from klsearch.studies.summary import best_trial
+from klsearch.studies.verdict.candidates import best_trial
 
 Make = Callable[..., StudyRecord]
 

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from klsearch.reports.readings.causes import (
-    FAILED,
-    PRUNED,
     causes,
     collapsed_in_band,
     gate_value,
     probability_above,
 )
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
+from klsearch.studies.verdict.causes import FAILED, PRUNED
 from klsearch.vae.diagnostics.gates import ABOVE, BELOW, DIVERGED, MOVING
 
 Make = Callable[..., StudyRecord]
@@ -47,7 +46,7 @@ def test_causes_are_counted_as_the_gates_say(study: StudyRecord) -> None:
     gates = [{gate.name: gate for gate in trial.gates} for trial in study.trials if not trial.diverged]
     counts = trials_by_cause(study)
     assert counts[ABOVE] == sum(not gate["band"].passed for gate in gates)
-    assert counts["collapsed: too few latents are active"] == sum(not gate["alive"].passed for gate in gates)
+    assert counts["it collapsed: too few latents are active"] == sum(not gate["alive"].passed for gate in gates)
     assert counts["log-variance held at a clip bound"] == sum(not gate["clipping"].passed for gate in gates)
     assert counts[DIVERGED] == sum(trial.diverged for trial in study.trials)
 

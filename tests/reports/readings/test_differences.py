@@ -9,7 +9,7 @@ import pytest
 from klsearch.reports.readings.differences import difference_on_test, direction, missed_gates, pairs_cell
 from klsearch.reports.tables import confirmation_frame
 from klsearch.studies.record import StudyRecord
-from klsearch.studies.summary import Difference
+from klsearch.studies.verdict.differences import Difference
 
 INF = math.inf
 

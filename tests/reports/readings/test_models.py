@@ -14,7 +14,7 @@ from klsearch.reports.readings.models import (
     seed_strips,
 )
 from klsearch.studies.record import StudyRecord
-from klsearch.studies.summary import runs_of
+from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 
 Make = Callable[..., StudyRecord]

@@ -1,6 +1,5 @@
 """How KL responds to each hyperparameter: against known slopes, and against scipy's regression."""
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,11 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import Slope, responses
-from klsearch.reports.sections.advice import advise
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
-from klsearch.studies.summary import summarize
 from klsearch.vae.hyperparameters import Hyperparameters
 
 Make = Callable[..., StudyRecord]
@@ -136,49 +132,12 @@ def test_a_summed_kl_has_slopes_in_the_band_s_unit(make: Make) -> None:
     assert eight == pytest.approx(8 * one)
 
 
-def test_where_nothing_is_in_the_band_the_next_range_follows_the_measured_slope(make: Make) -> None:
-    study = make(40, seeds=0, space={"kl_weight": {"low": 1e-4, "high": 1e-3, "log": True}})
-    study = obeying(study, lambda settings: -3 * (np.log10(settings.kl_weight) - 0.5))
-    steps = advise(study, summarize(study), causes(study), responses(study))
-    step = next(step for step in steps if step.action.startswith("Search around trial"))
-    assert "So look for the band at higher weights." in step.reason
-    # The highest weight, 1e-3, has a KL of 10.5; the middle of the band, 2.5, is 8 / 3 decades away: 2 at most.
-    best = summarize(study).best
-    assert best is not None
-    space = tomllib.loads(step.code)["space"]["kl_weight"]
-    assert space["low"] == pytest.approx(10 * best.hyperparameters.kl_weight, rel=0.05)
-    assert space["high"] == pytest.approx(1000 * best.hyperparameters.kl_weight, rel=0.05)
-
-
 def test_a_kl_far_above_the_band_is_measured_by_its_factor(study: StudyRecord) -> None:
     """KL = 20 / weight, up to two millions: a decade less of KL weight makes ten times the KL."""
     wild = obeying(study, lambda settings: 20 / settings.kl_weight)
     measured = responses(wild)
     assert measured.kl_is_log
     assert measured.found["kl_weight"].kl.change == pytest.approx(-1)
-
-
-def test_the_next_range_follows_the_factor_too(make: Make) -> None:
-    study = make(40, seeds=0, space={"kl_weight": {"low": 1e-3, "high": 1.0, "log": True}})
-    # At a weight of 1 the KL is 100; the middle of the band, 2.5, is log10(40) = 1.6 decades away.
-    wild = obeying(study, lambda settings: 100 / settings.kl_weight)
-    wild = replace(wild, trials=tuple(above(trial) for trial in wild.trials))
-    steps = advise(wild, summarize(wild), causes(wild), responses(wild))
-    best = summarize(wild).best
-    assert best is not None
-    space = tomllib.loads(next(step.code for step in steps if "Search around" in step.action))["space"]["kl_weight"]
-    middle = best.hyperparameters.kl_weight * best.kl / 2.5
-    assert (space["low"], space["high"]) == pytest.approx((middle / 10, middle * 10), rel=0.06)
-    assert not any("Widen the range of `kl_weight`" in step.action for step in steps), "one range is enough"
-
-
-def above(trial: TrialRecord) -> TrialRecord:
-    """The trial, judged by the KL that it was given."""
-    gates = tuple(
-        replace(gate, passed=False, value=trial.kl, violation=trial.kl) if gate.name == "band" else gate
-        for gate in trial.gates
-    )
-    return replace(trial, gates=gates, feasible=False)
 
 
 def test_a_slope_points_up_or_down_only_where_its_interval_leaves_zero_out() -> None:

@@ -10,20 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klsearch.reports.page import Code, Step, Steps
-from klsearch.reports.readings.causes import causes
+from klsearch.reports.page import Code, Steps
 from klsearch.reports.readings.responses import responses
-from klsearch.reports.sections.advice import advice_section, advise, widen_range
+from klsearch.reports.sections.advice import advice_section
 from klsearch.reports.sections.settings import settings_section
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
-from klsearch.studies.summary import best_trial, summarize
+from klsearch.studies.summary import summarize
+from klsearch.studies.verdict.advice import advise, widen_range
+from klsearch.studies.verdict.candidates import best_trial
+from klsearch.studies.verdict.remedies import Advice
 
 Make = Callable[..., StudyRecord]
 
 
-def advice(study: StudyRecord) -> dict[str, Step]:
-    return {step.action: step for step in advise(study, summarize(study), causes(study), responses(study))}
+def advice(study: StudyRecord) -> dict[str, Advice]:
+    return {step.action: step for step in advise(study, summarize(study))}
 
 
 def test_a_stable_winner_is_to_be_used(study: StudyRecord) -> None:
@@ -58,7 +60,7 @@ def test_where_nothing_is_feasible_the_nearest_trial_is_named_with_what_it_misse
     assert best is not None
     step = advice(study)[f"Search around trial {best.number}"]
     assert step.reason.startswith(f"None of 30 complete trials is feasible. Trial {best.number} came nearest: band ")
-    assert "'KL above the band', in 30 of them" in step.reason
+    assert "'KL ends above the band', in 30 of them" in step.reason
 
 
 def test_a_value_on_an_edge_gives_the_toml_of_a_wider_range(make: Make) -> None:
@@ -254,7 +256,7 @@ def accepts(asked: StudyDefinition, snippet: str) -> bool:
 def snippets(study: StudyRecord) -> list[str]:
     """Every TOML that the report prints to be pasted into a definition."""
     summary = summarize(study)
-    sections = settings_section(study, summary), advice_section(study, summary, causes(study), responses(study))
+    sections = settings_section(study, summary), advice_section(study, summary, responses(study))
     blocks = [block for section in sections for block in section.blocks]
     codes = [block.text for block in blocks if isinstance(block, Code)]
     codes += [step.code for block in blocks if isinstance(block, Steps) for step in block.items]

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from klsearch.reports.page import Fold, Prose, Table
-from klsearch.reports.readings.causes import FAILED, PRUNED, causes, collapsed_in_band
+from klsearch.reports.readings.causes import causes, collapsed_in_band
 from klsearch.reports.sections.failures import failures_section
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
+from klsearch.studies.verdict.causes import FAILED, PRUNED
 
 Make = Callable[..., StudyRecord]
 

@@ -17,7 +17,8 @@ from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.studies.summary import runs_of, summarize
+from klsearch.studies.summary import summarize
+from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 from klsearch.vae.training.schedules import kl_weight_at

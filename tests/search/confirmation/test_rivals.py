@@ -15,7 +15,7 @@ from klsearch.search.storage.place import named_place
 from klsearch.search.storage.records import load_study
 from klsearch.search.storage.rows import Row
 from klsearch.studies.record import StudyRecord
-from klsearch.studies.summary import runs_of
+from klsearch.studies.verdict.candidates import runs_of
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Process

@@ -14,7 +14,7 @@ from klsearch.reports.report import render_report
 from klsearch.reports.sections.models.pictures import pictures_section
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
-from klsearch.studies.summary import runs_of
+from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from klsearch.studies.record import ConfirmationRun, StudyRecord
-from klsearch.studies.summary import Difference, on_test, paired_difference, runs_of, unpaired_difference
+from klsearch.studies.verdict.candidates import on_test, runs_of
+from klsearch.studies.verdict.differences import Difference, paired_difference, unpaired_difference
 from klsearch.vae.diagnostics.measures import Measures
 
 COMPARED: dict[str, Callable[[Measures], float]] = {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
-from klsearch.studies.comparison import COMPARED, Comparison, compare_studies
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, DataFacts, RunState, StudyRecord
+from klsearch.studies.verdict.comparison import COMPARED, Comparison, compare_studies
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import Hyperparameters
 

@@ -1,0 +1,64 @@
+"""What the winner costs in reconstruction, against each baseline."""
+
+import math
+from dataclasses import dataclass
+
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.verdict.candidates import baseline_names, is_winner, runs_of, unexplained_on_test
+from klsearch.studies.verdict.differences import paired_difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """The relative difference in reconstruction error (`unexplained`, test split), winner against a baseline.
+
+    Attributes:
+        baseline: its name.
+        change: exp(mean of the paired differences of ln `unexplained`) − 1; above 0 the winner is worse.
+        low: the lower end of its 95 % interval.
+        high: the upper end.
+        pairs: seeds that both have.
+    """
+
+    baseline: str
+    change: float
+    low: float
+    high: float
+    pairs: int
+
+    @property
+    def words(self) -> str:
+        """The price in words.
+
+        >>> Price(baseline="mine", change=0.04, low=0.02, high=0.06, pairs=8).words
+        'reconstruction error 4 % higher than `mine` (95 % 2 to 6 %)'
+        >>> Price(baseline="mine", change=-0.04, low=-0.06, high=-0.02, pairs=8).words
+        'reconstruction error 4 % lower than `mine` (95 % 2 to 6 %)'
+        >>> Price(baseline="mine", change=0.01, low=-0.02, high=0.04, pairs=8).words
+        'reconstruction error not distinguishable from that of `mine` (95 % -2 to 4 %)'
+        """
+        if self.low <= 0 <= self.high:
+            interval = f"{100 * self.low:.2g} to {100 * self.high:.2g} %"
+            return f"reconstruction error not distinguishable from that of `{self.baseline}` (95 % {interval})"
+        side = "higher" if self.change > 0 else "lower"
+        small, large = sorted((100 * abs(self.low), 100 * abs(self.high)))
+        return (
+            f"reconstruction error {100 * abs(self.change):.2g} % {side} than `{self.baseline}` "
+            f"(95 % {small:.2g} to {large:.2g} %)"
+        )
+
+
+def prices(study: StudyRecord) -> tuple[Price, ...]:
+    """The price against every baseline but the winner itself; none where two pairs of finite values are lacking."""
+    winner = _logarithms(unexplained_on_test(runs_of(study, "winner")))
+    found = []
+    for name in baseline_names(study):
+        difference = paired_difference(winner, _logarithms(unexplained_on_test(runs_of(study, name))))
+        if difference.pairs > 1 and not is_winner(study, name):
+            change, low, high = (math.expm1(one) for one in (difference.mean, difference.low, difference.high))
+            found.append(Price(baseline=name, change=change, low=low, high=high, pairs=difference.pairs))
+    return tuple(found)
+
+
+def _logarithms(values: dict[int, float]) -> dict[int, float]:
+    return {seed: math.log(value) if value > 0 else math.nan for seed, value in values.items()}

@@ -1,0 +1,280 @@
+"""The remedy of what most trainings suffer from: one cause, one thing to do, its measured size."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.verdict.candidates import own_settings
+from klsearch.vae.data.checks import UNSCALED
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.gates import kl_slope
+
+# Times the band's upper end: a KL beyond it ran away.
+_FAR_ABOVE = 10.0
+_MOST_LONGER = 4.0
+# Slopes decay as a power of the epoch; measured powers outside are the noise of two windows.
+_DECAYS = (0.5, 3.0)
+# Share by which validation reconstructs worse than training where a model overfits.
+_LARGE_GAP = 0.3
+_LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
+_CLIPNORM = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """One thing to do: what, why with its numbers, and the TOML or the command that does it, where there is one."""
+
+    action: str
+    reason: str
+    code: str = ""
+
+    @property
+    def words(self) -> str:
+        """Action and reason in one line."""
+        return f"{self.action}. {self.reason}"
+
+
+def remedy(study: StudyRecord, failing: Sequence[TrainingRun], of: int) -> Advice | None:
+    """What to change so that trainings like these no longer fail; None where no remedy is known.
+
+    Args:
+        study: the records.
+        failing: the trainings that miss a gate and were trained to their end.
+        of: how many there are with those that do not.
+    """
+    ills = [_ill(study, run) for run in failing]
+    if not ills:
+        return None
+    ill = max(dict.fromkeys(ills), key=ills.count)
+    struck = [run for run, name in zip(failing, ills, strict=True) if name == ill]
+    if _is_unscaled(study) and ill in ("diverged", "above", "below"):
+        return _scale(study, struck, of)
+    return _REMEDIES[ill](study, struck, of) if ill in _REMEDIES else None
+
+
+def _is_unscaled(study: StudyRecord) -> bool:
+    return study.data is not None and any(UNSCALED in warning for warning in study.data.warnings)
+
+
+def _ill(study: StudyRecord, run: TrainingRun) -> str:
+    """What a training suffers from first: the gates it misses after that follow from it."""
+    if run.diverged:
+        return "diverged"
+    missed = {gate.name for gate in run.gates if not gate.passed}
+    if "alive" in missed:
+        return "below"
+    if "band" in missed:
+        return "above" if _banded(study, run) > study.definition.thresholds().kl_band[1] else "below"
+    if "settled" in missed:
+        return "overfitting" if _gap(run) > _LARGE_GAP else "moving"
+    if "reconstruction" in missed:
+        return "overfitting" if _gap(run) > _LARGE_GAP else "reconstruction"
+    return "clipping"
+
+
+def _banded(study: StudyRecord, run: TrainingRun) -> float:
+    return study.definition.thresholds().banded_kl(run.kl, study.definition.model.latent_dim)
+
+
+def _gap(run: TrainingRun) -> float:
+    """Validation less training reconstruction at the end, as a share of the latter; NaN where it says nothing."""
+    if run.curves is None or not run.curves.epochs or run.curves.reconstruction[-1] <= 0:
+        return math.nan
+    training = float(run.curves.reconstruction[-1])
+    return float(run.curves.validation_reconstruction[-1]) / training - 1
+
+
+def _trainings(n: int, of: int) -> str:
+    return f"{n} of {of} trainings"
+
+
+def _scale(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    warning = next(text for text in study.data.warnings if UNSCALED in text) if study.data is not None else ""
+    return Advice(
+        action="Scale the data",
+        reason=f"{_trainings(len(struck), of)} fail, and the rows are unscaled: {warning}.",
+        code='[data]\nscaling = "standard"',
+    )
+
+
+def _learn_slower(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    searched = study.definition.space.searched().get("learning_rate")
+    rates = [run.hyperparameters.learning_rate for run in struck]
+    lower = float(f"{min(rates) / 10:.2g}")
+    code = f"[training]\nlearning_rate = {lower!r}\nclipnorm = {_CLIPNORM!r}"
+    if searched is not None:
+        code = f"[space]\nlearning_rate = {{ low = {lower / 10!r}, high = {lower!r}, log = true }}"
+        code += f"\n\n[training]\nclipnorm = {_CLIPNORM!r}"
+    return Advice(
+        action="Lower the learning rate and clip gradients",
+        reason=f"{_trainings(len(struck), of)} diverged, at learning rates of {_spread(rates)}.",
+        code=code,
+    )
+
+
+def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *, up: bool) -> Advice | None:
+    """Search KL weights where the trials' own line reaches the middle of the band, at most a decade beyond them."""
+    low, high = study.definition.thresholds().kl_band
+    kls = [_banded(study, run) for run in struck]
+    side = "above" if up else "below"
+    reason = f"{_trainings(len(struck), of)} end {side} the band of {low:g} to {high:g}, at a KL of {_spread(kls)}"
+    if not up and not all(kl < low for kl in kls):
+        reason = f"{_trainings(len(struck), of)} collapsed: too few latents are active, at a KL of {_spread(kls)}"
+    centre = aimed_weight(study, struck, up=up)
+    action = f"{'Raise' if up else 'Lower'} the KL weight to about {centre:.2g}"
+    ends = [float(f"{centre * factor:.2g}") for factor in (10**-0.5, 10**0.5)]
+    given = study.definition.space.searched().get("kl_weight")
+    code = f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}"
+    where = "" if given is None else f" where {given.low:g} to {given.high:g} was searched"
+    return Advice(action=action, reason=f"{reason}{where}.", code=code)
+
+
+def aimed_weight(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool) -> float:
+    """The KL weight at which KL should meet the band: by the line of ln KL over ln weight, held near the trials.
+
+    A line that does not fall, or of fewer than three weights, gives the farthest weight tried and half a decade.
+    Never more than a decade beyond the trials.
+    """
+    low, high = study.definition.thresholds().kl_band
+    middle = math.sqrt(low * high) if low > 0 else high / 2
+    trials = [t for t in (*study.complete, *struck) if t.hyperparameters.kl_weight > 0]
+    weights = [math.log10(run.hyperparameters.kl_weight) for run in trials]
+    seen = [
+        (math.log10(run.hyperparameters.kl_weight), math.log10(max(_banded(study, run), _LEAST_KL)))
+        for run in trials
+        if math.isfinite(run.kl) and _banded(study, run) > _LEAST_KL
+    ]
+    least, most = min(weights, default=-3.0), max(weights, default=-3.0)
+    aim = most + 0.5 if up else least - 0.5
+    if len({weight for weight, _ in seen}) > 2:
+        slope, level = np.polyfit([weight for weight, _ in seen], [kl for _, kl in seen], 1)
+        if slope < 0:
+            aim = float((math.log10(middle) - level) / slope)
+    typical = float(np.median([math.log10(max(run.hyperparameters.kl_weight, 1e-300)) for run in struck]))
+    aim = max(aim, typical) if up else min(aim, typical)
+    return float(10 ** min(max(aim, least - 1), most + 1))
+
+
+def _train_longer(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    now = study.definition.training.epochs
+    asked = max(epochs_to_settle(study, run) for run in struck)
+    slopes = [abs(run.kl_slope) for run in struck if math.isfinite(run.kl_slope)]
+    limit = study.definition.thresholds().max_kl_slope
+    return Advice(
+        action=f"Train for {asked} epochs",
+        reason=(
+            f"In {_trainings(len(struck), of)} the KL still moves after {now} epochs, by {_spread(slopes)} per epoch, "
+            f"where {limit:g} is allowed; at the pace at which that falls, {asked} epochs settle it."
+        ),
+        code=f"[training]\nepochs = {asked}",
+    )
+
+
+def epochs_to_settle(study: StudyRecord, run: TrainingRun) -> int:
+    """The epochs after which a training's KL settles: its slope is taken to fall as a power of the epoch.
+
+    The power comes from two windows, the last and one that ends halfway between the end of annealing and the end; at
+    most four times the epochs trained, rounded up to five.
+    """
+    thresholds, epochs = study.definition.thresholds(), study.definition.training.epochs
+    window, limit = thresholds.window, thresholds.max_kl_slope
+    annealed = int(run.hyperparameters.annealing_epochs)
+    earlier = max(annealed + window, (annealed + epochs) // 2)
+    late, early = abs(run.kl_slope), math.nan
+    if run.curves is not None and earlier < run.curves.epochs:
+        early = abs(kl_slope(TrainingCurves.from_rows(run.curves.as_rows()[:earlier]), window))
+    decay = 1.0
+    since, before = max(1, epochs - annealed), max(1, earlier - annealed)
+    if early > late > 0 and since > before:
+        decay = math.log(early / late) / math.log(since / before)
+    decay = min(max(decay, _DECAYS[0]), _DECAYS[1])
+    factor = (late / limit) ** (1 / decay) if late > limit > 0 else 1.0
+    longer = annealed + since * factor
+    return 5 * math.ceil(min(max(longer, epochs + window), _MOST_LONGER * epochs) / 5)
+
+
+def _shrink(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    gap = float(np.median([_gap(run) for run in struck]))
+    model, rows = study.definition.model, study.data
+    few = ""
+    if rows is not None and rows.rows["train"] < rows.features:
+        few = f", and there are fewer training rows ({rows.rows['train']}) than columns ({rows.features})"
+    code = "[space]\nencoder_dropout = { low = 0.1, high = 0.5 }"
+    if model.hidden:
+        sizes = ", ".join(str(max(1, size // 2)) for size in model.hidden)
+        code = f"[model]\nhidden = [{sizes}]\n\n{code}"
+    return Advice(
+        action="Use a smaller model, with dropout",
+        reason=(
+            f"{_trainings(len(struck), of)} overfit: validation reconstructs {100 * gap:.0f} % worse than "
+            f"training{few}."
+        ),
+        code=code,
+    )
+
+
+def _open_clips(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    lows = [run.hyperparameters.clip_low for run in struck if math.isfinite(run.hyperparameters.clip_low)]
+    highs = [run.hyperparameters.clip_high for run in struck if math.isfinite(run.hyperparameters.clip_high)]
+    limit = study.definition.thresholds().max_clip_share
+    low, high = (min(lows) - 5 if lows else -20.0), (max(highs) + 2 if highs else 10.0)
+    return Advice(
+        action="Move the clip bounds outwards",
+        reason=f"In {_trainings(len(struck), of)} more than {100 * limit:g} % of the log-variances lie at a bound.",
+        code=f"[space]\nclip_low = {low!r}\nclip_high = {high!r}",
+    )
+
+
+def _rethink_likelihood(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    found = [run.unexplained for run in struck if math.isfinite(run.unexplained)]
+    reason = f"{_trainings(len(struck), of)} reconstruct no better than the mean (`unexplained` {_spread(found)})"
+    if study.definition.model.likelihood != "gaussian":
+        given = study.definition.model.likelihood
+        return Advice(
+            action="Use a Gaussian likelihood",
+            reason=f"{reason} under the {given} likelihood.",
+            code='[model]\nlikelihood = "gaussian"',
+        )
+    weight = aimed_weight(study, struck, up=False)
+    ends = [float(f"{weight * factor:.2g}") for factor in (0.1, 1.0)]
+    return Advice(
+        action=f"Lower the KL weight to about {weight:.2g}",
+        reason=f"{reason}.",
+        code=f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}",
+    )
+
+
+_REMEDIES = {
+    "diverged": _learn_slower,
+    "above": lambda study, struck, of: _move_weights(study, struck, of, up=True),
+    "below": lambda study, struck, of: _move_weights(study, struck, of, up=False),
+    "moving": _train_longer,
+    "overfitting": _shrink,
+    "reconstruction": _rethink_likelihood,
+    "clipping": _open_clips,
+}
+
+
+def own_settings_words(study: StudyRecord) -> str:
+    """What became of the user's own settings where they collapsed or ran away; else empty."""
+    told = []
+    for name, runs in own_settings(study).items():
+        kl = float(np.median([_banded(study, run) for run in runs]))
+        if sum(run.diverged for run in runs) * 2 > len(runs):
+            told.append(f"your settings (`{name}`) diverged")
+        elif sum(_ill(study, run) == "below" for run in runs if not run.passed) * 2 > len(runs):
+            told.append(f"your settings (`{name}`) collapsed (KL {kl:.2g})")
+        elif kl > _FAR_ABOVE * study.definition.thresholds().kl_band[1]:
+            told.append(f"your settings (`{name}`) ran away (KL {kl:.3g})")
+    return "; ".join(told)
+
+
+def _spread(values: Sequence[float]) -> str:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return "no finite value"
+    low, high = f"{min(finite):.3g}", f"{max(finite):.3g}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,92 @@
+"""The remedy of each ill."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from klsearch.studies.record import DataFacts, StudyRecord
+from klsearch.studies.summary import summarize
+from klsearch.studies.verdict.remedies import epochs_to_settle
+from klsearch.vae.diagnostics.gates import Verdict
+from klsearch.vae.hyperparameters import Hyperparameters
+
+Ill = Callable[..., StudyRecord]
+NAN = float("nan")
+
+
+def test_a_kl_that_still_moves_is_trained_for_the_epochs_that_its_slope_asks_for(ill: Ill) -> None:
+    """KL = 2 (t/20)^½ has the relative slope 1/2t: 0.028 in the middle of the last window, 0.01 at 50 epochs."""
+    study = ill(seeds=[{}] * 5 + [{"growth": 0.5}] * 3)
+    found = summarize(study)
+    assert found.verdict is Verdict.NOT_STABLE
+    epochs = tomllib.loads(found.next.code)["training"]["epochs"]
+    assert 45 <= epochs <= 65
+    assert found.next.action == f"Train for {epochs} epochs"
+    assert epochs_to_settle(study, study.confirmation[5]) == epochs
+
+
+def test_unscaled_data_are_scaled_first(ill: Ill, unscaled: DataFacts) -> None:
+    for bad in ({"kl": NAN}, {"kl": 525.0}):
+        found = summarize(ill([bad] * 20, facts=unscaled))
+        assert tomllib.loads(found.next.code) == {"data": {"scaling": "standard"}}
+
+
+def test_where_all_diverge_the_learning_rate_falls_and_no_edge_is_named(ill: Ill) -> None:
+    advice = summarize(ill([{"kl": NAN}] * 20)).next
+    assert tomllib.loads(advice.code)["training"] == {"learning_rate": pytest.approx(1e-4), "clipnorm": 1.0}
+    assert "edge" not in advice.words
+
+
+def test_a_collapse_is_answered_with_lower_weights_no_farther_than_a_decade(ill: Ill) -> None:
+    bad = [{"kl": 1e-4, "active": 0, "settings": Hyperparameters(kl_weight=one)} for one in (0.1, 0.5, 1.0, 0.2)]
+    advice = summarize(ill(bad * 5)).next
+    assert advice.action.startswith("Lower the KL weight")
+    assert 0.01 / 10**0.5 * 0.95 <= tomllib.loads(advice.code)["space"]["kl_weight"]["low"] < 0.1
+
+
+def test_a_kl_above_the_band_is_answered_with_the_weight_at_which_the_line_reaches_it(ill: Ill) -> None:
+    """KL = 0.2 / weight: √(0.5 · 5) = 1.58 is reached at 0.126."""
+    bad = [{"kl": 0.2 / one, "settings": Hyperparameters(kl_weight=one)} for one in (1e-3, 3e-3, 1e-2, 2e-2)]
+    code = tomllib.loads(summarize(ill(bad * 5)).next.code)["space"]["kl_weight"]
+    assert (code["low"] * code["high"]) ** 0.5 == pytest.approx(0.126, rel=0.05)
+
+
+def test_overfitting_is_never_answered_with_more_training(ill: Ill) -> None:
+    advice = summarize(ill(seeds=[{"growth": 0.5, "gap": 0.8}] * 8)).next
+    assert advice.action == "Use a smaller model, with dropout"
+    assert "80 % worse than training" in advice.reason
+    assert tomllib.loads(advice.code)["model"] == {"hidden": [16]}
+
+
+def test_own_settings_that_collapsed_are_named_in_the_sentence(ill: Ill) -> None:
+    found = summarize(ill(seeds=[{}] * 8, baseline=[{"kl": 0.0, "active": 0}] * 8))
+    assert "Your settings (`mine`) collapsed (KL 0)." in found.sentence
+
+
+def test_a_kl_of_the_test_split_outside_the_band_is_a_caveat_with_its_numbers(ill: Ill) -> None:
+    kls = (5.26, 5.09, 5.18)
+    found = summarize(ill(seeds=[{}] * 5 + [{"test_kl": one} for one in kls]))
+    assert found.verdict is Verdict.CAVEATS
+    assert "the KL of 3 of 8 seeds lies outside the band of 0.5 to 5 on the test split (5.26, 5.18, 5.09)" in (
+        found.sentence
+    )
+
+
+def test_a_winner_that_a_pca_beats_is_never_plain_stable(ill: Ill, unscaled: DataFacts) -> None:
+    study = ill(seeds=[{}] * 8)
+    assert summarize(study).verdict is Verdict.STABLE
+    assert study.data is not None
+    found = summarize(replace(study, data=replace(study.data, pca={"test": 0.2})))
+    assert found.verdict is Verdict.CAVEATS
+    assert "a PCA with 4 components reconstructs better (`unexplained` 0.3 against 0.2" in found.sentence
+
+
+def test_no_seed_of_three_passing_is_not_stable(ill: Ill) -> None:
+    assert summarize(ill(seeds=[{"kl": 525.0}] * 3)).verdict is Verdict.NOT_STABLE
+
+
+def test_a_candidate_that_only_still_moves_but_dominates_is_named(ill: Ill) -> None:
+    study = ill([{}] * 19 + [{"kl": 2.7, "growth": 0.4, "unexplained": 0.1}], seeds=[{"kl": 1.0}] * 8)
+    assert "Trial 19 reconstructs better (`unexplained` 0.1)" in summarize(study).sentence
