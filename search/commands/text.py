@@ -38,12 +38,10 @@ def best_text(study: StudyRecord) -> str:
     """The verdict, the winner's settings, and what it reaches beside the baselines."""
     summary = summarize(study)
     lines = [f"{summary.verdict.value.upper()}: {summary.sentence}", *_since_confirmed_lines(study)]
-    lines.append(f"Next: {summary.next.words}")
-    if summary.next.code:
-        lines += [f"  {line}" for line in summary.next.code.splitlines()]
+    what_next = [f"Next: {summary.next.words}", *(f"  {line}" for line in summary.next.code.splitlines())]
     if summary.best is None:
-        return "\n".join(lines)
-    lines += ["", *_settings_lines(summary, study), "", *_table(_standing_rows(study, summary.best))]
+        return "\n".join([lines[0], *what_next])
+    lines += ["", *_settings_lines(summary, study), "", *_table(_standing_rows(study, summary.best)), "", *what_next]
     return "\n".join(lines)
 
 

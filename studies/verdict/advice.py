@@ -30,7 +30,8 @@ def advise(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     trials or an end of the search, which are about a study that has none.
     """
     errors, unfinished = list(_look_at_errors(study)), list(_go_on(study))
-    yield from errors
+    if standing.best is None:
+        yield from errors
     cure = None
     if len(study.counted) >= MIN_FINISHED_TRIALS or not unfinished:
         cure = _cure(study, standing)
@@ -52,6 +53,8 @@ def advise(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
         further = bool(widened)
     more = list(_stop_or_search_on(study)) if cure is None and not unfinished and not further else []
     yield from more
+    if standing.best is not None:
+        yield from errors
     if not (errors or unfinished or cure or usable or confirmations or more or further or standing.seeds):
         if study.finished:
             yield Advice(action="Search elsewhere", reason=f"None of {count(len(study.finished), 'trial')} will do.")
@@ -218,7 +221,7 @@ def _look_at_errors(study: StudyRecord) -> tuple[Advice, ...]:
     failed = [trial for trial in study.trials if trial.state is RunState.FAILED]
     if not failed:
         return ()
-    reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error; the texts are above."
+    reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error."
     return (Advice(action="Look at the errors", reason=reason),)
 
 

@@ -179,12 +179,14 @@ def test_settings_are_shown_as_toml_in_four_digits_without_a_clipping_that_is_no
 
 def test_without_a_finished_trial_the_verdict_is_all() -> None:
     assert best_text(study_of(unfinished(0, RunState.RUNNING))) == (
-        "NOT ENOUGH EVIDENCE: No trial has finished yet (1 started)."
+        "NOT ENOUGH EVIDENCE: No trial has finished yet (1 started).\n"
+        "Next: Go on with the search. 0 of 20 trials have finished; at least 20 are needed for a verdict.\n"
+        f"  {RESUME}"
     )
 
 
 def test_before_a_confirmation_the_best_so_far_stands_alone_with_the_gates_that_it_missed() -> None:
-    lines = best_text(study_of(trial(3, "settled", "alive", kl=12.5))).splitlines()
+    lines = best_text(study_of(trial(3, "settled", "alive", kl=12.5))).partition("\n\nNext: ")[0].splitlines()
     assert lines[0] == "NOT ENOUGH EVIDENCE: Only 1 trial has finished; 20 are needed to judge."
     assert lines[2] == "Trial 3, the best so far (in the search it failed: settled, alive):"
     assert lines[3] == "  kl_weight = 0.3333"
@@ -196,7 +198,13 @@ def test_before_a_confirmation_the_best_so_far_stands_alone_with_the_gates_that_
 
 def test_a_best_trial_that_was_never_measured_shows_dashes() -> None:
     lost = replace(trial(3, *GATE_NAMES, score=3.0), measures=None, kl=math.nan)
-    assert best_text(study_of(lost)).splitlines()[-1].split() == ["trial", "3", "–", "–", "–"]
+    assert best_text(study_of(lost)).partition("\n\nNext: ")[0].splitlines()[-1].split() == [
+        "trial",
+        "3",
+        "–",
+        "–",
+        "–",
+    ]
 
 
 def test_a_confirmed_winner_stands_beside_the_baselines_with_medians_over_the_seeds() -> None:
@@ -205,7 +213,7 @@ def test_a_confirmed_winner_stands_beside_the_baselines_with_medians_over_the_se
         *runs_of("trial 0", [6.0, 1.0, 4.0, 2.0], passed=3, probes=[0.9, 0.5, 0.75, 0.25]),
         *runs_of("before", [4.0], passed=0, probes=[0.125]),
     )
-    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).splitlines()
+    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).partition("\n\nNext: ")[0].splitlines()
     assert lines[2] == "Trial 0, the winner:"
     assert lines[-3:] == [
         "median on the test split  KL per latent  unexplained  active latents  seeds passed  probe accuracy",
@@ -216,14 +224,14 @@ def test_a_confirmed_winner_stands_beside_the_baselines_with_medians_over_the_se
 
 def test_before_the_look_at_the_test_split_the_medians_are_those_on_validation() -> None:
     confirmed = runs_of("trial 0", [1.0, 3.0], passed=2, tested=False)
-    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).splitlines()
+    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).partition("\n\nNext: ")[0].splitlines()
     assert lines[-2].split("  ")[0] == "median on the validation split"
     assert lines[-1].split() == ["winner", "2", "0.25", "3", "of", "4", "2", "of", "2"]
 
 
 def test_a_candidate_that_was_not_probed_has_a_dash_where_others_have_a_probe() -> None:
     confirmed = (*runs_of("trial 0", [1.0], passed=1, probes=[0.5]), *runs_of("before", [1.0], passed=1))
-    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).splitlines()
+    lines = best_text(study_of(trial(0), confirmation=confirmed, winner=0)).partition("\n\nNext: ")[0].splitlines()
     assert [line.split()[-1] for line in lines[-2:]] == ["0.5", "–"]
 
 

@@ -98,12 +98,16 @@ def make_study(
         feasible = all(gate.passed for gate in values["gates"] if gate.name in CONSTRAINT_GATES)
         made.append(TrialRecord(number=number, seed=number, feasible=feasible, **values))
     runs = []
-    for name, number, candidates in (("trial 0", 0, seeds), ("mine", None, baseline)):
-        for seed, changes in enumerate(candidates):
+    candidates: list[tuple[str, int | None, Sequence[dict[str, Any]]]] = [
+        ("trial 0", 0, seeds),
+        ("mine", None, baseline),
+    ]
+    for name, of_trial, ill_seeds in candidates:
+        for seed, changes in enumerate(ill_seeds):
             values = training(asked, **changes)
             test = values["measures"]
             values["measures"] = test and replace(test, kl_mean_part=np.full(4, changes.get("kl", 2.0)))
-            runs.append(ConfirmationRun(candidate=name, trial=number, seed=seed, test=test, **values))
+            runs.append(ConfirmationRun(candidate=name, trial=of_trial, seed=seed, test=test, **values))
     return StudyRecord(
         name="made",
         definition=asked,
@@ -118,7 +122,7 @@ def make_study(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ill() -> Callable[..., StudyRecord]:
     """`make_study` itself."""
     return make_study

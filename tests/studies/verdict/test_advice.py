@@ -1,0 +1,74 @@
+"""What to do next: nothing that excludes another sentence of the same study."""
+
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import summarize
+from klsearch.studies.verdict.advice import advise
+from klsearch.vae.diagnostics.gates import Verdict
+from klsearch.vae.hyperparameters import Hyperparameters
+
+Ill = Callable[..., StudyRecord]
+
+
+@st.composite
+def trainings(draw: st.DrawFn) -> dict[str, Any]:
+    return {
+        "kl": draw(st.sampled_from([0.0, 0.2, 1.5, 2.0, 9.0, 525.0, float("nan")])),
+        "growth": draw(st.sampled_from([0.0, 0.5])),
+        "active": draw(st.sampled_from([0, 4])),
+        "unexplained": draw(st.floats(0.05, 2.5)),
+        "gap": draw(st.sampled_from([0.0, 0.8])),
+        "settings": Hyperparameters(kl_weight=draw(st.sampled_from([1e-4, 1e-3, 1e-2, 1.0]))),
+    }
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_no_two_sentences_of_a_study_exclude_each_other(ill: Ill, data: st.DataObject) -> None:
+    kinds = data.draw(st.lists(trainings(), min_size=1, max_size=4))
+    seeds, mine = (data.draw(st.lists(st.sampled_from(kinds), min_size=n, max_size=8)) for n in (0, 0))
+    study = ill(kinds * (20 // len(kinds)), seeds=seeds, baseline=mine)
+    found = summarize(study)
+    actions = [one.action for one in advise(study, found)]
+    said = {word: any(action.startswith(word) for action in actions) for word in ("Stop", "Search on", "Widen", "Use")}
+    assert not (said["Stop"] and said["Widen"])
+    assert not (said["Stop"] and said["Search on"])
+    assert not (said["Use"] and found.verdict not in (Verdict.STABLE, Verdict.CAVEATS))
+    assert not (said["Use"] and any(action.startswith("Do not rely") for action in actions))
+    assert len(set(actions)) == len(actions)
+    weights = [action for action in actions if action.startswith(("Lower the KL weight", "Raise the KL weight"))]
+    assert len(weights) <= 1
+    assert found.next.action == actions[0]
+    for price in found.price:
+        assert (price.low <= 0 <= price.high) == ("not distinguishable" in price.words)
+    if found.next.code and not found.next.code.startswith("klsearch"):
+        assert tomllib.loads(found.next.code)
+
+
+@pytest.mark.parametrize("best", [0, 19])
+def test_a_search_is_not_still_improving_because_of_where_its_best_trial_lies(ill: Ill, best: int) -> None:
+    """All twenty are alike but for chance: neither the first nor the last place of the best is evidence."""
+    weights = [10 ** (-4 + 4 * n / 19) for n in range(20)]
+    trials = [
+        {"unexplained": 0.3 - 0.001 * (n == best), "settings": Hyperparameters(kl_weight=weight)}
+        for n, weight in enumerate(weights)
+    ]
+    study = ill(trials)
+    actions = [one.action for one in advise(study, summarize(study))]
+    assert not any(action.startswith("Search on") for action in actions)
+
+
+def test_at_the_cap_of_the_score_nothing_is_still_improving(ill: Ill) -> None:
+    trials = [
+        {"unexplained": 2.5 + n / 10, "settings": Hyperparameters(kl_weight=10 ** (-4 + 4 * n / 19))} for n in range(20)
+    ]
+    study = ill(trials)
+    actions = [one.action for one in advise(study, summarize(study))]
+    assert not any(action.startswith("Search on") for action in actions)
