@@ -33,12 +33,8 @@ TRIAL = {
 }
 BEST = {
     *("schema_version", "study", "verdict", "sentence", "passed", "seeds", "interval", "caveats", "confirmation"),
-<<<<<<< HEAD
     *("kl_band", "kl_band_reference", "probe_measure", "since_confirmed", "ladder", "race"),
-=======
-    *("kl_band", "kl_band_reference", "probe_measure", "since_confirmed", "race"),
     *("causes", "price", "next", "pca"),
->>>>>>> 82b058e (No two sentences of a study exclude each other; next stands at the end of what the terminal prints)
     *TRIAL,
 }
 CONFIRMED = {"name", "method", "trial", "seed", "passed", "split", "kl", "unexplained", "probe"}
