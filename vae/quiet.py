@@ -1,5 +1,6 @@
-"""Loading TensorFlow without its start-up lines on the user's terminal."""
+"""Loading TensorFlow without its start-up lines on the user's terminal, and users' code without spoiling results."""
 
+import contextlib
 import os
 import re
 import sys
@@ -39,3 +40,17 @@ def hide_start_up_lines() -> Iterator[None]:
             aside.seek(0)
             os.write(terminal, b"".join(line for line in aside if not hidden.match(line)))
             os.close(terminal)
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """A block of others' code, whose output, from C as well, goes where it does not mix with our results."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -1,8 +1,6 @@
 """The network and the population that a definition asks for."""
 
-import contextlib
 import math
-import sys
 from pathlib import Path
 
 from klsearch.search.layout import Layout
@@ -13,6 +11,7 @@ from klsearch.vae.data.datasets import DataProblem, Dataset
 from klsearch.vae.data.readers.functions import load_function, with_line
 from klsearch.vae.networks.network import Network, computing_in, conv_network, dense_network, factory_network
 from klsearch.vae.networks.stacking import initial_values
+from klsearch.vae.quiet import stdout_to_stderr
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance, Weighting
 
@@ -65,8 +64,7 @@ def _network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Net
 
 def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
     kind = definition.model.kind
-    # What the user's own code prints must not mix with results on standard output.
-    with contextlib.redirect_stdout(sys.stderr):
+    with stdout_to_stderr():
         try:
             factory = load_function(kind, folder)
         except DataProblem as error:
@@ -75,7 +73,7 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
             network = factory_network(factory, dataset.shape, definition.model.latent_dim)
             initial_values(network)  # which every trial draws again
             return network
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DefinitionError([f"model.kind: {kind}: {with_line(error, folder)}"]) from error
 
 

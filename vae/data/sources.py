@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,15 +14,15 @@ from klsearch.vae.data.readers.arrays import read_npy, read_npz
 from klsearch.vae.data.readers.functions import is_function, read_function
 from klsearch.vae.data.readers.idx import idx_files, read_idx_folder
 from klsearch.vae.data.readers.images import image_files, read_images
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
-from klsearch.vae.data.readers.tables import read_csv, read_parquet
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
+from klsearch.vae.data.readers.tables import read_parquet, read_text
+from klsearch.vae.data.readers.text import PACKINGS, SUFFIXES, is_text_table
 
 _PACKAGED = ("fashion-mnist", "mnist")
 _BUILT_IN = ("digits", *_PACKAGED)
 _READERS: dict[str, Callable[[Request], RawData]] = {
     ".npy": read_npy,
     ".npz": read_npz,
-    ".csv": read_csv,
     ".parquet": read_parquet,
 }
 # Where Debian's packages (dataset-fashion-mnist) put them.
@@ -45,10 +46,19 @@ def read_source(request: Request) -> RawData:
         return _read_packaged(request, (_DEBIAN_FOLDER, _keras_folder() / "datasets"), _download)
     if is_function(request.source):
         return read_function(request)
-    try:
-        return _read_path(request)
-    except OSError as error:
-        raise DataProblem(f"{request.path}: cannot be read: {error.strerror or error}") from error
+    with reading(str(request.path)):
+        return _of_numbers(_read_path(request))
+
+
+def _of_numbers(raw: RawData) -> RawData:
+    """Rows of truth values as 0 and 1.
+
+    Raises:
+        DataProblem: they are times.
+    """
+    if raw.rows.dtype.kind in "mM":
+        raise DataProblem(f"{raw.name}: holds dates or times (dtype {raw.rows.dtype}); turn them into numbers")
+    return replace(raw, rows=raw.rows.astype(np.uint8)) if raw.rows.dtype == bool else raw
 
 
 def _digits(request: Request) -> RawData:
@@ -116,9 +126,12 @@ def _read_path(request: Request) -> RawData:
             f"{path}: no such file or folder, and '{request.source}' is none of {', '.join(_BUILT_IN)}; a function of "
             f"your own is written package.module:function"
         )
-    reader = _READERS.get(path.suffix.lower())
+    if not path.is_file():
+        raise DataProblem(f"{path}: is a pipe or device, which cannot be read twice; save the rows as a file")
+    reader = read_text if is_text_table(path) else _READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataProblem(f"{path}: files of data are {', '.join(_READERS)}; save the rows as one of these")
+        known = f"{', '.join((*SUFFIXES, *_READERS))} (text also as {', '.join(PACKINGS)})"
+        raise DataProblem(f"{path}: files of data are {known}; save the rows as one of these")
     return reader(request)
 
 
@@ -127,6 +140,6 @@ def _read_folder(folder: Path, request: Request) -> RawData:
         return read_idx_folder(folder, files, request)
     if files := image_files(folder):
         return read_images(folder, files, request)
-    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _READERS)
+    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _READERS or is_text_table(path))
     hint = f"; name the file itself, such as {tables[0]}" if tables else ""
     raise DataProblem(f"{folder}: holds neither images nor IDX files{hint}")

@@ -55,7 +55,7 @@ def test_what_is_not_there_is_refused_with_what_may_be_given(folder: "DataFolder
 
 def test_an_unknown_kind_of_file_is_refused_with_the_known_ones(folder: "DataFolder") -> None:
     (folder.path / "rows.xlsx").write_text("x")
-    assert "files of data are .npy, .npz, .csv, .parquet" in folder.refusal("rows.xlsx")
+    assert "files of data are .csv, .tsv, .npy, .npz, .parquet (text also as .gz," in folder.refusal("rows.xlsx")
 
 
 def test_what_the_system_refuses_to_open_is_refused_with_its_reason(folder: "DataFolder") -> None:
@@ -112,3 +112,15 @@ def test_what_cannot_be_downloaded_is_refused_with_the_ways_to_get_it(tmp_path: 
     assert "DataProblem: mnist: not in" in problem
     assert "Keras cannot download it" in problem
     assert "put its IDX files into a folder" in problem
+
+
+def test_a_pipe_is_refused_and_not_waited_for(folder: "DataFolder") -> None:
+    os.mkfifo(folder.path / "rows.csv")
+    assert "is a pipe or device" in folder.refusal("rows.csv")
+
+
+def test_dates_are_refused_by_name_and_truth_values_are_numbers(folder: "DataFolder") -> None:
+    np.save(folder.path / "days.npy", np.array([["2020-01-01"], ["2020-01-02"]], "M8[D]"))
+    assert "days.npy: holds dates or times (dtype datetime64[D])" in folder.refusal("days.npy")
+    np.save(folder.path / "truth.npy", np.eye(3, dtype=bool))
+    assert folder.read("truth.npy").rows.tolist() == np.eye(3).tolist()

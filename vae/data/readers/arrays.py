@@ -36,9 +36,10 @@ def read_npz(request: Request) -> RawData:
     name = request.path.name
     try:
         with zipfile.ZipFile(request.path) as archive:
-            held = [member.removesuffix(_SUFFIX) for member in archive.namelist()]
+            held = [member.removesuffix(_SUFFIX) for member in archive.namelist() if member.endswith(_SUFFIX)]
             chosen = _choose_array(name, held, request)
-            refuse_beyond_memory(name, *_size_and_itemsize(archive, chosen))
+            for array in (chosen, *(_check_held(name, array, held) for array in request.beside_rows.values())):
+                refuse_beyond_memory(f"{name} ({array})", *_size_and_itemsize(archive, array))
         with np.load(request.path, allow_pickle=False) as arrays:
             rows = arrays[chosen]
             beside = {key: arrays[_check_held(name, array, held)] for key, array in request.beside_rows.items()}

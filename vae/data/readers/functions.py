@@ -1,6 +1,5 @@
 """Rows that a function of the user's own gives."""
 
-import contextlib
 import importlib
 import re
 import sys
@@ -10,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
 from klsearch.vae.data.readers.tables import from_frame
-from klsearch.vae.quiet import hide_start_up_lines
+from klsearch.vae.quiet import hide_start_up_lines, stdout_to_stderr
 
 _OURS = Path(__file__).parents[3]
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -33,6 +32,12 @@ def read_function(request: Request) -> RawData:
         DataProblem: with the function's own error and the line that raised it, or with what it returned instead.
     """
     returned = _call(request)
+    with reading(request.source), stdout_to_stderr():
+        return _take(request, returned)
+
+
+def _take(request: Request, returned: Any) -> RawData:
+    """The rows in what the function returned."""
     name = request.source
     if hasattr(returned, "iloc"):
         request.refuse("array", because="a data frame has columns, named by data.labels and the like")
@@ -61,7 +66,7 @@ def load_function(source: str, folder: Path) -> Any:
     try:
         with hide_start_up_lines():  # the user's own module may be the first to load TensorFlow
             module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise DataProblem(f"{source}: no module '{error.name}' in {folder} or among what is installed") from error
         raise DataProblem(f"{source}: importing it failed: {with_line(error, folder)}") from error
@@ -71,16 +76,15 @@ def load_function(source: str, folder: Path) -> Any:
 
 
 def _call(request: Request) -> Any:
-    # What the user's own code prints must not mix with results on standard output.
-    with contextlib.redirect_stdout(sys.stderr):
+    with stdout_to_stderr():
         function = load_function(request.source, request.folder)
         try:
             return function()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataProblem(f"{request.source}: {with_line(error, request.folder)}") from error
 
 
-def with_line(error: Exception, folder: Path) -> str:
+def with_line(error: BaseException, folder: Path) -> str:
     """The error with the last line of the user's own that led to it; without a line where we raised it ourselves."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
@@ -93,7 +97,7 @@ def with_line(error: Exception, folder: Path) -> str:
     return f"{_one_line(error)} ({last.filename}:{last.lineno})"
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

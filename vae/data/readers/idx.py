@@ -10,10 +10,12 @@ from typing import IO
 
 import numpy as np
 
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading, refuse_beyond_memory
 
 # The third byte of the header, as http://yann.lecun.com/exdb/mnist describes it; all are big-endian.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_DIMENSIONS = 64  # of an array of NumPy's
+_CHUNK = 1 << 20
 _NAMED_IDX = re.compile(r"[-.]idx\d")
 
 
@@ -22,7 +24,7 @@ def idx_files(folder: Path) -> list[Path]:
 
     Of a file that is there gzipped and unpacked, the unpacked one.
     """
-    found = {path for path in folder.iterdir() if path.is_file() and _NAMED_IDX.search(path.name)}
+    found = {path for path in folder.iterdir() if _NAMED_IDX.search(path.name) and path.is_file()}
     files = [path for path in found if path.suffix != ".gz" or path.with_suffix("") not in found]
     return sorted(files, key=lambda path: (not path.name.startswith("train"), path.name))
 
@@ -56,17 +58,19 @@ def read_idx_folder(folder: Path, files: list[Path], request: Request) -> RawDat
 def _read(path: Path) -> np.ndarray:
     """One file's array."""
     opened: IO[bytes] = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[assignment]
-    try:
-        with opened as file:
+    with reading(str(path)), opened as file:
+        try:
             dtype, shape = _header(path, file)
             refuse_beyond_memory(path.name, math.prod(shape), dtype.itemsize)
             needed = math.prod(shape) * dtype.itemsize
             content = file.read(needed)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataProblem(f"{path}: is damaged: {error}") from error
-    if len(content) < needed:
-        raise DataProblem(f"{path}: is cut short: {len(content):,} of {needed:,} bytes of shape {list(shape)}")
-    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+            while path.suffix == ".gz" and file.read(_CHUNK):
+                pass  # The checksum of a packed file is compared at its end.
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataProblem(f"{path}: is damaged: {error}") from error
+        if len(content) < needed:
+            raise DataProblem(f"{path}: is cut short: {len(content):,} of {needed:,} bytes of shape {list(shape)}")
+        return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def _header(path: Path, file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
@@ -74,6 +78,8 @@ def _header(path: Path, file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
         raise DataProblem(f"{path}: is no IDX file; it begins with {magic.hex(' ') or 'nothing'}")
+    if magic[3] > _MOST_DIMENSIONS:
+        raise DataProblem(f"{path}: is no IDX file of rows; it says that it has {magic[3]} dimensions")
     sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         raise DataProblem(f"{path}: is cut short within its header")

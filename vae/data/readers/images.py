@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading, refuse_beyond_memory
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 # Pillow's names of what we take, by what we take it for; grey images have no channel axis.
@@ -41,17 +41,16 @@ def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
 
 def _pixels(folder: Path, path: Path) -> np.ndarray:
     """One image, shape [height, width] or [height, width, 3], uint8."""
-    try:
-        with Image.open(path) as image:
+    place = f"{folder.name}: {path.relative_to(folder)}"
+    with reading(place):
+        try:
+            image = Image.open(path)
+        except UnidentifiedImageError as error:
+            raise DataProblem(f"{place} is not an image that Pillow can read") from error
+        with image:
             if image.mode not in _MODES:
-                raise DataProblem(
-                    f"{folder.name}: {path.relative_to(folder)} has mode {image.mode}; save it as 8-bit grey or RGB"
-                )
+                raise DataProblem(f"{place} has mode {image.mode}; save it as 8-bit grey or RGB")
             return np.asarray(image.convert(_MODES[image.mode]), np.uint8)
-    except UnidentifiedImageError as error:
-        raise DataProblem(f"{folder.name}: {path.relative_to(folder)} is not an image that Pillow can read") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataProblem(f"{folder.name}: {path.relative_to(folder)} cannot be read: {error}") from error
 
 
 def _describe(pixels: np.ndarray) -> str:

@@ -1,5 +1,8 @@
 """Raw data, as a source gives them before they are checked, split and scaled."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +92,23 @@ class Request:
         given = [key for key in keys if getattr(self, key) is not None]
         if given:
             raise DataProblem(f"{self.source}: data.{given[0]} = '{getattr(self, given[0])}' cannot be used: {because}")
+
+
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """A block that reads what others wrote; whatever it raises becomes a DataProblem that names the place.
+
+    Warnings of the libraries that read are not shown.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except DataProblem:
+        raise
+    except Exception as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+        raise DataProblem(f"{place}: cannot be read: {reason[:300] or type(error).__name__}") from error
 
 
 def refuse_beyond_memory(name: str, values: int, itemsize: int) -> None:

@@ -1,56 +1,122 @@
-"""Tables: .csv and .parquet files, and data frames that the user's own function gives."""
+"""Tables: files of text and .parquet files, and data frames that the user's own function gives."""
 
-import csv
 import difflib
-from pathlib import Path
+import warnings
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
+from klsearch.vae.data.readers.text import find_layout
 
 if TYPE_CHECKING:
     import pandas as pd  # Half a second to import, and most data are no tables.
 
 # A guess for the memory check alone: that many bytes of text to a value.
 _BYTES_PER_VALUE = 8
+# Beside those that pandas knows; only where the rest of a column are numbers, for "-" may be a word.
+_MISSING = ("?", "-")
 
 
-def read_csv(request: Request) -> RawData:
-    """The columns of a comma-separated file, whose first line names them unless it holds numbers alone."""
+def read_text(request: Request) -> RawData:
+    """The columns of a table of text, packed or not, whose first line names them unless it holds numbers alone."""
     import pandas as pd
 
     request.refuse("array", because="only an .npz holds several arrays")
-    name = request.path.name
+    name, layout = request.path.name, find_layout(request.path)
+    if layout.longer and not layout.trailing:
+        raise DataProblem(
+            f"{name}: its rows have more values than its first line has names; name every column in that line"
+        )
     if request.rows is None:
-        refuse_beyond_memory(name, request.path.stat().st_size // _BYTES_PER_VALUE, 8)
+        refuse_beyond_memory(name, layout.size // _BYTES_PER_VALUE, 8)
     try:
-        headed = _has_header(request.path)
-        frame = pd.read_csv(request.path, nrows=request.rows, header=0 if headed else None, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError as error:
-        raise DataProblem(f"{name}: is empty") from error
-    except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
-        raise DataProblem(f"{name}: is not comma-separated UTF-8 text: {str(error).strip()}") from error
-    note = () if headed else (f"{name}: the first line holds numbers and was read as data; columns are named 0, 1, …",)
-    first_line = 1 + headed if _lines(request.path) == len(frame) + headed else None
-    return from_frame(name, frame, request, first_line=first_line, notes=note)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that loses values
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+            frame = pd.read_csv(
+                request.path,
+                nrows=request.rows,
+                header=0 if layout.headed else None,
+                encoding=layout.encoding,
+                sep=layout.separator,
+                index_col=False if layout.trailing else None,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        reason = " ".join(str(error).rpartition("C error: ")[2].split())
+        raise DataProblem(f"{name}: its rows differ in length: {reason}") from error
+    found = [layout.words] if layout.words else []
+    if not layout.headed:
+        found.append("the first line holds numbers and was read as data; columns are named 0, 1, …")
+    frame = frame.set_axis(frame.columns.map(str), axis=1)
+    frame, more = _without_unnamed(frame)
+    frame, converted = _read_numbers(frame, decimal_comma=layout.separator != ",")
+    first_line = 1 + layout.headed if layout.lines == len(frame) + layout.headed else None
+    notes = tuple(f"{name}: {note}" for note in (*found, *more, *converted))
+    return from_frame(name, frame, request, first_line=first_line, notes=notes)
+
+
+def _without_unnamed(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
+    """A table without the columns that no one named: a count of its rows at the front, an empty one at the end."""
+    notes = []
+    first, last = frame.columns[0], frame.columns[-1]
+    if first == "Unnamed: 0" and len(frame.columns) > 1 and frame[first].equals(frame.index.to_series(name=first)):
+        frame = frame.drop(columns=first)
+        notes.append("the first column has no name and counts the rows; it was left out")
+    if last == f"Unnamed: {len(frame.columns) - 1 + len(notes)}" and len(frame) and frame[last].isna().all():
+        frame = frame.drop(columns=last)
+        notes.append("the last column has neither name nor values; it was left out")
+    return frame, notes
+
+
+def _read_numbers(frame: "pd.DataFrame", *, decimal_comma: bool) -> tuple["pd.DataFrame", list[str]]:
+    """A table whose columns of text are numbers where only decimal commas or marks for missing kept them from it."""
+    import pandas as pd
+
+    read, commas, marked = dict[str, "pd.Series[Any]"](), list[str](), list[str]()
+    for column in frame.columns:
+        if _is_numeric(frame[column]):
+            continue
+        text = frame[column].astype("string").str.strip()
+        empty = text.isin(_MISSING)
+        plain = text.mask(empty)
+        with_comma = decimal_comma and bool(plain.str.contains(",", regex=False).any())
+        numbers = pd.to_numeric(plain.str.replace(",", ".", n=1, regex=False) if with_comma else plain, errors="coerce")
+        if plain.isna().all() or (numbers.isna() & plain.notna()).any():
+            continue
+        read[column] = numbers.astype("float64")
+        commas += [column] if with_comma else []
+        marked += [column] if empty.any() else []
+    notes = [f"decimal commas in {_list_columns(commas)}"] if commas else []
+    notes += [f"{' and '.join(map(repr, _MISSING))} are taken for missing in {_list_columns(marked)}"] if marked else []
+    return frame.assign(**read), notes
+
+
+def _list_columns(columns: list[str]) -> str:
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    return f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, columns[:5]))}{more}"
 
 
 def read_parquet(request: Request) -> RawData:
     """The columns of a .parquet file."""
-    import pandas as pd
-
     request.refuse("array", because="only an .npz holds several arrays")
     name = request.path.name
-    # Columns are compressed, so this is the least that they can need.
-    refuse_beyond_memory(name, request.path.stat().st_size // _BYTES_PER_VALUE, 8)
     try:
-        frame = pd.read_parquet(request.path)
+        from pyarrow import ArrowInvalid, Table
+        from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise DataProblem(f"{name}: reading .parquet needs pyarrow; run `pip install 'klsearch[parquet]'`") from error
-    except (ValueError, OSError) as error:
-        raise DataProblem(f"{name}: is not a .parquet file: {error}") from error
-    return from_frame(name, frame.head(request.rows) if request.rows else frame, request)
+    try:
+        with ParquetFile(request.path) as file:
+            # By its counts: a column that repeats itself unpacks to thousands of times its bytes.
+            held = file.metadata.num_rows if request.rows is None else min(request.rows, file.metadata.num_rows)
+            refuse_beyond_memory(name, held * file.metadata.num_columns, 8)
+            first = [] if request.rows is None else list(islice(file.iter_batches(batch_size=max(held, 1)), 1))
+            frame = (Table.from_batches(first) if first else file.read()).to_pandas()
+    except ArrowInvalid as error:
+        raise DataProblem(f"{name}: is not a .parquet file: {' '.join(str(error).split())}") from error
+    return from_frame(name, frame if request.rows is None else frame.head(request.rows), request)
 
 
 def from_frame(
@@ -85,26 +151,6 @@ def from_frame(
     )
 
 
-def _has_header(path: Path) -> bool:
-    """Tell whether any entry of the first line is not a number."""
-    with path.open(encoding="utf-8-sig", newline="") as text:
-        first = next(csv.reader(text), [])
-    return not first or not all(_is_number(entry) for entry in first)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as text:
-        return sum(1 for _ in text)
-
-
 def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:
     """One column of labels, groups or splits: numbers as they are, anything else as text."""
     if column not in frame.columns:
@@ -134,13 +180,8 @@ def _refuse_text(name: str, data: "pd.DataFrame", first_line: int | None) -> Non
     row = int(np.argmax(odd)) if odd.any() else 0
     line = f", line {row + first_line}" if first_line is not None else ""
     others = f" (and in {len(texts) - 1} more: {', '.join(map(repr, texts[1:]))})" if len(texts) > 1 else ""
-    separator = next((mark for mark in ";\t" if mark in texts[0] and len(data.columns) == 1), None)
-    remedy = (
-        f"its columns look separated by {separator!r}; separate them by commas"
-        if separator
-        else "turn it into numbers, remove it, or name it as data.labels, data.group or data.split_column"
-    )
     raise DataProblem(
         f"{name}: column '{texts[0]}'{others} holds {str(values.iloc[row])!r} at row {row} (counted from 0{line}), "
-        f"which is no number; {remedy}"
+        f"which is no number; "
+        "turn it into numbers, remove it, or name it as data.labels, data.group or data.split_column"
     )

@@ -226,3 +226,20 @@ def test_a_tensorflow_data_set_without_end_is_refused_unless_rows_are_counted(tm
 def test_a_tensorflow_data_set_that_fails_shows_its_own_error(tmp_path: Path) -> None:
     body = f"{TF}; return data.map(lambda row, label: (tf.debugging.check_numerics(row / 0.0, 'bad row'), label))"
     assert "bad row" in refusal_of_function(tmp_path, body)
+
+
+@pytest.mark.parametrize("code", ["0", "1", "'no data today'", ""])
+def test_a_function_that_ends_the_process_is_refused_with_its_line(tmp_path: Path, code: str) -> None:
+    assert re.search(r"SystemExit: .*\.py:4\)", refusal_of_function(tmp_path, f"raise SystemExit({code})"))
+
+
+def test_what_the_function_writes_past_python_stays_off_standard_output(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    read(tmp_path, "import os; os.write(1, b'from C'); return [[1, 2], [3, 4]]")
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "from C")
+
+
+def test_a_frame_that_fails_when_it_is_read_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal_of_function(tmp_path, "return type('Odd', (), {'iloc': 1})()")

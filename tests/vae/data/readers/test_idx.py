@@ -117,3 +117,16 @@ def test_other_files_of_a_folder_are_not_read(folder: "DataFolder") -> None:
     (folder.path / "README").write_text("no data")
     (folder.path / "b-idx3-ubyte").mkdir()
     assert len(folder.read(".").rows) == 12
+
+
+def test_no_flipped_bit_of_a_packed_file_is_accepted(folder: "DataFolder") -> None:
+    packed = gzip.compress(idx(IMAGES))
+    path = folder.path / "a-idx3-ubyte.gz"
+    for place in range(10, len(packed)):  # after the header, whose time and name say nothing of the values
+        path.write_bytes(packed[:place] + bytes([packed[place] ^ 1]) + packed[place + 1 :])
+        assert "a-idx3-ubyte.gz" in folder.refusal(".")
+
+
+def test_more_dimensions_than_an_array_can_have_are_refused(folder: "DataFolder") -> None:
+    (folder.path / "a-idx3-ubyte").write_bytes(bytes([0, 0, 8, 70]) + struct.pack(">70I", *[1] * 70) + b"1")
+    assert "it says that it has 70 dimensions" in folder.refusal(".")

@@ -49,7 +49,7 @@ def test_an_image_that_cannot_be_read_is_named(folder: "DataFolder") -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(folder.path / "a.png")
     (folder.path / "b.png").write_bytes((folder.path / "a.png").read_bytes()[:1000])
     (folder.path / "c.png").write_text("no image")
-    assert "b.png cannot be read" in folder.refusal(".")
+    assert "b.png: cannot be read" in folder.refusal(".")
     (folder.path / "b.png").unlink()
     assert "c.png is not an image that Pillow can read" in folder.refusal(".")
 

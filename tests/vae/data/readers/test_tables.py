@@ -1,13 +1,16 @@
 """Rows from tables."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
 from klsearch.vae.data.readers.raw import Request
+
+if TYPE_CHECKING:
+    from tests.vae.conftest import DataFolder
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 
@@ -90,9 +93,75 @@ def test_only_the_first_rows_of_a_csv_are_read(tmp_path: Path) -> None:
     assert sum(load_csv(tmp_path, CSV, group="who", rows=20).rows.values()) == 20
 
 
-def test_other_separators_are_recognised_and_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataProblem, match="its columns look separated by ';'; separate them by commas"):
-        load_csv(tmp_path, "a;b\n1;2\n3;4\n")
+@pytest.mark.parametrize(
+    ("text", "columns", "first", "note"),
+    [
+        (
+            "alter;puls;groesse\n20;60;175,4\n30;61;180\n",
+            "alter puls groesse",
+            [20, 60, 175.4],
+            "decimal commas in column",
+        ),
+        ("alter;puls;groesse\n20;60;175,4\n30;61;180\n", "alter puls groesse", [20, 60, 175.4], "by semicolons"),
+        ("1,5;2,5;3,0\n1,6;2,7;3,1\n", "0 1 2", [1.5, 2.5, 3.0], "decimal commas in columns '0', '1', '2'"),
+        ("a\tb\n1\t2\n3\t4\n", "a b", [1, 2], "separated by tabs"),
+        ("a|b\n1|2\n3|4\n", "a b", [1, 2], "separated by bars"),
+        ("a,b\n1,2,\n3,4,\n", "a b", [1, 2], "with a separator at the end of each row, left out"),
+        ("a,b,\n1,2,\n3,4,\n", "a b", [1, 2], "the last column has neither name nor values"),
+        (",a,b\n0,1,2\n1,3,4\n", "a b", [1, 2], "the first column has no name and counts the rows"),
+        (",a,b,\n0,1,2,\n1,3,4,\n", "a b", [1, 2], "the last column has neither name nor values"),
+    ],
+)
+def test_a_table_is_read_as_it_is_and_what_was_done_is_said(
+    folder: "DataFolder", text: str, columns: str, first: list[float], note: str
+) -> None:
+    (folder.path / "rows.csv").write_text(text)
+    raw = folder.read("rows.csv")
+    assert raw.columns == tuple(columns.split())
+    assert raw.rows[0].tolist() == first
+    assert any(note in said for said in raw.notes), raw.notes
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_words_that_hold_another_separator_do_not_divide_a_row(folder: "DataFolder", separator: str) -> None:
+    lines = ["film", "kind", "stars"], ["Up", "Action|Comedy", "4"], ["Heat", "Crime|Drama", "5"]
+    (folder.path / "rows.csv").write_text("".join(separator.join(line) + "\n" for line in lines))
+    raw = folder.read("rows.csv", labels="kind", group="film")
+    assert raw.labels is not None and raw.labels.tolist() == ["Action|Comedy", "Crime|Drama"]
+    assert raw.rows.tolist() == [[4], [5]]
+
+
+def test_marks_for_missing_make_no_column_of_numbers_text_and_stay_words_among_words(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("a,b,strand\n?,2,+\n3,-,-\n5,6,+\n")
+    raw = folder.read("rows.csv", labels="strand")
+    assert np.array_equal(raw.rows, np.array([[np.nan, 2], [3, np.nan], [5, 6]]), equal_nan=True)
+    assert raw.labels is not None and raw.labels.tolist() == ["+", "-", "+"]
+
+
+def test_a_quoted_comma_in_a_comma_separated_table_is_no_decimal_comma(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text('a,b\n"1,234",2\n"3,500",4\n')
+    assert "column 'a' holds '1,234' at row 0" in folder.refusal("rows.csv")
+
+
+def test_a_parquet_whose_description_for_pandas_is_damaged_is_refused(folder: "DataFolder") -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs the extra klsearch[parquet]")
+    from pyarrow import parquet
+
+    table = pa.table({"a": [1.0, 2.0]}).replace_schema_metadata({"pandas": "{bad"})
+    parquet.write_table(table, folder.path / "rows.parquet")
+    assert "rows.parquet: cannot be read" in folder.refusal("rows.parquet")
+
+
+def test_a_small_parquet_that_unpacks_beyond_memory_is_refused_before_it_is_read(
+    folder: "DataFolder", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra klsearch[parquet]")
+    import pandas as pd
+
+    pd.DataFrame({"a": np.zeros(1_000_000)}).to_parquet(folder.path / "rows.parquet")
+    monkeypatch.setattr("klsearch.vae.data.readers.raw.free_memory", lambda: 1_000_000)
+    assert "1,000,000 values need about 0.0 GB" in folder.refusal("rows.parquet")
+    assert len(folder.read("rows.parquet", rows=100).rows) == 100
 
 
 @pytest.mark.parametrize(
@@ -100,8 +169,11 @@ def test_other_separators_are_recognised_and_refused(tmp_path: Path) -> None:
     [
         (b"", "rows.csv: is empty"),
         (b"a,b\n", "is empty: no rows"),
-        (b"a,b\n1,2\n3,4,5\n", "is not comma-separated UTF-8 text"),
-        (b"\xff\xfea\x00", "is not comma-separated UTF-8 text"),
+        (b"a,b\n1,2\n3,4,5\n", "its rows differ in length: Expected 2 fields in line 3, saw 3"),
+        (b"a,b\n1,2,9\n3,4,9\n", "its rows have more values than its first line has names"),
+        (b"a,b\n1,2,\n" + b"3,4,\n" * 60 + b"5,6,7\n", "its rows differ in length"),
+        (b"a,b\n" + b"9" * 400 + b",2\n3,4\n", "infinity in 1 value at column 'a', row 0 (counted from 0), line 2"),
+        (b"\x00\x01\x02", "is no text"),
         (b"a,b\n1,2\n", "holds one row"),
     ],
 )
