@@ -41,6 +41,7 @@ def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "E
         "trials": definition.study.trials,
         "rows": dataset.rows,
         "shape": list(dataset.shape),
+        "columns": None if dataset.table is None else [asdict(column) for column in dataset.table],
         "scaling": dataset.scaling.words,
         "fingerprint": dataset.fingerprint,
         "estimate": None if expected is None else asdict(expected),

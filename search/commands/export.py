@@ -113,7 +113,7 @@ def export_winner(
     files: dict[str, Callable[[Path], Any]] = {
         "encoder.keras": models.encoder.save,
         "decoder.keras": models.decoder.save,
-        "scaler.json": lambda path: path.write_text(_scaler(dataset), encoding="utf-8"),
+        "scaler.json": lambda path: path.write_text(describe_scaling(dataset), encoding="utf-8"),
         "best.toml": lambda path: path.write_text(_definition(loaded, best.number, row), encoding="utf-8"),
         "vae_settings.py": lambda path: path.write_text(
             settings_snippet(loaded.definition, row.run.hyperparameters, trial=best.number, expected=_expected(record)),
@@ -147,9 +147,12 @@ def _chosen(study: StudyStorage, record: StudyRecord) -> tuple[TrainingRun, Row]
     return run, next(row for row in rows if (row.run.label, row.run.seed) == (run.candidate, run.seed))
 
 
-def _scaler(dataset: Dataset) -> str:
-    """How raw rows become the model's, as JSON."""
-    about = {"formula": "scaled = (raw - offset) / scale", "columns": dataset.columns}
+def describe_scaling(dataset: Dataset) -> str:
+    """How raw rows become the model's, and a table's columns numbers before that, as JSON."""
+    about: dict[str, Any] = {"formula": "scaled = (raw - offset) / scale", "columns": dataset.columns}
+    if dataset.table is not None:
+        about["encoding"] = "raw = 1 in the column 'name=category' of the row's category, 0 in its others"
+        about["table"] = [asdict(column) for column in dataset.table]
     return json.dumps({**about, **dataset.scaling.as_json()}, indent=2) + "\n"
 
 

@@ -3,6 +3,7 @@
 Heavy libraries load inside the commands.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from klsearch.search.commands.options import (
 from klsearch.studies.errors import UsageError
 
 if TYPE_CHECKING:
+    from klsearch.studies.record import StudyRecord
     from klsearch.search.storage.place import Place
 
 _PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
@@ -91,8 +93,6 @@ def report(
     run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool, no_samples: bool
 ) -> None:
     """Write the HTML report of RUN again, from its storage alone."""
-    from dataclasses import replace
-
     from klsearch.reports.report import write_report
     from klsearch.search.storage.place import known_place
     from klsearch.search.storage.records import load_study
@@ -101,7 +101,7 @@ def report(
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
     path = output or _run_folder(place) / "report.html"
-    click.echo(write_report(replace(record, samples=None) if no_samples else record, path))
+    click.echo(write_report(without_samples(record) if no_samples else record, path))
     if open_it:
         click.launch(str(path))
 
@@ -130,6 +130,14 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     click.echo(as_text(comparison_document(records[0], records[1])) if as_json else path)
     if open_it:
         click.launch(str(path))
+
+
+def without_samples(record: "StudyRecord") -> "StudyRecord":
+    """The study without pictures of its data, and without the warnings that name its columns."""
+    if record.data is None:
+        return replace(record, samples=None)
+    unnamed = tuple(warning for warning in record.data.warnings if "column" not in warning)
+    return replace(record, samples=None, data=replace(record.data, warnings=unnamed))
 
 
 def _run_folder(place: "Place") -> Path:

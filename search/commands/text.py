@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.search.commands.export import Exported
     from klsearch.search.commands.reproduction import Reproduction
 
+_MOST_COLUMNS = 40  # of a table that `check` prints; `--json` has them all
+
 
 def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
     """The end of a run: verdict, winner beside the baselines, how to go on if it is not whole, where the report is."""
@@ -224,12 +226,25 @@ def check_text(
     lines = [
         f"{definition.study.name}: valid",
         f"data: {rows} rows of {shape} values; scaling: {dataset.scaling.words}",
+        *_column_lines(dataset),
         *([] if own_weights is None else [f"model: {definition.model.kind}, {own_weights:,} weights"]),
         f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
         _expected_line(loaded, expected),
         *(f"warning: {warning}" for warning in (*definition.warnings(), *dataset.warnings)),
     ]
     return "\n".join(lines)
+
+
+def _column_lines(dataset: Dataset) -> list[str]:
+    """A table of what each column was taken for, in lines of at most 80 characters."""
+    columns = (dataset.table or ())[:_MOST_COLUMNS]
+    if not columns:
+        return []
+    width = min(max(len(column.name) for column in columns), 30)
+    lines = [f"  {column.name[:width]:{width}}  {column.kind:11}  {', '.join(column.categories)}" for column in columns]
+    more = len(dataset.table or ()) - len(columns)
+    lines = [line.rstrip() if len(line) <= 80 else f"{line[:79]}…" for line in lines]
+    return ["columns:", *lines, *([f"  and {more} more"] if more else [])]
 
 
 def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:

@@ -28,6 +28,7 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
                 labels=section.labels,
                 group=section.group,
                 split_column=section.split_column,
+                columns=section.columns,
             ),
             scaling=section.scaling,
             validation=section.split.validation,

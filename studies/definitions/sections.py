@@ -154,6 +154,7 @@ class DataSection(Section):
         split_column: column that holds train, validation or test for each row, instead of `split`.
         labels: column of labels, taken out of the data.
         group: column whose equal values stay together in one split, taken out of the data.
+        columns: what a column of a table is taken for, where the guess is wrong.
     """
 
     source: _Text
@@ -164,6 +165,7 @@ class DataSection(Section):
     split_column: _Text | None = None
     labels: _Text | None = None
     group: _Text | None = None
+    columns: dict[str, Literal["number", "category", "count", "ignore"]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_one_way_to_split(self) -> Self:

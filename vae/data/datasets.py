@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from klsearch.vae.data.checks import check_rows, check_varies, warnings_of
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
+from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
 from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval
 from klsearch.vae.data.sources import read_source
 from klsearch.vae.data.splits import SPLITS, split_rows
@@ -30,6 +30,7 @@ class Dataset:
         fingerprint: sha256, in hex, over the scaled rows of all splits and the scaling.
         warnings: what is no error but may surprise, one line each.
         columns: names of a table's columns; None where they have none.
+        table: those columns as the table has them, of which words became several; None where it is no table.
 
     Raises:
         ValueError: the splits differ in row shape, or are not float32.
@@ -44,6 +45,7 @@ class Dataset:
     fingerprint: str
     warnings: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
+    table: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, rows in self.splits.items():
@@ -105,6 +107,7 @@ def load_dataset(
             *_warn_of_values_beyond(fitted, scaled),
         ),
         columns=raw.columns,
+        table=raw.table,
     )
 
 

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
-from klsearch.search.commands.export import settings_snippet
+from klsearch.search.commands.export import describe_scaling, settings_snippet
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.summary import summarize
 from klsearch.studies.verdict.candidates import runs_of
+from klsearch.vae.data.datasets import load_dataset
+from klsearch.vae.data.readers.raw import Request
 from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 from klsearch.vae.training.schedules import kl_weight_at
@@ -255,3 +258,28 @@ def plain_kl(made: Any, seed: int, train: np.ndarray, validation: np.ndarray) ->
         train, batch_size=made.BATCH_SIZE, epochs=made.EPOCHS, validation_data=(validation,), verbose=0
     ).history
     return float(np.mean(history["val_kl"][-2:]))
+
+
+def test_the_scaler_encodes_and_decodes_a_table_with_plain_pandas(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"age": range(20, 40), "pet": ["cat", "dog", "ape", "dog"] * 5, "split": ["train"] * 20})
+    frame.loc[10:14, "split"], frame.loc[15:, "split"] = "validation", "test"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    dataset = load_dataset(Request(source="rows.csv", folder=tmp_path, split_column="split"))
+    scaler = json.loads(describe_scaling(dataset))
+
+    encoded = pd.DataFrame(
+        {
+            name: frame[column["name"]] if column["kind"] != "category" else (frame["pet"] == word).astype(float)
+            for column in scaler["table"]
+            for word in column["categories"] or [""]
+            for name in [f"{column['name']}={word}" if word else column["name"]]
+        }
+    )[scaler["columns"]]
+    scaled = ((encoded - scaler["offset"]) / scaler["scale"]).to_numpy(np.float32)
+    assert np.array_equal(scaled[:10], dataset.train)
+    assert np.array_equal(scaled[15:], dataset.test)
+
+    raw = pd.DataFrame(scaled * scaler["scale"] + scaler["offset"], columns=scaler["columns"])
+    words = [f"pet={word}" for word in scaler["table"][1]["categories"]]
+    assert raw[words].idxmax(axis=1).str.removeprefix("pet=").tolist() == frame["pet"].tolist()
+    assert np.allclose(raw["age"], frame["age"])

@@ -360,11 +360,14 @@ def test_a_check_tells_data_search_cost_and_warnings(
         "tiny: valid",
         f"data: 128 train, 36 validation, 36 test rows of 6 values; scaling: {dataset.scaling.words}",
     ]
-    assert lines[2:4] == [
+    columns, rest = lines[2:9], lines[9:]
+    assert columns[0] == "columns:"
+    assert [line.split() for line in columns[1:]] == [[name, "number"] for name in dataset.columns or ()]
+    assert rest[:2] == [
         "model: dense, 12,345 weights",
         "search: 24 trials over kl_weight, annealing_epochs, encoder_dropout",
     ]
-    assert lines[4].startswith(told)
-    assert lines[4].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
-    assert lines[5].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
-    assert lines[6:] == ["warning: few rows"]
+    assert rest[2].startswith(told)
+    assert rest[2].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
+    assert rest[3].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
+    assert rest[4:] == ["warning: few rows"]

@@ -1,9 +1,9 @@
 """Raw data, as a source gives them before they are checked, split and scaled."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,22 @@ class DataProblem(ValueError):
     """Data that cannot be read or trained on; the message names what, where, and the way out."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table that is data.
+
+    Attributes:
+        name: as the table has it.
+        kind: "number", "truth value", "count" or "category".
+        categories: the words of a category, each a column of 0 and 1 named "name=word"; a word that is none of them is
+            0 in all.
+    """
+
+    name: str
+    kind: str
+    categories: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RawData:
     """Rows as their source holds them.
@@ -23,6 +39,7 @@ class RawData:
         name: what messages call the source.
         rows: any numeric dtype, shape [N, *row shape]; what it holds is for `vae.data.checks` to judge.
         columns: the names of a table's columns; None where they have none.
+        table: the columns as the table has them, of which words became several; None where it is no table.
         labels: a label for each row, shape [N].
         group: for each row what keeps it together with others, shape [N].
         split: for each row the name of its split, shape [N].
@@ -33,6 +50,7 @@ class RawData:
     name: str
     rows: np.ndarray
     columns: tuple[str, ...] | None = None
+    table: tuple[Column, ...] | None = None
     labels: np.ndarray | None = None
     group: np.ndarray | None = None
     split: np.ndarray | None = None
@@ -66,6 +84,7 @@ class Request:
         labels: column (or array in an .npz) of labels, which is not trained on.
         group: column (or array) whose equal values stay together in one split, which is not trained on.
         split_column: column (or array) that names each row's split.
+        columns: for columns of a table whose guess is wrong, "number", "category", "count" or "ignore".
     """
 
     source: str
@@ -75,6 +94,7 @@ class Request:
     labels: str | None = None
     group: str | None = None
     split_column: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:

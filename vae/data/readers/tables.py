@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from klsearch.vae.data.readers.columns import encode_columns, is_numeric
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
 from klsearch.vae.data.readers.text import find_layout
 
@@ -76,7 +77,7 @@ def _read_numbers(frame: "pd.DataFrame", *, decimal_comma: bool) -> tuple["pd.Da
 
     read, commas, marked = dict[str, "pd.Series[Any]"](), list[str](), list[str]()
     for column in frame.columns:
-        if _is_numeric(frame[column]):
+        if is_numeric(frame[column]):
             continue
         text = frame[column].astype("string").str.strip()
         empty = text.isin(_MISSING)
@@ -127,10 +128,10 @@ def from_frame(
     first_line: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> RawData:
-    """The numeric columns of a data frame as rows, its labels, groups and splits apart.
+    """The columns of a data frame as rows of numbers, its labels, groups and splits apart.
 
     Raises:
-        DataProblem: a named column is not there, two have one name, or a column left holds something else than numbers.
+        DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
     frame = frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)
     if not frame.columns.is_unique:
@@ -138,16 +139,17 @@ def from_frame(
         raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     data = frame.drop(columns=list(request.beside_rows.values()))
-    _refuse_text(name, data, first_line)
+    encoded = encode_columns(name, data, request.columns, first_line)
     return RawData(
         name=name,
-        rows=data.to_numpy(dtype=np.float64, na_value=np.nan),
-        columns=tuple(data.columns),
+        rows=encoded.frame.to_numpy(dtype=np.float64, na_value=np.nan),
+        columns=tuple(encoded.frame.columns),
+        table=encoded.columns,
         labels=beside.get("labels"),
         group=beside.get("group"),
         split=beside.get("split_column"),
         first_line=first_line,
-        notes=notes,
+        notes=(*notes, *encoded.notes),
     )
 
 
@@ -159,29 +161,4 @@ def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.
         raise DataProblem(f"{name}: has no column '{column}' (data.{key}); {hint}")
     values = frame[column]
     refuse_missing(name, column, values.isna().to_numpy())
-    return values.to_numpy() if _is_numeric(values) else values.astype(str).to_numpy(dtype=np.str_)
-
-
-def _is_numeric(values: "pd.Series[Any]") -> bool:
-    import pandas as pd
-
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_complex_dtype(values)
-
-
-def _refuse_text(name: str, data: "pd.DataFrame", first_line: int | None) -> None:
-    """Refuse columns that are not numbers, with the first value that is none."""
-    import pandas as pd
-
-    texts = [column for column in data.columns if not _is_numeric(data[column])]
-    if not texts or data.empty:
-        return
-    values = data[texts[0]]
-    odd = (pd.to_numeric(values, errors="coerce").isna() & values.notna()).to_numpy()
-    row = int(np.argmax(odd)) if odd.any() else 0
-    line = f", line {row + first_line}" if first_line is not None else ""
-    others = f" (and in {len(texts) - 1} more: {', '.join(map(repr, texts[1:]))})" if len(texts) > 1 else ""
-    raise DataProblem(
-        f"{name}: column '{texts[0]}'{others} holds {str(values.iloc[row])!r} at row {row} (counted from 0{line}), "
-        f"which is no number; "
-        "turn it into numbers, remove it, or name it as data.labels, data.group or data.split_column"
-    )
+    return values.to_numpy() if is_numeric(values) else values.astype(str).to_numpy(dtype=np.str_)

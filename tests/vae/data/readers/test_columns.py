@@ -1,0 +1,62 @@
+"""What the columns of a table are taken for."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from klsearch.vae.data.readers.raw import Column
+
+if TYPE_CHECKING:
+    from tests.vae.conftest import DataFolder
+
+TABLE = "age,pet,well,id\n" + "".join(
+    f"{row},{('cat', 'dog', 'ape')[row % 3]},{row % 2 == 0},p{row}\n" for row in range(9)
+)
+
+
+def test_words_become_columns_of_0_and_1_in_their_place(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text(TABLE)
+    raw = folder.read("rows.csv", columns={"id": "ignore"})
+    assert raw.columns == ("age", "pet=ape", "pet=cat", "pet=dog", "well")
+    assert raw.rows[1].tolist() == [1, 0, 0, 1, 0]
+    assert raw.table == (
+        Column(name="age", kind="number"),
+        Column(name="pet", kind="category", categories=("ape", "cat", "dog")),
+        Column(name="well", kind="truth value"),
+    )
+    assert raw.notes == ("rows.csv: column 'pet' holds words and became 3 columns of 0 and 1",)
+
+
+def test_a_column_like_an_id_is_named_and_left_out_only_when_asked(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text(TABLE)
+    refusal = folder.refusal("rows.csv")
+    assert "column 'id' holds 9 different texts in 9 rows, like an id" in refusal
+    assert '[data.columns] id = "ignore"' in refusal
+
+
+def test_numbers_may_be_categories_and_counts_are_said_to_be_numbers_yet(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("ward,visits\n3,1\n7,2\n3,5\n")
+    raw = folder.read("rows.csv", columns={"ward": "category", "visits": "count"})
+    assert raw.columns == ("ward=3", "ward=7", "visits")
+    assert raw.rows.tolist() == [[1, 0, 1], [0, 1, 2], [1, 0, 5]]
+    assert raw.notes == ("rows.csv: column 'visits' is a count, which is treated as a number",)
+
+
+def test_a_missing_word_is_missing_in_all_its_columns(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("pet,age\ncat,1\n,2\ndog,3\ncat,4\n")
+    assert np.isnan(folder.read("rows.csv").rows[1]).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("day", ["2020-01-0{}", "0{}.05.2020", "2020-01-01 10:0{}"])
+def test_dates_are_told(folder: "DataFolder", day: str) -> None:
+    (folder.path / "rows.csv").write_text("day,a\n" + "".join(f"{day.format(row % 3 + 1)},{row}\n" for row in range(9)))
+    assert "row 0 (counted from 0, line 2), which is a date; turn it into numbers, leave it out by" in folder.refusal(
+        "rows.csv"
+    )
+
+
+def test_a_column_that_is_not_there_cannot_be_taken_for_anything(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("a,b\n1,2\n3,4\n")
+    assert "has no data column 'c' ([data.columns]); it has a, b" in folder.refusal("rows.csv", columns={"c": "count"})
+    assert "no column is left" in folder.refusal("rows.csv", columns={"a": "ignore", "b": "ignore"})

@@ -1,0 +1,129 @@
+"""The columns of a table: what each is taken for, and the numbers that words become."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from klsearch.vae.data.readers.raw import Column, DataProblem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_CATEGORIES = 50  # more are likely names or texts
+_LIKE_NUMBER = r"\s*[-+]?[\d.,'\s]*\d[\d.,'\s]*(?:[eE][-+]?\d+)?\s*"  # also with marks between thousands
+_KEY = "[data.columns]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """The data columns of a table as numbers.
+
+    Attributes:
+        frame: one column for each number, one for each category of a column of words.
+        columns: those of the table that are data, in its order.
+        notes: what was done to them.
+    """
+
+    frame: "pd.DataFrame"
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...]
+
+
+def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], first_line: int | None) -> Encoded:
+    """Numbers as they are, words as one column of 0 and 1 for each; a missing word is missing in all of them.
+
+    Args:
+        name: of the table, for messages.
+        frame: its columns that are data.
+        asked: by column, "number", "category", "count" or "ignore", where the guess is wrong.
+        first_line: the line of row 0; None where lines are not rows.
+
+    Raises:
+        DataProblem: a column that is asked for is not there, or one is neither numbers nor words of few kinds.
+    """
+    import pandas as pd
+
+    for column in asked:
+        if column not in frame.columns:
+            raise DataProblem(f"{name}: has no data column '{column}' ({_KEY}); it has {', '.join(frame.columns)}")
+    counted = [column for column, kind in asked.items() if kind == "count"]
+    notes = [f"{name}: column '{column}' is a count, which is treated as a number" for column in counted]
+    parts, columns = [], list[Column]()
+    for column in frame.columns:
+        values, kind = frame[column], asked.get(column)
+        if kind == "ignore":
+            continue
+        if kind == "category" or (kind is None and _are_words(values)):
+            categories = sorted(values.dropna().astype(str).unique())
+            if kind is None:
+                _check_few(name, column, values, len(categories))
+                notes.append(f"{name}: column '{column}' holds words and became {len(categories)} columns of 0 and 1")
+            words = pd.Categorical(values.astype("string"), categories=categories)
+            encoded = pd.get_dummies(words, prefix=column, prefix_sep="=", dtype=float).set_index(values.index)
+            encoded[values.isna().to_numpy()] = float("nan")
+            parts.append(encoded)
+            columns.append(Column(name=column, kind="category", categories=tuple(categories)))
+        elif is_numeric(values) or frame.empty:
+            parts.append(values.to_frame())
+            truth = pd.api.types.is_bool_dtype(values)
+            columns.append(Column(name=column, kind=kind or ("truth value" if truth else "number")))
+        else:
+            raise _no_numbers(name, column, values, first_line)
+    if not parts:
+        raise DataProblem(f"{name}: no column is left to train on")
+    return Encoded(frame=pd.concat(parts, axis=1), columns=tuple(columns), notes=tuple(notes))
+
+
+def is_numeric(values: "pd.Series[Any]") -> bool:
+    """Tell whether a column holds real numbers or truth values."""
+    import pandas as pd
+
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_complex_dtype(values)
+
+
+def _are_words(values: "pd.Series[Any]") -> bool:
+    """Tell whether a column holds text that is neither numbers nor dates, not even here and there."""
+    import pandas as pd
+
+    if is_numeric(values) or not (pd.api.types.is_object_dtype(values) or isinstance(values.dtype, pd.StringDtype)):
+        return isinstance(values.dtype, pd.CategoricalDtype)
+    held = values.dropna()
+    texts = held.map(lambda value: isinstance(value, str)).all() and not held.empty
+    return bool(texts) and not held.astype(str).str.fullmatch(_LIKE_NUMBER).any() and not _are_dates(held)
+
+
+def _are_dates(values: "pd.Series[Any]") -> bool:
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return True
+    text = values.dropna().astype(str)
+    if text.empty or not text.str.contains(r"\d.*[-/.:].*\d", regex=True).all():
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(pd.to_datetime(text, errors="coerce").notna().all())
+
+
+def _check_few(name: str, column: str, values: "pd.Series[Any]", distinct: int) -> None:
+    if distinct > _MOST_CATEGORIES or distinct == len(values):
+        raise DataProblem(
+            f"{name}: column '{column}' holds {distinct:,} different texts in {len(values):,} rows, like an id; leave "
+            f'it out by {_KEY} {column} = "ignore", or take it by "category"'
+        )
+
+
+def _no_numbers(name: str, column: str, values: "pd.Series[Any]", first_line: int | None) -> DataProblem:
+    """The refusal of a column, with the first value that is no number."""
+    import pandas as pd
+
+    odd = (pd.to_numeric(values.astype("string"), errors="coerce").isna() & values.notna()).to_numpy(dtype=bool)
+    row = int(odd.argmax())
+    line = f", line {row + first_line}" if first_line is not None else ""
+    what = "which is a date" if _are_dates(values) else "which is no number"
+    return DataProblem(
+        f"{name}: column '{column}' holds {str(values.iloc[row])!r} at row {row} (counted from 0{line}), {what}; turn "
+        f'it into numbers, leave it out by {_KEY} {column} = "ignore", or name it as data.labels, data.group or '
+        f"data.split_column"
+    )
