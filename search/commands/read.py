@@ -17,8 +17,8 @@ from klsearch.search.commands.options import (
 from klsearch.studies.errors import UsageError
 
 if TYPE_CHECKING:
-    from klsearch.studies.record import StudyRecord
     from klsearch.search.storage.place import Place
+    from klsearch.studies.record import StudyRecord
 
 _PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 

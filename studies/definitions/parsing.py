@@ -10,6 +10,9 @@ from klsearch.studies.definitions.problems import find_problems
 from klsearch.studies.definitions.toml_source import KeyPath, key_lines
 from klsearch.studies.errors import DefinitionError
 
+_MOST_CHARACTERS = 50_000  # hostile ones of a few hundred thousand take half a minute to read
+_MOST_TOLD = 100
+
 
 def parse_definition(text: str, where: str) -> StudyDefinition:
     """The definition that a TOML text holds.
@@ -27,15 +30,17 @@ def parse_definition(text: str, where: str) -> StudyDefinition:
         return StudyDefinition.model_validate(document)
     lines = key_lines(text)
     in_order = sorted(problems.items(), key=lambda found: _line(lines, found[0]))
-    raise DefinitionError(
-        [f"{_place(where, _line(lines, path))}: {_join_path(path)}: {text}" for path, text in in_order],
-    )
+    told = [f"{_place(where, _line(lines, path))}: {_join_path(path)}: {text}" for path, text in in_order[:_MOST_TOLD]]
+    more = len(in_order) - len(told)
+    raise DefinitionError([*told, *([f"{where}: and {more:,} problems more"] if more else [])])
 
 
 def _document(text: str, where: str) -> dict[str, Any]:
+    if len(text) > _MOST_CHARACTERS:
+        raise DefinitionError([f"{where}: is no definition: it has {len(text):,} characters, of a few thousand"])
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DefinitionError([_syntax_problem(str(error), text, where)]) from error
     if not document:
         raise DefinitionError([f"{where}: is empty; `klsearch init FILE` writes a commented definition to start from"])

@@ -142,3 +142,17 @@ def _change(document: Any, path: tuple[str, ...], value: Any) -> None:
         document = document.get(part) if isinstance(document, dict) else None
     if isinstance(document, dict):
         document.pop(path[-1], None) if value is None else document.update({path[-1]: value})
+
+
+def test_hostile_texts_are_refused_promptly_and_in_few_lines() -> None:
+    texts = {
+        f"a = {'9' * 4400}": "is not TOML",
+        ".".join("a" * 100_000) + " = 1": "is no definition: it has 200,003 characters",
+    }
+    for text, reason in texts.items():
+        with pytest.raises(DefinitionError, match=reason):
+            parse_definition(text, "mine.toml")
+    with pytest.raises(DefinitionError) as caught:
+        parse_definition("".join(f"key{number} = 1\n" for number in range(300)), "mine.toml")
+    assert "problems more" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 101
