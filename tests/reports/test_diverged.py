@@ -59,5 +59,6 @@ def test_the_probe_counts_the_seeds_that_it_leaves_out(two_lost: StudyRecord) ->
 
 
 def test_the_command_line_counts_the_seeds_that_its_medians_leave_out(two_lost: StudyRecord) -> None:
-    starts = [line.split("  ")[0] for line in best_text(two_lost).splitlines()[-3:]]
-    assert starts == ["winner (2 of 8 diverged, left out)", "before (3 of 8 diverged, left out)", "after"]
+    starts = [line.split("  ")[0] for line in best_text(two_lost).splitlines()]
+    told = ["winner (2 of 8 diverged, left out)", "before (3 of 8 diverged, left out)", "after"]
+    assert [start for start in starts if start.split(" ")[0] in ("winner", "before", "after")] == told
