@@ -11,7 +11,7 @@ from klsearch.search.running.session import open_session
 from klsearch.search.running.workers import search_with_workers
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.opening import open_storage
-from klsearch.search.storage.patience import make_patient
+from klsearch.search.storage.patience import Patience
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage
@@ -52,7 +52,7 @@ def train_study(
         progress=progress,
         stop=stopper,
     )
-    patience = partial(make_patient, say=progress.say, stop=stopper)
+    patience = Patience(say=progress.say, stop=stopper)
     with place.hold(), open_storage(place.url, create=True, patience=patience) as storage:
         with stopper.interrupt_at_once():
             study = begin_study(storage, request)

@@ -76,12 +76,11 @@ def _search(task: Task, stopper: Stopper) -> None:
 
     take_this_process()
     load_tensorflow(task.threads, within=task.within)
-    from functools import partial
 
     from klsearch.search.progress import WarningLines
     from klsearch.search.running.session import open_session
     from klsearch.search.storage.opening import open_storage
-    from klsearch.search.storage.patience import make_patient
+    from klsearch.search.storage.patience import Patience
     from klsearch.search.storage.records import definition_of
     from klsearch.search.storage.study import StudyStorage
     from klsearch.search.training.assignment import Assignment
@@ -90,9 +89,7 @@ def _search(task: Task, stopper: Stopper) -> None:
     from klsearch.studies.definitions.data import load_data
 
     progress = WarningLines(sys.stderr)
-    with open_storage(
-        task.place.url, create=False, patience=partial(make_patient, say=progress.say, stop=stopper)
-    ) as storage:
+    with open_storage(task.place.url, create=False, patience=Patience(say=progress.say, stop=stopper)) as storage:
         study = StudyStorage.load(storage, task.place.name)
         loaded = definition_of(study)
         dataset = load_data(loaded.definition, loaded.folder)

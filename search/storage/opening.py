@@ -5,17 +5,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from sqlalchemy import create_engine, event, inspect, make_url
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from klsearch.search.storage.journal import JournalFile
-from klsearch.search.storage.patience import reason
+from klsearch.search.storage.patience import Patience, ServerAway, may_pass, reason
 from klsearch.studies.errors import StorageError
 
 JOURNAL = "storage.journal"
@@ -23,7 +23,7 @@ _A_TABLE = "studies"  # that Optuna makes in every database
 _KINDS = "sqlite:///FILE, journal:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 # What Optuna and the drivers raise when a storage goes away, and on what is none that they can read.
-_LOST = (SQLAlchemyError, StorageInternalError)
+_LOST = (SQLAlchemyError, StorageInternalError, ServerAway)
 _UNREADABLE = (*_LOST, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 
 
@@ -83,15 +83,13 @@ def _parse(url: str) -> URL:
 
 
 @contextmanager
-def open_storage(
-    url: str, *, create: bool, patience: Callable[[BaseStorage], BaseStorage] = lambda storage: storage
-) -> Iterator[BaseStorage]:
+def open_storage(url: str, *, create: bool, patience: Patience | None = None) -> Iterator[BaseStorage]:
     """Open the storage behind a URL for a block; its connections are closed when that ends.
 
     Args:
         url: where it is.
         create: whether a file that does not exist, and tables that a database does not have, may be made.
-        patience: makes the storage one that is waited for when it goes away in the block; without, that ends the block.
+        patience: how it is waited for when it goes away after it has answered once; without, that ends the block.
 
     Raises:
         StorageError: it cannot be opened, or stops answering in the block; the message holds no password.
@@ -109,12 +107,14 @@ def open_storage(
                 closing.callback(journal.close)
                 storage: BaseStorage = JournalStorage(journal)
             else:
-                database = _database(parsed, create=create)
+                database = _database(parsed, create=create, patience=patience)
                 closing.callback(database.engine.dispose)
                 storage = get_storage(database)
+            if patience is not None:
+                storage = patience.with_storage(storage)
             storage.get_all_studies()
         with _translate_errors(_LOST, f"the storage {without_password(url)} stopped answering"):
-            yield patience(storage)
+            yield storage
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def _reason(error: Exception) -> str:
     return f"{error}; install klsearch[postgres]." if isinstance(error, ImportError) else reason(error)
 
 
-def _database(parsed: URL, *, create: bool) -> RDBStorage:
+def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBStorage:
     """Optuna's storage in a relational database; its tables are made if they are not there and `create` allows it."""
     if parsed.drivername.startswith("sqlite"):
         options: dict[str, Any] = {"connect_args": {"timeout": 60}}
@@ -153,25 +153,37 @@ def _database(parsed: URL, *, create: bool) -> RDBStorage:
     if parsed.drivername == "postgresql":  # which SQLAlchemy takes for the driver before psycopg 3
         parsed = parsed.set(drivername="postgresql+psycopg")
     url = parsed.render_as_string(hide_password=False)
-    if not create:
-        _refuse_without_tables(parsed, options)
-    storage = _make_with_tables(lambda: RDBStorage(url, engine_kwargs=options, skip_table_creation=not create))
+    _greet(parsed, options, create=create)
+
+    def make() -> RDBStorage:
+        return _make_with_tables(lambda: RDBStorage(url, engine_kwargs=options, skip_table_creation=not create))
+
+    storage = make() if patience is None else patience.call(make)
+    event.listen(storage.engine, "handle_error", _say_away)
     if parsed.drivername.startswith("sqlite"):
         _share_sqlite(storage)
     return storage
 
 
-def _refuse_without_tables(url: URL, options: Mapping[str, Any]) -> None:
-    """Refuse a database that holds nothing of Optuna's.
+def _greet(url: URL, options: Mapping[str, Any], *, create: bool) -> None:
+    """See that a database answers: a wrong name or password is not waited for. Refuse one without Optuna's tables.
 
     Optuna would find that out too, in SQL's words, and leave a connection open.
     """
     engine = create_engine(url, **options)
     try:
-        if not inspect(engine).has_table(_A_TABLE):
-            raise EmptyStorage(f"{without_password(str(url))} holds no study yet; `klsearch run` makes the first.")
+        with engine.connect() as connection:
+            if not create and not inspect(connection).has_table(_A_TABLE):
+                raise EmptyStorage(f"{without_password(str(url))} holds no study yet; `klsearch run` makes the first.")
     finally:
         engine.dispose()
+
+
+def _say_away(context: ExceptionContext) -> ServerAway | None:
+    """What is raised instead of an error that may pass."""
+    error = context.original_exception
+    away = context.is_disconnect or may_pass(context.sqlalchemy_exception or error)
+    return ServerAway(reason(cast(Exception, error))) if away else None
 
 
 def _make_with_tables(make: Callable[[], RDBStorage]) -> RDBStorage:

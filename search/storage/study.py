@@ -2,6 +2,7 @@
 
 import json
 import math
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -57,6 +58,7 @@ _RESULT = "klsearch:result"
 _RUN = "klsearch:run"
 # Optuna 5.0 writes its own times without a zone, in that of the machine that writes.
 _STARTED, _ENDED = "started", "ended"
+_TOKEN = "token"  # of a row, by which whoever lost the answer finds that it was made
 _OWNER, _COURSE = "klsearch:owner", "course"
 _VOID = "klsearch:void"  # why a row that we closed ourselves holds no training
 _WARM_START = "klsearch:warm-start"  # where a trial comes from that was trained in an earlier study
@@ -127,12 +129,23 @@ class StudyStorage:
             earlier: trials that it begins with.
 
         Raises:
-            StudyConflict: a study of that name exists.
+            StudyConflict: a study of that name exists, or another process took this one for left and made it anew.
         """
         try:
-            study_id = storage.create_new_study([StudyDirection.MINIMIZE], name)
-        except optuna.exceptions.DuplicatedStudyError:
+            return cls._make(storage, name, definition, facts, earlier)
+        except (optuna.exceptions.DuplicatedStudyError, KeyError):
             raise StudyConflict(f"study {name!r} exists in this storage; choose another name (--study).") from None
+
+    @classmethod
+    def _make(
+        cls,
+        storage: BaseStorage,
+        name: str,
+        definition: str,
+        facts: StudyFacts,
+        earlier: Sequence[EarlierTrial],
+    ) -> "StudyStorage":
+        study_id = storage.create_new_study([StudyDirection.MINIMIZE], name)
         for ending in RESERVED_ENDINGS:  # another program may have deleted a study of this name, but not its rows here
             with suppress(KeyError):
                 storage.delete_study(storage.get_study_id_from_name(name + ending))
@@ -151,7 +164,8 @@ class StudyStorage:
     ) -> bool:
         """Tell whether a whole study of that name is there.
 
-        One that another process makes just now is waited for; the rest of one cut off in the making is removed.
+        One that another process makes just now is waited for; the rest of one cut off in the making is removed, be it
+        so little that it could be another program's: one without attributes and trials has nothing to lose.
 
         Args:
             storage: where to look.
@@ -171,12 +185,16 @@ class StudyStorage:
             if len(trials) > known:  # its maker is at work
                 began, known = time.monotonic(), len(trials)
             waited = time.monotonic() - began
-            if attributes.keys() & {_MAKER, _DEFINITION} or (alone and not attributes):
-                if alone or waited >= _MAKING_SECONDS or _maker_is_dead(attributes):
-                    storage.delete_study(study._study_id)
-                    return False
-            elif alone or waited >= _FIRST_ATTRIBUTE_SECONDS:
+            if attributes.keys() & {_MAKER, _DEFINITION}:
+                is_left = alone or waited >= _MAKING_SECONDS or _maker_is_dead(attributes)
+            elif attributes or trials:
                 return True  # another program's
+            else:
+                is_left = alone or waited >= _FIRST_ATTRIBUTE_SECONDS
+            if is_left:
+                with suppress(KeyError):  # another process was faster
+                    storage.delete_study(study._study_id)
+                return False
             wait(0.2)
 
     @property
@@ -266,7 +284,10 @@ class StudyStorage:
             state=TrialState.RUNNING,
             params=dict(params or {}),
             distributions=dict(distributions or {}),
-            user_attrs={_RUN: {**run.as_json(), _STARTED: _now()}, _OWNER: {**owner.as_json(), _COURSE: course}},
+            user_attrs={
+                _RUN: {**run.as_json(), _STARTED: _now(), _TOKEN: secrets.token_hex(8)},
+                _OWNER: {**owner.as_json(), _COURSE: course},
+            },
         )
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         number = self._storage.get_trial_number_from_id(trial_id)

@@ -6,6 +6,7 @@ study of its own; it has the turn when no row before its own is running; and it 
 processes that died or fell silent are closed by those behind them.
 """
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from klsearch.search.storage.process import Owner
 
 _OWNER = "klsearch:owner"
+_TOKEN = "klsearch:token"  # by which whoever lost the answer finds that it was made
 _WAIT_SECONDS = 0.05
 
 
@@ -68,7 +70,8 @@ class Turns:
             self._close(place)
 
     def _enter(self, owner: Owner) -> int:
-        row = create_trial(state=TrialState.RUNNING, user_attrs={_OWNER: owner.as_json()})
+        attributes = {_TOKEN: secrets.token_hex(8), _OWNER: owner.as_json()}
+        row = create_trial(state=TrialState.RUNNING, user_attrs=attributes)
         return self._storage.create_new_trial(self._study_id, template_trial=row)
 
     def _queue(self) -> list[FrozenTrial]:

@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from klsearch.search.storage.opening import (
     open_storage,
     without_password,
 )
-from klsearch.search.storage.patience import make_patient
+from klsearch.search.storage.patience import Patience
 from klsearch.studies.errors import StorageError
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def never() -> bool:
     return False
 
 
-PATIENT = partial(make_patient, say=pytest.fail, stop=never)
+PATIENT = Patience(say=pytest.fail, stop=never)
 
 
 class TestJournal(StorageTestCase):

@@ -1,9 +1,11 @@
-"""A storage that goes away for a while is waited for."""
+"""A storage that goes away for a while is waited for, and told nothing twice."""
 
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from optuna.exceptions import StorageInternalError
@@ -11,10 +13,21 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from klsearch.search.confirmation.source import ConfirmationSource
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.opening import open_storage
-from klsearch.search.storage.patience import make_patient
+from klsearch.search.storage.patience import Patience
+from klsearch.search.storage.process import this_process
+from klsearch.search.storage.rows import Result, Row, Run
+from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.worker import Worker
+from klsearch.search.trials.decider import Decider
+from klsearch.search.trials.source import TrialSource
+from klsearch.studies.definitions.catalog import load_definition, override
 from klsearch.studies.errors import StorageError
+from klsearch.vae.evaluation.evaluator import Members
+from tests.benchmarks.bare import bare_study
+from tests.search.running.cutting_proxy import Cut, CuttingProxy
 
 if TYPE_CHECKING:
     from tests.search.conftest import PostgresServer
@@ -55,7 +68,7 @@ def flaky(tmp_path: Path) -> "Flaky":
 @pytest.fixture
 def storage(flaky: Flaky, said: list[str], monkeypatch: pytest.MonkeyPatch) -> BaseStorage:
     monkeypatch.setattr("klsearch.search.storage.patience._FIRST_WAIT_SECONDS", 0.01)
-    return make_patient(flaky, say=said.append, stop=lambda: False)  # type: ignore[arg-type]
+    return Patience(say=said.append, stop=lambda: False).with_storage(flaky)  # type: ignore[arg-type]
 
 
 def running_trial(name: str) -> FrozenTrial:
@@ -93,7 +106,7 @@ def test_errors_that_no_waiting_mends_are_raised_at_once(storage: BaseStorage, s
 def test_whoever_is_asked_to_stop_does_not_wait_any_longer(flaky: Flaky) -> None:
     began = time.monotonic()
     stop = iter([False, False, True])
-    waiting = make_patient(flaky, say=lambda line: None, stop=lambda: next(stop))  # type: ignore[arg-type]
+    waiting = Patience(say=lambda line: None, stop=lambda: next(stop)).with_storage(flaky)  # type: ignore[arg-type]
     flaky.lost_questions = 1000
     with pytest.raises(Interrupted):
         waiting.get_all_studies()
@@ -101,7 +114,7 @@ def test_whoever_is_asked_to_stop_does_not_wait_any_longer(flaky: Flaky) -> None
 
 
 def test_whoever_was_asked_to_stop_before_does_not_begin_to_wait(flaky: Flaky, said: list[str]) -> None:
-    waiting = make_patient(flaky, say=said.append, stop=lambda: True)  # type: ignore[arg-type]
+    waiting = Patience(say=said.append, stop=lambda: True).with_storage(flaky)  # type: ignore[arg-type]
     flaky.lost_questions = 1
     with pytest.raises(Interrupted):
         waiting.get_all_studies()
@@ -130,7 +143,7 @@ def test_a_server_that_is_started_again_meanwhile_is_no_error(
     with open_storage(
         postgres_server.url,
         create=True,
-        patience=lambda storage: make_patient(storage, say=start_again, stop=lambda: False),
+        patience=Patience(say=start_again, stop=lambda: False),
     ) as storage:
         study = storage.create_new_study([StudyDirection.MINIMIZE], "started again")
         postgres_server.stop()
@@ -151,7 +164,7 @@ def test_a_server_that_stays_away_is_a_storage_error(
             open_storage(
                 postgres_server.url,
                 create=True,
-                patience=lambda s: make_patient(s, say=lambda line: None, stop=lambda: False),
+                patience=Patience(say=lambda line: None, stop=lambda: False),
             ) as storage,
         ):
             postgres_server.stop()
@@ -159,3 +172,149 @@ def test_a_server_that_stays_away_is_a_storage_error(
     finally:
         postgres_server.start()
     assert "sw0rdfish" not in str(lost.value)
+
+
+DEFINITION = override(load_definition("digits"), stop="budget")
+NAME = "cut"
+MakeResult = Callable[..., Result]
+
+
+def live_through(url: str, make_result: MakeResult) -> None:
+    """A small study from making its tables to its last fact: all that a process writes, without training anything."""
+    definition, owner = DEFINITION.definition, this_process()
+    with open_storage(url, create=True, patience=Patience(say=lambda line: None, stop=lambda: False)) as storage:
+        if not StudyStorage.exists(storage, NAME, alone=False):
+            bare_study(storage, DEFINITION, NAME)
+        study = StudyStorage.load(storage, NAME)
+        worker = Worker(
+            owner=owner, is_dead=study.leases.is_dead, turn=lambda: study.asking.turn(owner, wait=time.sleep)
+        )
+        decider, told = Decider(study, definition), list[Any]()
+        source = TrialSource(study, definition, budget=4, worker=worker, tell=told.append, decider=decider)
+        while jobs := source.take(2):
+            study.leases.say_alive(owner, {job.number: {"epoch": 1.0} for job in jobs})
+            source.finish({job.number: make_result([1.0 + job.number]) for job in jobs}, no_member)
+        assert len(told) == 4, "each trial is told of"
+        with study.confirming.turn(owner, wait=time.sleep):
+            rows = study.confirmation()
+            wanted = [Run(hyperparameters=study.rows()[0].run.hyperparameters, seed=s, label="trial 0") for s in (7, 8)]
+            proof = ConfirmationSource(
+                rows, definition, wanted, worker=worker, keep=lambda run, members: None, tell=told.append
+            )
+            proof.finish({job.number: make_result([2.0 + job.number]) for job in proof.take(2)}, no_member)
+            rows.replace_samples(None, [0])
+            study.change_facts(winner=0, test_looks=(*study.facts.test_looks, "2026"))
+            rows.add_test_measures(1, make_result([1.0]).measures["validation"])
+            rows.add_probe(1, None)
+        study.leases.say_gone(owner)
+
+
+def no_member(number: int) -> Members:
+    return cast(Members, number)
+
+
+def outcome(url: str) -> dict[str, Any]:
+    """All that the study came to, but for times and names of processes."""
+
+    def said(row: Row) -> dict[str, Any]:
+        assert row.result is not None
+        curves = row.result.curves.as_rows().tobytes()
+        test = None if "test" not in row.result.measures else row.result.measures["test"].unexplained
+        return {
+            "number": row.number,
+            "state": row.state,
+            "run": row.run,
+            "score": row.score,
+            "test": test,
+            "of": curves,
+        }
+
+    with open_storage(url, create=False) as storage:
+        study = StudyStorage.load(storage, NAME)
+        constraints = [trial.constraints for trial in study.trials()]
+        rows, proof = study.rows(), study.confirmation()
+        return {
+            "names": sorted(known.study_name for known in storage.get_all_studies()),
+            "rows": [said(row) for row in rows],
+            "constraints": constraints,
+            "confirmed": [said(row) for row in proof.rows()],
+            "sampled": proof.sampled_rows(),
+            "facts": study.facts,
+        }
+
+
+@pytest.fixture
+def new_database(postgres_server: "PostgresServer") -> Iterator[Callable[[], str]]:
+    """Makes an empty database and gives its URL."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"cut_{uuid.uuid4().hex}")
+        postgres_server.psql(f"create database {made[-1]} owner searcher;")
+        return postgres_server.url.replace("/studies?", f"/{made[-1]}?")
+
+    yield make
+    for name in made:
+        postgres_server.psql(f"drop database {name} with (force);")
+
+
+class Cutting:
+    """The small study with connections cut, beside the one that nothing happened to."""
+
+    def __init__(self, new_database: Callable[[], str], make_result: MakeResult) -> None:
+        self._new_database, self._make_result = new_database, make_result
+        self.expected, self.statements, _ = self.run(lambda number, text: False, "answer")
+
+    def run(self, is_cut: Callable[[int, bytes], bool], cut: Cut) -> tuple[dict[str, Any], int, int]:
+        """What it came to, the statements that were asked for, and the connections that were cut."""
+        url = self._new_database()
+        proxy = CuttingProxy(url, is_cut, cut)
+        try:
+            try:
+                live_through(proxy.url, self._make_result)
+            except StorageError as error:
+                assert str(error).startswith("cannot open the storage") and "\n" not in str(error)
+                assert proxy.statements <= GREETING, "it is waited for once it has answered"
+                live_through(proxy.url, self._make_result)
+            return outcome(url), proxy.statements, proxy.cuts
+        finally:
+            proxy.close()
+
+
+GREETING = 12  # statements at most until a database has answered for the first time
+
+
+@pytest.fixture
+def cutting(new_database: Callable[[], str], make_result: MakeResult, monkeypatch: pytest.MonkeyPatch) -> Cutting:
+    monkeypatch.setattr("klsearch.search.storage.patience._FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("klsearch.search.storage.study._FIRST_ATTRIBUTE_SECONDS", 0.2)
+    return Cutting(new_database, make_result)
+
+
+@pytest.mark.parametrize("cut", ["question", "answer", "late"])
+def test_a_study_whose_every_seventh_commit_is_cut_off_ends_as_if_nothing_had_happened(
+    cutting: Cutting, cut: Cut
+) -> None:
+    commits = count()
+    reached, _, cuts = cutting.run(lambda number, text: b"COMMIT" in text and next(commits) % 7 == 6, cut)
+    assert reached == cutting.expected
+    assert cuts > 3
+
+
+@pytest.mark.parametrize("cut", ["question", "answer"])
+def test_a_study_cut_off_at_every_so_many_statements_ends_as_if_nothing_had_happened(
+    cutting: Cutting, cut: Cut
+) -> None:
+    reached, _, cuts = cutting.run(lambda number, text: number % 97 == 96, cut)  # more than any one call takes
+    assert reached == cutting.expected
+    assert cuts > 3
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("cut", ["question", "answer", "late"])
+def test_a_study_may_be_cut_off_at_any_statement(cutting: Cutting, cut: Cut) -> None:
+    for cut_number in range(cutting.statements):
+        reached, _, cuts = cutting.run(lambda number, text, at=cut_number: number == at, cut)  # type: ignore[misc]
+        assert (cut_number, reached) == (cut_number, cutting.expected)
+        assert cuts == 1
+    print(f"cut off at each of {cutting.statements} statements, losing the {cut}")

@@ -234,6 +234,7 @@ def test_a_study_of_a_newer_klsearch_is_refused(study: StudyStorage, storage: Ba
 def test_a_study_of_another_program_is_refused_and_left_alone(storage: BaseStorage) -> None:
     name = str(uuid.uuid4())
     foreign = optuna.create_study(study_name=name, storage=storage)
+    foreign.set_user_attr("theirs", 1)
     assert StudyStorage.exists(storage, name, alone=False)
     with pytest.raises(StorageError, match="was not made by klsearch; choose another name"):
         StudyStorage.load(storage, name)
@@ -254,10 +255,30 @@ def test_what_is_left_of_a_study_cut_off_in_the_making_is_removed(storage: BaseS
         (begun(definition="[study]"), False),
         (begun(definition="", facts="{}"), True),
         (begun(), True),
+        (begun(), False),
     ]:
         assert not StudyStorage.exists(storage, name, alone=alone)
         assert name not in StudyStorage.names(storage)
-    assert StudyStorage.exists(storage, begun(), alone=False), "it may be another program's that has just begun"
+
+
+def test_whoever_makes_a_study_that_others_took_for_left_finds_theirs(
+    storage: BaseStorage, study: StudyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "sqlite" in str(getattr(getattr(storage, "_backend", None), "url", "")):
+        pytest.skip("SQLite gives the number of a deleted study to the next one")
+    name, facts, create = str(uuid.uuid4()), study.facts, storage.create_new_study
+
+    def create_slowly(directions: list[StudyDirection], name: str) -> int:
+        made = create(directions, name)
+        assert not StudyStorage.exists(storage, name, alone=False), "it is removed, for it stayed empty"
+        monkeypatch.undo()
+        StudyStorage.create(storage, name, definition="theirs", facts=facts)
+        return made
+
+    monkeypatch.setattr(storage, "create_new_study", create_slowly)
+    with pytest.raises(StudyConflict):
+        StudyStorage.create(storage, name, definition="ours", facts=facts)
+    assert StudyStorage.load(storage, name).definition == "theirs"
 
 
 def test_a_study_that_another_process_makes_just_now_is_waited_for(
