@@ -51,8 +51,10 @@ class Leases:
         said = json.loads(text)["at"] if text is not None else _NEVER
         if said == _GONE:
             return True
-        if owner.is_here():
-            return owner.is_known_dead()
+        if owner.is_known_dead():
+            return True
+        if owner.is_known_alive():
+            return False
         if said != _NEVER and time.time() - said > _LONG_AGO_SECONDS:
             return True
         now = time.monotonic()

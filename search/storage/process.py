@@ -42,13 +42,17 @@ class Owner:
 
     def is_known_dead(self) -> bool:
         """Whether this process certainly no longer runs; of another machine nothing is certain."""
-        return self.is_here() and _started(self.process) != self.started
+        return self.is_here() and _started(self.process) not in (self.started, None)
+
+    def is_known_alive(self) -> bool:
+        """Whether this process certainly runs; of one that this user may not look at nothing is certain either."""
+        return self.is_here() and _started(self.process) == self.started
 
 
 @cache
 def this_process() -> Owner:
     """The owner that this process is."""
-    return Owner(host=socket.gethostname(), boot=_boot(), process=os.getpid(), started=_started(os.getpid()))
+    return Owner(host=socket.gethostname(), boot=_boot(), process=os.getpid(), started=_started(os.getpid()) or "")
 
 
 def _boot() -> str:
@@ -63,17 +67,18 @@ def _boot() -> str:
     return told.stdout.strip()
 
 
-def _started(process: int) -> str:
-    """When a process started; empty if there is none, or a zombie, which no longer runs.
+def _started(process: int) -> str | None:
+    """When a process started; empty if there is none, or a zombie, which no longer runs; None if it may not be seen.
 
+    Shared machines hide other users' processes (hidepid), as if there were none; a signal tells that there is one.
     psutil tells times of day, which move for a living process whenever the clock is set: it would be taken for another.
     """
     if Path("/proc/self/stat").exists():
         try:
             # Field 22; the name in parentheses before it may hold spaces.
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return None if _is_there(process) else ""
         state, started = fields[0], fields[19]
     else:
         command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(process)]
@@ -81,3 +86,14 @@ def _started(process: int) -> str:
         listed = subprocess.run(command, capture_output=True, text=True, check=False, env=everywhere)
         state, _, started = listed.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else started.strip()
+
+
+def _is_there(process: int) -> bool:
+    """Tell whether there is a process of that id, whoever's it is."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

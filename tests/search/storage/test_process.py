@@ -73,3 +73,30 @@ def test_a_container_has_processes_of_its_own() -> None:
         pytest.skip("this system has no separate tables of processes")
     boot, processes = this_process().boot.split("/")
     assert not replace(this_process(), boot=f"{boot}/{int(processes) + 1}", started="1").is_known_dead()
+
+
+def test_a_process_that_may_not_be_seen_is_neither_known_dead_nor_alive(
+    other: tuple[Owner, subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under hidepid=2, where another user's process has no folder in /proc and refuses every signal."""
+    owner, process = other
+    read, kill = Path.read_text, os.kill
+
+    def hide(path: Path, *arguments: str) -> str:
+        if str(process.pid) in path.parts:
+            raise FileNotFoundError(path)
+        return read(path, *arguments)
+
+    def refuse(pid: int, number: int) -> None:
+        if pid == process.pid:
+            raise PermissionError
+        kill(pid, number)
+
+    monkeypatch.setattr(Path, "read_text", hide)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", refuse)
+        assert not owner.is_known_dead()
+        assert not owner.is_known_alive()
+    process.kill()
+    process.wait()
+    assert owner.is_known_dead()
