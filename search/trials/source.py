@@ -210,17 +210,19 @@ class TrialSource(Source):
 
     def _room(self, rows: Sequence[Row]) -> int:
         """The number of trials that the budget allows beside those that are finished and that living workers train."""
-        living = [row for row in rows if row.state is TrialState.RUNNING and not self._is_left(row)]
+        living = sum(row.state is TrialState.RUNNING for row in rows) - len(self._left(rows))
         counted = sum(row.state in FINISHED and not row.warm_start for row in rows)
-        return self._budget - counted - len(living)
+        return self._budget - counted - living
 
     def _rows_left_running(self, rows: Mapping[int, Row]) -> list[Row]:
         """Rows that nobody trains any more."""
-        return [row for row in rows.values() if row.number not in self._again and self._is_left(row)]
+        return [row for row in self._left(rows.values()) if row.number not in self._again]
 
-    def _is_left(self, row: Row) -> bool:
-        is_running = row.state is TrialState.RUNNING
-        return is_running and row.number not in self._mine and self._worker.may_take(row.owner)
+    def _left(self, rows: Iterable[Row]) -> list[Row]:
+        """Running rows of workers that are gone; a worker is asked for once, for each time reads the study's leases."""
+        others = [row for row in rows if row.state is TrialState.RUNNING and row.number not in self._mine]
+        gone = {owner for owner in {row.owner for row in others} if self._worker.may_take(owner)}
+        return [row for row in others if row.owner in gone]
 
     def _is_of_course(self, row: Row) -> bool:
         return row.course == self._worker.course and row.state is not TrialState.FAIL
