@@ -1,5 +1,6 @@
 """A storage that goes away for a while is waited for, and told nothing twice."""
 
+import errno
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import psycopg
 import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
@@ -16,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from klsearch.search.confirmation.source import ConfirmationSource
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.opening import open_storage
-from klsearch.search.storage.patience import Patience
+from klsearch.search.storage.patience import Patience, may_pass
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
@@ -318,3 +320,19 @@ def test_a_study_may_be_cut_off_at_any_statement(cutting: Cutting, cut: Cut) -> 
         assert (cut_number, reached) == (cut_number, cutting.expected)
         assert cuts == 1
     print(f"cut off at each of {cutting.statements} statements, losing the {cut}")
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (OSError(errno.ENOSPC, "no space"), True),
+        (OSError(errno.EROFS, "read-only"), True),
+        (PermissionError(errno.EACCES, "no permission"), False),
+        (FileNotFoundError(errno.ENOENT, "no such file"), False),
+        (psycopg.errors.QueryCanceled("statement timeout"), True),
+        (psycopg.errors.ReadOnlySqlTransaction("read-only"), True),
+        (psycopg.errors.InsufficientPrivilege("no permission"), False),
+    ],
+)
+def test_faults_that_pass_are_told_from_those_that_stay(error: Exception, passes: bool) -> None:
+    assert may_pass(error) == passes
