@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from klsearch.search.commands import read, tools, train
+from klsearch.search.commands import audit, read, tools, train
 from klsearch.search.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from klsearch.studies.errors import KlsearchError
 
@@ -40,6 +40,7 @@ for _command in (
     tools.reproduce,
     tools.dashboard,
     tools.completion,
+    audit.diagnose,
 ):
     cli.add_command(_command)
 

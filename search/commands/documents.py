@@ -15,8 +15,9 @@ from klsearch.studies.verdict.comparison import compare_studies
 if TYPE_CHECKING:  # which load TensorFlow or Optuna
     from klsearch.search.commands.check import Estimate
     from klsearch.search.commands.doctor import Health
-    from klsearch.search.commands.reproduction import Reproduction
+    from klsearch.search.running.reproduction import Reproduction
     from klsearch.vae.data.datasets import Dataset
+    from klsearch.vae.diagnostics.diagnosis import Diagnosis
 
 SCHEMA_VERSION = 1
 
@@ -52,6 +53,11 @@ def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "E
 def health_document(health: "Health") -> Document:
     """The findings of `doctor`."""
     return {**asdict(health), "works": health.exit_code == 0}
+
+
+def diagnosis_document(diagnosis: "Diagnosis") -> Document:
+    """What `diagnose` says of a history."""
+    return asdict(diagnosis)
 
 
 def error_document(message: str, exit_code: int) -> Document:

@@ -20,7 +20,8 @@ from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.search.commands.export import Exported
-    from klsearch.search.commands.reproduction import Reproduction
+    from klsearch.search.running.reproduction import Reproduction
+    from klsearch.vae.diagnostics.diagnosis import Diagnosis
 
 _MOST_COLUMNS = 40  # of a table that `check` prints; `--json` has them all
 
@@ -214,6 +215,12 @@ def trials_text(study: StudyRecord) -> str:
         for trial in study.trials
     ]
     return "\n".join(_table([header, *rows]))
+
+
+def diagnosis_text(diagnosis: "Diagnosis") -> str:
+    """What `diagnose` says of a history: the verdict, its reasons, and what to do next."""
+    reasons = [f"  {reason}" for reason in diagnosis.reasons]
+    return "\n".join([diagnosis.verdict.replace("_", " ").capitalize(), *reasons, f"Next: {diagnosis.next}"])
 
 
 def check_text(

@@ -147,7 +147,7 @@ def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
     loaded = stored_definition(place)
     dataset = load_data(loaded.definition, loaded.folder)
     with _training_again(place) as progress:
-        from klsearch.search.commands.reproduction import reproduce_trial
+        from klsearch.search.running.reproduction import reproduce_trial
 
         found = reproduce_trial(loaded, dataset, place, trial, progress=progress)
     click.echo(as_text(reproduction_document(found)) if as_json else reproduction_text(found))

@@ -106,7 +106,7 @@ def test_a_running_training_that_diverged_is_shown_as_not_finite() -> None:
 
 
 def test_what_differs_in_a_trial_that_diverged_is_told_in_words() -> None:
-    from klsearch.search.commands.reproduction import Reproduction  # which loads TensorFlow
+    from klsearch.search.running.reproduction import Reproduction  # which loads TensorFlow
     from klsearch.search.training.retraining import Mismatch
 
     mismatch = Mismatch(value="kl", place=None, stored=math.nan, now=-math.inf)

@@ -11,7 +11,7 @@ from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 
 # Below this, a slope relative to the KL itself is the noise of a collapsed model: 0.05 nats per latent is next to none.
-_KL_FLOOR_NATS = 0.05
+KL_FLOOR_NATS = 0.05
 # Finite, so that a sampler can rank it, and far above what a finite trial reaches.
 DIVERGED_VIOLATION = 1e6
 # Two-sided 95 % quantile of the normal distribution.
@@ -89,12 +89,17 @@ def kl_slope(curves: TrainingCurves, window: int) -> float:
     >>> kl_slope(TrainingCurves.from_rows(rows), window=3)
     0.5
     """
-    last = curves.validation_kl[-window:].astype(np.float64)
+    return relative_slope(curves.validation_kl[-window:])
+
+
+def relative_slope(kl: np.ndarray) -> float:
+    """Least-squares slope of KL values, shape [W], per epoch ÷ max(their mean, 0.05 nats); NaN as for `kl_slope`."""
+    last = kl.astype(np.float64)
     if last.size < 2 or not np.all(np.isfinite(last)):
         return math.nan
     epochs = np.arange(last.size) - (last.size - 1) / 2
     slope = float(np.sum(epochs * last) / np.sum(epochs**2))
-    return slope / max(float(np.mean(last)), _KL_FLOOR_NATS)
+    return slope / max(float(np.mean(last)), KL_FLOOR_NATS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

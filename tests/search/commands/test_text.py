@@ -12,7 +12,6 @@ import pytest
 
 from klsearch.search.commands.check import Estimate
 from klsearch.search.commands.export import Exported
-from klsearch.search.commands.reproduction import Reproduction
 from klsearch.search.commands.text import (
     best_text,
     check_text,
@@ -23,6 +22,7 @@ from klsearch.search.commands.text import (
     status_text,
     trials_text,
 )
+from klsearch.search.running.reproduction import Reproduction
 from klsearch.search.training.retraining import Mismatch
 from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from klsearch.search.commands.reproduction import changes
+from klsearch.search.running.reproduction import changes
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.study import StudyStorage

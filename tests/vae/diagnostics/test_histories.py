@@ -1,0 +1,108 @@
+"""Reading the histories that Keras, pandas and people's own loops write."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from klsearch.vae.diagnostics.histories import HistoryProblem, read_history
+
+COLUMNS = {"loss": [9.0, 7.0, 6.0], "reconstruction_loss": [8.0, 5.0, 3.0], "kl_loss": [1.0, 2.0, 3.0]}
+
+
+def saved(folder: Path, text: str) -> Path:
+    path = folder / "history"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pd.DataFrame(COLUMNS).to_csv(),
+        pd.DataFrame(COLUMNS).to_csv(index_label="epoch", sep=";"),
+        pd.DataFrame(COLUMNS).to_csv(index=False, sep="\t", lineterminator="\r\n"),
+        json.dumps(COLUMNS),
+        json.dumps({"params": {"epochs": 3}, "history": COLUMNS}),
+        pd.DataFrame(COLUMNS).to_json(orient="records"),
+        pd.DataFrame(COLUMNS).to_json(orient="records", lines=True),
+        "﻿" + pd.DataFrame(COLUMNS).to_csv(index=False),
+    ],
+    ids=["pandas", "semicolons", "tabs", "columns", "history", "records", "lines", "byte order mark"],
+)
+def test_every_form_gives_the_same_history(text: str, tmp_path: Path) -> None:
+    history = read_history(saved(tmp_path, text))
+    assert history.kl.tolist() == [1, 2, 3]
+    assert history.reconstruction is not None
+    assert history.reconstruction.tolist() == [8, 5, 3]
+    assert history.implied_weight is not None
+    assert history.implied_weight.tolist() == [1, 1, 1]
+    assert history.kl_weight is None
+    assert history.nonfinite_epochs == 0
+
+
+@pytest.mark.parametrize("name", ["kl", "KL loss", "klDivergence", "kld", "train/kl_loss", "val_kl_loss", "kl_term"])
+def test_the_kl_column_is_known_by_its_name(name: str, tmp_path: Path) -> None:
+    history = read_history(saved(tmp_path, f"epoch,{name},beta\n0,1,0.1\n1,2,0.2\n"))
+    assert history.columns["kl"] == name
+    assert history.kl_weight is not None
+    assert history.kl_weight.tolist() == [0.1, 0.2]
+
+
+def test_a_file_that_is_still_written_to_is_read_without_its_half_line(tmp_path: Path) -> None:
+    assert read_history(saved(tmp_path, "epoch,kl,loss\n0,1,9\n1,2,8\n2,")).kl.tolist() == [1, 2]
+    assert read_history(saved(tmp_path, '{"kl": 1}\n{"kl": 2}\n{"kl"')).kl.tolist() == [1, 2]
+
+
+def test_values_that_are_not_finite_are_counted_and_empty_cells_are_not(tmp_path: Path) -> None:
+    history = read_history(saved(tmp_path, "epoch,kl,loss,val_kl\n0,1,9,NA\n1,2,nan,2\n2,inf,8,3\n3,2,8,4\n"))
+    assert history.nonfinite_epochs == 2
+    assert history.kl.tolist() == [2, 3, 4]  # validation was measured in most epochs
+    assert any("left out" in note for note in history.notes)
+
+
+def test_an_epoch_without_any_value_is_what_pandas_writes_for_nan(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"epoch": [0, 1], "kl": [1, math.nan], "loss": [1, math.nan]})
+    assert read_history(saved(tmp_path, frame.to_csv(index=False))).nonfinite_epochs == 1
+
+
+def test_the_last_of_several_trainings_is_read(tmp_path: Path) -> None:
+    history = read_history(saved(tmp_path, "epoch,kl\n0,9\n1,9\n0,1\n1,2\n"))
+    assert np.array_equal(history.kl, [1, 2])
+    assert "row 3" in history.notes[0]
+
+
+def test_rows_of_one_epoch_are_averaged(tmp_path: Path) -> None:
+    assert read_history(saved(tmp_path, "epoch,kl\n0,1\n0,3\n1,4\n")).kl.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoch,loss,val_loss\n0,1,2\n", "--kl; there are: epoch, loss, val_loss"),
+        ("epoch,kl\n", "no epochs yet"),
+        ("", "is empty"),
+        ("[1, 2]", "no history"),
+        ('{"kl": 1}\nkl\n{"kl": 2}\n', "line 2 is not JSON"),
+    ],
+)
+def test_what_is_no_history_is_refused_in_one_line(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(HistoryProblem, match=said) as refused:
+        read_history(saved(tmp_path, text))
+    assert "\n" not in str(refused.value)
+
+
+def test_columns_may_be_named_and_a_wrong_name_lists_them(tmp_path: Path) -> None:
+    path = saved(tmp_path, "epoch,divergence,fit\n0,1,2\n1,3,4\n")
+    assert read_history(path, {"kl": "divergence", "reconstruction": "fit"}).kl.tolist() == [1, 3]
+    with pytest.raises(HistoryProblem, match="no column of numbers 'kl'; it has: epoch, divergence, fit"):
+        read_history(path, {"kl": "kl"})
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "history").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(HistoryProblem, match="not text"):
+        read_history(tmp_path / "history")
