@@ -40,6 +40,7 @@ for _command in (
     tools.reproduce,
     tools.dashboard,
     tools.completion,
+    audit.audit,
     audit.diagnose,
 ):
     cli.add_command(_command)

@@ -1,8 +1,10 @@
-"""Commands on a model and a training that are the user's own: diagnose.
+"""Commands on a model and a training that are the user's own: audit, diagnose.
 
 Heavy libraries load inside the commands.
 """
 
+import contextlib
+import sys
 from pathlib import Path
 
 import click
@@ -48,3 +50,47 @@ def diagnose(
     except OSError as problem:
         raise UsageError(f"{history}: cannot be read: {problem.strerror or problem}") from problem
     click.echo(as_text(diagnosis_document(found)) if as_json else diagnosis_text(found))
+
+
+@click.command(short_help="Which settings of a Keras VAE of yours have no effect.")
+@click.argument("make", metavar="MODULE:MAKE")
+@click.option("--data", "source", required=True, metavar="SOURCE", help="Its data, as `[data] source` names them.")
+@json_option
+def audit(make: str, source: str, as_json: bool) -> None:
+    """Find out by experiment which settings of your own VAE have no effect, and which reductions it trains with.
+
+    MAKE() gives a compiled Keras model with encoder, decoder and a train_step, or a pair of that and the callbacks that
+    set its KL weight. Nothing is trained: the model stays as MAKE made it.
+    """
+    from klsearch.search.commands.documents import as_text, audit_document
+    from klsearch.search.commands.text import audit_text
+    from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
+    from klsearch.vae.data.datasets import load_dataset
+    from klsearch.vae.data.readers.functions import is_function, load_function, with_line
+    from klsearch.vae.data.readers.raw import DataProblem, Request
+
+    if not is_function(make):
+        raise UsageError(f"'{make}' is not written as package.module:function, which makes the compiled model.")
+    take_this_process()
+    here = Path.cwd()
+    try:
+        rows = load_dataset(Request(source=source, folder=here)).splits["train"]
+        load_tensorflow()
+        from klsearch.vae.diagnostics.audit.audit import audit_model
+        from klsearch.vae.diagnostics.audit.laboratory import AuditProblem
+
+        with contextlib.redirect_stdout(sys.stderr):  # what their own code prints
+            try:
+                made = load_function(make, here)()
+            except DataProblem:
+                raise
+            except Exception as error:
+                raise UsageError(f"{make}: {with_line(error, here)}") from error
+            model, callbacks = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
+            try:
+                found = audit_model(model, rows, callbacks)
+            except AuditProblem as problem:
+                raise UsageError(f"{make}: {problem}") from problem
+    except DataProblem as problem:
+        raise UsageError(str(problem)) from problem
+    click.echo(as_text(audit_document(found)) if as_json else audit_text(found))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # which load TensorFlow or Optuna
     from klsearch.search.commands.doctor import Health
     from klsearch.search.running.reproduction import Reproduction
     from klsearch.vae.data.datasets import Dataset
+    from klsearch.vae.diagnostics.audit.audit import Audit
     from klsearch.vae.diagnostics.diagnosis import Diagnosis
 
 SCHEMA_VERSION = 1
@@ -58,6 +59,12 @@ def health_document(health: "Health") -> Document:
 def diagnosis_document(diagnosis: "Diagnosis") -> Document:
     """What `diagnose` says of a history."""
     return asdict(diagnosis)
+
+
+def audit_document(audit: "Audit") -> Document:
+    """What `audit` finds of a model."""
+    findings = [{"code": each.code, "evidence": each.evidence, "remedy": each.remedy} for each in audit.findings]
+    return {"findings": findings, "facts": dict(audit.facts)}
 
 
 def error_document(message: str, exit_code: int) -> Document:

@@ -21,6 +21,7 @@ from klsearch.vae.machine import free_memory
 if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.search.commands.export import Exported
     from klsearch.search.running.reproduction import Reproduction
+    from klsearch.vae.diagnostics.audit.audit import Audit
     from klsearch.vae.diagnostics.diagnosis import Diagnosis
 
 _MOST_COLUMNS = 40  # of a table that `check` prints; `--json` has them all
@@ -221,6 +222,13 @@ def diagnosis_text(diagnosis: "Diagnosis") -> str:
     """What `diagnose` says of a history: the verdict, its reasons, and what to do next."""
     reasons = [f"  {reason}" for reason in diagnosis.reasons]
     return "\n".join([diagnosis.verdict.replace("_", " ").capitalize(), *reasons, f"Next: {diagnosis.next}"])
+
+
+def audit_text(audit: "Audit") -> str:
+    """What `audit` finds of a model, one line a finding, then the facts."""
+    findings = [f"{each.code}: {each.evidence} Remedy: {each.remedy}" for each in audit.findings]
+    facts = [f"  {name} = {NOTHING if value is None else value}" for name, value in audit.facts.items()]
+    return "\n".join([*(findings or ["No finding: what is set has an effect."]), "Facts:", *facts])
 
 
 def check_text(

@@ -93,15 +93,15 @@ class _Table:
 def _table(text: str, path: Path) -> _Table:
     cells = _json_cells(text, path) if text.lstrip()[:1] in ("{", "[") else _csv_cells(text, path)
     cells = cells.rename(columns=str)
-    cells = cells[[name for name in cells if not re.fullmatch(r"(Unnamed: \d+|\s*)", name)]]  # pandas's index
+    cells = cells[[name for name in map(str, cells) if not re.fullmatch(r"(Unnamed: \d+|\s*)", name)]]  # pandas's index
     if cells.empty:
         raise HistoryProblem(f"{path} holds no epochs yet; a history is a table with one row per epoch.")
     missing = cells.map(lambda cell: cell is None or str(cell).strip().lower() in _MISSING)
-    numbers = cells.apply(lambda column: pd.to_numeric(column, errors="coerce")).astype(float)
-    texts = [name for name in cells if not missing[name].all() and _is_text(cells[name][~missing[name]], numbers[name])]
+    numbers: pd.DataFrame = cells.apply(pd.to_numeric, errors="coerce").astype(float)
+    texts = [name for name in map(str, cells) if not missing[name].all() and _is_text(cells[name][~missing[name]], numbers[name])]
     frame = numbers.drop(columns=texts)
     written = ~missing.drop(columns=texts)
-    values = [name for name in frame if _bare(name) not in _NAMES["epoch"]]
+    values = [name for name in map(str, frame) if _bare(name) not in _NAMES["epoch"]]
     written.loc[~written[values].any(axis=1), values] = True  # pandas writes NaN as nothing: no value is no number
     return _Table(frame, written)
 
@@ -159,7 +159,7 @@ def _csv_cells(text: str, path: Path) -> pd.DataFrame:
 
 def _one_row_per_epoch(table: _Table) -> _Table:
     """The last training of the table, its rows averaged where an epoch has several."""
-    name = next((column for column in table.frame if _bare(column) in _NAMES["epoch"]), None)
+    name = next((column for column in map(str, table.frame) if _bare(column) in _NAMES["epoch"]), None)
     if name is None:
         return _Table(table.frame, table.written, ("No column says the epoch: a row was taken for one.",))
     frame, written, notes = table.frame, table.written, []

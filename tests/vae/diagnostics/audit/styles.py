@@ -1,0 +1,164 @@
+"""VAEs in the styles that people publish, sound ones, and with one fault planted."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+ROWS = np.random.default_rng(0).random((64, 36)).astype("float32") ** 3
+
+
+class Sampling(layers.Layer):
+    def __init__(self, fault: str = "") -> None:
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(1)
+        self.fault = fault
+
+    def call(self, inputs: Any) -> Any:
+        mean, log_var = inputs
+        if self.fault == "noise_unused":
+            return mean
+        if self.fault == "clipped sample":
+            log_var = ops.clip(log_var, -3, 2)
+        return mean + ops.exp(0.5 * log_var) * keras.random.normal(ops.shape(mean), seed=self.seed_generator)
+
+
+def dense_encoder(fault: str = "", latents: int = 3, *, dropout: float = 0.0, l2: float = 0.0) -> keras.Model:
+    rows = keras.Input((36,))
+    h = layers.Dense(16, activation="relu")(rows)
+    h = layers.Dropout(dropout)(h) if dropout else h
+    kernel: Any = keras.regularizers.L2(l2) if l2 else None
+    activation = "relu" if fault == "heads_activated" else None
+    mean = layers.Dense(latents, name="z_mean", kernel_regularizer=kernel)(h)
+    log_var = layers.Dense(latents, name="z_log_var", kernel_regularizer=kernel, activation=activation)(h)
+    if fault == "clip_gradient_dead":
+        log_var = layers.Lambda(lambda value: ops.clip(value, -20.0, 2.0))(log_var)
+    return keras.Model(rows, [mean, log_var, Sampling(fault)([mean, log_var])])
+
+
+def dense_decoder(latents: int = 3) -> keras.Model:
+    z = keras.Input((latents,))
+    return keras.Model(z, layers.Dense(36, activation="sigmoid")(layers.Dense(16, activation="relu")(z)))
+
+
+class KerasExample(keras.Model):
+    """The Keras example's style: its own train_step and trackers; here with options for faults."""
+
+    def __init__(self, encoder: Any, decoder: Any, fault: str = "", kl_weight: Any = None, **_: Any) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.fault = encoder, decoder, fault
+        if kl_weight is not None:
+            self.kl_weight = kl_weight
+        if fault.startswith("anneal"):
+            self.annealing_steps = 1000
+        self.trackers = [keras.metrics.Mean(name=name) for name in ("loss", "reconstruction_loss", "kl_loss")]
+
+    @property
+    def metrics(self) -> list[Any]:
+        return self.trackers
+
+    def terms(self, data: Any, *, training: bool) -> tuple[Any, Any, Any]:
+        mean, log_var, z = self.encoder(data, training=training and self.fault != "dropout_inactive")
+        if not training and self.fault == "validation_uses_mean":
+            z = mean
+        decoded = self.decoder(z)
+        axes = tuple(range(1, len(data.shape)))
+        reconstruction = ops.mean(ops.sum(ops.square(data - decoded), axis=axes))
+        in_kl = ops.clip(log_var, -3, 2) if self.fault == "log_var_differs" else log_var
+        kl = ops.mean(ops.sum(-0.5 * (1 + in_kl - ops.square(mean) - ops.exp(in_kl)), axis=1))
+        weight = getattr(self, "kl_weight", 1.0)
+        weight = 1.0 if self.fault == "kl_weight_inactive" else weight
+        if self.fault in ("annealing_inactive max", "annealing sound"):
+            share = ops.cast(self.optimizer.iterations, "float32") / self.annealing_steps
+            weight = weight * (ops.maximum if "max" in self.fault else ops.minimum)(1.0, share)
+        loss = reconstruction + weight * kl
+        if self.losses and self.fault != "l2_inactive":
+            loss += ops.sum(ops.stack(self.losses))
+        return loss, reconstruction, kl
+
+    def train_step(self, data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            terms = self.terms(data, training=True)
+        gradients = tape.gradient(terms[0], self.trainable_weights)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        return self.track(terms, None)
+
+    def test_step(self, data: Any) -> Any:
+        terms = self.terms(data, training=False)
+        return self.track(terms, None if self.fault == "last_batch_unweighted" else ops.shape(data)[0])
+
+    def track(self, terms: Any, weight: Any) -> Any:
+        for tracker, value in zip(self.trackers, terms, strict=True):
+            tracker.update_state(value, sample_weight=weight)
+        return {tracker.name: tracker.result() for tracker in self.trackers}
+
+
+class ComputeLoss(keras.Model):
+    """Overrides call and compute_loss; Keras's own steps; mean reductions; a cross-entropy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = dense_encoder(dropout=0.2, l2=1e-4), dense_decoder()
+        self.beta = self.add_weight(shape=(), initializer="ones", trainable=False, name="beta")
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        self.parts = self.encoder(inputs, training=training)
+        return self.decoder(self.parts[2], training=training)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **_: Any
+    ) -> Any:
+        mean, log_var, _z = self.parts
+        kl = ops.mean(-0.5 * (1 + log_var - ops.square(mean) - ops.exp(log_var)))
+        extra = ops.sum(ops.stack(self.losses)) if self.losses else 0.0
+        return ops.mean(keras.losses.binary_crossentropy(x, y_pred)) + self.beta * kl + extra
+
+
+def conv() -> KerasExample:
+    rows = keras.Input((6, 6, 1))
+    h = layers.Flatten()(layers.Conv2D(4, 3, strides=2, activation="relu", padding="same")(rows))
+    mean, log_var = layers.Dense(2, name="z_mean")(h), layers.Dense(2, name="z_log_var")(h)
+    z = keras.Input((2,))
+    h = layers.Reshape((3, 3, 4))(layers.Dense(36, activation="relu")(z))
+    decoded = layers.Conv2DTranspose(1, 3, strides=2, activation="sigmoid", padding="same")(h)
+    return KerasExample(keras.Model(rows, [mean, log_var, Sampling()([mean, log_var])]), keras.Model(z, decoded))
+
+
+def recurrent() -> KerasExample:
+    rows = keras.Input((6, 6))
+    h = layers.GRU(8)(rows)
+    mean, log_var = layers.Dense(2, name="mu")(h), layers.Dense(2, name="logvar")(h)
+    z = keras.Input((2,))
+    decoded = layers.TimeDistributed(layers.Dense(6))(layers.GRU(8, return_sequences=True)(layers.RepeatVector(6)(z)))
+    return KerasExample(keras.Model(rows, [mean, log_var, Sampling()([mean, log_var])]), keras.Model(z, decoded))
+
+
+def compiled(model: keras.Model) -> keras.Model:
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    return model
+
+
+def variable(value: float) -> Any:
+    return keras.Variable(value, trainable=False, name="kl_weight")
+
+
+def planted(fault: str) -> keras.Model:
+    """The Keras example's style with one fault."""
+    weight: Any = variable(0.5) if fault == "kl_weight_inactive" or fault.startswith("anneal") else None
+    weight = 0.5 if fault == "kl_weight_frozen" else weight
+    encoder = dense_encoder(fault, dropout=0.3, l2=1e-3)
+    return compiled(KerasExample(encoder, dense_decoder(), fault, weight))
+
+
+SOUND = {
+    "Keras example": lambda: compiled(KerasExample(dense_encoder(), dense_decoder())),
+    "with dropout, L2 and a weight for a callback": lambda: compiled(
+        KerasExample(dense_encoder(dropout=0.3, l2=1e-3), dense_decoder(), kl_weight=variable(0.0))
+    ),
+    "annealed in its step": lambda: planted("annealing sound"),
+    "compute_loss": lambda: compiled(ComputeLoss()),
+    "convolutions": lambda: compiled(conv()),
+    "recurrent": lambda: compiled(recurrent()),
+}
