@@ -98,7 +98,11 @@ def _table(text: str, path: Path) -> _Table:
         raise HistoryProblem(f"{path} holds no epochs yet; a history is a table with one row per epoch.")
     missing = cells.map(lambda cell: cell is None or str(cell).strip().lower() in _MISSING)
     numbers: pd.DataFrame = cells.apply(pd.to_numeric, errors="coerce").astype(float)
-    texts = [name for name in map(str, cells) if not missing[name].all() and _is_text(cells[name][~missing[name]], numbers[name])]
+    texts = [
+        name
+        for name in map(str, cells)
+        if not missing[name].all() and _is_text(cells[name][~missing[name]], numbers[name])
+    ]
     frame = numbers.drop(columns=texts)
     written = ~missing.drop(columns=texts)
     values = [name for name in map(str, frame) if _bare(name) not in _NAMES["epoch"]]

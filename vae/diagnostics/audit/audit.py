@@ -135,7 +135,9 @@ def _gradients(lab: Laboratory, z: np.ndarray | None, variables: list[Any], name
             errors = tf.nn.sigmoid_cross_entropy_with_logits(rows, decoded)
         loss = tf.reduce_mean(tf.reduce_sum(errors, axis=1))
     found = tape.gradient(loss, [variable.value for variable in variables])
-    parts = [np.zeros(v.shape) if g is None else keras.ops.convert_to_numpy(g) for v, g in zip(variables, found, strict=True)]
+    parts = [
+        np.zeros(v.shape) if g is None else keras.ops.convert_to_numpy(g) for v, g in zip(variables, found, strict=True)
+    ]
     values = np.concatenate([part.ravel() for part in parts])
     return values if np.all(np.isfinite(values)) else None
 

@@ -13,7 +13,7 @@ REMEDIES = {
     "log_var_differs": "clip or transform z_log_var once, where the encoder gives it, and use that for both.",
     "heads_activated": "give the Dense layers of z_mean and z_log_var no activation.",
     "validation_uses_mean": "decode a sample in test_step, as in train_step, with training=False.",
-    "clip_gradient_dead": "clip with a gradient that passes: x + stop_gradient(clip(x) - x), or keep latents off the bounds.",
+    "clip_gradient_dead": "use x + stop_gradient(clip(x) - x), whose gradient passes, or keep latents off the bounds.",
     "last_batch_unweighted": "give the metrics sample_weight=batch size in update_state.",
 }
 

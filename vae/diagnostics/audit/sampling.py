@@ -64,7 +64,7 @@ def log_var_findings(lab: Laboratory, pull: float) -> list[Finding]:
     findings = []
     if differs:
         findings.append(Finding("log_var_differs", f"z_log_var was set: {differs[0]}."))
-    if dead:
+    if dead and not differs:
         share = _share_beyond(lab, dead)
         seen = f"its gradient was 0 at {', '.join(f'{raw:g}' for raw in dead)}; {share:.0%} of the batch lies there"
         findings.append(
@@ -76,7 +76,9 @@ def log_var_findings(lab: Laboratory, pull: float) -> list[Finding]:
 def outputs_of(lab: Laboratory) -> list[np.ndarray]:
     """What the encoder gives for the batch, without dropout."""
     outputs = lab.model.encoder(lab.rows, training=False)
-    return [keras.ops.convert_to_numpy(output) for output in (outputs.values() if isinstance(outputs, dict) else outputs)]
+    return [
+        keras.ops.convert_to_numpy(output) for output in (outputs.values() if isinstance(outputs, dict) else outputs)
+    ]
 
 
 def _spread(lab: Laboratory, log_var: float) -> float:
