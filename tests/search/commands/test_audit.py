@@ -48,3 +48,52 @@ def test_diagnose_loads_no_tensorflow() -> None:
         "assert {'keras', 'tensorflow', 'optuna'}.isdisjoint(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, "diagnose", str(RECORDED / "short_sum_8.csv")], check=True)
+
+
+def test_an_audit_refuses_what_is_no_function_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "my_vae.py", "--data", "digits"]) == 2
+    assert "package.module:function" in capsys.readouterr().err
+
+
+MY_VAE = """
+import keras
+from keras import layers, ops
+import tensorflow as tf
+
+
+class VAE(keras.Model):
+    def __init__(self):
+        super().__init__()
+        rows, z = keras.Input((8, 8)), keras.Input((4,))
+        h = layers.Dense(32, activation="relu")(layers.Flatten()(rows))
+        self.encoder = keras.Model(rows, [layers.Dense(4, name=name)(h) for name in ("z_mean", "z_log_var")])
+        self.decoder = keras.Model(z, layers.Reshape((8, 8))(layers.Dense(64, activation="sigmoid")(z)))
+        self.beta = 0.2
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            mean, log_var = self.encoder(data)
+            decoded = self.decoder(mean)
+            kl = ops.mean(0.5 * (ops.exp(log_var) + mean**2 - 1 - log_var))
+            loss = ops.mean(ops.sum((data - decoded) ** 2, axis=(1, 2))) + self.beta * kl
+        self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
+        return {"loss": loss}
+
+
+def make():
+    model = VAE()
+    model.compile(optimizer="adam")
+    return model
+"""
+
+
+@pytest.mark.slow("loads TensorFlow in a process")
+def test_a_model_of_one_s_own_is_audited(tmp_path: Path) -> None:
+    (tmp_path / "my_vae.py").write_text(MY_VAE, encoding="utf-8")
+    code = "import sys; from klsearch.search.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "audit", "my_vae:make", "--data", "digits", "--json"]
+    called = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    document = json.loads(called.stdout)
+    assert {each["code"] for each in document["findings"]} == {"noise_unused", "kl_weight_frozen"}
+    assert document["facts"]["kl_reduction"] == "mean"
+    assert document["facts"]["beta_effective"] == pytest.approx(0.2 / 4, rel=1e-3)

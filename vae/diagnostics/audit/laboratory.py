@@ -17,6 +17,7 @@ _SEED = 20_260
 _LATE = 10**6  # steps or epochs: past any annealing
 _KERAS_RANDOM = ("global_random_seed", "global_seed_generator")
 _COUNTER = re.compile(r"(^|_)(step|steps|epoch|epochs|iteration|iterations|t)(_?(count|counter|var|variable|now))?$")
+_LENGTH = re.compile(r"anneal|warm|ramp|cycl|total|max|num|n_|per_|^_?(steps|epochs)$")  # of which a counter has none
 _LOG_VAR = re.compile(r"log_?var|log_?sigma|logvariance|log_?std", re.IGNORECASE)
 _MEAN = re.compile(r"(^|_)(mean|mu)($|_)", re.IGNORECASE)
 
@@ -156,7 +157,7 @@ class Laboratory:
         """Set every counter of steps or epochs that the model or its optimizer holds, and tell the callbacks."""
         self.model.optimizer.iterations.assign(time)
         for holder, name, value in settings(self.model):
-            if _COUNTER.search(name.lower()):
+            if _COUNTER.search(name.lower()) and not _LENGTH.search(name.lower()):
                 assign(holder, name, value, time)
         for callback in self.callbacks:
             callback.set_model(self.model)
