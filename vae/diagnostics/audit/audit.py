@@ -113,7 +113,7 @@ def _reconstruction_pull(lab: Laboratory) -> tuple[float | None, str | None]:
             ours = _gradients(lab, step.z, variables, name)
             if ours is not None and np.any(ours):
                 weight = float(theirs @ ours / (ours @ ours))
-                misfit = float(np.linalg.norm(theirs - weight * ours) / max(np.linalg.norm(theirs), 1e-30))
+                misfit = float(np.linalg.norm(theirs - weight * ours) / max(float(np.linalg.norm(theirs)), 1e-30))
                 fits.append((misfit, weight, name))
     if not fits or min(fits)[0] > 0.02:
         return None, None
