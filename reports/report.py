@@ -17,6 +17,7 @@ from klsearch.reports.sections.banner import as_of, banner
 from klsearch.reports.sections.evidence import evidence_section
 from klsearch.reports.sections.failures import failures_section
 from klsearch.reports.sections.glossary import glossary_section
+from klsearch.reports.sections.kl_weight import kl_weight_sections
 from klsearch.reports.sections.models.dynamics import dynamics_section
 from klsearch.reports.sections.models.pictures import pictures_section
 from klsearch.reports.sections.models.usefulness import usefulness_sections
@@ -87,6 +88,7 @@ def report_page(study: StudyRecord) -> Page:
         banner=banner(study, summary),
         sections=(
             settings_section(study, summary),
+            *kl_weight_sections(study),
             evidence_section(study, summary),
             dynamics_section(study, measured),
             pictures_section(study),

@@ -1,6 +1,7 @@
 """Drawing: each function paints one small record into axes. What there is to see is decided in the data, not here."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -169,12 +170,56 @@ def paint_slice(axes: Axes, name: str, points: Scatter, space: Range, winner: fl
     _set_scale(axes.xaxis, axes, range_scale(space))
     scale = positive_scale(points.y)
     _set_scale(axes.yaxis, axes, scale)
-    lost = ~np.isfinite(points.y)
-    at_edge = Scatter(x=points.x, y=np.where(lost, scale.high, points.y), outcomes=points.outcomes)
     if winner is not None:
         axes.axvline(winner, color=line_style(0).color, linewidth=1.3)
-    _paint_outcomes(axes, at_edge)
+    _paint_outcomes(axes, _with_lost_on_edge(points, scale))
     _label(axes, name, "score, lower is better")
+
+
+def _with_lost_on_edge(points: Scatter, scale: Scale) -> Scatter:
+    return Scatter(x=points.x, y=np.where(np.isfinite(points.y), points.y, scale.high), outcomes=points.outcomes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WeightPlot:
+    """What is drawn of one measure against the KL weight.
+
+    Attributes:
+        points: one per training, in ascending KL weight.
+        joined: whether a line joins them.
+        marks: place, KL weight and value of each compared candidate.
+        across: the horizontal axis.
+        up: the vertical one; what has no value stands on its upper end.
+        band: of values to shade; None for a measure without one.
+        in_band: KL weights to shade where there is no band.
+        label: of the vertical axis.
+    """
+
+    points: Scatter
+    joined: bool
+    marks: Sequence[tuple[int, float, float]]
+    across: Scale
+    up: Scale
+    band: Band | None
+    in_band: Sequence[Band]
+    label: str
+
+
+def paint_weights(axes: Axes, plot: WeightPlot) -> None:
+    """One measure against the KL weight: trainings as markers, the compared candidates as large ones."""
+    _set_scale(axes.xaxis, axes, plot.across)
+    _set_scale(axes.yaxis, axes, plot.up)
+    if plot.band is not None:
+        axes.axhspan(*plot.band, color=BAND, linewidth=0)
+    else:
+        for weights in plot.in_band:
+            shade_band(axes, weights)
+    if plot.joined:
+        axes.plot(plot.points.x, plot.points.y, color=MUTED, linewidth=1)
+    _paint_outcomes(axes, _with_lost_on_edge(plot.points, plot.up))
+    for place, x, y in plot.marks:
+        _paint_mark(axes, place, x, y if np.isfinite(y) else plot.up.high)
+    _label(axes, "KL weight", plot.label)
 
 
 def paint_progress(axes: Axes, search: ScoreHistory) -> None:

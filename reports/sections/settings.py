@@ -8,7 +8,6 @@ from klsearch.reports.page import Block, Cell, Code, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared_candidates
 from klsearch.reports.readings.rivals import rivals_note, weight_word
 from klsearch.reports.wording import count, number, setting, spread, toml_number
-from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters
@@ -24,7 +23,6 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
         return (Prose(text="No trial has finished, so there are no settings to show yet."),)
     return (
         settings_table(study, summary),
-        *(Prose(text=ladder.sentence) for ladder in [ladder_of(study)] if ladder is not None),
         Prose(text=_how_to_read(study)),
         *(Prose(text=note) for note in [rivals_note(study)] if note),
         Code(

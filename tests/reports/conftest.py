@@ -12,6 +12,7 @@ import pytest
 
 from klsearch.reports.report import render_comparison, render_report
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.ladder import LADDER, rung_settings
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, DataFacts, RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.curves import TrainingCurves
@@ -333,6 +334,15 @@ def exploding_study() -> StudyRecord:
     return replace(study, confirmation=tuple(explode(run) for run in study.confirmation))
 
 
+def laddered_study() -> StudyRecord:
+    """A finished study of the KL weight alone, which began with a ladder of ten rungs; the lowest diverged."""
+    asked = definition(space={"kl_weight": SPACE["kl_weight"]})
+    rungs = rung_settings(asked, 10)
+    first = (trial(asked, number, settings, origin=LADDER) for number, settings in enumerate(rungs))
+    rest = (replace(one, number=one.number + len(rungs)) for one in searched_trials(asked, 20))
+    return replace(confirm(study_of(asked, (*first, *rest))), ladder=len(rungs))
+
+
 def running_study() -> StudyRecord:
     """A study that was read while four of its trials trained."""
     asked = definition(space=TWO_RANGES)
@@ -372,7 +382,7 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
     "all diverged": lambda: bad_study(RunState.COMPLETE),
     "all pruned": lambda: bad_study(RunState.PRUNED),
     "half pruned": pruning_study,
-    "one hyperparameter": lambda: make_study(30, space={"kl_weight": {"low": 0.005, "high": 0.5, "log": True}}),
+    "one hyperparameter": laddered_study,
     "summed KL": lambda: make_study(30, space=TWO_RANGES, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]}),
     "not confirmed": lambda: make_study(seeds=0, space=TWO_RANGES),
     "running": running_study,
@@ -463,6 +473,12 @@ def unconfirmed() -> StudyRecord:
 def running() -> StudyRecord:
     """A study with four trials under way."""
     return cached_study("running")
+
+
+@pytest.fixture
+def laddered() -> StudyRecord:
+    """A finished study of the KL weight alone, which began with a ladder; its lowest rung diverged."""
+    return cached_study("one hyperparameter")
 
 
 @pytest.fixture

@@ -100,6 +100,7 @@ def open_report(chromium_browser: Browser, html_of: Callable[[str], str], tmp_pa
         ("finished", DESKTOP, "dark"),
         ("hostile", PHONE, "dark"),
         ("hostile", DESKTOP, "light"),
+        ("one hyperparameter", PHONE, "light"),
         ("comparison", PHONE, "dark"),
         ("comparison", DESKTOP, "light"),
     ],
@@ -107,7 +108,7 @@ def open_report(chromium_browser: Browser, html_of: Callable[[str], str], tmp_pa
 def test_a_page_fits_the_screen_and_loads_nothing(open_report: Open, kind: str, width: int, theme: Theme) -> None:
     page = open_report(kind, width=width, theme=theme).page
     assert page.evaluate(CARELESS) is False
-    assert page.locator("main section").count() == (5 if kind == "comparison" else 11)
+    assert page.locator("main section").count() == (5 if kind == "comparison" else 12)
 
 
 def test_the_themes_really_differ(open_report: Open) -> None:
@@ -124,6 +125,7 @@ def test_the_themes_really_differ(open_report: Open) -> None:
         ("exploding baseline", PHONE, "light"),
         ("exploding baseline", DESKTOP, "dark"),
         ("hostile", PHONE, "dark"),
+        ("one hyperparameter", DESKTOP, "dark"),
         ("comparison", PHONE, "light"),
     ],
 )

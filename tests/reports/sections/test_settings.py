@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 
 from klsearch.reports.page import Mark
-from klsearch.reports.sections.settings import effective_beta, settings_section, settings_table, settings_toml
+from klsearch.reports.sections.settings import effective_beta, settings_table, settings_toml
 from klsearch.reports.wording import spread
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.ladder import rung_settings
 from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.summary import summarize
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
@@ -88,11 +87,3 @@ def test_the_effective_beta_undoes_the_means_of_the_loss(
 def test_the_effective_beta_is_unknown_while_the_data_are(make: Make) -> None:
     study = replace(make(0, model={"reconstruction_reduction": "mean"}), data=None)
     assert math.isnan(effective_beta(study, BEFORE))
-
-
-def test_where_the_ladder_puts_the_kl_is_told(study: StudyRecord) -> None:
-    rungs = rung_settings(study.definition, 3)
-    trials = [replace(study.trials[n], hyperparameters=rung, state=RunState.RUNNING) for n, rung in enumerate(rungs)]
-    begun = replace(study, trials=(*trials, *study.trials[3:]), ladder=3)
-    told = [getattr(block, "text", "") for block in settings_section(begun, summarize(begun)).blocks]
-    assert "The ladder of KL weights is under way: 0 of 3 trainings are done." in told
