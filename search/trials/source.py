@@ -288,7 +288,10 @@ class TrialSource(Source):
             distributions=suggestion.distributions,
         )
         if written != number:
-            again = "" if given is None else f" Baseline {given[0]!r} is tried under another number."
+            again = ""
+            if given is not None:
+                what = "This rung of the ladder" if given[0] == LADDER else f"Baseline {given[0]!r}"
+                again = f" {what} is tried under another number."
             reason = f"void, never trained: another row took number {number}, for which it was suggested.{again}"
             self._storage.void_row(written, reason)
             return None

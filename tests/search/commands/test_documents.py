@@ -138,7 +138,25 @@ def test_trials_have_exactly_their_fields(trials: list[dict[str, Any]]) -> None:
         assert (trial["state"], trial["epochs"], trial["error"], trial["diverged"]) == ("complete", 12, None, False)
         assert set(trial["gates"]) == set(GATE_NAMES)
         assert trial["seconds"] > 0
-    assert [trial["origin"] for trial in trials] == ["before", "mine"] + 22 * ["search"]
+    assert [trial["origin"] for trial in trials] == ["before", "mine"] + 8 * ["ladder"] + 14 * ["search"]
+
+
+def test_the_ladder_holds_what_its_trainings_measured(
+    finished: "Finished", klsearch: Klsearch, best: dict[str, Any], trials: list[dict[str, Any]]
+) -> None:
+    ladder = best["ladder"]
+    assert ladder == klsearch("status", finished.folder, "--json").document["ladder"]
+    assert (ladder["asked"], ladder["is_whole"]) == (8, True)
+    rungs = {rung["trial"]: rung for rung in ladder["rungs"]}
+    assert list(rungs) == list(range(2, 10))
+    assert [rung["kl_weight"] for rung in ladder["rungs"]] == pytest.approx(np.geomspace(1e-3, 10, 8), rel=5e-3)
+    for trial in trials[2:10]:
+        rung = rungs[trial["number"]]
+        assert (rung["kl"], rung["unexplained"]) == (trial["kl"], trial["unexplained"])
+        assert rung["kl_weight"] == trial["hyperparameters"]["kl_weight"]
+    inside = [rung["kl_weight"] for rung in ladder["rungs"] if rung["place"] == "in the band"]
+    assert ladder["in_band"][0][0] <= inside[0] and inside[-1] <= ladder["in_band"][-1][1]
+    assert ladder["sentence"].startswith("KL is in the band for ")
 
 
 def test_feasible_trials_pass_the_gates_that_are_constraints(trials: list[dict[str, Any]]) -> None:

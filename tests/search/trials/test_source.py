@@ -28,6 +28,7 @@ from klsearch.search.trials.sampling import Advisor
 from klsearch.search.trials.source import TrialSource
 from klsearch.studies.definitions.baselines import baselines_inside, misfits
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.ladder import LADDER, rung_settings
 from klsearch.studies.procedure import Procedure
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
 
@@ -319,6 +320,21 @@ class Crowded(TrialSource):
             foreign = optuna.load_study(study_name=self._storage.name, storage=self._storage._storage)
             foreign.add_trial(optuna.trial.create_trial(state=TrialState.COMPLETE, value=9.0))
         return super()._ask_for(number, given)
+
+
+def test_a_rung_whose_row_was_voided_is_tried_again_and_is_called_no_baseline(
+    workshop: "Workshop", study: StudyStorage
+) -> None:
+    study.change_facts(ladder=3)
+    decider, worker = Decider(study, workshop.definition), Worker(owner=this_process())
+    source = Crowded(study, workshop.definition, budget=5, worker=worker, tell=lambda ended: None, decider=decider)
+    source.intruders = (2,)
+    while source.has_more():
+        workshop.train(source)
+    (void,) = (row for row in study.rows() if row.is_void)
+    assert void.error.endswith(" This rung of the ladder is tried under another number.")
+    tried = [row.run.hyperparameters for row in study.rows() if row.run.label == LADDER and not row.is_void]
+    assert set(tried) == set(rung_settings(workshop.definition, 3))
 
 
 @pytest.mark.parametrize("intruders", [(0,), (1,), (0, 2)])
