@@ -17,6 +17,7 @@ LADDER = "ladder"
 
 # As many as a sampler would draw at random before it has something to go by; and fewer make no picture.
 _MOST, _LEAST = 10, 3
+_CLOSING = 5  # enough for a line through them
 
 
 def count_rungs(definition: StudyDefinition) -> int:
@@ -36,11 +37,19 @@ def rung_settings(definition: StudyDefinition, count: int) -> tuple[Hyperparamet
     """
     if not count:
         return ()
-    ranges = definition.space.searched()
     recipe = {**asdict(AFTER), **definition.fixed_settings()}
-    values = {name: min(max(recipe[name], one.low), one.high) for name, one in ranges.items()}
-    weights = dict.fromkeys(_weight_at(ranges["kl_weight"], index / (count - 1)) for index in range(count))
-    return tuple(definition.hyperparameters({**values, "kl_weight": weight}) for weight in weights)
+    values = {name: min(max(recipe[name], one.low), one.high) for name, one in definition.space.searched().items()}
+    return tuple(definition.hyperparameters({**values, "kl_weight": weight}) for weight in _weights(definition, count))
+
+
+def closing_settings(definition: StudyDefinition, winner: Hyperparameters) -> tuple[Hyperparameters, ...]:
+    """The settings of the ladder with which a study ends, in ascending KL weight: all else as its winner has it."""
+    return tuple(replace(winner, kl_weight=weight) for weight in _weights(definition, _CLOSING))
+
+
+def _weights(definition: StudyDefinition, count: int) -> tuple[float, ...]:
+    range_ = definition.space.searched()["kl_weight"]
+    return tuple(dict.fromkeys(_weight_at(range_, index / (count - 1)) for index in range(count)))
 
 
 def _weight_at(range_: Range, share: float) -> float:

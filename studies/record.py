@@ -213,6 +213,7 @@ class StudyRecord:
         test_looks: how many times the test split was scored.
         warm_start: which trials of an earlier study it began with, in words; empty without.
         ladder: how many rungs its ladder of KL weights has; 0 without.
+        closing: the trainings of the same ladder at the winner's other settings; none before there is a winner.
         storage: the storage's URL without its password.
         resume_command: what continues this study.
     """
@@ -235,6 +236,7 @@ class StudyRecord:
     test_looks: int = 0
     warm_start: str = ""
     ladder: int = 0
+    closing: tuple[ConfirmationRun, ...] = ()
     storage: str = ""
     resume_command: str = ""
 

@@ -137,14 +137,24 @@ def paint_latents(axes: Axes, profiles: Sequence[LatentProfile]) -> None:
 
 
 def paint_rate_distortion(
-    axes: Axes, points: Scatter, marks: Sequence[tuple[float, float]], band: Band, label: str
+    axes: Axes,
+    points: Scatter,
+    marks: Sequence[tuple[float, float]],
+    band: Band,
+    label: str,
+    line: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Every trial's KL against `unexplained`, the band shaded; `marks` are the compared candidates' medians."""
-    every = [*marks, *zip(points.x[points.drawable], points.y[points.drawable], strict=True)]
+    """Every trial's KL against `unexplained`, the band shaded.
+
+    `marks` are the compared candidates' medians; `line` joins the winner's other settings over the KL weight.
+    """
+    every = [*marks, *line, *zip(points.x[points.drawable], points.y[points.drawable], strict=True)]
     _set_scale(axes.xaxis, axes, kl_scale(np.array([x for x, _ in every]), band))
     _set_scale(axes.yaxis, axes, positive_scale(np.array([y for _, y in every])))
     shade_band(axes, band)
     _paint_outcomes(axes, points)
+    if line:
+        axes.plot(*np.transpose(line), color=line_style(0).color, linewidth=1.3, marker=".", markersize=6)
     for index, (x, y) in enumerate(marks):
         _paint_mark(axes, index, x, y)
     _label(axes, label, "unexplained")

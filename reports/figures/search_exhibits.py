@@ -52,10 +52,17 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
         for row in data.rows
     )
     alternative = f"Final KL against unexplained, one point per trial: {told}. The band is {spread(*_band(study))}."
+    drawn = [run for run in study.closing if math.isfinite(run.kl)]
+    line = [(factor * run.kl, run.unexplained) for run in drawn]
+    if line:
+        ends = zip(drawn, line, strict=True)
+        at = "; ".join(f"{number(run.hyperparameters.kl_weight)}: KL {number(x)}, {number(y)}" for run, (x, y) in ends)
+        alternative += f" The line, by KL weight: {at}."
     paint = partial(
         paint_rate_distortion,
         points=points,
         marks=marks,
+        line=line,
         band=_band(study),
         label=f"final KL, {kl_unit(study)}",
     )
@@ -64,7 +71,10 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
     return Exhibit(
         identity="rate-distortion",
         title="Rate and distortion",
-        caption=f"Lower is better, and the band is shaded. Large markers: the compared candidates' medians{over}.",
+        caption=f"Lower is better, and the band is shaded. Large markers: the compared candidates' medians{over}."
+        + (
+            " The line: the winner's other settings over the range of the KL weight, one training each." if line else ""
+        ),
         alternative=alternative,
         svg=draw("rate-distortion", alternative, paint),
         data=data,

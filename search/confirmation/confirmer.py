@@ -13,7 +13,7 @@ from klsearch.search.confirmation.contest import Contest, choose_winner
 from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.confirmation.source import ConfirmationSource, rows_to_show
 from klsearch.search.progress import Progress
-from klsearch.search.storage.records import confirmed_rows, trial_records
+from klsearch.search.storage.records import closing_runs, confirmed_rows, trial_records
 from klsearch.search.storage.rows import Row, Run, one_of_each, trial_number
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
@@ -110,19 +110,22 @@ class Confirmer:
             one for one in others if contest.stays(self._definition, [r for r in raced if r.run.label == one.label])
         ]
         proof = [run for one in (winner, *staying) for run in one.runs(contest.proof)]
-        if self._train_runs("confirming on fresh seeds", proof) is None:
+        closing = closing_runs(self._definition, winner.hyperparameters) if self._study.facts.ladder else []
+        if self._train_runs("confirming on fresh seeds", proof, along=closing) is None:
             return False
         names = [one.label for one in others]
         self._score_on_test({winner.label, *names})
         finished = sum(trial.state in (RunState.COMPLETE, RunState.PRUNED) for trial in trials)
         self._study.change_facts(winner=trial_number(winner.label), confirmed_among=finished)
         self._keep_samples([winner.label, *names])
+        self._train_runs("drawing the winner's ladder", closing)
         self._members.remove_files()
         return True
 
-    def _train_runs(self, phase: str, wanted: Sequence[Run]) -> list[Row] | None:
+    def _train_runs(self, phase: str, wanted: Sequence[Run], *, along: Sequence[Run] = ()) -> list[Row] | None:
         """Train what is not trained yet, that of one rule after that of another; all of their rows.
 
+        Slots that would idle in the last wave of those without a rule take what may be trained along.
         None if another process has taken some of them over.
         """
         by_rule: dict[Weighting | None, list[Run]] = {}
@@ -139,6 +142,8 @@ class Confirmer:
             )
             for rule, group in by_rule.items()
         }
+        if None in sources:
+            sources[None].train_along(along, self._population.slots)
         if remaining := sum(source.remaining for source in sources.values()):
             self._progress.begin(phase, done=len(wanted) - remaining, total=len(wanted))
         for rule, source in sources.items():

@@ -40,11 +40,27 @@ class ConfirmationSource(UnsharedSource):
         self._tell = tell
         self._keep = keep
         self._runs: dict[int, Run] = {}
-        known = {row.run: row for row in one_of_each(rows.rows()) if row.state is not TrialState.FAIL}
-        there = [known[run] for run in wanted if run in known]
-        self._left = [Job(number=row.number, run=row.run) for row in there if row.result is None]
-        self._pending = [run for run in wanted if run not in known]
+        self._along: frozenset[Run] = frozenset()
+        self._left: list[Job] = []
+        self._pending: list[Run] = []
+        self._want(wanted)
         self.remaining = len(self._left) + len(self._pending)
+
+    def train_along(self, runs: Sequence[Run], slots: int) -> None:
+        """Have slots that would idle at the end train these too, as many as that takes; they are not counted nor kept.
+
+        Args:
+            runs: what is to be trained if there is room.
+            slots: of the population.
+        """
+        self._along = frozenset(runs)
+        self._want(runs, most=-self.remaining % slots)
+
+    def _want(self, runs: Sequence[Run], most: int | None = None) -> None:
+        known = {row.run: row for row in one_of_each(self._rows.rows()) if row.state is not TrialState.FAIL}
+        missing = [run for run in runs if run not in known or known[run].result is None][:most]
+        self._left += [Job(number=known[run].number, run=run) for run in missing if run in known]
+        self._pending += [run for run in missing if run not in known]
 
     def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
         """The jobs of a checkpoint that are wanted and not finished."""
@@ -67,9 +83,11 @@ class ConfirmationSource(UnsharedSource):
         """Judge, score and store results, and keep the members."""
         for number, result in finished.items():
             run = self._runs[number]
-            if result.measures:  # else it diverged
+            is_wanted = run not in self._along
+            if result.measures and is_wanted:  # else it diverged
                 self._keep(run, member(number))  # before its row is finished, lest a kill in between forgets it
-            if finish(self._rows, self._definition, number, run.label, result, owner=self._worker.owner) is not None:
+            ended = finish(self._rows, self._definition, number, run.label, result, owner=self._worker.owner)
+            if ended is not None and is_wanted:
                 self._tell(None)  # the best of many seeds leads nothing
 
     def _claim(self, jobs: Sequence[Job]) -> None:

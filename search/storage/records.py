@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from klsearch.search.layout import Layout
-from klsearch.search.seeds import confirmation_seed, race_seeds
+from klsearch.search.seeds import confirmation_seed, race_seeds, shared_seed
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.rows import Row, Run, one_of_each, trial_number
@@ -18,8 +18,10 @@ from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import StorageError
+from klsearch.studies.ladder import LADDER, closing_settings
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
+from klsearch.vae.hyperparameters import Hyperparameters
 
 _STATES = {
     TrialState.COMPLETE: RunState.COMPLETE,
@@ -115,6 +117,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         test_looks=len(facts.test_looks),
         warm_start=facts.warm_start,
         ladder=facts.ladder,
+        closing=tuple(_confirmation(row, definition) for row in closing_rows(storage, definition)),
         storage=url,
         resume_command=resume_command,
     )
@@ -147,6 +150,22 @@ def raced_rows(storage: StudyStorage, definition: StudyDefinition) -> list[Row]:
     """The rows of the leading trials on the seeds of the race; none in a study of the first release."""
     seeds = race_seeds(definition.study.seed)
     return [row for row in one_of_each(storage.confirmation_rows()) if row.run.seed in seeds]
+
+
+def closing_runs(definition: StudyDefinition, winner: Hyperparameters) -> list[Run]:
+    """The trainings of the ladder at a winner's other settings, on the seed that the trials share."""
+    seed = shared_seed(definition.study.seed)
+    return [Run(hyperparameters=one, seed=seed, label=LADDER) for one in closing_settings(definition, winner)]
+
+
+def closing_rows(storage: StudyStorage, definition: StudyDefinition) -> list[Row]:
+    """The finished rows of that ladder, in ascending KL weight; none in a study without a ladder or a winner."""
+    facts = storage.facts
+    if not facts.ladder or facts.winner is None:
+        return []
+    known = {row.run: row for row in one_of_each(storage.confirmation_rows()) if row.state is TrialState.COMPLETE}
+    wanted = closing_runs(definition, storage.row(facts.winner).run.hyperparameters)
+    return [known[run] for run in wanted if run in known]
 
 
 def trial_record(row: Row, definition: StudyDefinition) -> TrialRecord:

@@ -1,13 +1,14 @@
 """The ladder: which settings its rungs have, and what trials by hand say of the band."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.ladder import Ladder, Place, count_rungs, rung_settings
+from klsearch.studies.ladder import Ladder, Place, closing_settings, count_rungs, rung_settings
 from klsearch.studies.record import RunState, TrialRecord
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import AFTER
@@ -89,6 +90,15 @@ def test_the_recipe_is_clamped_into_the_ranges_and_fixed_numbers_stay() -> None:
 def test_a_range_too_narrow_for_three_digits_has_fewer_rungs() -> None:
     rungs = rung_settings(define(kl_weight={"low": 0.1, "high": 0.1001}), 10)
     assert [rung.kl_weight for rung in rungs] == [0.1, 0.1001][: len(rungs)]
+
+
+def test_the_closing_ladder_is_the_winner_at_five_kl_weights() -> None:
+    winner = define().hyperparameters(
+        {"kl_weight": 0.3, "clip_low": -6.0, "clip_high": 1.0, "annealing_epochs": 3, "l2": 1e-5}
+    )
+    rungs = closing_settings(define(), winner)
+    assert [rung.kl_weight for rung in rungs] == [0.001, 0.00562, 0.0316, 0.178, 1.0]
+    assert {replace(rung, kl_weight=0.3) for rung in rungs} == {winner}
 
 
 def test_edges_are_interpolated_in_the_logarithms() -> None:

@@ -14,7 +14,7 @@ from klsearch.reports.figures.search_exhibits import (
     slice_exhibits,
 )
 from klsearch.reports.readings.trials import ended_trials, score_history
-from klsearch.studies.record import RunState, StudyRecord, TrialRecord
+from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.response import Change, Effect
 from klsearch.studies.summary import summarize
 
@@ -101,6 +101,29 @@ def test_the_caption_says_over_which_seeds_medians_are(
         "the compared candidates' medians.",
         "the compared candidates' medians, over the seeds that did not diverge.",
     ]
+
+
+def test_the_winner_s_ladder_is_a_line_told_by_kl_weight(narrow: StudyRecord) -> None:
+    study = with_trials(narrow, [{"kl": 1.0, "unexplained": 0.5}])
+    runs = [
+        ConfirmationRun(
+            candidate="ladder",
+            state=one.state,
+            hyperparameters=replace(one.hyperparameters, kl_weight=weight),
+            seed=0,
+            kl=kl,
+            measures=one.measures,
+        )
+        for one in study.trials
+        for weight, kl in ((0.01, 4.0), (0.1, 2.0), (1.0, math.nan))
+    ]
+    without, exhibit = (
+        rate_distortion_exhibit(one, ended_trials(one)) for one in (study, replace(study, closing=tuple(runs)))
+    )
+    assert exhibit is not None and without is not None
+    assert exhibit.alternative == f"{without.alternative} The line, by KL weight: 0.01: KL 4, 0.5; 0.1: KL 2, 0.5."
+    assert "The line: the winner's other settings" in exhibit.caption and "The line" not in without.caption
+    assert exhibit.svg != without.svg
 
 
 def test_effects_are_told_and_tabled_in_one_order_for_both_measures() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,18 @@ from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.progress import Silence
 from klsearch.search.seeds import confirmation_seed, race_seeds
+from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.process import this_process
-from klsearch.search.storage.records import load_study
+from klsearch.search.storage.records import closing_rows, confirmed_rows, load_study, raced_rows
 from klsearch.search.storage.rows import Result, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.trainer import Source
 from klsearch.search.training.worker import Worker
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.ladder import LADDER
 from klsearch.studies.procedure import Procedure
 from klsearch.vae.diagnostics.gates import judge
 from klsearch.vae.diagnostics.measures import Measures
@@ -235,6 +238,40 @@ def test_one_leading_trial_alone_does_not_race(
     assert study.facts.winner == 0
     assert confirmation.told.phases == [("training the baselines", 0, 6), ("confirming on fresh seeds", 6, 8)]
     assert {row.run.seed for row in study.confirmation_rows()}.isdisjoint(race_seeds(0))
+
+
+@pytest.mark.slow("trains thirteen members")
+def test_the_winner_s_ladder_takes_slots_that_idle_and_the_rest_once_the_winner_is_known(
+    workshop: "Workshop", study: StudyStorage, confirmation: Confirmation, make_result: ByHand, tmp_path: Path
+) -> None:
+    study.change_facts(ladder=3)
+    add_trial(study, make_result([2.0, 2.0]), 0.2)
+
+    def cut_off(source: Source) -> None:
+        if study.facts.winner is not None:
+            raise Interrupted
+        workshop.train(source)
+
+    with pytest.raises(Interrupted):
+        confirmation.confirm(train=cut_off)
+    facts, definition = study.facts, confirmation.definition
+    assert facts.winner == 0
+    assert len(closing_rows(study, definition)) == 2, "of four slots, the proof on two seeds took two"
+    assert confirmation.confirm()
+    assert study.facts == facts
+    rungs = closing_rows(study, definition)
+    assert [row.run.hyperparameters.kl_weight for row in rungs] == [0.001, 0.01, 0.1, 1.0, 10.0]
+    assert {replace(row.run.hyperparameters, kl_weight=0.2) for row in rungs} == {study.row(0).run.hyperparameters}
+    assert all(row.result is not None and list(row.result.measures) == ["validation"] for row in rungs)
+    drawn = ("drawing the winner's ladder", 2, 5)
+    opened = [("training the baselines", 0, 6), ("confirming on fresh seeds", 6, 8)]
+    assert confirmation.told.phases == [*opened, drawn, drawn]
+    assert len(confirmation.told.ended) == 8 + 3
+    assert not (tmp_path / "confirmed").exists()
+    confirmed = confirmed_rows(study, definition)
+    assert len(confirmed) == 8 and not any(row.run.label == LADDER for row in confirmed)
+    assert raced_rows(study, definition) == []
+    assert confirmation.confirm(train=refuse_to_train), "whoever comes later finds it done"
 
 
 @pytest.mark.slow("trains forty members")
