@@ -43,12 +43,11 @@ class Decider:
             return None
         if counted != self._counted:
             earlier = [trial.number for trial in finished if is_warm_start(trial)]
-            records = [self._record(number) for number in sorted([*earlier, *own[:counted]])]
-            response = Response.of(self._definition, records)
+            response = Response.of(self._definition, self._read(sorted([*earlier, *own[:counted]])))
             self._counted, self._decision = counted, None if response is None else response.decide()
         return self._decision
 
-    def _record(self, number: int) -> TrialRecord:
-        if number not in self._records:
-            self._records[number] = trial_record(self._study.row(number), self._definition)
-        return self._records[number]
+    def _read(self, numbers: list[int]) -> list[TrialRecord]:
+        rows = self._study.rows_at(number for number in numbers if number not in self._records)
+        self._records |= {row.number: trial_record(row, self._definition) for row in rows}
+        return [self._records[number] for number in numbers]

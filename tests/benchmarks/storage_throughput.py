@@ -4,7 +4,8 @@
     python -m tests.benchmarks.storage_throughput --growth URL [TRIALS ...]
 
 Each worker has 8 slots, whose trials take 4 s: 2 trials a second, without what asking and telling take. Prints, for
-each number of workers, the trials finished in a second and the share of the time in which the workers slept.
+each number of workers, the trials finished in a second, the share of the time in which the workers slept, and what
+asking for 8 trials and storing their results took of a worker's processor.
 
 `--growth` prints what one worker's turn takes in a study of so many trials: to ask for a trial, all else in a turn, the
 first turn after a start, and to store a result; the median of 10 turns for 8 trials each, in ms of its processor.
@@ -22,9 +23,8 @@ import psutil
 
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
-from klsearch.search.storage.rows import Result, Run
+from klsearch.search.storage.rows import NewRow, Result, Run
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.training.trainer import Job
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.sampling import Advisor
@@ -48,15 +48,19 @@ def main(url: str, counts: list[int]) -> None:
         began = time.monotonic() + 10 + count  # when all of them have started
         command = [sys.executable, "-m", "tests.benchmarks.storage_throughput", "--worker", url, name]
         budget = count * SLOTS * WAVES
-        workers = [subprocess.Popen([*command, str(budget), str(began)]) for _ in range(count)]
-        assert [worker.wait() for worker in workers] == [0] * count
+        arguments = [*command, str(budget), str(began)]
+        workers = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        spent = sum(float(worker.communicate()[0]) for worker in workers)
+        assert [worker.returncode for worker in workers] == [0] * count
         seconds = time.monotonic() - began
         with open_storage(url, create=False) as storage:
             rows = StudyStorage.load(storage, name).rows()
         assert len(rows) == budget and all(row.result is not None for row in rows)
         assert len({row.run.hyperparameters for row in rows}) == budget
         print(
-            f"{count:3d} workers: {budget / seconds:6.1f} trials/s, {WAVES * SLEEP_SECONDS / seconds:4.0%} of the time"
+            f"{count:3d} workers: {budget / seconds:6.1f} trials/s, {WAVES * SLEEP_SECONDS / seconds:4.0%} of the time,"
+            f" {1000 * spent / (WAVES * count):4.0f} ms of a processor a turn",
+            flush=True,
         )
 
 
@@ -104,11 +108,11 @@ class Timed(TrialSource):
         super().__init__(*arguments, **named)
         self.asking: list[float] = []
 
-    def _ask_for(self, number: int, given: tuple[str, dict[str, float]] | None) -> Job | None:
+    def _suggest(self, number: int, given: tuple[str, dict[str, float]] | None) -> NewRow:
         began = time.process_time()
-        job = super()._ask_for(number, given)
+        row = super()._suggest(number, given)
         self.asking.append(time.process_time() - began)
-        return job
+        return row
 
 
 def _result(rng: np.random.Generator) -> Result:
@@ -146,10 +150,12 @@ def work(url: str, name: str, budget: int, began: float) -> None:
             decider=Decider(study, DEFINITION.definition),
         )
         time.sleep(max(0.0, began - time.monotonic()))
+        spent = time.process_time()
         while jobs := source.take(SLOTS):
             study.leases.say_alive(owner, {})
             time.sleep(SLEEP_SECONDS)
             source.finish({job.number: result for job in jobs}, _no_member)
+        print(time.process_time() - spent)
 
 
 def _no_member(number: int) -> Members:
