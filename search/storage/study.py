@@ -52,6 +52,7 @@ _SCHEMA = "klsearch:schema"
 _DEFINITION = "klsearch:definition"
 _FACTS = "klsearch:facts"  # what is settled when the study is created
 _FACT = "klsearch:fact:"  # + name: what has changed since
+_DECIDED = "klsearch:decided"  # by how many finished trials, and whether
 _MAKER = "klsearch:maker"  # who creates it
 _TEST = "klsearch:test:"  # + number: Optuna lets nobody write to a closed row
 _PROBE = "klsearch:probe:"  # + number
@@ -359,6 +360,15 @@ class StudyStorage:
     def add_probe(self, number: int, probe: Probe | None) -> None:
         """Write what a linear model reads off a closed training's latents."""
         self._storage.set_study_user_attr(self._study_id, f"{_PROBE}{number}", encode_probe(probe))
+
+    def decided(self) -> tuple[int, bool]:
+        """The finished trials that were last looked at for whether more search pays, and whether it no longer does."""
+        counted, is_decided = json.loads(self._attributes().get(_DECIDED, "[0, false]"))
+        return counted, is_decided
+
+    def keep_decided(self, counted: int, is_decided: bool) -> None:
+        """Write down whether more search no longer pays, by so many finished trials."""
+        self._storage.set_study_user_attr(self._study_id, _DECIDED, json.dumps([counted, is_decided]))
 
     @cached_property
     def leases(self) -> Leases:

@@ -45,11 +45,18 @@ def main(url: str, counts: list[int]) -> None:
         name = str(uuid.uuid4())
         with open_storage(url, create=True) as storage:
             bare_study(storage, DEFINITION, name)
-        began = time.monotonic() + 10 + count  # when all of them have started
         command = [sys.executable, "-m", "tests.benchmarks.storage_throughput", "--worker", url, name]
         budget = count * SLOTS * WAVES
-        arguments = [*command, str(budget), str(began)]
-        workers = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        workers = [
+            subprocess.Popen([*command, str(budget)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(count)
+        ]
+        assert {worker.stdout.readline() for worker in workers if worker.stdout is not None} == {"ready\n"}
+        began = time.monotonic()
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
         spent = sum(float(worker.communicate()[0]) for worker in workers)
         assert [worker.returncode for worker in workers] == [0] * count
         seconds = time.monotonic() - began
@@ -132,7 +139,7 @@ def _result(rng: np.random.Generator) -> Result:
     return Result(curves=TrainingCurves.from_rows(rows), measures={"validation": measures}, seconds=SLEEP_SECONDS)
 
 
-def work(url: str, name: str, budget: int, began: float) -> None:
+def work(url: str, name: str, budget: int) -> None:
     """One worker."""
     result = _result(np.random.default_rng(0))
     with open_storage(url, create=False) as storage:
@@ -147,9 +154,10 @@ def work(url: str, name: str, budget: int, began: float) -> None:
             budget=budget,
             worker=worker,
             tell=lambda ended: None,
-            decider=Decider(study, DEFINITION.definition),
+            decider=Decider(study, DEFINITION.definition, is_dead=study.leases.is_dead),
         )
-        time.sleep(max(0.0, began - time.monotonic()))
+        print("ready", flush=True)
+        sys.stdin.readline()
         spent = time.process_time()
         while jobs := source.take(SLOTS):
             study.leases.say_alive(owner, {})
@@ -164,7 +172,7 @@ def _no_member(number: int) -> Members:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--worker":
-        work(sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))
+        work(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     elif sys.argv[1] == "--growth":
         grow(sys.argv[2], [int(count) for count in sys.argv[3:]] or [1000, 3000, 10_000])
     else:

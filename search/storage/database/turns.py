@@ -1,10 +1,10 @@
 """Turns: what only one process of a study may do at a time, kept by the study's own storage.
 
 PostgreSQL has locks, which keep short turns (`LockTurns`). All else is kept by a queue (`Turns`): Optuna has no lock,
-but its storages number the rows of a study in the order in which they come, each number once, and close a row once. So a
-process enters the queue by creating a row that names it, in one piece, in a study of its own; it has the turn when no
-row before its own is running; and it leaves by closing its row. Rows of processes that died or fell silent are closed
-by those behind them.
+but its storages number the rows of a study in the order in which they come, each number once, and close a row once.
+So a process enters the queue by creating a row that names it, in one piece, in a study of its own; it has the turn
+when no row before its own is running; and it leaves by closing its row. Rows of processes that died or fell silent
+are closed by those behind them.
 """
 
 import secrets
