@@ -4,8 +4,8 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -19,7 +19,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 @contextmanager
-def open_to_replace(path: Path) -> Iterator[BinaryIO]:
+def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
     """A file to write beside `path`, which it replaces in one step when the block ends; missing folders are made.
 
     Raises:
@@ -29,7 +29,7 @@ def open_to_replace(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Random, for process ids repeat among containers and machines that share the folder.
     unfinished = path.with_name(f"{unfinished_prefix(path)}{secrets.token_hex(8)}.tmp")
-    file = unfinished.open("xb")
+    file = unfinished.open("x+b")
     try:
         with file:
             yield file

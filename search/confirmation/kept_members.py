@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from klsearch.search.storage.rows import Run
-from klsearch.studies.files import open_to_replace
+from klsearch.search.training.sealed import DamagedFile, open_sealed, set_aside, write_sealed
 from klsearch.vae.evaluation.evaluator import Members
-
-# What reading a file that holds no member, or not a whole one, may raise.
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 class KeptMembers:
@@ -27,7 +22,7 @@ class KeptMembers:
     Args:
         folder: for their files.
         fingerprint: of what makes trainings comparable in the study.
-        say: is told, once, when a file cannot be written.
+        say: is told, once, when a file cannot be written, and of each that is damaged.
     """
 
     def __init__(self, folder: Path, fingerprint: str, *, say: Callable[[str], None]) -> None:
@@ -38,13 +33,17 @@ class KeptMembers:
         self._in_memory: dict[Run, Members] = {}  # those whose files could not be written
 
     def find(self, run: Run) -> Members | None:
-        """The member that was trained so; None if there is none, or its file cannot be read."""
+        """The member that was trained so; None if there is none, or its file is damaged and set aside."""
         if run in self._in_memory:
             return self._in_memory[run]
+        path = self._path(run)
         try:
-            return _read(self._path(run))
-        except _UNREADABLE:
-            return None
+            return _read(path)
+        except DamagedFile:
+            self._say(f"warning: {set_aside(path)}; its member is trained again.")
+        except OSError:
+            pass
+        return None
 
     def keep(self, run: Run, member: Members) -> None:
         """Keep a member."""
@@ -74,12 +73,11 @@ class KeptMembers:
 def _write(path: Path, member: Members) -> None:
     arrays = {f"weights{index:04}": np.asarray(values) for index, values in enumerate(member.weights)}
     arrays |= {f"others{index:04}": np.asarray(values) for index, values in enumerate(member.others)}
-    with open_to_replace(path) as file:
-        np.savez(file, allow_pickle=False, clip_low=member.clip_low, clip_high=member.clip_high, **arrays)
+    write_sealed(path, {"clip_low": member.clip_low, "clip_high": member.clip_high, **arrays})
 
 
 def _read(path: Path) -> Members:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with open_sealed(path) as arrays:
         return Members(
             weights=[tf.constant(arrays[name]) for name in sorted(arrays) if name.startswith("weights")],
             others=[tf.constant(arrays[name]) for name in sorted(arrays) if name.startswith("others")],

@@ -10,8 +10,8 @@ from klsearch.search.running.options import RunOptions
 from klsearch.search.running.session import open_session
 from klsearch.search.running.workers import search_with_workers
 from klsearch.search.stopping import Interrupted, Stopper
+from klsearch.search.storage.database.patience import Patience
 from klsearch.search.storage.opening import open_storage
-from klsearch.search.storage.patience import Patience
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage

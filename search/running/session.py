@@ -54,7 +54,7 @@ class Session:
         self._study = study = assignment.study
         self._definition = assignment.definition
         self._population = assignment.population
-        self._decider = Decider(study, assignment.definition)
+        self._decider = Decider(study, assignment.definition, is_dead=self._is_dead)
         self._course = course
         self._members_folder = members_folder
         self._progress = progress

@@ -79,8 +79,8 @@ def _search(task: Task, stopper: Stopper) -> None:
 
     from klsearch.search.progress import WarningLines
     from klsearch.search.running.session import open_session
+    from klsearch.search.storage.database.patience import Patience
     from klsearch.search.storage.opening import open_storage
-    from klsearch.search.storage.patience import Patience
     from klsearch.search.storage.records import definition_of
     from klsearch.search.storage.study import StudyStorage
     from klsearch.search.training.assignment import Assignment

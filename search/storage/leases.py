@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -28,6 +29,7 @@ class Leases:
     def __init__(self, storage: BaseStorage, study_id: int) -> None:
         self._storage = storage
         self._study_id = study_id
+        self._read: dict[str, Any] | None = None  # within `reading`
         self._heard: dict[str, tuple[float, float]] = {}  # by worker: what it said last, and when that was first read
 
     def say_alive(self, owner: Owner, progress: Mapping[int, Mapping[str, float]]) -> None:
@@ -38,6 +40,15 @@ class Leases:
     def say_gone(self, owner: Owner) -> None:
         """End a worker's lease."""
         self._storage.set_study_user_attr(self._study_id, _key(owner), json.dumps({"at": _GONE, "progress": {}}))
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A block in which the leases are read once, however many workers are asked for."""
+        self._read = self._storage.get_study_user_attrs(self._study_id)
+        try:
+            yield
+        finally:
+            self._read = None
 
     def is_dead(self, owner: Owner) -> bool:
         """Tell whether a worker no longer trains: it said so, its process is gone, or its lease ran out in silence.
@@ -68,7 +79,7 @@ class Leases:
         return any(not self.is_dead(owner) for owner in workers)
 
     def _attributes(self) -> dict[str, Any]:
-        return self._storage.get_study_user_attrs(self._study_id)
+        return self._storage.get_study_user_attrs(self._study_id) if self._read is None else self._read
 
 
 def progress_of_workers(attributes: Mapping[str, Any]) -> dict[Owner, dict[str, dict[str, float]]]:

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
+from klsearch.search.storage.database.patience import Patience, ServerAway, may_pass, reason
 from klsearch.search.storage.journal import JournalFile
-from klsearch.search.storage.patience import Patience, ServerAway, may_pass, reason
 from klsearch.studies.errors import StorageError
 
 JOURNAL = "storage.journal"
@@ -147,9 +147,9 @@ def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBSto
         options: dict[str, Any] = {"connect_args": {"timeout": 60}}
     else:
         # A machine that is gone must be noticed in seconds, not when TCP gives up after minutes.
-        silence = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
+        silence = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5}
         own = {name: value for name, value in silence.items() if name not in parsed.query}
-        options = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True, "connect_args": own}
+        options = {"pool_size": 2, "max_overflow": 1, "pool_pre_ping": True, "connect_args": own}
     if parsed.drivername == "postgresql":  # which SQLAlchemy takes for the driver before psycopg 3
         parsed = parsed.set(drivername="postgresql+psycopg")
     url = parsed.render_as_string(hide_password=False)

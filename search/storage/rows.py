@@ -67,6 +67,21 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NewRow:
+    """A row to be made.
+
+    Attributes:
+        run: what is to be trained.
+        params: values of what is searched.
+        distributions: the ranges that they were drawn from.
+    """
+
+    run: Run
+    params: Mapping[str, float]
+    distributions: Mapping[str, BaseDistribution]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
     """The result of a training.
 

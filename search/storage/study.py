@@ -4,7 +4,7 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -18,6 +18,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from klsearch.search.storage.database.patience import engine_of
+from klsearch.search.storage.database.turns import LockTurns, Turns
+from klsearch.search.storage.database.whole_rows import close_trial, create_trials
 from klsearch.search.storage.encoding import (
     decode_curves,
     decode_measures,
@@ -28,10 +31,9 @@ from klsearch.search.storage.encoding import (
     encode_samples,
 )
 from klsearch.search.storage.facts import StudyFacts
-from klsearch.search.storage.leases import Leases, progress_of_workers
+from klsearch.search.storage.leases import LEASE_SECONDS, Leases, progress_of_workers
 from klsearch.search.storage.process import Owner, this_process
-from klsearch.search.storage.rows import FINISHED, EarlierTrial, Result, Row, Run
-from klsearch.search.storage.turns import Turns
+from klsearch.search.storage.rows import FINISHED, EarlierTrial, NewRow, Result, Row, Run
 from klsearch.studies.definitions.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING
 from klsearch.studies.errors import StorageError, StudyConflict
 from klsearch.vae.diagnostics.measures import Measures
@@ -50,6 +52,7 @@ _SCHEMA = "klsearch:schema"
 _DEFINITION = "klsearch:definition"
 _FACTS = "klsearch:facts"  # what is settled when the study is created
 _FACT = "klsearch:fact:"  # + name: what has changed since
+_DECIDED = "klsearch:decided"  # by how many finished trials, and whether
 _MAKER = "klsearch:maker"  # who creates it
 _TEST = "klsearch:test:"  # + number: Optuna lets nobody write to a closed row
 _PROBE = "klsearch:probe:"  # + number
@@ -235,8 +238,10 @@ class StudyStorage:
             return StudyStorage(self._storage, name)
 
     @cached_property
-    def asking(self) -> Turns:
-        """Turns to read the whole study, decide what to train, and write that down."""
+    def asking(self) -> LockTurns | Turns:
+        """Turns to read the whole study, decide what to train, and write that down: far less than a lease takes."""
+        if (engine := engine_of(self._storage)) is not None:
+            return LockTurns(self._storage, engine, self._study_id, lease=LEASE_SECONDS)
         return Turns(self._storage, self.name + TURNS_ENDING, is_dead=self.leases.is_dead)
 
     @cached_property
@@ -279,20 +284,27 @@ class StudyStorage:
         params: Mapping[str, float] | None = None,
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> int:
-        """A new running row, written in one piece so that none is ever cut off between its suggestions; its number."""
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=dict(params or {}),
-            distributions=dict(distributions or {}),
-            user_attrs={
-                _RUN: {**run.as_json(), _STARTED: _now(), _TOKEN: secrets.token_hex(8)},
-                _OWNER: {**owner.as_json(), _COURSE: course},
-            },
-        )
-        trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
-        number = self._storage.get_trial_number_from_id(trial_id)
-        self._ids[number] = trial_id
-        return number
+        """A new running row; its number."""
+        new = NewRow(run=run, params=params or {}, distributions=distributions or {})
+        return self.create_rows([new], owner, course=course)[0]
+
+    def create_rows(self, wanted: Sequence[NewRow], owner: Owner, *, course: str = "") -> list[int]:
+        """New running rows, each written in one piece so that none is ever cut off half made; their numbers."""
+        templates = [
+            create_trial(
+                state=TrialState.RUNNING,
+                params=dict(new.params),
+                distributions=dict(new.distributions),
+                user_attrs={
+                    _RUN: {**new.run.as_json(), _STARTED: _now(), _TOKEN: secrets.token_hex(8)},
+                    _OWNER: {**owner.as_json(), _COURSE: course},
+                },
+            )
+            for new in wanted
+        ]
+        made = create_trials(self._storage, self._study_id, templates)
+        self._ids |= {number: trial_id for trial_id, number in made}
+        return [number for _, number in made]
 
     def take_over(self, number: int, owner: Owner, *, course: str = "") -> bool:
         """Make a running row another process's own; whether it was running still."""
@@ -331,22 +343,15 @@ class StudyStorage:
         Returns:
             Whether it was recorded. It is not if the row is closed, or was taken over from `owner`.
         """
-        trial_id = self._id(number)
-        if _owner(self._storage.get_trial(trial_id))[0] != owner:
-            return False
-        try:
-            self._storage.set_trial_user_attr(trial_id, _RESULT, {**result.as_json(), _ENDED: _now()})
-            # As Optuna's `Trial.set_constraint` writes them, without the eight times that it reads the row.
-            template = create_trial(state=TrialState.RUNNING, constraints=dict(constraints))
-            for key, violation in template.system_attrs.items():
-                self._storage.set_trial_system_attr(trial_id, key, violation)
-            if pruned:  # by which samplers rank those that were ended early
-                self._storage.set_trial_intermediate_value(trial_id, result.curves.epochs, score)
-            state = TrialState.PRUNED if pruned else TrialState.COMPLETE
-            self._storage.set_trial_state_values(trial_id, state, [score])
-        except UpdateFinishedTrialError:
-            return False
-        return True
+        closed = create_trial(
+            state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+            value=score,
+            # By which samplers rank those that were ended early.
+            intermediate_values={result.curves.epochs: score} if pruned else {},
+            user_attrs={_RESULT: {**result.as_json(), _ENDED: _now()}},
+            constraints=dict(constraints),
+        )
+        return close_trial(self._storage, self._id(number), closed, is_still=lambda row: _owner_in(row)[0] == owner)
 
     def add_test_measures(self, number: int, measures: Measures) -> None:
         """Write a closed training's measures on the test split."""
@@ -355,6 +360,15 @@ class StudyStorage:
     def add_probe(self, number: int, probe: Probe | None) -> None:
         """Write what a linear model reads off a closed training's latents."""
         self._storage.set_study_user_attr(self._study_id, f"{_PROBE}{number}", encode_probe(probe))
+
+    def decided(self) -> tuple[int, bool]:
+        """The finished trials that were last looked at for whether more search pays, and whether it no longer does."""
+        counted, is_decided = json.loads(self._attributes().get(_DECIDED, "[0, false]"))
+        return counted, is_decided
+
+    def keep_decided(self, counted: int, is_decided: bool) -> None:
+        """Write down whether more search no longer pays, by so many finished trials."""
+        self._storage.set_study_user_attr(self._study_id, _DECIDED, json.dumps([counted, is_decided]))
 
     @cached_property
     def leases(self) -> Leases:
@@ -374,10 +388,18 @@ class StudyStorage:
         trials = self._trials()
         return self._rows(trials) if results else self._rows_without_results(trials)
 
+    def rows_of(self, trials: Sequence[FrozenTrial]) -> list[Row]:
+        """The rows of `trials()` read before, without what trainings left; each is read once when it is closed."""
+        return self._rows_without_results(trials)
+
     def row(self, number: int) -> Row:
         """One row."""
-        (row,) = self._rows([self._storage.get_trial(self._id(number))])
+        (row,) = self.rows_at([number])
         return row
+
+    def rows_at(self, numbers: Iterable[int]) -> list[Row]:
+        """Some rows, in this order; what the study holds beside its rows is read once for all of them."""
+        return self._rows([self._storage.get_trial(self._id(number)) for number in numbers])
 
     def running_rows(self) -> list[Row]:
         """The rows that some process trains, or trained when it died; in ascending number."""
@@ -388,7 +410,7 @@ class StudyStorage:
         said = progress_of_workers(attributes)
         return [_row(trial, said, attributes, with_result=True) for trial in trials if _RUN in trial.user_attrs]
 
-    def _rows_without_results(self, trials: list[FrozenTrial]) -> list[Row]:
+    def _rows_without_results(self, trials: Sequence[FrozenTrial]) -> list[Row]:
         known, rows = self._closed, []
         for trial in trials:
             row = known.get(trial.number)
@@ -422,9 +444,9 @@ def _maker_is_dead(attributes: Mapping[str, Any]) -> bool:
     return _MAKER not in attributes or Owner.from_json(attributes[_MAKER]).is_known_dead()
 
 
-def _owner(trial: FrozenTrial) -> tuple[Owner, str]:
+def _owner_in(attributes: Mapping[str, Any]) -> tuple[Owner, str]:
     """The process that trains or trained a row, and its course."""
-    values = dict(trial.user_attrs[_OWNER])
+    values = dict(attributes[_OWNER])
     course = values.pop(_COURSE, "")
     return Owner.from_json(values), course
 
@@ -438,7 +460,11 @@ def _row(
 ) -> Row:
     """A row from Optuna's trial, what every worker said last, and what the study holds beside its rows."""
     run, values = trial.user_attrs[_RUN], trial.user_attrs.get(_RESULT)
-    (owner, course), finished, failed = _owner(trial), trial.state in FINISHED, trial.state is TrialState.FAIL
+    (owner, course), finished, failed = (
+        _owner_in(trial.user_attrs),
+        trial.state in FINISHED,
+        trial.state is TrialState.FAIL,
+    )
     test, probe = attributes.get(f"{_TEST}{trial.number}"), attributes.get(f"{_PROBE}{trial.number}")
     result = _result(values, test) if values is not None and finished and with_result else None
     return Row(

@@ -9,8 +9,6 @@ import json
 import os
 import secrets
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,18 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from klsearch.studies.files import open_to_replace, unfinished_prefix
+from klsearch.search.training.sealed import DamagedFile, open_sealed, set_aside, write_sealed
+from klsearch.studies.files import unfinished_prefix
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.training.plan import Clock
 from klsearch.vae.training.snapshot import MemberState, Snapshot
 
-FORMAT = 1
+FORMAT = 2  # 1, of the first release, had no seal
 # Nothing is trained twice beyond this, whenever a process is killed.
 LONGEST_SECONDS = 30.0
 _SHORTEST_SECONDS = 1.0
 _SHARE = 0.01  # of the time goes into checkpoints, where they take little enough to be written more often
-# The errors of reading a file that is damaged or not a checkpoint.
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +49,7 @@ class Checkpoint:
     snapshot: Snapshot
 
     def write(self, path: Path) -> None:
-        """Write it as an `.npz` file, in one step; nothing in it is pickled.
+        """Write it as a sealed file of arrays, in one step.
 
         Raises:
             OSError: the folder cannot be written; the checkpoint before is intact.
@@ -84,15 +81,15 @@ class Checkpoint:
                 f"values{index}": np.stack(values)
                 for index, values in enumerate(zip(*(member.values for member in members), strict=True))
             }
-        with open_to_replace(path) as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        write_sealed(path, arrays)
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":
         """The checkpoint that `write` wrote.
 
         Raises:
-            UnreadableCheckpoint: the file is damaged, of something else, or of a newer klsearch.
+            DamagedFile: the file is damaged, or of something else.
+            UnreadableCheckpoint: it is of a newer klsearch, or cannot be read.
         """
         with _open(path) as (about, arrays):
             members = about["members"]
@@ -112,7 +109,7 @@ class Checkpoint:
 
 
 class UnreadableCheckpoint(Exception):
-    """A file that should hold a checkpoint holds none that can be read; the message says which and why."""
+    """A checkpoint that may be whole cannot be read; the message says which and why."""
 
 
 def _member(
@@ -135,14 +132,13 @@ def _member(
 def _open(path: Path) -> Iterator[tuple[dict[str, Any], Mapping[str, np.ndarray]]]:
     """Open a checkpoint: what it says of itself, and its arrays, which are read when they are asked for."""
     try:
-        # Opened here: NumPy leaves a file open in which it finds no archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_sealed(path) as arrays:
             about = json.loads(arrays["about"].tobytes())
             if about["format"] > FORMAT:
                 raise UnreadableCheckpoint(f"{path} was written by a newer klsearch; upgrade klsearch to go on from it")
             yield about, arrays
-    except _UNREADABLE as error:
-        raise UnreadableCheckpoint(f"{path} is damaged or not a checkpoint") from error
+    except OSError as error:
+        raise UnreadableCheckpoint(f"{path} cannot be read ({error.strerror})") from error
 
 
 class Course:
@@ -200,8 +196,11 @@ class Course:
             return None
         try:
             checkpoint = Checkpoint.read(self._path)
+        except DamagedFile:
+            self._say(f"warning: {set_aside(self._path)}; its trials are trained again from their start.")
+            return None
         except UnreadableCheckpoint as error:
-            self._say(f"warning: {error}; what was trained since its trials began is trained again.")
+            self._say(f"warning: {error}; its trials are trained again from their start.")
             return None
         if checkpoint.study != study:
             return None
@@ -228,6 +227,9 @@ class Course:
                     if about["batch"] or not (is_ours and is_there):
                         continue
                 checkpoint = Checkpoint.read(path)
+            except DamagedFile:
+                _set_left_one_aside(path, self._say)
+                continue
             except UnreadableCheckpoint:
                 continue
             slots = {held: slot for slot, held in checkpoint.numbers.items()}
@@ -252,8 +254,11 @@ def claim_course(folder: Path, fingerprint: str, *, say: Callable[[str], None]) 
         for path in sorted(folder.glob("*.npz")):
             try:
                 is_ours = _fingerprint(path) == fingerprint
+            except DamagedFile:
+                _set_left_one_aside(path, say)
+                continue
             except UnreadableCheckpoint as error:
-                say(f"warning: {error}; trials that it held are trained from their start.")
+                say(f"warning: {error}; its trials are trained again from their start.")
                 continue
             if is_ours and claims.enter_context(_lock(path)) and path.exists():
                 for unfinished in folder.glob(f"{unfinished_prefix(path)}*"):
@@ -268,7 +273,7 @@ def claim_course(folder: Path, fingerprint: str, *, say: Callable[[str], None]) 
 def remove_left_courses(folder: Path, fingerprint: str) -> None:
     """Remove the checkpoints that no process follows: their study is done. Files of others are left as they are."""
     for path in folder.glob("*.npz"):
-        with suppress(UnreadableCheckpoint):
+        with suppress(UnreadableCheckpoint, DamagedFile):
             if _fingerprint(path) == fingerprint:
                 with _lock(path) as is_free:
                     if is_free:
@@ -279,6 +284,13 @@ def remove_left_courses(folder: Path, fingerprint: str) -> None:
                 pass
     with suppress(OSError):  # not empty
         folder.rmdir()
+
+
+def _set_left_one_aside(path: Path, say: Callable[[str], None]) -> None:
+    """Set a damaged checkpoint aside that no process follows; whoever follows one writes it anew."""
+    with _lock(path) as is_free:
+        if is_free and path.exists():
+            say(f"warning: {set_aside(path)}; its trials are trained again from their start.")
 
 
 def _fingerprint(path: Path) -> str:

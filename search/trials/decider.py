@@ -1,5 +1,10 @@
 """Whether a study's search is decided: read from the model of its trials, each of which is read once."""
 
+from collections.abc import Callable
+
+from optuna.trial import FrozenTrial
+
+from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import trial_record
 from klsearch.search.storage.rows import FINISHED
 from klsearch.search.storage.study import StudyStorage, is_warm_start
@@ -15,14 +20,21 @@ _EVERY = 10
 class Decider:
     """Decides whether more search of a study pays.
 
+    Fitting the model takes longer than many a training. Of several workers the one whose trial was the last to count
+    fits it and writes down what it says; the others go on by what was said before.
+
     Args:
         study: in its storage.
         definition: of the study, settled.
+        is_dead: whether another worker no longer trains, and so decides nothing; all are, to who works alone.
     """
 
-    def __init__(self, study: StudyStorage, definition: StudyDefinition) -> None:
+    def __init__(
+        self, study: StudyStorage, definition: StudyDefinition, *, is_dead: Callable[[Owner], bool] = lambda owner: True
+    ) -> None:
         self._study = study
         self._definition = definition
+        self._is_dead = is_dead
         self._records: dict[int, TrialRecord] = {}
         self._counted = 0
         self._decision: Decision | None = None
@@ -31,24 +43,38 @@ class Decider:
         """Tell whether more search no longer pays, where the study asks for no more than that."""
         if self._definition.study.stop == "budget":
             return False
+        finished, counted = self._count()
+        if counted < MIN_FINISHED_TRIALS:
+            return False
+        known, said = self._study.decided()
+        if known >= counted:
+            return said
+        owner = self._study.rows_of([finished[counted - 1]])[0].owner
+        if owner != this_process() and not self._is_dead(owner):
+            return said
         found = self.decide()
-        return found is not None and found.reached
+        is_decided = found is not None and found.reached
+        self._study.keep_decided(counted, is_decided)
+        return is_decided
 
     def decide(self) -> Decision | None:
         """What the study's first trials say, as many as a multiple of ten; None while there are too few."""
-        finished = [trial for trial in self._study.trials() if trial.state in FINISHED]
-        own = [trial.number for trial in finished if not is_warm_start(trial)]
-        counted = len(own) - len(own) % _EVERY
+        finished, counted = self._count()
         if counted < MIN_FINISHED_TRIALS:
             return None
         if counted != self._counted:
-            earlier = [trial.number for trial in finished if is_warm_start(trial)]
-            records = [self._record(number) for number in sorted([*earlier, *own[:counted]])]
-            response = Response.of(self._definition, records)
+            earlier = [trial.number for trial in self._study.trials() if is_warm_start(trial)]
+            numbers = sorted([*earlier, *(trial.number for trial in finished[:counted])])
+            response = Response.of(self._definition, self._read(numbers))
             self._counted, self._decision = counted, None if response is None else response.decide()
         return self._decision
 
-    def _record(self, number: int) -> TrialRecord:
-        if number not in self._records:
-            self._records[number] = trial_record(self._study.row(number), self._definition)
-        return self._records[number]
+    def _count(self) -> tuple[list[FrozenTrial], int]:
+        """The finished trials that count, and how many of them a decision rests on."""
+        finished = [trial for trial in self._study.trials() if trial.state in FINISHED and not is_warm_start(trial)]
+        return finished, len(finished) - len(finished) % _EVERY
+
+    def _read(self, numbers: list[int]) -> list[TrialRecord]:
+        rows = self._study.rows_at(number for number in numbers if number not in self._records)
+        self._records |= {row.number: trial_record(row, self._definition) for row in rows}
+        return [self._records[number] for number in numbers]

@@ -33,7 +33,7 @@ class LadderTeller:
 
     def _read(self) -> Ladder:
         numbers = [row.number for row in self._study.rows(results=False) if row.run.hyperparameters in self._settings]
-        trials = [trial_record(self._study.row(number), self._definition) for number in numbers]
+        trials = [trial_record(row, self._definition) for row in self._study.rows_at(numbers)]
         ladder = Ladder.of(self._definition, trials, self._count)
         assert ladder is not None
         return ladder

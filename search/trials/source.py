@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from klsearch.search.progress import EndedTraining
 from klsearch.search.seeds import shared_seed, trial_seed
 from klsearch.search.storage.leases import LEASE_SECONDS
-from klsearch.search.storage.rows import FINISHED, Result, Row, Run, trial_label
+from klsearch.search.storage.rows import FINISHED, NewRow, Result, Row, Run, trial_label
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.trainer import Job, Source, job_again
@@ -83,7 +83,7 @@ class TrialSource(Source):
         Trials that the course finished after the checkpoint are trained again: so it fills its slots in the order in
         which it did, and asks for the next trial when it did or would have. What comes out is compared, not stored.
         """
-        with self._worker.turn():
+        with self._worker.turn(), self._storage.leases.reading():
             rows = self._storage.rows(results=False)
             room = self._room(rows)
             jobs = {}
@@ -101,8 +101,10 @@ class TrialSource(Source):
 
     def take(self, free: int) -> list[Job]:
         """Trials of this course after its checkpoint, those that a dead worker left, and new ones within the budget."""
-        with self._worker.turn():
-            rows = {row.number: row for row in self._storage.rows(results=False)}
+        is_decided = self._decider.is_decided()  # before the turn, which others wait for
+        with self._worker.turn(), self._storage.leases.reading():
+            trials = self._storage.trials()
+            rows = {row.number: row for row in self._storage.rows_of(trials)}
             room = self._room(list(rows.values()))
             jobs: list[Job] = []
             for row in [*(rows[number] for number in self._again), *self._rows_left_running(rows)]:
@@ -118,7 +120,8 @@ class TrialSource(Source):
             self._learn(list(rows.values()))
             self._again = [number for number in self._again if number not in self._mine]
             self.position = max([self.position, *self._mine])
-            return jobs + self._ask(min(free - len(jobs), room), self._find_untried(rows.values()))
+            wanted = 0 if is_decided else min(free - len(jobs), room)
+            return jobs + self._ask(wanted, trials, self._find_untried(rows.values()))
 
     def has_more(self) -> bool:
         """Tell whether there are trials to take now: the budget allows more than others train and have finished."""
@@ -246,53 +249,46 @@ class TrialSource(Source):
             if settings not in tried and (not is_begun or settings in void)
         ]
 
-    def _ask(self, wanted: int, untried: Sequence[tuple[str, dict[str, float]]]) -> list[Job]:
-        """New trials, baselines and rungs that were not tried yet before others."""
+    def _ask(
+        self, wanted: int, trials: Sequence[FrozenTrial], untried: Sequence[tuple[str, dict[str, float]]]
+    ) -> list[Job]:
+        """New trials, baselines and rungs that were not tried yet before others, written under their numbers.
+
+        Another row may get such a number if this worker was silent in its turn until others took it for dead, and where
+        other programs write into the study. What was suggested then rests on an old history, and may be suggested to
+        others too: it is void.
+        """
         if wanted <= 0:
             return []
-        if self._decider.is_decided():
-            return []
-        trials = self._storage.trials()
         self._advisor.learn(trials)
+        numbers = range(len(trials), len(trials) + wanted)
+        new = [self._suggest(n, untried[i] if i < len(untried) else None) for i, n in enumerate(numbers)]
+        written = self._storage.create_rows(new, self._worker.owner, course=self._worker.course)
         jobs: list[Job] = []
-        for index, number in enumerate(range(len(trials), len(trials) + wanted)):
-            job = self._ask_for(number, untried[index] if index < len(untried) else None)
-            if job is None:
-                break
-            self.position = number
-            self._take_on([job])
-            jobs.append(job)
+        for number, got, row in zip(numbers, written, new, strict=True):
+            if got == number:
+                jobs.append(Job(number=number, run=row.run))
+            else:
+                self._void(got, number, row.run.label)
+        self._take_on(jobs)
+        self.position = max([self.position, *(job.number for job in jobs)])
         return jobs
 
-    def _seed(self, number: int) -> int:
-        study = self._definition.study.seed
-        return trial_seed(study, number) if self._procedure is Procedure.OWN_SEEDS else shared_seed(study)
-
-    def _ask_for(self, number: int, given: tuple[str, dict[str, float]] | None) -> Job | None:
-        """A new trial, written under its number; None if another row got that number.
-
-        That happens to a worker that was silent in its turn until others took it for dead, and where other programs
-        write into the study. What was suggested then rests on an old history, and may be suggested to others too.
-        """
+    def _suggest(self, number: int, given: tuple[str, dict[str, float]] | None) -> NewRow:
         suggestion = self._advisor.suggest(None if given is None else given[1])
         run = Run(
             hyperparameters=self._definition.hyperparameters(suggestion.params),
             seed=self._seed(number),
             label="search" if given is None else given[0],
         )
-        written = self._storage.create_row(
-            run,
-            self._worker.owner,
-            course=self._worker.course,
-            params=suggestion.params,
-            distributions=suggestion.distributions,
-        )
-        if written != number:
-            again = ""
-            if given is not None:
-                what = "This rung of the ladder" if given[0] == LADDER else f"Baseline {given[0]!r}"
-                again = f" {what} is tried under another number."
-            reason = f"void, never trained: another row took number {number}, for which it was suggested.{again}"
-            self._storage.void_row(written, reason)
-            return None
-        return Job(number=number, run=run)
+        return NewRow(run=run, params=suggestion.params, distributions=suggestion.distributions)
+
+    def _void(self, number: int, wanted: int, label: str) -> None:
+        what = "This rung of the ladder" if label == LADDER else f"Baseline {label!r}"
+        again = "" if label == "search" else f" {what} is tried under another number."
+        reason = f"void, never trained: another row took number {wanted}, for which it was suggested.{again}"
+        self._storage.void_row(number, reason)
+
+    def _seed(self, number: int) -> int:
+        study = self._definition.study.seed
+        return trial_seed(study, number) if self._procedure is Procedure.OWN_SEEDS else shared_seed(study)

@@ -4,7 +4,8 @@
     python -m tests.benchmarks.storage_throughput --growth URL [TRIALS ...]
 
 Each worker has 8 slots, whose trials take 4 s: 2 trials a second, without what asking and telling take. Prints, for
-each number of workers, the trials finished in a second and the share of the time in which the workers slept.
+each number of workers, the trials finished in a second, the share of the time in which the workers slept, and what
+asking for 8 trials and storing their results took of a worker's processor.
 
 `--growth` prints what one worker's turn takes in a study of so many trials: to ask for a trial, all else in a turn, the
 first turn after a start, and to store a result; the median of 10 turns for 8 trials each, in ms of its processor.
@@ -22,9 +23,8 @@ import psutil
 
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
-from klsearch.search.storage.rows import Result, Run
+from klsearch.search.storage.rows import NewRow, Result, Run
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.training.trainer import Job
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.sampling import Advisor
@@ -45,18 +45,29 @@ def main(url: str, counts: list[int]) -> None:
         name = str(uuid.uuid4())
         with open_storage(url, create=True) as storage:
             bare_study(storage, DEFINITION, name)
-        began = time.monotonic() + 10 + count  # when all of them have started
         command = [sys.executable, "-m", "tests.benchmarks.storage_throughput", "--worker", url, name]
         budget = count * SLOTS * WAVES
-        workers = [subprocess.Popen([*command, str(budget), str(began)]) for _ in range(count)]
-        assert [worker.wait() for worker in workers] == [0] * count
+        workers = [
+            subprocess.Popen([*command, str(budget)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(count)
+        ]
+        assert {worker.stdout.readline() for worker in workers if worker.stdout is not None} == {"ready\n"}
+        began = time.monotonic()
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        spent = sum(float(worker.communicate()[0]) for worker in workers)
+        assert [worker.returncode for worker in workers] == [0] * count
         seconds = time.monotonic() - began
         with open_storage(url, create=False) as storage:
             rows = StudyStorage.load(storage, name).rows()
         assert len(rows) == budget and all(row.result is not None for row in rows)
         assert len({row.run.hyperparameters for row in rows}) == budget
         print(
-            f"{count:3d} workers: {budget / seconds:6.1f} trials/s, {WAVES * SLEEP_SECONDS / seconds:4.0%} of the time"
+            f"{count:3d} workers: {budget / seconds:6.1f} trials/s, {WAVES * SLEEP_SECONDS / seconds:4.0%} of the time,"
+            f" {1000 * spent / (WAVES * count):4.0f} ms of a processor a turn",
+            flush=True,
         )
 
 
@@ -104,11 +115,11 @@ class Timed(TrialSource):
         super().__init__(*arguments, **named)
         self.asking: list[float] = []
 
-    def _ask_for(self, number: int, given: tuple[str, dict[str, float]] | None) -> Job | None:
+    def _suggest(self, number: int, given: tuple[str, dict[str, float]] | None) -> NewRow:
         began = time.process_time()
-        job = super()._ask_for(number, given)
+        row = super()._suggest(number, given)
         self.asking.append(time.process_time() - began)
-        return job
+        return row
 
 
 def _result(rng: np.random.Generator) -> Result:
@@ -128,7 +139,7 @@ def _result(rng: np.random.Generator) -> Result:
     return Result(curves=TrainingCurves.from_rows(rows), measures={"validation": measures}, seconds=SLEEP_SECONDS)
 
 
-def work(url: str, name: str, budget: int, began: float) -> None:
+def work(url: str, name: str, budget: int) -> None:
     """One worker."""
     result = _result(np.random.default_rng(0))
     with open_storage(url, create=False) as storage:
@@ -143,13 +154,16 @@ def work(url: str, name: str, budget: int, began: float) -> None:
             budget=budget,
             worker=worker,
             tell=lambda ended: None,
-            decider=Decider(study, DEFINITION.definition),
+            decider=Decider(study, DEFINITION.definition, is_dead=study.leases.is_dead),
         )
-        time.sleep(max(0.0, began - time.monotonic()))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        spent = time.process_time()
         while jobs := source.take(SLOTS):
             study.leases.say_alive(owner, {})
             time.sleep(SLEEP_SECONDS)
             source.finish({job.number: result for job in jobs}, _no_member)
+        print(time.process_time() - spent)
 
 
 def _no_member(number: int) -> Members:
@@ -158,7 +172,7 @@ def _no_member(number: int) -> Members:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--worker":
-        work(sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))
+        work(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     elif sys.argv[1] == "--growth":
         grow(sys.argv[2], [int(count) for count in sys.argv[3:]] or [1000, 3000, 10_000])
     else:

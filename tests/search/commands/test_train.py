@@ -261,7 +261,7 @@ def test_who_goes_on_with_a_study_divides_operations_as_who_began_it(
     assert loaded == [3, 3, 3]
 
 
-def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
+def test_a_truncated_checkpoint_is_said_in_one_line_and_set_aside(
     finished_copy: "Finished", klsearch: Klsearch
 ) -> None:
     damaged = finished_copy.folder / "checkpoint" / "damaged.npz"
@@ -270,8 +270,8 @@ def test_a_truncated_checkpoint_is_said_in_one_line_and_left_where_it_is(
     called = klsearch("resume", finished_copy.folder, "--trials", 25, "--no-confirm")
     assert called.code == 0, called.err
     (line,) = (line for line in called.err.splitlines() if "checkpoint" in line)
-    assert line.startswith(f"warning: {damaged} is damaged or not a checkpoint; trials that it")
-    assert damaged.read_bytes() == b"PK\x03\x04 not the whole of it"
+    assert line.startswith(f"warning: {damaged} is damaged or of something else; it was set aside as {damaged.name}.da")
+    assert damaged.with_name("damaged.npz.damaged").read_bytes() == b"PK\x03\x04 not the whole of it"
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(klsearch: Klsearch, definition_file: Path) -> None:

@@ -57,13 +57,18 @@ def test_what_was_trained_otherwise_is_another_member(tmp_path: Path, fingerprin
     assert KeptMembers(tmp_path, fingerprint, say=pytest.fail).find(run) is None
 
 
-def test_a_file_that_is_damaged_holds_no_member(tmp_path: Path) -> None:
+def test_a_file_that_is_damaged_is_set_aside_with_one_line_and_holds_no_member(tmp_path: Path) -> None:
     KeptMembers(tmp_path, "f", say=pytest.fail).keep(RUN, member())
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", whole[:200] + b"x" * 100 + whole[300:]):
+    flipped = [whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :] for place in range(0, len(whole), 7)]
+    for damaged in (whole[: len(whole) // 2], b"", *flipped):
         file.write_bytes(damaged)
-        assert KeptMembers(tmp_path, "f", say=pytest.fail).find(RUN) is None
+        said: list[str] = []
+        kept = KeptMembers(tmp_path, "f", say=said.append)
+        assert kept.find(RUN) is None and kept.find(RUN) is None
+        (line,) = said
+        assert line.endswith(f"it was set aside as {file.name}.damaged; its member is trained again.")
 
 
 def test_a_full_disk_costs_a_warning_and_no_member(

@@ -16,6 +16,7 @@ from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import make_url
 
+from klsearch.search.storage.database.patience import Patience
 from klsearch.search.storage.opening import (
     EmptyStorage,
     absolute_url,
@@ -24,7 +25,6 @@ from klsearch.search.storage.opening import (
     open_storage,
     without_password,
 )
-from klsearch.search.storage.patience import Patience
 from klsearch.studies.errors import StorageError
 
 if TYPE_CHECKING:

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from optuna.trial import TrialState
 
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.checkpoint import (
+    FORMAT,
     Checkpoint,
     Course,
     UnreadableCheckpoint,
     claim_course,
     remove_left_courses,
 )
+from klsearch.search.training.sealed import DamagedFile
 from klsearch.search.training.trainer import Saving
 from klsearch.studies.errors import StudyConflict
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -110,13 +113,13 @@ def test_a_file_that_is_damaged_or_of_something_else_is_refused(damage: Callable
     path = tmp_path / "c.npz"
     checkpoint().write(path)
     damage(path)
-    with pytest.raises(UnreadableCheckpoint, match=r"c\.npz is damaged or not a checkpoint"):
+    with pytest.raises((DamagedFile, UnreadableCheckpoint), match=r"c\.npz (is damaged|cannot be read)"):
         Checkpoint.read(path)
 
 
 def test_a_checkpoint_of_a_newer_klsearch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr("klsearch.search.training.checkpoint.FORMAT", 2)
+        newer.setattr("klsearch.search.training.checkpoint.FORMAT", FORMAT + 1)
         checkpoint().write(tmp_path / "c.npz")
     with pytest.raises(UnreadableCheckpoint, match=r"was written by a newer klsearch; upgrade klsearch"):
         Checkpoint.read(tmp_path / "c.npz")
@@ -173,18 +176,56 @@ def test_the_lock_of_a_process_killed_before_its_first_checkpoint_is_removed_and
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_of_others_are_left_as_they_are_and_said(tmp_path: Path) -> None:
-    text(tmp_path / "text.npz")
+def test_files_of_others_are_left_as_they_are(tmp_path: Path) -> None:
     checkpoint(fingerprint="another study's").write(tmp_path / "theirs.npz")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    said: list[str] = []
-    with claim_course(tmp_path, "f", say=said.append) as course:
+    with claim_course(tmp_path, "f", say=pytest.fail) as course:
         course.save(checkpoint())
         course.clear()
     remove_left_courses(tmp_path, "f")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_damaged_checkpoint_is_set_aside_with_one_line_and_a_living_process_s_is_its_own_business(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    with claim_course(tmp_path, "f", say=said.append) as course:
+        course.save(checkpoint())
+        (path,) = tmp_path.glob("*.npz")
+        truncated(path)
+        with claim_course(tmp_path, "f", say=said.append) as other:
+            assert other.name != course.name
+            assert other.find_stranded("tiny", 9) is None
+        assert path.exists() and said == []
+    with claim_course(tmp_path, "f", say=said.append) as next_one:
+        assert next_one.name != course.name
     (line,) = said
-    assert line.startswith(f"warning: {tmp_path / 'text.npz'} is damaged or not a checkpoint")
+    assert line == (
+        f"warning: {path} is damaged or of something else; it was set aside as {path.name}.damaged; its trials are "
+        "trained again from their start."
+    )
+    assert [file.name for file in tmp_path.iterdir()] == [f"{path.name}.damaged"]
+
+
+def test_training_goes_on_from_the_start_of_its_trials_whatever_bit_of_a_real_checkpoint_is_flipped(
+    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    course = Course(tmp_path, "course", "f", say=said.append)
+    workshop.search(study, 4, owner=DEAD, epochs=1, saving=Saving(course=course, study="tiny"))
+    (path,) = tmp_path.glob("*.npz")
+    whole = path.read_bytes()
+    assert course.load("tiny") is not None
+    places = np.random.default_rng(0).integers(len(whole) * 8, size=300).tolist()
+    for place in [0, 1, *places, len(whole) * 8 - 1]:
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        assert course.load("tiny") is None, f"bit {place}"
+    assert len(said) == len(places) + 3
+    workshop.search(study, 4, saving=Saving(course=course, study="tiny"))
+    assert [row.state for row in study.rows()] == [TrialState.COMPLETE] * 4
 
 
 def test_a_member_that_was_left_between_epochs_can_be_taken_in_elsewhere(tmp_path: Path) -> None:

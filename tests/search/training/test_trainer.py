@@ -128,12 +128,13 @@ class CutOff(TrialSource):
             raise Interrupted
         return jobs
 
-    def _ask_for(self, number: int, given: tuple[str, dict[str, float]] | None) -> Job | None:
-        if self._after_rows == 0:
+    def _ask(self, wanted: int, *arguments: Any) -> list[Job]:
+        if self._after_rows is not None and wanted > self._after_rows:
+            super()._ask(self._after_rows, *arguments)  # as where rows are written one by one
             raise Interrupted
         if self._after_rows is not None:
-            self._after_rows -= 1
-        return super()._ask_for(number, given)
+            self._after_rows -= wanted
+        return super()._ask(wanted, *arguments)
 
 
 @pytest.mark.parametrize(

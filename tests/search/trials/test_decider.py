@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from klsearch.search.storage.process import this_process
+from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Result, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.trials.decider import Decider
@@ -26,7 +27,9 @@ def stopping(workshop: "Workshop", stop: str) -> StudyDefinition:
     return StudyDefinition.model_validate(tables)
 
 
-def add_trials(study: StudyStorage, make_result: ByHand, count: int, *, slope: float, first: int = 0) -> None:
+def add_trials(
+    study: StudyStorage, make_result: ByHand, count: int, *, slope: float, first: int = 0, owner: Owner | None = None
+) -> None:
     """Trials all over the space whose `unexplained` falls with the KL weight by a slope, and else by chance."""
     rng = np.random.default_rng(first)
     for _ in range(count):
@@ -37,9 +40,9 @@ def add_trials(study: StudyStorage, make_result: ByHand, count: int, *, slope: f
             learning_rate=1e-2,
         )
         unexplained = 0.2 * math.exp(slope * math.log10(settings.kl_weight) + 0.02 * rng.normal())
-        number = study.create_row(Run(hyperparameters=settings, seed=1, label="search"), this_process())
+        number = study.create_row(Run(hyperparameters=settings, seed=1, label="search"), owner or this_process())
         left = make_result([2.0] * 12, unexplained=unexplained)
-        study.finish_row(number, left, owner=this_process(), score=unexplained, constraints={})
+        study.finish_row(number, left, owner=owner or this_process(), score=unexplained, constraints={})
 
 
 @pytest.mark.parametrize(("slope", "decided"), [(0.0, True), (-1.0, False)])
@@ -87,3 +90,30 @@ def test_whoever_asks_gets_the_same_decision(workshop: "Workshop", study: StudyS
         add_trials(study, make_result, 10, slope=-0.1, first=first)
         before.decide()
     assert before.decide() == Decider(study, stopping(workshop, "decided")).decide()
+
+
+ELSEWHERE = replace(this_process(), host="elsewhere")
+
+
+def test_the_worker_whose_trial_counted_last_decides_and_the_others_go_by_what_it_said(
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = stopping(workshop, "decided")
+    add_trials(study, make_result, 39, slope=0.0)
+    add_trials(study, make_result, 1, slope=0.0, first=1, owner=ELSEWHERE)
+    assert not Decider(study, definition, is_dead=lambda owner: False).is_decided(), "nobody has said so yet"
+    assert study.decided() == (0, False)
+    with monkeypatch.context() as there:
+        there.setattr("klsearch.search.trials.decider.this_process", lambda: ELSEWHERE)
+        assert Decider(study, definition, is_dead=lambda owner: False).is_decided()
+    assert study.decided() == (40, True)
+    other = Decider(study, definition, is_dead=lambda owner: False)
+    monkeypatch.setattr(other, "decide", lambda: pytest.fail("the model is fitted once"))
+    assert other.is_decided()
+
+
+def test_a_worker_that_died_leaves_the_decision_to_the_others(
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand
+) -> None:
+    add_trials(study, make_result, 40, slope=0.0, owner=ELSEWHERE)
+    assert Decider(study, stopping(workshop, "decided"), is_dead=lambda owner: owner == ELSEWHERE).is_decided()

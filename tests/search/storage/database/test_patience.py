@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from klsearch.search.confirmation.source import ConfirmationSource
 from klsearch.search.stopping import Interrupted
+from klsearch.search.storage.database.patience import Patience, may_pass
 from klsearch.search.storage.opening import open_storage
-from klsearch.search.storage.patience import Patience, may_pass
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
@@ -69,7 +69,7 @@ def flaky(tmp_path: Path) -> "Flaky":
 
 @pytest.fixture
 def storage(flaky: Flaky, said: list[str], monkeypatch: pytest.MonkeyPatch) -> BaseStorage:
-    monkeypatch.setattr("klsearch.search.storage.patience._FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("klsearch.search.storage.database.patience._FIRST_WAIT_SECONDS", 0.01)
     return Patience(say=said.append, stop=lambda: False).with_storage(flaky)  # type: ignore[arg-type]
 
 
@@ -127,7 +127,7 @@ def test_whoever_was_asked_to_stop_before_does_not_begin_to_wait(flaky: Flaky, s
 def test_in_the_end_it_gives_up_with_the_reason(
     storage: BaseStorage, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("klsearch.search.storage.patience._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("klsearch.search.storage.database.patience._PATIENCE_SECONDS", 0.05)
     flaky.lost_questions = 1000
     with pytest.raises(StorageInternalError) as gave_up:
         storage.get_all_studies()
@@ -158,7 +158,7 @@ def test_a_server_that_is_started_again_meanwhile_is_no_error(
 def test_a_server_that_stays_away_is_a_storage_error(
     postgres_server: "PostgresServer", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("klsearch.search.storage.patience._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("klsearch.search.storage.database.patience._PATIENCE_SECONDS", 0.1)
     says = pytest.raises(StorageError, match=r"the storage postgresql\+psycopg://searcher@.* stopped answering: ")
     try:
         with (
@@ -288,7 +288,7 @@ GREETING = 12  # statements at most until a database has answered for the first 
 
 @pytest.fixture
 def cutting(new_database: Callable[[], str], make_result: MakeResult, monkeypatch: pytest.MonkeyPatch) -> Cutting:
-    monkeypatch.setattr("klsearch.search.storage.patience._FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("klsearch.search.storage.database.patience._FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr("klsearch.search.storage.study._FIRST_ATTRIBUTE_SECONDS", 0.2)
     return Cutting(new_database, make_result)
 

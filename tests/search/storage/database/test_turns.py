@@ -1,5 +1,6 @@
 """One process at a time, kept by a queue in the storage."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -12,9 +13,10 @@ import pytest
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from klsearch.search.storage.database.patience import engine_of
+from klsearch.search.storage.database.turns import LockTurns, Turns
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
-from klsearch.search.storage.turns import Turns
 
 DEAD = replace(this_process(), started="1")
 ELSEWHERE = replace(this_process(), host="elsewhere")
@@ -111,7 +113,7 @@ COUNT = """
 import sys, time
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
-from klsearch.search.storage.turns import Turns
+from klsearch.search.storage.database.turns import Turns
 with open_storage(sys.argv[1], create=True) as storage:
     turns = Turns(storage, "count", is_dead=Owner.is_known_dead)
     for _ in range(8):
@@ -139,7 +141,7 @@ HOLD = """
 import sys, time
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
-from klsearch.search.storage.turns import Turns
+from klsearch.search.storage.database.turns import Turns
 with open_storage(sys.argv[1], create=True) as storage:
     with Turns(storage, "held", is_dead=Owner.is_known_dead).turn(this_process(), wait=time.sleep):
         print("held", flush=True)
@@ -163,3 +165,89 @@ def test_a_process_that_is_killed_in_its_turn_holds_up_nobody(
         began = time.monotonic()
         with turns.turn(this_process(), wait=time.sleep):
             assert time.monotonic() - began < 5
+
+
+@pytest.fixture
+def lock_turns(postgres: str) -> Iterator[LockTurns]:
+    with open_storage(postgres, create=True) as storage:
+        yield make_lock_turns(storage)
+
+
+def make_lock_turns(storage: BaseStorage, lease: float = 60.0) -> LockTurns:
+    engine = engine_of(storage)
+    assert engine is not None
+    return LockTurns(storage, engine, 7, lease=lease)
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_free_after_the_block_and_after_an_error(lock_turns: LockTurns) -> None:
+    with lock_turns.turn(this_process(), wait=leave):
+        with pytest.raises(Left), lock_turns.turn(ELSEWHERE, wait=leave):
+            pytest.fail("it was not its turn")
+    with pytest.raises(ZeroDivisionError), lock_turns.turn(this_process(), wait=leave):
+        raise ZeroDivisionError
+    with lock_turns.turn(ELSEWHERE, wait=leave):
+        pass
+
+
+LOCK = """
+import sys, time
+from klsearch.search.storage.database.patience import engine_of
+from klsearch.search.storage.database.turns import LockTurns
+from klsearch.search.storage.opening import open_storage
+from klsearch.search.storage.process import this_process
+with open_storage(sys.argv[1], create=True) as storage:
+    for _ in range(int(sys.argv[3])):
+        with LockTurns(storage, engine_of(storage), 7, lease=float(sys.argv[4])).turn(this_process(), wait=time.sleep):
+            with open(sys.argv[2]) as file:
+                count = int(file.read())
+            time.sleep(0.005)
+            with open(sys.argv[2], "w") as file:
+                file.write(str(count + 1))
+            if sys.argv[3] == "1":
+                print("held", flush=True)
+                time.sleep(600)
+"""
+
+
+@pytest.mark.slow("starts three processes")
+def test_three_processes_count_together_under_a_lock_without_losing_one(
+    postgres: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "count").write_text("0")
+    arguments = [sys.executable, "-c", LOCK, postgres, str(tmp_path / "count"), "8", "60"]
+    processes = [subprocess.Popen(arguments, env=environment) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert (tmp_path / "count").read_text() == "24"
+
+
+@pytest.mark.slow("starts a process")
+@pytest.mark.parametrize(("struck_by", "lease"), [(signal.SIGKILL, 60.0), (signal.SIGSTOP, 2.0)])
+def test_a_process_that_is_killed_or_suspended_in_its_turn_holds_up_nobody(
+    lock_turns: LockTurns,
+    postgres: str,
+    tmp_path: Path,
+    environment: dict[str, str],
+    struck_by: signal.Signals,
+    lease: float,
+) -> None:
+    (tmp_path / "count").write_text("0")
+    arguments = [sys.executable, "-c", LOCK, postgres, str(tmp_path / "count"), "1", str(lease)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            process.send_signal(struck_by)
+            began = time.monotonic()
+            with lock_turns.turn(this_process(), wait=time.sleep):
+                assert time.monotonic() - began < 10
+        finally:
+            process.kill()
+
+
+def test_a_turn_that_outlasts_its_lease_is_lost_without_an_error(postgres: str) -> None:
+    with open_storage(postgres, create=True) as storage:
+        with make_lock_turns(storage, lease=0.3).turn(this_process(), wait=leave):
+            time.sleep(1.0)
+            with make_lock_turns(storage).turn(ELSEWHERE, wait=leave):
+                pass
+        assert storage.get_all_studies() is not None, "the connection that was lost hurts nobody"

@@ -100,7 +100,7 @@ class _PatientStorage:
 
     def __init__(self, storage: BaseStorage, patience: Patience) -> None:
         self._storage = storage
-        self._patience = patience
+        self.patience = patience
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what Python itself looks for, before there is a storage when one is unpickled
@@ -109,7 +109,7 @@ class _PatientStorage:
         return partial(self._call, value) if callable(value) else value
 
     def _call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        return self._patience.call(partial(function, *arguments, **named))
+        return self.patience.call(partial(function, *arguments, **named))
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         """A new study. An empty one of that name that appeared while an answer was lost is made anew.
@@ -130,7 +130,7 @@ class _PatientStorage:
                 self._storage.delete_study(study_id)
             return make()
 
-        return self._patience.call(_first_then(make, make_anew))
+        return self.patience.call(_first_then(make, make_anew))
 
     def delete_study(self, study_id: int) -> None:
         """Delete a study; one that is gone when its answer was lost is deleted."""
@@ -139,7 +139,7 @@ class _PatientStorage:
             with suppress(KeyError):
                 self._storage.delete_study(study_id)
 
-        self._patience.call(_first_then(partial(self._storage.delete_study, study_id), delete_again))
+        self.patience.call(_first_then(partial(self._storage.delete_study, study_id), delete_again))
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """A new row; if the answer to an earlier try was lost, the row that it made: its first attribute tells it."""
@@ -154,7 +154,7 @@ class _PatientStorage:
                         return trial._trial_id
             return make()
 
-        return self._patience.call(_first_then(make, find_or_make))
+        return self.patience.call(_first_then(make, find_or_make))
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Change a row's state; a row that has the state when an answer was lost was changed."""
@@ -169,13 +169,26 @@ class _PatientStorage:
                     return True
                 raise
 
-        return self._patience.call(_first_then(change, change_again))
+        return self.patience.call(_first_then(change, change_again))
 
 
 def _first_then(first: Callable[[], T], then: Callable[[], T]) -> Callable[[], T]:
     """A function that is `first` when it is called first, and `then` afterwards."""
     functions = iter([first])
     return lambda: next(functions, then)()
+
+
+def call_patiently(storage: BaseStorage, first: Callable[[], T], then: Callable[[], T]) -> T:
+    """Call a function that uses a storage's engine, with the storage's patience if it has any.
+
+    Args:
+        storage: as `open_storage` gives it.
+        first: what is called.
+        then: what is called when it did not answer: it looks whether it was done.
+    """
+    if isinstance(storage, _PatientStorage):
+        return storage.patience.call(_first_then(first, then))
+    return first()
 
 
 def is_empty(storage: BaseStorage, study_id: int) -> bool:
