@@ -120,13 +120,14 @@ def _test_caveats(study: StudyRecord) -> tuple[str, ...]:
     """The winner's seeds whose KL on the test split lies outside the band that validation is judged by."""
     thresholds = study.definition.thresholds()
     low, high = thresholds.kl_band
-    tests = [run.test for run in runs_of(study, "winner") if run.test is not None]
+    runs = runs_of(study, "winner")
+    tests = [run.test for run in runs if run.test is not None]
     kls = [thresholds.banded_kl(measures.kl, measures.latent_dim) for measures in tests]
     outside = sorted((kl for kl in kls if math.isfinite(kl) and not low <= kl <= high), reverse=True)
     if not outside:
         return ()
     told = ", ".join(f"{kl:.3g}" for kl in outside)
-    seeds = f"{len(outside)} of {len(kls)} seeds"
+    seeds = f"{len(outside)} of {len(runs)} seeds"
     return (f"the KL of {seeds} lies outside the band of {low:g} to {high:g} on the test split ({told})",)
 
 

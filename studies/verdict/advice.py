@@ -81,12 +81,13 @@ def _use(standing: Standing) -> Advice:
 
 def _go_on(study: StudyRecord) -> tuple[Advice, ...]:
     finished, asked = len(study.counted), study.definition.study.trials
-    if finished >= asked:
+    enough = finished >= MIN_FINISHED_TRIALS
+    if finished >= asked and (enough or not study.trials):
         return ()
     reason = f"{finished} of {count(asked, 'trial')} have finished"
-    enough = finished >= MIN_FINISHED_TRIALS
     needed = "" if enough else f"; at least {MIN_FINISHED_TRIALS} are needed for a verdict"
-    return (Advice(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
+    more = f" --trials {MIN_FINISHED_TRIALS}" if study.resume_command and asked < MIN_FINISHED_TRIALS else ""
+    return (Advice(action="Go on with the search", reason=f"{reason}{needed}.", code=f"{study.resume_command}{more}"),)
 
 
 def _confirm(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]:

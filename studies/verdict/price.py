@@ -7,6 +7,8 @@ from klsearch.studies.record import StudyRecord
 from klsearch.studies.verdict.candidates import baseline_names, is_winner, runs_of, unexplained_on_test
 from klsearch.studies.verdict.differences import paired_difference
 
+_NOTICED = 0.1  # percent: no less is told
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
@@ -36,16 +38,29 @@ class Price:
         'reconstruction error 4 % lower than `mine` (95 % 2 to 6 %)'
         >>> Price(baseline="mine", change=0.01, low=-0.02, high=0.04, pairs=8).words
         'reconstruction error not distinguishable from that of `mine` (95 % -2 to 4 %)'
+        >>> Price(baseline="mine", change=-1e-5, low=-4.4e-5, high=1.5e-5, pairs=8).words
+        'no difference in reconstruction error from `mine` (95 % within 0.1 %)'
         """
-        if self.low <= 0 <= self.high:
-            interval = f"{100 * self.low:.2g} to {100 * self.high:.2g} %"
-            return f"reconstruction error not distinguishable from that of `{self.baseline}` (95 % {interval})"
-        side = "higher" if self.change > 0 else "lower"
-        small, large = sorted((100 * abs(self.low), 100 * abs(self.high)))
-        return (
-            f"reconstruction error {100 * abs(self.change):.2g} % {side} than `{self.baseline}` "
-            f"(95 % {small:.2g} to {large:.2g} %)"
-        )
+        whose, (low, high) = f"`{self.baseline}`", (100 * self.low, 100 * self.high)
+        if max(abs(low), abs(high)) < _NOTICED:
+            if low <= 0 <= high:
+                return f"no difference in reconstruction error from {whose} (95 % within {_NOTICED:g} %)"
+            return f"reconstruction error within {_NOTICED:g} % of that of {whose}"
+        digits = max(0, -math.floor(math.log10(max(high - low, _NOTICED))))
+        if low <= 0 <= high:
+            return f"reconstruction error not distinguishable from that of {whose} ({_interval(low, high, digits)})"
+        least, most = sorted((abs(low), abs(high)))
+        side, change = "higher" if self.change > 0 else "lower", f"{100 * abs(self.change):.{digits}f} %"
+        return f"reconstruction error {change} {side} than {whose} ({_interval(least, most, digits)})"
+
+
+def _interval(low: float, high: float, digits: int) -> str:
+    """An interval in percent; it has as many decimals as it takes to tell its ends apart.
+
+    >>> _interval(-0.4, 12.3, 0), _interval(0.31, 0.92, 1)
+    ('95 % 0 to 12 %', '95 % 0.3 to 0.9 %')
+    """
+    return f"95 % {low:z.{digits}f} to {high:z.{digits}f} %"
 
 
 def prices(study: StudyRecord) -> tuple[Price, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.candidates import own_settings
 from klsearch.vae.data.checks import UNSCALED
@@ -30,6 +31,13 @@ class Advice:
     action: str
     reason: str
     code: str = ""
+
+    @property
+    def code_for(self) -> str:
+        """Where the code goes: "definition" (TOML whose keys replace those of the definition), "command", or ""."""
+        if not self.code:
+            return ""
+        return "definition" if self.code.startswith("[") else "command"
 
     @property
     def words(self) -> str:
@@ -133,11 +141,17 @@ def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *,
 
 
 def aimed_weight(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool) -> float:
-    """The KL weight at which KL should meet the band: by the line of ln KL over ln weight, held near the trials.
+    """The KL weight at which KL should meet the band: the nearest at which the ladder of KL weights has it there.
 
-    A line that does not fall, or of fewer than three weights, gives the farthest weight tried and half a decade.
-    Never more than a decade beyond the trials.
+    Without one, by the line of ln KL over ln weight, held near the trials: a line that does not fall, or of fewer than
+    three weights, gives the farthest weight tried and half a decade. Never more than a decade beyond the trials.
     """
+    typical = float(np.median([math.log10(max(run.hyperparameters.kl_weight, 1e-300)) for run in struck]))
+    if (ladder := ladder_of(study)) is not None:
+        inside = [(math.log10(one) + math.log10(other)) / 2 for one, other in ladder.in_band if one > 0]
+        beyond = [centre for centre in inside if (centre > typical if up else centre < typical)]
+        if beyond:
+            return float(10 ** min(beyond, key=lambda centre: abs(centre - typical)))
     low, high = study.definition.thresholds().kl_band
     middle = math.sqrt(low * high) if low > 0 else high / 2
     trials = [t for t in (*study.complete, *struck) if t.hyperparameters.kl_weight > 0]
@@ -153,7 +167,6 @@ def aimed_weight(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool)
         slope, level = np.polyfit([weight for weight, _ in seen], [kl for _, kl in seen], 1)
         if slope < 0:
             aim = float((math.log10(middle) - level) / slope)
-    typical = float(np.median([math.log10(max(run.hyperparameters.kl_weight, 1e-300)) for run in struck]))
     aim = max(aim, typical) if up else min(aim, typical)
     return float(10 ** min(max(aim, least - 1), most + 1))
 
@@ -266,10 +279,27 @@ def own_settings_words(study: StudyRecord) -> str:
         if sum(run.diverged for run in runs) * 2 > len(runs):
             told.append(f"your settings (`{name}`) diverged")
         elif sum(_ill(study, run) == "below" for run in runs if not run.passed) * 2 > len(runs):
-            told.append(f"your settings (`{name}`) collapsed (KL {kl:.2g})")
+            told.append(f"your settings (`{name}`) collapsed (KL {kl:.2g}): {_move_words(study, runs, up=False)}")
         elif kl > _FAR_ABOVE * study.definition.thresholds().kl_band[1]:
-            told.append(f"your settings (`{name}`) ran away (KL {kl:.3g})")
+            told.append(f"your settings (`{name}`) ran away (KL {kl:.3g}): {_move_words(study, runs, up=True)}")
     return "; ".join(told)
+
+
+def _move_words(study: StudyRecord, runs: Sequence[TrainingRun], *, up: bool) -> str:
+    return f"{'raise' if up else 'lower'} the KL weight to about {aimed_weight(study, runs, up=up):.1g}"
+
+
+def side_of_band(study: StudyRecord) -> int:
+    """On which side of the band this study's trainings fail: 1 above, −1 below or collapsed, 0 on neither.
+
+    The user's own settings tell, where most of their trainings miss the band; else the trials.
+    """
+    for runs in (*own_settings(study).values(), study.complete):
+        ills = [_ill(study, run) for run in runs if not run.passed]
+        above, below = ills.count("above"), ills.count("below")
+        if above != below and (runs is study.complete or 2 * max(above, below) > len(runs)):
+            return 1 if above > below else -1
+    return 0
 
 
 def _spread(values: Sequence[float]) -> str:

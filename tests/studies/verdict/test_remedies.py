@@ -8,7 +8,7 @@ import pytest
 
 from klsearch.studies.record import DataFacts, StudyRecord
 from klsearch.studies.summary import summarize
-from klsearch.studies.verdict.remedies import epochs_to_settle
+from klsearch.studies.verdict.remedies import epochs_to_settle, side_of_band
 from klsearch.vae.diagnostics.gates import Verdict
 from klsearch.vae.hyperparameters import Hyperparameters
 
@@ -62,7 +62,44 @@ def test_overfitting_is_never_answered_with_more_training(ill: Ill) -> None:
 
 def test_own_settings_that_collapsed_are_named_in_the_sentence(ill: Ill) -> None:
     found = summarize(ill(seeds=[{}] * 8, baseline=[{"kl": 0.0, "active": 0}] * 8))
-    assert "Your settings (`mine`) collapsed (KL 0)." in found.sentence
+    assert "Your settings (`mine`) collapsed (KL 0): lower the KL weight to about " in found.sentence
+
+
+def photos(ill: Ill) -> StudyRecord:
+    """The summed KL of 4 latents is 0.0316 over the weight: √(20 · 200) = 63.2 is reached at a weight of 5e-4."""
+    weights = [1e-4, 3e-4, 1e-3, 3e-3]
+    trials = [{"kl": 0.0316 / one / 4, "settings": Hyperparameters(kl_weight=one)} for one in weights] * 5
+    collapsed = {"kl": 0.0, "active": 0, "settings": Hyperparameters(kl_weight=1.0)}
+    return ill(trials, baseline=[collapsed] * 8, study={"kl_reduction": "sum", "kl_band": [20.0, 200.0]})
+
+
+def test_own_settings_that_collapsed_are_told_the_weight_at_which_the_trials_reach_the_band(ill: Ill) -> None:
+    sentence = summarize(photos(ill)).sentence
+    assert "Your settings (`mine`) collapsed (KL 0): lower the KL weight to about 0.0005." in sentence
+
+
+def test_own_settings_that_ran_away_are_told_to_raise_the_weight(ill: Ill) -> None:
+    """KL = 0.2 / weight: √(0.5 · 5) = 1.58 is reached at 0.126."""
+    trials = [{"kl": 0.2 / one, "settings": Hyperparameters(kl_weight=one)} for one in (0.01, 0.05, 0.1, 0.2)]
+    wild = {"kl": 2000.0, "settings": Hyperparameters(kl_weight=1e-4)}
+    sentence = summarize(ill(trials * 5, baseline=[wild] * 8)).sentence
+    assert "Your settings (`mine`) ran away (KL 2e+03): raise the KL weight to about 0.1." in sentence
+
+
+def test_own_settings_that_diverged_are_named(ill: Ill) -> None:
+    assert "Your settings (`mine`) diverged." in summarize(ill(seeds=[{}] * 8, baseline=[{"kl": NAN}] * 8)).sentence
+
+
+def test_the_side_of_the_band_is_that_of_the_users_own_settings_else_that_of_most_trials(ill: Ill) -> None:
+    assert side_of_band(photos(ill)) == -1
+    assert side_of_band(ill([{"kl": 9.0}] * 11 + [{"kl": 0.1}] * 9)) == 1
+    assert side_of_band(ill([{"kl": 9.0}] * 9 + [{"kl": 0.1}] * 11)) == -1
+    assert side_of_band(ill()) == 0
+
+
+def test_seeds_that_diverged_are_counted_where_the_kl_of_the_test_split_is_a_caveat(ill: Ill) -> None:
+    found = summarize(ill(seeds=[{"kl": NAN}] * 7 + [{"test_kl": 5.26}]))
+    assert "the KL of 1 of 8 seeds lies outside the band" in found.sentence
 
 
 def test_a_kl_of_the_test_split_outside_the_band_is_a_caveat_with_its_numbers(ill: Ill) -> None:
