@@ -87,6 +87,7 @@ def report_page(study: StudyRecord) -> Page:
         banner=banner(study, summary),
         sections=(
             settings_section(study, summary),
+            advice_section(study, summary, measured),
             evidence_section(study, summary),
             dynamics_section(study, measured),
             pictures_section(study),
@@ -94,7 +95,6 @@ def report_page(study: StudyRecord) -> Page:
             importance_section(study, summary),
             failures_section(study, found),
             health_section(study),
-            advice_section(study, summary, measured),
             trials_section(study),
             provenance_section(study),
             glossary_section(study),

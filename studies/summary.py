@@ -88,7 +88,8 @@ def summarize(study: StudyRecord) -> Summary:
     confirmed = runs_of(study, "winner")
     best = next((t for t in study.trials if t.number == study.winner), None) or best_trial(study.trials)
     passed, seeds = sum(run.passed for run in confirmed), len(confirmed)
-    edge = pressed_edges(study, best) if best is not None else ()
+    # Where no seed passes, what is wrong is not that a range ends.
+    edge = pressed_edges(study, best) if best is not None and (passed or not seeds) else ()
     caveats = tuple(f"{name} lies on the {side} edge of its range" for name, side in edge)
     if confirmed:
         caveats += (*_baseline_caveats(study), *_test_caveats(study), *_linear_caveats(study))

@@ -38,7 +38,12 @@ def advise(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     if cure is not None:
         yield cure
     usable = standing.best is not None and standing.verdict in (Verdict.STABLE, Verdict.CAVEATS)
+    widened: list[Advice] = []
+    if cure is None and not unfinished and standing.verdict is not Verdict.NOT_STABLE:
+        widened = [_widen(study, standing, name, side) for name, side in standing.edges]
     if usable:
+        # What cures the caveat comes before the winner that has it.
+        yield from (one for one in widened if one.code)
         yield _use(standing)
     yield from unfinished
     confirmations = list(_confirm(study, standing)) if cure is None else []
@@ -46,16 +51,12 @@ def advise(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     yield from _look_at_seeds(study, standing)
     if usable:
         yield from (_consider_baseline(study, name) for name in baseline_names(study) if ties(study, name))
-    further = False
-    if cure is None and not unfinished and standing.verdict is not Verdict.NOT_STABLE:
-        widened = [_widen(study, standing, name, side) for name, side in standing.edges]
-        yield from widened
-        further = bool(widened)
-    more = list(_stop_or_search_on(study)) if cure is None and not unfinished and not further else []
+    yield from (one for one in widened if not (usable and one.code))
+    more = list(_stop_or_search_on(study)) if cure is None and not unfinished and not widened else []
     yield from more
     if standing.best is not None:
         yield from errors
-    if not (errors or unfinished or cure or usable or confirmations or more or further or standing.seeds):
+    if not (errors or unfinished or cure or usable or confirmations or more or widened or standing.seeds):
         if study.finished:
             yield Advice(action="Search elsewhere", reason=f"None of {count(len(study.finished), 'trial')} will do.")
         else:

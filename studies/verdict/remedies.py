@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.candidates import own_settings
 from klsearch.vae.data.checks import UNSCALED
 from klsearch.vae.diagnostics.curves import TrainingCurves
-from klsearch.vae.diagnostics.gates import kl_slope
+from klsearch.vae.diagnostics.gates import GateThresholds, judge, kl_slope
+from klsearch.vae.hyperparameters import BEFORE
 
 # Times the band's upper end: a KL beyond it ran away.
 _FAR_ABOVE = 10.0
@@ -22,6 +24,7 @@ _DECAYS = (0.5, 3.0)
 _LARGE_GAP = 0.3
 _LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
 _CLIPNORM = 1.0
+_FAST = 0.01  # no learning rate above is usual for Adam
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,10 @@ def _ill(study: StudyRecord, run: TrainingRun) -> str:
     if run.diverged:
         return "diverged"
     missed = {gate.name for gate in run.gates if not gate.passed}
+    if _passes_usual_gates(study, run):
+        return "strict"
+    if "reconstruction" in missed and run.hyperparameters.learning_rate > _FAST:
+        return "too fast"
     if "alive" in missed:
         return "below"
     if "band" in missed:
@@ -81,6 +88,22 @@ def _ill(study: StudyRecord, run: TrainingRun) -> str:
     if "reconstruction" in missed:
         return "overfitting" if _gap(run) > _LARGE_GAP else "reconstruction"
     return "clipping"
+
+
+def _stricter_gates(study: StudyRecord) -> dict[str, Any]:
+    """The thresholds in which the definition asks for more than is usual, as they usually are."""
+    usual, asked = GateThresholds(), study.definition.thresholds()
+    looser = {"max_kl_slope": max, "min_active_share": min, "max_clip_share": max}
+    found = {name: pick(getattr(usual, name), getattr(asked, name)) for name, pick in looser.items()}
+    return {name: value for name, value in found.items() if value != getattr(asked, name)}
+
+
+def _passes_usual_gates(study: StudyRecord, run: TrainingRun) -> bool:
+    stricter = _stricter_gates(study)
+    if not stricter or run.curves is None:
+        return False
+    thresholds = replace(study.definition.thresholds(), **stricter)
+    return all(gate.passed for gate in judge(run.curves, run.measures, thresholds))
 
 
 def _banded(study: StudyRecord, run: TrainingRun) -> float:
@@ -111,14 +134,15 @@ def _scale(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice
 def _learn_slower(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
     searched = study.definition.space.searched().get("learning_rate")
     rates = [run.hyperparameters.learning_rate for run in struck]
-    lower = float(f"{min(rates) / 10:.2g}")
+    lower = float(f"{min(rates) / 10:.2g}") if min(rates) <= _FAST else BEFORE.learning_rate
     code = f"[training]\nlearning_rate = {lower!r}\nclipnorm = {_CLIPNORM!r}"
     if searched is not None:
         code = f"[space]\nlearning_rate = {{ low = {lower / 10!r}, high = {lower!r}, log = true }}"
         code += f"\n\n[training]\nclipnorm = {_CLIPNORM!r}"
+    became = "diverged" if all(run.diverged for run in struck) else "learn nothing"
     return Advice(
         action="Lower the learning rate and clip gradients",
-        reason=f"{_trainings(len(struck), of)} diverged, at learning rates of {_spread(rates)}.",
+        reason=f"{_trainings(len(struck), of)} {became}, at learning rates of {_spread(rates)}.",
         code=code,
     )
 
@@ -229,6 +253,17 @@ def _shrink(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advic
     )
 
 
+def _loosen_gates(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    gates = study.definition.gates
+    stricter = _stricter_gates(study)
+    told = ", ".join(f"`{name}` {getattr(gates, name):g} where {value:g} is usual" for name, value in stricter.items())
+    return Advice(
+        action="Loosen the gates",
+        reason=f"{_trainings(len(struck), of)} fail by gates stricter than usual alone ({told}).",
+        code="\n".join(["[gates]", *(f"{name} = {value!r}" for name, value in stricter.items())]),
+    )
+
+
 def _open_clips(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
     lows = [run.hyperparameters.clip_low for run in struck if math.isfinite(run.hyperparameters.clip_low)]
     highs = [run.hyperparameters.clip_high for run in struck if math.isfinite(run.hyperparameters.clip_high)]
@@ -262,12 +297,14 @@ def _rethink_likelihood(study: StudyRecord, struck: Sequence[TrainingRun], of: i
 
 _REMEDIES = {
     "diverged": _learn_slower,
+    "too fast": _learn_slower,
     "above": lambda study, struck, of: _move_weights(study, struck, of, up=True),
     "below": lambda study, struck, of: _move_weights(study, struck, of, up=False),
     "moving": _train_longer,
     "overfitting": _shrink,
     "reconstruction": _rethink_likelihood,
     "clipping": _open_clips,
+    "strict": _loosen_gates,
 }
 
 

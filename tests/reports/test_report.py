@@ -32,7 +32,7 @@ Make = Callable[..., StudyRecord]
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 ROWS = 3  # of each table, in a snapshot
 SECTIONS = [
-    *("settings", "evidence", "dynamics", "pictures", "importance", "failures", "health", "next", "trials"),
+    *("settings", "next", "evidence", "dynamics", "pictures", "importance", "failures", "health", "trials"),
     *("provenance", "glossary"),
 ]
 VOID = {"meta", "input", "path", "use", "image", "circle", "br"}

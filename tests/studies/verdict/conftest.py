@@ -30,6 +30,7 @@ def definition(**tables: Any) -> StudyDefinition:
         "training": {"epochs": EPOCHS},
         "space": {"kl_weight": {"low": 1e-4, "high": 1.0, "log": True}},
         "baselines": {"mine": {"kl_weight": 1.0}},
+        "gates": {},
     }
     return StudyDefinition.model_validate({name: {**made.get(name, {}), **tables.get(name, {})} for name in made})
 

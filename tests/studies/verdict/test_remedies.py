@@ -39,6 +39,23 @@ def test_where_all_diverge_the_learning_rate_falls_and_no_edge_is_named(ill: Ill
     assert "edge" not in advice.words
 
 
+def test_a_learning_rate_at_which_nothing_is_learnt_or_all_diverges_becomes_the_usual_one(ill: Ill) -> None:
+    fast = Hyperparameters(kl_weight=0.01, learning_rate=0.3)
+    for bad, told in (({"kl": NAN}, "diverged"), ({"kl": 0.9, "active": 0, "unexplained": 1.01}, "learn nothing")):
+        advice = summarize(ill([{**bad, "settings": fast}] * 20)).next
+        assert tomllib.loads(advice.code)["training"] == {"learning_rate": 1e-3, "clipnorm": 1.0}
+        assert advice.reason == f"20 of 20 trainings {told}, at learning rates of 0.3."
+
+
+def test_gates_stricter_than_usual_are_loosened_where_they_alone_are_missed(ill: Ill) -> None:
+    """KL = 2 (t/20)^0.05 has the relative slope 0.05/t: 0.003 in the last window."""
+    advice = summarize(ill(seeds=[{"growth": 0.05}] * 8, gates={"max_kl_slope": 1e-4})).next
+    assert tomllib.loads(advice.code) == {"gates": {"max_kl_slope": 0.01}}
+    assert advice.reason == (
+        "8 of 8 trainings fail by gates stricter than usual alone (`max_kl_slope` 0.0001 where 0.01 is usual)."
+    )
+
+
 def test_a_collapse_is_answered_with_lower_weights_no_farther_than_a_decade(ill: Ill) -> None:
     bad = [{"kl": 1e-4, "active": 0, "settings": Hyperparameters(kl_weight=one)} for one in (0.1, 0.5, 1.0, 0.2)]
     advice = summarize(ill(bad * 5)).next
