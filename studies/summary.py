@@ -33,6 +33,7 @@ from klsearch.vae.diagnostics.gates import (
 from klsearch.vae.hyperparameters import RULES
 
 _EDGE_SHARE = 0.02
+_MOST_TOLD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def summarize(study: StudyRecord) -> Summary:
     # Where no seed passes, what is wrong is not that a range ends.
     edge = pressed_edges(study, best) if best is not None and (passed or not seeds) else ()
     caveats = tuple(f"{name} lies on the {side} edge of its range" for name, side in edge)
-    if confirmed:
+    if passed:
         caveats += (*_baseline_caveats(study), *_test_caveats(study), *_linear_caveats(study))
     word = verdict(passed, seeds, finished_trials=len(study.counted), caveats=caveats)
     standing: dict[str, Any] = {
@@ -128,6 +129,8 @@ def _test_caveats(study: StudyRecord) -> tuple[str, ...]:
     if not outside:
         return ()
     told = ", ".join(f"{kl:.3g}" for kl in outside)
+    if len(outside) > _MOST_TOLD:
+        told = f"{outside[-1]:.3g} to {outside[0]:.3g}"
     seeds = f"{len(outside)} of {len(runs)} seeds"
     return (f"the KL of {seeds} lies outside the band of {low:g} to {high:g} on the test split ({told})",)
 

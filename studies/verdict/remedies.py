@@ -84,7 +84,9 @@ def _ill(study: StudyRecord, run: TrainingRun) -> str:
     if "band" in missed:
         return "above" if _banded(study, run) > study.definition.thresholds().kl_band[1] else "below"
     if "settled" in missed:
-        return "overfitting" if _gap(run) > _LARGE_GAP else "moving"
+        if _gap(run) > _LARGE_GAP:
+            return "overfitting"
+        return "moving" if _drift(study, run) > study.definition.thresholds().max_kl_slope else "swaying"
     if "reconstruction" in missed:
         return "overfitting" if _gap(run) > _LARGE_GAP else "reconstruction"
     return "clipping"
@@ -110,6 +112,14 @@ def _banded(study: StudyRecord, run: TrainingRun) -> float:
     return study.definition.thresholds().banded_kl(run.kl, study.definition.model.latent_dim)
 
 
+def _drift(study: StudyRecord, run: TrainingRun) -> float:
+    """The absolute KL slope over two windows, in which ups and downs cancel; infinite where one is annealed."""
+    window = 2 * study.definition.gates.window
+    if run.curves is None or run.curves.epochs - run.hyperparameters.annealing_epochs < window:
+        return math.inf
+    return abs(kl_slope(run.curves, window))
+
+
 def _gap(run: TrainingRun) -> float:
     """Validation less training reconstruction at the end, as a share of the latter; NaN where it says nothing."""
     if run.curves is None or not run.curves.epochs or run.curves.reconstruction[-1] <= 0:
@@ -132,18 +142,38 @@ def _scale(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice
 
 
 def _learn_slower(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
-    searched = study.definition.space.searched().get("learning_rate")
     rates = [run.hyperparameters.learning_rate for run in struck]
     lower = float(f"{min(rates) / 10:.2g}") if min(rates) <= _FAST else BEFORE.learning_rate
-    code = f"[training]\nlearning_rate = {lower!r}\nclipnorm = {_CLIPNORM!r}"
-    if searched is not None:
-        code = f"[space]\nlearning_rate = {{ low = {lower / 10!r}, high = {lower!r}, log = true }}"
-        code += f"\n\n[training]\nclipnorm = {_CLIPNORM!r}"
+    code = f"{_rate_toml(study, lower)}\nclipnorm = {_CLIPNORM!r}"
     became = "diverged" if all(run.diverged for run in struck) else "learn nothing"
     return Advice(
         action="Lower the learning rate and clip gradients",
         reason=f"{_trainings(len(struck), of)} {became}, at learning rates of {_spread(rates)}.",
         code=code,
+    )
+
+
+def _rate_toml(study: StudyRecord, rate: float) -> str:
+    """The learning rate as TOML that ends in `[training]`: a range below it where it is searched."""
+    if "learning_rate" not in study.definition.space.searched():
+        return f"[training]\nlearning_rate = {rate!r}"
+    return f"[space]\nlearning_rate = {{ low = {rate / 10!r}, high = {rate!r}, log = true }}\n\n[training]"
+
+
+def _steady(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    """Lower the learning rate by as much as the slope is too steep: the noise of the steps is what moves the KL."""
+    window, limit = study.definition.gates.window, study.definition.thresholds().max_kl_slope
+    slopes = [abs(run.kl_slope) for run in struck]
+    slower = min(max(1.5 * max(slopes) / limit, 2.0), 10.0)
+    rate = float(f"{min(run.hyperparameters.learning_rate for run in struck) / slower:.2g}")
+    return Advice(
+        action=f"Lower the learning rate to {rate:g}",
+        reason=(
+            f"In {_trainings(len(struck), of)} the KL goes up and down, by {_spread(slopes)} per epoch over the last "
+            f"{window} epochs, where {limit:g} is allowed, but by {_spread([_drift(study, run) for run in struck])} "
+            f"over the last {2 * window}: it has arrived, and longer training would not settle it."
+        ),
+        code=_rate_toml(study, rate).removesuffix("\n\n[training]"),
     )
 
 
@@ -301,6 +331,7 @@ _REMEDIES = {
     "above": lambda study, struck, of: _move_weights(study, struck, of, up=True),
     "below": lambda study, struck, of: _move_weights(study, struck, of, up=False),
     "moving": _train_longer,
+    "swaying": _steady,
     "overfitting": _shrink,
     "reconstruction": _rethink_likelihood,
     "clipping": _open_clips,

@@ -56,7 +56,7 @@ class Ill:
 
 
 ILLS = {
-    "diverging": Ill(training={"learning_rate": 30.0}),
+    "diverging": Ill(training={"learning_rate": 1.0}),
     "collapsing": Ill(space={"kl_weight": _log(100.0, 10_000.0)}),
     "unsettled": Ill(data=_TABLE, model={"hidden": [32]}, training={"epochs": 12, "learning_rate": 1e-3}),
     "below the band": Ill(study={"kl_band": [2.5, 4.0]}, space={"kl_weight": _log(5.0, 20.0)}),

@@ -27,6 +27,16 @@ def test_a_kl_that_still_moves_is_trained_for_the_epochs_that_its_slope_asks_for
     assert epochs_to_settle(study, study.confirmation[5]) == epochs
 
 
+def test_a_kl_that_goes_up_and_down_is_not_trained_longer_but_more_slowly(ill: Ill) -> None:
+    """A KL of 2 ± 0.06 with a period of 10 epochs rises by 0.1 within the last 5, and not at all over 10."""
+    study = ill(seeds=[{"sway": 0.06}] * 8)
+    assert all(abs(run.kl_slope) > 0.01 for run in study.confirmation)
+    advice = summarize(study).next
+    rate = tomllib.loads(advice.code)["training"]["learning_rate"]
+    assert 1e-4 <= rate <= 5e-4
+    assert advice.action == f"Lower the learning rate to {rate:g}"
+
+
 def test_unscaled_data_are_scaled_first(ill: Ill, unscaled: DataFacts) -> None:
     for bad in ({"kl": NAN}, {"kl": 525.0}):
         found = summarize(ill([bad] * 20, facts=unscaled))
