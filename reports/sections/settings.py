@@ -34,10 +34,10 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     return (
         settings_table(study, summary),
         *([] if study.data is None else [weight_table(study, summary.best.hyperparameters)]),
+        *_export(study, summary),
         *(Prose(text=ladder.sentence) for ladder in [ladder_of(study)] if ladder is not None),
         Prose(text=_how_to_read(study)),
         *(Prose(text=note) for note in [rivals_note(study)] if note),
-        *_export(study, summary),
         Code(
             label="Paste into a definition, to measure a later study against these settings",
             text=settings_toml(study, summary.best.number, summary.best.hyperparameters),
