@@ -46,7 +46,8 @@ class Price:
             if low <= 0 <= high:
                 return f"no difference in reconstruction error from {whose} (95 % within {_NOTICED:g} %)"
             return f"reconstruction error within {_NOTICED:g} % of that of {whose}"
-        digits = max(0, -math.floor(math.log10(max(high - low, _NOTICED))))
+        finest = max(min(high - low, abs(low), abs(high)), _NOTICED)
+        digits = max(0, -math.floor(math.log10(finest)))
         if low <= 0 <= high:
             return f"reconstruction error not distinguishable from that of {whose} ({_interval(low, high, digits)})"
         least, most = sorted((abs(low), abs(high)))
@@ -55,7 +56,7 @@ class Price:
 
 
 def _interval(low: float, high: float, digits: int) -> str:
-    """An interval in percent; it has as many decimals as it takes to tell its ends apart.
+    """An interval in percent; it has as many decimals as it takes to tell its ends apart, and from 0.
 
     >>> _interval(-0.4, 12.3, 0), _interval(0.31, 0.92, 1)
     ('95 % 0 to 12 %', '95 % 0.3 to 0.9 %')

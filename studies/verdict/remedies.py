@@ -23,6 +23,7 @@ _DECAYS = (0.5, 3.0)
 # Share by which validation reconstructs worse than training where a model overfits.
 _LARGE_GAP = 0.3
 _LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
+_MARGIN = 0.8  # of the slope allowed: seeds differ
 _CLIPNORM = 1.0
 _FAST = 0.01  # no learning rate above is usual for Adam
 
@@ -244,7 +245,7 @@ def epochs_to_settle(study: StudyRecord, run: TrainingRun) -> int:
     """The epochs after which a training's KL settles: its slope is taken to fall as a power of the epoch.
 
     The power comes from two windows, the last and one that ends halfway between the end of annealing and the end; at
-    most four times the epochs trained, rounded up to five.
+    most four times the epochs trained, rounded up to five. It aims a fifth below the slope that is allowed.
     """
     thresholds, epochs = study.definition.thresholds(), study.definition.training.epochs
     window, limit = thresholds.window, thresholds.max_kl_slope
@@ -258,7 +259,7 @@ def epochs_to_settle(study: StudyRecord, run: TrainingRun) -> int:
     if early > late > 0 and since > before:
         decay = math.log(early / late) / math.log(since / before)
     decay = min(max(decay, _DECAYS[0]), _DECAYS[1])
-    factor = (late / limit) ** (1 / decay) if late > limit > 0 else 1.0
+    factor = (late / (_MARGIN * limit)) ** (1 / decay) if late > limit > 0 else 1.0
     longer = annealed + since * factor
     return 5 * math.ceil(min(max(longer, epochs + window), _MOST_LONGER * epochs) / 5)
 

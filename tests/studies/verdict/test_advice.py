@@ -56,6 +56,21 @@ def test_no_two_sentences_of_a_study_exclude_each_other(ill: Ill, data: st.DataO
         assert tomllib.loads(found.next.code)
 
 
+def test_an_edge_that_keeps_a_winner_from_stable_comes_before_its_use(ill: Ill) -> None:
+    edge = Hyperparameters(kl_weight=1.0)
+    study = ill([{"settings": edge}] * 20, seeds=[{"settings": edge}] * 8)
+    found = summarize(study)
+    assert found.verdict is Verdict.CAVEATS
+    actions = [one.action for one in advise(study, found)]
+    assert actions[:2] == ["Widen the range of `kl_weight` upwards", "Use the settings of trial 0"]
+
+
+def test_where_no_seed_passes_no_edge_is_named(ill: Ill) -> None:
+    edge = {"settings": Hyperparameters(kl_weight=1.0), "kl": float("nan")}
+    found = summarize(ill([edge] * 20, seeds=[edge] * 8))
+    assert found.edges == () and "edge" not in found.sentence
+
+
 def test_where_fewer_trials_were_asked_for_than_a_verdict_needs_the_search_goes_on(ill: Ill) -> None:
     found = summarize(ill([{}] * 12, seeds=[{}] * 8, study={"trials": 12}))
     assert found.verdict is Verdict.NOT_ENOUGH_EVIDENCE
