@@ -188,7 +188,11 @@ def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *,
         reason = f"{_trainings(len(struck), of)} collapsed: too few latents are active, at a KL of {_spread(kls)}"
     centre = aimed_weight(study, struck, up=up)
     action = f"{'Raise' if up else 'Lower'} the KL weight to about {centre:.2g}"
-    ends = [float(f"{centre * factor:.2g}") for factor in (10**-0.5, 10**0.5)]
+    low_end, high_end = centre * 10**-0.5, centre * 10**0.5
+    # What failed is left behind, or the search may return to it.
+    tried = float(np.median([run.hyperparameters.kl_weight for run in struck]))
+    low_end, high_end = (max(low_end, tried), high_end) if up else (low_end, min(high_end, tried))
+    ends = [float(f"{end:.2g}") for end in (low_end, high_end)]
     given = study.definition.space.searched().get("kl_weight")
     code = f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}"
     where = "" if given is None else f" where {given.low:g} to {given.high:g} was searched"

@@ -80,6 +80,14 @@ def test_a_kl_above_the_band_is_answered_with_the_weight_at_which_the_line_reach
     assert (code["low"] * code["high"]) ** 0.5 == pytest.approx(0.126, rel=0.05)
 
 
+def test_the_weight_of_seeds_that_fail_is_left_behind(ill: Ill) -> None:
+    """The trials' line, KL = 0.2 / weight, meets √(0.5 · 5) at 0.126; half a decade below lies the winner's 0.04."""
+    trials = [{"kl": 0.2 / one, "settings": Hyperparameters(kl_weight=one)} for one in (0.04, 0.1, 0.2, 0.3)] * 5
+    high = {"kl": 5.1, "settings": Hyperparameters(kl_weight=0.06)}
+    code = tomllib.loads(summarize(ill(trials, seeds=[{}] * 6 + [high] * 2)).next.code)["space"]["kl_weight"]
+    assert (code["low"], code["high"]) == (0.06, pytest.approx(0.4, rel=0.05))
+
+
 def test_overfitting_is_never_answered_with_more_training(ill: Ill) -> None:
     advice = summarize(ill(seeds=[{"growth": 0.5, "gap": 0.8}] * 8)).next
     assert advice.action == "Use a smaller model, with dropout"
