@@ -20,7 +20,7 @@ from klsearch.studies.verdict.candidates import (
     unexplained_on_test,
 )
 from klsearch.studies.verdict.causes import SeedCause, failing_words, seed_causes
-from klsearch.studies.verdict.price import Price, prices
+from klsearch.studies.verdict.price import Price, price_words, prices
 from klsearch.studies.verdict.remedies import Advice, own_settings_words
 from klsearch.studies.verdict.standing import Standing
 from klsearch.vae.diagnostics.gates import (
@@ -202,8 +202,7 @@ def _sentence(study: StudyRecord, standing: Standing, causes: tuple[SeedCause, .
             names = " and ".join(f"`{name}`" for name in baseline_names(study) if is_winner(study, name))
             parts.append(f"Your settings ({names}) are the best found.")
         if price:
-            told = "; ".join(one.words for one in price)
-            parts.append(f"{told[0].upper()}{told[1:]}.")
+            parts.append(price_words(price))
         if (other := dominating(study)) is not None:
             parts.append(
                 f"Trial {other.number} reconstructs better (`unexplained` {other.unexplained:.3g}) with a KL nearer "

@@ -38,12 +38,17 @@ def test_a_baseline_that_is_the_winner_costs_nothing_and_is_no_caveat(ill: Calla
 @pytest.mark.parametrize(
     ("low", "change", "high", "words"),
     [
-        (-4.4e-5, -1.5e-5, 1.5e-5, "no difference in reconstruction error from `mine` (95 % within 0.1 %)"),
+        (-4.4e-5, -1.5e-5, 1.5e-5, "reconstruction error no different from that of `mine` (95 %: by less than 0.1 %)"),
         (1e-5, 2e-5, 3e-5, "reconstruction error within 0.1 % of that of `mine`"),
-        (0.0123, 0.0142, 0.0161, "reconstruction error 1.4 % higher than `mine` (95 % 1.2 to 1.6 %)"),
-        (0.003, 0.08, 0.17, "reconstruction error 8.0 % higher than `mine` (95 % 0.3 to 17.0 %)"),
-        (-0.63, -0.512, -0.41, "reconstruction error 51 % lower than `mine` (95 % 41 to 63 %)"),
-        (-0.9, 1.2, 51.3, "reconstruction error not distinguishable from that of `mine` (95 % -90 to 5130 %)"),
+        (0.0123, 0.0142, 0.0161, "reconstruction error 1.4 % higher than that of `mine` (95 % 1.2 to 1.6 %)"),
+        (0.003, 0.08, 0.17, "reconstruction error 8.0 % higher than that of `mine` (95 % 0.3 to 17.0 %)"),
+        (-0.63, -0.512, -0.41, "reconstruction error 51 % lower than that of `mine` (95 % 41 to 63 %)"),
+        (
+            -0.9,
+            1.2,
+            51.3,
+            "reconstruction error not distinguishable from that of `mine` (95 %: 90 % lower to 5130 % higher)",
+        ),
     ],
 )
 def test_a_price_has_as_many_digits_as_its_interval_allows(low: float, change: float, high: float, words: str) -> None:
