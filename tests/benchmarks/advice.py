@@ -71,9 +71,11 @@ ILLS = {
     "unscaled": Ill(data={**_TABLE, "scaling": "none"}, model={"hidden": [32]}, space={"kl_weight": _log(1e-5, 10.0)}),
     "wrong likelihood": Ill(data={"source": "grey.npy", "scaling": "none"}, model={"likelihood": "bernoulli"}),
     "bad gates": Ill(gates={"max_kl_slope": 1e-4}),
-    "annealing too long for the training": Ill(
-        training={"epochs": 12}, space={"annealing_epochs": {"low": 6, "high": 7}}
+    "too short annealing": Ill(
+        model={"hidden": [128, 64, 32], "activation": "sigmoid"},
+        space={"kl_weight": _log(2.0, 10.0), "annealing_epochs": 0},
     ),
+    "too little after annealing": Ill(training={"epochs": 12}, space={"annealing_epochs": {"low": 6, "high": 7}}),
 }  # fmt: skip
 
 
