@@ -23,6 +23,7 @@ _DECAYS = (0.5, 3.0)
 # Share by which validation reconstructs worse than training where a model overfits.
 _LARGE_GAP = 0.3
 _LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
+_NOTHING_LEARNT = 0.9  # of the variance, left unexplained
 _MARGIN = 0.8  # of the slope allowed: seeds differ
 _CLIPNORM = 1.0
 _FAST = 0.01  # no learning rate above is usual for Adam
@@ -62,6 +63,8 @@ def remedy(study: StudyRecord, failing: Sequence[TrainingRun], of: int) -> Advic
         return None
     ill = max(dict.fromkeys(ills), key=ills.count)
     struck = [run for run, name in zip(failing, ills, strict=True) if name == ill]
+    if ill == "below" and _is_likelihood_deaf(study):
+        ill = "reconstruction"
     if _is_unscaled(study) and ill in ("diverged", "above", "below"):
         return _scale(study, struck, of)
     return _REMEDIES[ill](study, struck, of) if ill in _REMEDIES else None
@@ -91,6 +94,12 @@ def _ill(study: StudyRecord, run: TrainingRun) -> str:
     if "reconstruction" in missed:
         return "overfitting" if _gap(run) > _LARGE_GAP else "reconstruction"
     return "clipping"
+
+
+def _is_likelihood_deaf(study: StudyRecord) -> bool:
+    """Whether no trial learnt anything under a likelihood other than the Gaussian, whatever its KL weight."""
+    found = [trial.unexplained for trial in study.complete if math.isfinite(trial.unexplained)]
+    return study.definition.model.likelihood != "gaussian" and min(found, default=0.0) > _NOTHING_LEARNT
 
 
 def _stricter_gates(study: StudyRecord) -> dict[str, Any]:
@@ -318,8 +327,8 @@ def _rethink_likelihood(study: StudyRecord, struck: Sequence[TrainingRun], of: i
         given = study.definition.model.likelihood
         return Advice(
             action="Use a Gaussian likelihood",
-            reason=f"{reason} under the {given} likelihood.",
-            code='[model]\nlikelihood = "gaussian"',
+            reason=f"{reason} under the {given} likelihood, to which values far from 0 and 1 all look alike.",
+            code='[model]\nlikelihood = "gaussian"\n\n[data]\nscaling = "standard"',
         )
     weight = aimed_weight(study, struck, up=False)
     ends = [float(f"{weight * factor:.2g}") for factor in (0.1, 1.0)]

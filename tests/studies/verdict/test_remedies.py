@@ -66,6 +66,16 @@ def test_gates_stricter_than_usual_are_loosened_where_they_alone_are_missed(ill:
     )
 
 
+def test_where_no_weight_learns_anything_under_the_bernoulli_likelihood_it_is_the_likelihood(ill: Ill) -> None:
+    settings = [Hyperparameters(kl_weight=one) for one in (0.01, 0.1, 1.0, 10.0)]
+    deaf = [{"kl": 0.0, "active": 0, "unexplained": 1.0, "settings": one} for one in settings] * 5
+    bernoulli = {"model": {"likelihood": "bernoulli"}}
+    code = tomllib.loads(summarize(ill(deaf, **bernoulli)).next.code)
+    assert code == {"model": {"likelihood": "gaussian"}, "data": {"scaling": "standard"}}
+    one_learns = [{"unexplained": 0.5, "kl": 9.0}, *deaf[1:]]
+    assert summarize(ill(one_learns, **bernoulli)).next.action.startswith("Lower the KL weight")
+
+
 def test_a_collapse_is_answered_with_lower_weights_no_farther_than_a_decade(ill: Ill) -> None:
     bad = [{"kl": 1e-4, "active": 0, "settings": Hyperparameters(kl_weight=one)} for one in (0.1, 0.5, 1.0, 0.2)]
     advice = summarize(ill(bad * 5)).next
