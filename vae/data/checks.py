@@ -103,7 +103,7 @@ def warnings_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[str,
         train: the training rows, raw.
         scaling: as fitted on them.
     """
-    found = [*raw.notes, _constant_columns(raw, train), _huge_range(train, scaling), _duplicates(raw)]
+    found = [_constant_columns(raw, train), _huge_range(train, scaling), _duplicates(raw)]
     return tuple(warning for warning in found if warning)
 
 

@@ -29,6 +29,7 @@ class Dataset:
             sigmoid; the test rows have no say in what is trained.
         fingerprint: sha256, in hex, over the scaled rows of all splits and the scaling.
         warnings: what is no error but may surprise, one line each.
+        notes: what was recognised in the source and done about it, one line each.
         columns: names of a table's columns; None where they have none.
         table: those columns as the table has them, of which words became several; None where it is no table.
 
@@ -44,6 +45,7 @@ class Dataset:
     unit_interval: bool
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
     table: tuple[Column, ...] | None = None
 
@@ -106,6 +108,7 @@ def load_dataset(
             *warnings_of(raw, train, fitted),
             *_warn_of_values_beyond(fitted, scaled),
         ),
+        notes=raw.notes,
         columns=raw.columns,
         table=raw.table,
     )
