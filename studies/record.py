@@ -146,6 +146,7 @@ class DataFacts:
         scaling: how it was scaled, in words ("minmax over the training split").
         fingerprint: sha256 over the rows as trained, the split included.
         warnings: what the check of the data warned of.
+        notes: what was recognised in the source and done about it.
         pca: `unexplained` of a PCA with as many components as latents, fitted on the training rows, by split; empty in
             a study of an earlier release.
     """
@@ -155,6 +156,7 @@ class DataFacts:
     scaling: str
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     pca: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -29,14 +29,23 @@ def kl_elements(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
     return 0.5 * (_excess_variance(log_var) + tf.square(mean))
 
 
-def squared_error(rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood) -> tf.Tensor:
-    """Squared error of the reconstruction, summed over features: [..., rows] from two [..., rows, D]."""
-    return tf.reduce_sum(tf.math.squared_difference(likelihood.mean(output), rows), axis=-1)
+def squared_error(
+    rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood, known: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Squared error of the reconstruction, summed over known features: [..., rows] from two [..., rows, D]."""
+    return _sum_known(tf.math.squared_difference(likelihood.mean(output), rows), known)
 
 
-def reconstruction_error(rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood) -> tf.Tensor:
-    """What the likelihood makes of the output, summed over features: [..., rows] from two [..., rows, D].
+def reconstruction_error(
+    rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood, known: tf.Tensor | None = None
+) -> tf.Tensor:
+    """What the likelihood makes of the output, summed over known features: [..., rows] from two [..., rows, D].
 
-    The rows may lack leading axes of the output.
+    The rows, and `known`, 1 or 0 for each of their values (None where all are known), may lack leading axes of the
+    output.
     """
-    return tf.reduce_sum(likelihood.error(rows, output), axis=-1)
+    return _sum_known(likelihood.error(rows, output), known)
+
+
+def _sum_known(errors: tf.Tensor, known: tf.Tensor | None) -> tf.Tensor:
+    return tf.reduce_sum(errors if known is None else errors * known, axis=-1)

@@ -10,6 +10,7 @@ def provenance_section(study: StudyRecord) -> Section:
     """Versions, machine, data and the definition as it was written."""
     blocks: tuple[Block, ...] = (
         Facts(pairs=(*_study_facts(study), *_data_facts(study), *study.provenance.items())),
+        *(Prose(text=f"Data: {note}") for note in (study.data.notes if study.data else ())),
         *(Prose(text=f"Data: {warning}", tone="caution") for warning in (study.data.warnings if study.data else ())),
         Fold(
             summary="The study definition, as run",

@@ -48,6 +48,7 @@ def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "E
         "fingerprint": dataset.fingerprint,
         "estimate": None if expected is None else asdict(expected),
         "warnings": [*definition.warnings(), *dataset.warnings],
+        "notes": list(dataset.notes),
     }
 
 

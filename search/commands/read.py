@@ -133,11 +133,13 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
 
 
 def without_samples(record: "StudyRecord") -> "StudyRecord":
-    """The study without pictures of its data, and without the warnings that name its columns."""
+    """The study without pictures of its data, and without the notes and warnings that name its columns."""
     if record.data is None:
         return replace(record, samples=None)
-    unnamed = tuple(warning for warning in record.data.warnings if "column" not in warning)
-    return replace(record, samples=None, data=replace(record.data, warnings=unnamed))
+    warnings, notes = (
+        tuple(line for line in lines if "column" not in line) for lines in (record.data.warnings, record.data.notes)
+    )
+    return replace(record, samples=None, data=replace(record.data, warnings=warnings, notes=notes))
 
 
 def _run_folder(place: "Place") -> Path:

@@ -245,6 +245,7 @@ def check_text(
         *([] if own_weights is None else [f"model: {definition.model.kind}, {own_weights:,} weights"]),
         f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
         _expected_line(loaded, expected),
+        *(f"note: {note}" for note in dataset.notes),
         *(f"warning: {warning}" for warning in (*definition.warnings(), *dataset.warnings)),
     ]
     return "\n".join(lines)

@@ -148,6 +148,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
             scaling=dataset.scaling.words,
             fingerprint=dataset.fingerprint,
             warnings=dataset.warnings,
+            notes=dataset.notes,
             pca=pca_unexplained(dataset.splits, request.definition.model.latent_dim),
         ),
         provenance=provenance(),

@@ -43,6 +43,8 @@ def train_study(
 
     Args and errors are those of `search.run_study.run_study`, which has loaded the data and TensorFlow.
     """
+    for note in dataset.notes:
+        progress.say(f"note: {note}")
     for warning in (*loaded.definition.warnings(), *dataset.warnings):
         progress.say(f"warning: {warning}")
     request = StudyRequest(

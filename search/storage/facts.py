@@ -80,7 +80,8 @@ class StudyFacts:
         """The facts that `as_json` wrote."""
         data = values["data"]
         layout = Layout(**values["layout"])
-        data = DataFacts(**{**data, "shape": tuple(data["shape"]), "warnings": tuple(data["warnings"])})
+        lists = {name: tuple(data.get(name, ())) for name in ("shape", "warnings", "notes")}
+        data = DataFacts(**{**data, **lists})
         reference = values.get("reference")
         if reference is not None:
             reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import DataError
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
+from klsearch.vae.data.gaps import have_gaps
 
 
 def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
@@ -30,6 +33,7 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
                 split_column=section.split_column,
                 columns=section.columns,
             ),
+            missing=section.missing,
             scaling=section.scaling,
             validation=section.split.validation,
             test=section.split.test,
@@ -51,7 +55,8 @@ def _misfits(definition: StudyDefinition, dataset: Dataset) -> list[str]:
         found.append(f"training.batch_size = {batch_size} is larger than the training split of {rows['train']} rows")
     # All rows, as for NaN: what the likelihood can score at all is no choice that the test rows could sway.
     likelihood = definition.objective().likelihood
-    if misfit := likelihood.misfit(dataset.splits.values(), dataset.scaling.kind):
+    known = [np.nan_to_num(split, nan=0.0) if have_gaps(split) else split for split in dataset.splits.values()]
+    if misfit := likelihood.misfit(known, dataset.scaling.kind):
         found.append(f"model.likelihood = '{likelihood.name}' {misfit}")
     if definition.model.kind == "conv" and len(dataset.shape) == 1:
         found.append("model.kind = 'conv' needs images, but the data are a table; use 'dense'")

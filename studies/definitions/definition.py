@@ -198,7 +198,8 @@ class StudyDefinition(Section):
         business of the data's own fingerprint.
         """
         study = self.study.model_dump(include={"seed", "kl_band", "kl_reduction", "penalty", "sampler", "pruner"})
-        left_out = None if self.data.columns else {"columns"}  # unknown to studies that were made before it
+        unknown = {"columns": {}, "missing": "refuse"}  # to studies that were made before these keys
+        left_out = {key for key, default in unknown.items() if getattr(self.data, key) == default}
         data = self.data.model_dump(exclude=left_out) | {"source": PurePath(self.data.source).name}
         parts = {"study": study, "data": data, "gates": self.gates.model_dump(include={"window"})}
         for section in ("model", "training", "space"):

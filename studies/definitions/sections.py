@@ -155,6 +155,7 @@ class DataSection(Section):
         labels: column of labels, taken out of the data.
         group: column whose equal values stay together in one split, taken out of the data.
         columns: what a column of a table is taken for, where the guess is wrong.
+        missing: whether missing values are refused, or masked.
     """
 
     source: _Text
@@ -166,6 +167,7 @@ class DataSection(Section):
     labels: _Text | None = None
     group: _Text | None = None
     columns: dict[str, Literal["number", "category", "count", "ignore"]] = Field(default_factory=dict)
+    missing: Literal["refuse", "mask"] = "refuse"
 
     @model_validator(mode="after")
     def _check_one_way_to_split(self) -> Self:

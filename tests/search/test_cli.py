@@ -37,13 +37,14 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
     document = klsearch("check", definition_file, "--json").document
     assert set(document) == {
         *("schema_version", "study", "valid", "trials", "rows", "shape", "scaling", "fingerprint", "warnings"),
-        "estimate",
+        *("estimate", "columns", "notes"),
     }
     assert set(document["estimate"]) == {"trainings", "seconds", "memory"}
     assert (document["study"], document["valid"], document["trials"]) == ("tiny", True, 24)
     assert document["rows"] == {"train": 128, "validation": 36, "test": 36}
     assert document["shape"] == [6]
-    assert len(document["warnings"]) == 1
+    assert document["columns"][0] == {"name": "a", "kind": "number", "categories": []}
+    assert (document["notes"], len(document["warnings"])) == ([], 1)
     assert "too short to judge *settled*" in document["warnings"][0]
 
 

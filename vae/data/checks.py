@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from klsearch.vae.data.gaps import have_gaps, known_moments
 from klsearch.vae.data.readers.raw import DataProblem, RawData
 from klsearch.vae.data.scaling import Scaling
 
@@ -14,15 +15,19 @@ UNSCALED = "are not scaled, a common cause of exploding KL"
 """What the warning of unscaled values says; whoever looks for the cause of a large KL looks for it."""
 
 
-def check_rows(raw: RawData) -> None:
+def check_rows(raw: RawData, *, missing: str = "refuse") -> None:
     """Refuse rows that cannot be trained on.
+
+    Args:
+        raw: the rows as read.
+        missing: "refuse" NaN, or "mask" it, but for rows without any value.
 
     Raises:
         DataProblem: the first of: wrong shape, no rows, one row, no numbers, NaN or infinity (with the place of the
             first and their count), values beyond float32, labels that are not one value for each row, no variation.
     """
     _check_shape(raw)
-    _check_numbers(raw)
+    _check_numbers(raw, missing)
     if raw.labels is not None:
         _check_labels(raw.name, raw.labels, len(raw.rows))
     check_varies(raw.name, "all", raw.rows)
@@ -53,10 +58,26 @@ def check_varies(name: str, which: str, rows: np.ndarray) -> None:
     Raises:
         DataProblem: saying which rows were looked at.
     """
-    if np.all(rows == rows[0]):
+    if np.all(np.fmin.reduce(rows) == np.fmax.reduce(rows)):
         raise DataProblem(
             f"{name}: {which} {len(rows):,} rows are the same; there is nothing to learn from constant data"
         )
+
+
+def check_columns(raw: RawData, train: np.ndarray) -> None:
+    """Refuse columns, or pixels, that no training row has.
+
+    Raises:
+        DataProblem: naming the first.
+    """
+    if not have_gaps(train):
+        return
+    empty = np.argwhere(np.isnan(train).all(axis=0))
+    if len(empty):
+        name = raw.feature_name(*map(int, empty[0])).rstrip(", ")
+        more = f" (nor have {len(empty) - 1} more)" if len(empty) > 1 else ""
+        way_out = '[data.columns] can "ignore" it' if raw.table is not None else "leave it out"
+        raise DataProblem(f"{raw.name}: {name} has no value in any training row{more}; {way_out}")
 
 
 def _check_shape(raw: RawData) -> None:
@@ -76,10 +97,19 @@ def _check_shape(raw: RawData) -> None:
         raise DataProblem(f"{raw.name}: holds one row; training, validation and test need rows of their own")
 
 
-def _check_numbers(raw: RawData) -> None:
+def _check_numbers(raw: RawData, missing: str) -> None:
     if raw.rows.dtype.kind != "f":
         return
-    _refuse_where(raw, np.isnan(raw.rows), "NaN (no number)", "fill them in or remove those rows or columns")
+    if missing == "refuse":
+        remedy = (
+            'fill them in, remove those rows or columns, or leave them out of what is learned: data.missing = "mask"'
+        )
+        _refuse_where(raw, np.isnan(raw.rows), "NaN (no number)", remedy)
+    empty = np.isnan(raw.rows).reshape(len(raw.rows), -1).all(axis=1)
+    if empty.any():
+        count = "1 row has" if empty.sum() == 1 else f"{int(empty.sum()):,} rows have"
+        first = raw.place(int(np.argmax(empty)))
+        raise DataProblem(f"{raw.name}: {count} no value at all, the first is {first}; remove such rows")
     _refuse_where(raw, np.isinf(raw.rows), "infinity", "remove or cap them")
     if raw.rows.dtype.itemsize > 4:
         _refuse_where(raw, np.abs(raw.rows) > _FLOAT32_MAX, "more than float32 can hold", "rescale them")
@@ -103,13 +133,13 @@ def warnings_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[str,
         train: the training rows, raw.
         scaling: as fitted on them.
     """
-    found = [*raw.notes, _constant_columns(raw, train), _huge_range(train, scaling), _duplicates(raw)]
+    found = [_constant_columns(raw, train), _huge_range(train, scaling), _duplicates(raw)]
     return tuple(warning for warning in found if warning)
 
 
 def _constant_columns(raw: RawData, train: np.ndarray) -> str:
     # Images have constant corners as a matter of course.
-    constant = np.flatnonzero(np.all(train == train[0], axis=0)) if train.ndim == 2 else np.empty(0, int)
+    constant = np.flatnonzero(np.fmin.reduce(train) == np.fmax.reduce(train)) if train.ndim == 2 else np.empty(0, int)
     if not constant.size:
         return ""
     named = ", ".join(f"'{raw.columns[column]}'" if raw.columns else str(column) for column in constant[:5])
@@ -120,8 +150,8 @@ def _constant_columns(raw: RawData, train: np.ndarray) -> str:
 def _huge_range(train: np.ndarray, scaling: Scaling) -> str:
     if scaling.kind != "none":
         return ""
-    largest = max(abs(float(train.min())), abs(float(train.max())))
-    spread = train.std(axis=0, dtype=np.float64)
+    largest = max(abs(float(np.nanmin(train))), abs(float(np.nanmax(train))))
+    _, spread = known_moments(train)
     spread = spread[spread > 0]
     ratio = float(spread.max() / spread.min()) if train.ndim == 2 and spread.size else 1.0
     if largest <= _HUGE and ratio <= _HUGE_RATIO:

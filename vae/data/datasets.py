@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klsearch.vae.data.checks import check_rows, check_varies, warnings_of
+from klsearch.vae.data.checks import check_columns, check_rows, check_varies, warnings_of
+from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
 from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval
 from klsearch.vae.data.sources import read_source
@@ -20,7 +21,7 @@ class Dataset:
     """Scaled rows in three splits.
 
     Attributes:
-        train: float32, shape [N, *row shape].
+        train: float32, shape [N, *row shape]; NaN where a value is missing.
         validation: the same.
         test: the same; may have no rows.
         labels: a label for each row by split; None where the data have none.
@@ -29,6 +30,7 @@ class Dataset:
             sigmoid; the test rows have no say in what is trained.
         fingerprint: sha256, in hex, over the scaled rows of all splits and the scaling.
         warnings: what is no error but may surprise, one line each.
+        notes: what was recognised in the source and done about it, one line each.
         columns: names of a table's columns; None where they have none.
         table: those columns as the table has them, of which words became several; None where it is no table.
 
@@ -44,6 +46,7 @@ class Dataset:
     unit_interval: bool
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
     table: tuple[Column, ...] | None = None
 
@@ -72,7 +75,13 @@ class Dataset:
 
 
 def load_dataset(
-    request: Request, *, scaling: str = "auto", validation: float = 0.15, test: float = 0.15, seed: int = 0
+    request: Request,
+    *,
+    missing: str = "refuse",
+    scaling: str = "auto",
+    validation: float = 0.15,
+    test: float = 0.15,
+    seed: int = 0,
 ) -> Dataset:
     """Data from any source, ready to train on.
 
@@ -80,6 +89,7 @@ def load_dataset(
 
     Args:
         request: which rows of which source.
+        missing: "refuse" data with missing values, or "mask" these.
         scaling: "auto", "none", "minmax" or "standard"; see `vae.data.scaling.fit_scaling`.
         validation: share of the rows, above 0; without meaning where a column names the splits.
         test: share of the rows; 0 leaves the test split empty. The same holds of it.
@@ -89,9 +99,10 @@ def load_dataset(
         DataProblem: the data cannot be read or trained on.
     """
     raw = read_source(request)
-    check_rows(raw)
+    check_rows(raw, missing=missing)
     numbers = split_rows(raw, validation=validation, test=test, seed=seed)
     train = raw.rows[numbers["train"]]
+    check_columns(raw, train)
     check_varies(raw.name, "the training split's", train)
     fitted = fit_scaling(scaling, train)
     scaled = {name: fitted.apply(raw.rows[numbers[name]]) for name in SPLITS}
@@ -106,6 +117,7 @@ def load_dataset(
             *warnings_of(raw, train, fitted),
             *_warn_of_values_beyond(fitted, scaled),
         ),
+        notes=(*raw.notes, *_note_gaps(raw)),
         columns=raw.columns,
         table=raw.table,
     )
@@ -115,9 +127,20 @@ def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling) -> str:
     digest = hashlib.sha256()
     for name in SPLITS:
         digest.update(f"{name} {splits[name].shape} ".encode())
-        digest.update(np.ascontiguousarray(splits[name], "<f4").tobytes())
+        rows = np.ascontiguousarray(splits[name], "<f4")
+        # Of the many NaN, one.
+        digest.update((np.where(np.isnan(rows), np.float32(np.nan), rows) if have_gaps(rows) else rows).tobytes())
     digest.update(np.ascontiguousarray([scaling.offset, scaling.scale], "<f8").tobytes())
     return digest.hexdigest()
+
+
+def _note_gaps(raw: RawData) -> tuple[str, ...]:
+    if not have_gaps(raw.rows):
+        return ()
+    missing = np.isnan(raw.rows)
+    rows = int(missing.reshape(len(missing), -1).any(axis=1).sum())
+    found = f"{int(missing.sum()):,} values in {rows:,} rows are missing ({missing.mean():.1%} of all)"
+    return (f"{raw.name}: {found}; the encoder is given the training mean for them, and nothing is measured of them",)
 
 
 def _warn_of_fewer_rows(raw: RawData, wanted: int | None) -> tuple[str, ...]:

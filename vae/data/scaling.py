@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from klsearch.vae.data.gaps import known_moments
+
 # Rows scaled at a time: bounds the float64 copy that full precision takes on its way to float32.
 _CHUNK = 4096
 
@@ -57,27 +59,27 @@ def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
 
     Args:
         kind: "auto", "none", "minmax" or "standard".
-        rows: finite raw values, shape [N, *row shape].
+        rows: raw values, shape [N, *row shape]; those missing are NaN and take no part.
     """
     axis = 0 if rows.ndim == 2 else None
     chosen = _choose_kind(rows) if kind == "auto" else kind
     if chosen in ("none", "image"):
         return _scaling(chosen, np.float64(0), np.float64(255 if chosen == "image" else 1))
-    low, high = rows.min(axis=axis).astype(np.float64), rows.max(axis=axis).astype(np.float64)
+    low, high = (bound(rows, axis=axis).astype(np.float64) for bound in (np.nanmin, np.nanmax))
     if chosen == "minmax":
         return _scaling(chosen, low, high - low)
-    deviation = rows.std(axis=axis, dtype=np.float64)
+    mean, deviation = known_moments(rows, axis)
     # Rounding leaves a constant column a deviation of 1e-17 or so, which must not be divided by.
-    return _scaling(chosen, rows.mean(axis=axis, dtype=np.float64), np.where(high > low, deviation, 0.0))
+    return _scaling(chosen, mean, np.where(high > low, deviation, 0.0))
 
 
 def in_unit_interval(splits: Iterable[np.ndarray]) -> bool:
-    """Tell whether every value of these rows lies in [0, 1]."""
-    return all(rows.min() >= 0 and rows.max() <= 1 for rows in splits if rows.size)
+    """Tell whether every value of these rows that is not missing lies in [0, 1]."""
+    return all(np.nanmin(rows) >= 0 and np.nanmax(rows) <= 1 for rows in splits if rows.size)
 
 
 def _choose_kind(rows: np.ndarray) -> str:
-    low, high = float(rows.min()), float(rows.max())
+    low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
     if low >= 0 and high <= 1:
         return "none"
     if rows.ndim == 2:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
 from klsearch.vae.networks.network import Network
@@ -84,8 +85,11 @@ class Evaluator:
 
     Args:
         network: the architecture.
-        splits: rows by split name, each float32 [n, *shape]; "train" must be among them.
+        splits: rows by split name, each float32 [n, *shape], NaN where a value is missing; "train" must be among them.
         objective: likelihood and reductions.
+
+    Attributes:
+        gaps: how missing values are dealt with.
     """
 
     def __init__(self, network: Network, splits: Mapping[str, np.ndarray], objective: Objective) -> None:
@@ -95,8 +99,11 @@ class Evaluator:
         self._features = math.prod(network.input_shape)
         spaced = np.unique(np.linspace(0, len(splits["train"]) - 1, _FITTED_ROWS, dtype=np.int64))
         self._splits = {**splits, _FITTED_SPLIT: splits["train"][spaced]}
-        train_mean = np.asarray(np.mean(splits["train"], axis=0, dtype=np.float64))
-        self._mean_error = {name: _mean_error(rows, train_mean) for name, rows in splits.items() if len(rows)}
+        self.gaps = Gaps(splits)
+        train_mean = np.asarray(np.mean(self.gaps.fill(splits["train"]), axis=0, dtype=np.float64))
+        self._mean_error = {
+            name: _mean_error(rows, train_mean, self.gaps) for name, rows in splits.items() if len(rows)
+        }
         self._noise: dict[str, np.ndarray] = {}
         self._rows_outcome = tf.function(self._trace, autograph=False, reduce_retracing=True)
 
@@ -178,7 +185,7 @@ class Evaluator:
         mean_part, variance_part = outcome.kl_parts()
         low, high = outcome.clip_shares(members)
         reconstruction, unexplained = self.reconstruction(outcome), self.unexplained(outcome, split)
-        elbo = -(self._distortion(members, outcome) + np.sum(mean_part + variance_part, axis=1))
+        elbo = -(self._distortion(members, outcome, split) + np.sum(mean_part + variance_part, axis=1))
         active = np.sum(np.var(outcome.mean, axis=1) >= _ACTIVE_VARIANCE, axis=1)
         mismatch = _prior_mismatch(outcome)
         return [
@@ -196,17 +203,21 @@ class Evaluator:
             for k in range(len(members.clip_low))
         ]
 
-    def _distortion(self, members: Members, outcome: Outcome) -> np.ndarray:
-        """E[−log p(x|z)] in nats, shape [K].
+    def _distortion(self, members: Members, outcome: Outcome, split: str) -> np.ndarray:
+        """E[−log p(x|z)] of what is known of a row, in nats, shape [K].
 
         What the likelihood fits to training rows takes one posterior sample for each of at most 4,096 of them.
         """
 
         def train_errors() -> np.ndarray:
-            return np.asarray(np.mean(self.outcome(members, _FITTED_SPLIT, samples=1).reconstruction, axis=1))
+            errors = self.outcome(members, _FITTED_SPLIT, samples=1).reconstruction
+            return np.asarray(np.mean(errors, axis=1) / self.gaps.known_share(self._splits[_FITTED_SPLIT]))
 
-        errors = np.asarray(np.mean(outcome.reconstruction, axis=1))
-        return self._objective.likelihood.distortion(errors, features=self._features, train_errors=train_errors)
+        # Of as many whole rows, then of the share that is known.
+        share = self.gaps.known_share(self._splits[split])
+        errors = np.asarray(np.mean(outcome.reconstruction, axis=1) / share)
+        likelihood = self._objective.likelihood
+        return share * likelihood.distortion(errors, features=self._features, train_errors=train_errors)
 
     def _split_noise(self, split: str) -> np.ndarray:
         """The fixed posterior noise of a split: float32 [8, n, d], the same for every member and trial."""
@@ -227,6 +238,7 @@ class Evaluator:
     ) -> tuple[tf.Tensor, ...]:
         """μ, raw and clipped z_log_var [K, n, d], reconstruction and squared error [K, n] averaged over the samples."""
         slots, n, samples = tf.shape(clip_low)[0], tf.shape(rows)[0], tf.shape(noise)[0]
+        rows, known = self.gaps.separate(rows)
         shared = tf.broadcast_to(rows[tf.newaxis], tf.concat([[slots], tf.shape(rows)], axis=0))
         mean, raw, _ = self._stacked.encode(weights, others, shared, training=False)
         log_var = clip_log_var(raw, clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis])
@@ -235,12 +247,13 @@ class Evaluator:
         output, _ = self._stacked.decode(weights, others, flat_z, training=False)
         output = tf.reshape(output, [slots, samples, n, self._features])
         flat_rows = tf.reshape(rows, [n, self._features])
+        known = None if known is None else tf.reshape(known, [n, self._features])
         return (
             mean,
             raw,
             log_var,
-            tf.reduce_mean(reconstruction_error(flat_rows, output, self._objective.likelihood), axis=1),
-            tf.reduce_mean(squared_error(flat_rows, output, self._objective.likelihood), axis=1),
+            tf.reduce_mean(reconstruction_error(flat_rows, output, self._objective.likelihood, known), axis=1),
+            tf.reduce_mean(squared_error(flat_rows, output, self._objective.likelihood, known), axis=1),
         )
 
 
@@ -249,10 +262,11 @@ def _share(flags: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.cast(flags, tf.float32), axis=2)
 
 
-def _mean_error(rows: np.ndarray, train_mean: np.ndarray) -> float:
+def _mean_error(rows: np.ndarray, train_mean: np.ndarray, gaps: Gaps) -> float:
     """Squared error of predicting the training mean, summed over features, mean over rows."""
     size = max(1, _CALL_VALUES // train_mean.size)
-    parts = [np.sum(np.square(rows[first : first + size] - train_mean)) for first in range(0, len(rows), size)]
+    chunks = [rows[first : first + size] for first in range(0, len(rows), size)]
+    parts = [np.sum(gaps.leave_out(np.square(chunk - train_mean), chunk)) for chunk in chunks]
     return float(np.sum(parts) / len(rows))
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from klsearch.vae.data.gaps import Gaps
+
 
 def pca_unexplained(splits: Mapping[str, np.ndarray], components: int) -> dict[str, float]:
     """`unexplained` of a principal component analysis, by split that has rows.
@@ -12,17 +14,19 @@ def pca_unexplained(splits: Mapping[str, np.ndarray], components: int) -> dict[s
     are trained, for every likelihood, as `Measures.unexplained` is.
 
     Args:
-        splits: scaled rows by split, "train" among them.
+        splits: scaled rows by split, "train" among them; it sees missing values, NaN, as the training mean.
         components: how many are kept; no more than rows or columns can give.
     """
     from sklearn.decomposition import PCA  # half a second, for which a wheel's import must not wait
 
     flat = {name: rows.reshape(len(rows), -1) for name, rows in splits.items() if len(rows)}
-    train = flat["train"]
+    gaps = Gaps(flat)
+    train = gaps.fill(flat["train"])
     fitted = PCA(min(components, *train.shape), random_state=0).fit(train)
     found = {}
     for name, rows in flat.items():
-        left = rows - fitted.inverse_transform(fitted.transform(rows))
-        spread = float(np.mean(np.square(rows - train.mean(axis=0)), dtype=np.float64))
+        filled = gaps.fill(rows)
+        left = gaps.leave_out(filled - fitted.inverse_transform(fitted.transform(filled)), rows)
+        spread = float(np.mean(np.square(gaps.leave_out(rows - train.mean(axis=0), rows)), dtype=np.float64))
         found[name] = float(np.mean(np.square(left), dtype=np.float64)) / spread if spread > 0 else 0.0
     return found

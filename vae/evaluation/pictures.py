@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.elbo import clip_log_var, sample_posterior
 from klsearch.vae.evaluation.evaluator import Members, joined
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
@@ -39,7 +40,7 @@ def take_samples(
     Args:
         network: the architecture.
         objective: for the likelihood.
-        splits: rows by split name, float32 [n, *shape]; "test" may have none.
+        splits: rows by split name, float32 [n, *shape], NaN where a value is missing; "test" may have none.
         members: one member by name; the latents of the first are traversed.
         columns: names of a table's columns.
 
@@ -47,7 +48,7 @@ def take_samples(
         Pictures for rows that are images, errors by column for tables, None for rows of other shapes.
     """
     split = "test" if len(splits.get("test", ())) else "validation"
-    models = _Models(network, objective, joined(list(members.values())))
+    models = _Models(network, objective, joined(list(members.values())), Gaps(splits))
     shape = network.input_shape
     if len(shape) == 1:
         named = columns or tuple(f"column {index + 1}" for index in range(shape[0]))
@@ -73,7 +74,8 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
 class _Models:
     """M members of one network, called on the same rows; dropout off."""
 
-    def __init__(self, network: Network, objective: Objective, members: Members) -> None:
+    def __init__(self, network: Network, objective: Objective, members: Members, gaps: Gaps) -> None:
+        self.gaps = gaps
         self._stacked = StackedNetwork(network)
         self._members = members
         self._likelihood = objective.likelihood
@@ -86,7 +88,7 @@ class _Models:
 
     def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """μ and clipped z_log_var, each float32 [M, n, d]."""
-        mean, log_var = self._encode(tf.constant(rows))
+        mean, log_var = self._encode(tf.constant(self.gaps.fill(rows)))
         return mean.numpy(), log_var.numpy()
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
@@ -115,12 +117,13 @@ def _noise(*shape: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(_NOISE_SEED)).standard_normal(shape, dtype=np.float32)
 
 
-def _errors_of_mean(splits: Mapping[str, np.ndarray], split: str) -> np.ndarray:
+def _errors_of_mean(splits: Mapping[str, np.ndarray], split: str, gaps: Gaps) -> np.ndarray:
     """Squared error of predicting the training mean, summed over the rows of a split, [D]."""
-    rows, train_mean = splits[split], np.mean(_flat(splits["train"]), axis=0, dtype=np.float64)
+    rows, train_mean = splits[split], np.mean(_flat(gaps.fill(splits["train"])), axis=0, dtype=np.float64)
     total = np.zeros(train_mean.shape)
     for first in range(0, len(rows), _CALL_ROWS):
-        total += np.sum(np.square(_flat(rows[first : first + _CALL_ROWS]) - train_mean), axis=0)
+        chunk = _flat(rows[first : first + _CALL_ROWS])
+        total += np.sum(gaps.leave_out(np.square(chunk - train_mean), chunk), axis=0)
     return total
 
 
@@ -137,11 +140,12 @@ def _image_samples(
     image: tuple[int, int, int],
 ) -> ImageSamples:
     rows = splits[split][:_IMAGES]
-    unit = np.sum(_errors_of_mean(splits, split)) / len(splits[split])
+    unit = np.sum(_errors_of_mean(splits, split, models.gaps)) / len(splits[split])
     output = models.reconstruct(rows, _noise(len(rows), models.latent_dim))
     prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
     latents, latent_kl = _informative_latents(models, splits[split][:_CALL_ROWS])
-    low, high = float(splits["train"].min()), float(splits["train"].max())
+    low, high = float(np.nanmin(splits["train"])), float(np.nanmax(splits["train"]))
+    errors = models.gaps.leave_out(np.square(output - _flat(rows)), _flat(rows))
 
     def pixels(values: np.ndarray) -> np.ndarray:
         """Flattened rows [..., D] as uint8 [..., height, width, channels]."""
@@ -151,9 +155,9 @@ def _image_samples(
     return ImageSamples(
         split=split,
         names=names,
-        originals=pixels(_flat(rows)),
+        originals=pixels(_flat(models.gaps.fill(rows))),
         reconstructions=pixels(output),
-        unexplained=np.sum(np.square(output - _flat(rows)), axis=2, dtype=np.float64) / unit,
+        unexplained=np.sum(errors, axis=2, dtype=np.float64) / unit,
         prior_samples=pixels(models.decode(prior)),
         traversal=pixels(_traversal(models, rows, latents)),
         latents=latents,
@@ -204,8 +208,9 @@ def _column_errors(
     squared = np.zeros((models.count, len(columns)))
     for chunk, noise in _chunks(rows, models.latent_dim):
         for one in noise:
-            squared += np.sum(np.square(models.reconstruct(chunk, one) - chunk), axis=1, dtype=np.float64)
-    of_mean = _errors_of_mean(splits, split)
+            errors = np.square(models.reconstruct(chunk, one) - chunk)
+            squared += np.sum(models.gaps.leave_out(errors, chunk), axis=1, dtype=np.float64)
+    of_mean = _errors_of_mean(splits, split, models.gaps)
     varying = np.flatnonzero(of_mean > 0)
     unexplained = squared[:, varying] / _COLUMN_SAMPLES / of_mean[varying]
     order = np.argsort(-unexplained[0], kind="stable")

@@ -49,7 +49,8 @@ class Population:
 
     Args:
         network: the architecture, built once.
-        splits: rows by split name ("train", "validation", perhaps "test"), float32 [n, *shape].
+        splits: rows by split name ("train", "validation", perhaps "test"), float32 [n, *shape]; NaN where a
+            value is missing.
         objective: likelihood and reductions.
         slots: K, the number of members trained at a time.
         together: how many of them one thread trains as one program, a divisor of `slots`; all of them if None.

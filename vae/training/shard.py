@@ -48,7 +48,7 @@ class Program:
 
     Args:
         network: the architecture, built once.
-        train_rows: float32 [n, *shape].
+        train_rows: float32 [n, *shape], NaN where a value is missing.
         evaluator: of the same network.
         objective: likelihood and reductions.
         members: k, the number of members trained together.
@@ -74,6 +74,7 @@ class Program:
         self.steps_per_epoch = -(-len(train_rows) // batch_size)
         self.train_rows = tf.constant(train_rows)
         self._evaluator = evaluator
+        self._gaps = evaluator.gaps
         self._objective = objective
         self._batch_size = batch_size
         self._clips_gradients = clips_gradients
@@ -184,13 +185,15 @@ class Program:
         self, weights: list[tf.Tensor], others: list[tf.Tensor], memory: list[tf.Tensor], step: _Step
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
         """KL (mean over latents), reconstruction, KL weight and total, [k, 4]; updated other variables; memory."""
-        mean, raw, encoding = self._stacked.encode(weights, others, step.rows, training=True)
+        rows, known = self._gaps.separate(step.rows)
+        mean, raw, encoding = self._stacked.encode(weights, others, rows, training=True)
         low, high = (step.settings[bound][:, tf.newaxis, tf.newaxis] for bound in ("clip_low", "clip_high"))
         log_var = clip_log_var(raw, low, high)
         z = sample_posterior(mean, log_var, step.noise)
         output, decoding = self._stacked.decode(weights, others, z, training=True)
+        known = None if known is None else tf.reshape(known, tf.shape(output))
         errors = reconstruction_error(
-            tf.reshape(step.rows, tf.shape(output)), output, self._objective.likelihood
+            tf.reshape(rows, tf.shape(output)), output, self._objective.likelihood, known
         )  # [k, B]
         error = tf.reduce_mean(errors, axis=1)
         terms = Terms(
@@ -201,6 +204,7 @@ class Program:
             features=output.shape[2],
             latent_dim=self.network.latent_dim,
             objective=self._objective,
+            known=None if known is None else tf.reduce_mean(tf.reduce_sum(known, axis=2), axis=1),
         )
         weighed = self._weighting.weigh(terms, memory)
         total = weighed.loss + step.settings["l2"] * self._squared_head_norms(weights)

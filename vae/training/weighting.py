@@ -28,6 +28,7 @@ class Terms(NamedTuple):
         features: D.
         latent_dim: d.
         objective: likelihood and reductions.
+        known: values of a row that are known, mean over the batch: [k]; None where all D are.
     """
 
     error: tf.Tensor
@@ -37,6 +38,7 @@ class Terms(NamedTuple):
     features: int
     latent_dim: int
     objective: Objective
+    known: tf.Tensor | None = None
 
     def loss(self, kl_weight: tf.Tensor) -> tf.Tensor:
         """Reconstruction + KL weight · KL under the study's reductions, [k]."""
@@ -99,7 +101,7 @@ class OptimalVariance:
     def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> WeighedLoss:
         """The negative evidence lower bound at the batch's best variance."""
         del memory
-        features = float(terms.features)
+        features = float(terms.features) if terms.known is None else terms.known
         # At the best variance the loss does not change with it, so no gradient is lost.
         variance = tf.stop_gradient(tf.maximum(terms.error / features, _VARIANCE_FLOOR))
         distortion = features / 2 * _elementwise(tf.math.log, 2 * math.pi * variance) + terms.error / (2 * variance)

@@ -97,10 +97,13 @@ def test_data_that_were_not_loaded_yet_are_known_by_their_source_alone(make: Mak
     assert not any(isinstance(block, Prose) for block in section.blocks)
 
 
-def test_each_warning_of_the_data_stands_below_the_facts(make: Make) -> None:
-    data = DataFacts(rows={"train": 7}, shape=(3,), scaling="none", fingerprint="e", warnings=("one", "two"))
-    first, *warnings, last = provenance_section(replace(make(0), data=data)).blocks
+def test_each_note_and_warning_of_the_data_stands_below_the_facts(make: Make) -> None:
+    data = DataFacts(
+        rows={"train": 7}, shape=(3,), scaling="none", fingerprint="e", warnings=("one", "two"), notes=("tabs",)
+    )
+    first, note, *warnings, last = provenance_section(replace(make(0), data=data)).blocks
     assert isinstance(first, Facts) and dict(first.pairs)["rows"] == "7 train; each 3"
+    assert note == Prose(text="Data: tabs")
     assert warnings == [Prose(text="Data: one", tone="caution"), Prose(text="Data: two", tone="caution")]
     assert isinstance(last, Fold)
 

@@ -354,7 +354,7 @@ def test_a_check_tells_data_search_cost_and_warnings(
     definition_file: Path, expected: Estimate | None, told: str
 ) -> None:
     loaded = load_definition(str(definition_file))
-    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=("few rows",))
+    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=("few rows",), notes=("tabs",))
     lines = check_text(loaded, dataset, expected, own_weights=12345).splitlines()
     assert lines[:2] == [
         "tiny: valid",
@@ -369,5 +369,6 @@ def test_a_check_tells_data_search_cost_and_warnings(
     ]
     assert rest[2].startswith(told)
     assert rest[2].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
+    assert rest.pop(3) == "note: tabs", "what was recognised is no warning"
     assert rest[3].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
     assert rest[4:] == ["warning: few rows"]

@@ -13,7 +13,12 @@ from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.record import DataFacts, Reference
 
 DATA = DataFacts(
-    rows={"train": 8, "validation": 2, "test": 2}, shape=(2, 3), scaling="none", fingerprint="abc", warnings=("few",)
+    rows={"train": 8, "validation": 2, "test": 2},
+    shape=(2, 3),
+    scaling="none",
+    fingerprint="abc",
+    warnings=("few",),
+    notes=("separated by tabs",),
 )
 REFERENCE = Reference(method="sigma", seeds=2, kl=1.5, kl_band=(0.75, 2.25))
 FACTS = StudyFacts(
@@ -40,7 +45,15 @@ def test_facts_that_the_first_release_did_not_write_are_those_that_it_had() -> N
     for name in ("reference", "scoring", "warm_start", "confirmed_among"):
         del values[name]
     del values["layout"]["within"]
-    known = replace(FULL, reference=None, warm_start="", confirmed_among=None, scoring={"measures": 1, "score": 1})
+    del values["data"]["notes"]
+    known = replace(
+        FULL,
+        data=replace(DATA, notes=()),
+        reference=None,
+        warm_start="",
+        confirmed_among=None,
+        scoring={"measures": 1, "score": 1},
+    )
     assert StudyFacts.from_json(values) == known
 
 

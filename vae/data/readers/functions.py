@@ -106,7 +106,7 @@ def _take_first(name: str, values: Any, count: int | None) -> np.ndarray:
     if values is None:
         raise DataProblem(f"{name}: returned nothing; return an array of shape [rows, …]")
     if np.ma.is_masked(values):
-        raise DataProblem(f"{name}: returned masked values; fill them in or remove those rows")
+        values = values.astype(np.float64).filled(np.nan)
     try:
         array = np.asarray(values)
     except ValueError as error:

@@ -75,7 +75,7 @@ def test_a_first_line_of_numbers_is_data_and_said_to_be(tmp_path: Path) -> None:
     data = load_dataset(Request(source="rows.csv", folder=tmp_path))
     assert sum(data.rows.values()) == 40
     assert data.columns == ("0", "1", "2")
-    assert "the first line holds numbers and was read as data" in data.warnings[0]
+    assert "the first line holds numbers and was read as data" in data.notes[0]
 
 
 def test_a_csv_from_a_spreadsheet_with_a_byte_order_mark_keeps_its_first_name(tmp_path: Path) -> None:
