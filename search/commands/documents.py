@@ -73,6 +73,7 @@ def best_document(study: StudyRecord) -> Document:
         **(_trial(summary.best) if summary.best is not None else _NO_TRIAL),
         "kl_band": list(study.definition.thresholds().kl_band),
         "kl_band_reference": None if study.reference is None else asdict(study.reference),
+        "same_as": study.definition.same_baselines(),
         "since_confirmed": _since_confirmed(study),
         "ladder": _ladder(study),
         "probe_measure": next((run.probe.measure for run in study.confirmation if run.probe is not None), None),

@@ -1,6 +1,7 @@
 """The text that the command line prints for people."""
 
 import math
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from klsearch.reports.wording import NOTHING, number
 from klsearch.search.commands.check import Estimate
 from klsearch.search.progress import leading_training, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.sections import METHOD_NAMES
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Summary, baseline_names, runs_of, since_confirmed, summarize
@@ -78,7 +81,11 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
     header = [f"median on the {split} split", "KL per latent", "unexplained", "active latents", "seeds passed"]
     probed = {PROBE_WORDS[run.probe.measure] for run in confirmed if run.probe is not None}
     names = ("winner", *baseline_names(study))
-    return [[*header, *probed], *(_candidate_row(study, name, with_probe=bool(probed)) for name in names)]
+    rows = {name: _candidate_row(study, name, with_probe=bool(probed)) for name in names}
+    same = study.definition.same_baselines().items()
+    missing = {name: other for name, other in same if other in rows and name not in rows}
+    repeats = [[f"{name} (same as {other})", *rows[other][1:]] for name, other in missing.items()]
+    return [[*header, *probed], *rows.values(), *repeats]
 
 
 def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[str]:
@@ -214,10 +221,16 @@ def check_text(
         f"data: {rows} rows of {shape} values; scaling: {dataset.scaling.words}",
         *([] if own_weights is None else [f"model: {definition.model.kind}, {own_weights:,} weights"]),
         f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
+        f"baselines: {', '.join(map(partial(_baseline_words, definition), definition.baseline_names()))}",
         _expected_line(loaded, expected),
         *(f"warning: {warning}" for warning in (*definition.warnings(), *dataset.warnings)),
     ]
     return "\n".join(lines)
+
+
+def _baseline_words(definition: StudyDefinition, name: str) -> str:
+    method = definition.baseline_method(name)
+    return name if method is None else f"{name} ({METHOD_NAMES[method]})"
 
 
 def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:

@@ -33,7 +33,7 @@ TRIAL = {
 }
 BEST = {
     *("schema_version", "study", "verdict", "sentence", "passed", "seeds", "interval", "caveats", "confirmation"),
-    *("kl_band", "kl_band_reference", "probe_measure", "since_confirmed", "ladder", "race"),
+    *("kl_band", "kl_band_reference", "probe_measure", "since_confirmed", "ladder", "race", "same_as"),
     *TRIAL,
 }
 CONFIRMED = {"name", "method", "trial", "seed", "passed", "split", "kl", "unexplained", "probe"}

@@ -181,3 +181,41 @@ def test_rows_vary_if_one_value_does() -> None:
         check_varies("x", "the training split's", same)
     same[2, 1] = 2
     check_varies("x", "the training split's", same)
+
+
+def test_one_hot_blocks_are_told_with_their_width_and_their_padding() -> None:
+    letters = np.random.default_rng(0).integers(0, 5, size=(200, 6))
+    rows = np.eye(5)[letters].reshape(200, 30)
+    assert any("each block of 5 columns holds one 1, as one-hot" in line for line in warnings(rows))
+    rows[:, 25:] = 0
+    assert any("each block of 5 columns holds one 1, some none (padding)" in line for line in warnings(rows))
+    noise = np.random.default_rng(1).integers(0, 2, size=(200, 30))
+    assert not any("one-hot" in line for line in warnings(noise))
+
+
+def test_unscaled_counts_are_told_and_scaled_ones_are_not() -> None:
+    rows = np.random.default_rng(0).poisson(3.0, size=(200, 6)) * 1.0
+    assert any("as counts are" in line for line in warnings(rows))
+    assert not any("as counts are" in line for line in warnings(rows, scaling="standard"))
+    assert not any("as counts are" in line for line in warnings(rows + 0.5))
+
+
+def test_a_column_that_numbers_the_rows_is_named() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 3))
+    rows[:, 1] = np.arange(7, 57)
+    assert [line for line in warnings(rows, scaling="standard") if "number the rows" in line] == [
+        "columns that number the rows and say nothing of them; take them out: 1"
+    ]
+
+
+@pytest.mark.parametrize(("value", "told"), [(-999.0, True), (-1.0, False)])
+def test_a_repeated_value_far_outside_all_others_may_stand_for_a_missing_one(value: float, told: bool) -> None:
+    rows = np.random.default_rng(0).normal(size=(100, 3))
+    rows[:10, 2] = value
+    assert any("(as -999 does): columns 2" in line for line in warnings(rows, scaling="standard")) is told
+
+
+def test_fewer_training_rows_than_columns_are_told() -> None:
+    rows = np.random.default_rng(0).normal(size=(10, 12))
+    assert any("training rows are fewer than the 12 columns" in line for line in warnings(rows))
+    assert not any("fewer than" in line for line in warnings(rows[:, :3]))
