@@ -11,7 +11,7 @@ from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 
 # Below this, a slope relative to the KL itself is the noise of a collapsed model: 0.05 nats per latent is next to none.
-_KL_FLOOR_NATS = 0.05
+KL_FLOOR_NATS = 0.05
 # Finite, so that a sampler can rank it, and far above what a finite trial reaches.
 DIVERGED_VIOLATION = 1e6
 # Two-sided 95 % quantile of the normal distribution.
@@ -94,7 +94,7 @@ def kl_slope(curves: TrainingCurves, window: int) -> float:
         return math.nan
     epochs = np.arange(last.size) - (last.size - 1) / 2
     slope = float(np.sum(epochs * last) / np.sum(epochs**2))
-    return slope / max(float(np.mean(last)), _KL_FLOOR_NATS)
+    return slope / max(float(np.mean(last)), KL_FLOOR_NATS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Finding and changing definitions."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -202,3 +203,35 @@ def test_whatever_may_be_searched_is_explained_in_the_template_and_may_be_a_base
     assert re.search(rf"^#? ?{name}\b", template(), flags=re.MULTILINE)
     assert name in Space.model_fields
     assert name in Baseline.model_fields
+
+
+def uncommented(lines: list[str], chosen: set[int]) -> str:
+    """The template with some optional lines in force; of a key that is there already, the optional line counts."""
+    kept: list[str] = []
+    given: dict[tuple[str, str], int] = {}
+    table = ""
+    for number, line in enumerate(lines):
+        text = line.removeprefix("# ") if number in chosen else line
+        if text.startswith("["):
+            table = text
+        key = (table, text.split(" = ")[0])
+        if not text.startswith("#") and " = " in text and key in given:
+            kept[given[key]] = ""
+        given[key] = len(kept)
+        kept.append(text)
+    return "\n".join(kept)
+
+
+def test_every_rival_of_the_template_is_valid_alone_and_in_pairs() -> None:
+    lines = template().splitlines()
+    rivals = [{n, n + 1} for n, line in enumerate(lines) if line.startswith("# [baselines.")]
+    assert len(rivals) == 3
+    for pair in itertools.combinations_with_replacement(rivals, 2):
+        definition = parse_definition(uncommented(lines, set.union(*pair)), "m.toml")
+        settled = definition.settle(features=64, kl_band=None)
+        assert settled.same_baselines() == {}
+        assert all(settings.kl_weight > 0 for settings in settled.baseline_hyperparameters().values())
+
+
+def test_the_template_s_own_settings_differ_from_the_recipe_s() -> None:
+    assert parse_definition(template(), "m.toml").same_baselines() == {}
