@@ -200,6 +200,16 @@ class StudyDefinition(Section):
         study = self.study.model_copy(update={"kl_band": band})
         return self.model_copy(update={"study": study, "baselines": baselines})
 
+    def filled_baselines(self) -> dict[str, Baseline]:
+        """The baselines as earlier releases read them: what one of the user's own leaves out is that of "before"."""
+        recipe = {name: value for name, value in asdict(BEFORE).items() if name not in self._training_settings()}
+        return {
+            name: baseline
+            if name in _RECIPE or baseline.method is not None
+            else baseline.model_copy(update={**recipe, **baseline.settings()})
+            for name, baseline in self.baselines.items()
+        }
+
     def thresholds(self) -> GateThresholds:
         """The thresholds of the gates, with the band they judge.
 

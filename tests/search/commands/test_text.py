@@ -356,7 +356,8 @@ def test_a_check_tells_data_search_cost_and_warnings(
         "model: dense, 12,345 weights",
         "search: 24 trials over kl_weight, annealing_epochs, encoder_dropout",
     ]
-    assert lines[4].startswith(told)
-    assert lines[4].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
-    assert lines[5].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
-    assert lines[6:] == ["warning: few rows"]
+    assert lines[4] == "baselines: before, after, mine"
+    assert lines[5].startswith(told)
+    assert lines[5].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
+    assert lines[6].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
+    assert lines[7:] == ["warning: few rows"]

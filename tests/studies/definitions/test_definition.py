@@ -75,6 +75,20 @@ def test_a_kl_weight_that_a_baseline_leaves_out_is_that_of_the_plain_bound() -> 
     assert settled.baseline_hyperparameters()["mine"] == Hyperparameters(kl_weight=4.0, l2=0.1)
 
 
+def test_baselines_of_earlier_releases_take_the_recipe_s_but_for_rivals_and_what_training_decides() -> None:
+    own = {"mine": {"kl_weight": 0.3}, "rival": {"method": "beta1"}, "after": {"l2": 0.0}}
+    asked = define(training={"learning_rate": 0.01}, baselines=own)
+    filled = asked.model_copy(update={"baselines": asked.filled_baselines()}).settle(features=64, kl_band=None)
+    old, new = filled.baseline_hyperparameters(), asked.settle(features=64, kl_band=None).baseline_hyperparameters()
+    assert old["mine"] == Hyperparameters(kl_weight=0.3, annealing_epochs=5, learning_rate=0.01)
+    assert {name: old[name] == new[name] for name in old} == {
+        "before": True,
+        "after": True,
+        "mine": False,
+        "rival": True,
+    }
+
+
 def test_a_baseline_that_repeats_another_is_told_with_the_first_of_its_settings() -> None:
     repeat = {"kl_weight": BEFORE.kl_weight, "annealing_epochs": BEFORE.annealing_epochs}
     own = {"mine": repeat, "other": {"kl_weight": 0.3}, "again": {"kl_weight": 0.3, "l2": 0.0}}

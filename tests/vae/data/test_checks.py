@@ -217,5 +217,5 @@ def test_a_repeated_value_far_outside_all_others_may_stand_for_a_missing_one(val
 
 def test_fewer_training_rows_than_columns_are_told() -> None:
     rows = np.random.default_rng(0).normal(size=(10, 12))
-    assert any("training rows are fewer than the 12 columns" in line for line in warnings(rows))
+    assert any("7 training rows are fewer than the 12 columns" in line for line in warnings(rows))
     assert not any("fewer than" in line for line in warnings(rows[:, :3]))
