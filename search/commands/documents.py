@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from klsearch.studies.comparison import compare_studies
+from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun, TrialRecord
@@ -44,7 +45,7 @@ def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "E
         "scaling": dataset.scaling.words,
         "fingerprint": dataset.fingerprint,
         "estimate": None if expected is None else asdict(expected),
-        "warnings": [*definition.warnings(), *dataset.warnings],
+        "warnings": [{"code": caution.code, "text": caution} for caution in cautions(definition, dataset)],
     }
 
 

@@ -10,6 +10,7 @@ from klsearch.reports.wording import NOTHING, number
 from klsearch.search.commands.check import Estimate
 from klsearch.search.progress import leading_training, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
+from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import METHOD_NAMES
 from klsearch.studies.ladder import ladder_of
@@ -223,7 +224,7 @@ def check_text(
         f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
         f"baselines: {', '.join(map(partial(_baseline_words, definition), definition.baseline_names()))}",
         _expected_line(loaded, expected),
-        *(f"warning: {warning}" for warning in (*definition.warnings(), *dataset.warnings)),
+        *(f"warning: {caution}" for caution in cautions(definition, dataset)),
     ]
     return "\n".join(lines)
 

@@ -146,7 +146,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
             shape=dataset.shape,
             scaling=dataset.scaling.words,
             fingerprint=dataset.fingerprint,
-            warnings=dataset.warnings,
+            warnings=tuple(map(str, dataset.warnings)),
         ),
         provenance=provenance(),
         reference=reference,

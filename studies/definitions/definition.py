@@ -20,6 +20,7 @@ from klsearch.studies.definitions.sections import (
     TrainingSection,
 )
 from klsearch.studies.definitions.space import Section, Space, highest_of, problems_at
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, GateThresholds
 from klsearch.vae.hyperparameters import AFTER, BEFORE, WHOLE, Hyperparameters
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
@@ -92,27 +93,32 @@ class StudyDefinition(Section):
                 found.append(_crossing_bounds(name, baseline, settings))
         return found
 
-    def warnings(self) -> list[str]:
-        """Warnings of what may disappoint without being wrong, one line each."""
-        lines = []
+    def cautions(self) -> list[Caution]:
+        """What may disappoint without being wrong, one line each."""
+        found = {}
         longest, window = int(highest_of(self.space.annealing_epochs)), self.gates.window
         enough = longest + 4 * window
         if self.training.epochs < enough:
-            lines.append(
+            found["short-training"] = (
                 f"training.epochs: {self.training.epochs} epochs are too short to judge *settled*; with annealing up "
                 f"to {longest} epochs and a window of {window}, train at least {enough}"
             )
         if self.study.trials < MIN_FINISHED_TRIALS:
-            lines.append(
+            found["few-trials"] = (
                 f"study.trials: {self.study.trials} trials are too few for a verdict; ask for at least "
                 f"{MIN_FINISHED_TRIALS}"
             )
-        if 0 < self.confirmation.seeds < MIN_CONFIRMATION_SEEDS:
-            lines.append(
+        if not self.confirmation.seeds:
+            found["no-confirmation"] = (
+                "confirmation.seeds: 0 proves nothing on fresh seeds, so that there is no verdict of stable; ask for "
+                f"at least {MIN_CONFIRMATION_SEEDS}"
+            )
+        elif self.confirmation.seeds < MIN_CONFIRMATION_SEEDS:
+            found["few-seeds"] = (
                 f"confirmation.seeds: {self.confirmation.seeds} seeds are too few for a verdict of stable; ask for at "
                 f"least {MIN_CONFIRMATION_SEEDS}"
             )
-        return lines
+        return [Caution(text, code) for code, text in found.items()]
 
     def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
         """A trial's settings: the searched `values`, the space's fixed numbers, and what `[training]` decides."""

@@ -43,8 +43,9 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
     assert (document["study"], document["valid"], document["trials"]) == ("tiny", True, 24)
     assert document["rows"] == {"train": 128, "validation": 36, "test": 36}
     assert document["shape"] == [6]
-    assert len(document["warnings"]) == 1
-    assert "too short to judge *settled*" in document["warnings"][0]
+    (warning,) = document["warnings"]
+    assert warning["code"] == "short-training"
+    assert "too short to judge *settled*" in warning["text"]
 
 
 def test_init_writes_a_definition_that_is_valid_and_never_overwrites_unasked(klsearch: Klsearch, work: Path) -> None:
@@ -88,7 +89,7 @@ def assert_refused(called: "Called", pattern: str, work: Path) -> None:
     """One clear line on standard error, exit code 2, and nothing written."""
     assert (called.code, called.out) == (2, "")
     (line,) = called.err.splitlines()
-    assert re.match(f"klsearch: {pattern}", line), line
+    assert re.match(rf"klsearch: (tiny\.toml:\d+: )?{pattern}", line), line
     assert "Traceback" not in called.err
     assert not (work / "runs").exists()
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klsearch.vae.data.checks import check_rows, check_varies, warnings_of
+from klsearch.vae.data.cautions import Caution, cautions_of
+from klsearch.vae.data.checks import check_rows, check_varies
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request
 from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval
 from klsearch.vae.data.sources import read_source
@@ -42,7 +43,7 @@ class Dataset:
     scaling: Scaling
     unit_interval: bool
     fingerprint: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +102,7 @@ def load_dataset(
         fingerprint=_fingerprint(scaled, fitted),
         warnings=(
             *_warn_of_fewer_rows(raw, request.rows),
-            *warnings_of(raw, train, fitted),
+            *cautions_of(raw, train, fitted),
             *_warn_of_values_beyond(fitted, scaled),
         ),
         columns=raw.columns,
@@ -117,14 +118,15 @@ def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling) -> str:
     return digest.hexdigest()
 
 
-def _warn_of_fewer_rows(raw: RawData, wanted: int | None) -> tuple[str, ...]:
+def _warn_of_fewer_rows(raw: RawData, wanted: int | None) -> tuple[Caution, ...]:
     if wanted is None or len(raw.rows) >= wanted:
         return ()
-    return (f"data.rows asks for {wanted:,} rows, but there are {len(raw.rows):,}",)
+    return (Caution(f"data.rows asks for {wanted:,} rows, but there are {len(raw.rows):,}", "fewer-rows-than-asked"),)
 
 
-def _warn_of_values_beyond(scaling: Scaling, splits: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def _warn_of_values_beyond(scaling: Scaling, splits: Mapping[str, np.ndarray]) -> tuple[Caution, ...]:
     """A warning that held-out values leave the range that minmax has fitted."""
     if in_unit_interval(splits.values()) or scaling.kind not in ("minmax", "image"):
         return ()
-    return ("held-out values lie beyond the training rows' range; they are kept, so scaled values leave 0–1",)
+    text = "held-out values lie beyond the training rows' range; they are kept, so scaled values leave 0–1"
+    return (Caution(text, "beyond-range"),)

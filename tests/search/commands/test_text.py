@@ -28,6 +28,7 @@ from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.gates import GATE_NAMES, Gate
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.probe import Probe
@@ -346,7 +347,7 @@ def test_a_check_tells_data_search_cost_and_warnings(
     definition_file: Path, expected: Estimate | None, told: str
 ) -> None:
     loaded = load_definition(str(definition_file))
-    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=("few rows",))
+    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=(Caution("few rows"),))
     lines = check_text(loaded, dataset, expected, own_weights=12345).splitlines()
     assert lines[:2] == [
         "tiny: valid",

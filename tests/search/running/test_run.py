@@ -16,6 +16,7 @@ from klsearch.search.storage.place import Place
 from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.record import StudyRecord
+from klsearch.vae.data.cautions import Caution
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, Told
@@ -100,7 +101,7 @@ def place(tmp_path: Path) -> Place:
 def train(definition_file: Path, place: Place, told: "Told", stopper: Stopper) -> StudyRecord:
     """What is left of the small study, of whose data something is to be warned."""
     loaded = load_definition(str(definition_file))
-    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=("few rows",))
+    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=(Caution("few rows"),))
     return train_study(loaded, dataset, place, RunOptions(slots=2), progress=told, stopper=stopper)
 
 
@@ -109,7 +110,7 @@ def test_whoever_has_no_time_left_is_warned_and_has_a_study_a_report_and_a_table
 ) -> None:
     record = train(definition_file, place, told, Stopper(0.0))
     assert told.lines == [
-        f"warning: {record.definition.warnings()[0]}",
+        f"warning: {record.definition.cautions()[0]}",
         "warning: few rows",
         "Stopped; what was trained is kept.",
     ]

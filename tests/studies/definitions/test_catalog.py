@@ -1,6 +1,5 @@
 """Finding and changing definitions."""
 
-import itertools
 import re
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def saved(folder: Path, text: str, name: str = "mine.toml") -> Path:
 def test_built_in_studies_are_sound_and_without_warnings(name: str) -> None:
     loaded = load_definition(name)
     assert loaded.definition.study.name == name
-    assert loaded.definition.warnings() == []
+    assert loaded.definition.cautions() == []
     assert loaded.path is None
 
 
@@ -56,7 +55,7 @@ def test_the_built_in_spaces_search_all_that_the_tool_is_for() -> None:
 
 def test_the_template_runs_as_it_is_and_explains_every_key(tmp_path: Path) -> None:
     loaded = load_definition(saved(tmp_path, template()))
-    assert loaded.definition.warnings() == []
+    assert loaded.definition.cautions() == []
     sections = {name: getattr(loaded.definition, name) for name in type(loaded.definition).model_fields}
     keys = {key for name, section in sections.items() if name != "baselines" for key in type(section).model_fields}
     assert [key for key in sorted(keys) if f"{key} = " not in template()] == []
@@ -203,34 +202,6 @@ def test_whatever_may_be_searched_is_explained_in_the_template_and_may_be_a_base
     assert re.search(rf"^#? ?{name}\b", template(), flags=re.MULTILINE)
     assert name in Space.model_fields
     assert name in Baseline.model_fields
-
-
-def uncommented(lines: list[str], chosen: set[int]) -> str:
-    """The template with some optional lines in force; of a key that is there already, the optional line counts."""
-    kept: list[str] = []
-    given: dict[tuple[str, str], int] = {}
-    table = ""
-    for number, line in enumerate(lines):
-        text = line.removeprefix("# ") if number in chosen else line
-        if text.startswith("["):
-            table = text
-        key = (table, text.split(" = ")[0])
-        if not text.startswith("#") and " = " in text and key in given:
-            kept[given[key]] = ""
-        given[key] = len(kept)
-        kept.append(text)
-    return "\n".join(kept)
-
-
-def test_every_rival_of_the_template_is_valid_alone_and_in_pairs() -> None:
-    lines = template().splitlines()
-    rivals = [{n, n + 1} for n, line in enumerate(lines) if line.startswith("# [baselines.")]
-    assert len(rivals) == 3
-    for pair in itertools.combinations_with_replacement(rivals, 2):
-        definition = parse_definition(uncommented(lines, set.union(*pair)), "m.toml")
-        settled = definition.settle(features=64, kl_band=None)
-        assert settled.same_baselines() == {}
-        assert all(settings.kl_weight > 0 for settings in settled.baseline_hyperparameters().values())
 
 
 def test_the_template_s_own_settings_differ_from_the_recipe_s() -> None:

@@ -137,8 +137,8 @@ def test_the_thresholds_hold_the_band_in_its_unit() -> None:
 
 
 def test_a_training_long_enough_gives_no_warning() -> None:
-    assert define(training={"epochs": 40}).warnings() == []
-    assert "train at least 40" in define(training={"epochs": 39}).warnings()[0]
+    assert define(training={"epochs": 40}).cautions() == []
+    assert "train at least 40" in define(training={"epochs": 39}).cautions()[0]
 
 
 def test_a_definition_cannot_be_changed() -> None:
@@ -199,7 +199,9 @@ def test_a_study_may_move_with_its_data_to_another_folder(source: str) -> None:
 
 def test_a_study_too_small_for_a_verdict_is_warned_of_before_it_trains() -> None:
     asked = define(study={"name": "small", "trials": 19}, confirmation={"seeds": 7})
-    few = [line.split(":")[0] for line in asked.warnings() if "too few for a verdict" in line]
+    few = [line.split(":")[0] for line in asked.cautions() if "too few for a verdict" in line]
     assert few == ["study.trials", "confirmation.seeds"]
+    assert [line.code for line in asked.cautions()] == ["few-trials", "few-seeds"]
+    assert define(confirmation={"seeds": 0}).cautions()[-1].code == "no-confirmation"
     enough = define(study={"name": "small", "trials": 20}, confirmation={"seeds": 8})
-    assert not any("too few" in line for line in enough.warnings())
+    assert not any("too few" in line for line in enough.cautions())
