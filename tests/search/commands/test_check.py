@@ -1,15 +1,21 @@
 """What a study is expected to cost, before anything is trained."""
 
+import itertools
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from klsearch.search.commands.check import Estimate, Speed, estimate, measure_speed
-from klsearch.studies.definitions.data import load_data
+from klsearch.search.commands.documents import check_document
+from klsearch.search.commands.text import check_text
+from klsearch.studies.definitions.catalog import template
+from klsearch.studies.definitions.data import load_data, load_study
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Baseline
+from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import Dataset
 
 if TYPE_CHECKING:
