@@ -228,17 +228,22 @@ _PAIRED = {
 
 
 def _curve_blocks(sides: _Sides) -> tuple[Block, ...]:
-    leaders = [
-        replace(side.leader, label=f"{side.label}: {side.leader.label}") for side in sides if side.leader is not None
-    ]
+    leaders = {
+        side: replace(side.leader, label=f"{side.label}: {side.leader.label}")
+        for side in sides
+        if side.leader is not None
+    }
     if not leaders:
         return (Prose(text="No trial has finished, so there are no curves to show yet."),)
     asked = [side.study.definition for side in sides]
     same_unit = len({one.study.kl_reduction for one in asked}) == 1
     bands = {}
     for curve in WATCHED:
-        factor = kl_factor(sides[0].study) if same_unit and curve == "validation_kl" else 1.0
-        found = (curve_band(leader, curve, factor) for leader in leaders)
+        banded = same_unit and curve == "validation_kl"
+        # Each by its own: the studies may differ in the number of latents that a sum adds up.
+        found = (
+            curve_band(leader, curve, kl_factor(side.study) if banded else 1.0) for side, leader in leaders.items()
+        )
         bands[curve] = tuple(band for band in found if band is not None)
     same_band = len({one.thresholds().kl_band for one in asked}) == 1
     exhibits = curve_exhibits(
@@ -247,7 +252,7 @@ def _curve_blocks(sides: _Sides) -> tuple[Block, ...]:
         shade=asked[0].thresholds().kl_band if same_unit and same_band else None,
         loss=" or ".join(dict.fromkeys(one.model.reconstruction_reduction for one in asked)),
     )
-    return (Gallery(exhibits=exhibits, legend=named_lines([leader.label for leader in leaders])),)
+    return (Gallery(exhibits=exhibits, legend=named_lines([leader.label for leader in leaders.values()])),)
 
 
 def _settings_blocks(sides: _Sides) -> tuple[Block, ...]:

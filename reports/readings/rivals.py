@@ -1,4 +1,4 @@
-"""Baselines that a method makes, in words: what each is, and what stands for the settings that it has none of."""
+"""Baselines in words: what a method is and what stands for its settings, and which baseline repeats another."""
 
 from collections.abc import Mapping
 
@@ -25,9 +25,14 @@ _WEIGHTS: dict[Method, str] = {"sigma": "fitted", "control": "controlled"}
 
 
 def rivals_note(study: StudyRecord) -> str:
-    """A note on what the baselines with a method are; empty where there are none."""
+    """A note on what the baselines with a method are, and on those that repeat another; empty where there are none."""
     target = number(sum(study.definition.thresholds().kl_band) / 2)
-    return _sentences(study, {method: f"is {meaning.format(target=target)}" for method, meaning in _MEANINGS.items()})
+    meanings = {method: f"is {meaning.format(target=target)}" for method, meaning in _MEANINGS.items()}
+    same = [
+        f"Baseline {name} is the same as {other}, which was trained for both."
+        for name, other in study.definition.same_baselines().items()
+    ]
+    return " ".join(filter(None, [_sentences(study, meanings), *same]))
 
 
 def curves_note(study: StudyRecord) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from klsearch.search.confirmation.candidates import baselines
 from klsearch.search.layout import most_slots
 from klsearch.search.seeds import race_seeds
 from klsearch.search.training.tensorflow import load_tensorflow
@@ -103,7 +104,8 @@ def estimate(definition: StudyDefinition, dataset: Dataset, speed: Speed) -> Est
     workload = _workload(definition, dataset)
     if workload is None:
         return None
-    trainings = definition.study.trials + _confirmation_trainings(definition)
+    settled = definition.settle(features=math.prod(dataset.shape), kl_band=None)
+    trainings = definition.study.trials + _confirmation_trainings(settled)
     seconds = trainings * definition.training.epochs * _epoch_seconds(workload, definition, dataset, speed)
     return Estimate(
         trainings=trainings, seconds=_START_SECONDS + seconds, memory=_memory(workload, definition, dataset)
@@ -115,7 +117,7 @@ def _confirmation_trainings(definition: StudyDefinition) -> int:
     study, confirmation = definition.study, definition.confirmation
     leaders = min(confirmation.top, study.trials) if confirmation.seeds else 0
     race = leaders * len(race_seeds(study.seed)) if leaders > 1 else 0
-    return race + confirmation.seeds * (1 + len(definition.baseline_names()))
+    return race + confirmation.seeds * (1 + len(baselines(definition)))
 
 
 def _workload(definition: StudyDefinition, dataset: Dataset) -> Workload | None:

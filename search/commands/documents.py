@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun, TrialRecord
@@ -47,7 +48,8 @@ def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "E
         "scaling": dataset.scaling.words,
         "fingerprint": dataset.fingerprint,
         "estimate": None if expected is None else asdict(expected),
-        "warnings": [*definition.warnings(), *dataset.warnings],
+        "warnings": list(cautions(definition, dataset)),
+        "warning_codes": [caution.code for caution in cautions(definition, dataset)],
         "notes": list(dataset.notes),
     }
 
@@ -89,6 +91,7 @@ def best_document(study: StudyRecord) -> Document:
         "kl_band": list(study.definition.thresholds().kl_band),
         "pca": dict(study.data.pca) if study.data is not None else {},
         "kl_band_reference": None if study.reference is None else asdict(study.reference),
+        "same_as": study.definition.same_baselines(),
         "since_confirmed": _since_confirmed(study),
         "ladder": _ladder(study),
         "probe_measure": next((run.probe.measure for run in study.confirmation if run.probe is not None), None),

@@ -1,6 +1,7 @@
 """The text that the command line prints for people."""
 
 import math
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,9 @@ from klsearch.reports.wording import NOTHING, number
 from klsearch.search.commands.check import Estimate
 from klsearch.search.progress import leading_training, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
+from klsearch.studies.definitions.data import cautions
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.sections import METHOD_NAMES
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Summary, since_confirmed, summarize
@@ -84,8 +88,12 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
     header = [f"median on the {split} split", "KL per latent", "unexplained", "active latents", "seeds passed"]
     probed = {PROBE_WORDS[run.probe.measure] for run in confirmed if run.probe is not None}
     names = ("winner", *baseline_names(study))
-    rows = [[*header, *probed], *(_candidate_row(study, name, with_probe=bool(probed)) for name in names)]
-    return [*rows, *_linear_rows(study, split, len(rows[0]))]
+    rows = {name: _candidate_row(study, name, with_probe=bool(probed)) for name in names}
+    same = study.definition.same_baselines().items()
+    missing = {name: other for name, other in same if other in rows and name not in rows}
+    repeats = [[f"{name} (same as {other})", *rows[other][1:]] for name, other in missing.items()]
+    table = [[*header, *probed], *rows.values(), *repeats]
+    return [*table, *_linear_rows(study, split, len(table[0]))]
 
 
 def _linear_rows(study: StudyRecord, split: str, cells: int) -> list[list[str]]:
@@ -244,9 +252,10 @@ def check_text(
         *_column_lines(dataset),
         *([] if own_weights is None else [f"model: {definition.model.kind}, {own_weights:,} weights"]),
         f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
+        f"baselines: {', '.join(map(partial(_baseline_words, definition), definition.baseline_names()))}",
         _expected_line(loaded, expected),
         *(f"note: {note}" for note in dataset.notes),
-        *(f"warning: {warning}" for warning in (*definition.warnings(), *dataset.warnings)),
+        *(f"warning: {caution}" for caution in cautions(definition, dataset)),
     ]
     return "\n".join(lines)
 
@@ -261,6 +270,11 @@ def _column_lines(dataset: Dataset) -> list[str]:
     more = len(dataset.table or ()) - len(columns)
     lines = [line.rstrip() if len(line) <= 80 else f"{line[:79]}…" for line in lines]
     return ["columns:", *lines, *([f"  and {more} more"] if more else [])]
+
+
+def _baseline_words(definition: StudyDefinition, name: str) -> str:
+    method = definition.baseline_method(name)
+    return name if method is None else f"{name} ({METHOD_NAMES[method]})"
 
 
 def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:

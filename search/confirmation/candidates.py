@@ -50,8 +50,10 @@ def leading_trials(definition: StudyDefinition, trials: Sequence[TrialRecord], p
 
 
 def baselines(definition: StudyDefinition) -> list[Candidate]:
-    """The study's baselines."""
+    """The study's baselines; of those that are the same, the first."""
+    same = definition.same_baselines()
     return [
         Candidate(label=name, hyperparameters=settings, method=definition.baseline_method(name))
         for name, settings in definition.baseline_hyperparameters().items()
+        if name not in same
     ]

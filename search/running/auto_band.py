@@ -10,10 +10,10 @@ from klsearch.search.seeds import reference_seed
 from klsearch.search.training.models import build_population, weighting_of
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Method
-from klsearch.studies.errors import KlsearchError
+from klsearch.studies.errors import KlsearchError, UsageError
 from klsearch.studies.record import Reference
 from klsearch.vae.data.datasets import Dataset
-from klsearch.vae.diagnostics.gates import final_kl
+from klsearch.vae.diagnostics.gates import KL_FLOOR_NATS, final_kl, kl_slope
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.networks.network import Network
 from klsearch.vae.training.population import Population
@@ -23,6 +23,8 @@ _SEEDS = 2
 # Wide enough to trade reconstruction against KL; the middle is the reference's own KL.
 _WIDTH = 0.5
 _DIGITS = 3
+# Times as long as a trial, at the most, that the reference trains until it has settled.
+_MOST_TIMES = 20
 
 
 def find_reference(
@@ -36,8 +38,10 @@ def find_reference(
 ) -> Reference:
     """The band around the KL that the evidence lower bound asks for by itself, with no weight that anyone chose.
 
-    A σ-VAE, or where no variance is left to fit the plain bound (β = 1), is trained on two seeds for as long as every
-    trial. The band reaches from half to one and a half times the mean of their final KL on validation. The authors of
+    A σ-VAE, or where no variance is left to fit the plain bound (β = 1), is trained on two seeds, until its KL has
+    settled: as the gate *settled* asks, and training as long as a trial once more moved it by no
+    more than that slope over the window.
+    The band reaches from half to one and a half times the mean of their final KL on validation. The authors of
     ControlVAE set their target so: run the basic VAE, get its KL, then slightly increase and decrease it.
 
     Args:
@@ -50,6 +54,7 @@ def find_reference(
 
     Raises:
         KlsearchError: the reference diverged or collapsed, so that it gives no band; or `stop` said so.
+        UsageError: its KL still moved after twenty times the epochs of a trial.
     """
     method: Method = "sigma" if definition.objective().likelihood.fits_variance else "beta1"
     say(f"Training the reference for the KL band ({_SEEDS} seeds)…")
@@ -79,13 +84,7 @@ def _final_kls(
         slots = range(min(population.slots, _SEEDS - first))
         for slot in slots:
             population.start(slot, settings, seeds[first + slot])
-        while population.epoch(0) < definition.training.epochs:
-            if stop():
-                raise KlsearchError(
-                    "stopped before the reference for the KL band was trained, so there is no study yet; give it more "
-                    "time, or a kl_band of two numbers, such as [0.0, 5.0]."
-                )
-            population.advance()
+        _train_until_settled(population, definition, slots, stop=stop)
         measured = population.measure(slots, "validation")
         curves = [population.curves(slot) for slot in slots]
         found += [
@@ -93,3 +92,34 @@ def _final_kls(
             for curve, measures in zip(curves, measured, strict=True)
         ]
     return found
+
+
+def _train_until_settled(
+    population: Population, definition: StudyDefinition, slots: range, *, stop: Callable[[], bool]
+) -> None:
+    """Train on by the epochs of a trial at a time until every member's KL has settled, or can give no band."""
+    gates, epochs = definition.gates, definition.training.epochs
+    before = np.full(len(slots), math.nan)
+    for times in range(1, _MOST_TIMES + 1):
+        while population.epoch(0) < times * epochs:
+            if stop():
+                raise KlsearchError(
+                    "stopped before the reference for the KL band was trained, so there is no study yet; give it more "
+                    "time, or a kl_band of two numbers, such as [0.0, 5.0]."
+                )
+            population.advance()
+        curves = [population.curves(slot) for slot in slots]
+        kl = np.array([final_kl(curve, gates.window) for curve in curves])
+        slope = max(abs(kl_slope(curve, gates.window)) for curve in curves)
+        if not np.isfinite(kl).all():
+            return
+        moved = float(np.max(np.abs(kl - before) / np.maximum(kl, KL_FLOOR_NATS)))
+        if slope <= gates.max_kl_slope and moved <= gates.max_kl_slope * gates.window:
+            return
+        before = kl
+    raise UsageError(
+        f"study.kl_band = 'auto': the KL of the reference training still moves after "
+        f"{_MOST_TIMES * epochs:,} epochs, by {slope:.2%} per epoch (allowed: {gates.max_kl_slope:.2%}) "
+        f"and by {moved:.1%} over the last {epochs:,}, so it sets no band; "
+        f"give kl_band = [low, high], or train for more epochs."
+    )

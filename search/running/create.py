@@ -147,7 +147,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
             shape=dataset.shape,
             scaling=dataset.scaling.words,
             fingerprint=dataset.fingerprint,
-            warnings=dataset.warnings,
+            warnings=tuple(map(str, dataset.warnings)),
             notes=dataset.notes,
             pca=pca_unexplained(dataset.splits, request.definition.model.latent_dim),
         ),
@@ -200,6 +200,12 @@ def _choose_definition(loaded: LoadedDefinition, study: StudyStorage, progress: 
         progress.say(
             "warning: [gates] has changed. What is shown of earlier trials is judged anew; the search goes on from how "
             "they were judged when they ended."
+        )
+    filled = chosen.definition.filled_baselines() if study.facts.recipe_fills else {}
+    if names := [name for name, baseline in filled.items() if baseline != chosen.definition.baselines[name]]:
+        progress.say(
+            f"warning: this study began when baselines took what they leave out from 'before', and goes on so: "
+            f"{', '.join(names)}. In a new study it is off."
         )
     return chosen
 

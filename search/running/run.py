@@ -19,6 +19,7 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import build_network, build_population
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
+from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, StorageError
 from klsearch.studies.record import StudyRecord
@@ -45,8 +46,8 @@ def train_study(
     """
     for note in dataset.notes:
         progress.say(f"note: {note}")
-    for warning in (*loaded.definition.warnings(), *dataset.warnings):
-        progress.say(f"warning: {warning}")
+    for caution in cautions(loaded.definition, dataset):
+        progress.say(f"warning: {caution}")
     request = StudyRequest(
         loaded=loaded,
         dataset=dataset,

@@ -34,6 +34,8 @@ class StudyFacts:
         scoring: versions of the measures and of the score that its trials share.
         warm_start: which trials of an earlier study it began with, in words; empty without.
         ladder: how many rungs it begins with; none in a study that began without.
+        recipe_fills: whether what a baseline of the user's own leaves out is that of "before", as it was when studies
+            of earlier releases began; it is off since.
     """
 
     layout: Layout
@@ -49,6 +51,7 @@ class StudyFacts:
     ladder: int = 0
     procedure: Procedure = Procedure.OWN_SEEDS
     scoring: Mapping[str, int] = field(default_factory=_FIRST_SCORING.copy)
+    recipe_fills: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -69,6 +72,8 @@ class StudyFacts:
     def settle(self, definition: StudyDefinition) -> StudyDefinition:
         """The study's definition with what it leaves to the data and to reference trainings."""
         band = self.reference.kl_band if self.reference is not None else None
+        if self.recipe_fills:
+            definition = definition.model_copy(update={"baselines": definition.filled_baselines()})
         return definition.settle(features=self.data.features, kl_band=band)
 
     def as_json(self) -> dict[str, Any]:
@@ -87,6 +92,7 @@ class StudyFacts:
             reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})
         found = {"layout": layout, "data": data, "test_looks": tuple(values["test_looks"]), "reference": reference}
         procedure = Procedure(values.get("procedure", Procedure.OWN_SEEDS))
+        values = {"recipe_fills": True, **values}
         # Shares of importance were stored until a model of the trials took their place.
         kept = {name: value for name, value in values.items() if name != "importance"}
         return cls(**{**kept, **found, "procedure": procedure})

@@ -6,11 +6,12 @@ from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 
 def baselines_inside(definition: StudyDefinition) -> list[tuple[str, dict[str, float]]]:
     """The baselines that lie inside the search space, by name with their searched values: the first trials."""
+    same = definition.same_baselines()
     return [
         (name, {key: getattr(settings, key) for key in definition.space.searched()})
         for name, settings in definition.baseline_hyperparameters().items()
         # A rule or the plain evidence lower bound is no settings to search around.
-        if definition.baseline_method(name) is None and not misfits(definition, settings)
+        if definition.baseline_method(name) is None and name not in same and not misfits(definition, settings)
     ]
 
 

@@ -46,6 +46,32 @@ class LoadedDefinition:
         return _edit(self.toml, "data", {"source": str((self.folder / Path(source).expanduser()).resolve())})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefinitionText:
+    """A definition that nobody has checked yet.
+
+    Attributes:
+        text: the TOML.
+        where: what problems name as their place.
+        folder: see `LoadedDefinition`.
+        path: the same.
+    """
+
+    text: str
+    where: str
+    folder: Path
+    path: Path | None
+
+    def loaded(self) -> LoadedDefinition:
+        """The definition.
+
+        Raises:
+            DefinitionError: its content is wrong.
+        """
+        definition = parse_definition(self.text, self.where)
+        return LoadedDefinition(definition=definition, toml=self.text, folder=self.folder, path=self.path)
+
+
 def builtin_studies() -> dict[str, str]:
     """The built-in studies by name, each with a line that says what it is (the first comment of its file)."""
     return {name: _builtin_text(name).splitlines()[0].removeprefix("# ") for name in _BUILT_IN}
@@ -68,16 +94,19 @@ def load_definition(study: str | Path) -> LoadedDefinition:
     Raises:
         DefinitionError: there is no such study, the file cannot be read, or its content is wrong.
     """
+    return find_text(study).loaded()
+
+
+def find_text(study: str | Path) -> DefinitionText:
+    """The text of a definition, by the name or path that `load_definition` takes.
+
+    Raises:
+        DefinitionError: there is no such study, or the file cannot be read.
+    """
     if study in _BUILT_IN:
-        text = _builtin_text(str(study))
-        return LoadedDefinition(
-            definition=parse_definition(text, f"{study}.toml"), toml=text, folder=Path.cwd(), path=None
-        )
+        return DefinitionText(text=_builtin_text(str(study)), where=f"{study}.toml", folder=Path.cwd(), path=None)
     path = Path(study).expanduser()
-    text = _read(path)
-    return LoadedDefinition(
-        definition=parse_definition(text, str(path)), toml=text, folder=path.resolve().parent, path=path
-    )
+    return DefinitionText(text=_read(path), where=str(path), folder=path.resolve().parent, path=path)
 
 
 def define_study(sections: Mapping[str, Any], folder: str | Path = ".") -> LoadedDefinition:

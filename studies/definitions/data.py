@@ -1,13 +1,21 @@
 """The data of a study, checked against the rest of its definition."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
+from klsearch.studies.definitions.catalog import LoadedDefinition, find_text
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.errors import DataError
+from klsearch.studies.definitions.parsing import in_lines, join_path, read_document
+from klsearch.studies.definitions.problems import mend
+from klsearch.studies.definitions.toml_source import KeyPath
+from klsearch.studies.errors import DataError, DefinitionError
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
+
+_Problems = list[tuple[KeyPath, str]]
 
 
 def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
@@ -20,6 +28,43 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
     Raises:
         DataError: the data cannot be read or trained on, or do not fit the model, the batch size or the confirmation.
     """
+    dataset, problems = _try_to_load(definition, folder)
+    if dataset is None or problems:
+        raise DataError("\n".join(text for _, text in problems))
+    return dataset
+
+
+def load_study(study: str | Path) -> tuple[LoadedDefinition, Dataset]:
+    """A definition, as `load_definition` finds it, and its data.
+
+    Raises:
+        DefinitionError: with every problem of both; of the data, where `[data]` is sound.
+    """
+    found = find_text(study)
+    mending = mend(read_document(found.text, found.where))
+    problems = [(path, f"{join_path(path)}: {text}") for path, text in mending.problems.items()]
+    dataset = None
+    if mending.definition is not None and not mending.concerns(("data",)):
+        dataset, of_data = _try_to_load(mending.definition, found.folder)
+        problems += [(path, text) for path, text in of_data if not mending.concerns(path)]
+    if dataset is None or problems:
+        raise DefinitionError(in_lines(problems, found.text, found.where))
+    return found.loaded(), dataset
+
+
+def cautions(definition: StudyDefinition, dataset: Dataset) -> list[Caution]:
+    """What may disappoint without being wrong: in the definition, in the data, and between the two."""
+    latents, features = definition.model.latent_dim, math.prod(dataset.shape)
+    many = (
+        f"model.latent_dim: {latents} latents for {features} values a row compress nothing; use fewer"
+        if latents >= features
+        else ""
+    )
+    return [*definition.cautions(), *([Caution(many, "many-latents")] if many else []), *dataset.warnings]
+
+
+def _try_to_load(definition: StudyDefinition, folder: Path) -> tuple[Dataset | None, _Problems]:
+    """The data, if they can be read, and what is wrong with them, each with the key that it concerns."""
     section = definition.data
     try:
         dataset = load_dataset(
@@ -40,28 +85,25 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
             seed=definition.study.seed,
         )
     except DataProblem as error:
-        raise DataError(str(error)) from error
-    problems = _misfits(definition, dataset)
-    if problems:
-        raise DataError("\n".join(f"{section.source}: {problem}" for problem in problems))
-    return dataset
+        return None, [(("data", "source"), str(error))]
+    return dataset, [(path, f"{section.source}: {problem}") for path, problem in _misfits(definition, dataset)]
 
 
-def _misfits(definition: StudyDefinition, dataset: Dataset) -> list[str]:
+def _misfits(definition: StudyDefinition, dataset: Dataset) -> _Problems:
     """The ways in which the data do not fit the rest of the definition."""
-    found = []
+    found: _Problems = []
     rows, batch_size, seeds = dataset.rows, definition.training.batch_size, definition.confirmation.seeds
     if batch_size > rows["train"]:
-        found.append(f"training.batch_size = {batch_size} is larger than the training split of {rows['train']} rows")
+        text = f"training.batch_size = {batch_size} is larger than the training split of {rows['train']} rows"
+        found.append((("training", "batch_size"), text))
     # All rows, as for NaN: what the likelihood can score at all is no choice that the test rows could sway.
     likelihood = definition.objective().likelihood
     known = [np.nan_to_num(split, nan=0.0) if have_gaps(split) else split for split in dataset.splits.values()]
     if misfit := likelihood.misfit(known, dataset.scaling.kind):
-        found.append(f"model.likelihood = '{likelihood.name}' {misfit}")
+        found.append((("model", "likelihood"), f"model.likelihood = '{likelihood.name}' {misfit}"))
     if definition.model.kind == "conv" and len(dataset.shape) == 1:
-        found.append("model.kind = 'conv' needs images, but the data are a table; use 'dense'")
+        found.append((("model", "kind"), "model.kind = 'conv' needs images, but the data are a table; use 'dense'"))
     if seeds > 0 and rows["test"] == 0:
-        found.append(
-            "no row is in the test split, on which the winner is scored; name some, or set confirmation.seeds = 0"
-        )
+        text = "no row is in the test split, on which the winner is scored; name some, or set confirmation.seeds = 0"
+        found.append((("confirmation", "seeds"), text))
     return found

@@ -20,7 +20,8 @@ from klsearch.studies.definitions.sections import (
     TrainingSection,
 )
 from klsearch.studies.definitions.space import Section, Space, highest_of, problems_at
-from klsearch.vae.diagnostics.gates import GateThresholds
+from klsearch.vae.data.cautions import Caution
+from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, GateThresholds
 from klsearch.vae.hyperparameters import AFTER, BEFORE, WHOLE, Hyperparameters
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.objective import Objective
@@ -29,7 +30,7 @@ _Found = list[tuple[tuple[str, ...], str]]
 
 # What the records and reports call something else.
 _RESERVED_NAMES = ("winner", "search", "ladder")
-_RECIPE = ("before", "after")
+_RECIPE = {"before": BEFORE, "after": AFTER}
 
 
 class StudyDefinition(Section):
@@ -87,22 +88,37 @@ class StudyDefinition(Section):
             if name in _RESERVED_NAMES or name.startswith("trial ") or not name.strip():
                 found.append((("baselines", name), "is a name with a meaning of its own; choose another"))
             if not baseline.settings() and baseline.method is None and name not in _RECIPE:
-                found.append((("baselines", name), "has no settings; it would only repeat 'before'"))
+                found.append((("baselines", name), "has no settings; give its kl_weight at least"))
             if settings["clip_low"] >= settings["clip_high"]:
                 found.append(_crossing_bounds(name, baseline, settings))
         return found
 
-    def warnings(self) -> list[str]:
-        """Warnings of what may disappoint without being wrong, one line each."""
-        lines = []
+    def cautions(self) -> list[Caution]:
+        """What may disappoint without being wrong, one line each."""
+        found = {}
         longest, window = int(highest_of(self.space.annealing_epochs)), self.gates.window
         enough = longest + 4 * window
         if self.training.epochs < enough:
-            lines.append(
+            found["short-training"] = (
                 f"training.epochs: {self.training.epochs} epochs are too short to judge *settled*; with annealing up "
                 f"to {longest} epochs and a window of {window}, train at least {enough}"
             )
-        return lines
+        if self.study.trials < MIN_FINISHED_TRIALS:
+            found["few-trials"] = (
+                f"study.trials: {self.study.trials} trials are too few for a verdict; ask for at least "
+                f"{MIN_FINISHED_TRIALS}"
+            )
+        if not self.confirmation.seeds:
+            found["no-confirmation"] = (
+                "confirmation.seeds: 0 proves nothing on fresh seeds, so that there is no verdict of stable; ask for "
+                f"at least {MIN_CONFIRMATION_SEEDS}"
+            )
+        elif self.confirmation.seeds < MIN_CONFIRMATION_SEEDS:
+            found["few-seeds"] = (
+                f"confirmation.seeds: {self.confirmation.seeds} seeds are too few for a verdict of stable; ask for at "
+                f"least {MIN_CONFIRMATION_SEEDS}"
+            )
+        return [Caution(text, code) for code, text in found.items()]
 
     def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
         """A trial's settings: the searched `values`, the space's fixed numbers, and what `[training]` decides."""
@@ -116,12 +132,12 @@ class StudyDefinition(Section):
     def baseline_hyperparameters(self) -> dict[str, Hyperparameters]:
         """The settings of every baseline by name: before, after, then the user's own in their order.
 
-        Settings that a baseline leaves out are the recipe's: those of "after" for "after", of "before" for all others;
-        one with a method has none of the recipe, and the KL weight of β = 1. Learning rate and gradient clipping are
-        those of `[training]` unless given.
+        Settings that "before" and "after" leave out are the recipe's. A baseline of the user's own is what it says:
+        what it leaves out is off, and the KL weight is that of β = 1. Learning rate and gradient clipping are those of
+        `[training]` unless given.
 
         Raises:
-            ValueError: the definition is not settled, and a baseline has a method.
+            ValueError: the definition is not settled, and a baseline leaves out its KL weight.
         """
         return {name: Hyperparameters(**self._baseline_settings(name)) for name in self.baseline_names()}
 
@@ -138,6 +154,17 @@ class StudyDefinition(Section):
         """The names of all baselines: before, after, then the user's own in their order."""
         return tuple(dict.fromkeys([*_RECIPE, *self.baselines]))
 
+    def same_baselines(self) -> dict[str, str]:
+        """The baselines that repeat an earlier one, by name, each with the name of that one, which is trained for both.
+
+        Raises:
+            ValueError: the definition is not settled, and a baseline leaves out its KL weight.
+        """
+        first: dict[tuple[Hyperparameters, Method | None], str] = {}
+        found = self.baseline_hyperparameters().items()
+        named = {name: first.setdefault((settings, self.baseline_method(name)), name) for name, settings in found}
+        return {name: earlier for name, earlier in named.items() if name != earlier}
+
     def baseline_method(self, name: str) -> Method | None:
         """The method of a baseline; None where settings make it."""
         return self.baselines[name].method if name in self.baselines else None
@@ -149,9 +176,9 @@ class StudyDefinition(Section):
     def _baseline_settings(self, name: str) -> dict[str, Any]:
         # Which KL weight is β = 1 may depend on the data.
         plain = {**asdict(self.plain_hyperparameters(features=1)), "kl_weight": math.nan}
-        recipe = asdict(AFTER if name == "after" else BEFORE)
+        rest = asdict(_RECIPE[name]) if name in _RECIPE else plain
         given = self.baselines[name].settings() if name in self.baselines else {}
-        return {**(plain if self.baseline_method(name) else recipe), **self._training_settings(), **given}
+        return {**rest, **self._training_settings(), **given}
 
     def objective(self) -> Objective:
         """The objective: how the loss is put together."""
@@ -171,11 +198,23 @@ class StudyDefinition(Section):
         unit = self.plain_hyperparameters(features).kl_weight
         band = kl_band if self.study.kl_band == "auto" and kl_band is not None else self.study.kl_band
         baselines = {
-            name: baseline if baseline.method is None else baseline.model_copy(update={"kl_weight": unit})
+            name: baseline
+            if name in _RECIPE or baseline.kl_weight is not None
+            else baseline.model_copy(update={"kl_weight": unit})
             for name, baseline in self.baselines.items()
         }
         study = self.study.model_copy(update={"kl_band": band})
         return self.model_copy(update={"study": study, "baselines": baselines})
+
+    def filled_baselines(self) -> dict[str, Baseline]:
+        """The baselines as earlier releases read them: what one of the user's own leaves out is that of "before"."""
+        recipe = {name: value for name, value in asdict(BEFORE).items() if name not in self._training_settings()}
+        return {
+            name: baseline
+            if name in _RECIPE or baseline.method is not None
+            else baseline.model_copy(update={**recipe, **baseline.settings()})
+            for name, baseline in self.baselines.items()
+        }
 
     def thresholds(self) -> GateThresholds:
         """The thresholds of the gates, with the band they judge.

@@ -3,10 +3,11 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterable
 from typing import Any
 
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.definitions.problems import find_problems
+from klsearch.studies.definitions.problems import mend
 from klsearch.studies.definitions.toml_source import KeyPath, key_lines
 from klsearch.studies.errors import DefinitionError
 
@@ -24,18 +25,28 @@ def parse_definition(text: str, where: str) -> StudyDefinition:
     Raises:
         DefinitionError: with every problem, each as "digits.toml:12: space.kl_weight.hihg: unknown key, …".
     """
-    document = _document(text, where)
-    problems = find_problems(document)
-    if not problems:
-        return StudyDefinition.model_validate(document)
+    mending = mend(read_document(text, where))
+    if mending.problems or mending.definition is None:
+        problems = [(path, f"{join_path(path)}: {problem}") for path, problem in mending.problems.items()]
+        raise DefinitionError(in_lines(problems, text, where))
+    return mending.definition
+
+
+def in_lines(problems: Iterable[tuple[KeyPath, str]], text: str, where: str) -> list[str]:
+    """Problems of keys, each with its place in front, in the order of a TOML text's lines."""
     lines = key_lines(text)
-    in_order = sorted(problems.items(), key=lambda found: _line(lines, found[0]))
-    told = [f"{_place(where, _line(lines, path))}: {_join_path(path)}: {text}" for path, text in in_order[:_MOST_TOLD]]
-    more = len(in_order) - len(told)
-    raise DefinitionError([*told, *([f"{where}: and {more:,} problems more"] if more else [])])
+    found = sorted(((_line(lines, path), problem) for path, problem in problems), key=lambda one: one[0])
+    told = [f"{_place(where, line)}: {problem}" for line, problem in found[:_MOST_TOLD]]
+    more = len(found) - len(told)
+    return [*told, *([f"{where}: and {more:,} problems more"] if more else [])]
 
 
-def _document(text: str, where: str) -> dict[str, Any]:
+def read_document(text: str, where: str) -> dict[str, Any]:
+    """The values of a TOML text, unchecked.
+
+    Raises:
+        DefinitionError: it is not TOML, or empty.
+    """
     if len(text) > _MOST_CHARACTERS:
         raise DefinitionError([f"{where}: is no definition: it has {len(text):,} characters, of a few thousand"])
     try:
@@ -66,10 +77,10 @@ def _place(where: str, line: int) -> str:
     return f"{where}:{line}" if line else where
 
 
-def _join_path(path: KeyPath) -> str:
+def join_path(path: KeyPath) -> str:
     """The path as TOML writes it, with array entries as [0].
 
-    >>> _join_path(("model", "hidden", 1)), _join_path(("baselines", "my own"))
+    >>> join_path(("model", "hidden", 1)), join_path(("baselines", "my own"))
     ('model.hidden[1]', 'baselines."my own"')
     """
     text = ""

@@ -2,8 +2,9 @@
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -52,8 +53,27 @@ _RULES = {
 }
 
 
-def find_problems(document: dict[str, Any]) -> dict[KeyPath, str]:
-    """What is wrong with a definition, by the path of the key as it is written; empty for a sound one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mending:
+    """What is wrong with a definition, and the definition without it.
+
+    Attributes:
+        problems: by the path of the key as it is written; empty for a sound definition.
+        definition: with sound values in place of wrong ones; None if that was not enough.
+        mended: the paths of these values.
+    """
+
+    problems: Mapping[KeyPath, str]
+    definition: StudyDefinition | None
+    mended: frozenset[KeyPath]
+
+    def concerns(self, path: KeyPath) -> bool:
+        """Whether a value at, around or within `path` is not the one that was written."""
+        return any(done[: len(path)] == path[: len(done)] for done in self.mended)
+
+
+def mend(document: dict[str, Any]) -> Mending:
+    """Find every problem of a definition.
 
     A check of two keys against each other runs only where both are sound. So what is wrong is mended and the whole
     looked at again, until nothing new appears; complaints that may only follow from the mending are left out.
@@ -71,7 +91,8 @@ def find_problems(document: dict[str, Any]) -> dict[KeyPath, str]:
             whole = ("model",) if path == ("model", "kind") else path[:2]
             _put_sound(rest, whole)
             mended.add(whole)
-    return found
+    definition = None if _validation_errors(rest) else StudyDefinition.model_validate(rest)
+    return Mending(problems=found, definition=definition, mended=frozenset(mended))
 
 
 def _mend_names(document: dict[str, Any], found: dict[KeyPath, str]) -> dict[KeyPath, str]:

@@ -259,7 +259,7 @@ _Settings: Any = create_model("_Settings", __base__=Section, **{name: _baseline_
 
 
 class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hyperparameters`
-    """`[baselines.NAME]`: settings to beat, those left out being the recipe's; or a method that needs none of them.
+    """`[baselines.NAME]`: settings to beat, those left out being off; or a method that needs none of them.
 
     Attributes:
         method: "beta1", the plain evidence lower bound: a KL weight of 1 nat per nat from the start, and nothing else

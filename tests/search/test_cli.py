@@ -37,6 +37,7 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
     document = klsearch("check", definition_file, "--json").document
     assert set(document) == {
         *("schema_version", "study", "valid", "trials", "rows", "shape", "scaling", "fingerprint", "warnings"),
+        "warning_codes",
         *("estimate", "columns", "notes"),
     }
     assert set(document["estimate"]) == {"trainings", "seconds", "memory"}
@@ -44,8 +45,10 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
     assert document["rows"] == {"train": 128, "validation": 36, "test": 36}
     assert document["shape"] == [6]
     assert document["columns"][0] == {"name": "a", "kind": "number", "categories": []}
-    assert (document["notes"], len(document["warnings"])) == ([], 1)
-    assert "too short to judge *settled*" in document["warnings"][0]
+    assert document["notes"] == []
+    assert document["warning_codes"] == ["short-training"]
+    (warning,) = document["warnings"]
+    assert "too short to judge *settled*" in warning
 
 
 def test_init_writes_a_definition_that_is_valid_and_never_overwrites_unasked(klsearch: Klsearch, work: Path) -> None:
@@ -89,7 +92,7 @@ def assert_refused(called: "Called", pattern: str, work: Path) -> None:
     """One clear line on standard error, exit code 2, and nothing written."""
     assert (called.code, called.out) == (2, "")
     (line,) = called.err.splitlines()
-    assert re.match(f"klsearch: {pattern}", line), line
+    assert re.match(rf"klsearch: (tiny\.toml:\d+: )?{pattern}", line), line
     assert "Traceback" not in called.err
     assert not (work / "runs").exists()
 

@@ -1,18 +1,12 @@
-"""Checks that rows must pass before anything is trained on them, and warnings to their user."""
+"""Checks that rows must pass before anything is trained on them."""
 
 import numpy as np
 
-from klsearch.vae.data.gaps import have_gaps, known_moments
+from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import DataProblem, RawData
-from klsearch.vae.data.scaling import Scaling
 
 _WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-# Beyond this, unscaled values are known to make KL explode; standardised ones seldom pass 10.
-_HUGE = 100.0
-_HUGE_RATIO = 1000.0
-UNSCALED = "are not scaled, a common cause of exploding KL"
-"""What the warning of unscaled values says; whoever looks for the cause of a large KL looks for it."""
 
 
 def check_rows(raw: RawData, *, missing: str = "refuse") -> None:
@@ -123,47 +117,3 @@ def _refuse_where(raw: RawData, wrong: np.ndarray, what: str, remedy: str) -> No
     row, *feature = (int(index) for index in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
     total = "1 value" if count == 1 else f"{count:,} values, the first"
     raise DataProblem(f"{raw.name}: {what} in {total} at {raw.place(row, *feature)}; {remedy}")
-
-
-def warnings_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[str, ...]:
-    """Warnings of what is not wrong but may surprise: constant columns, a huge range left unscaled, duplicate rows.
-
-    Args:
-        raw: the rows as read.
-        train: the training rows, raw.
-        scaling: as fitted on them.
-    """
-    found = [_constant_columns(raw, train), _huge_range(train, scaling), _duplicates(raw)]
-    return tuple(warning for warning in found if warning)
-
-
-def _constant_columns(raw: RawData, train: np.ndarray) -> str:
-    # Images have constant corners as a matter of course.
-    constant = np.flatnonzero(np.fmin.reduce(train) == np.fmax.reduce(train)) if train.ndim == 2 else np.empty(0, int)
-    if not constant.size:
-        return ""
-    named = ", ".join(f"'{raw.columns[column]}'" if raw.columns else str(column) for column in constant[:5])
-    more = f" and {constant.size - 5} more" if constant.size > 5 else ""
-    return f"constant in the training split, so they carry nothing and keep scale 1: columns {named}{more}"
-
-
-def _huge_range(train: np.ndarray, scaling: Scaling) -> str:
-    if scaling.kind != "none":
-        return ""
-    largest = max(abs(float(np.nanmin(train))), abs(float(np.nanmax(train))))
-    _, spread = known_moments(train)
-    spread = spread[spread > 0]
-    ratio = float(spread.max() / spread.min()) if train.ndim == 2 and spread.size else 1.0
-    if largest <= _HUGE and ratio <= _HUGE_RATIO:
-        return ""
-    what = f"reach {largest:.3g}" if largest > _HUGE else f"vary {ratio:.3g} times as much in one column as in another"
-    return f'values {what} and {UNSCALED}; data.scaling = "standard" scales them'
-
-
-def _duplicates(raw: RawData) -> str:
-    """Rows that repeat another: where one trains and its copy tests, the test is too easy."""
-    distinct = len({hash(row.tobytes()) for row in raw.rows})
-    copies = len(raw.rows) - distinct
-    if not copies:
-        return ""
-    return f"{copies:,} of {len(raw.rows):,} rows repeat an earlier one; copies may lie in different splits"

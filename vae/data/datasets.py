@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klsearch.vae.data.checks import check_columns, check_rows, check_varies, warnings_of
+from klsearch.vae.data.cautions import Caution, cautions_of
+from klsearch.vae.data.checks import check_columns, check_rows, check_varies
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
 from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval
@@ -45,7 +46,7 @@ class Dataset:
     scaling: Scaling
     unit_interval: bool
     fingerprint: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
     table: tuple[Column, ...] | None = None
@@ -114,7 +115,7 @@ def load_dataset(
         fingerprint=_fingerprint(scaled, fitted),
         warnings=(
             *_warn_of_fewer_rows(raw, request.rows),
-            *warnings_of(raw, train, fitted),
+            *cautions_of(raw, train, fitted),
             *_warn_of_values_beyond(fitted, scaled),
         ),
         notes=(*raw.notes, *_note_gaps(raw)),
@@ -143,14 +144,15 @@ def _note_gaps(raw: RawData) -> tuple[str, ...]:
     return (f"{raw.name}: {found}; the encoder is given the training mean for them, and nothing is measured of them",)
 
 
-def _warn_of_fewer_rows(raw: RawData, wanted: int | None) -> tuple[str, ...]:
+def _warn_of_fewer_rows(raw: RawData, wanted: int | None) -> tuple[Caution, ...]:
     if wanted is None or len(raw.rows) >= wanted:
         return ()
-    return (f"data.rows asks for {wanted:,} rows, but there are {len(raw.rows):,}",)
+    return (Caution(f"data.rows asks for {wanted:,} rows, but there are {len(raw.rows):,}", "fewer-rows-than-asked"),)
 
 
-def _warn_of_values_beyond(scaling: Scaling, splits: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def _warn_of_values_beyond(scaling: Scaling, splits: Mapping[str, np.ndarray]) -> tuple[Caution, ...]:
     """A warning that held-out values leave the range that minmax has fitted."""
     if in_unit_interval(splits.values()) or scaling.kind not in ("minmax", "image"):
         return ()
-    return ("held-out values lie beyond the training rows' range; they are kept, so scaled values leave 0–1",)
+    text = "held-out values lie beyond the training rows' range; they are kept, so scaled values leave 0–1"
+    return (Caution(text, "beyond-range"),)

@@ -46,10 +46,15 @@ class Bernoulli(Likelihood):
 
     def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
         """What lies outside [0, 1] is no probability."""
-        if in_unit_interval(splits):
+        train, *held_out = splits
+        if in_unit_interval([train, *held_out]):
             return None
+        # As min-max would scale them: columns by themselves, images by one number for all pixels.
+        axis = 0 if train.ndim == 2 else None
+        low, high = train.min(axis=axis), train.max(axis=axis)
+        lies_beyond = any(bool(((rows < low) | (rows > high)).any()) for rows in held_out)
         beyond = "held-out values lie beyond the training rows' range, so use"
-        way_out = beyond if scaling in ("minmax", "image") else "set data.scaling = 'minmax' or"
+        way_out = beyond if lies_beyond or scaling in ("minmax", "image") else "set data.scaling = 'minmax' or"
         return f"needs values in [0, 1]; {way_out} 'gaussian'"
 
 

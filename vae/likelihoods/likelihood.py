@@ -53,4 +53,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
-        """Why rows, scaled by a kind of scaling, cannot be scored, and the way out; None where they can."""
+        """Why rows, scaled by a kind of scaling, cannot be scored, and the way out; None where they can.
+
+        The training rows come first: no scaling that is fitted on them brings what lies beyond them into their range.
+        """

@@ -1,15 +1,21 @@
 """What a study is expected to cost, before anything is trained."""
 
+import itertools
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from klsearch.search.commands.check import Estimate, Speed, estimate, measure_speed
-from klsearch.studies.definitions.data import load_data
+from klsearch.search.commands.documents import check_document
+from klsearch.search.commands.text import check_text
+from klsearch.studies.definitions.catalog import template
+from klsearch.studies.definitions.data import load_data, load_study
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Baseline
+from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -91,3 +97,49 @@ def test_the_built_in_digits_study_takes_minutes_at_an_ordinary_speed(tmp_path: 
         loaded.definition, load_data(loaded.definition, tmp_path), Speed(multiply_adds=85e9, numbers=4e9)
     )
     assert 45 < found.seconds < 180
+
+
+def uncommented(lines: list[str], chosen: set[int]) -> str:
+    """The template with some optional lines in force; of a key that is there already, the optional line counts."""
+    kept: list[str] = []
+    given: dict[tuple[str, str], int] = {}
+    table = ""
+    for number, line in enumerate(lines):
+        text = line.removeprefix("# ") if number in chosen else line
+        if text.startswith("["):
+            table = text
+        key = (table, text.split(" = ")[0])
+        if not text.startswith("#") and " = " in text and key in given:
+            kept[given[key]] = ""
+        given[key] = len(kept)
+        kept.append(text)
+    return "\n".join(kept)
+
+
+# Alone or beside any other, these cannot be used for the digits, which are neither a file nor a table.
+OF_FILES = ("array", "labels", "group", "split_column")
+
+
+def test_every_optional_line_of_the_template_alone_and_in_pairs_is_valid_or_refused_with_its_line(
+    tmp_path: Path,
+) -> None:
+    lines, path = template().splitlines(), tmp_path / "m.toml"
+    keys = [n for n, line in enumerate(lines) if re.match(r"# \w+ = ", line) and not line.startswith("# method")]
+    options = {lines[n].split()[1]: {n} for n in keys}
+    options |= {lines[n]: {n, n + 1} for n, line in enumerate(lines) if line.startswith("# [baselines.")}
+    assert len(options) >= 11
+    refused = set()
+    for pair in itertools.combinations_with_replacement(options, 2):
+        path.write_text(uncommented(lines, set.union(*(options[name] for name in pair))))
+        try:
+            loaded, dataset = load_study(path)
+        except DefinitionError as error:
+            assert all(re.match(re.escape(str(path)) + r":\d+: ", problem) for problem in error.problems), error
+            refused.add(frozenset(pair))
+            continue
+        told = check_text(loaded, dataset, estimate(loaded.definition, dataset, SPEED))
+        assert told.startswith("my-study: valid\n")
+        assert all(name.split(".")[-1].strip("]") in told for name in pair if "baselines" in name)
+        assert check_document(loaded.definition, dataset, None)["valid"]
+    assert {frozenset([name]) for name in OF_FILES} <= refused
+    assert all(pair & {*OF_FILES, "filters"} for pair in refused), refused

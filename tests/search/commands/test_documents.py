@@ -34,7 +34,7 @@ TRIAL = {
 BEST = {
     *("schema_version", "study", "verdict", "sentence", "passed", "seeds", "interval", "caveats", "confirmation"),
     *("kl_band", "kl_band_reference", "probe_measure", "since_confirmed", "ladder", "race"),
-    *("causes", "price", "next", "pca"),
+    *("causes", "price", "next", "pca", "same_as"),
     *TRIAL,
 }
 CONFIRMED = {"name", "method", "trial", "seed", "passed", "split", "kl", "unexplained", "probe"}

@@ -28,6 +28,7 @@ from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.gates import GATE_NAMES, Gate
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.probe import Probe
@@ -354,7 +355,7 @@ def test_a_check_tells_data_search_cost_and_warnings(
     definition_file: Path, expected: Estimate | None, told: str
 ) -> None:
     loaded = load_definition(str(definition_file))
-    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=("few rows",), notes=("tabs",))
+    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=(Caution("few rows"),), notes=("tabs",))
     lines = check_text(loaded, dataset, expected, own_weights=12345).splitlines()
     assert lines[:2] == [
         "tiny: valid",
@@ -367,8 +368,9 @@ def test_a_check_tells_data_search_cost_and_warnings(
         "model: dense, 12,345 weights",
         "search: 24 trials over kl_weight, annealing_epochs, encoder_dropout",
     ]
-    assert rest[2].startswith(told)
-    assert rest[2].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
-    assert rest.pop(3) == "note: tabs", "what was recognised is no warning"
-    assert rest[3].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
-    assert rest[4:] == ["warning: few rows"]
+    assert lines[4] == "baselines: before, after, mine"
+    assert lines[5].startswith(told)
+    assert lines[5].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
+    assert lines.pop(6) == "note: tabs", "what was recognised is no warning"
+    assert lines[6].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
+    assert lines[7:] == ["warning: few rows"]

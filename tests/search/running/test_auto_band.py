@@ -11,7 +11,7 @@ from klsearch.search.running.auto_band import find_reference
 from klsearch.search.training.models import build_network
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.studies.errors import KlsearchError
+from klsearch.studies.errors import KlsearchError, UsageError
 from klsearch.studies.record import Reference
 
 if TYPE_CHECKING:
@@ -102,3 +102,14 @@ def test_whoever_is_asked_to_stop_while_the_reference_trains_has_no_band(
             say=lambda line: None,
             stop=iter([False, True]).__next__,
         )
+
+
+@pytest.mark.slow("trains the reference")
+def test_a_reference_whose_kl_never_settles_is_refused_with_its_slope_and_a_way_out(
+    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    definition = auto(tmp_path, write, ("max_kl_slope = 0.2", "max_kl_slope = 1e-9"))
+    with pytest.raises(
+        UsageError, match=r"still moves after 240 epochs, by .* per epoch .*; give kl_band = \[low, high\]"
+    ):
+        reference_of(workshop, definition, Layout(2, 2), [])

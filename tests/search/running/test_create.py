@@ -202,6 +202,26 @@ def test_a_study_of_another_score_is_refused_even_under_its_own_definition(
         begin_study(storage, request_of(definition_file, place, told))
 
 
+def test_a_study_of_an_earlier_release_goes_on_with_its_baselines_as_they_were_and_says_so(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
+) -> None:
+    asked = request_of(definition_file, place, told)
+    study = begin_study(storage, asked)
+
+    def annealing() -> dict[str, int]:
+        settings = study.facts.settle(asked.definition).baseline_hyperparameters()
+        return {name: one.annealing_epochs for name, one in settings.items()}
+
+    assert annealing() == {"before": 5, "after": 10, "mine": 0}
+    study.change_facts(recipe_fills=True)
+    begin_study(storage, asked)
+    assert annealing() == {"before": 5, "after": 10, "mine": 5}
+    assert told.lines == [
+        "warning: this study began when baselines took what they leave out from 'before', and goes on so: mine. In a "
+        "new study it is off."
+    ]
+
+
 @pytest.mark.parametrize("trials", [0, 1])
 def test_changed_gates_are_said_once_there_are_trials_that_were_judged_by_the_old_ones(
     definition_file: Path, place: Place, storage: BaseStorage, told: "Told", edit: Edit, trials: int

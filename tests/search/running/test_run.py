@@ -18,6 +18,7 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.record import StudyRecord
+from klsearch.vae.data.cautions import Caution
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, Told
@@ -115,7 +116,9 @@ def place(tmp_path: Path) -> Place:
 def train(definition_file: Path, place: Place, told: "Told", stopper: Stopper) -> StudyRecord:
     """What is left of the small study, of whose data something is to be warned."""
     loaded = load_definition(str(definition_file))
-    dataset = replace(load_data(loaded.definition, loaded.folder), warnings=("few rows",), notes=("read as it is",))
+    dataset = replace(
+        load_data(loaded.definition, loaded.folder), warnings=(Caution("few rows"),), notes=("read as it is",)
+    )
     return train_study(loaded, dataset, place, RunOptions(slots=2), progress=told, stopper=stopper)
 
 
@@ -125,7 +128,7 @@ def test_whoever_has_no_time_left_is_warned_and_has_a_study_a_report_and_a_table
     record = train(definition_file, place, told, Stopper(0.0))
     assert told.lines == [
         "note: read as it is",
-        f"warning: {record.definition.warnings()[0]}",
+        f"warning: {record.definition.cautions()[0]}",
         "warning: few rows",
         "Stopped; what was trained is kept.",
     ]

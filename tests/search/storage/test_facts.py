@@ -42,13 +42,14 @@ def test_facts_come_back_from_json(facts: StudyFacts) -> None:
 
 def test_facts_that_the_first_release_did_not_write_are_those_that_it_had() -> None:
     values = FULL.as_json()
-    for name in ("reference", "scoring", "warm_start", "confirmed_among"):
+    for name in ("reference", "scoring", "warm_start", "confirmed_among", "recipe_fills"):
         del values[name]
     del values["layout"]["within"]
     del values["data"]["notes"]
     known = replace(
         FULL,
         data=replace(DATA, notes=()),
+        recipe_fills=True,
         reference=None,
         warm_start="",
         confirmed_among=None,

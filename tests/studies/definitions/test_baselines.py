@@ -71,7 +71,8 @@ def test_a_baseline_inside_is_told_by_its_searched_values_in_their_order() -> No
 
 
 def test_the_recipe_comes_before_the_user_s_own() -> None:
-    mine = {"mine": {"kl_weight": 0.5}, "wide": {"kl_weight": 5.0}, "other": {"kl_weight": 0.1}}
+    weights = {"mine": 0.5, "wide": 5.0, "other": 0.1}
+    mine = {name: {"kl_weight": weight, "annealing_epochs": 5} for name, weight in weights.items()}
     space = {"kl_weight": {"low": 1e-3, "high": 1.0, "log": True}, "annealing_epochs": BEFORE.annealing_epochs}
     found = baselines_inside(define(space, baselines=mine))
     assert found == [("before", {"kl_weight": 1e-3}), ("mine", {"kl_weight": 0.5}), ("other", {"kl_weight": 0.1})]

@@ -37,7 +37,7 @@ def saved(folder: Path, text: str, name: str = "mine.toml") -> Path:
 def test_built_in_studies_are_sound_and_without_warnings(name: str) -> None:
     loaded = load_definition(name)
     assert loaded.definition.study.name == name
-    assert loaded.definition.warnings() == []
+    assert loaded.definition.cautions() == []
     assert loaded.path is None
 
 
@@ -55,7 +55,7 @@ def test_the_built_in_spaces_search_all_that_the_tool_is_for() -> None:
 
 def test_the_template_runs_as_it_is_and_explains_every_key(tmp_path: Path) -> None:
     loaded = load_definition(saved(tmp_path, template()))
-    assert loaded.definition.warnings() == []
+    assert loaded.definition.cautions() == []
     sections = {name: getattr(loaded.definition, name) for name in type(loaded.definition).model_fields}
     keys = {key for name, section in sections.items() if name != "baselines" for key in type(section).model_fields}
     assert [key for key in sorted(keys) if f"{key} = " not in template()] == []
@@ -202,3 +202,7 @@ def test_whatever_may_be_searched_is_explained_in_the_template_and_may_be_a_base
     assert re.search(rf"^#? ?{name}\b", template(), flags=re.MULTILINE)
     assert name in Space.model_fields
     assert name in Baseline.model_fields
+
+
+def test_the_template_s_own_settings_differ_from_the_recipe_s() -> None:
+    assert parse_definition(template(), "m.toml").same_baselines() == {}

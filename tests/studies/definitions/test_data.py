@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from klsearch.studies.definitions.catalog import load_definition, template
-from klsearch.studies.definitions.data import load_data
+from klsearch.studies.definitions.data import cautions, load_data, load_study
 from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.studies.errors import DataError
+from klsearch.studies.errors import DataError, DefinitionError
 
 ROWS = np.random.default_rng(0).normal(size=(100, 3))
 
@@ -77,3 +77,49 @@ def test_a_problem_of_the_data_is_an_error_for_the_command_line(tmp_path: Path) 
     with pytest.raises(DataError, match="no such file or folder") as caught:
         loaded(tmp_path, ('"rows.npy" ', '"nowhere.npy" '))
     assert caught.value.exit_code == 2
+
+
+def problems_of(folder: Path, *changes: tuple[str, str]) -> list[str]:
+    """What is wrong with the template's study after changes of its text; lines without the folder."""
+    text = template()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / "my.toml").write_text(text)
+    with pytest.raises(DefinitionError) as caught:
+        load_study(folder / "my.toml")
+    return [problem.removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+def line_of(key: str) -> int:
+    return next(number for number, line in enumerate(template().splitlines(), 1) if line.startswith(f"{key} ="))
+
+
+def test_faults_of_definition_and_data_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", ROWS)
+    source, batch, latents = ('"digits" ', '"rows.npy" '), ("batch_size = 128", "batch_size = 71"), "latent_dim = "
+    assert problems_of(tmp_path, source, batch, (latents, "latent_dim = -")) == [
+        f"my.toml:{line_of('latent_dim')}: model.latent_dim: must be at least 1, but is -8",
+        f"my.toml:{line_of('batch_size')}: rows.npy: training.batch_size = 71 is larger than the training split of 70 "
+        "rows",
+    ]
+    first, second = problems_of(tmp_path, ('"digits" ', '"nowhere.npy" '), (latents, "latent_dim = -"))
+    assert first.startswith(f"my.toml:{line_of('source')}: {tmp_path / 'nowhere.npy'}: no such file or folder")
+    assert second.startswith(f"my.toml:{line_of('latent_dim')}: model.latent_dim: must be at least 1")
+
+
+def test_of_data_that_a_wrong_definition_leaves_open_nothing_is_said(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", ROWS)
+    (line,) = problems_of(tmp_path, ('"digits" ', '"rows.npy" '), ("batch_size = 128", "batch_size = 0"))
+    assert "training.batch_size: must be at least 1" in line
+    (line,) = problems_of(tmp_path, ('source = "digits" ', "source = 7 "))
+    assert "data.source: must be text in quotes" in line
+
+
+def test_as_many_latents_as_values_in_a_row_are_told_with_a_code(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", ROWS)
+    for latents, told in ((3, True), (2, False)):
+        text = template().replace('"digits" ', '"rows.npy" ', 1).replace("batch_size = 128", "batch_size = 70")
+        definition = parse_definition(text.replace("latent_dim = 8", f"latent_dim = {latents}"), "my.toml")
+        codes = [caution.code for caution in cautions(definition, load_data(definition, tmp_path))]
+        assert ("many-latents" in codes) is told

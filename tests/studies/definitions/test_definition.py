@@ -49,23 +49,50 @@ def test_the_recipe_is_always_among_the_baselines() -> None:
 
 
 def test_baselines_take_the_study_s_learning_rate_and_clipnorm_unless_given() -> None:
-    asked = define(training={"learning_rate": 0.01}, baselines={"mine": {"clipnorm": 1.0}})
+    asked = define(training={"learning_rate": 0.01}, baselines={"mine": {"kl_weight": 1.0, "clipnorm": 1.0}})
     baselines = asked.baseline_hyperparameters()
     assert list(baselines) == ["before", "after", "mine"]
     assert {settings.learning_rate for settings in baselines.values()} == {0.01}
     assert (baselines["before"].clipnorm, baselines["mine"].clipnorm) == (math.inf, 1.0)
 
 
-def test_settings_a_baseline_leaves_out_are_the_recipe_s() -> None:
+def test_settings_a_baseline_leaves_out_are_off_and_of_the_recipe_s_own_are_the_recipe_s() -> None:
     asked = define(baselines={"mine": {"kl_weight": 0.3}, "after": {"l2": 0.0}})
     baselines = asked.baseline_hyperparameters()
-    assert baselines["mine"] == Hyperparameters(kl_weight=0.3, annealing_epochs=5)
+    assert baselines["mine"] == Hyperparameters(kl_weight=0.3)
     assert baselines["after"] == Hyperparameters(kl_weight=1e-4, clip_low=-20.0, clip_high=2.0, annealing_epochs=10)
 
 
 def test_baselines_may_anneal_longer_than_the_space_allows() -> None:
-    asked = define(baselines={"mine": {"annealing_epochs": 100}})
+    asked = define(baselines={"mine": {"kl_weight": 1.0, "annealing_epochs": 100}})
     assert asked.baseline_hyperparameters()["mine"].annealing_epochs == 100
+
+
+def test_a_kl_weight_that_a_baseline_leaves_out_is_that_of_the_plain_bound() -> None:
+    """A mean KL over 4 latents against a summed reconstruction: one nat per nat is a weight of 4."""
+    asked = define(model={"kind": "dense", "hidden": [16], "latent_dim": 4}, baselines={"mine": {"l2": 0.1}})
+    settled = asked.settle(features=64, kl_band=None)
+    assert settled.baseline_hyperparameters()["mine"] == Hyperparameters(kl_weight=4.0, l2=0.1)
+
+
+def test_baselines_of_earlier_releases_take_the_recipe_s_but_for_rivals_and_what_training_decides() -> None:
+    own = {"mine": {"kl_weight": 0.3}, "rival": {"method": "beta1"}, "after": {"l2": 0.0}}
+    asked = define(training={"learning_rate": 0.01}, baselines=own)
+    filled = asked.model_copy(update={"baselines": asked.filled_baselines()}).settle(features=64, kl_band=None)
+    old, new = filled.baseline_hyperparameters(), asked.settle(features=64, kl_band=None).baseline_hyperparameters()
+    assert old["mine"] == Hyperparameters(kl_weight=0.3, annealing_epochs=5, learning_rate=0.01)
+    assert {name: old[name] == new[name] for name in old} == {
+        "before": True,
+        "after": True,
+        "mine": False,
+        "rival": True,
+    }
+
+
+def test_a_baseline_that_repeats_another_is_told_with_the_first_of_its_settings() -> None:
+    repeat = {"kl_weight": BEFORE.kl_weight, "annealing_epochs": BEFORE.annealing_epochs}
+    own = {"mine": repeat, "other": {"kl_weight": 0.3}, "again": {"kl_weight": 0.3, "l2": 0.0}}
+    assert define(baselines=own).same_baselines() == {"mine": "before", "again": "other"}
 
 
 @pytest.mark.parametrize(
@@ -110,8 +137,8 @@ def test_the_thresholds_hold_the_band_in_its_unit() -> None:
 
 
 def test_a_training_long_enough_gives_no_warning() -> None:
-    assert define(training={"epochs": 40}).warnings() == []
-    assert "train at least 40" in define(training={"epochs": 39}).warnings()[0]
+    assert define(training={"epochs": 40}).cautions() == []
+    assert "train at least 40" in define(training={"epochs": 39}).cautions()[0]
 
 
 def test_a_definition_cannot_be_changed() -> None:
@@ -168,3 +195,13 @@ def test_the_fingerprint_survives_json() -> None:
 @pytest.mark.parametrize("source", ["rows.npy", "data/rows.npy", "/elsewhere/rows.npy"])
 def test_a_study_may_move_with_its_data_to_another_folder(source: str) -> None:
     assert define(data={"source": source}).fingerprint_parts()["data"]["source"] == "rows.npy"
+
+
+def test_a_study_too_small_for_a_verdict_is_warned_of_before_it_trains() -> None:
+    asked = define(study={"name": "small", "trials": 19}, confirmation={"seeds": 7})
+    few = [line.split(":")[0] for line in asked.cautions() if "too few for a verdict" in line]
+    assert few == ["study.trials", "confirmation.seeds"]
+    assert [line.code for line in asked.cautions()] == ["few-trials", "few-seeds"]
+    assert define(confirmation={"seeds": 0}).cautions()[-1].code == "no-confirmation"
+    enough = define(study={"name": "small", "trials": 20}, confirmation={"seeds": 8})
+    assert not any("too few" in line for line in enough.cautions())

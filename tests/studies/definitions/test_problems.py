@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from klsearch.studies.definitions.problems import find_problems
+from klsearch.studies.definitions.problems import mend
 from klsearch.studies.definitions.toml_source import KeyPath
 
 OnlyProblem = Callable[[str, str], str]
@@ -67,7 +67,7 @@ def document(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_sound_definition_has_no_problems() -> None:
-    assert find_problems(document()) == {}
+    assert mend(document()).problems == {}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_sound_definition_has_no_problems() -> None:
     ],
 )  # fmt: skip
 def test_every_problem_stands_at_the_path_of_its_key(changes: dict[str, Any], problems: dict[KeyPath, str]) -> None:
-    assert find_problems(document(**changes)) == problems
+    assert mend(document(**changes)).problems == problems
 
 
 @pytest.mark.parametrize(
@@ -163,18 +163,18 @@ def test_what_sound_keys_do_to_each_other_is_found_beside_what_is_wrong_elsewher
     space: dict[str, Any], found: KeyPath
 ) -> None:
     wrong = {"study": {"trials": "many", "kl_band": [5, 1]}, "model": {"kind": "dens"}}
-    problems = find_problems(document(space=space, **wrong))
+    problems = mend(document(space=space, **wrong)).problems
     assert set(problems) == {("study", "trials"), ("study", "kl_band"), ("model", "kind"), found}
 
 
 def test_what_would_follow_from_the_mending_alone_is_no_problem() -> None:
     """Without a number of epochs nobody knows whether the annealing is too long."""
-    found = find_problems(document(training={"epochs": 0}, space={"annealing_epochs": {"low": 0, "high": 500}}))
+    found = mend(document(training={"epochs": 0}, space={"annealing_epochs": {"low": 0, "high": 500}})).problems
     assert found == {("training", "epochs"): "must be at least 1, but is 0"}
 
 
 def test_the_document_is_left_as_it_is() -> None:
     given = document(study={"trails": 0, "trials": None}, space={"clip_high": "x"})
     before = deepcopy(given)
-    find_problems(given)
+    mend(given)
     assert given == before

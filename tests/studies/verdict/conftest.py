@@ -138,6 +138,6 @@ def ill() -> Callable[..., StudyRecord]:
 @pytest.fixture
 def unscaled() -> DataFacts:
     """Data of which the check warned that they are not scaled."""
-    from klsearch.vae.data.checks import UNSCALED
+    from klsearch.vae.data.cautions import UNSCALED
 
     return replace(DATA, warnings=(f"values reach 4250 and {UNSCALED}",))

@@ -1,13 +1,12 @@
-"""Rows that are refused before anything is trained on them, and what their user is warned of."""
+"""Rows that are refused before anything is trained on them."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from klsearch.vae.data.checks import check_rows, check_varies, warnings_of
+from klsearch.vae.data.checks import check_rows, check_varies
 from klsearch.vae.data.readers.raw import DataProblem, RawData
-from klsearch.vae.data.scaling import fit_scaling
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 
@@ -59,71 +58,6 @@ def test_a_missing_pixel_is_named_by_its_place() -> None:
     images = np.random.default_rng(0).random((10, 4, 5))
     images[3, 1, 2] = np.nan
     assert "pixel [1, 2], row 3" in refusal_of_raw(images)
-
-
-def warnings(rows: np.ndarray, *, scaling: str = "none", **values: Any) -> tuple[str, ...]:
-    """What is warned of where the first three quarters of the rows train."""
-    train = rows[: len(rows) * 3 // 4]
-    return warnings_of(raw_data(rows, **values), train, fit_scaling(scaling, train))
-
-
-def test_constant_pixels_are_no_matter_of_warning() -> None:
-    images = np.random.default_rng(0).random((20, 4, 4))
-    images[:, 0] = 0
-    assert warnings(images) == ()
-
-
-@pytest.mark.parametrize(
-    ("factor", "what"),
-    [
-        ((1e6, 1, 1), "reach 1e+06"),
-        ((1, 1, -101), "reach 101"),
-        ((1, 100, 1), None),
-        ((50, 1e-3, 1), "vary 5e+04 times"),
-        ((1, 1 / 900, 1), None),
-        ((1, 1, 0), None),  # a constant column has no scale to compare
-    ],
-)
-def test_a_huge_range_left_unscaled_is_warned_of(factor: tuple[float, ...], what: str | None) -> None:
-    """Every column is 1 and −1 in turn, so that its factor is its standard deviation and what it reaches."""
-    rows = np.array([[1.0], [-1.0]] * 20) * factor
-    told = [line for line in warnings(rows) if "common cause of exploding KL" in line]
-    assert len(told) == (what is not None)
-    assert what is None or f"values {what}" in told[0]
-    assert warnings(rows, scaling="standard") == tuple(line for line in warnings(rows) if line not in told)
-
-
-def test_values_far_below_zero_are_a_huge_range_too() -> None:
-    (line,) = warnings(TABLE - 1000)
-    assert line.startswith("values reach 1e+03 and are not scaled")
-
-
-def test_images_of_very_different_pixels_are_no_matter_of_warning() -> None:
-    images = TABLE[:, :2, np.newaxis] * np.array([1.0, 1e-5]).reshape(2, 1)
-    assert warnings(images) == ()
-
-
-def test_duplicate_rows_are_counted() -> None:
-    rows = np.concatenate([TABLE, TABLE[:5], TABLE[:1]])
-    assert warnings(rows) == ("6 of 46 rows repeat an earlier one; copies may lie in different splits",)
-
-
-def test_constant_columns_are_named_five_of_them_at_most() -> None:
-    constant = np.column_stack([np.full((40, 7), 0.5), TABLE])
-    (line,) = warnings(constant)
-    assert line.endswith("so they carry nothing and keep scale 1: columns 0, 1, 2, 3, 4 and 2 more")
-    names = tuple("abcdefghij")
-    assert warnings(constant[:, 5:], columns=names[5:])[0].endswith("columns 'f', 'g'")
-
-
-def test_a_column_that_varies_in_held_out_rows_alone_is_constant_where_it_matters() -> None:
-    rows = TABLE.copy()
-    rows[:30, 1] = 2.0
-    assert [line.split(": columns ")[1] for line in warnings(rows)] == ["1"]
-
-
-def test_what_the_reader_recognised_is_no_warning() -> None:
-    assert warnings(TABLE, notes=("two columns were left out",)) == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""What the user of data is warned of."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from klsearch.vae.data.cautions import Caution, cautions_of
+from klsearch.vae.data.readers.raw import RawData
+from klsearch.vae.data.scaling import fit_scaling
+
+TABLE = np.random.default_rng(1).normal(size=(40, 3))
+
+
+def test_a_caution_is_a_line_that_keeps_its_code_in_every_copy() -> None:
+    caution = Caution("few rows", "few-rows")
+    copies = [caution, copy.deepcopy(caution), pickle.loads(pickle.dumps(caution))]
+    assert [(f"warning: {one}", one.code) for one in copies] == 3 * [("warning: few rows", "few-rows")]
+
+
+def warnings(rows: np.ndarray, *, scaling: str = "none", **values: Any) -> tuple[Caution, ...]:
+    """What is warned of where the first three quarters of the rows train."""
+    train = rows[: len(rows) * 3 // 4]
+    return cautions_of(RawData(name="rows.npy", rows=rows, **values), train, fit_scaling(scaling, train))
+
+
+def test_constant_pixels_are_no_matter_of_warning() -> None:
+    images = np.random.default_rng(0).random((20, 4, 4))
+    images[:, 0] = 0
+    assert warnings(images) == ()
+
+
+@pytest.mark.parametrize(
+    ("factor", "what"),
+    [
+        ((1e6, 1, 1), "reach 1e+06"),
+        ((1, 1, -101), "reach 101"),
+        ((1, 100, 1), None),
+        ((50, 1e-3, 1), "vary 5e+04 times"),
+        ((1, 1 / 900, 1), None),
+        ((1, 1, 0), None),  # a constant column has no scale to compare
+    ],
+)
+def test_a_huge_range_left_unscaled_is_warned_of(factor: tuple[float, ...], what: str | None) -> None:
+    """Every column is 1 and −1 in turn, so that its factor is its standard deviation and what it reaches."""
+    rows = np.array([[1.0], [-1.0]] * 20) * factor
+    told = [line for line in warnings(rows) if "common cause of exploding KL" in line]
+    assert len(told) == (what is not None)
+    assert what is None or f"values {what}" in told[0]
+    assert warnings(rows, scaling="standard") == tuple(line for line in warnings(rows) if line not in told)
+
+
+def test_values_far_below_zero_are_a_huge_range_too() -> None:
+    (line,) = warnings(TABLE - 1000)
+    assert line.startswith("values reach 1e+03 and are not scaled")
+
+
+def test_images_of_very_different_pixels_are_no_matter_of_warning() -> None:
+    images = TABLE[:, :2, np.newaxis] * np.array([1.0, 1e-5]).reshape(2, 1)
+    assert warnings(images) == ()
+
+
+def test_duplicate_rows_are_counted() -> None:
+    rows = np.concatenate([TABLE, TABLE[:5], TABLE[:1]])
+    assert warnings(rows) == ("6 of 46 rows repeat an earlier one; copies may lie in different splits",)
+
+
+def test_constant_columns_are_named_five_of_them_at_most() -> None:
+    constant = np.column_stack([np.full((40, 7), 0.5), TABLE])
+    (line,) = warnings(constant)
+    assert line.endswith("so they carry nothing and keep scale 1: columns 0, 1, 2, 3, 4 and 2 more")
+    names = tuple("abcdefghij")
+    assert warnings(constant[:, 5:], columns=names[5:])[0].endswith("columns 'f', 'g'")
+
+
+def test_a_column_that_varies_in_held_out_rows_alone_is_constant_where_it_matters() -> None:
+    rows = TABLE.copy()
+    rows[:30, 1] = 2.0
+    assert [line.split(": columns ")[1] for line in warnings(rows)] == ["1"]
+
+
+def test_notes_of_the_reader_come_first() -> None:
+    rows = np.concatenate([TABLE, TABLE[:1]])
+    first, second = warnings(rows, notes=("two columns were left out",))
+    assert first == "two columns were left out"
+    assert second.startswith("1 of 41 rows repeat")
+
+
+def codes(rows: np.ndarray, *, scaling: str = "standard") -> list[str]:
+    return [caution.code for caution in warnings(rows, scaling=scaling)]
+
+
+def test_one_hot_blocks_are_told_with_their_columns_or_their_width_and_padding() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.eye(5)[rng.integers(0, 5, size=(200, 6))].reshape(200, 30)
+    mixed = np.concatenate([rng.normal(size=(200, 1)), rows[:, :5], np.eye(3)[rng.integers(0, 3, size=200)]], axis=1)
+    assert any(
+        "columns 1, 2, 3, 4, 5 and 1 more such blocks hold one 1 in every row" in line for line in warnings(mixed)
+    )
+    assert any("columns 0, 1, 2, 3, 4 and 5 more such blocks" in line for line in warnings(rows))
+    assert any("each block of 5 columns holds one 1," in line for line in warnings(rows.reshape(200, 6, 5)))
+    rows[:, 25:] = 0
+    rows[0, :5] = 0
+    rows[:, 5:25:5] *= 0
+    assert any("each block of 5 columns holds one 1, some none (padding)" in line for line in warnings(rows))
+    assert "one-hot" not in codes(rng.integers(0, 2, size=(200, 30)))
+    assert "one-hot" not in codes(rng.integers(0, 2, size=(200, 2)))
+
+
+def test_unscaled_counts_are_told_and_scaled_ones_are_not() -> None:
+    rows = np.random.default_rng(0).poisson(3.0, size=(200, 6)) * 1.0
+    assert any("as counts are" in line for line in warnings(rows))
+    assert not any("as counts are" in line for line in warnings(rows, scaling="standard"))
+    assert not any("as counts are" in line for line in warnings(rows + 0.5))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        (np.arange(7, 57), True),
+        (np.random.default_rng(0).permutation(50) + 1000, True),
+        (np.random.default_rng(0).permutation(90)[:50], True),  # what is left of a larger table
+        (np.arange(50) // 2, False),
+        (np.arange(50) * 7, False),
+        (np.arange(50) + 0.5, False),
+    ],
+    ids=["in order", "shuffled", "a part", "twice each", "far apart", "not whole"],
+)
+def test_a_column_that_numbers_the_rows_in_any_order_is_named(numbers: np.ndarray, told: bool) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 3))
+    rows[:, 1] = numbers
+    found = [line for line in warnings(rows, scaling="standard") if "as row numbers are" in line]
+    assert [line.split("; ")[1] for line in found] == ["take them out: columns 1"] * told
+
+
+@pytest.mark.parametrize(
+    ("value", "share", "told"),
+    [
+        (-999, 0.1, True),
+        (999, 0.96, True),  # as days since a contact that never was
+        (-200, 0.1, True),
+        (-1, 0.1, True),  # below 0 alone, and the most frequent
+        (0, 0.1, False),
+        (-999, 0.002, False),
+    ],
+)
+def test_a_repeated_value_apart_from_all_others_may_stand_for_a_missing_one(
+    value: int, share: float, told: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.normal(size=1000), rng.gamma(2.0, 100.0, size=1000) + 1], axis=1)
+    if value == 999:
+        rows[:, 1] = rng.integers(0, 27, size=1000)
+    rows[rng.random(1000) < share, 1] = value
+    assert any("(as -999 does): columns 1" in line for line in warnings(rows, scaling="standard")) is told
+
+
+def test_zero_in_most_rows_stands_for_none_and_not_for_a_missing_value() -> None:
+    rows = np.random.default_rng(0).normal(5000.0, 300.0, size=(1000, 2))
+    rows[:600, 0] = 0
+    assert "missing-values" not in codes(np.random.default_rng(1).permutation(rows))
+
+
+def test_fewer_training_rows_than_columns_are_told() -> None:
+    rows = np.random.default_rng(0).normal(size=(10, 12))
+    assert any("7 training rows are fewer than the 12 columns" in line for line in warnings(rows))
+    assert not any("fewer than" in line for line in warnings(rows[:, :3]))

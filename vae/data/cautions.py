@@ -1,0 +1,206 @@
+"""What is not wrong with data but may surprise, in a line each for their user."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from klsearch.vae.data.gaps import known_moments
+from klsearch.vae.data.readers.raw import RawData
+from klsearch.vae.data.scaling import Scaling
+
+# Beyond this, unscaled values are known to make KL explode; standardised ones seldom pass 10.
+_HUGE = 100.0
+_HUGE_RATIO = 1000.0
+UNSCALED = "are not scaled, a common cause of exploding KL"
+"""What the caution of unscaled values says; whoever looks for the cause of a large KL looks for it."""
+# Below these, chance alone may look like it.
+_LEAST_BLOCK = 3  # columns that share a one
+_LEAST_COUNT = 3  # the largest value
+_LEAST_IDS = 20  # rows
+_LEAST_MISSING = 3  # rows that have the value, and different values of the others
+_FAR = 2.0  # times the range of all other values
+_DENSE = 2  # times as many whole numbers as rows that row numbers may be spread over
+
+
+class Caution(str):
+    """A line of warning.
+
+    Attributes:
+        code: names its kind, and stays the same when the words change.
+    """
+
+    code: str
+
+    def __new__(cls, text: str, code: str = "") -> "Caution":
+        """A line with its code."""
+        made = super().__new__(cls, text)
+        made.code = code
+        return made
+
+
+def cautions_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[Caution, ...]:
+    """Cautions about rows, such as constant columns, a huge range left unscaled, or codes for missing values.
+
+    Args:
+        raw: the rows as read.
+        train: the training rows, raw.
+        scaling: as fitted on them.
+    """
+    found = {
+        "constant-columns": _constant_columns(raw, train),
+        "unscaled": _huge_range(train, scaling),
+        "repeated-rows": _duplicates(raw),
+        "one-hot": _one_hot(raw, train),
+    }
+    if train.ndim == 2:  # columns that mean something by themselves, as pixels do not
+        found |= {
+            "few-rows": _few_rows(train),
+            "counts": "" if found["unscaled"] else _counts(train, scaling),
+            "row-numbers": _row_numbers(raw),
+            "missing-values": _missing_values(raw, train),
+        }
+    return tuple(Caution(text, code) for code, text in found.items() if text)
+
+
+def _constant_columns(raw: RawData, train: np.ndarray) -> str:
+    # Images have constant corners as a matter of course.
+    constant = np.flatnonzero(np.fmin.reduce(train) == np.fmax.reduce(train)) if train.ndim == 2 else np.empty(0, int)
+    if not constant.size:
+        return ""
+    named = _named(raw, constant)
+    return f"constant in the training split, so they carry nothing and keep scale 1: columns {named}"
+
+
+def _named(raw: RawData, columns: np.ndarray) -> str:
+    """The first few of these columns, by name where they have one."""
+    named = ", ".join(f"'{raw.columns[column]}'" if raw.columns else str(column) for column in columns[:5])
+    return named + (f" and {columns.size - 5} more" if columns.size > 5 else "")
+
+
+def _few_rows(train: np.ndarray) -> str:
+    rows, columns = train.shape
+    if rows >= columns:
+        return ""
+    return (
+        f"{rows:,} training rows are fewer than the {columns:,} columns: a model overfits; keep it small, use dropout"
+    )
+
+
+def _one_hot(raw: RawData, train: np.ndarray) -> str:
+    flat = train.reshape(len(train), -1)
+    if (blocks := list(_full_blocks(flat))) and train.ndim == 2:
+        first = _named(raw, np.array(blocks[0]))
+        more = f" and {len(blocks) - 1} more such blocks" if len(blocks) > 1 else ""
+        what = f"columns {first}{more} hold one 1 in every row"
+    elif width := _padded_width(train, flat):
+        what = f"each block of {width} columns holds one 1{'' if blocks else ', some none (padding)'}"
+    else:
+        return ""
+    return (
+        f"{what}, as one-hot categories do; a categorical likelihood is not available yet, and this one takes the "
+        "columns for independent"
+    )
+
+
+def _full_blocks(flat: np.ndarray) -> Iterator[range]:
+    """Neighbouring columns of zeros and ones of which exactly one is 1 in every row."""
+    binary = np.all(np.isin(flat, (0, 1)), axis=0)
+    start = 0
+    while start < flat.shape[1]:
+        ones, end = np.zeros(len(flat)), start
+        while end < flat.shape[1] and binary[end] and ones.max() <= 1 and ones.min() == 0:
+            ones += flat[:, end]
+            end += 1
+        if ones.min() == ones.max() == 1 and end - start >= _LEAST_BLOCK:
+            yield range(start, end)
+            start = end
+        else:
+            start += 1
+
+
+def _padded_width(train: np.ndarray, flat: np.ndarray) -> int:
+    """The width of blocks of zeros and ones of which every one holds one 1 at most, and most hold one; 0 for none."""
+    if not np.isin(flat, (0, 1)).all():
+        return 0
+    columns = flat.shape[1]
+    widths = [train.shape[-1]] if train.ndim > 2 else [w for w in range(_LEAST_BLOCK, columns) if columns % w == 0]
+    for width in widths:
+        ones = flat.reshape(len(flat), -1, width).sum(axis=2, dtype=np.float64)
+        if width >= _LEAST_BLOCK and ones.max() == 1 and ones.mean() > 1 / 2:
+            return width
+    return 0
+
+
+def _counts(train: np.ndarray, scaling: Scaling) -> str:
+    if scaling.kind != "none" or train.min() < 0 or train.max() < _LEAST_COUNT or (train != np.rint(train)).any():
+        return ""
+    return (
+        "all values are whole numbers from 0 up, as counts are, and are not scaled; a likelihood of counts is not "
+        'available yet, so set data.scaling = "standard"'
+    )
+
+
+def _row_numbers(raw: RawData) -> str:
+    """Columns of whole numbers, another in every row, that lie as close as row numbers do, in whatever order."""
+    rows = len(raw.rows)
+    spread = raw.rows.max(axis=0).astype(np.float64) - raw.rows.min(axis=0)
+    close = np.flatnonzero((spread >= rows - 1) & (spread < _DENSE * rows))
+    found = [column for column in close if _all_differ(raw.rows[:, column].astype(np.float64))]
+    if rows < _LEAST_IDS or not found:
+        return ""
+    return (
+        "whole numbers, another in every row, as row numbers are, which say nothing of a row; take them out: columns "
+        f"{_named(raw, np.array(found))}"
+    )
+
+
+def _all_differ(values: np.ndarray) -> bool:
+    return bool((values == np.rint(values)).all()) and len(np.unique(values)) == len(values)
+
+
+def _missing_values(raw: RawData, train: np.ndarray) -> str:
+    found = [column for column in range(train.shape[1]) if _stands_apart(train[:, column].astype(np.float64))]
+    if not found:
+        return ""
+    return (
+        "one value, repeated and apart from all others, may stand for a missing one (as -999 does): columns "
+        f"{_named(raw, np.array(found))}"
+    )
+
+
+def _stands_apart(column: np.ndarray) -> bool:
+    """Whether the least or the largest value is a repeated whole number, far from all others or alone below 0.
+
+    Zero in most rows is a lack of something, which is no lack of knowledge.
+    """
+    values, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+    for extreme, count, others in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
+        is_most = extreme == 0 and count > len(column) / 2
+        if min(count, len(others)) < _LEAST_MISSING or extreme != np.rint(extreme) or is_most:
+            continue
+        distance, spread = np.abs(others - extreme).min(), others[-1] - others[0]
+        if distance > _FAR * spread or (extreme < 0 <= others[0] and count == counts.max()):
+            return True
+    return False
+
+
+def _huge_range(train: np.ndarray, scaling: Scaling) -> str:
+    if scaling.kind != "none":
+        return ""
+    largest = max(abs(float(np.nanmin(train))), abs(float(np.nanmax(train))))
+    _, spread = known_moments(train)
+    spread = spread[spread > 0]
+    ratio = float(spread.max() / spread.min()) if train.ndim == 2 and spread.size else 1.0
+    if largest <= _HUGE and ratio <= _HUGE_RATIO:
+        return ""
+    what = f"reach {largest:.3g}" if largest > _HUGE else f"vary {ratio:.3g} times as much in one column as in another"
+    return f'values {what} and {UNSCALED}; data.scaling = "standard" scales them'
+
+
+def _duplicates(raw: RawData) -> str:
+    """Rows that repeat another: where one trains and its copy tests, the test is too easy."""
+    distinct = len({hash(row.tobytes()) for row in raw.rows})
+    copies = len(raw.rows) - distinct
+    if not copies:
+        return ""
+    return f"{copies:,} of {len(raw.rows):,} rows repeat an earlier one; copies may lie in different splits"
