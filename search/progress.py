@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from klsearch.reports.wording import duration
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ranking import Rank
 
 # Without a terminal, a line at least this often while something trains.
@@ -42,14 +43,17 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """Show the user a line."""
 
-    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
-        """Begin a phase of `total` trainings of which `done` were finished earlier, `best` the best of them."""
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = "") -> None:
+        """Begin a phase of `total` trainings of which `done` were finished earlier, `best` the best of them.
+
+        Every KL that is told of it is in `kl_unit`.
+        """
 
     def count(self, ended: EndedTraining | None) -> None:
         """Count one more training of this phase as ended; None if the best is not sought among such trainings."""
 
     def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
-        """Take the latest epoch of every running training, by number."""
+        """Take the latest epoch of every running training, by number; its KL in the unit of the phase."""
 
 
 @final
@@ -59,7 +63,7 @@ class Silence:
     def say(self, line: str) -> None:
         """Do nothing."""
 
-    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = "") -> None:
         """Do nothing."""
 
     def count(self, ended: EndedTraining | None) -> None:
@@ -81,7 +85,7 @@ class WarningLines:
         if line.startswith("warning: "):
             print(line, file=self._file, flush=True)
 
-    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = "") -> None:
         """Do nothing."""
 
     def count(self, ended: EndedTraining | None) -> None:
@@ -91,15 +95,28 @@ class WarningLines:
         """Do nothing."""
 
 
-def watched_values(values: Mapping[str, float]) -> str:
-    """The four values that the recipe tells people to watch, of one training's latest epoch."""
+def banded(running: Mapping[int, Mapping[str, float]], definition: StudyDefinition) -> dict[int, Mapping[str, float]]:
+    """The latest epoch of every running training, its KL, a mean over latents, taken to the band's unit."""
+    thresholds, latents = definition.thresholds(), definition.model.latent_dim
+    return {
+        number: {**values, "kl": thresholds.banded_kl(values["kl"], latents)} if "kl" in values else values
+        for number, values in running.items()
+    }
+
+
+def watched_values(values: Mapping[str, float], kl_unit: str = "") -> str:
+    """The four values that the recipe tells people to watch, of one training's latest epoch; its KL in this unit."""
     if "kl" not in values:
         return "first epoch"
     return (
-        f"epoch {values['epoch']:.0f}/{values['epochs']:.0f}  KL {_format(values['kl'], 3)}  "
+        f"epoch {values['epoch']:.0f}/{values['epochs']:.0f}  {_kl(values['kl'], kl_unit)}  "
         f"reconstruction {_format(values['reconstruction'], 4)}  KL weight {_format(values['kl_weight'], 3)}  "
         f"total {_format(values['total'], 4)}"
     )
+
+
+def _kl(kl: float, unit: str) -> str:
+    return f"KL {_format(kl, 3)}{f' {unit}' if unit and math.isfinite(kl) else ''}"
 
 
 def _format(value: float, digits: int) -> str:
@@ -152,7 +169,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         self._is_live = live and self._console.is_terminal
         self._live: Live | None = None
         self._clock = _Clock(0, 0)
-        self._phase = ""
+        self._phase = self._kl_unit = ""
         self._best: EndedTraining | None = None
         self._running: Mapping[int, Mapping[str, float]] = {}
         self._last_line = 0.0
@@ -169,10 +186,11 @@ class Terminal(AbstractContextManager["Terminal"]):
         """Print a line above the live display."""
         self._console.print(line, markup=False)
 
-    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = "") -> None:
         """Start the display of a phase."""
         self._stop_live()
         self._clock, self._phase, self._best, self._running = _Clock(done, total), phase, best, {}
+        self._kl_unit = kl_unit
         self._last_line = time.monotonic()
         if self._is_live and total > done:
             self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._table)
@@ -221,10 +239,10 @@ class Terminal(AbstractContextManager["Terminal"]):
     def _best_so_far(self) -> str:
         if self._best is None:
             return ""
-        kl = f"KL {self._best.kl:.3g}" if math.isfinite(self._best.kl) else "diverged"
+        kl = _kl(self._best.kl, self._kl_unit) if math.isfinite(self._best.kl) else "diverged"
         outside = "" if self._best.rank.feasible else " (not feasible)"
         return f"best {self._best.label}: score {self._best.rank.score:.4g}, {kl}{outside}"
 
     def _leader(self) -> str:
         number = leading_training(self._running)
-        return "" if number is None else f"running {number}: {watched_values(self._running[number])}"
+        return "" if number is None else f"running {number}: {watched_values(self._running[number], self._kl_unit)}"

@@ -5,7 +5,7 @@ from klsearch.studies.record import StudyRecord
 
 def kl_unit(study: StudyRecord) -> str:
     """The unit that the band is in."""
-    return "nats per latent" if study.definition.study.kl_reduction == "mean" else "nats over all latents"
+    return study.definition.thresholds().kl_unit
 
 
 def kl_factor(study: StudyRecord) -> float:

@@ -181,7 +181,7 @@ def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
     names = baseline_names(study)
     if not names or all(run.test is None for run in runs_of(study, "winner")):
         return ()
-    columns = ("baseline", "KL", "95 % interval", "unexplained", "95 % interval", "seeds", "reading")
+    columns = ("baseline", f"KL, {kl_unit(study)}", "95 % interval", "unexplained", "95 % interval", "seeds", "reading")
     table = Table(
         caption="Winner less baseline on the test split, paired by seed",
         columns=columns,
@@ -259,14 +259,18 @@ def _unchosen(study: StudyRecord, summary: Summary) -> str:
 def _runs_table(study: StudyRecord, runs: Sequence[ConfirmationRun], caption: str) -> Table:
     return Table(
         caption=caption,
-        columns=("candidate", "seed", "gates missed", "score", "KL", "unexplained", "test KL", "test unexplained"),
+        columns=(
+            *("candidate", "seed", "gates missed", "score", f"KL, {kl_unit(study)}", "unexplained"),
+            *("test KL", "test unexplained"),
+        ),
         rows=tuple(
             (
                 confirmed_name(study, run),
                 str(run.seed),
                 missed_gates(run) or "none",
-                *(number(value) for value in (run.score, run.kl, run.unexplained)),
-                *(number(measure(run.test, name)) for name in ("kl", "unexplained")),
+                *(number(value) for value in (run.score, kl_factor(study) * run.kl, run.unexplained)),
+                number(kl_factor(study) * measure(run.test, "kl")),
+                number(measure(run.test, "unexplained")),
             )
             for run in runs
         ),

@@ -6,9 +6,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.wording import NOTHING, number
 from klsearch.search.commands.check import Estimate
-from klsearch.search.progress import leading_training, rough_duration, watched_values
+from klsearch.search.progress import banded, leading_training, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -81,11 +82,11 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
     """A table of the winner beside the baselines; of the best trial alone before confirmation."""
     confirmed = runs_of(study, "winner")
     if not confirmed:
-        header = ["", "KL per latent", "unexplained", "active latents"]
+        header = ["", _kl_header(study), "unexplained", "active latents"]
         active = f"{best.measures.active_units} of {best.measures.latent_dim}" if best.measures else NOTHING
-        return [header, [f"trial {best.number}", number(best.kl), number(best.unexplained), active]]
+        return [header, [f"trial {best.number}", number(kl_factor(study) * best.kl), number(best.unexplained), active]]
     split = "test" if any(run.test is not None for run in confirmed) else "validation"
-    header = [f"median on the {split} split", "KL per latent", "unexplained", "active latents", "seeds passed"]
+    header = [f"median on the {split} split", _kl_header(study), "unexplained", "active latents", "seeds passed"]
     probed = {PROBE_WORDS[run.probe.measure] for run in confirmed if run.probe is not None}
     names = ("winner", *baseline_names(study))
     rows = {name: _candidate_row(study, name, with_probe=bool(probed)) for name in names}
@@ -105,6 +106,10 @@ def _linear_rows(study: StudyRecord, split: str, cells: int) -> list[list[str]]:
     return [[label, NOTHING, number(linear), *[NOTHING] * (cells - 3)]]
 
 
+def _kl_header(study: StudyRecord) -> str:
+    return f"KL {kl_unit(study).removeprefix('nats ')}"
+
+
 def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[str]:
     runs = runs_of(study, name)
     found = [measures for run in runs if (measures := run.test or run.measures) is not None]
@@ -114,7 +119,7 @@ def _candidate_row(study: StudyRecord, name: str, *, with_probe: bool) -> list[s
     cells = ["diverged"] * 3
     if measured:
         cells = [
-            number(median(measures.kl for measures in measured)),
+            number(kl_factor(study) * median(measures.kl for measures in measured)),
             number(median(measures.unexplained for measures in measured)),
             f"{median(measures.active_units for measures in measured):g} of {measured[0].latent_dim}",
         ]
@@ -194,10 +199,11 @@ def status_text(study: StudyRecord) -> str:
         lines.append(ladder.sentence)
     running = {t.number: t.progress for t in study.trials if t.state is RunState.RUNNING and t.progress}
     if (ahead := leading_training(running)) is not None:
-        lines.append(f"running trial {ahead}: {watched_values(running[ahead])}")
+        values = banded(running, study.definition)[ahead]
+        lines.append(f"running trial {ahead}: {watched_values(values, kl_unit(study))}")
     if summary.best is not None:
         best = summary.best
-        kl = f"KL {number(best.kl)} per latent" if math.isfinite(best.kl) else "diverged"
+        kl = f"KL {number(kl_factor(study) * best.kl)} {kl_unit(study)}" if math.isfinite(best.kl) else "diverged"
         lines.append(f"best trial {best.number}: score {number(best.score)}, {kl}")
     if trainings := (*study.race, *study.confirmation):
         done = sum(run.state is RunState.COMPLETE for run in trainings)
@@ -209,13 +215,13 @@ def status_text(study: StudyRecord) -> str:
 def trials_text(study: StudyRecord) -> str:
     """A table of all trials."""
     searched = list(study.definition.space.searched())
-    header = ["trial", "state", "score", "KL", "unexplained", "gates failed", *searched, "origin"]
+    header = ["trial", "state", "score", _kl_header(study), "unexplained", "gates failed", *searched, "origin"]
     rows = [
         [
             str(trial.number),
             trial.state.value,
             number(trial.score),
-            number(trial.kl),
+            number(kl_factor(study) * trial.kl),
             number(trial.unexplained),
             ",".join(gate.name for gate in trial.gates if not gate.passed) or NOTHING,
             *(number(getattr(trial.hyperparameters, name)) for name in searched),

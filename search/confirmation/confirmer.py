@@ -145,7 +145,7 @@ class Confirmer:
         if None in sources:
             sources[None].train_along(along, self._population.slots)
         if remaining := sum(source.remaining for source in sources.values()):
-            self._progress.begin(phase, done=len(wanted) - remaining, total=len(wanted))
+            self._begin(phase, done=len(wanted) - remaining, total=len(wanted))
         for rule, source in sources.items():
             if source.remaining:
                 self._train(rule, source)
@@ -190,12 +190,15 @@ class Confirmer:
         samples = self._tools.take_samples({row.run.label: self._member(row) for row in shown})
         self._rows.replace_samples(samples, numbers)
 
+    def _begin(self, phase: str, *, done: int, total: int) -> None:
+        self._progress.begin(phase, done=done, total=total, kl_unit=self._definition.thresholds().kl_unit)
+
     def _train_forgotten(self, wanted: Sequence[Row]) -> None:
         """Train those of some confirmed rows again whose members no process has kept."""
         forgotten = [row for row in wanted if self._members.find(row.run) is None]
         if forgotten:
             self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights were not kept.")
-            self._progress.begin("training again", done=0, total=len(forgotten))
+            self._begin("training again", done=0, total=len(forgotten))
         by_rule: dict[Weighting | None, list[Row]] = {}
         for row in forgotten:
             by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)

@@ -39,8 +39,7 @@ def find_reference(
     """The band around the KL that the evidence lower bound asks for by itself, with no weight that anyone chose.
 
     A σ-VAE, or where no variance is left to fit the plain bound (β = 1), is trained on two seeds, until its KL has
-    settled: as the gate *settled* asks, and training as long as a trial once more moved it by no
-    more than that slope over the window.
+    settled: as the gate *settled* asks, and as long as a trial once more moved it by no more than that over the window.
     The band reaches from half to one and a half times the mean of their final KL on validation. The authors of
     ControlVAE set their target so: run the basic VAE, get its KL, then slightly increase and decrease it.
 
@@ -84,22 +83,20 @@ def _final_kls(
         slots = range(min(population.slots, _SEEDS - first))
         for slot in slots:
             population.start(slot, settings, seeds[first + slot])
-        _train_until_settled(population, definition, slots, stop=stop)
-        measured = population.measure(slots, "validation")
-        curves = [population.curves(slot) for slot in slots]
-        found += [
-            final_kl(curve, definition.gates.window) if measures.active_units else math.nan
-            for curve, measures in zip(curves, measured, strict=True)
-        ]
+        found += _settled_kls(population, definition, slots, stop=stop)
     return found
 
 
-def _train_until_settled(
+def _settled_kls(
     population: Population, definition: StudyDefinition, slots: range, *, stop: Callable[[], bool]
-) -> None:
-    """Train on by the epochs of a trial at a time until every member's KL has settled, or can give no band."""
+) -> list[float]:
+    """Train on by the epochs of a trial at a time, and take every member's KL when it has settled.
+
+    So a member's KL is the same whichever others train beside it. NaN where it can give no band.
+    """
     gates, epochs = definition.gates, definition.training.epochs
-    before = np.full(len(slots), math.nan)
+    found, before = dict[int, float](), dict.fromkeys(slots, math.nan)
+    slope = moved = math.nan
     for times in range(1, _MOST_TIMES + 1):
         while population.epoch(0) < times * epochs:
             if stop():
@@ -108,15 +105,18 @@ def _train_until_settled(
                     "time, or a kl_band of two numbers, such as [0.0, 5.0]."
                 )
             population.advance()
-        curves = [population.curves(slot) for slot in slots]
-        kl = np.array([final_kl(curve, gates.window) for curve in curves])
-        slope = max(abs(kl_slope(curve, gates.window)) for curve in curves)
-        if not np.isfinite(kl).all():
-            return
-        moved = float(np.max(np.abs(kl - before) / np.maximum(kl, KL_FLOOR_NATS)))
-        if slope <= gates.max_kl_slope and moved <= gates.max_kl_slope * gates.window:
-            return
-        before = kl
+        for slot in [slot for slot in slots if slot not in found]:
+            curves = population.curves(slot)
+            kl, slope = final_kl(curves, gates.window), abs(kl_slope(curves, gates.window))
+            if not math.isfinite(kl):
+                return [math.nan]
+            moved = abs(kl - before[slot]) / max(kl, KL_FLOOR_NATS)
+            if slope <= gates.max_kl_slope and moved <= gates.max_kl_slope * gates.window:
+                (measures,) = population.measure([slot], "validation")
+                found[slot] = kl if measures.active_units else math.nan
+            before[slot] = kl
+        if len(found) == len(slots):
+            return [found[slot] for slot in slots]
     raise UsageError(
         f"study.kl_band = 'auto': the KL of the reference training still moves after "
         f"{_MOST_TIMES * epochs:,} epochs, by {slope:.2%} per epoch (allowed: {gates.max_kl_slope:.2%}) "

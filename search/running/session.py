@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
-from klsearch.search.progress import Progress, leading_training
+from klsearch.search.progress import Progress, banded, leading_training
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner, this_process
@@ -91,7 +91,8 @@ class Session:
             self._progress.say(f"Going on with {self._study.name}: {done}.")
         self._compile(self._population)
         best = best_so_far(self._definition, self._study)
-        self._progress.begin("trials", done=self._count_finished(), total=budget, best=best)
+        unit = self._definition.thresholds().kl_unit
+        self._progress.begin("trials", done=self._count_finished(), total=budget, best=best, kl_unit=unit)
         source = TrialSource(
             self._study,
             self._definition,
@@ -202,7 +203,7 @@ class Session:
         """A trainer that tells the storage of the leading trial."""
 
         def watch(running: Mapping[int, Mapping[str, float]]) -> None:
-            self._progress.watch(running)
+            self._progress.watch(banded(running, self._definition))
             number = leading_training(running)
             self._say_alive({} if number is None or not searching else {number: running[number]})
 

@@ -9,7 +9,7 @@ from typing import Any
 import joblib
 from optuna.trial import TrialState
 
-from klsearch.search.progress import Progress
+from klsearch.search.progress import Progress, banded
 from klsearch.search.running.options import RunOptions
 from klsearch.search.running.worker_process import Failure, Task, work, work_here
 from klsearch.search.stopping import Interrupted
@@ -64,7 +64,8 @@ def search_with_workers(
     deaths = 0
     with _pool(options) as (count, parallel):
         progress.say(f"Searching with {count} workers…")
-        progress.begin("trials", done=overseer.finished, total=budget, best=best_so_far(definition, study))
+        best, unit = best_so_far(definition, study), definition.thresholds().kl_unit
+        progress.begin("trials", done=overseer.finished, total=budget, best=best, kl_unit=unit)
         threads = None if options.scheduler else max(1, usable_cores() // count)
         function = work if options.scheduler else work_here
         task = Task(place=place, starter=this_process(), threads=threads, within=study.facts.layout.within)
@@ -208,4 +209,5 @@ class _Overseer:
                 ended, _ = judge_training(self._definition, trial_label(number), row.result)
                 self._progress.count(ended if row.state is TrialState.COMPLETE else ended_early(ended))
         self._ladder.look()
-        self._progress.watch({row.number: row.progress for row in self._study.running_rows() if row.progress})
+        running = {row.number: row.progress for row in self._study.running_rows() if row.progress}
+        self._progress.watch(banded(running, self._definition))

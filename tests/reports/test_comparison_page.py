@@ -148,6 +148,25 @@ def test_studies_of_different_bands_in_different_units_share_the_one_of_a_latent
     assert "band" not in kl.caption
 
 
+def test_the_range_of_each_summed_kl_is_of_its_own_number_of_latents(
+    study_of_kind: Callable[[str], StudyRecord],
+) -> None:
+    """With half as many latents in the definition, what a latent has adds up to half."""
+    first = study_of_kind("summed KL")
+    asked = first.definition
+    fewer = asked.model.model_copy(update={"latent_dim": asked.model.latent_dim // 2})
+    second = replace(first, name="fewer", definition=asked.model_copy(update={"model": fewer}))
+    told = []
+    for pair in ((first, first), (second, second), (first, second)):
+        (gallery,) = section_blocks(comparison_page(*pair), "curves")
+        assert isinstance(gallery, Gallery)
+        told.append(gallery.exhibits[0].alternative)
+    assert all(text.startswith("KL, nats over all latents per epoch") for text in told)
+    ends = [[part.split(": ", 1)[-1].rsplit(" from ", 1)[-1] for part in text.rstrip(".").split(";")] for text in told]
+    assert ends[0][0] != ends[1][0]
+    assert (ends[2][0], ends[2][1]) == (ends[0][0], ends[1][1])
+
+
 def other_data(study: StudyRecord) -> StudyRecord:
     return replace(study, data=DataFacts(rows={}, shape=(8, 8), scaling="", fingerprint="e" * 64))
 

@@ -323,7 +323,7 @@ class Told:
         """Keep a line."""
         self.lines.append(line)
 
-    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None:
+    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = "") -> None:
         """Keep a phase."""
         self.phases.append((phase, done, total))
 

@@ -6,11 +6,15 @@ import pty
 import re
 import time
 from contextlib import redirect_stderr
+from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search.progress import EndedTraining, Silence, Terminal, leading_training, watched_values
+from klsearch.search.progress import EndedTraining, Silence, Terminal, banded, leading_training, watched_values
 from klsearch.studies.ranking import Rank
+
+if TYPE_CHECKING:
+    from tests.search.conftest import Workshop
 
 VALUES = {
     **{"epoch": 37.0, "epochs": 60.0, "kl": 2.34567, "reconstruction": 1.1644, "kl_weight": 0.1, "total": 1.3991},
@@ -31,6 +35,24 @@ def ended_training(label: str, score: float, kl: float = 2.0, *, violation: floa
 def test_the_four_values_that_the_recipe_watches_are_shown() -> None:
     text = watched_values(VALUES)
     assert text == "epoch 37/60  KL 2.35  reconstruction 1.164  KL weight 0.1  total 1.399"
+
+
+@pytest.mark.parametrize(
+    ("reduction", "told"), [("mean", "KL 2.35 nats per latent  "), ("sum", "KL 7.04 nats over all latents  ")]
+)
+def test_running_and_best_are_told_in_the_unit_of_the_band_which_is_named(
+    workshop: "Workshop", monkeypatch: pytest.MonkeyPatch, reduction: str, told: str
+) -> None:
+    """The workshop's model has 3 latents."""
+    monkeypatch.setattr("klsearch.search.progress._PLAIN_SECONDS", 0.0)
+    asked = workshop.definition
+    asked = asked.model_copy(update={"study": asked.study.model_copy(update={"kl_reduction": reduction})})
+    unit = asked.thresholds().kl_unit
+    terminal, err = shown()
+    terminal.begin("trials", done=0, total=2, kl_unit=unit)
+    terminal.count(ended_training("trial 0", 0.5))
+    terminal.watch(banded({1: VALUES, 2: {"epoch": 0.0, "epochs": 60.0}}, asked))
+    assert f"score 0.5, KL 2 {unit} · running 1: epoch 37/60  {told}" in err.getvalue()
 
 
 def test_before_the_first_epoch_there_is_nothing_to_watch() -> None:

@@ -21,7 +21,9 @@ class Interrupted:
 
     def say(self, line: str) -> None: ...
 
-    def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None) -> None: ...
+    def begin(
+        self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = ""
+    ) -> None: ...
 
     def count(self, ended: EndedTraining | None) -> None:
         if not self.pressed:

@@ -42,6 +42,11 @@ class GateThresholds:
         """The KL (mean over latents) in the band's unit."""
         return kl * latent_dim if self.kl_reduction == "sum" else kl
 
+    @property
+    def kl_unit(self) -> str:
+        """The unit that the band is in."""
+        return "nats per latent" if self.kl_reduction == "mean" else "nats over all latents"
+
     def active_units_needed(self, latent_dim: int) -> int:
         """The least number of active units that the *alive* gate accepts."""
         return max(1, math.ceil(self.min_active_share * latent_dim - 1e-9))

@@ -146,8 +146,8 @@ def test_the_status_counts_own_trials_by_state_and_shows_the_leading_and_the_bes
     assert status_text(study_of(*trials, warm_start="1 trial of digits")).splitlines() == [
         "made: 3 of 20 trials done (2 complete, 1 pruned, 1 failed, 3 running)",
         "warm start: 1 trial of digits",
-        "running trial 6: epoch 8/60  KL 1.23  reconstruction 12.35  KL weight 0.125  total not finite",
-        "best trial 0: score 0.1, KL 1.5 per latent",
+        "running trial 6: epoch 8/60  KL 1.23 nats per latent  reconstruction 12.35  KL weight 0.125  total not finite",
+        "best trial 0: score 0.1, KL 1.5 nats per latent",
         "not enough evidence: Only 3 trials have finished beside 1 of an earlier study; 20 are needed to judge.",
     ]
 
@@ -263,16 +263,38 @@ def test_trials_are_a_table_with_a_column_for_each_searched_hyperparameter() -> 
         unfinished(12, RunState.RUNNING),
     )
     assert trials_text(study_of(*trials)).splitlines() == [
-        "trial     state   score    KL  unexplained      gates failed  kl_weight  annealing_epochs  origin",
-        "0      complete    0.25   1.5         0.25                 –     0.3333                10  before",
-        "1      complete  0.1235  1235       0.1235  settled,clipping     0.3333                10  search",
-        "12      running       –     –            –                 –     0.3333                10  search",
+        "trial     state   score  KL per latent  unexplained      gates failed  kl_weight  annealing_epochs  origin",
+        "0      complete    0.25            1.5         0.25                 –     0.3333                10  before",
+        "1      complete  0.1235           1235       0.1235  settled,clipping     0.3333                10  search",
+        "12      running       –              –            –                 –     0.3333                10  search",
     ]
+
+
+def test_under_summed_kl_every_line_and_table_gives_the_sum_over_the_latents_and_says_so() -> None:
+    """The study's models have 4 latents."""
+    watched = {"epoch": 8, "epochs": 60, "kl": 1.25, "reconstruction": 1.0, "kl_weight": 0.125, "total": 1.0}
+    trials = (trial(0, kl=1.5), unfinished(1, RunState.RUNNING, progress=watched))
+    study = study_of(*trials, confirmation=runs_of("trial 0", [1.0, 3.0], passed=2), winner=0)
+    asked = study.definition
+    asked = asked.model_copy(update={"study": asked.study.model_copy(update={"kl_reduction": "sum"})})
+    summed = replace(study, definition=asked)
+    latents = asked.model.latent_dim
+    status, best, table = status_text(summed), best_text(summed).splitlines(), trials_text(summed).splitlines()
+    assert f"running trial 1: epoch 8/60  KL {1.25 * latents:.3g} nats over all latents  " in status
+    assert f"best trial 0: score 0.25, KL {1.5 * latents:g} nats over all latents" in status
+    assert "  KL over all latents  " in table[0]
+    assert table[1].split()[3] == f"{1.5 * latents:g}"
+    assert "  KL over all latents  " in best[-2]
+    assert best[-1].split()[0] == "winner"
+    alone = best_text(replace(summed, confirmation=(), winner=None)).splitlines()
+    assert "KL over all latents" in alone[-2]
+    assert alone[-1].split()[2] == f"{1.5 * latents:g}"
 
 
 def test_a_study_without_trials_is_a_table_without_rows() -> None:
     assert trials_text(study_of()).split() == [
-        *("trial", "state", "score", "KL", "unexplained", "gates", "failed", "kl_weight", "annealing_epochs", "origin"),
+        *("trial", "state", "score", "KL", "per", "latent", "unexplained", "gates", "failed"),
+        *("kl_weight", "annealing_epochs", "origin"),
     ]
 
 
