@@ -138,7 +138,7 @@ def test_trials_have_exactly_their_fields(trials: list[dict[str, Any]]) -> None:
         assert (trial["state"], trial["epochs"], trial["error"], trial["diverged"]) == ("complete", 12, None, False)
         assert set(trial["gates"]) == set(GATE_NAMES)
         assert trial["seconds"] > 0
-    assert [trial["origin"] for trial in trials] == ["before", "mine"] + 8 * ["ladder"] + 14 * ["search"]
+    assert [trial["origin"] for trial in trials] == ["before", "mine"] + 6 * ["ladder"] + 16 * ["search"]
 
 
 def test_the_ladder_holds_what_its_trainings_measured(
@@ -146,11 +146,11 @@ def test_the_ladder_holds_what_its_trainings_measured(
 ) -> None:
     ladder = best["ladder"]
     assert ladder == klsearch("status", finished.folder, "--json").document["ladder"]
-    assert (ladder["asked"], ladder["is_whole"]) == (8, True)
+    assert (ladder["asked"], ladder["is_whole"]) == (6, True)
     rungs = {rung["trial"]: rung for rung in ladder["rungs"]}
-    assert list(rungs) == list(range(2, 10))
-    assert [rung["kl_weight"] for rung in ladder["rungs"]] == pytest.approx(np.geomspace(1e-3, 10, 8), rel=5e-3)
-    for trial in trials[2:10]:
+    assert list(rungs) == list(range(2, 8))
+    assert [rung["kl_weight"] for rung in ladder["rungs"]] == pytest.approx(np.geomspace(1e-3, 10, 6), rel=5e-3)
+    for trial in trials[2:8]:
         rung = rungs[trial["number"]]
         assert (rung["kl"], rung["unexplained"]) == (trial["kl"], trial["unexplained"])
         assert rung["kl_weight"] == trial["hyperparameters"]["kl_weight"]
