@@ -16,17 +16,13 @@ LADDER = "ladder"
 """The origin of a trial that is a rung, and no baseline."""
 
 # More cost decisions: on digits ten rungs took 47 trials to decide, six 33, none 47 (means of three seeds each).
-_MOST, _LEAST = 6, 3
+_RUNGS = 6
 _CLOSING = 5  # enough for a line through them
 
 
 def count_rungs(definition: StudyDefinition) -> int:
-    """The number of rungs that a new study begins with: at most 6 and a third of its budget.
-
-    None where the KL weight is not searched, or there would be fewer than 3.
-    """
-    count = min(_MOST, definition.study.trials // 3) if "kl_weight" in definition.space.searched() else 0
-    return count if count >= _LEAST else 0
+    """The number of rungs that a new study begins with, whatever its budget; 0 where the KL weight is fixed."""
+    return _RUNGS if "kl_weight" in definition.space.searched() else 0
 
 
 def rung_settings(definition: StudyDefinition, count: int) -> tuple[Hyperparameters, ...]:

@@ -63,9 +63,9 @@ def ladder_with(
     return ladder
 
 
-@pytest.mark.parametrize(("trials", "rungs"), [(8, 0), (9, 3), (15, 5), (18, 6), (1000, 6)])
-def test_there_are_at_most_six_rungs_and_at_most_a_third_of_the_budget(trials: int, rungs: int) -> None:
-    assert count_rungs(define(trials)) == rungs
+@pytest.mark.parametrize("trials", [8, 100])
+def test_a_ladder_has_six_rungs_whatever_the_budget_which_may_change(trials: int) -> None:
+    assert count_rungs(define(trials)) == 6
 
 
 def test_a_fixed_kl_weight_has_no_ladder() -> None:
