@@ -179,7 +179,7 @@ def test_missing_values_stay_missing_where_they_are_masked_and_scaling_never_see
     assert np.nanmean(data.train, axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
     assert np.nanstd(data.train, axis=0) == pytest.approx([1, 1, 1], abs=1e-6)
     (note,) = data.notes
-    assert note.startswith("rows.npy: 3 values in 2 rows are missing (2.5% of all)")
+    assert note.startswith("rows.npy: 3 of 120 values are missing, in 2 of 40 rows; the encoder is given")
 
 
 def test_what_is_missing_counts_to_the_fingerprint_and_the_bits_of_a_nan_do_not(tmp_path: Path) -> None:
