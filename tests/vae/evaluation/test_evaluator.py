@@ -40,7 +40,10 @@ SPLITS: dict[int, dict[str, np.ndarray]] = {
     },
 }
 # The known training values have the mean (1, 2/3).
-GAPPED = {"train": float32([[0, 0], [2, 0], [0, 2], [2, math.nan]]), "other": float32([[3, math.nan], [1, 3]])}
+GAPPED = {
+    "train": float32([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, math.nan]]),
+    "other": float32([[3.0, math.nan], [1.0, 3.0]]),
+}
 NO_NOISE = -60.0  # σ = e⁻³⁰ leaves z equal to μ in float32
 GAUSSIAN = Objective()
 ONE = np.ones((1, 1))
