@@ -27,6 +27,7 @@ from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.summary import since_confirmed, summarize
 from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
 from klsearch.vae.hyperparameters import RULES, Hyperparameters
 
@@ -153,6 +154,10 @@ def describe_scaling(dataset: Dataset) -> str:
     if dataset.table is not None:
         about["encoding"] = "raw = 1 in the column 'name=category' of the row's category, 0 in its others"
         about["table"] = [asdict(column) for column in dataset.table]
+    filling = Gaps(dataset.splits).filling
+    if filling is not None:
+        about["missing"] = "after scaling, a missing value is what 'filling' has in its place: the training mean"
+        about["filling"] = filling.tolist()
     return json.dumps({**about, **dataset.scaling.as_json()}, indent=2) + "\n"
 
 
@@ -231,6 +236,7 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         epochs=training.epochs,
         batch_size=training.batch_size,
         likelihood=definition.objective().likelihood,
+        masks=definition.data.missing == "mask",
         kl_reduction=definition.study.kl_reduction,
         reconstruction_reduction=model.reconstruction_reduction,
     )

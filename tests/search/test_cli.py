@@ -282,3 +282,18 @@ def test_the_documents_are_one_line_of_json_each(klsearch: Klsearch, finished: "
     for arguments in (["list"], ["best", finished.folder], ["trials", finished.folder], ["status", finished.folder]):
         (line,) = klsearch(*arguments, "--json").out.splitlines()
         assert json.loads(line)["schema_version"] == 1
+
+
+def test_a_table_with_gaps_is_refused_by_the_key_that_masks_them(klsearch: Klsearch, definition_file: Path) -> None:
+    rows = definition_file.parent / "rows.csv"
+    lines = rows.read_text().splitlines()
+    lines[4] = "," + lines[4].partition(",")[2]
+    rows.write_text("\n".join(lines) + "\n")
+    refused = klsearch("check", definition_file)
+    assert refused.code == 2
+    assert "NaN (no number) in 1 value at column 'a', row 3 (counted from 0), line 5" in refused.err
+    assert 'data.missing = "mask"' in refused.err
+    definition_file.write_text(definition_file.read_text().replace('"rows.csv"', '"rows.csv"\nmissing = "mask"'))
+    document = klsearch("check", definition_file, "--json").document
+    assert len(document["notes"]) == 1
+    assert document["notes"][0].startswith("rows.csv: 1 of 1,200 values are missing, in 1 of 200 rows; ")

@@ -114,3 +114,23 @@ def test_the_squared_error_is_that_of_the_reconstruction() -> None:
     p = 1 / (1 + np.exp(-OUTPUT.numpy().astype(float)))
     assert squared_error(ROWS, OUTPUT, GAUSSIAN).numpy().tolist() == [1.25, 8.0]
     assert squared_error(ROWS, OUTPUT, BERNOULLI).numpy() == pytest.approx(np.sum((ROWS - p) ** 2, axis=1), rel=1e-6)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=str)
+def test_values_that_are_not_known_change_neither_error_nor_gradient(likelihood: Likelihood) -> None:
+    known = tf.constant([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+    found = []
+    for hidden in (0.5, 1e6):
+        rows = tf.where(known > 0, ROWS, hidden)
+        with tf.GradientTape() as tape:
+            tape.watch(OUTPUT)
+            errors = reconstruction_error(rows, OUTPUT, likelihood, known)
+        squared = squared_error(rows, OUTPUT, likelihood, known)
+        found.append([value.numpy().tolist() for value in (errors, squared, tape.gradient(errors, OUTPUT))])
+    assert found[0] == found[1]
+
+
+def test_known_values_alone_are_added_up() -> None:
+    known = tf.constant([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+    for error in (reconstruction_error, squared_error):  # 0.5² + 1² and 2² + 0²
+        assert error(ROWS, OUTPUT, GAUSSIAN, known).numpy().tolist() == [1.25, 4.0]

@@ -140,7 +140,7 @@ def _note_gaps(raw: RawData) -> tuple[str, ...]:
         return ()
     missing = np.isnan(raw.rows)
     rows = int(missing.reshape(len(missing), -1).any(axis=1).sum())
-    found = f"{int(missing.sum()):,} values in {rows:,} rows are missing ({missing.mean():.1%} of all)"
+    found = f"{int(missing.sum()):,} of {missing.size:,} values are missing, in {rows:,} of {len(missing):,} rows"
     return (f"{raw.name}: {found}; the encoder is given the training mean for them, and nothing is measured of them",)
 
 

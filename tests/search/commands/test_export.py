@@ -283,3 +283,30 @@ def test_the_scaler_encodes_and_decodes_a_table_with_plain_pandas(tmp_path: Path
     words = [f"pet={word}" for word in scaler["table"][1]["categories"]]
     assert [word.removeprefix("pet=") for word in raw[words].idxmax(axis=1).astype(str)] == frame["pet"].tolist()
     assert np.allclose(raw["age"], frame["age"])
+
+
+def test_a_table_with_gaps_is_filled_as_the_scaler_says(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    rows[::7, 1] = np.nan
+    np.save(tmp_path / "rows.npy", rows)
+    dataset = load_dataset(Request(source="rows.npy", folder=tmp_path), missing="mask", scaling="minmax")
+    scaler = json.loads(describe_scaling(dataset))
+    assert scaler["missing"].startswith("after scaling, a missing value is what 'filling' has in its place")
+    assert scaler["filling"] == pytest.approx(np.nanmean(dataset.train, axis=0), rel=1e-6)
+
+
+def test_the_snippet_of_masked_data_neither_sees_nor_scores_missing_values(snippet: Callable[..., Any]) -> None:
+    made = snippet(SETTINGS, ('source = "rows.csv"', 'source = "rows.csv"\nmissing = "mask"'))
+    known = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    assert float(made.reconstruction(ROWS, OUTPUT, known)) == pytest.approx((0.25 + 3.0625) / 2)
+    inputs, latents = keras.Input((2,)), keras.Input((made.LATENT_DIM,))
+    vae = made.VAE(
+        keras.Model(inputs, made.latent_heads(inputs)),
+        keras.Model(latents, keras.layers.Dense(2)(latents)),
+        rows=64,
+        filling=[0.0, 0.5],
+    )
+    vae.compile(made.optimizer())
+    rows = np.tile(np.array([[0.0, np.nan], [np.nan, 0.25]], np.float32), (32, 1))
+    assert np.all(np.isfinite(vae.fit(rows, batch_size=32, epochs=2, verbose=0).history["loss"]))
+    assert all(np.all(np.isfinite(values)) for values in vae.get_weights())

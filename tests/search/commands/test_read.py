@@ -1,10 +1,14 @@
 """Watching a study while processes work on it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from klsearch.search.commands.read import without_samples
 from klsearch.search.storage.opening import open_storage
+from klsearch.search.storage.place import known_place
 from klsearch.search.storage.process import this_process
+from klsearch.search.storage.records import load_study
 from klsearch.search.storage.study import StudyStorage
 
 if TYPE_CHECKING:
@@ -25,3 +29,12 @@ def test_a_study_that_nobody_works_on_is_shown_once(finished_copy: "Finished", k
     once = klsearch("status", finished_copy.folder)
     assert "24 of 30" in once.out
     assert klsearch("status", finished_copy.folder, "--watch") == once
+
+
+def test_without_samples_neither_note_nor_warning_names_a_column(finished: "Finished") -> None:
+    record = load_study(known_place(str(finished.folder), storage=None, study=None))
+    assert record.data is not None
+    lines = ("separated by tabs", "decimal commas in columns 'income'")
+    told = without_samples(replace(record, data=replace(record.data, notes=lines, warnings=lines)))
+    assert told.samples is None and told.data is not None
+    assert told.data.notes == told.data.warnings == ("separated by tabs",)

@@ -390,9 +390,9 @@ def test_a_check_tells_data_search_cost_and_warnings(
         "model: dense, 12,345 weights",
         "search: 24 trials over kl_weight, annealing_epochs, encoder_dropout",
     ]
-    assert lines[4] == "baselines: before, after, mine"
-    assert lines[5].startswith(told)
-    assert lines[5].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
-    assert lines.pop(6) == "note: tabs", "what was recognised is no warning"
-    assert lines[6].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
-    assert lines[7:] == ["warning: few rows"]
+    assert rest[2] == "baselines: before, after, mine"
+    assert rest[3].startswith(told)
+    assert rest[3].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
+    assert rest.pop(4) == "note: tabs", "what was recognised is no warning"
+    assert rest[4].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
+    assert rest[5:] == ["warning: few rows"]

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.data.checks import check_rows, check_varies
-from klsearch.vae.data.readers.raw import DataProblem, RawData
+from klsearch.vae.data.checks import check_columns, check_rows, check_varies
+from klsearch.vae.data.readers.raw import Column, DataProblem, RawData
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
 
@@ -112,3 +112,42 @@ def test_rows_vary_if_one_value_does() -> None:
         check_varies("x", "the training split's", same)
     same[2, 1] = 2
     check_varies("x", "the training split's", same)
+
+
+def test_missing_values_are_refused_by_the_key_that_masks_them() -> None:
+    text = refusal_of_raw(table_with(np.nan, (4, 1)))
+    assert "NaN (no number) in 1 value at column 1, row 4" in text
+    assert text.endswith('leave them out of what is learned: data.missing = "mask"')
+
+
+def test_masking_refuses_rows_without_any_value_and_infinity() -> None:
+    rows = table_with(np.nan, (5, 0), (5, 1), (5, 2), (9, 0), (9, 1), (9, 2), (1, 1))
+    with pytest.raises(
+        DataProblem, match=r"^rows.npy: 2 rows have no value at all, the first is row 5 \(counted from 0"
+    ):
+        check_rows(raw_data(rows), missing="mask")
+    with pytest.raises(DataProblem, match="infinity in 1 value at column 0, row 2"):
+        check_rows(raw_data(table_with(np.inf, (2, 0))), missing="mask")
+
+
+def test_columns_and_pixels_that_no_training_row_has_are_refused() -> None:
+    rows = table_with(np.nan, *((row, column) for row in range(20) for column in (1, 2)))
+    check_columns(raw_data(rows), rows)
+    names = {"columns": ("a", "b", "c"), "table": (Column(name="a", kind="number"),)}
+    with pytest.raises(
+        DataProblem, match=r"column 'b' has no value in any training row \(nor have 1 more\); \[data.col"
+    ):
+        check_columns(raw_data(rows, **names), rows[:20])
+    images = np.ones((9, 2, 2))
+    images[:, 1, 0] = np.nan
+    with pytest.raises(DataProblem, match=r"pixel \[1, 0\] has no value in any training row; leave it out"):
+        check_columns(raw_data(images), images)
+
+
+def test_missing_values_hide_no_constant_data_and_no_missing_label() -> None:
+    rows = np.tile([1.0, 2.0, 3.0], (40, 1))
+    rows[4, 1] = np.nan
+    with pytest.raises(DataProblem, match="constant data"):
+        check_rows(raw_data(rows), missing="mask")
+    with pytest.raises(DataProblem, match="1 rows have no label, the first at row 6"):
+        check_rows(raw_data(TABLE, labels=np.where(np.arange(40) == 6, np.nan, 1)), missing="mask")

@@ -169,3 +169,43 @@ def test_splits_of_different_row_shapes_are_refused() -> None:
             unit_interval=True,
             fingerprint="",
         )
+
+
+def test_missing_values_stay_missing_where_they_are_masked_and_scaling_never_sees_them(tmp_path: Path) -> None:
+    rows = table_with(np.nan, (3, 1), (8, 0), (8, 2))
+    data = load(tmp_path, rows, missing="mask", scaling="standard")
+    scaled = np.concatenate([data.train, data.validation, data.test])
+    assert np.isnan(scaled).sum(axis=0).tolist() == [1, 1, 1]
+    assert np.nanmean(data.train, axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
+    assert np.nanstd(data.train, axis=0) == pytest.approx([1, 1, 1], abs=1e-6)
+    (note,) = data.notes
+    assert note.startswith("rows.npy: 3 of 120 values are missing, in 2 of 40 rows; the encoder is given")
+
+
+def test_what_is_missing_counts_to_the_fingerprint_and_the_bits_of_a_nan_do_not(tmp_path: Path) -> None:
+    rows = table_with(np.nan, (3, 1))
+    other = rows.copy()
+    other[3, 1] = -other[3, 1]
+    assert other.tobytes() != rows.tobytes()
+    found = [load(tmp_path, values, missing="mask").fingerprint for values in (rows, other, table_with(np.nan, (4, 1)))]
+    assert found[0] == found[1] != found[2]
+
+
+def test_whole_data_are_the_same_masked_or_not(tmp_path: Path) -> None:
+    masked, refused = load(tmp_path, TABLE, missing="mask"), load(tmp_path, TABLE)
+    assert (masked.fingerprint, masked.notes) == (refused.fingerprint, refused.notes)
+
+
+def test_a_column_without_any_value_is_refused(tmp_path: Path) -> None:
+    rows = TABLE.copy()
+    rows[:, 1] = np.nan
+    text = "rows.npy: column 1 has no value in any training row; leave it out"
+    assert refusal_of_rows(tmp_path, rows, missing="mask") == text
+
+
+def test_constant_columns_with_gaps_are_still_told(tmp_path: Path) -> None:
+    rows = TABLE.copy()
+    rows[:, 2] = 4.0
+    rows[::3, 2] = np.nan
+    warnings = load(tmp_path, rows, missing="mask").warnings
+    assert any("carry nothing and keep scale 1: columns 2" in line for line in warnings)

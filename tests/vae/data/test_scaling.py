@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from klsearch.vae.data.scaling import fit_scaling
+from klsearch.vae.data.scaling import fit_scaling, in_unit_interval
 
 KINDS = ["auto", "none", "minmax", "standard"]
 _values = st.floats(-1e6, 1e6, width=32)
@@ -90,3 +90,15 @@ def test_many_rows_are_scaled_like_few() -> None:
     rows = np.random.default_rng(0).normal(size=(10_000, 2))
     scaling = fit_scaling("standard", rows)
     assert np.array_equal(scaling.apply(rows)[9_000:], scaling.apply(rows[9_000:]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"), [("standard", [-1, 0, None, 1]), ("minmax", [0, 0.5, None, 1]), ("auto", [-1, 0, None, 1])]
+)
+def test_missing_values_take_no_part_and_stay_missing(kind: str, column: list[float | None]) -> None:
+    step = 1 if kind == "minmax" else np.sqrt(2 / 3)  # of the column −1, 0, 1 the standard deviation
+    rows = np.array([[-1.0, 5], [0, np.nan], [np.nan, 7], [1, 9]])
+    scaled = fit_scaling(kind, rows).apply(rows)[:, 0]
+    expected = [np.nan if value is None else value / step for value in column]
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6)
+    assert in_unit_interval([scaled]) is (kind == "minmax")

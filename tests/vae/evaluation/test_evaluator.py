@@ -39,6 +39,11 @@ SPLITS: dict[int, dict[str, np.ndarray]] = {
         "random": RANDOM,
     },
 }
+# The known training values have the mean (1, 2/3).
+GAPPED = {
+    "train": float32([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, math.nan]]),
+    "other": float32([[3.0, math.nan], [1.0, 3.0]]),
+}
 NO_NOISE = -60.0  # σ = e⁻³⁰ leaves z equal to μ in float32
 GAUSSIAN = Objective()
 ONE = np.ones((1, 1))
@@ -230,3 +235,21 @@ def test_a_broken_member_has_measures_that_say_so(log_var: float) -> None:
     assert not math.isfinite(measures.unexplained)
     assert not math.isfinite(measures.elbo)
     assert not measures.kl < 1e50
+
+
+def test_missing_values_are_encoded_as_the_training_mean_and_not_measured() -> None:
+    measures = Evaluator(linear_network(2), GAPPED, GAUSSIAN).measure(HALVED, "other")[0]
+    # Half of 3, 1 and 3 is missed; the mean misses 3 by 2, 1 by 0 and 3 by 7/3.
+    assert measures.reconstruction == pytest.approx((1.5**2 + 0.5**2 + 1.5**2) / 2)
+    assert measures.unexplained == pytest.approx(4.75 / (4 + 49 / 9))
+    assert measures.kl_mean_part == pytest.approx([(9 + 1) / 4, (4 / 9 + 9) / 4])
+    # Of the training split, three of seven known values are missed by 1; a row of the other has 1½ known ones.
+    distortion = 1.5 / 2 * math.log(2 * math.pi * 3 / 7) + 4.75 / 2 / (2 * 3 / 7)
+    assert measures.elbo == pytest.approx(-(distortion + (10 + 4 / 9 + 9) / 4 + 59))
+
+
+def test_the_curves_leave_missing_values_out_as_the_measures_do() -> None:
+    whole = Evaluator(linear_network(2), {**GAPPED, "validation": GAPPED["other"]}, GAUSSIAN)
+    bounds = tf.constant(HALVED.clip_low), tf.constant(HALVED.clip_high)
+    _, reconstruction, unexplained, *_ = whole.epoch_measures(HALVED.weights, HALVED.others, *bounds).numpy()[0]
+    assert (reconstruction, unexplained) == (pytest.approx(4.75 / 2), pytest.approx(4.75 / (4 + 49 / 9)))

@@ -17,3 +17,13 @@ def test_a_pca_leaves_what_its_dropped_directions_hold() -> None:
 def test_more_components_than_columns_leave_nothing() -> None:
     rows = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     assert pca_unexplained({"train": rows}, 8)["train"] == pytest.approx(0, abs=1e-6)
+
+
+def test_missing_values_are_seen_as_the_training_mean_and_not_measured() -> None:
+    """Of two equal columns one is missing: half of the other comes back, so that a quarter of its square is left."""
+    train = np.repeat(np.random.default_rng(0).normal(size=(400, 1)), 2, axis=1).astype(np.float32)
+    train -= train.mean(axis=0)
+    other = train.copy()
+    other[:, 1] = np.nan
+    found = pca_unexplained({"train": train, "validation": other}, 1)
+    assert found == {"train": pytest.approx(0, abs=1e-6), "validation": pytest.approx(1 / 4, rel=1e-5)}

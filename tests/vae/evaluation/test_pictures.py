@@ -185,3 +185,25 @@ def test_columns_average_to_the_measure_that_trials_are_judged_by() -> None:
     weights = of_mean[[int(name.removeprefix("column ")) - 1 for name in taken.columns]]
     (measured,) = Evaluator(network, splits, Objective()).measure(model, "test")
     assert np.average(taken.unexplained[0], weights=weights) == pytest.approx(measured.unexplained, rel=1e-5)
+
+
+def test_missing_pixels_are_shown_as_the_training_mean_and_missing_values_not_measured() -> None:
+    rows = IMAGES["test"].copy()
+    rows[0, 1, 1] = np.nan
+    taken, whole = kept_images(test=rows), kept_images()
+    shown = np.rint(IMAGES["train"][:, 1, 1].mean() * 255)
+    assert taken.originals[0, 1, 1] == pytest.approx(shown, abs=1)
+    assert taken.originals[1:].tobytes() == whole.originals[1:].tobytes()
+    known, mean = rows.reshape(6, 4), IMAGES["train"].reshape(30, 4).mean(axis=0)
+    unit = np.nansum((known - mean) ** 2) / 6
+    np.testing.assert_allclose(taken.unexplained[1], np.nansum((known / 2) ** 2, axis=1) / unit, rtol=1e-5)
+
+
+def test_the_errors_of_a_column_are_those_of_its_known_values() -> None:
+    splits = {name: rows.reshape(-1, 4).copy() for name, rows in IMAGES.items()}
+    splits["test"][:3, 2] = np.nan
+    taken = take_samples(flat_network((4,), 4), Objective(), splits, MODELS, columns=("a", "b", "c", "d"))
+    assert isinstance(taken, ColumnErrors)
+    known, mean = splits["test"][3:, 2], splits["train"][:, 2].mean()
+    of_c = taken.unexplained[1, taken.columns.index("c")]
+    assert of_c == pytest.approx(np.sum((known / 2) ** 2) / np.sum((known - mean) ** 2), rel=1e-5)

@@ -115,3 +115,14 @@ def test_in_one_call_per_batch(
     expected = train_among(three, 0, 0, train, bits)
     monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)
     assert train_among(three, 0, 0, train, bits) == expected
+
+
+def test_with_missing_values(few_features: dict[str, np.ndarray], train: Train, bits: Bits) -> None:
+    splits = {name: rows.copy() for name, rows in few_features.items()}
+    for rows in splits.values():
+        rows[::3, 1], rows[1::4, 4] = np.nan, np.nan
+    three, eight = (clipping_population(awkward_network(), splits, slots, 50) for slots in (3, 8))
+    expected = train_among(three, 0, 0, train, bits)
+    assert np.all(np.isfinite(np.frombuffer(expected["curves"])))
+    for members, slot, late in ((three, 2, 1), (eight, 7, 1), (eight, 0, 0)):
+        assert train_among(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"

@@ -153,3 +153,12 @@ def test_a_fitted_variance_leaves_a_member_s_bits_to_its_seed(fitted: Population
         fitted.start(slot, PLAIN, seed=1 if slot == 3 else 10 + slot)
     train(fitted, 5)
     assert bits(fitted, 3) == expected
+
+
+def test_the_best_variance_is_that_of_what_is_known() -> None:
+    """A mean of 2 known values, missed by squares of 8 in all: as of rows with two features."""
+    of_two = terms()._replace(features=2, known=None)
+    loss, weight, _ = OptimalVariance().weigh(of_two, [])
+    found, reported, _ = OptimalVariance().weigh(terms()._replace(known=tf.constant([2.0])), [])
+    assert found.numpy() == pytest.approx(loss.numpy(), rel=1e-6)
+    assert reported.numpy() == pytest.approx(weight.numpy(), rel=1e-6)

@@ -86,3 +86,14 @@ def test_labels_must_be_as_many_as_rows_and_complete(folder: "DataFolder") -> No
     assert "'few' must hold one value for each of 40 rows" in text
     text = folder.refusal("rows.npz", array="x", labels="holes")
     assert "'holes' has no value in 1 rows, the first at row 6" in text
+
+
+def test_an_encrypted_npz_is_refused_in_one_line(folder: "DataFolder") -> None:
+    np.savez(folder.path / "rows.npz", x=TABLE)
+    content = bytearray((folder.path / "rows.npz").read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # of the member's header and of the directory's
+        content[content.index(mark) + flags] |= 1
+    (folder.path / "rows.npz").write_bytes(content)
+    refusal = folder.refusal("rows.npz")
+    assert "rows.npz" in refusal and "encrypted" in refusal
+    assert "\n" not in refusal

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 if TYPE_CHECKING:
     from tests.vae.conftest import DataFolder
@@ -52,6 +53,30 @@ def test_an_image_that_cannot_be_read_is_named(folder: "DataFolder") -> None:
     assert "b.png: cannot be read" in folder.refusal(".")
     (folder.path / "b.png").unlink()
     assert "c.png is not an image that Pillow can read" in folder.refusal(".")
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".gif", ".webp", ".jpg"])
+def test_an_image_of_any_kind_that_is_cut_short_or_overwritten_never_ends_in_more_than_a_line(
+    folder: "DataFolder", suffix: str
+) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))
+    image.save(folder.path / "a.png")
+    image.save(folder.path / f"b{suffix}")
+    content = (folder.path / f"b{suffix}").read_bytes()
+    (folder.path / f"b{suffix}").write_bytes(content[: len(content) // 3])
+    refusal = folder.refusal(".")
+    assert refusal.count("\n") == 0 and f"b{suffix}" in refusal
+    (folder.path / f"b{suffix}").write_bytes(content[:4] + b"\xff" * 60 + content[64:])
+    refusal = folder.refusal(".")
+    assert refusal.count("\n") == 0 and f"b{suffix}" in refusal
+
+
+def test_text_in_an_image_that_unpacks_without_end_is_refused(folder: "DataFolder") -> None:
+    about = PngInfo()
+    about.add_text("a", "0" * 80_000_000, zip=True)
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(folder.path / "a.png", pnginfo=about)
+    assert (folder.path / "a.png").stat().st_size < 200_000
+    assert "a.png: cannot be read" in folder.refusal(".")
 
 
 def test_a_folder_without_data_is_refused_and_a_file_in_it_proposed(folder: "DataFolder") -> None:
