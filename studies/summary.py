@@ -20,7 +20,7 @@ from klsearch.studies.verdict.candidates import (
     unexplained_on_test,
 )
 from klsearch.studies.verdict.causes import SeedCause, failing_words, seed_causes
-from klsearch.studies.verdict.price import Price, prices
+from klsearch.studies.verdict.price import Price, price_words, prices
 from klsearch.studies.verdict.remedies import Advice, own_settings_words
 from klsearch.studies.verdict.standing import Standing
 from klsearch.vae.diagnostics.gates import (
@@ -33,6 +33,7 @@ from klsearch.vae.diagnostics.gates import (
 from klsearch.vae.hyperparameters import RULES
 
 _EDGE_SHARE = 0.02
+_MOST_TOLD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,10 @@ def summarize(study: StudyRecord) -> Summary:
     confirmed = runs_of(study, "winner")
     best = next((t for t in study.trials if t.number == study.winner), None) or best_trial(study.trials)
     passed, seeds = sum(run.passed for run in confirmed), len(confirmed)
-    edge = pressed_edges(study, best) if best is not None else ()
+    # Where no seed passes, what is wrong is not that a range ends.
+    edge = pressed_edges(study, best) if best is not None and (passed or not seeds) else ()
     caveats = tuple(f"{name} lies on the {side} edge of its range" for name, side in edge)
-    if confirmed:
+    if passed:
         caveats += (*_baseline_caveats(study), *_test_caveats(study), *_linear_caveats(study))
     word = verdict(passed, seeds, finished_trials=len(study.counted), caveats=caveats)
     standing: dict[str, Any] = {
@@ -120,13 +122,16 @@ def _test_caveats(study: StudyRecord) -> tuple[str, ...]:
     """The winner's seeds whose KL on the test split lies outside the band that validation is judged by."""
     thresholds = study.definition.thresholds()
     low, high = thresholds.kl_band
-    tests = [run.test for run in runs_of(study, "winner") if run.test is not None]
+    runs = runs_of(study, "winner")
+    tests = [run.test for run in runs if run.test is not None]
     kls = [thresholds.banded_kl(measures.kl, measures.latent_dim) for measures in tests]
     outside = sorted((kl for kl in kls if math.isfinite(kl) and not low <= kl <= high), reverse=True)
     if not outside:
         return ()
     told = ", ".join(f"{kl:.3g}" for kl in outside)
-    seeds = f"{len(outside)} of {len(kls)} seeds"
+    if len(outside) > _MOST_TOLD:
+        told = f"{outside[-1]:.3g} to {outside[0]:.3g}"
+    seeds = f"{len(outside)} of {len(runs)} seeds"
     return (f"the KL of {seeds} lies outside the band of {low:g} to {high:g} on the test split ({told})",)
 
 
@@ -197,8 +202,7 @@ def _sentence(study: StudyRecord, standing: Standing, causes: tuple[SeedCause, .
             names = " and ".join(f"`{name}`" for name in baseline_names(study) if is_winner(study, name))
             parts.append(f"Your settings ({names}) are the best found.")
         if price:
-            told = "; ".join(one.words for one in price)
-            parts.append(f"{told[0].upper()}{told[1:]}.")
+            parts.append(price_words(price))
         if (other := dominating(study)) is not None:
             parts.append(
                 f"Trial {other.number} reconstructs better (`unexplained` {other.unexplained:.3g}) with a KL nearer "

@@ -176,7 +176,7 @@ def _claims(summary: Summary) -> Document:
         "sentence": summary.sentence,
         "causes": [{"name": cause.name, "seeds": cause.seeds} for cause in summary.causes],
         "price": [{**asdict(price), "words": price.words} for price in summary.price],
-        "next": asdict(summary.next),
+        "next": {**asdict(summary.next), "code_for": summary.next.code_for},
     }
 
 

@@ -38,7 +38,12 @@ def advise(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     if cure is not None:
         yield cure
     usable = standing.best is not None and standing.verdict in (Verdict.STABLE, Verdict.CAVEATS)
+    widened: list[Advice] = []
+    if cure is None and not unfinished and standing.verdict is not Verdict.NOT_STABLE:
+        widened = [_widen(study, standing, name, side) for name, side in standing.edges]
     if usable:
+        # What cures the caveat comes before the winner that has it.
+        yield from (one for one in widened if one.code)
         yield _use(standing)
     yield from unfinished
     confirmations = list(_confirm(study, standing)) if cure is None else []
@@ -46,16 +51,12 @@ def advise(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     yield from _look_at_seeds(study, standing)
     if usable:
         yield from (_consider_baseline(study, name) for name in baseline_names(study) if ties(study, name))
-    further = False
-    if cure is None and not unfinished and standing.verdict is not Verdict.NOT_STABLE:
-        widened = [_widen(study, standing, name, side) for name, side in standing.edges]
-        yield from widened
-        further = bool(widened)
-    more = list(_stop_or_search_on(study)) if cure is None and not unfinished and not further else []
+    yield from (one for one in widened if not (usable and one.code))
+    more = list(_stop_or_search_on(study)) if cure is None and not unfinished and not widened else []
     yield from more
     if standing.best is not None:
         yield from errors
-    if not (errors or unfinished or cure or usable or confirmations or more or further or standing.seeds):
+    if not (errors or unfinished or cure or usable or confirmations or more or widened or standing.seeds):
         if study.finished:
             yield Advice(action="Search elsewhere", reason=f"None of {count(len(study.finished), 'trial')} will do.")
         else:
@@ -81,12 +82,13 @@ def _use(standing: Standing) -> Advice:
 
 def _go_on(study: StudyRecord) -> tuple[Advice, ...]:
     finished, asked = len(study.counted), study.definition.study.trials
-    if finished >= asked:
+    enough = finished >= MIN_FINISHED_TRIALS
+    if finished >= asked and (enough or not study.trials):
         return ()
     reason = f"{finished} of {count(asked, 'trial')} have finished"
-    enough = finished >= MIN_FINISHED_TRIALS
     needed = "" if enough else f"; at least {MIN_FINISHED_TRIALS} are needed for a verdict"
-    return (Advice(action="Go on with the search", reason=f"{reason}{needed}.", code=study.resume_command),)
+    more = f" --trials {MIN_FINISHED_TRIALS}" if study.resume_command and asked < MIN_FINISHED_TRIALS else ""
+    return (Advice(action="Go on with the search", reason=f"{reason}{needed}.", code=f"{study.resume_command}{more}"),)
 
 
 def _confirm(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]:

@@ -1,11 +1,15 @@
 """What the winner costs in reconstruction, against each baseline."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.verdict.candidates import baseline_names, is_winner, runs_of, unexplained_on_test
 from klsearch.studies.verdict.differences import paired_difference
+
+_START = "reconstruction error "
+_NOTICED = 0.1  # percent: no less is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,24 +32,44 @@ class Price:
 
     @property
     def words(self) -> str:
-        """The price in words.
+        """The price in words, with its interval.
 
         >>> Price(baseline="mine", change=0.04, low=0.02, high=0.06, pairs=8).words
-        'reconstruction error 4 % higher than `mine` (95 % 2 to 6 %)'
+        'reconstruction error 4 % higher than that of `mine` (95 % 2 to 6 %)'
         >>> Price(baseline="mine", change=-0.04, low=-0.06, high=-0.02, pairs=8).words
-        'reconstruction error 4 % lower than `mine` (95 % 2 to 6 %)'
+        'reconstruction error 4 % lower than that of `mine` (95 % 2 to 6 %)'
         >>> Price(baseline="mine", change=0.01, low=-0.02, high=0.04, pairs=8).words
-        'reconstruction error not distinguishable from that of `mine` (95 % -2 to 4 %)'
+        'reconstruction error not distinguishable from that of `mine` (95 %: 2 % lower to 4 % higher)'
+        >>> Price(baseline="mine", change=-1e-5, low=-4.4e-5, high=1.5e-5, pairs=8).words
+        'reconstruction error no different from that of `mine` (95 %: by less than 0.1 %)'
         """
-        if self.low <= 0 <= self.high:
-            interval = f"{100 * self.low:.2g} to {100 * self.high:.2g} %"
-            return f"reconstruction error not distinguishable from that of `{self.baseline}` (95 % {interval})"
-        side = "higher" if self.change > 0 else "lower"
-        small, large = sorted((100 * abs(self.low), 100 * abs(self.high)))
-        return (
-            f"reconstruction error {100 * abs(self.change):.2g} % {side} than `{self.baseline}` "
-            f"(95 % {small:.2g} to {large:.2g} %)"
-        )
+        return f"{_START}{self._comparison}"
+
+    @property
+    def _comparison(self) -> str:
+        whose, (low, high) = f"that of `{self.baseline}`", (100 * self.low, 100 * self.high)
+        if max(abs(low), abs(high)) < _NOTICED:
+            if low <= 0 <= high:
+                return f"no different from {whose} (95 %: by less than {_NOTICED:g} %)"
+            return f"within {_NOTICED:g} % of {whose}"
+        # As many decimals as it takes to tell the ends of the interval apart, and from 0.
+        finest = max(min(high - low, abs(low), abs(high)), _NOTICED)
+        digits = max(0, -math.floor(math.log10(finest)))
+        least, most = sorted((abs(low), abs(high)))
+        if low <= 0 <= high:
+            return f"not distinguishable from {whose} (95 %: {-low:z.{digits}f} % lower to {high:z.{digits}f} % higher)"
+        side, change = "higher" if self.change > 0 else "lower", f"{100 * abs(self.change):.{digits}f} %"
+        return f"{change} {side} than {whose} (95 % {least:.{digits}f} to {most:.{digits}f} %)"
+
+
+def price_words(found: Sequence[Price]) -> str:
+    """All prices as one sentence; empty without any.
+
+    >>> price_words([Price(baseline=one, change=0.04, low=0.02, high=0.06, pairs=8) for one in "ab"])
+    'Reconstruction error 4 % higher than that of `a` (95 % 2 to 6 %), 4 % higher than that of `b` (95 % 2 to 6 %).'
+    """
+    told = ", ".join(one.words.removeprefix(_START) for one in found)
+    return f"{_START.capitalize()}{told}." if told else ""
 
 
 def prices(study: StudyRecord) -> tuple[Price, ...]:

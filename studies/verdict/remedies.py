@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.candidates import own_settings
 from klsearch.vae.data.checks import UNSCALED
 from klsearch.vae.diagnostics.curves import TrainingCurves
-from klsearch.vae.diagnostics.gates import kl_slope
+from klsearch.vae.diagnostics.gates import GateThresholds, judge, kl_slope
+from klsearch.vae.hyperparameters import BEFORE
 
 # Times the band's upper end: a KL beyond it ran away.
 _FAR_ABOVE = 10.0
@@ -20,7 +23,10 @@ _DECAYS = (0.5, 3.0)
 # Share by which validation reconstructs worse than training where a model overfits.
 _LARGE_GAP = 0.3
 _LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
+_NOTHING_LEARNT = 0.9  # of the variance, left unexplained
+_MARGIN = 0.8  # of the slope allowed: seeds differ
 _CLIPNORM = 1.0
+_FAST = 0.01  # no learning rate above is usual for Adam
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,13 @@ class Advice:
     action: str
     reason: str
     code: str = ""
+
+    @property
+    def code_for(self) -> str:
+        """Where the code goes: "definition" (TOML whose keys replace those of the definition), "command", or ""."""
+        if not self.code:
+            return ""
+        return "definition" if self.code.startswith("[") else "command"
 
     @property
     def words(self) -> str:
@@ -50,6 +63,8 @@ def remedy(study: StudyRecord, failing: Sequence[TrainingRun], of: int) -> Advic
         return None
     ill = max(dict.fromkeys(ills), key=ills.count)
     struck = [run for run, name in zip(failing, ills, strict=True) if name == ill]
+    if ill == "below" and _is_likelihood_deaf(study):
+        ill = "reconstruction"
     if _is_unscaled(study) and ill in ("diverged", "above", "below"):
         return _scale(study, struck, of)
     return _REMEDIES[ill](study, struck, of) if ill in _REMEDIES else None
@@ -64,19 +79,55 @@ def _ill(study: StudyRecord, run: TrainingRun) -> str:
     if run.diverged:
         return "diverged"
     missed = {gate.name for gate in run.gates if not gate.passed}
+    if _passes_usual_gates(study, run):
+        return "strict"
+    if "reconstruction" in missed and run.hyperparameters.learning_rate > _FAST:
+        return "too fast"
     if "alive" in missed:
         return "below"
     if "band" in missed:
         return "above" if _banded(study, run) > study.definition.thresholds().kl_band[1] else "below"
     if "settled" in missed:
-        return "overfitting" if _gap(run) > _LARGE_GAP else "moving"
+        if _gap(run) > _LARGE_GAP:
+            return "overfitting"
+        return "moving" if _drift(study, run) > study.definition.thresholds().max_kl_slope else "swaying"
     if "reconstruction" in missed:
         return "overfitting" if _gap(run) > _LARGE_GAP else "reconstruction"
     return "clipping"
 
 
+def _is_likelihood_deaf(study: StudyRecord) -> bool:
+    """Whether no trial learnt anything under a likelihood other than the Gaussian, whatever its KL weight."""
+    found = [trial.unexplained for trial in study.complete if math.isfinite(trial.unexplained)]
+    return study.definition.model.likelihood != "gaussian" and min(found, default=0.0) > _NOTHING_LEARNT
+
+
+def _stricter_gates(study: StudyRecord) -> dict[str, Any]:
+    """The thresholds in which the definition asks for more than is usual, as they usually are."""
+    usual, asked = GateThresholds(), study.definition.thresholds()
+    looser = {"max_kl_slope": max, "min_active_share": min, "max_clip_share": max}
+    found = {name: pick(getattr(usual, name), getattr(asked, name)) for name, pick in looser.items()}
+    return {name: value for name, value in found.items() if value != getattr(asked, name)}
+
+
+def _passes_usual_gates(study: StudyRecord, run: TrainingRun) -> bool:
+    stricter = _stricter_gates(study)
+    if not stricter or run.curves is None:
+        return False
+    thresholds = replace(study.definition.thresholds(), **stricter)
+    return all(gate.passed for gate in judge(run.curves, run.measures, thresholds))
+
+
 def _banded(study: StudyRecord, run: TrainingRun) -> float:
     return study.definition.thresholds().banded_kl(run.kl, study.definition.model.latent_dim)
+
+
+def _drift(study: StudyRecord, run: TrainingRun) -> float:
+    """The absolute KL slope over two windows, in which ups and downs cancel; infinite where one is annealed."""
+    window = 2 * study.definition.gates.window
+    if run.curves is None or run.curves.epochs - run.hyperparameters.annealing_epochs < window:
+        return math.inf
+    return abs(kl_slope(run.curves, window))
 
 
 def _gap(run: TrainingRun) -> float:
@@ -101,17 +152,38 @@ def _scale(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice
 
 
 def _learn_slower(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
-    searched = study.definition.space.searched().get("learning_rate")
     rates = [run.hyperparameters.learning_rate for run in struck]
-    lower = float(f"{min(rates) / 10:.2g}")
-    code = f"[training]\nlearning_rate = {lower!r}\nclipnorm = {_CLIPNORM!r}"
-    if searched is not None:
-        code = f"[space]\nlearning_rate = {{ low = {lower / 10!r}, high = {lower!r}, log = true }}"
-        code += f"\n\n[training]\nclipnorm = {_CLIPNORM!r}"
+    lower = float(f"{min(rates) / 10:.2g}") if min(rates) <= _FAST else BEFORE.learning_rate
+    code = f"{_rate_toml(study, lower)}\nclipnorm = {_CLIPNORM!r}"
+    became = "diverged" if all(run.diverged for run in struck) else "learn nothing"
     return Advice(
         action="Lower the learning rate and clip gradients",
-        reason=f"{_trainings(len(struck), of)} diverged, at learning rates of {_spread(rates)}.",
+        reason=f"{_trainings(len(struck), of)} {became}, at learning rates of {_spread(rates)}.",
         code=code,
+    )
+
+
+def _rate_toml(study: StudyRecord, rate: float) -> str:
+    """The learning rate as TOML that ends in `[training]`: a range below it where it is searched."""
+    if "learning_rate" not in study.definition.space.searched():
+        return f"[training]\nlearning_rate = {rate!r}"
+    return f"[space]\nlearning_rate = {{ low = {rate / 10!r}, high = {rate!r}, log = true }}\n\n[training]"
+
+
+def _steady(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    """Lower the learning rate by as much as the slope is too steep: the noise of the steps is what moves the KL."""
+    window, limit = study.definition.gates.window, study.definition.thresholds().max_kl_slope
+    slopes = [abs(run.kl_slope) for run in struck]
+    slower = min(max(1.5 * max(slopes) / limit, 2.0), 10.0)
+    rate = float(f"{min(run.hyperparameters.learning_rate for run in struck) / slower:.2g}")
+    return Advice(
+        action=f"Lower the learning rate to {rate:g}",
+        reason=(
+            f"In {_trainings(len(struck), of)} the KL goes up and down, by {_spread(slopes)} per epoch over the last "
+            f"{window} epochs, where {limit:g} is allowed, but by {_spread([_drift(study, run) for run in struck])} "
+            f"over the last {2 * window}: it has arrived, and longer training would not settle it."
+        ),
+        code=_rate_toml(study, rate).removesuffix("\n\n[training]"),
     )
 
 
@@ -125,7 +197,11 @@ def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *,
         reason = f"{_trainings(len(struck), of)} collapsed: too few latents are active, at a KL of {_spread(kls)}"
     centre = aimed_weight(study, struck, up=up)
     action = f"{'Raise' if up else 'Lower'} the KL weight to about {centre:.2g}"
-    ends = [float(f"{centre * factor:.2g}") for factor in (10**-0.5, 10**0.5)]
+    low_end, high_end = centre * 10**-0.5, centre * 10**0.5
+    # What failed is left behind, or the search may return to it.
+    tried = float(np.median([run.hyperparameters.kl_weight for run in struck]))
+    low_end, high_end = (max(low_end, tried), high_end) if up else (low_end, min(high_end, tried))
+    ends = [float(f"{end:.2g}") for end in (low_end, high_end)]
     given = study.definition.space.searched().get("kl_weight")
     code = f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}"
     where = "" if given is None else f" where {given.low:g} to {given.high:g} was searched"
@@ -133,11 +209,17 @@ def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *,
 
 
 def aimed_weight(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool) -> float:
-    """The KL weight at which KL should meet the band: by the line of ln KL over ln weight, held near the trials.
+    """The KL weight at which KL should meet the band: the nearest at which the ladder of KL weights has it there.
 
-    A line that does not fall, or of fewer than three weights, gives the farthest weight tried and half a decade.
-    Never more than a decade beyond the trials.
+    Without one, by the line of ln KL over ln weight, held near the trials: a line that does not fall, or of fewer than
+    three weights, gives the farthest weight tried and half a decade. Never more than a decade beyond the trials.
     """
+    typical = float(np.median([math.log10(max(run.hyperparameters.kl_weight, 1e-300)) for run in struck]))
+    if (ladder := ladder_of(study)) is not None:
+        inside = [(math.log10(one) + math.log10(other)) / 2 for one, other in ladder.in_band if one > 0]
+        beyond = [centre for centre in inside if (centre > typical if up else centre < typical)]
+        if beyond:
+            return float(10 ** min(beyond, key=lambda centre: abs(centre - typical)))
     low, high = study.definition.thresholds().kl_band
     middle = math.sqrt(low * high) if low > 0 else high / 2
     trials = [t for t in (*study.complete, *struck) if t.hyperparameters.kl_weight > 0]
@@ -153,7 +235,6 @@ def aimed_weight(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool)
         slope, level = np.polyfit([weight for weight, _ in seen], [kl for _, kl in seen], 1)
         if slope < 0:
             aim = float((math.log10(middle) - level) / slope)
-    typical = float(np.median([math.log10(max(run.hyperparameters.kl_weight, 1e-300)) for run in struck]))
     aim = max(aim, typical) if up else min(aim, typical)
     return float(10 ** min(max(aim, least - 1), most + 1))
 
@@ -177,7 +258,7 @@ def epochs_to_settle(study: StudyRecord, run: TrainingRun) -> int:
     """The epochs after which a training's KL settles: its slope is taken to fall as a power of the epoch.
 
     The power comes from two windows, the last and one that ends halfway between the end of annealing and the end; at
-    most four times the epochs trained, rounded up to five.
+    most four times the epochs trained, rounded up to five. It aims a fifth below the slope that is allowed.
     """
     thresholds, epochs = study.definition.thresholds(), study.definition.training.epochs
     window, limit = thresholds.window, thresholds.max_kl_slope
@@ -191,7 +272,7 @@ def epochs_to_settle(study: StudyRecord, run: TrainingRun) -> int:
     if early > late > 0 and since > before:
         decay = math.log(early / late) / math.log(since / before)
     decay = min(max(decay, _DECAYS[0]), _DECAYS[1])
-    factor = (late / limit) ** (1 / decay) if late > limit > 0 else 1.0
+    factor = (late / (_MARGIN * limit)) ** (1 / decay) if late > limit > 0 else 1.0
     longer = annealed + since * factor
     return 5 * math.ceil(min(max(longer, epochs + window), _MOST_LONGER * epochs) / 5)
 
@@ -216,6 +297,17 @@ def _shrink(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advic
     )
 
 
+def _loosen_gates(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
+    gates = study.definition.gates
+    stricter = _stricter_gates(study)
+    told = ", ".join(f"`{name}` {getattr(gates, name):g} where {value:g} is usual" for name, value in stricter.items())
+    return Advice(
+        action="Loosen the gates",
+        reason=f"{_trainings(len(struck), of)} fail by gates stricter than usual alone ({told}).",
+        code="\n".join(["[gates]", *(f"{name} = {value!r}" for name, value in stricter.items())]),
+    )
+
+
 def _open_clips(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
     lows = [run.hyperparameters.clip_low for run in struck if math.isfinite(run.hyperparameters.clip_low)]
     highs = [run.hyperparameters.clip_high for run in struck if math.isfinite(run.hyperparameters.clip_high)]
@@ -235,8 +327,8 @@ def _rethink_likelihood(study: StudyRecord, struck: Sequence[TrainingRun], of: i
         given = study.definition.model.likelihood
         return Advice(
             action="Use a Gaussian likelihood",
-            reason=f"{reason} under the {given} likelihood.",
-            code='[model]\nlikelihood = "gaussian"',
+            reason=f"{reason} under the {given} likelihood, to which values far from 0 and 1 all look alike.",
+            code='[model]\nlikelihood = "gaussian"\n\n[data]\nscaling = "standard"',
         )
     weight = aimed_weight(study, struck, up=False)
     ends = [float(f"{weight * factor:.2g}") for factor in (0.1, 1.0)]
@@ -249,12 +341,15 @@ def _rethink_likelihood(study: StudyRecord, struck: Sequence[TrainingRun], of: i
 
 _REMEDIES = {
     "diverged": _learn_slower,
+    "too fast": _learn_slower,
     "above": lambda study, struck, of: _move_weights(study, struck, of, up=True),
     "below": lambda study, struck, of: _move_weights(study, struck, of, up=False),
     "moving": _train_longer,
+    "swaying": _steady,
     "overfitting": _shrink,
     "reconstruction": _rethink_likelihood,
     "clipping": _open_clips,
+    "strict": _loosen_gates,
 }
 
 
@@ -266,10 +361,27 @@ def own_settings_words(study: StudyRecord) -> str:
         if sum(run.diverged for run in runs) * 2 > len(runs):
             told.append(f"your settings (`{name}`) diverged")
         elif sum(_ill(study, run) == "below" for run in runs if not run.passed) * 2 > len(runs):
-            told.append(f"your settings (`{name}`) collapsed (KL {kl:.2g})")
+            told.append(f"your settings (`{name}`) collapsed (KL {kl:.2g}): {_move_words(study, runs, up=False)}")
         elif kl > _FAR_ABOVE * study.definition.thresholds().kl_band[1]:
-            told.append(f"your settings (`{name}`) ran away (KL {kl:.3g})")
+            told.append(f"your settings (`{name}`) ran away (KL {kl:.3g}): {_move_words(study, runs, up=True)}")
     return "; ".join(told)
+
+
+def _move_words(study: StudyRecord, runs: Sequence[TrainingRun], *, up: bool) -> str:
+    return f"{'raise' if up else 'lower'} the KL weight to about {aimed_weight(study, runs, up=up):.1g}"
+
+
+def side_of_band(study: StudyRecord) -> int:
+    """On which side of the band this study's trainings fail: 1 above, −1 below or collapsed, 0 on neither.
+
+    The user's own settings tell, where most of their trainings miss the band; else the trials.
+    """
+    for runs in (*own_settings(study).values(), study.complete):
+        ills = [_ill(study, run) for run in runs if not run.passed]
+        above, below = ills.count("above"), ills.count("below")
+        if above != below and (runs is study.complete or 2 * max(above, below) > len(runs)):
+            return 1 if above > below else -1
+    return 0
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -16,6 +16,7 @@ from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import Hyperparameters
 
 EPOCHS = 20
+_WAVE = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 SETTINGS = Hyperparameters(kl_weight=0.01)
 DATA = DataFacts(
     rows={"train": 400, "validation": 80, "test": 80}, shape=(30,), scaling="none", fingerprint="d"
@@ -30,6 +31,7 @@ def definition(**tables: Any) -> StudyDefinition:
         "training": {"epochs": EPOCHS},
         "space": {"kl_weight": {"low": 1e-4, "high": 1.0, "log": True}},
         "baselines": {"mine": {"kl_weight": 1.0}},
+        "gates": {},
     }
     return StudyDefinition.model_validate({name: {**made.get(name, {}), **tables.get(name, {})} for name in made})
 
@@ -39,20 +41,25 @@ def training(
     *,
     kl: float = 2.0,
     growth: float = 0.0,
+    sway: float = 0.0,
     active: int = 4,
     unexplained: float = 0.3,
     gap: float = 0.0,
     test_kl: float | None = None,
     settings: Hyperparameters = SETTINGS,
 ) -> dict[str, Any]:
-    """A training whose KL ends at `kl`, having grown as the epoch to the power of `growth`; NaN diverges."""
+    """A training whose KL ends at `kl`, having grown as the epoch to the power of `growth`; NaN diverges.
+
+    With `sway` it goes up for five epochs and down for five, by so much each.
+    """
     epochs = np.arange(1, EPOCHS + 1)
     rows = np.zeros((EPOCHS, 10), np.float32)
     names = list(TrainingCurves.from_rows(rows).latest())
     columns = {
         "reconstruction": 1 / epochs,
         "validation_reconstruction": (1 + gap) / epochs,
-        "validation_kl": kl * (epochs / EPOCHS) ** growth,
+        "validation_kl": kl * (epochs / EPOCHS) ** growth
+        + sway * (-1.0) ** ((epochs - 1) // 5) * _WAVE[(epochs - 1) % 5],
         "nonfinite_steps": np.full(EPOCHS, float(math.isnan(kl))),
     }
     for name, values in columns.items():

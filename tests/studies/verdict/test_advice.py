@@ -50,9 +50,32 @@ def test_no_two_sentences_of_a_study_exclude_each_other(ill: Ill, data: st.DataO
     assert len(weights) <= 1
     assert found.next.action == actions[0]
     for price in found.price:
-        assert (price.low <= 0 <= price.high) == ("not distinguishable" in price.words)
+        told = ("not distinguishable" in price.words) or ("no different" in price.words)
+        assert (price.low <= 0 <= price.high) == told
     if found.next.code and not found.next.code.startswith("klsearch"):
         assert tomllib.loads(found.next.code)
+
+
+def test_an_edge_that_keeps_a_winner_from_stable_comes_before_its_use(ill: Ill) -> None:
+    edge = Hyperparameters(kl_weight=1.0)
+    study = ill([{"settings": edge}] * 20, seeds=[{"settings": edge}] * 8)
+    found = summarize(study)
+    assert found.verdict is Verdict.CAVEATS
+    actions = [one.action for one in advise(study, found)]
+    assert actions[:2] == ["Widen the range of `kl_weight` upwards", "Use the settings of trial 0"]
+
+
+def test_where_no_seed_passes_no_edge_is_named(ill: Ill) -> None:
+    edge = {"settings": Hyperparameters(kl_weight=1.0), "kl": float("nan")}
+    found = summarize(ill([edge] * 20, seeds=[edge] * 8))
+    assert found.edges == () and "edge" not in found.sentence
+
+
+def test_where_fewer_trials_were_asked_for_than_a_verdict_needs_the_search_goes_on(ill: Ill) -> None:
+    found = summarize(ill([{}] * 12, seeds=[{}] * 8, study={"trials": 12}))
+    assert found.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert found.next.code == "klsearch resume runs/made --trials 20"
+    assert found.next.code_for == "command"
 
 
 @pytest.mark.parametrize("best", [0, 19])

@@ -8,7 +8,7 @@ from scipy.stats import ttest_rel
 
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
-from klsearch.studies.verdict.price import prices
+from klsearch.studies.verdict.price import Price, prices
 
 WINNER = [0.31, 0.32, 0.30, 0.33, 0.31, 0.32, 0.30, 0.33]
 MINE = [0.30, 0.30, 0.29, 0.32, 0.29, 0.31, 0.29, 0.31]
@@ -33,3 +33,23 @@ def test_a_baseline_that_is_the_winner_costs_nothing_and_is_no_caveat(ill: Calla
     assert found.price == ()
     assert not any("mine" in caveat for caveat in found.caveats)
     assert "Your settings (`mine`) are the best found." in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("low", "change", "high", "words"),
+    [
+        (-4.4e-5, -1.5e-5, 1.5e-5, "reconstruction error no different from that of `mine` (95 %: by less than 0.1 %)"),
+        (1e-5, 2e-5, 3e-5, "reconstruction error within 0.1 % of that of `mine`"),
+        (0.0123, 0.0142, 0.0161, "reconstruction error 1.4 % higher than that of `mine` (95 % 1.2 to 1.6 %)"),
+        (0.003, 0.08, 0.17, "reconstruction error 8.0 % higher than that of `mine` (95 % 0.3 to 17.0 %)"),
+        (-0.63, -0.512, -0.41, "reconstruction error 51 % lower than that of `mine` (95 % 41 to 63 %)"),
+        (
+            -0.9,
+            1.2,
+            51.3,
+            "reconstruction error not distinguishable from that of `mine` (95 %: 90 % lower to 5130 % higher)",
+        ),
+    ],
+)
+def test_a_price_has_as_many_digits_as_its_interval_allows(low: float, change: float, high: float, words: str) -> None:
+    assert Price(baseline="mine", change=change, low=low, high=high, pairs=8).words == words
