@@ -1,5 +1,6 @@
 """A study from its definition to its report, with TensorFlow loaded."""
 
+from dataclasses import replace
 from functools import partial
 
 from klsearch.search.confirmation.confirmer import ConfirmationTools, FitProbe
@@ -23,6 +24,7 @@ from klsearch.studies.errors import KlsearchError, StorageError
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.response import Decision
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.evaluation.pca import pca_unexplained
 from klsearch.vae.evaluation.pictures import take_samples
 from klsearch.vae.evaluation.probe import fit_probe, probe_measure
 from klsearch.vae.networks.network import Network
@@ -95,6 +97,7 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
         session.search()
         _end_early(study, loaded, request, session.decide())
         if options.confirm and definition.confirmation.seeds:
+            _measure_pca(study, request.dataset, definition.model.latent_dim)
             session.confirm(_confirmation_tools(definition, request.network, request.dataset, layout))
 
 
@@ -111,6 +114,13 @@ def _end_early(study: StudyStorage, loaded: LoadedDefinition, request: StudyRequ
     ended = override(loaded, trials=finished).toml_for_any_folder()
     study.replace_definition(ended)
     request.place.create(ended)
+
+
+def _measure_pca(study: StudyStorage, dataset: Dataset, latent_dim: int) -> None:
+    """Measure what a PCA leaves unexplained for a study that was made before that was."""
+    data = study.facts.data
+    if not data.pca:
+        study.change_facts(data=replace(data, pca=pca_unexplained(dataset.splits, latent_dim)))
 
 
 def _confirmation_tools(

@@ -12,7 +12,9 @@ import pytest
 from klsearch.search.running.options import RunOptions
 from klsearch.search.running.run import train_study
 from klsearch.search.stopping import Stopper
-from klsearch.search.storage.place import Place
+from klsearch.search.storage.opening import open_storage
+from klsearch.search.storage.place import Place, known_place
+from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.record import StudyRecord
@@ -73,6 +75,19 @@ def test_on_a_full_disk_the_report_before_stays_and_the_study_is_whole(
     assert {name for name in after if after[name] != before.get(name)} <= {"run.json", "storage.journal", "study.toml"}
     assert klsearch("report", folder).code == 0
     assert contents(folder)["report.html"] == before["report.html"]
+
+
+def test_a_study_made_before_a_pca_was_measured_gets_it_at_its_next_confirmation(
+    finished_copy: "Finished", klsearch: Klsearch
+) -> None:
+    measured = klsearch("best", finished_copy.folder, "--json").document["pca"]
+    place = known_place(str(finished_copy.folder), storage=None, study=None)
+    with open_storage(place.url, create=False) as storage:
+        study = StudyStorage.load(storage, "tiny")
+        study.change_facts(data=replace(study.facts.data, pca={}))
+    assert klsearch("best", finished_copy.folder, "--json").document["pca"] == {}
+    assert klsearch("confirm", finished_copy.folder, "--quiet").code == 0
+    assert klsearch("best", finished_copy.folder, "--json").document["pca"] == measured != {}
 
 
 @pytest.mark.slow("searches a study")
