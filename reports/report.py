@@ -12,7 +12,7 @@ from klsearch.reports.comparison_page import comparison_page
 from klsearch.reports.page import Page
 from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import responses
-from klsearch.reports.sections.advice import advice_section
+from klsearch.reports.sections.advice import advice_section, recipe_section
 from klsearch.reports.sections.banner import as_of, banner
 from klsearch.reports.sections.evidence import evidence_section
 from klsearch.reports.sections.failures import failures_section
@@ -88,15 +88,16 @@ def report_page(study: StudyRecord) -> Page:
         banner=banner(study, summary),
         sections=(
             settings_section(study, summary),
+            advice_section(study, summary),
             *kl_weight_sections(study),
             evidence_section(study, summary),
             dynamics_section(study, measured),
             pictures_section(study),
             *usefulness_sections(study),
             importance_section(study, summary),
+            recipe_section(study, measured),
             failures_section(study, found),
             health_section(study),
-            advice_section(study, summary, measured),
             trials_section(study),
             provenance_section(study),
             glossary_section(study),

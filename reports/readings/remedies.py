@@ -1,4 +1,7 @@
-"""The recipe's three remedies for a KL that still rises, each answered with what was measured in this study."""
+"""The recipe's three remedies for a KL that still rises, each answered with what was measured in this study.
+
+They lower the KL. Where this study's fails below the band, what raises it is the help.
+"""
 
 from dataclasses import dataclass
 
@@ -7,6 +10,7 @@ from klsearch.reports.readings.response_words import describe_method, explain_to
 from klsearch.reports.readings.responses import Responses
 from klsearch.reports.wording import share
 from klsearch.studies.record import StudyRecord
+from klsearch.studies.verdict.remedies import side_of_band
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,31 +35,36 @@ _REMEDIES = (
 
 def remedy_blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
     """The recipe's advice against a rising KL, and what each piece of it does in this study."""
-    heading = Heading(text="If the KL still rises: the recipe's remedies, as measured here")
+    low = side_of_band(study) < 0
+    state = "The KL is too low here" if low else "If the KL still rises"
+    heading = Heading(text=f"{state}: the recipe's remedies, as measured here")
     if not measured.found:
         return heading, Prose(text=explain_too_few(measured))
-    steps = tuple(_answer(study, measured, remedy) for remedy in _REMEDIES)
+    steps = tuple(_answer(study, measured, remedy, low=low) for remedy in _REMEDIES)
     return heading, Steps(items=steps), Prose(text=describe_method(measured))
 
 
-def _answer(study: StudyRecord, measured: Responses, remedy: _Remedy) -> Step:
+def _answer(study: StudyRecord, measured: Responses, remedy: _Remedy, *, low: bool) -> Step:
     known = [(name, sign) for name, sign in remedy.moves if name in measured.found]
     effects = [measured.found[name].kl.for_step(sign).direction for name, sign in known]
     told = [_describe_effect(study, measured, name, sign) for name, sign in known]
     if told and remedy.moves[0][0] == "clip_low":
         told.append(f"In the median trial {share(measured.clip_share)} of the log-variances lie at a bound.")
     told += [f"`{name}` did not vary here (n = 0)." for name, _ in remedy.moves if name not in measured.found]
-    return Step(action=f"{remedy.action}? {_verdict(effects)}", reason=" ".join(told))
+    return Step(action=f"{remedy.action}? {_verdict(effects, low=low)}", reason=" ".join(told))
 
 
-def _verdict(effects: list[int]) -> str:
+def _verdict(effects: list[int], *, low: bool) -> str:
+    """Whether a remedy helps: effects are directions of the KL, which is too low or too high."""
     if not effects:
         return "Not measured here"
     if min(effects) < 0 < max(effects):
         return "It depends on the bound here"
     if min(effects) < 0:
-        return "It lowers the KL here"
-    return "It would make it worse here" if max(effects) > 0 else "No effect on the KL can be seen here"
+        return "It lowers the KL further here" if low else "It lowers the KL here"
+    if max(effects) > 0:
+        return "It raises the KL here, which is what it needs" if low else "It would make it worse here"
+    return "No effect on the KL can be seen here"
 
 
 def _describe_effect(study: StudyRecord, measured: Responses, name: str, sign: int) -> str:

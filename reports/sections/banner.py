@@ -28,12 +28,16 @@ def banner(study: StudyRecord, summary: Summary) -> Banner:
     return Banner(
         word=summary.verdict.capitalize(),
         tone=_TONES[summary.verdict],
-        sentence=f"{summary.sentence} First: {summary.next.words}",
+        sentence=f"{summary.sentence} First: {_uncapitalised(summary.next.action)}.",
         tiles=(*_model_tiles(study, summary), *_search_tiles(study)),
         partial=partial_notice(study),
         outdated="" if since is None else since.sentence,
         resume_command=study.resume_command,
     )
+
+
+def _uncapitalised(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def partial_notice(study: StudyRecord) -> str:

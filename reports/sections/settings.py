@@ -1,8 +1,10 @@
-"""*Which settings?* The winner's beside the baselines', what was searched, and the text to paste."""
+"""*Set these*, or *Which settings?* The winner's beside the baselines', what was searched, and the text to paste."""
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from typing import Literal
 
 from klsearch.reports.page import Block, Cell, Code, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared_candidates
@@ -10,12 +12,19 @@ from klsearch.reports.readings.rivals import rivals_note, weight_word
 from klsearch.reports.wording import count, number, setting, spread, toml_number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
+from klsearch.vae.diagnostics.gates import Verdict
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.vae.objective import Objective
 
 
 def settings_section(study: StudyRecord, summary: Summary) -> Section:
-    """The settings of the winner, or of the best trial so far."""
-    return Section(identity="settings", title="Which settings?", blocks=_blocks(study, summary))
+    """The settings of the winner, or of the best trial so far; to be set only where the verdict bears that."""
+    title = "Set these" if _is_usable(summary) else "Which settings?"
+    return Section(identity="settings", title=title, blocks=_blocks(study, summary))
+
+
+def _is_usable(summary: Summary) -> bool:
+    return summary.best is not None and summary.verdict in (Verdict.STABLE, Verdict.CAVEATS)
 
 
 def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
@@ -23,6 +32,8 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
         return (Prose(text="No trial has finished, so there are no settings to show yet."),)
     return (
         settings_table(study, summary),
+        *([] if study.data is None else [weight_table(study, summary.best.hyperparameters)]),
+        *_export(study, summary),
         Prose(text=_how_to_read(study)),
         *(Prose(text=note) for note in [rivals_note(study)] if note),
         Code(
@@ -49,6 +60,32 @@ def settings_table(study: StudyRecord, summary: Summary) -> Table:
         rows=tuple(rows),
         words=tuple(index for index, column in enumerate(columns) if column not in settings),
     )
+
+
+def weight_table(study: StudyRecord, settings: Hyperparameters) -> Table:
+    """The KL weight that means the same in a loss of one's own, whatever it sums and whatever it takes the mean of."""
+    assert study.data is not None
+    beta, d, features = effective_beta(study, settings), study.definition.model.latent_dim, study.data.features
+    rows = []
+    ways: tuple[Literal["sum", "mean"], ...] = ("sum", "mean")
+    for reconstruction in ways:
+        losses = [Objective(reconstruction_reduction=reconstruction, kl_reduction=kl) for kl in ways]
+        weights = [number(beta * loss.unit_kl_weight(features, d)) for loss in losses]
+        rows.append((f"reconstruction: {reconstruction} over {features} features", *weights))
+    columns = ("the KL weight in your own loss", f"KL: sum over {d} latents", f"KL: mean over {d} latents")
+    return Table(caption="The same KL weight in other losses", columns=columns, rows=tuple(rows))
+
+
+def _export(study: StudyRecord, summary: Summary) -> tuple[Code, ...]:
+    """The command that gives the winner as Keras models, with these settings as code for a training loop."""
+    asked = study.resume_command.removeprefix("klsearch resume ")
+    if not _is_usable(summary) or asked == study.resume_command:
+        return ()
+    run, storage = asked, ""
+    if named := re.fullmatch(r"--storage (.+) --study (.+)", asked):
+        run, storage = named[2], f" --storage {named[1]}"
+    label = "Take it away: Keras models, scaler, and these settings in plain Keras"
+    return (Code(label=label, text=f"klsearch export {run} best{storage}"),)
 
 
 def _compared_settings(study: StudyRecord) -> dict[str, Hyperparameters]:

@@ -32,8 +32,8 @@ Make = Callable[..., StudyRecord]
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 ROWS = 3  # of each table, in a snapshot
 SECTIONS = [
-    *("settings", "kl-weight", "evidence", "dynamics", "pictures", "importance", "failures", "health", "next"),
-    *("trials", "provenance", "glossary"),
+    *("settings", "next", "kl-weight", "evidence", "dynamics", "pictures", "importance", "recipe", "failures"),
+    *("health", "trials", "provenance", "glossary"),
 ]
 VOID = {"meta", "input", "path", "use", "image", "circle", "br"}
 

@@ -80,6 +80,15 @@ def test_the_answer_follows_the_sign(make: Make, kl: dict[str, Slope], answer: s
     assert answer in remedies(make(0), responses_to(kl))
 
 
+def test_where_the_kl_is_too_low_what_raises_it_is_the_help(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("klsearch.reports.readings.remedies.side_of_band", lambda study: -1)
+    found = responses_to({"kl_weight": slope(-3), "encoder_dropout": slope(-0.2)})
+    assert isinstance(heading := remedy_blocks(make(0), found)[0], Heading)
+    assert heading.text.startswith("The KL is too low here: ")
+    assert LOWER + "It raises the KL here, which is what it needs" in remedies(make(0), found)
+    assert DROPOUT + "It lowers the KL further here" in remedies(make(0), found)
+
+
 def test_a_kl_far_above_the_band_is_answered_by_its_factor(make: Make) -> None:
     found = responses_to({"kl_weight": Slope(change=-1, low=-1, high=-1)}, kl_is_log=True)
     answer = remedies(make(0), found)[LOWER + "It would make it worse here"]

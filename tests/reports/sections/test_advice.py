@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klsearch.reports.page import Code, Steps
-from klsearch.reports.readings.responses import responses
 from klsearch.reports.sections.advice import advice_section
 from klsearch.reports.sections.settings import settings_section
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -238,7 +237,7 @@ def accepts(asked: StudyDefinition, snippet: str) -> bool:
 def snippets(study: StudyRecord) -> list[str]:
     """Every TOML that the report prints to be pasted into a definition."""
     summary = summarize(study)
-    sections = settings_section(study, summary), advice_section(study, summary, responses(study))
+    sections = settings_section(study, summary), advice_section(study, summary)
     blocks = [block for section in sections for block in section.blocks]
     codes = [block.text for block in blocks if isinstance(block, Code)]
     codes += [step.code for block in blocks if isinstance(block, Steps) for step in block.items]

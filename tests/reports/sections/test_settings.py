@@ -8,7 +8,13 @@ from dataclasses import replace
 import pytest
 
 from klsearch.reports.page import Mark
-from klsearch.reports.sections.settings import effective_beta, settings_table, settings_toml
+from klsearch.reports.sections.settings import (
+    effective_beta,
+    settings_section,
+    settings_table,
+    settings_toml,
+    weight_table,
+)
 from klsearch.reports.wording import spread
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import RunState, StudyRecord
@@ -82,6 +88,45 @@ def test_the_effective_beta_undoes_the_means_of_the_loss(
 ) -> None:
     study = make(0, study={"kl_reduction": kl_reduction}, model={"reconstruction_reduction": reconstruction_reduction})
     assert effective_beta(study, Hyperparameters(kl_weight=0.5)) == expected
+
+
+@pytest.mark.parametrize("kl_reduction", ["sum", "mean"])
+@pytest.mark.parametrize("reconstruction_reduction", ["sum", "mean"])
+def test_the_weight_is_told_for_every_loss_that_sums_or_takes_means(
+    make: Make, kl_reduction: str, reconstruction_reduction: str
+) -> None:
+    """64 features, 8 latents: β = 0.5 is 4 on the mean KL, and a 64th of either beside the mean reconstruction."""
+    study = make(0, study={"kl_reduction": kl_reduction}, model={"reconstruction_reduction": reconstruction_reduction})
+    own = 0.5 * study.definition.objective().unit_kl_weight(64, 8)
+    assert [row[1:] for row in weight_table(study, Hyperparameters(kl_weight=own)).rows] == [
+        ("0.5", "4"),
+        ("0.007812", "0.0625"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("resume", "export"),
+    [
+        ("klsearch resume 'my runs/a'", "klsearch export 'my runs/a' best"),
+        (
+            "klsearch resume --storage sqlite:///a.db --study 'my study'",
+            "klsearch export 'my study' best --storage sqlite:///a.db",
+        ),
+    ],
+)
+def test_a_usable_winner_is_to_be_set_and_comes_with_the_command_that_exports_it(
+    study: StudyRecord, resume: str, export: str
+) -> None:
+    study = replace(study, resume_command=resume)
+    section = settings_section(study, summarize(study))
+    assert section.title == "Set these"
+    assert export in [getattr(block, "text", "") for block in section.blocks]
+
+
+def test_what_is_not_stable_is_not_to_be_set(unconfirmed: StudyRecord) -> None:
+    section = settings_section(unconfirmed, summarize(unconfirmed))
+    assert section.title == "Which settings?"
+    assert not any("klsearch export" in getattr(block, "text", "") for block in section.blocks)
 
 
 def test_the_effective_beta_is_unknown_while_the_data_are(make: Make) -> None:
