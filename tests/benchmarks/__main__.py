@@ -1,6 +1,7 @@
 """klsearch beside the loops that people write: `make bench`. Prints a table and writes build/bench.json.
 
-With `proof` as its first argument, how soon a setting is proven: see `tests.benchmarks.proof`.
+With `proof` as its first argument, how soon a setting is proven: see `tests.benchmarks.proof`. With `advice`, where
+following the first advice leads: see `tests.benchmarks.advice`.
 
 All contenders get the same rows, model, epochs, batch size and search space, one after the other in one process tree.
 Plain Keras runs at the fastest of its settings (compiled by XLA or not, steps per execution up to a whole epoch),
@@ -217,5 +218,9 @@ if __name__ == "__main__":
         from tests.benchmarks import proof
 
         proof.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["advice"]:
+        from tests.benchmarks import advice
+
+        advice.main(sys.argv[2:])
     else:
         main(sys.argv[1:])
