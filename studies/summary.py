@@ -198,9 +198,11 @@ def _sentence(study: StudyRecord, standing: Standing, causes: tuple[SeedCause, .
     if standing.seeds:
         if failing := failing_words(standing.seeds - standing.passed, standing.seeds, causes):
             parts.append(f"{failing}.")
-        if any(is_winner(study, name) for name in baseline_names(study)):
-            names = " and ".join(f"`{name}`" for name in baseline_names(study) if is_winner(study, name))
-            parts.append(f"Your settings ({names}) are the best found.")
+        same = [name for name in baseline_names(study) if is_winner(study, name)]
+        if same and standing.passed:
+            names = " and ".join(f"`{name}`" for name in same)
+            whose = "Your settings" if set(same) <= set(study.definition.baselines) else "The recipe's settings"
+            parts.append(f"{whose} ({names}) are the best found.")
         if price:
             parts.append(price_words(price))
         if (other := dominating(study)) is not None:

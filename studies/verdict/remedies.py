@@ -10,7 +10,7 @@ import numpy as np
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.candidates import own_settings
-from klsearch.vae.data.cautions import UNSCALED
+from klsearch.vae.data.checks import UNSCALED
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import GateThresholds, judge, kl_slope
 from klsearch.vae.hyperparameters import BEFORE
@@ -179,9 +179,9 @@ def _steady(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advic
     return Advice(
         action=f"Lower the learning rate to {rate:g}",
         reason=(
-            f"In {_trainings(len(struck), of)} the KL goes up and down, by {_spread(slopes)} per epoch over the last "
+            f"In {_trainings(len(struck), of)} the KL goes up and down: by {_spread(slopes)} per epoch over the last "
             f"{window} epochs, where {limit:g} is allowed, but by {_spread([_drift(study, run) for run in struck])} "
-            f"over the last {2 * window}: it has arrived, and longer training would not settle it."
+            f"over the last {2 * window}. Longer training would not settle that."
         ),
         code=_rate_toml(study, rate).removesuffix("\n\n[training]"),
     )

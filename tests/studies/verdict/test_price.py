@@ -33,6 +33,8 @@ def test_a_baseline_that_is_the_winner_costs_nothing_and_is_no_caveat(ill: Calla
     assert found.price == ()
     assert not any("mine" in caveat for caveat in found.caveats)
     assert "Your settings (`mine`) are the best found." in found.sentence
+    none_passes = replace(same, confirmation=ill(seeds=[{"kl": 525.0}] * 8, baseline=[{}] * 8).confirmation)
+    assert "best found" not in summarize(none_passes).sentence
 
 
 @pytest.mark.parametrize(
