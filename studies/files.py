@@ -1,11 +1,15 @@
 """Writing files that are never seen half written."""
 
+import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
+
+_UNFINISHED = re.compile(r"\..+\.([0-9a-f]{16}|\d+)\.tmp")  # the latter, of a process id, by the first release
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -27,15 +31,13 @@ def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
             nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Random, for process ids repeat among containers and machines that share the folder.
-    unfinished = path.with_name(f"{unfinished_prefix(path)}{secrets.token_hex(8)}.tmp")
-    file = unfinished.open("x+b")
+    unfinished, file = _open_beside(path)
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
+            os.replace(unfinished, path)
     except OSError as error:
         error.filename = error.filename or str(path)  # a write that fails does not name its file
         raise
@@ -43,6 +45,23 @@ def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
         unfinished.unlink(missing_ok=True)
 
 
-def unfinished_prefix(path: Path) -> str:
-    """The beginning of the names of files that killed processes left while they replaced `path`."""
-    return f".{path.name}."
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that processes left in a folder which were killed while they replaced others."""
+    for path in folder.glob(".*.tmp"):
+        if _UNFINISHED.fullmatch(path.name) and path.is_file():
+            with suppress(OSError), path.open("rb") as file:  # a living process has it locked, or has just replaced it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+def _open_beside(path: Path) -> tuple[Path, BufferedRandom]:
+    """A new file beside a path, locked for as long as it is open, so that others know that its process lives."""
+    while True:
+        # Random, for process ids repeat among containers and machines that share the folder.
+        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        file = unfinished.open("x+b")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return unfinished, file
+        file.close()  # removed before it was locked

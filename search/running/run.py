@@ -22,6 +22,7 @@ from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, StorageError
+from klsearch.studies.files import remove_unfinished
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.response import Decision
 from klsearch.vae.data.datasets import Dataset
@@ -59,6 +60,8 @@ def train_study(
     )
     patience = Patience(say=progress.say, stop=stopper)
     with place.hold(), open_storage(place.url, create=True, patience=patience) as storage:
+        for folder in (place.folder, place.kept_members):
+            remove_unfinished(folder)
         with stopper.interrupt_at_once():
             study = begin_study(storage, request)
         try:

@@ -1,6 +1,7 @@
 """Who is training a trial: named so that a dead owner is recognised at once on the same machine."""
 
 import os
+import secrets
 import socket
 import subprocess
 from dataclasses import asdict, dataclass
@@ -18,7 +19,8 @@ class Owner:
         boot: the boot of that machine, and its table of processes if it has several (containers have their own);
             empty where the system does not tell.
         process: process id.
-        started: when that process started, as the system writes it: process ids are used again.
+        started: when that process started, as the system writes it: process ids are used again. Behind a slash, a token
+            that it chose: in two containers all else can agree. Without one, an owner of the first release.
     """
 
     host: str
@@ -42,17 +44,27 @@ class Owner:
 
     def is_known_dead(self) -> bool:
         """Whether this process certainly no longer runs; of another machine nothing is certain."""
-        return self.is_here() and _started(self.process) not in (self.started, None)
+        return self.is_here() and not self._is_namesake() and _started(self.process) not in (self._at(), None)
 
     def is_known_alive(self) -> bool:
         """Whether this process certainly runs; of one that this user may not look at nothing is certain either."""
-        return self.is_here() and _started(self.process) == self.started
+        return self.is_here() and not self._is_namesake() and _started(self.process) == self._at()
+
+    def _at(self) -> str:
+        """When it started, without its token."""
+        return self.started.partition("/")[0]
+
+    def _is_namesake(self) -> bool:
+        """Whether it bears this process's names and is another: one that this system does not know."""
+        here = this_process()
+        return self != here and (self.process, self._at()) == (here.process, here._at())
 
 
 @cache
 def this_process() -> Owner:
     """The owner that this process is."""
-    return Owner(host=socket.gethostname(), boot=_boot(), process=os.getpid(), started=_started(os.getpid()) or "")
+    started = f"{_started(os.getpid()) or ''}/{secrets.token_hex(4)}"
+    return Owner(host=socket.gethostname(), boot=_boot(), process=os.getpid(), started=started)
 
 
 def _boot() -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from klsearch.search.training.sealed import DamagedFile, open_sealed, set_aside, write_sealed
-from klsearch.studies.files import unfinished_prefix
+from klsearch.studies.files import remove_unfinished
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.training.plan import Clock
 from klsearch.vae.training.snapshot import MemberState, Snapshot
@@ -250,6 +250,7 @@ def claim_course(folder: Path, fingerprint: str, *, say: Callable[[str], None]) 
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
     with ExitStack() as claims:
         for path in sorted(folder.glob("*.npz")):
             try:
@@ -261,8 +262,6 @@ def claim_course(folder: Path, fingerprint: str, *, say: Callable[[str], None]) 
                 say(f"warning: {error}; its trials are trained again from their start.")
                 continue
             if is_ours and claims.enter_context(_lock(path)) and path.exists():
-                for unfinished in folder.glob(f"{unfinished_prefix(path)}*"):
-                    unfinished.unlink(missing_ok=True)
                 yield Course(folder, path.stem, fingerprint, say=say)
                 return
         path = folder / f"{secrets.token_hex(4)}.npz"

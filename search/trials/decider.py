@@ -43,38 +43,46 @@ class Decider:
         """Tell whether more search no longer pays, where the study asks for no more than that."""
         if self._definition.study.stop == "budget":
             return False
-        finished, counted = self._count()
+        finished = self._finished()
+        own, counted = _countable(finished)
         if counted < MIN_FINISHED_TRIALS:
             return False
         known, said = self._study.decided()
         if known >= counted:
             return said
-        owner = self._study.rows_of([finished[counted - 1]])[0].owner
+        owner = self._study.rows_of([own[counted - 1]])[0].owner
         if owner != this_process() and not self._is_dead(owner):
             return said
-        found = self.decide()
+        found = self._decide(finished)
         is_decided = found is not None and found.reached
         self._study.keep_decided(counted, is_decided)
         return is_decided
 
     def decide(self) -> Decision | None:
         """What the study's first trials say, as many as a multiple of ten; None while there are too few."""
-        finished, counted = self._count()
+        return self._decide(self._finished())
+
+    def _decide(self, finished: list[FrozenTrial]) -> Decision | None:
+        own, counted = _countable(finished)
         if counted < MIN_FINISHED_TRIALS:
             return None
         if counted != self._counted:
-            earlier = [trial.number for trial in self._study.trials() if is_warm_start(trial)]
-            numbers = sorted([*earlier, *(trial.number for trial in finished[:counted])])
+            earlier = [trial.number for trial in finished if is_warm_start(trial)]
+            numbers = sorted([*earlier, *(trial.number for trial in own[:counted])])
             response = Response.of(self._definition, self._read(numbers))
             self._counted, self._decision = counted, None if response is None else response.decide()
         return self._decision
 
-    def _count(self) -> tuple[list[FrozenTrial], int]:
-        """The finished trials that count, and how many of them a decision rests on."""
-        finished = [trial for trial in self._study.trials() if trial.state in FINISHED and not is_warm_start(trial)]
-        return finished, len(finished) - len(finished) % _EVERY
+    def _finished(self) -> list[FrozenTrial]:
+        return [trial for trial in self._study.trials() if trial.state in FINISHED]
 
     def _read(self, numbers: list[int]) -> list[TrialRecord]:
         rows = self._study.rows_at(number for number in numbers if number not in self._records)
         self._records |= {row.number: trial_record(row, self._definition) for row in rows}
         return [self._records[number] for number in numbers]
+
+
+def _countable(finished: list[FrozenTrial]) -> tuple[list[FrozenTrial], int]:
+    """Those of the finished trials that are the study's own, and how many of them a decision rests on."""
+    own = [trial for trial in finished if not is_warm_start(trial)]
+    return own, len(own) - len(own) % _EVERY

@@ -1,11 +1,13 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from klsearch.studies.files import open_to_replace, write_atomically
+from klsearch.studies.files import open_to_replace, remove_unfinished, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -40,3 +42,32 @@ def test_processes_of_the_same_id_that_write_a_file_at_once_each_leave_it_whole(
         slow.write(b"report")
     assert path.read_text() == "one machine's report"
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from klsearch.studies.files import open_to_replace
+with open_to_replace(Path(sys.argv[1])) as file:
+    print("half", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_process_left_half_written_is_removed_and_a_living_one_s_is_not(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "report.html"
+    (tmp_path / ".study.toml.4711.tmp").touch()  # of the first release
+    (tmp_path / ".mine.tmp").touch()
+    (tmp_path / "notes.0123456789abcdef.tmp").touch()
+    with subprocess.Popen([sys.executable, "-c", WRITE, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half\n"
+        remove_unfinished(tmp_path)
+        (half,) = tmp_path.glob(".report.html.*.tmp")
+        process.kill()
+        process.wait()
+        assert half.exists(), "a killed process removes nothing"
+        remove_unfinished(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".mine.tmp", "notes.0123456789abcdef.tmp"]

@@ -13,9 +13,8 @@ import pytest
 from optuna.study import StudyDirection
 
 from klsearch.search.storage.journal import JournalFile
-from klsearch.search.storage.opening import (
-    open_storage,
-)
+from klsearch.search.storage.opening import open_storage
+from klsearch.studies.errors import StorageError
 
 DIE_WRITING = """
 import fcntl, os, signal, sys
@@ -56,6 +55,9 @@ RECORD, NEXT = {"op_code": 0, "worker_id": "ä"}, {"op_code": 1, "worker_id": "b
         ([RECORD], b"{"),
         ([RECORD, RECORD], b'{"op_code":0,"worker_id":"x"}'),  # whole but for its end: nobody has read it
         ([RECORD], b"\0" * 5000),  # a machine without power leaves a hole
+        ([RECORD], b"\0" * 5000 + b"\n"),
+        ([RECORD], b'{"op_code":0,"worker_id":\xff"x"}\n'),  # neither text nor JSON
+        ([RECORD], b'{"op_code":0,"worker_id":"' + b"x" * 200_000),
     ],
 )
 def test_a_line_that_was_cut_off_is_dropped_before_the_next_is_written(
@@ -70,6 +72,32 @@ def test_a_line_that_was_cut_off_is_dropped_before_the_next_is_written(
     assert list(journal.read_logs(0)) == [*whole, NEXT]
     assert [json.loads(line) for line in path.read_bytes().splitlines()] == [*whole, NEXT]
     journal.close()
+
+
+def test_a_damaged_last_line_hides_nothing_before_it_and_a_reader_goes_on_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    JournalFile(str(path)).append_logs([RECORD])
+    with path.open("ab") as file:
+        file.write(b"\xff\n")
+    reader = JournalFile(str(path))
+    assert list(reader.read_logs(0)) == [RECORD]
+    JournalFile(str(path)).append_logs([NEXT, RECORD])
+    assert list(reader.read_logs(1)) == [NEXT, RECORD]
+    assert list(reader.read_logs(2)) == [RECORD]
+
+
+def test_a_damaged_line_in_the_middle_is_named_by_its_number(tmp_path: Path) -> None:
+    url, path = f"journal:///{tmp_path / 'journal'}", tmp_path / "journal"
+    with open_storage(url, create=True) as storage:
+        for name in ("first", "second", "third"):
+            storage.create_new_study([StudyDirection.MINIMIZE], name)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b'"', b"'", 1)
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(StorageError, match=r"cannot open the storage journal:.*: line 2 is damaged") as refused:
+        open_storage(url, create=True).__enter__()
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == b"".join(lines), "nothing is lost of what a copy may mend"
 
 
 def test_nothing_is_appended_while_another_holds_the_file(tmp_path: Path) -> None:

@@ -75,6 +75,14 @@ def test_a_container_has_processes_of_its_own() -> None:
     assert not replace(this_process(), boot=f"{boot}/{int(processes) + 1}", started="1").is_known_dead()
 
 
+def test_of_a_namesake_in_another_container_nothing_is_certain() -> None:
+    """Both are process 1 of a host of that name, started at the same moment; each has a token of its own."""
+    started, token = this_process().started.split("/")
+    namesake = replace(this_process(), started=f"{started}/{token[::-1]}x")
+    assert not namesake.is_known_dead() and not namesake.is_known_alive()
+    assert this_process().is_known_alive()
+
+
 def test_a_process_that_may_not_be_seen_is_neither_known_dead_nor_alive(
     other: tuple[Owner, subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
