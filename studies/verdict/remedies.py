@@ -10,7 +10,7 @@ import numpy as np
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.candidates import own_settings
-from klsearch.vae.data.checks import UNSCALED
+from klsearch.vae.data.cautions import UNSCALED
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import GateThresholds, judge, kl_slope
 from klsearch.vae.hyperparameters import BEFORE
