@@ -42,6 +42,11 @@ def duration(seconds: float) -> str:
     raise AssertionError("a span of at least a minute has a unit")
 
 
+def capitalized(text: str) -> str:
+    """The text with its first letter a capital, and no other letter changed."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def first_line(text: str, limit: int = 160) -> str:
     r"""The first line that says something, cut at `limit` characters.
 

@@ -148,7 +148,7 @@ class DataFacts:
         warnings: what the check of the data warned of.
         notes: what was recognised in the source and done about it.
         pca: `unexplained` of a PCA with as many components as latents, fitted on the training rows, by split; empty in
-            a study of an earlier release.
+            a study of an earlier release, and where the deviance is no squared error.
     """
 
     rows: Mapping[str, int]

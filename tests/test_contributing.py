@@ -248,8 +248,9 @@ class Laplace(Likelihood):
 
         return tf.abs(output - rows)
 
-    def mean(self, output: "tf.Tensor") -> "tf.Tensor":
+    def mean(self, output: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
         """The output itself."""
+        del rows
         return output
 
     def distortion(self, errors: np.ndarray, *, features: int, train_errors: Callable[[], np.ndarray]) -> np.ndarray:
@@ -279,7 +280,7 @@ def test_a_likelihood_that_is_declared_trains_scores_draws_and_exports(checkout:
         "from klsearch.vae.likelihoods.likelihood",
         "from klsearch.vae.likelihoods.laplace import LAPLACE\n",
     )
-    checkout.insert("vae/likelihoods/catalog.py", "BERNOULLI)}", "LAPLACE, ")
+    checkout.insert("vae/likelihoods/catalog.py", "GAUSSIAN, BERNOULLI, GAUSS", "LAPLACE, ")
     checkout.insert(
         "studies/template.toml", "\nreconstruction_reduction", '\n                             # or "laplace"'
     )

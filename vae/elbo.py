@@ -29,17 +29,17 @@ def kl_elements(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
     return 0.5 * (_excess_variance(log_var) + tf.square(mean))
 
 
-def squared_error(
-    rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood, known: tf.Tensor | None = None
+def deviance(
+    rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood, spread: tf.Tensor, known: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Squared error of the reconstruction, summed over known features: [..., rows] from two [..., rows, D]."""
-    return _sum_known(tf.math.squared_difference(likelihood.mean(output), rows), known)
+    """Deviance of the reconstruction, summed over known features: [..., rows]; see `Likelihood.deviance`."""
+    return _sum_known(likelihood.deviance.between(likelihood.mean(output, rows), rows, spread), known)
 
 
 def reconstruction_error(
     rows: tf.Tensor, output: tf.Tensor, likelihood: Likelihood, known: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """What the likelihood makes of the output, summed over known features: [..., rows] from two [..., rows, D].
+    """What the likelihood makes of the output, summed over known features: [..., rows] from [..., rows, D].
 
     The rows, and `known`, 1 or 0 for each of their values (None where all are known), may lack leading axes of the
     output.

@@ -60,7 +60,7 @@ class Hyperparameters:
     clip_low: float = field(default=-math.inf, metadata=_rule(meaning="lower clip bound of z_log_var", step=1.0))
     clip_high: float = field(default=math.inf, metadata=_rule(meaning="upper clip bound of z_log_var", step=1.0))
     annealing_epochs: int = field(
-        default=0, metadata=_rule(meaning="epochs over which the KL weight rises linearly from 0", least=0, step=10.0)
+        default=0, metadata=_rule(meaning="epochs over which the KL weight rises from 0", least=0, step=10.0)
     )
     l2: float = field(
         default=0.0,
@@ -68,6 +68,9 @@ class Hyperparameters:
     )
     encoder_dropout: float = field(
         default=0.0, metadata=_rule(meaning="dropout rate in the encoder", least=0, below=1, step=0.1)
+    )
+    free_bits: float = field(
+        default=0.0, metadata=_rule(meaning="nats per latent below which its KL, mean over the batch, is free", least=0)
     )
     learning_rate: float = field(
         default=1e-3, metadata=_rule(meaning="Adam's step size", least=0, above=True, in_training=True)

@@ -99,7 +99,8 @@ def _unexplained_tile(study: StudyRecord, leader: CandidateRuns, others: tuple[C
     linear = study.data.pca.get("test" if tested else "validation") if study.data is not None else None
     if linear is not None:
         beside += f"; PCA with {study.definition.model.latent_dim} components {number(linear)}"
-    detail = f"of the variance, {'test' if tested else 'validation'} split{_median_note(leader)}{beside}"
+    of = study.definition.objective().likelihood.deviance.whole
+    detail = f"of the {of}, {'test' if tested else 'validation'} split{_median_note(leader)}{beside}"
     return Tile(label="Unexplained", value=number(leader.median(read)), detail=detail)
 
 

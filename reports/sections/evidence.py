@@ -16,7 +16,7 @@ from klsearch.reports.readings.differences import difference_on_test, direction,
 from klsearch.reports.readings.models import SeedStrip, seed_strips
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
-from klsearch.reports.wording import count, number, share, spread
+from klsearch.reports.wording import capitalized, count, number, share, spread
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Summary
@@ -153,7 +153,7 @@ def _strip_exhibit(
 
     return Exhibit(
         identity=identity,
-        title=f"{label[0].upper()}{label[1:]}: every seed",
+        title=f"{capitalized(label)}: every seed",
         caption=f"One marker per seed, on the validation split{', the band shaded' if shade else ''}.",
         alternative=alternative,
         svg=draw(identity, alternative, paint, height=52 + 34 * len(strips), left=NAMES),

@@ -1,11 +1,13 @@
 """The meaning of the report's terms, in plain words."""
 
 from klsearch.reports.page import Facts, Section
+from klsearch.reports.wording import capitalized
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GATE_NAMES
 from klsearch.vae.hyperparameters import RULES
 
-# {window} stands for the number of epochs over which the final KL is taken, {error} for what the likelihood minimises.
+# {window} stands for the number of epochs over which the final KL is taken, {error} for what the likelihood minimises,
+# {deviance} for what `unexplained` is a share of, {rise} for how the KL weight rises.
 _MEANINGS = {
     "KL": (
         "How far the encoder's distribution of a row's latents is from the prior, in nats: ½(e^lv + μ² − 1 − "
@@ -21,7 +23,7 @@ _MEANINGS = {
         "over features or their mean, as the definition asks, then mean over rows."
     ),
     "unexplained": (
-        "Squared error divided by that of predicting the training mean: 0 is perfect, 1 is no better than the "
+        "{deviance} divided by that of predicting the training mean: 0 is perfect, 1 is no better than the "
         "mean. It does not depend on the KL weight, so trials can be compared by it."
     ),
     "ELBO": (
@@ -29,7 +31,7 @@ _MEANINGS = {
         "different data or scalings."
     ),
     "KL weight, annealing": (
-        "The factor of the KL in the loss. It rises linearly from 0 over the annealing epochs; while it does, "
+        "The factor of the KL in the loss. It {rise} over the annealing epochs; while it does, "
         "the total loss may rise without anything being wrong."
     ),
     "active latents": (
@@ -95,10 +97,10 @@ _MEANINGS = {
 def glossary_section(study: StudyRecord) -> Section:
     """The words of the report, in plain words."""
     window, likelihood = study.definition.gates.window, study.definition.objective().likelihood
-    words = [(word, meaning.format(window=window, error=likelihood.error_name)) for word, meaning in _MEANINGS.items()]
-    searched = [(name, _as_sentence(RULES[name].meaning)) for name in study.definition.space.searched()]
+    filled = {
+        **{"window": window, "error": likelihood.error_name, "deviance": likelihood.deviance.words},
+        "rise": study.definition.training.schedule().words,
+    }
+    words = [(word, capitalized(meaning.format(**filled))) for word, meaning in _MEANINGS.items()]
+    searched = [(name, f"{capitalized(RULES[name].meaning)}.") for name in study.definition.space.searched()]
     return Section(identity="glossary", title="How to read this", blocks=(Facts(pairs=(*words, *searched)),))
-
-
-def _as_sentence(meaning: str) -> str:
-    return f"{meaning[0].upper()}{meaning[1:]}."

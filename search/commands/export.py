@@ -189,7 +189,7 @@ def _notes(loaded: LoadedDefinition, again: RetrainedMember, encoder: Any, decod
     notes += [f"decoder.keras {note}" for note in loading_notes(decoder)]
     likelihood = loaded.definition.objective().likelihood
     if likelihood.keras_mean is not None:
-        notes.append(f"decoder.keras gives {likelihood.output_name}: apply {likelihood.keras_mean} for reconstructions")
+        notes.append(f"decoder.keras gives {likelihood.output_name}: a reconstruction is {likelihood.keras_mean}")
     settings = again.member
     if settings.clip_low[0] > -float("inf") or settings.clip_high[0] < float("inf"):
         notes.append("encoder.keras gives z_mean and z_log_var, the latter clipped as in training")
@@ -238,6 +238,7 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         likelihood=definition.objective().likelihood,
         masks=definition.data.missing == "mask",
         kl_reduction=definition.study.kl_reduction,
+        schedule=training.schedule(),
         reconstruction_reduction=model.reconstruction_reduction,
     )
 

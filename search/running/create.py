@@ -149,7 +149,9 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
             fingerprint=dataset.fingerprint,
             warnings=tuple(map(str, dataset.warnings)),
             notes=dataset.notes,
-            pca=pca_unexplained(dataset.splits, request.definition.model.latent_dim),
+            pca=pca_unexplained(
+                dataset.splits, request.definition.model.latent_dim, request.definition.objective().likelihood.deviance
+            ),
         ),
         provenance=provenance(),
         reference=reference,
@@ -166,7 +168,7 @@ def _check_agreement(study: StudyStorage, request: StudyRequest) -> None:
         StudyConflict: what makes trials comparable has changed; the message lists it.
     """
     facts, options, place = study.facts, request.options, request.place
-    changed = differences(dict(facts.comparable), request.definition.fingerprint_parts())
+    changed = request.definition.changes_since(facts.comparable)
     if facts.data.fingerprint != request.dataset.fingerprint:
         changed.append("data: the rows are not those that the study was trained on")
     if options.given_slots not in (None, facts.layout.slots):

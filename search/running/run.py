@@ -103,7 +103,7 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
         session.search()
         _end_early(study, loaded, request, session.decide())
         if options.confirm and definition.confirmation.seeds:
-            _measure_pca(study, request.dataset, definition.model.latent_dim)
+            _measure_pca(study, request.dataset, definition)
             session.confirm(_confirmation_tools(definition, request.network, request.dataset, layout))
 
 
@@ -122,11 +122,11 @@ def _end_early(study: StudyStorage, loaded: LoadedDefinition, request: StudyRequ
     request.place.create(ended)
 
 
-def _measure_pca(study: StudyStorage, dataset: Dataset, latent_dim: int) -> None:
+def _measure_pca(study: StudyStorage, dataset: Dataset, definition: StudyDefinition) -> None:
     """Measure what a PCA leaves unexplained for a study that was made before that was."""
-    data = study.facts.data
-    if not data.pca:
-        study.change_facts(data=replace(data, pca=pca_unexplained(dataset.splits, latent_dim)))
+    data, deviance = study.facts.data, definition.objective().likelihood.deviance
+    if not data.pca and (pca := pca_unexplained(dataset.splits, definition.model.latent_dim, deviance)):
+        study.change_facts(data=replace(data, pca=pca))
 
 
 def _confirmation_tools(

@@ -9,7 +9,15 @@ from klsearch.studies.definitions.sections import Method
 from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import DataProblem, Dataset
 from klsearch.vae.data.readers.functions import load_function, with_line
-from klsearch.vae.networks.network import Network, computing_in, conv_network, dense_network, factory_network
+from klsearch.vae.likelihoods.likelihood import Likelihood
+from klsearch.vae.networks.network import (
+    Network,
+    computing_in,
+    conv_network,
+    dense_network,
+    factory_network,
+    with_learned_columns,
+)
 from klsearch.vae.networks.stacking import initial_values
 from klsearch.vae.quiet import stdout_to_stderr
 from klsearch.vae.training.population import Population
@@ -40,15 +48,24 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
 
 def _network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
-    model = definition.model
-    output = definition.objective().likelihood.output_activation(unit_interval=dataset.unit_interval)
+    likelihood = definition.objective().likelihood
+    network = _built(definition, dataset, folder, likelihood)
+    return with_learned_columns(network, likelihood.column_parts)
+
+
+def _built(definition: StudyDefinition, dataset: Dataset, folder: Path, likelihood: Likelihood) -> Network:
+    """The network, which gives for each value what the likelihood has the decoder work out."""
+    model, outputs = definition.model, len(likelihood.parts)
+    activation = likelihood.output_activation(unit_interval=dataset.unit_interval)
     if model.kind == "dense":
         return dense_network(
             dataset.shape,
             model.latent_dim,
             hidden=model.hidden or (),
             activation=model.activation,
-            output_activation=output,
+            output_activation=activation,
+            outputs=outputs,
+            log_input=likelihood.log_input,
         )
     if model.kind == "conv":
         return conv_network(
@@ -57,12 +74,14 @@ def _network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Net
             filters=model.filters or (),
             hidden=model.hidden or (),
             activation=model.activation,
-            output_activation=output,
+            output_activation=activation,
+            outputs=outputs,
+            log_input=likelihood.log_input,
         )
-    return _user_network(definition, dataset, folder)
+    return _user_network(definition, dataset, folder, outputs)
 
 
-def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
+def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path, outputs: int) -> Network:
     kind = definition.model.kind
     with stdout_to_stderr():
         try:
@@ -70,7 +89,7 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
         except DataProblem as error:
             raise DefinitionError([f"model.kind: {error}"]) from error
         try:
-            network = factory_network(factory, dataset.shape, definition.model.latent_dim)
+            network = factory_network(factory, dataset.shape, definition.model.latent_dim, outputs=outputs)
             initial_values(network)  # which every trial draws again
             return network
         except (Exception, SystemExit) as error:
@@ -101,6 +120,7 @@ def build_population(
         batch_size=definition.training.batch_size,
         clips_gradients=clips_gradients(definition),
         weighting=weighting,
+        schedule=definition.training.schedule(),
     )
 
 

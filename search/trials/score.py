@@ -17,7 +17,7 @@ def score(*, unexplained: float, kl: float, band: tuple[float, float], penalty: 
     (NaN in either number) scores the worst there is, 2 + penalty: a result the search learns from.
 
     Args:
-        unexplained: squared error over that of predicting the training mean.
+        unexplained: deviance over that of predicting the training mean.
         kl: final KL in the band's unit.
         band: lowest and highest acceptable KL.
         penalty: weight of lying outside the band.

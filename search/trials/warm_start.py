@@ -23,7 +23,7 @@ from klsearch.vae.diagnostics.measures import MEASURES_VERSION
 # What a trial's training depends on beside its settings and its seed; learning rate and clipnorm are settings.
 _TRAINED_UNDER = {
     "study": ("kl_reduction",),
-    "training": ("epochs", "batch_size", "precision"),
+    "training": ("epochs", "batch_size", "precision", "kl_schedule"),
     "model": None,
 }
 

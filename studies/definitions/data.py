@@ -79,7 +79,7 @@ def _try_to_load(definition: StudyDefinition, folder: Path) -> tuple[Dataset | N
                 columns=section.columns,
             ),
             missing=section.missing,
-            scaling=section.scaling,
+            scaling=definition.objective().likelihood.scaling if section.scaling == "auto" else section.scaling,
             validation=section.split.validation,
             test=section.split.test,
             seed=definition.study.seed,

@@ -25,6 +25,7 @@ from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_
 from klsearch.vae.hyperparameters import AFTER, BEFORE, WHOLE, Hyperparameters
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.objective import Objective
+from klsearch.vae.training.schedules import LINEAR
 
 _Found = list[tuple[tuple[str, ...], str]]
 
@@ -243,8 +244,20 @@ class StudyDefinition(Section):
         parts = {"study": study, "data": data, "gates": self.gates.model_dump(include={"window"})}
         for section in ("model", "training", "space"):
             parts[section] = getattr(self, section).model_dump()
+        schedule = self.training.schedule()  # with its defaults; a linear one is as if none were named
+        parts["training"] |= {name: None for name in ("kl_schedule", "cycles", "ramp_share")}
+        if schedule != LINEAR:
+            parts["training"]["kl_schedule"] = asdict(schedule)
         plain: dict[str, Any] = _as_json(parts)
         return plain
+
+    def changes_since(self, earlier: Mapping[str, Any]) -> list[str]:
+        """What differs from the `fingerprint_parts` of an earlier study, one line per key.
+
+        Hyperparameters that were not known to it were off.
+        """
+        off = {name: one.default for name, one in type(self.space).model_fields.items() if not one.is_required()}
+        return differences({**earlier, "space": {**_as_json(off), **earlier["space"]}}, self.fingerprint_parts())
 
 
 def _crossing_bounds(name: str, baseline: Baseline, settings: Mapping[str, float]) -> tuple[tuple[str, ...], str]:

@@ -1,5 +1,6 @@
 """The tables of a study definition, each checked by itself."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
@@ -16,6 +17,7 @@ from klsearch.studies.definitions.space import (
 )
 from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.training.schedules import LINEAR, SHAPES, KlSchedule
 
 Count = Annotated[int, Field(ge=1)]
 _Text = Annotated[str, Field(min_length=1)]
@@ -179,11 +181,16 @@ class DataSection(Section):
         return self
 
 
-def _check_likelihood(likelihood: str) -> str:
-    if likelihood not in LIKELIHOODS:
-        *others, last = map(repr, LIKELIHOODS)
-        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
-    return likelihood
+def _one_of(names: Iterable[str]) -> AfterValidator:
+    """Refuses what is none of these."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            *others, last = map(repr, names)
+            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+        return name
+
+    return AfterValidator(check)
 
 
 class ModelSection(Section):
@@ -205,7 +212,7 @@ class ModelSection(Section):
     filters: _Sizes | None = None
     latent_dim: Count
     activation: Activation = "relu"
-    likelihood: Annotated[str, AfterValidator(_check_likelihood)] = "gaussian"
+    likelihood: Annotated[str, _one_of(LIKELIHOODS)] = "gaussian"
     reconstruction_reduction: Literal["sum", "mean"] = "sum"
 
     @model_validator(mode="after")
@@ -232,6 +239,9 @@ class TrainingSection(Section):
         batch_size: rows per step.
         learning_rate: Adam's step size, where it is not searched.
         clipnorm: largest norm of a variable's gradient, where it is not searched; None or infinity for no clipping.
+        kl_schedule: the shape in which the KL weight rises over a trial's annealing epochs.
+        cycles: of a cyclical schedule, within the annealing epochs.
+        ramp_share: share of each cycle over which the weight rises.
         precision: of the arithmetic; "mixed_bfloat16" takes 16 bits of each factor of a matrix product.
     """
 
@@ -239,10 +249,26 @@ class TrainingSection(Section):
     batch_size: Count = 128
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
+    kl_schedule: Annotated[str, _one_of(SHAPES)] = LINEAR.shape
+    cycles: Annotated[int, Field(ge=1, le=1000)] | None = None
+    ramp_share: Annotated[float, Field(gt=0, le=1)] | None = None
     precision: Annotated[
         Literal["float32", "mixed_bfloat16"],
         _refuse_for_now(_OTHER_PRECISIONS, "use 'float32' or 'mixed_bfloat16'"),
     ] = "float32"
+
+    @model_validator(mode="after")
+    def _check_cycles(self) -> Self:
+        given = [name for name in ("cycles", "ramp_share") if getattr(self, name) is not None]
+        if given and self.kl_schedule != "cyclical":
+            text = f"has no effect on kl_schedule = '{self.kl_schedule}'; remove it, or use 'cyclical'"
+            raise problems_at("training", [((name,), text) for name in given])
+        return self
+
+    def schedule(self) -> KlSchedule:
+        """How the KL weight rises."""
+        given = {name: getattr(self, name) for name in ("cycles", "ramp_share")}
+        return KlSchedule(shape=self.kl_schedule, **{key: value for key, value in given.items() if value is not None})
 
 
 # What a method decides by itself; how fast members learn is nobody's rule.

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klsearch.reports.wording import (
+    capitalized,
     count,
     duration,
     first_line,
@@ -168,3 +169,10 @@ def test_a_bound_that_is_absent_is_none(name: str, value: float, text: str) -> N
 def test_a_number_written_as_toml_reads_back_to_the_same_one(value: float) -> None:
     read = tomllib.loads(f"value = {toml_number(value)}")["value"]
     assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "capital"), [("squared error", "Squared error"), ("Student's t", "Student's t"), ("", "")]
+)
+def test_a_sentence_begins_with_a_capital_and_keeps_its_names(text: str, capital: str) -> None:
+    assert capitalized(text) == capital

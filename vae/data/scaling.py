@@ -17,8 +17,8 @@ class Scaling:
     """An affine map, scaled = (raw − offset) ÷ scale, by column or for all values alike.
 
     Attributes:
-        kind: "none", "minmax" (training values to [0, 1]), "standard" (mean 0, standard deviation 1) or "image"
-            (0–255 to [0, 1]).
+        kind: "none", "counts" (none, for they are whole numbers), "minmax" (training values to [0, 1]), "standard"
+            (mean 0, standard deviation 1) or "image" (0–255 to [0, 1]).
         offset: float64, of a row's shape or of shape [] for all values alike.
         scale: the same; never 0.
     """
@@ -30,7 +30,7 @@ class Scaling:
     @property
     def words(self) -> str:
         """The scaling as a sentence part, such as "minmax by column, over the training split"."""
-        if self.kind == "none":
+        if self.kind in ("none", "counts"):
             return "none"
         if self.kind == "image":
             return "0–255 to 0–1"
@@ -58,12 +58,12 @@ def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
     128–255), and minmax where they do not.
 
     Args:
-        kind: "auto", "none", "minmax" or "standard".
+        kind: "auto", "none", "counts", "minmax" or "standard".
         rows: raw values, shape [N, *row shape]; those missing are NaN and take no part.
     """
     axis = 0 if rows.ndim == 2 else None
     chosen = _choose_kind(rows) if kind == "auto" else kind
-    if chosen in ("none", "image"):
+    if chosen in ("none", "counts", "image"):
         return _scaling(chosen, np.float64(0), np.float64(255 if chosen == "image" else 1))
     low, high = (bound(rows, axis=axis).astype(np.float64) for bound in (np.nanmin, np.nanmax))
     if chosen == "minmax":

@@ -22,7 +22,7 @@ class TrainingCurves:
             user's own network add to it.
         validation_kl: KL on the validation split.
         validation_reconstruction: reconstruction error on the validation split.
-        validation_unexplained: squared error over that of predicting the training mean.
+        validation_unexplained: deviance over that of predicting the training mean.
         clip_share_low: share of (row, latent) whose raw z_log_var lies at or below the lower bound, validation.
         clip_share_high: the same at or above the upper bound.
         nonfinite_steps: number of steps whose loss was not finite. Weights that a gradient broke show in the next

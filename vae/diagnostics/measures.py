@@ -15,7 +15,7 @@ class Measures:
 
     Attributes:
         reconstruction: mean over rows, under the study's reduction.
-        unexplained: squared error over that of predicting the training mean; 0 perfect, 1 no better than the mean.
+        unexplained: deviance over that of predicting the training mean; 0 perfect, 1 no better than the mean.
         elbo: −(distortion + `kl_sum`) in nats at KL weight 1; the higher the better, comparable within one study.
         active_units: latents whose posterior mean varies over rows by at least 0.01 (Burda et al. 2016).
         clip_share_low: share of (row, latent) whose raw z_log_var lies at or below the lower bound.

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.diagnostics.measures import Measures
-from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior, squared_error
+from klsearch.vae.elbo import clip_log_var, deviance, kl_elements, reconstruction_error, sample_posterior
+from klsearch.vae.evaluation.training_mean import TrainingMean, evenly_spaced
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.stacking import PACKET, Stacked, StackedNetwork
 from klsearch.vae.objective import Objective
@@ -20,9 +21,6 @@ _NOISE_SEED = 0
 # members, which could otherwise change the last bit of a result.
 _CALL_VALUES = 2**22
 _ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, section 5.3
-# For what a likelihood fits to training rows. Were a Gaussian's variance 1 % off, which so many rows do not allow,
-# distortion would be off by D / 40,000 nats: it is flat where the variance is the best.
-_FITTED_ROWS = 4096
 _FITTED_SPLIT = "train, evenly spaced"
 # A diverged member's values overflow; that its measures are infinite or NaN says enough.
 _QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -54,14 +52,14 @@ class Outcome:
         raw_log_var: z_log_var before clipping, shape [K, n, d].
         log_var: z_log_var after clipping, shape [K, n, d].
         reconstruction: error under the likelihood, summed over features, shape [K, n].
-        squared: squared error, summed over features, shape [K, n].
+        deviance: of the reconstruction, summed over features, shape [K, n].
     """
 
     mean: np.ndarray
     raw_log_var: np.ndarray
     log_var: np.ndarray
     reconstruction: np.ndarray
-    squared: np.ndarray
+    deviance: np.ndarray
 
     @_QUIET
     def kl_parts(self) -> tuple[np.ndarray, np.ndarray]:
@@ -97,13 +95,11 @@ class Evaluator:
         self._objective = objective
         self._latent_dim = network.latent_dim
         self._features = math.prod(network.input_shape)
-        spaced = np.unique(np.linspace(0, len(splits["train"]) - 1, _FITTED_ROWS, dtype=np.int64))
-        self._splits = {**splits, _FITTED_SPLIT: splits["train"][spaced]}
+        self._splits = {**splits, _FITTED_SPLIT: evenly_spaced(splits["train"])}
         self.gaps = Gaps(splits)
-        train_mean = np.asarray(np.mean(self.gaps.fill(splits["train"]), axis=0, dtype=np.float64))
-        self._mean_error = {
-            name: _mean_error(rows, train_mean, self.gaps) for name, rows in splits.items() if len(rows)
-        }
+        mean = TrainingMean(objective.likelihood, splits["train"], self.gaps)
+        self._spread = mean.spread.astype(np.float32)
+        self._mean_deviance = {name: _mean_deviance(mean, rows) for name, rows in splits.items() if len(rows)}
         self._noise: dict[str, np.ndarray] = {}
         self._rows_outcome = tf.function(self._trace, autograph=False, reduce_retracing=True)
 
@@ -124,13 +120,13 @@ class Evaluator:
 
         def add(chunk: tf.Tensor, means: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             first = chunk * size
-            mean, raw, log_var, reconstruction, squared = self._trace(
+            mean, raw, log_var, reconstruction, deviances = self._trace(
                 weights, others, clip_low, clip_high, all_rows[first : first + size], all_noise[:, first : first + size]
             )
             values = [
                 tf.reduce_mean(kl_elements(mean, log_var), axis=2),
                 reconstruction * self._objective.reconstruction_scale(self._features),
-                squared / self._mean_error["validation"],
+                deviances / self._mean_deviance["validation"],
                 _share(tf.logical_and(raw <= low, tf.math.is_finite(low))),
                 _share(tf.logical_and(raw >= high, tf.math.is_finite(high))),
             ]
@@ -162,8 +158,8 @@ class Evaluator:
         ]
         columns = zip(*parts, strict=True)
         arrays = [np.concatenate([part.numpy() for part in column], axis=1)[:, :count] for column in columns]
-        mean, raw, clipped, reconstruction, squared = (array.astype(np.float64) for array in arrays)
-        return Outcome(mean=mean, raw_log_var=raw, log_var=clipped, reconstruction=reconstruction, squared=squared)
+        mean, raw, clipped, reconstruction, deviances = (array.astype(np.float64) for array in arrays)
+        return Outcome(mean=mean, raw_log_var=raw, log_var=clipped, reconstruction=reconstruction, deviance=deviances)
 
     def latent_means(self, members: Members, split: str) -> np.ndarray:
         """μ of every row of a split, float64 [K, n, d]."""
@@ -175,8 +171,8 @@ class Evaluator:
         return np.asarray(np.mean(outcome.reconstruction, axis=1) * scale)
 
     def unexplained(self, outcome: Outcome, split: str) -> np.ndarray:
-        """Squared error over that of predicting the training mean on the same split, shape [K]."""
-        return np.asarray(np.mean(outcome.squared, axis=1) / self._mean_error[split])
+        """Deviance over that of predicting the training mean on the same split, shape [K]."""
+        return np.asarray(np.mean(outcome.deviance, axis=1) / self._mean_deviance[split])
 
     @_QUIET
     def measure(self, members: Members, split: str) -> list[Measures]:
@@ -236,7 +232,7 @@ class Evaluator:
         rows: tf.Tensor,
         noise: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """μ, raw and clipped z_log_var [K, n, d], reconstruction and squared error [K, n] averaged over the samples."""
+        """μ, raw and clipped z_log_var [K, n, d], reconstruction and deviance [K, n] averaged over the samples."""
         slots, n, samples = tf.shape(clip_low)[0], tf.shape(rows)[0], tf.shape(noise)[0]
         rows, known = self.gaps.separate(rows)
         shared = tf.broadcast_to(rows[tf.newaxis], tf.concat([[slots], tf.shape(rows)], axis=0))
@@ -245,15 +241,15 @@ class Evaluator:
         z = sample_posterior(mean[:, tf.newaxis], log_var[:, tf.newaxis], noise)  # [K, S, n, d]
         flat_z = tf.reshape(z, [slots, samples * n, self._latent_dim])
         output, _ = self._stacked.decode(weights, others, flat_z, training=False)
-        output = tf.reshape(output, [slots, samples, n, self._features])
-        flat_rows = tf.reshape(rows, [n, self._features])
+        output = tf.reshape(output, [slots, samples, n, output.shape[2]])
+        flat_rows, likelihood = tf.reshape(rows, [n, self._features]), self._objective.likelihood
         known = None if known is None else tf.reshape(known, [n, self._features])
         return (
             mean,
             raw,
             log_var,
-            tf.reduce_mean(reconstruction_error(flat_rows, output, self._objective.likelihood, known), axis=1),
-            tf.reduce_mean(squared_error(flat_rows, output, self._objective.likelihood, known), axis=1),
+            tf.reduce_mean(reconstruction_error(flat_rows, output, likelihood, known), axis=1),
+            tf.reduce_mean(deviance(flat_rows, output, likelihood, self._spread, known), axis=1),
         )
 
 
@@ -262,11 +258,10 @@ def _share(flags: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.cast(flags, tf.float32), axis=2)
 
 
-def _mean_error(rows: np.ndarray, train_mean: np.ndarray, gaps: Gaps) -> float:
-    """Squared error of predicting the training mean, summed over features, mean over rows."""
-    size = max(1, _CALL_VALUES // train_mean.size)
-    chunks = [rows[first : first + size] for first in range(0, len(rows), size)]
-    parts = [np.sum(gaps.leave_out(np.square(chunk - train_mean), chunk)) for chunk in chunks]
+def _mean_deviance(mean: TrainingMean, rows: np.ndarray) -> float:
+    """Deviance of predicting the training mean, summed over features, mean over rows."""
+    size = max(1, _CALL_VALUES // mean.values.size)
+    parts = [np.sum(mean.deviance(rows[first : first + size])) for first in range(0, len(rows), size)]
     return float(np.sum(parts) / len(rows))
 
 

@@ -10,6 +10,7 @@ from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.elbo import clip_log_var, sample_posterior
 from klsearch.vae.evaluation.evaluator import Members, joined
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.evaluation.training_mean import TrainingMean
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.stacking import StackedNetwork
 from klsearch.vae.objective import Objective
@@ -48,7 +49,7 @@ def take_samples(
         Pictures for rows that are images, errors by column for tables, None for rows of other shapes.
     """
     split = "test" if len(splits.get("test", ())) else "validation"
-    models = _Models(network, objective, joined(list(members.values())), Gaps(splits))
+    models = _Models(network, objective, joined(list(members.values())), splits)
     shape = network.input_shape
     if len(shape) == 1:
         named = columns or tuple(f"column {index + 1}" for index in range(shape[0]))
@@ -74,31 +75,46 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
 class _Models:
     """M members of one network, called on the same rows; dropout off."""
 
-    def __init__(self, network: Network, objective: Objective, members: Members, gaps: Gaps) -> None:
-        self.gaps = gaps
+    def __init__(
+        self, network: Network, objective: Objective, members: Members, splits: Mapping[str, np.ndarray]
+    ) -> None:
+        self.gaps = Gaps(splits)
         self._stacked = StackedNetwork(network)
         self._members = members
         self._likelihood = objective.likelihood
+        self.training_mean = TrainingMean(objective.likelihood, splits["train"], self.gaps)
         self.count = len(members.clip_low)
         self.latent_dim = network.latent_dim
         rows = tf.TensorSpec([None, *network.input_shape], tf.float32)
         latents = tf.TensorSpec([self.count, None, network.latent_dim], tf.float32)
         self._encode = tf.function(self._trace_encode, autograph=False, input_signature=[rows])
-        self._decode = tf.function(self._trace_decode, autograph=False, input_signature=[latents])
+        like = tf.TensorSpec([None, len(self.training_mean.values)], tf.float32)
+        self._decode = tf.function(self._trace_decode, autograph=False, input_signature=[latents, like])
 
     def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """μ and clipped z_log_var, each float32 [M, n, d]."""
         mean, log_var = self._encode(tf.constant(self.gaps.fill(rows)))
         return mean.numpy(), log_var.numpy()
 
-    def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Reconstructions in the space of the data, float32 [M, n, D], of latents [M, n, d]."""
-        return np.asarray(self._decode(tf.constant(latents, tf.float32)).numpy())
+    def decode(self, latents: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+        """Reconstructions in the space of the data, float32 [M, n, D], of latents [M, n, d].
+
+        What the decoder is not asked for, such as a row's total, is that of the rows `like` [n, D], or of the training
+        mean.
+        """
+        rows = self.training_mean.values[np.newaxis] if like is None else like
+        return np.asarray(self._decode(tf.constant(latents, tf.float32), tf.constant(rows, tf.float32)).numpy())
+
+    def deviance(self, output: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Of reconstructions [M, n, D] from rows [n, D], value by value; 0 for their gaps."""
+        spread = tf.constant(self.training_mean.spread, tf.float32)
+        found = self._likelihood.deviance.between(tf.constant(output), tf.constant(rows), spread)
+        return self.gaps.leave_out(found.numpy(), rows)
 
     def reconstruct(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Reconstructions from the posterior samples that `noise` [n, d] gives, float32 [M, n, D]."""
         mean, log_var = self.encode(rows)
-        return self.decode(sample_posterior(mean, log_var, noise).numpy())
+        return self.decode(sample_posterior(mean, log_var, noise).numpy(), like=_flat(self.gaps.fill(rows)))
 
     def _trace_encode(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         members = self._members
@@ -107,9 +123,9 @@ class _Models:
         low, high = (tf.constant(bound)[:, tf.newaxis, tf.newaxis] for bound in (members.clip_low, members.clip_high))
         return mean, clip_log_var(raw, low, high)
 
-    def _trace_decode(self, latents: tf.Tensor) -> tf.Tensor:
+    def _trace_decode(self, latents: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         output, _ = self._stacked.decode(self._members.weights, self._members.others, latents, training=False)
-        return self._likelihood.mean(output)
+        return self._likelihood.mean(output, like)
 
 
 def _noise(*shape: int) -> np.ndarray:
@@ -117,13 +133,11 @@ def _noise(*shape: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(_NOISE_SEED)).standard_normal(shape, dtype=np.float32)
 
 
-def _errors_of_mean(splits: Mapping[str, np.ndarray], split: str, gaps: Gaps) -> np.ndarray:
-    """Squared error of predicting the training mean, summed over the rows of a split, [D]."""
-    rows, train_mean = splits[split], np.mean(_flat(gaps.fill(splits["train"])), axis=0, dtype=np.float64)
-    total = np.zeros(train_mean.shape)
+def _deviances_of_mean(mean: TrainingMean, rows: np.ndarray) -> np.ndarray:
+    """Deviance of predicting the training mean, summed over rows, [D]."""
+    total = np.zeros(mean.values.shape)
     for first in range(0, len(rows), _CALL_ROWS):
-        chunk = _flat(rows[first : first + _CALL_ROWS])
-        total += np.sum(gaps.leave_out(np.square(chunk - train_mean), chunk), axis=0)
+        total += np.sum(mean.deviance(rows[first : first + _CALL_ROWS]), axis=0)
     return total
 
 
@@ -140,12 +154,11 @@ def _image_samples(
     image: tuple[int, int, int],
 ) -> ImageSamples:
     rows = splits[split][:_IMAGES]
-    unit = np.sum(_errors_of_mean(splits, split, models.gaps)) / len(splits[split])
+    unit = np.sum(_deviances_of_mean(models.training_mean, splits[split])) / len(splits[split])
     output = models.reconstruct(rows, _noise(len(rows), models.latent_dim))
     prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
     latents, latent_kl = _informative_latents(models, splits[split][:_CALL_ROWS])
     low, high = float(np.nanmin(splits["train"])), float(np.nanmax(splits["train"]))
-    errors = models.gaps.leave_out(np.square(output - _flat(rows)), _flat(rows))
 
     def pixels(values: np.ndarray) -> np.ndarray:
         """Flattened rows [..., D] as uint8 [..., height, width, channels]."""
@@ -157,7 +170,7 @@ def _image_samples(
         names=names,
         originals=pixels(_flat(models.gaps.fill(rows))),
         reconstructions=pixels(output),
-        unexplained=np.sum(errors, axis=2, dtype=np.float64) / unit,
+        unexplained=np.sum(models.deviance(output, _flat(rows)), axis=2, dtype=np.float64) / unit,
         prior_samples=pixels(models.decode(prior)),
         traversal=pixels(_traversal(models, rows, latents)),
         latents=latents,
@@ -205,14 +218,13 @@ def _column_errors(
     columns: tuple[str, ...],
 ) -> ColumnErrors:
     rows = splits[split]
-    squared = np.zeros((models.count, len(columns)))
+    deviances = np.zeros((models.count, len(columns)))
     for chunk, noise in _chunks(rows, models.latent_dim):
         for one in noise:
-            errors = np.square(models.reconstruct(chunk, one) - chunk)
-            squared += np.sum(models.gaps.leave_out(errors, chunk), axis=1, dtype=np.float64)
-    of_mean = _errors_of_mean(splits, split, models.gaps)
+            deviances += np.sum(models.deviance(models.reconstruct(chunk, one), chunk), axis=1, dtype=np.float64)
+    of_mean = _deviances_of_mean(models.training_mean, rows)
     varying = np.flatnonzero(of_mean > 0)
-    unexplained = squared[:, varying] / _COLUMN_SAMPLES / of_mean[varying]
+    unexplained = deviances[:, varying] / _COLUMN_SAMPLES / of_mean[varying]
     order = np.argsort(-unexplained[0], kind="stable")
     if len(order) > 2 * _COLUMNS_EACH_END:
         order = np.concatenate([order[:_COLUMNS_EACH_END], order[-_COLUMNS_EACH_END:]])

@@ -14,7 +14,7 @@ class ImageSamples:
         names: of the models, shape [M].
         originals: shape [n, height, width, channels], channels 1 or 3; smaller than the data's where those are large.
         reconstructions: from one posterior sample each, shape [M, n, height, width, channels].
-        unexplained: squared error of each reconstruction over the split's mean error of predicting the training mean,
+        unexplained: deviance of each reconstruction over the split's mean deviance of predicting the training mean,
             shape [M, n]; over many rows it averages to the measure of that name.
         prior_samples: decoded draws from the prior, the same for every model, shape [M, n, height, width, channels].
         traversal: decoded by the first model where one latent of the first row's posterior mean takes each of
@@ -61,7 +61,7 @@ class ColumnErrors:
         names: of the models, shape [M].
         columns: names of the columns, the worst reconstructed by the first model first; of many only the worst and
             the best.
-        unexplained: squared error over that of predicting the training mean, shape [M, columns].
+        unexplained: deviance over that of predicting the training mean, shape [M, columns].
         of: how many columns vary on the split in all.
 
     Raises:

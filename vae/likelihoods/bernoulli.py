@@ -1,25 +1,25 @@
 """A coin for every value."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from klsearch.vae.data.scaling import in_unit_interval
-from klsearch.vae.likelihoods.likelihood import Likelihood
+from klsearch.vae.likelihoods.likelihood import LogLikelihood
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class Bernoulli(Likelihood):
+class Bernoulli(LogLikelihood):
     """B(x; sigmoid(output)): the decoder gives logits, and the error is the cross-entropy."""
 
     name: ClassVar[str] = "bernoulli"
     error_name: ClassVar[str] = "cross-entropy in nats"
     keras_error: ClassVar[str] = "ops.binary_crossentropy(rows, output, from_logits=True)"
     output_name: ClassVar[str] = "logits"
-    keras_mean: ClassVar[str | None] = "keras.ops.sigmoid"
+    keras_mean: ClassVar[str | None] = "keras.ops.sigmoid(output)"
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """−x · ln p − (1 − x) · ln(1 − p) of p = sigmoid(output)."""
@@ -28,21 +28,12 @@ class Bernoulli(Likelihood):
         labels = tf.broadcast_to(rows, tf.shape(output))
         return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=output)
 
-    def mean(self, output: "tf.Tensor") -> "tf.Tensor":
+    def mean(self, output: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
         """The sigmoid of the output."""
         import tensorflow as tf
 
+        del rows
         return tf.sigmoid(output)
-
-    def distortion(self, errors: np.ndarray, *, features: int, train_errors: Callable[[], np.ndarray]) -> np.ndarray:
-        """The cross-entropy: it is in nats already."""
-        del features, train_errors
-        return errors
-
-    def output_activation(self, *, unit_interval: bool) -> str:
-        """None: logits have no bounds."""
-        del unit_interval
-        return "linear"
 
     def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
         """What lies outside [0, 1] is no probability."""

@@ -1,10 +1,12 @@
 """What a distribution of rows given their latents tells of itself; everything else follows from it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+
+from klsearch.vae.likelihoods.deviance import SQUARED_ERROR, Deviance
 
 if TYPE_CHECKING:  # definitions name likelihoods, and must not wait for TensorFlow
     import tensorflow as tf
@@ -16,9 +18,17 @@ class Likelihood(ABC):
     Attributes:
         name: as `model.likelihood` says it.
         error_name: what `error` is, in words.
-        keras_error: `error` as an expression of plain Keras, of `rows` and `output`, with `ops` for `keras.ops`.
+        parts: names of the numbers that the decoder works out for each value, in their order.
+        column_parts: of those that follow them: learned for each value's place, the same for all rows; with their
+            values at the start.
+        keras_error: `error` in plain Keras, of `rows` and the parts, with `ops` for `keras.ops`: the last line
+            is an expression, those before it assign what it needs.
         output_name: what the decoder gives, in words.
-        keras_mean: what turns the decoder's output into the reconstruction, in plain Keras; None where it is that.
+        keras_mean: the reconstruction as an expression of plain Keras, of the decoder's `output` and, if need be, of
+            `rows`; None where the output is that.
+        deviance: what `unexplained` is a share of.
+        scaling: what `data.scaling = "auto"` means for its rows.
+        log_input: whether our encoders take ln(1 + x) of the rows first, which spans orders of magnitude.
         fits_variance: whether the loss leaves a variance open, which a σ-VAE fits to each batch.
     """
 
@@ -26,16 +36,44 @@ class Likelihood(ABC):
     error_name: ClassVar[str]
     keras_error: ClassVar[str]
     output_name: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]] = ("output",)
+    column_parts: ClassVar[Mapping[str, float]] = {}
     keras_mean: ClassVar[str | None] = None
+    deviance: ClassVar[Deviance] = SQUARED_ERROR
+    scaling: ClassVar[str] = "auto"
+    log_input: ClassVar[bool] = False
     fits_variance: ClassVar[bool] = False
+
+    @property
+    def all_parts(self) -> tuple[str, ...]:
+        """The names of the numbers for each value in the decoder's output, those of its place last."""
+        return (*self.parts, *self.column_parts)
+
+    @property
+    def outputs(self) -> int:
+        """How many these are."""
+        return len(self.all_parts)
+
+    def split(self, output: "tf.Tensor") -> list["tf.Tensor"]:
+        """The parts of an output [..., D · outputs], whose numbers for one value stand together: each [..., D]."""
+        import tensorflow as tf
+
+        apart = tf.reshape(output, tf.concat([tf.shape(output)[:-1], [-1, self.outputs]], axis=0))
+        parts: list[tf.Tensor] = tf.unstack(apart, axis=-1)
+        return parts
 
     @abstractmethod
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
-        """What each value adds to the reconstruction error, of the output's shape; the rows may lack leading axes."""
+        """What each value adds to the reconstruction error, [..., D]; the rows may lack leading axes of the output."""
 
     @abstractmethod
-    def mean(self, output: "tf.Tensor") -> "tf.Tensor":
-        """The reconstruction E[x|z] in the space of the data, of the output's shape."""
+    def mean(self, output: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
+        """The reconstruction E[x|z] in the space of the data, [..., D].
+
+        Args:
+            output: of the decoder, [..., D · outputs].
+            rows: [..., D], for what of them the decoder is not asked for, such as their total.
+        """
 
     @abstractmethod
     def distortion(self, errors: np.ndarray, *, features: int, train_errors: Callable[[], np.ndarray]) -> np.ndarray:
@@ -57,3 +95,17 @@ class Likelihood(ABC):
 
         The training rows come first: no scaling that is fitted on them brings what lies beyond them into their range.
         """
+
+
+class LogLikelihood(Likelihood):
+    """One whose error is −ln p(x|z) in full, of an output without bounds."""
+
+    def distortion(self, errors: np.ndarray, *, features: int, train_errors: Callable[[], np.ndarray]) -> np.ndarray:
+        """The errors: they are in nats already."""
+        del features, train_errors
+        return errors
+
+    def output_activation(self, *, unit_interval: bool) -> str:
+        """None."""
+        del unit_interval
+        return "linear"

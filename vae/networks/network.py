@@ -1,7 +1,7 @@
 """Encoders and decoders as ordinary Keras models: dense, convolutional, or the user's own."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,9 @@ class Network:
 
     Attributes:
         encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d].
-        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape].
+        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape], or [n, *shape, outputs] where
+            each value has several numbers.
+        outputs: how many numbers the decoder gives for each value.
 
     Raises:
         ValueError: the models do not fit together; the message says which output and what was expected.
@@ -28,6 +30,7 @@ class Network:
 
     encoder: keras.Model
     decoder: keras.Model
+    outputs: int = 1
 
     def __post_init__(self) -> None:
         _check_input("encoder", self.encoder)
@@ -45,9 +48,10 @@ class Network:
             )
         if not isinstance(_output(self.decoder), keras.KerasTensor):
             raise ValueError(f"the decoder must give one tensor, but gives a {type(_output(self.decoder)).__name__}.")
-        given = list(self.decoder.output_shape[1:])
-        if None in given or math.prod(given) != math.prod(self.input_shape):
-            raise ValueError(f"the decoder must give rows of shape {list(self.input_shape)}, but gives {given}.")
+        given, wanted = list(self.decoder.output_shape[1:]), list(_output_shape(self.input_shape, self.outputs))
+        if None in given or math.prod(given) != math.prod(wanted):
+            what = "rows" if self.outputs == 1 else f"{self.outputs} numbers for each value, rows"
+            raise ValueError(f"the decoder must give {what} of shape {wanted}, but gives {given}.")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -71,6 +75,11 @@ class Network:
         """The encoder's layers on which `encoder_dropout` acts."""
         layers = self.encoder._flatten_layers(include_self=False)
         return [layer for layer in layers if isinstance(layer, SearchedDropout)]
+
+
+def _output_shape(input_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
+    """Of what a decoder gives for a row: as the row, with the numbers for each value on a last axis if several."""
+    return input_shape if outputs == 1 else (*input_shape, outputs)
 
 
 def _check_input(name: str, model: keras.Model) -> None:
@@ -157,6 +166,8 @@ def dense_network(
     hidden: Sequence[int],
     activation: str = "relu",
     output_activation: str = "linear",
+    outputs: int = 1,
+    log_input: bool = False,
 ) -> Network:
     """A dense VAE: input-hidden…-latent-…hidden-input, searched dropout after each hidden layer of the encoder.
 
@@ -166,16 +177,20 @@ def dense_network(
         hidden: widths of the encoder's hidden layers; the decoder mirrors them.
         activation: of the hidden layers.
         output_activation: of the decoder's last layer; see `Likelihood.output_activation`.
+        outputs: how many numbers the decoder works out for each value.
+        log_input: whether the encoder takes ln(1 + x) first.
     """
     inputs = keras.Input(input_shape)
-    h = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
+    h = keras.ops.log1p(inputs) if log_input else inputs
+    h = keras.layers.Flatten()(h) if len(input_shape) > 1 else h
     encoder = keras.Model(inputs, _latent_heads(_narrowing(h, hidden, activation), latent_dim), name="encoder")
     latents = keras.Input((latent_dim,))
     h = _widening(latents, hidden, activation)
-    h = _activated(h, output_activation, partial(dense, math.prod(input_shape)))
-    if len(input_shape) > 1:
-        h = keras.layers.Reshape(input_shape, dtype="float32")(h)
-    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"))
+    h = _activated(h, output_activation, partial(dense, math.prod(input_shape) * outputs))
+    shape = _output_shape(input_shape, outputs)
+    if len(shape) > 1:
+        h = keras.layers.Reshape(shape, dtype="float32")(h)
+    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"), outputs=outputs)
 
 
 def conv_network(
@@ -186,6 +201,8 @@ def conv_network(
     hidden: Sequence[int],
     activation: str = "relu",
     output_activation: str = "linear",
+    outputs: int = 1,
+    log_input: bool = False,
 ) -> Network:
     """A convolutional VAE for images [h, w] or [h, w, channels].
 
@@ -194,7 +211,8 @@ def conv_network(
     """
     image_shape = input_shape if len(input_shape) == 3 else (*input_shape, 1)
     inputs = keras.Input(input_shape)
-    h = inputs if len(input_shape) == 3 else keras.layers.Reshape(image_shape)(inputs)
+    h = keras.ops.log1p(inputs) if log_input else inputs
+    h = h if len(input_shape) == 3 else keras.layers.Reshape(image_shape)(h)
     for count in filters:
         h = keras.layers.Conv2D(count, 3, strides=2, padding="same", activation=activation)(h)
         h = SearchedDropout()(h)
@@ -208,17 +226,49 @@ def conv_network(
     h = keras.layers.Reshape(smallest)(h)
     for count in reversed(filters):
         h = keras.layers.Conv2DTranspose(count, 3, strides=2, padding="same", activation=activation)(h)
-    h = _activated(h, output_activation, partial(keras.layers.Conv2D, image_shape[2], 3, padding="same"))
+    h = _activated(h, output_activation, partial(keras.layers.Conv2D, image_shape[2] * outputs, 3, padding="same"))
     excess = [have - want for have, want in zip(h.shape[1:3], image_shape[:2], strict=True)]
     if any(excess):
         h = keras.layers.Cropping2D(tuple((0, over) for over in excess), dtype="float32")(h)
-    if len(input_shape) == 2:
-        h = keras.layers.Reshape(input_shape, dtype="float32")(h)
-    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"))
+    if len(input_shape) == 2 or outputs > 1:
+        h = keras.layers.Reshape(_output_shape(input_shape, outputs), dtype="float32")(h)
+    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"), outputs=outputs)
 
 
-def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: int) -> Network:
+def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Network:
+    """The network whose decoder gives more numbers for each value: learned for its place, the same for every row.
+
+    They are the biases of dense layers whose input is always 0, so that they are trained, kept and exported as all
+    weights are, and the decoder stays one of Keras's own layers.
+
+    Args:
+        network: any.
+        starts: what each begins with, by name; without any the network stays as it is.
+    """
+    if not starts:
+        return network
+    latents, places = network.decoder.inputs[0], math.prod(network.input_shape)
+    nothing = keras.layers.Rescaling(0.0, dtype="float32")(latents)
+    given = keras.layers.Reshape((*network.input_shape, network.outputs), dtype="float32")(_output(network.decoder))
+    learned = []
+    for name, start in starts.items():
+        biases = dense(
+            places,
+            kernel_initializer="zeros",
+            bias_initializer=keras.initializers.Constant(start),
+            name=name,
+            dtype="float32",
+        )(nothing)
+        learned.append(keras.layers.Reshape((*network.input_shape, 1), dtype="float32")(biases))
+    output = keras.layers.Concatenate(dtype="float32")([given, *learned])
+    decoder = keras.Model(latents, output, name="decoder")
+    return Network(encoder=network.encoder, decoder=decoder, outputs=network.outputs + len(starts))
+
+
+def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: int, *, outputs: int = 1) -> Network:
     """The network of a user's factory: (input shape, latent_dim) → (encoder, decoder), in ordinary Keras layers.
+
+    The decoder must give `outputs` numbers for each value.
 
     Raises:
         ValueError: what the factory gives is not two Keras models that fit together.
@@ -226,7 +276,7 @@ def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: 
     built = factory(input_shape, latent_dim)
     if not (isinstance(built, tuple) and len(built) == 2 and all(isinstance(model, keras.Model) for model in built)):
         raise ValueError(f"the model factory must give (encoder, decoder), two Keras models, but gave {built!r}.")
-    network = Network(encoder=built[0], decoder=built[1])
+    network = Network(encoder=built[0], decoder=built[1], outputs=outputs)
     decoders = {id(variable) for variable in network.decoder.variables}
     shared = [variable.path for variable in network.encoder.variables if id(variable) in decoders]
     if shared:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 from klsearch.vae.networks import streams
-from klsearch.vae.training.schedules import adam_step_size, kl_weight_at
+from klsearch.vae.training.schedules import LINEAR, KlSchedule, adam_step_size, kl_weight_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     settings: dict[str, tf.Tensor]  # each [K]: every hyperparameter by name
 
 
-def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int) -> Plan:
+def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int, schedule: KlSchedule = LINEAR) -> Plan:
     """The next epoch of every member, over `rows` training rows."""
     first = np.array([clock.epoch * steps_per_epoch for clock in clocks])
     steps = first + np.arange(steps_per_epoch)[:, np.newaxis]  # [steps, K]
@@ -51,6 +51,7 @@ def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int) -> P
         kl_weight=each("kl_weight"),
         annealing_epochs=each("annealing_epochs"),
         steps_per_epoch=steps_per_epoch,
+        schedule=schedule,
     )
     order = np.stack([streams.batch_order(clock.seed, clock.epoch, rows) for clock in clocks])
     return Plan(

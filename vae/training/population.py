@@ -15,6 +15,7 @@ from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.plan import Clock
+from klsearch.vae.training.schedules import LINEAR, KlSchedule
 from klsearch.vae.training.shard import Program, Shard
 from klsearch.vae.training.snapshot import MemberState, Snapshot
 from klsearch.vae.training.threads import side_by_side, threads
@@ -56,6 +57,7 @@ class Population:
         together: how many of them one thread trains as one program, a divisor of `slots`; all of them if None.
         batch_size: rows in a step; a last short batch is trained as it is.
         clips_gradients: whether any member will have a finite `clipnorm`; without, its cost is saved.
+        schedule: by which the KL weight rises over a member's annealing epochs.
         weighting: how every member's loss weighs the KL; by the KL weight of its settings unless told otherwise.
 
     Raises:
@@ -73,6 +75,7 @@ class Population:
         batch_size: int,
         clips_gradients: bool = False,
         weighting: Weighting | None = None,
+        schedule: KlSchedule = LINEAR,
     ) -> None:
         rows = len(splits["train"])
         if rows < batch_size or not len(splits["validation"]):
@@ -97,6 +100,7 @@ class Population:
             batch_size=batch_size,
             clips_gradients=clips_gradients,
             weighting=weighting or AnnealedWeight(),
+            schedule=schedule,
         )
         self._shards = [Shard(self._program) for _ in range(slots // self.together)]
         self._threads = threads(min(len(self._shards), side_by_side()))

@@ -1,5 +1,8 @@
 """Schedules over the steps: the annealed KL weight and Adam's step size. Pure; broadcast over members."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -7,20 +10,93 @@ BETA_1 = 0.9
 BETA_2 = 0.999
 
 
-def kl_weight_at(
-    step: ArrayLike, *, kl_weight: ArrayLike, annealing_epochs: ArrayLike, steps_per_epoch: int
-) -> np.ndarray:
-    """The KL weight at a step of a trial, rising linearly from 0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KlSchedule:
+    """How the KL weight rises from 0 to its full value over the annealing epochs.
 
-    w_t = kl_weight · min(1, t / (A · steps per epoch)), t counted from 0 in the trial's own steps. A = 0 means full
-    weight from the start.
+    Attributes:
+        shape: of the rise, a name in `SHAPES`.
+        cycles: how often it rises within the annealing epochs where it is cyclical (Fu et al. 2019, whose M is 4).
+        ramp_share: share of a cycle, in (0, 1], over which it rises; then it stays full (their R, ½).
+    """
+
+    shape: str = "linear"
+    cycles: int = 4
+    ramp_share: float = 0.5
+
+    def share(self, progress: np.ndarray) -> np.ndarray:
+        """Share of the full weight, in [0, 1], at a share of the annealing epochs; 1 from their end on."""
+        reached = np.minimum(progress, 1.0)
+        risen = SHAPES[self.shape].share(reached, self)
+        return np.asarray(np.where(reached < 1, risen, 1.0))
+
+    @property
+    def keras(self) -> str:
+        """The share in plain Keras, of `progress` in [0, 1]."""
+        return SHAPES[self.shape].keras.format(cycles=self.cycles, ramp_share=self.ramp_share)
+
+    @property
+    def words(self) -> str:
+        """How it rises, after "it"."""
+        return SHAPES[self.shape].words.format(cycles=self.cycles, ramp_share=self.ramp_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """A shape of the rise: its formula, the same in plain Keras, and its words."""
+
+    share: Callable[[np.ndarray, KlSchedule], np.ndarray]
+    keras: str
+    words: str
+
+
+def _cyclical(progress: np.ndarray, schedule: KlSchedule) -> np.ndarray:
+    return np.asarray(np.minimum(progress * schedule.cycles % 1 / schedule.ramp_share, 1.0))
+
+
+SHAPES: Mapping[str, _Shape] = {
+    "linear": _Shape(share=lambda p, _: p, keras="progress", words="rises linearly from 0"),
+    "cosine": _Shape(
+        share=lambda p, _: (1 - np.cos(np.pi * p)) / 2,
+        keras="0.5 * (1.0 - ops.cos(math.pi * progress))",
+        words="rises from 0 along half a cosine",
+    ),
+    # The logistic function of 12p − 6, stretched so that it begins at 0 and ends at 1.
+    "sigmoid": _Shape(
+        share=lambda p, _: 0.5 + 0.5 * np.tanh(6 * p - 3) / np.tanh(3),
+        keras="(0.5 + 0.5 * ops.tanh(6.0 * progress - 3.0) / math.tanh(3.0))",
+        words="rises from 0 along a sigmoid",
+    ),
+    "cyclical": _Shape(
+        share=_cyclical,
+        keras="ops.where(progress < 1.0, ops.minimum(1.0, progress * {cycles} % 1.0 / {ramp_share}), 1.0)",
+        words="rises linearly from 0 in each of {cycles} cycles, over {ramp_share:.0%} of it, and is then full,",
+    ),
+}
+"""The shapes that a definition can name."""
+
+LINEAR = KlSchedule()
+
+
+def kl_weight_at(
+    step: ArrayLike,
+    *,
+    kl_weight: ArrayLike,
+    annealing_epochs: ArrayLike,
+    steps_per_epoch: int,
+    schedule: KlSchedule = LINEAR,
+) -> np.ndarray:
+    """The KL weight at a step of a trial, rising from 0 as the schedule says.
+
+    w_t = kl_weight · share(min(1, t / (A · steps per epoch))), t counted from 0 in the trial's own steps; the share of
+    a linear rise is its argument. A = 0 means full weight from the start.
 
     >>> kl_weight_at([0, 5, 10, 99], kl_weight=0.2, annealing_epochs=2, steps_per_epoch=5).tolist()
     [0.0, 0.1, 0.2, 0.2]
     """
     ramp = np.asarray(annealing_epochs, dtype=np.float64) * steps_per_epoch
     progress = np.asarray(step, dtype=np.float64) / np.maximum(ramp, 1.0)
-    return np.asarray(kl_weight, dtype=np.float64) * np.where(ramp > 0, np.minimum(progress, 1.0), 1.0)
+    return np.asarray(kl_weight, dtype=np.float64) * np.where(ramp > 0, schedule.share(progress), 1.0)
 
 
 def adam_step_size(step: ArrayLike, learning_rate: ArrayLike) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Some members of a population, trained by one thread in one compiled program that all shards share."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training import optimizer
 from klsearch.vae.training.plan import Clock, Plan, plan_epoch
+from klsearch.vae.training.schedules import KlSchedule
 from klsearch.vae.training.weighting import Terms, Weighting
 
 
@@ -55,6 +57,7 @@ class Program:
         batch_size: rows in a step; a last short batch is trained as it is.
         clips_gradients: whether any member will have a finite `clipnorm`; without, its cost is saved.
         weighting: how every member's loss is made.
+        schedule: by which the KL weight rises.
     """
 
     def __init__(
@@ -68,8 +71,10 @@ class Program:
         batch_size: int,
         clips_gradients: bool,
         weighting: Weighting,
+        schedule: KlSchedule,
     ) -> None:
         self.network = network
+        self.schedule = schedule
         self.members = members
         self.steps_per_epoch = -(-len(train_rows) // batch_size)
         self.train_rows = tf.constant(train_rows)
@@ -191,17 +196,22 @@ class Program:
         log_var = clip_log_var(raw, low, high)
         z = sample_posterior(mean, log_var, step.noise)
         output, decoding = self._stacked.decode(weights, others, z, training=True)
-        known = None if known is None else tf.reshape(known, tf.shape(output))
-        errors = reconstruction_error(
-            tf.reshape(rows, tf.shape(output)), output, self._objective.likelihood, known
-        )  # [k, B]
+        features = math.prod(self.network.input_shape)
+        rows = tf.reshape(rows, [*rows.shape[:2], features])
+        known = None if known is None else tf.reshape(known, rows.shape)
+        errors = reconstruction_error(rows, output, self._objective.likelihood, known)  # [k, B]
         error = tf.reduce_mean(errors, axis=1)
+        kl_values = kl_elements(mean, log_var)
+        kl = tf.reduce_mean(tf.reduce_mean(kl_values, axis=2), axis=1)
+        # What a latent lacks of its free nats is made up for: max(KL, free) (Kingma et al. 2016, appendix C.8).
+        lacking = tf.nn.relu(step.settings["free_bits"][:, tf.newaxis] - tf.reduce_mean(kl_values, axis=1))
         terms = Terms(
             error=error,
-            reconstruction=error * self._objective.reconstruction_scale(output.shape[2]),
-            kl=tf.reduce_mean(tf.reduce_mean(kl_elements(mean, log_var), axis=2), axis=1),
+            reconstruction=error * self._objective.reconstruction_scale(features),
+            kl=kl,
+            floored_kl=kl + tf.reduce_mean(lacking, axis=1),
             annealed=step.kl_weight,
-            features=output.shape[2],
+            features=features,
             latent_dim=self.network.latent_dim,
             objective=self._objective,
             known=None if known is None else tf.reduce_mean(tf.reduce_sum(known, axis=2), axis=1),
@@ -253,7 +263,9 @@ class Shard:
     def begin(self, clocks: Sequence[Clock]) -> None:
         """Plan the next epoch of every member."""
         program = self._program
-        self._plan = plan_epoch(clocks, rows=len(program.train_rows), steps_per_epoch=program.steps_per_epoch)
+        self._plan = plan_epoch(
+            clocks, rows=len(program.train_rows), steps_per_epoch=program.steps_per_epoch, schedule=program.schedule
+        )
 
     def train(self, first: int, last: int) -> np.ndarray:
         """Train batches first..last of the planned epoch; what was measured of each step, float32 [batches, k, 4]."""

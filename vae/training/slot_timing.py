@@ -1,5 +1,6 @@
 """The time of a training step per member, by the number of members trained together."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -98,7 +99,8 @@ class _TimedStep:
             mean, log_var, _ = self._stacked.encode(weights, others, rows, training=True)
             z = sample_posterior(mean, log_var, noise)
             output, _ = self._stacked.decode(weights, others, z, training=True)
-            errors = reconstruction_error(tf.reshape(rows, tf.shape(output)), output, self._objective.likelihood)
+            flat = tf.reshape(rows, [*tf.unstack(tf.shape(rows)[:2]), math.prod(self._stacked.network.input_shape)])
+            errors = reconstruction_error(flat, output, self._objective.likelihood)
             loss = tf.reduce_sum(errors) + tf.reduce_sum(kl_elements(mean, log_var))
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
         optimizer.adam(

@@ -24,6 +24,7 @@ class Terms(NamedTuple):
         error: reconstruction error of a row, summed over features, mean over rows: [k].
         reconstruction: the same under the study's reduction: [k].
         kl: KL of a row, mean over latents, mean over rows: [k].
+        floored_kl: the same with each latent's at least its free nats: what the loss takes, [k].
         annealed: the KL weight that the members' settings give at this step: [k].
         features: D.
         latent_dim: d.
@@ -34,6 +35,7 @@ class Terms(NamedTuple):
     error: tf.Tensor
     reconstruction: tf.Tensor
     kl: tf.Tensor
+    floored_kl: tf.Tensor
     annealed: tf.Tensor
     features: int
     latent_dim: int
@@ -42,7 +44,7 @@ class Terms(NamedTuple):
 
     def loss(self, kl_weight: tf.Tensor) -> tf.Tensor:
         """Reconstruction + KL weight · KL under the study's reductions, [k]."""
-        return self.reconstruction + kl_weight * self.kl * self.objective.kl_scale(self.latent_dim)
+        return self.reconstruction + kl_weight * self.floored_kl * self.objective.kl_scale(self.latent_dim)
 
     @property
     def unit_kl_weight(self) -> float:
@@ -105,7 +107,7 @@ class OptimalVariance:
         # At the best variance the loss does not change with it, so no gradient is lost.
         variance = tf.stop_gradient(tf.maximum(terms.error / features, _VARIANCE_FLOOR))
         distortion = features / 2 * _elementwise(tf.math.log, 2 * math.pi * variance) + terms.error / (2 * variance)
-        loss = distortion + terms.kl * float(terms.latent_dim)
+        loss = distortion + terms.floored_kl * float(terms.latent_dim)
         return WeighedLoss(loss, 2 * variance * terms.unit_kl_weight, [])
 
 

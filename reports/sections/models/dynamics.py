@@ -27,7 +27,7 @@ from klsearch.reports.readings.responses import Responses, training_gap
 from klsearch.reports.readings.rivals import curves_note
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
-from klsearch.reports.wording import count, number, share, spread
+from klsearch.reports.wording import capitalized, count, number, share, spread
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.candidates import baseline_names
 from klsearch.studies.verdict.differences import Difference
@@ -131,7 +131,7 @@ def _curve_exhibit(
     return Exhibit(
         identity=identity,
         title=title,
-        caption=f"{over[0].upper()}{over[1:]}. {caption}",
+        caption=f"{capitalized(over)}. {caption}",
         alternative=alternative,
         svg=draw(identity, alternative, paint),
         data=_curve_table(title, bands),

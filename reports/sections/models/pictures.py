@@ -11,7 +11,7 @@ from klsearch.reports.figures.svg import NAMES, draw, image_height
 from klsearch.reports.page import Block, Exhibit, Gallery, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared_candidates, seeds_words
 from klsearch.reports.readings.models import mean_mismatch
-from klsearch.reports.wording import count, number
+from klsearch.reports.wording import capitalized, count, number
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
 
@@ -48,6 +48,10 @@ def _image_blocks(study: StudyRecord, samples: ImageSamples) -> tuple[Block, ...
     )
     # One to a gallery, which gives each its full width.
     return Prose(text=notice), *(Gallery(exhibits=(one,)) for one in exhibits)
+
+
+def _deviance(study: StudyRecord) -> str:
+    return study.definition.objective().likelihood.deviance.words
 
 
 def _names(study: StudyRecord, samples: ImageSamples | ColumnErrors) -> tuple[str, ...]:
@@ -103,7 +107,9 @@ def _reconstructions_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhib
         caption=f"Unexplained, mean over these rows: {told}. From one posterior sample each, on one fresh seed.",
         alternative=alternative,
         data=Table(
-            caption="Squared error over that of predicting the training mean", columns=("row", *names), rows=rows
+            caption=f"{capitalized(_deviance(study))} over that of predicting the training mean",
+            columns=("row", *names),
+            rows=rows,
         ),
     )
 
@@ -199,8 +205,9 @@ def _column_blocks(study: StudyRecord, samples: ColumnErrors) -> tuple[Block, ..
         identity="columns",
         title="Which columns come back?",
         caption=(
-            f"{which} of {samples.of} that vary, the worst reconstructed by the {names[0]} first: squared error over "
-            f"that of predicting its training mean, {samples.split} split, one fresh seed. At 1 a column is lost."
+            f"{which} of {samples.of} that vary, the worst reconstructed by the {names[0]} first: "
+            f"{_deviance(study)} over that of predicting its training mean, {samples.split} split, one fresh seed. "
+            "At 1 a column is lost."
         ),
         alternative=alternative,
         svg=draw("columns", alternative, paint, height=52 + 22 * len(shown), left=NAMES),

@@ -67,6 +67,12 @@ def test_unexplained_is_that_of_the_test_split_with_every_baseline_beside_it(stu
     assert detail.endswith(f"test split; median of 8 seeds; before {medians['before']}; after {medians['after']}")
 
 
+@pytest.mark.parametrize(("likelihood", "whole"), [("bernoulli", "variance"), ("negative_binomial", "deviance")])
+def test_unexplained_is_a_share_of_what_the_likelihood_measures(make: Make, likelihood: str, whole: str) -> None:
+    _, detail = tile(make(6, model={"likelihood": likelihood}), "Unexplained")
+    assert detail.startswith(f"of the {whole}, test split")
+
+
 def test_active_latents_are_the_fewest_of_any_seed(study: StudyRecord) -> None:
     fewest = of(confirmation_frame(study), "winner")["active_units"].min()
     assert tile(study, "Active latents")[0] == f"{fewest} of 8"

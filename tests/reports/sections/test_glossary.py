@@ -40,10 +40,18 @@ def test_the_window_is_the_study_s_own(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "error"), [("gaussian", "squared error"), ("bernoulli", "cross-entropy in nats")]
+    ("likelihood", "error", "deviance"),
+    [
+        ("gaussian", "squared error", "Squared error"),
+        ("bernoulli", "cross-entropy in nats", "Squared error"),
+        ("poisson", "negative log-likelihood of the counts in nats", "Poisson deviance"),
+        ("student_t", "negative log-likelihood in nats", "Student's t deviance"),
+    ],
 )
-def test_the_reconstruction_error_is_the_likelihood_s(make: Make, likelihood: str, error: str) -> None:
-    assert error in glossary(make(0, model={"likelihood": likelihood}))["reconstruction"]
+def test_errors_are_named_as_the_likelihood_has_them(make: Make, likelihood: str, error: str, deviance: str) -> None:
+    words = glossary(make(0, model={"likelihood": likelihood}))
+    assert error in words["reconstruction"]
+    assert words["unexplained"].startswith(f"{deviance} divided by that of predicting the training mean")
 
 
 def test_every_gate_is_named_in_the_order_of_judging_and_the_constraints_once_more(study: StudyRecord) -> None:

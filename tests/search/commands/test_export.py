@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from klsearch.search.commands.export import describe_scaling, settings_snippet
 from klsearch.search.storage.place import known_place
@@ -23,8 +27,14 @@ from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.data.datasets import load_dataset
 from klsearch.vae.data.readers.raw import Request
 from klsearch.vae.diagnostics.gates import final_kl
+from klsearch.vae.evaluation.plain_keras import plain_models
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
-from klsearch.vae.training.schedules import kl_weight_at
+from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.likelihoods.likelihood import Likelihood
+from klsearch.vae.networks.network import dense_network, with_learned_columns
+from klsearch.vae.objective import Objective
+from klsearch.vae.training.population import Population
+from klsearch.vae.training.schedules import SHAPES, KlSchedule, kl_weight_at
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, Workshop
@@ -196,6 +206,23 @@ def test_the_kl_weight_rises_as_in_the_search(snippet: Callable[..., Any]) -> No
     assert snippet(Hyperparameters(kl_weight=0.3)).kl_weight_at(0, 5) == 0.3
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_kl_weight_rises_in_the_definition_s_shape(shape: str, snippet: Callable[..., Any]) -> None:
+    text = f'[training]\nkl_schedule = "{shape}"' + ("\ncycles = 2\nramp_share = 0.75" if shape == "cyclical" else "")
+    made = snippet(SETTINGS, ("[training]", text))
+    schedule = KlSchedule(shape=shape, cycles=2, ramp_share=0.75)
+    steps = np.array([0, 1, 3, 7, 9, 10, 13, 19, 20, 500])
+    expected = kl_weight_at(steps, kl_weight=0.3, annealing_epochs=4, steps_per_epoch=5, schedule=schedule)
+    assert [float(made.kl_weight_at(step, 5)) for step in steps] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_free_bits_are_the_least_that_a_latent_costs(snippet: Callable[..., Any]) -> None:
+    """The latents' KL is ½ and 0, mean over the rows: the second is raised to ¼."""
+    made = snippet(Hyperparameters(kl_weight=0.3, free_bits=0.25))
+    mean = np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32)
+    assert float(made.kl(mean, np.zeros((2, 2), np.float32))) == pytest.approx((0.5 + 0.25) / 2)
+
+
 def test_bounds_regularisation_and_optimizer_are_the_settings(snippet: Callable[..., Any]) -> None:
     made = snippet(SETTINGS)
     assert made.clip(np.array([-9.0, 0.0, 9.0], np.float32)).numpy().tolist() == [-1.0, 0.0, 0.5]
@@ -258,6 +285,55 @@ def plain_kl(made: Any, seed: int, train: np.ndarray, validation: np.ndarray) ->
         train, batch_size=made.BATCH_SIZE, epochs=made.EPOCHS, validation_data=(validation,), verbose=0
     ).history
     return float(np.mean(history["val_kl"][-2:]))
+
+
+@pytest.mark.slow("trains with plain Keras")
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_a_decoder_that_plain_keras_loads_is_scored_by_the_settings_as_in_the_search(
+    likelihood: Likelihood, snippet: Callable[..., Any], tmp_path: Path
+) -> None:
+    """And what the settings say of a decoder suffices for one of the user's own, that learns."""
+    made = snippet(SETTINGS, ("latent_dim = 3", f'latent_dim = 3\nlikelihood = "{likelihood.name}"'))
+    rng = np.random.default_rng(0)
+    rows = rng.poisson(np.exp(rng.normal(size=(200, 1)) + np.linspace(-1, 1, 6))).astype(np.float32)
+    rows[:, 5] += 1  # so that none holds nothing but zeros
+    rows = np.minimum(rows, 1) if likelihood.name == "bernoulli" else rows
+    outputs = len(likelihood.parts)
+    built = dense_network((6,), 3, hidden=[16], outputs=outputs, log_input=likelihood.log_input)
+    network = with_learned_columns(built, likelihood.column_parts)
+    splits, objective = {"train": rows, "validation": rows}, Objective(likelihood=likelihood)
+    population = Population(network, splits, objective, slots=2, batch_size=50)
+    for slot in range(2):
+        population.start(slot, BEFORE, slot)
+    while not population.advance():
+        pass
+    models = plain_models(network, population.member(0))
+    for name in ("encoder", "decoder"):
+        getattr(models, name).save(tmp_path / f"{name}.keras")
+    code = (
+        "import sys, keras, numpy as np; rows = np.load('rows.npy')\n"
+        "encoder, decoder = (keras.models.load_model(f'{name}.keras') for name in ('encoder', 'decoder'))\n"
+        "np.save('output.npy', decoder(encoder(rows)[0])); assert 'klsearch' not in sys.modules"
+    )
+    np.save(tmp_path / "rows.npy", rows)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": ""})
+    output = np.load(tmp_path / "output.npy")
+    expected = likelihood.error(tf.constant(rows), tf.constant(output.reshape(200, -1))).numpy().sum(axis=1).mean()
+    assert float(made.reconstruction(rows, output)) == pytest.approx(float(expected), rel=1e-4)
+
+    inputs, latents = keras.Input((6,)), keras.Input((3,))
+    taken = keras.ops.log1p(inputs) if likelihood.log_input else inputs
+    given = keras.layers.Dense(6 * outputs)(keras.layers.Dense(16, activation="relu")(latents))
+    given = keras.layers.Reshape((6, outputs))(given) if outputs > 1 else given
+    if likelihood.column_parts:
+        given = made.with_learned_columns(latents, given)
+    encoder = keras.Model(inputs, made.latent_heads(keras.layers.Dense(16, activation="relu")(taken)))
+    vae = made.VAE(encoder, keras.Model(latents, given), rows=len(rows))
+    vae.compile(keras.optimizers.Adam(1e-2))
+    losses = vae.fit(rows, batch_size=50, epochs=12, verbose=0).history["loss"]
+    assert losses[-1] < losses[4] < losses[0]
+    for name, start in likelihood.column_parts.items():
+        assert np.all(vae.decoder.get_layer(name).bias.numpy() != start), "each column's is learned"
 
 
 def test_the_scaler_encodes_and_decodes_a_table_with_plain_pandas(tmp_path: Path) -> None:

@@ -197,6 +197,19 @@ def test_a_study_may_move_with_its_data_to_another_folder(source: str) -> None:
     assert define(data={"source": source}).fingerprint_parts()["data"]["source"] == "rows.npy"
 
 
+def test_a_study_of_before_there_were_schedules_and_free_bits_reads_as_linear_and_without() -> None:
+    earlier = define().fingerprint_parts()
+    for name in ("kl_schedule", "cycles", "ramp_share"):
+        del earlier["training"][name]
+    del earlier["space"]["free_bits"]
+    assert define(training={"kl_schedule": "linear"}).changes_since(earlier) == []
+    assert define(space={"free_bits": 0.5}).changes_since(earlier) == ["space.free_bits: 0.0, now 0.5"]
+    (changed,) = define(training={"kl_schedule": "cosine"}).changes_since(earlier)
+    assert changed.startswith("training.kl_schedule: none, now {shape = 'cosine'")
+    spelled = define(training={"kl_schedule": "cyclical", "cycles": 4}).fingerprint_parts()
+    assert differences(define(training={"kl_schedule": "cyclical"}).fingerprint_parts(), spelled) == []
+
+
 def test_a_study_too_small_for_a_verdict_is_warned_of_before_it_trains() -> None:
     asked = define(study={"name": "small", "trials": 19}, confirmation={"seeds": 7})
     few = [line.split(":")[0] for line in asked.cautions() if "too few for a verdict" in line]

@@ -24,6 +24,7 @@ from klsearch.studies.definitions.sections import (
 from klsearch.studies.definitions.space import Section
 from klsearch.vae.diagnostics.gates import GateThresholds
 from klsearch.vae.hyperparameters import NAMES
+from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 
 OnlyProblem = Callable[[str, str], str]
 
@@ -145,8 +146,9 @@ def test_a_model_of_the_user_s_own_is_named_by_module_and_function(kind: str) ->
 
 
 def test_an_unknown_likelihood_is_refused_with_the_known_ones() -> None:
-    found = problems_of_table(ModelSection, kind="dense", hidden=[4], latent_dim=2, likelihood="poisson")
-    assert found == {("likelihood",): "Input should be 'gaussian' or 'bernoulli'"}
+    found = problems_of_table(ModelSection, kind="dense", hidden=[4], latent_dim=2, likelihood="gausian")
+    names = [repr(name) for name in LIKELIHOODS]
+    assert found == {("likelihood",): f"Input should be {', '.join(names[:-1])} or {names[-1]}"}
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.999, 0.0), (0.5, 0.499), (0.15, 0.15)])
@@ -207,3 +209,11 @@ def test_numbers_beyond_their_bounds_are_refused(
 
 def test_no_clipping_of_gradients_may_be_written_as_infinity() -> None:
     assert TrainingSection(epochs=1, clipnorm=float("inf")).clipnorm == float("inf")
+
+
+@pytest.mark.parametrize(("key", "value"), [("cycles", 3), ("ramp_share", 0.25)])
+def test_cycles_belong_to_a_cyclical_schedule(key: str, value: float) -> None:
+    found = problems_of_table(TrainingSection, epochs=9, kl_schedule="cosine", **{key: value})
+    assert found == {(key,): "has no effect on kl_schedule = 'cosine'; remove it, or use 'cyclical'"}
+    made = TrainingSection.model_validate({"epochs": 9, "kl_schedule": "cyclical", key: value})
+    assert getattr(made.schedule(), key) == value

@@ -47,7 +47,7 @@ def test_only_annealing_epochs_are_searched_in_whole_numbers() -> None:
 
 
 def test_hyperparameters_left_out_are_off() -> None:
-    assert make_space().fixed() == {"clip_low": -math.inf, "clip_high": 2.0, "encoder_dropout": 0.0}
+    assert make_space().fixed() == {"clip_low": -math.inf, "clip_high": 2.0, "encoder_dropout": 0.0, "free_bits": 0.0}
 
 
 def test_no_clipping_can_be_written_as_infinity() -> None:

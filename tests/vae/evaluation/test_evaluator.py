@@ -218,7 +218,7 @@ def test_members_measured_together_keep_their_order() -> None:
 def test_rows_keep_their_order_where_a_split_fills_no_packets() -> None:
     outcome = evaluator(2, GAUSSIAN).outcome(HALVED, "thirteen", samples=FINAL_SAMPLES)
     np.testing.assert_array_equal(outcome.mean[0], RANDOM[:13])
-    np.testing.assert_allclose(outcome.squared[0], np.sum(np.square(RANDOM[:13]), axis=1) / 4, rtol=1e-5)
+    np.testing.assert_allclose(outcome.deviance[0], np.sum(np.square(RANDOM[:13]), axis=1) / 4, rtol=1e-5)
 
 
 def test_a_split_that_needs_many_calls_is_measured_as_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_plain_models_compute_what_the_member_computes(trained: Trained) -> None
     noise = np.random.Generator(np.random.Philox(0)).standard_normal((8, 24, 3), dtype=np.float32)[0]
     output = np.asarray(trained.models.decoder(mean + np.exp(0.5 * log_var) * noise))
     squared = np.sum((SPLITS["validation"] - output) ** 2, axis=(1, 2))
-    np.testing.assert_allclose(squared, outcome.squared[0], rtol=1e-4)
+    np.testing.assert_allclose(squared, outcome.deviance[0], rtol=1e-4)
 
 
 def test_a_plain_encoder_drops_at_the_member_s_rate(trained: Trained) -> None:

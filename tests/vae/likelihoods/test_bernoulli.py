@@ -33,7 +33,7 @@ def test_logits_that_are_certain_cost_their_own_size_where_they_are_wrong() -> N
 
 
 def test_the_reconstruction_is_the_sigmoid_of_the_logits() -> None:
-    assert BERNOULLI.mean(LOGITS).numpy() == pytest.approx(special.expit(LOGITS.numpy()), rel=1e-6)
+    assert BERNOULLI.mean(LOGITS, LOGITS).numpy() == pytest.approx(special.expit(LOGITS.numpy()), rel=1e-6)
 
 
 def test_the_error_is_the_distortion_and_nothing_is_fitted_to_training_rows() -> None:

@@ -1,5 +1,6 @@
 """What holds of every likelihood that a definition can name."""
 
+import math
 from pathlib import Path
 
 import keras
@@ -8,34 +9,58 @@ import pytest
 import tensorflow as tf
 
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.likelihoods.counts import CountLikelihood
 from klsearch.vae.likelihoods.likelihood import Likelihood
 
 ROOT = Path(__file__).parents[3]
-ROWS = tf.constant([[0.0, 1.0, 0.25], [1.0, 0.0, 0.5]])
-OUTPUT = tf.constant([[0.5, -1.0, 2.0], [3.0, 0.1, -0.5]])
+COUNTS = tf.constant([[0.0, 1.0, 3.0], [12.0, 0.0, 2.0]])
+VALUES = tf.constant([[0.0, 1.0, 0.25], [1.0, 0.0, 0.5]])
 
 each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
 
 
+def rows_of(likelihood: Likelihood) -> tf.Tensor:
+    """Two rows of three values that it can score."""
+    return COUNTS if isinstance(likelihood, CountLikelihood) else VALUES
+
+
+def output_of(likelihood: Likelihood) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(0).normal(size=(2, 3 * likelihood.outputs)), tf.float32)
+
+
 @each_likelihood
 def test_the_error_in_plain_keras_is_the_error(likelihood: Likelihood) -> None:
-    names = {"ops": keras.ops, "rows": ROWS, "output": OUTPUT}
-    exported = eval(likelihood.keras_error, names)
-    assert np.asarray(exported) == pytest.approx(likelihood.error(ROWS, OUTPUT).numpy(), rel=1e-5)
+    rows, output = rows_of(likelihood), output_of(likelihood)
+    values = dict(zip(likelihood.all_parts, likelihood.split(output), strict=True))
+    names = {"ops": keras.ops, "math": math, "tf": tf, "rows": rows, **values}
+    *assignments, expression = likelihood.keras_error.splitlines()
+    exec("\n".join(assignments), names)
+    assert np.asarray(eval(expression, names)) == pytest.approx(likelihood.error(rows, output).numpy(), rel=1e-5)
 
 
 @each_likelihood
 def test_the_reconstruction_in_plain_keras_is_the_mean(likelihood: Likelihood) -> None:
-    exported = OUTPUT if likelihood.keras_mean is None else eval(likelihood.keras_mean, {"keras": keras})(OUTPUT)
-    assert np.asarray(exported) == pytest.approx(likelihood.mean(OUTPUT).numpy(), rel=1e-6)
+    rows, flat = rows_of(likelihood), output_of(likelihood)
+    output = flat if likelihood.outputs == 1 else tf.reshape(flat, [2, 3, likelihood.outputs])
+    expression = likelihood.keras_mean or "output"
+    exported = eval(expression, {"keras": keras, "output": output, "rows": rows})
+    assert np.asarray(exported) == pytest.approx(likelihood.mean(flat, rows).numpy(), rel=1e-6)
 
 
 @each_likelihood
-def test_no_output_is_better_than_one_whose_mean_is_the_row(likelihood: Likelihood) -> None:
-    rows = tf.constant([0.2, 0.5, 0.9])
-    outputs = tf.constant(np.linspace(-6, 6, 4801)[:, np.newaxis], tf.float32)
-    best = tf.gather(outputs[:, 0], tf.argmin(likelihood.error(rows, outputs + tf.zeros([1, 3])), axis=0))
-    assert likelihood.mean(best).numpy() == pytest.approx(rows.numpy(), abs=2e-3)
+def test_the_gradient_of_the_error_is_that_of_its_finite_differences(likelihood: Likelihood) -> None:
+    rows, output = (tf.cast(values, tf.float64) for values in (rows_of(likelihood), output_of(likelihood)))
+    exact, numeric = tf.test.compute_gradient(lambda at: likelihood.error(rows, at), [output], delta=1e-5)
+    assert exact[0] == pytest.approx(numeric[0], rel=1e-5, abs=1e-8)
+
+
+@each_likelihood
+def test_no_reconstruction_is_nearer_than_the_row_itself(likelihood: Likelihood) -> None:
+    rows = rows_of(likelihood)
+    itself = likelihood.deviance.between(rows, rows, tf.ones([3])).numpy()
+    moved = likelihood.deviance.between(rows * 1.01 + 0.01, rows, tf.ones([3])).numpy()
+    assert itself == pytest.approx(np.zeros((2, 3)), abs=1e-5)
+    assert np.all(moved > itself)
 
 
 @each_likelihood

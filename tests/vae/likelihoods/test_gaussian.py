@@ -16,7 +16,7 @@ def test_the_error_of_a_value_is_its_squared_distance_from_the_output() -> None:
 
 
 def test_the_reconstruction_is_the_output() -> None:
-    assert GAUSSIAN.mean(OUTPUT) is OUTPUT
+    assert GAUSSIAN.mean(OUTPUT, ROWS) is OUTPUT
 
 
 @pytest.mark.parametrize("variance", [0.01, 0.5, 7.0])

@@ -8,7 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.vae.networks.network import Network, conv_network, dense_network, factory_network
+from klsearch.vae.networks.network import (
+    Network,
+    conv_network,
+    dense_network,
+    factory_network,
+    with_learned_columns,
+)
 
 Heads = Sequence[keras.KerasTensor] | dict[str, keras.KerasTensor]
 
@@ -170,3 +176,53 @@ def test_a_factory_s_models_become_a_network() -> None:
 def test_a_factory_must_give_two_models(given: Any) -> None:
     with pytest.raises(ValueError, match=r"must give \(encoder, decoder\), two Keras models, but gave"):
         factory_network(lambda shape, latent_dim: given, (4,), 2)
+
+
+@pytest.mark.parametrize("shape", [(5,), (6, 5), (6, 5, 3)])
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_several_numbers_for_each_value_stand_on_a_last_axis(shape: tuple[int, ...], kind: str) -> None:
+    if kind == "conv" and len(shape) == 1:
+        pytest.skip("takes images")
+    network = (
+        dense_network(shape, 2, hidden=[4], outputs=2)
+        if kind == "dense"
+        else conv_network(shape, 2, filters=[3], hidden=[], outputs=2)
+    )
+    assert network.decoder.output_shape == (None, *shape, 2)
+
+
+@pytest.mark.parametrize("features", [5, 16, 20])
+def test_what_a_column_learns_follows_and_is_the_same_for_every_row(features: int) -> None:
+    network = with_learned_columns(dense_network((features,), 2, hidden=[4]), {"log_dispersion": -0.5})
+    output = network.decoder(np.random.default_rng(0).normal(size=(7, 2))).numpy()
+    assert output.shape == (7, features, 2)
+    assert np.all(output[..., 1] == -0.5)
+    network.decoder.get_layer("log_dispersion").bias.assign(np.arange(features))
+    assert np.all(network.decoder(np.ones((3, 2))).numpy()[..., 1] == np.arange(features))
+
+
+def test_without_columns_to_learn_a_network_stays_as_it_is() -> None:
+    network = dense_network((5,), 2, hidden=[4])
+    assert with_learned_columns(network, {}) is network
+
+
+def test_a_decoder_of_too_few_numbers_for_each_value_is_refused_in_one_line(inputs: keras.KerasTensor) -> None:
+    both = encoder([linear(2)(inputs), linear(2)(inputs)], inputs)
+    expected = r"^the decoder must give 2 numbers for each value, rows of shape \[4, 2\], but gives \[4\]\.$"
+    with pytest.raises(ValueError, match=expected):
+        factory_network(lambda shape, latents: (both, decoder()), (4,), 2, outputs=2)
+    wide = factory_network(lambda shape, latents: (both, decoder(features=8)), (4,), 2, outputs=2)
+    assert wide.outputs == 2
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_an_encoder_of_counts_takes_their_logarithm_first(kind: str) -> None:
+    def built(*, log_input: bool) -> Network:
+        keras.utils.set_random_seed(0)
+        if kind == "dense":
+            return dense_network((4, 4), 2, hidden=[4], log_input=log_input)
+        return conv_network((4, 4), 2, filters=[3], hidden=[], log_input=log_input)
+
+    rows = np.random.default_rng(0).integers(0, 1000, size=(3, 4, 4)).astype(np.float32)
+    plain, of_counts = built(log_input=False).encoder(np.log1p(rows))[0], built(log_input=True).encoder(rows)[0]
+    np.testing.assert_allclose(of_counts, plain, rtol=1e-5)

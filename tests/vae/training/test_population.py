@@ -28,6 +28,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "annealing_epochs": {"annealing_epochs": 5},
     "l2": {"l2": 0.1},
     "encoder_dropout": {"encoder_dropout": 0.3},
+    "free_bits": {"free_bits": 0.5},
     "learning_rate": {"learning_rate": 1e-2},
     "clipnorm": {"clipnorm": 0.5},
     "nothing, in another slot": {},
@@ -301,3 +302,27 @@ def test_a_population_needs_a_batch_and_something_to_validate_on(
     splits = {**digits, "validation": digits["validation"][:validation]}
     with pytest.raises(ValueError, match=rf"\(1257 rows\) must hold a batch of {batch_size}, and the validation"):
         Population(network, splits, Objective(), slots=2, batch_size=batch_size)
+
+
+def test_latents_below_their_free_bits_are_trained_as_if_the_kl_weighed_nothing(
+    population: Population, train: Train
+) -> None:
+    """The loss has the floor in it, w · 1000 nats; the KL beside it is the raw one, which no weight holds down."""
+    floored = replace(BASE, annealing_epochs=0, free_bits=1000.0)
+    start_all(population, floored, replace(BASE, annealing_epochs=0, kl_weight=1e-9))
+    train(population, 2)
+    below, free, pushed = (population.curves(slot) for slot in range(3))
+    np.testing.assert_allclose(below.kl, free.kl, rtol=1e-3)
+    np.testing.assert_allclose(below.reconstruction, free.reconstruction, rtol=1e-3)
+    np.testing.assert_allclose(below.total - below.reconstruction, BASE.kl_weight * 1000, rtol=1e-3)
+    assert pushed.kl[-1] < 0.9 * below.kl[-1]
+
+
+def test_free_bits_keep_latents_from_collapse_at_about_as_many_nats(population: Population, train: Train) -> None:
+    """Below the floor reconstruction alone pulls, upwards; above it the weight pushes down: there they stay."""
+    heavy = replace(BASE, kl_weight=20.0, annealing_epochs=0)
+    start_all(population, heavy, replace(heavy, free_bits=0.5))
+    train(population, 40)
+    collapsed, kept = (measures.kl_per_latent for measures in population.measure(range(2), "validation"))
+    assert collapsed.max() < 0.01
+    assert kept == pytest.approx(np.full(4, 0.5), rel=0.25)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from klsearch.vae.training.schedules import adam_step_size, kl_weight_at
+from klsearch.vae.training.schedules import SHAPES, KlSchedule, adam_step_size, kl_weight_at
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,32 @@ def test_the_first_step_of_adam_has_the_size_of_the_learning_rate() -> None:
     # √(1 − β₂) / (1 − β₁) = √0.001 / 0.1, by which m / √v = 0.1 g / √(0.001 g²) is brought to ±1.
     assert adam_step_size(0, 0.5) == pytest.approx(0.5 * np.sqrt(0.001) / 0.1)
     assert adam_step_size([10**6, 10**6], [0.5, 0.1]) == pytest.approx([0.5, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (KlSchedule(shape="linear"), [0, 0.25, 0.5, 0.75, 1, 1]),
+        (KlSchedule(shape="cosine"), [0, (1 - np.sqrt(0.5)) / 2, 0.5, (1 + np.sqrt(0.5)) / 2, 1, 1]),
+        # σ(12p − 6), stretched from [σ(−6), σ(6)] to [0, 1].
+        (KlSchedule(shape="sigmoid"), [0, 0.0451767, 0.5, 0.9548233, 1, 1]),
+        (KlSchedule(shape="cyclical", cycles=2, ramp_share=0.5), [0, 1, 0, 1, 1, 1]),
+        (KlSchedule(shape="cyclical", cycles=1, ramp_share=1.0), [0, 0.25, 0.5, 0.75, 1, 1]),
+    ],
+)
+def test_each_shape_rises_from_0_and_is_full_from_the_last_annealing_epoch_on(
+    schedule: KlSchedule, expected: list[float]
+) -> None:
+    weight = kl_weight_at([0, 2, 4, 6, 8, 99], kl_weight=1, annealing_epochs=2, steps_per_epoch=4, schedule=schedule)
+    assert weight == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_shape_matters_without_annealing(shape: str) -> None:
+    weight = kl_weight_at([0, 1], kl_weight=3, annealing_epochs=0, steps_per_epoch=4, schedule=KlSchedule(shape=shape))
+    assert weight.tolist() == [3, 3]
+
+
+def test_the_words_of_a_cyclical_schedule_name_its_cycles() -> None:
+    words = KlSchedule(shape="cyclical", cycles=3, ramp_share=0.25).words
+    assert words == "rises linearly from 0 in each of 3 cycles, over 25% of it, and is then full,"

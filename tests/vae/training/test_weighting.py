@@ -29,6 +29,7 @@ def terms(error: float = 8.0, kl: float = 0.5, annealed: float = 0.25, **objecti
         error=tf.constant([error]),
         reconstruction=tf.constant([error * asked.reconstruction_scale(4)]),
         kl=tf.constant([kl]),
+        floored_kl=tf.constant([kl]),
         annealed=tf.constant([annealed]),
         features=4,
         latent_dim=2,
@@ -61,7 +62,7 @@ def test_the_best_variance_weighs_the_kl_in_the_gradient_as_it_says() -> None:
     error, kl = tf.constant([8.0]), tf.constant([0.5])
     with tf.GradientTape() as tape:
         tape.watch([error, kl])
-        weighed = OptimalVariance().weigh(terms()._replace(error=error, kl=kl), [])
+        weighed = OptimalVariance().weigh(terms()._replace(error=error, floored_kl=kl), [])
     by_error, by_kl = tape.gradient(weighed.loss, [error, kl])
     assert (by_kl / by_error).numpy() == pytest.approx(weighed.kl_weight.numpy())
 

@@ -1,0 +1,100 @@
+"""What likelihoods of counts have in common."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from klsearch.vae.likelihoods.deviance import Deviance
+from klsearch.vae.likelihoods.likelihood import LogLikelihood
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+LEAST_MEAN = 1e-6
+LEAST_DISPERSION = 1e-3  # below it lnΓ(x + 1/α) − lnΓ(1/α) loses its digits in float32
+
+
+class CountLikelihood(LogLikelihood):
+    """Of whole numbers from 0 on, which stay as they are and of which encoders take the logarithm."""
+
+    error_name: ClassVar[str] = "negative log-likelihood of the counts in nats"
+    scaling: ClassVar[str] = "counts"
+    log_input: ClassVar[bool] = True
+
+
+def misfit_of_counts(splits: Iterable[np.ndarray], scaling: str) -> str | None:
+    """Counts are whole and not negative, where they are known; scaled ones no longer are."""
+    for rows in splits:
+        wrong = ~np.isnan(rows) & ((rows < 0) | (rows != np.round(rows)))
+        if not wrong.any():
+            continue
+        if scaling not in ("none", "counts"):
+            return "needs counts as they are; set data.scaling = 'auto', which leaves them so"
+        row, *place = (int(index) for index in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        where = f"column {place[0] + 1}" if len(place) == 1 else f"place {place}"
+        what = "negative values" if rows[(row, *place)] < 0 else "fractions"
+        return (
+            f"needs counts, whole numbers from 0 on, but there are {what}, such as {rows[(row, *place)]:g} in "
+            f"{where}; give the raw counts, or use 'gaussian'"
+        )
+    return None
+
+
+def library_size(rows: "tf.Tensor") -> "tf.Tensor":
+    """The sum over a row, [..., 1] from [..., D]."""
+    import tensorflow as tf
+
+    return tf.reduce_sum(rows, axis=-1, keepdims=True)
+
+
+def _predicted_by_mean(mean: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
+    """The row's library size, shared out as on average over training rows."""
+    import tensorflow as tf
+
+    return library_size(rows) * mean / tf.reduce_sum(mean)
+
+
+def _spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """α of Var = m + αm² by moments, m what the training mean predicts: Σ((x − m)² − m) / Σm² by column."""
+    predicted = train.sum(axis=1, keepdims=True) * mean / mean.sum()
+    excess = np.sum(np.square(train - predicted) - predicted, axis=0)
+    squares = np.maximum(np.sum(np.square(predicted), axis=0), LEAST_MEAN)
+    return np.asarray(np.maximum(excess / squares, LEAST_DISPERSION))
+
+
+def _deviance(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
+    """2 [x ln(x/m) − (x + r) ln((x + r)/(m + r))], r = 1/α (McCullagh & Nelder 1989, section 11.2)."""
+    import tensorflow as tf
+
+    mean, size = tf.maximum(mean, LEAST_MEAN), 1 / spread
+    ratio = tf.math.log((rows + size) / (mean + size))
+    return 2 * (tf.math.xlogy(rows, rows / mean) - (rows + size) * ratio)
+
+
+class LibraryLikelihood(CountLikelihood):
+    """Of counts whose sum over a row, the library size, is given: the decoder says how it is shared out.
+
+    The deviance is a negative binomial's with the dispersion that the training mean leaves in each column, so that all
+    trials of a study are measured alike.
+    """
+
+    column_parts: ClassVar[Mapping[str, float]] = {"log_dispersion": 0.0}
+    deviance: ClassVar[Deviance] = Deviance(
+        words="negative binomial deviance",
+        whole="deviance",
+        between=_deviance,
+        spread=_spread,
+        predicted_by_mean=_predicted_by_mean,
+    )
+
+    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+        """As for counts; and a row without any has no library size."""
+        splits = list(splits)
+        empty = sum(int(np.sum(~rows.reshape(len(rows), -1).any(axis=1))) for rows in splits if len(rows))
+        if (found := misfit_of_counts(splits, scaling)) or not empty:
+            return found
+        return (
+            f"needs rows with a library size above 0, but {empty} hold{'s' if empty == 1 else ''} nothing but zeros; "
+            "remove them, or use 'poisson'"
+        )

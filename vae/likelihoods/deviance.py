@@ -1,0 +1,50 @@
+"""How far a reconstruction is from a row: what `unexplained` is a share of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:  # definitions name likelihoods, and must not wait for TensorFlow
+    import tensorflow as tf
+
+
+def _squared_error(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
+    import tensorflow as tf
+
+    del spread
+    return tf.math.squared_difference(mean, rows)
+
+
+def _ones(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    del train
+    return np.ones_like(mean)
+
+
+def _itself(mean: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
+    del rows
+    return mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviance:
+    """A distance of rows from what is predicted for them.
+
+    Attributes:
+        words: its name in a sentence.
+        whole: what `unexplained` is then a share of, in a word.
+        between: of each value, [..., D], by predictions [..., D], rows that may lack leading axes, and the spread [D].
+        spread: what of training rows, beside their mean, it is measured by, float64 [D]: of some training rows [n, D]
+            and the mean of all [D]; ones where nothing is.
+        predicted_by_mean: what the training mean [D] predicts for rows [n, D]: itself, unless the rows tell something.
+    """
+
+    words: str = "squared error"
+    whole: str = "variance"
+    between: Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"] = _squared_error
+    spread: Callable[[np.ndarray, np.ndarray], np.ndarray] = _ones
+    predicted_by_mean: Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"] = _itself
+
+
+SQUARED_ERROR = Deviance()
