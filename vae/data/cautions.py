@@ -135,8 +135,8 @@ def _counts(train: np.ndarray, scaling: Scaling) -> str:
     if scaling.kind != "none" or train.min() < 0 or train.max() < _LEAST_COUNT or (train != np.rint(train)).any():
         return ""
     return (
-        "all values are whole numbers from 0 up, as counts are, and are not scaled; a likelihood of counts is not "
-        'available yet, so set data.scaling = "standard"'
+        "all values are whole numbers from 0 up, as counts are, and are not scaled; model.likelihood = "
+        "'negative_binomial' or 'poisson' is made for them"
     )
 
 
