@@ -118,7 +118,9 @@ def test_the_deviance_is_the_squared_error_of_the_reconstruction() -> None:
     assert deviance(ROWS, OUTPUT, BERNOULLI, ONES).numpy() == pytest.approx(np.sum((ROWS - p) ** 2, axis=1), rel=1e-6)
 
 
-@pytest.mark.parametrize("likelihood", [one for one in LIKELIHOODS.values() if one.outputs == 1], ids=str)
+@pytest.mark.parametrize(
+    "likelihood", [one for one in LIKELIHOODS.values() if one.outputs == 1], ids=lambda one: one.name
+)
 def test_values_that_are_not_known_change_neither_error_nor_gradient(likelihood: Likelihood) -> None:
     known = tf.constant([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
     found = []
