@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.wording import NOTHING, number
-from klsearch.search.commands.check import Estimate
 from klsearch.search.progress import banded, leading_training, rough_duration, watched_values
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.data import cautions
@@ -24,6 +23,7 @@ from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:  # which loads TensorFlow
+    from klsearch.search.commands.check import Estimate
     from klsearch.search.commands.export import Exported
     from klsearch.search.running.reproduction import Reproduction
     from klsearch.vae.diagnostics.audit.audit import Audit
@@ -246,7 +246,7 @@ def audit_text(audit: "Audit") -> str:
 
 
 def check_text(
-    loaded: LoadedDefinition, dataset: Dataset, expected: Estimate | None, *, own_weights: int | None = None
+    loaded: LoadedDefinition, dataset: Dataset, expected: "Estimate | None", *, own_weights: int | None = None
 ) -> str:
     """The findings and expectations of `check`, for people; with the number of weights of a model of their own."""
     definition = loaded.definition
@@ -283,7 +283,7 @@ def _baseline_words(definition: StudyDefinition, name: str) -> str:
     return name if method is None else f"{name} ({METHOD_NAMES[method]})"
 
 
-def _expected_line(loaded: LoadedDefinition, expected: Estimate | None) -> str:
+def _expected_line(loaded: LoadedDefinition, expected: "Estimate | None") -> str:
     """The time and memory that a study will take, as far as that can be told."""
     if expected is None:
         return (

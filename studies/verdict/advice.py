@@ -24,7 +24,21 @@ _TINY = math.ulp(0.0)
 
 
 def advise(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
-    """The advice whose conditions this study meets; never none, and worked out one by one.
+    """The advice whose conditions this study meets; never none, and worked out one by one."""
+    is_advised = False
+    for advice in _find_advice(study, standing):
+        is_advised = True
+        yield advice
+    if is_advised:
+        return
+    if study.finished:
+        yield Advice(action="Search elsewhere", reason=f"None of {count(len(study.finished), 'trial')} will do.")
+    else:
+        yield Advice(action="Run the search", reason="No trial has finished yet (n = 0).")
+
+
+def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
+    """The advice whose conditions are met.
 
     One cause at a time: where seeds or trials fail, the remedy of the most frequent cause, and nothing of edges, more
     trials or an end of the search, which are about a study that has none.
@@ -46,21 +60,16 @@ def advise(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
         yield from (one for one in widened if one.code)
         yield _use(standing)
     yield from unfinished
-    confirmations = list(_confirm(study, standing)) if cure is None else []
-    yield from confirmations
+    if cure is None:
+        yield from _confirm(study, standing)
     yield from _look_at_seeds(study, standing)
     if usable:
         yield from (_consider_baseline(study, name) for name in baseline_names(study) if ties(study, name))
     yield from (one for one in widened if not (usable and one.code))
-    more = list(_stop_or_search_on(study)) if cure is None and not unfinished and not widened else []
-    yield from more
+    if cure is None and not unfinished and not widened:
+        yield from _stop_or_search_on(study)
     if standing.best is not None:
         yield from errors
-    if not (errors or unfinished or cure or usable or confirmations or more or widened or standing.seeds):
-        if study.finished:
-            yield Advice(action="Search elsewhere", reason=f"None of {count(len(study.finished), 'trial')} will do.")
-        else:
-            yield Advice(action="Run the search", reason="No trial has finished yet (n = 0).")
 
 
 def _cure(study: StudyRecord, standing: Standing) -> Advice | None:

@@ -118,6 +118,8 @@ def uncommented(lines: list[str], chosen: set[int]) -> str:
 
 # Alone or beside any other, these cannot be used for the digits, which are neither a file nor a table.
 OF_FILES = ("array", "labels", "group", "split_column")
+# Lines of a convolution, and of a cyclical schedule, which the template has not.
+OF_OTHER_KINDS = ("filters", "cycles", "ramp_share")
 
 
 def test_every_optional_line_of_the_template_alone_and_in_pairs_is_valid_or_refused_with_its_line(
@@ -142,4 +144,4 @@ def test_every_optional_line_of_the_template_alone_and_in_pairs_is_valid_or_refu
         assert all(name.split(".")[-1].strip("]") in told for name in pair if "baselines" in name)
         assert check_document(loaded.definition, dataset, None)["valid"]
     assert {frozenset([name]) for name in OF_FILES} <= refused
-    assert all(pair & {*OF_FILES, "filters"} for pair in refused), refused
+    assert all(pair & {*OF_FILES, *OF_OTHER_KINDS} for pair in refused), refused
