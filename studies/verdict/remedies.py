@@ -200,8 +200,9 @@ def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *,
     low_end, high_end = centre * 10**-0.5, centre * 10**0.5
     # What failed is left behind, or the search may return to it.
     tried = float(np.median([run.hyperparameters.kl_weight for run in struck]))
-    low_end, high_end = (max(low_end, tried), high_end) if up else (low_end, min(high_end, tried))
-    ends = [float(f"{end:.2g}") for end in (low_end, high_end)]
+    left = (max(low_end, tried), high_end) if up else (low_end, min(high_end, tried))
+    ends, farther = ([float(f"{end:.2g}") for end in range_] for range_ in ((low_end, high_end), left))
+    ends = farther if farther[0] < farther[1] else ends
     given = study.definition.space.searched().get("kl_weight")
     code = f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}"
     where = "" if given is None else f" where {given.low:g} to {given.high:g} was searched"

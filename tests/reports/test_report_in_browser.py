@@ -108,7 +108,7 @@ def open_report(chromium_browser: Browser, html_of: Callable[[str], str], tmp_pa
 def test_a_page_fits_the_screen_and_loads_nothing(open_report: Open, kind: str, width: int, theme: Theme) -> None:
     page = open_report(kind, width=width, theme=theme).page
     assert page.evaluate(CARELESS) is False
-    assert page.locator("main section").count() == (5 if kind == "comparison" else 12)
+    assert page.locator("main section").count() == (5 if kind == "comparison" else 13)
 
 
 def test_the_themes_really_differ(open_report: Open) -> None:
@@ -269,7 +269,7 @@ def test_the_settings_can_be_copied(open_report: Open) -> None:
     page = open_report(permissions=["clipboard-read", "clipboard-write"]).page
     page.get_by_role("button", name="Copy").first.click()
     page.get_by_role("button", name="Copied").wait_for()
-    assert page.evaluate("() => navigator.clipboard.readText()") == page.locator("#settings pre").inner_text()
+    assert page.evaluate("() => navigator.clipboard.readText()") == page.locator("#settings pre").first.inner_text()
 
 
 def test_a_table_wider_than_a_phone_says_so_and_is_shaded_until_its_end(open_report: Open) -> None:

@@ -121,7 +121,7 @@ def test_a_running_study_shows_the_four_watched_values_of_its_leading_trial(stor
     assert 1 <= running["epoch"] <= running["epochs"] == 200
     assert all(isinstance(running[name], float) for name in WATCHED)
     assert 1 <= story.while_running["counts"]["running"] <= 2
-    values = r"epoch \d+/200  KL \S+  reconstruction \S+  KL weight \S+  total \S+"
+    values = r"epoch \d+/200  KL \S+ nats per latent  reconstruction \S+  KL weight \S+  total \S+"
     assert re.search(rf"running trial \d+: ({values}|first epoch)", story.watched)
 
 

@@ -45,7 +45,12 @@ def test_a_run_leaves_its_folder_and_prints_the_result_alone(finished: "Finished
 def test_progress_goes_to_standard_error_and_holds_no_noise(finished: "Finished") -> None:
     beginnings = ("Loading TensorFlow…", "warning: ", "Compiling one program for 8 members", "trials ")
     lines = finished.called.err.splitlines()
-    phases = ("racing the leading trials ", "confirming on fresh seeds ")
+    phases = (
+        "racing the leading trials ",
+        "confirming on fresh seeds ",
+        "drawing the winner's ladder ",
+        "KL is in the band ",
+    )
     assert [line for line in lines if not line.startswith((*beginnings, *phases))] == []
     assert any(line.startswith("racing the leading trials 15/15") for line in lines)
     assert any(line.startswith("trials 24/24 · best trial ") for line in lines)

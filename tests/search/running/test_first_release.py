@@ -82,7 +82,8 @@ def test_a_study_of_the_first_release_continues_and_is_confirmed_anew(run: Path,
     assert called.code == 0, called.err
     listed = klsearch("trials", run, "--json").document["trials"]
     assert [trial["state"] for trial in listed] == ["complete"] * 6
-    assert listed[:4] == printed("trials")["trials"]
+    kept = printed("trials")["trials"]
+    assert among(listed[:4], kept) == kept
     since = klsearch("best", run, "--json").document["since_confirmed"]
     assert since["trials"] == 2
     assert klsearch("confirm", run).code == 0
@@ -122,6 +123,8 @@ def test_a_study_that_was_scored_otherwise_is_still_read_reported_and_exported(
 ) -> None:
     before = printed("best")
     called = klsearch("best", scored_otherwise, "--json")
+    assert called.document["sentence"].startswith(before.pop("sentence"))
+    del before["caveats"]  # an edge is none any more where no seed passes
     assert among(called.document, before) == before
     assert klsearch("report", scored_otherwise).code == 0
     assert klsearch("export", scored_otherwise, tmp_path / "exported").code == 0

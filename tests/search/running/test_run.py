@@ -44,7 +44,7 @@ def test_a_search_that_is_decided_ends_before_its_budget_and_can_still_go_on(
     assert f"Decided after {finished} of at most 400 trials" in line
     numbers = [trial["number"] for trial in klsearch("trials", "tiny", "--json").document["trials"]]
     assert numbers == list(range(finished))
-    assert "Stop searching this space" in Path("runs/tiny/report.html").read_text(encoding="utf-8")
+    assert "Go on with the search" not in Path("runs/tiny/report.html").read_text(encoding="utf-8")
 
     again = klsearch("run", "tiny.toml", "--until-converged", "--no-confirm")
     assert again.code == 0
