@@ -156,7 +156,7 @@ def test_a_hyperparameter_that_is_declared_is_searched_with_effect_and_shown_eve
 
     toml = STUDY.replace("[space]", "[space]\nmean_penalty = { low = 0.001, high = 10.0, log = true }")
     toml = toml.replace("trials = 3", "trials = 12")  # a ladder and baselines come first
-    run = checkout.search(toml.replace("[conf", "[baselines.mine]\nmean_penalty = 5.0\nannealing_epochs = 0\n\n[conf"))
+    run = checkout.search(toml.replace("[conf", "[baselines.mine]\nkl_weight = 0.1\nmean_penalty = 5.0\n\n[conf"))
     trials = checkout.klsearch("trials", run, "--json")["trials"]
     searched = [t["hyperparameters"]["mean_penalty"] for t in trials if t["origin"] == "search"]
     assert len(set(searched)) == len(searched) > 0
