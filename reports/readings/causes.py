@@ -14,7 +14,7 @@ from klsearch.studies.verdict.causes import reasons
 _FEWEST = 3
 # How surely a hyperparameter must tell the trials of a cause from the others to be named.
 _CLEAR = 0.75
-_PERMUTATIONS = 999
+_PERMUTATIONS = 199
 _SIGNIFICANT = 0.05
 
 
@@ -62,10 +62,12 @@ def _region(study: StudyRecord, hit: tuple[TrialRecord, ...]) -> str:
     struck = np.arange(len(trials)) < len(hit)
     distance = ranks @ struck / (len(hit) * len(others))
     best = int(np.argmax(np.abs(distance)))
+    if abs(distance[best]) < _CLEAR - 0.5:
+        return ""
     shuffled = np.random.default_rng(0).permuted(np.tile(struck, (_PERMUTATIONS, 1)), axis=1)
     by_chance = np.max(np.abs(ranks @ shuffled.T), axis=0) / (len(hit) * len(others))
     p = (1 + np.count_nonzero(by_chance >= abs(distance[best]) - 1e-12)) / (1 + _PERMUTATIONS)
-    if abs(distance[best]) < _CLEAR - 0.5 or p > _SIGNIFICANT:
+    if p > _SIGNIFICANT:
         return ""
     middle, rest = (float(np.median(values[best, side])) for side in (struck, ~struck))
     side = "high" if distance[best] > 0 else "low"
