@@ -1,13 +1,10 @@
-"""One study in its Optuna storage: only this file and `leases` know how its rows and attributes are named."""
+"""One study in its Optuna storage: this file, `row_attributes` and `leases` alone know how what it holds is named."""
 
 import json
-import math
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -16,15 +13,12 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from klsearch.search.storage.database.patience import engine_of
 from klsearch.search.storage.database.turns import LockTurns, Turns
 from klsearch.search.storage.database.whole_rows import close_trial, create_trials
 from klsearch.search.storage.encoding import (
-    decode_curves,
-    decode_measures,
-    decode_probe,
     decode_samples,
     encode_measures,
     encode_probe,
@@ -33,6 +27,20 @@ from klsearch.search.storage.encoding import (
 from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.leases import LEASE_SECONDS, Leases, progress_of_workers
 from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.storage.row_attributes import (
+    OWNER,
+    PROBE,
+    TEST,
+    VOID,
+    closed_trial,
+    copy_trial,
+    is_row,
+    is_warm_start,
+    new_trial,
+    owner_in,
+    owner_values,
+    read_row,
+)
 from klsearch.search.storage.rows import FINISHED, EarlierTrial, NewRow, Result, Row, Run
 from klsearch.studies.definitions.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING
 from klsearch.studies.errors import StorageError, StudyConflict
@@ -54,17 +62,7 @@ _FACTS = "klsearch:facts"  # what is settled when the study is created
 _FACT = "klsearch:fact:"  # + name: what has changed since
 _DECIDED = "klsearch:decided"  # by how many finished trials, and whether
 _MAKER = "klsearch:maker"  # who creates it
-_TEST = "klsearch:test:"  # + number: Optuna lets nobody write to a closed row
-_PROBE = "klsearch:probe:"  # + number
 _SAMPLES = "klsearch:samples"  # with the confirmation, so that reading the study itself stays cheap
-_RESULT = "klsearch:result"
-_RUN = "klsearch:run"
-# Optuna 5.0 writes its own times without a zone, in that of the machine that writes.
-_STARTED, _ENDED = "started", "ended"
-_TOKEN = "token"  # of a row, by which whoever lost the answer finds that it was made
-_OWNER, _COURSE = "klsearch:owner", "course"
-_VOID = "klsearch:void"  # why a row that we closed ourselves holds no training
-_WARM_START = "klsearch:warm-start"  # where a trial comes from that was trained in an earlier study
 
 
 class StudyStorage:
@@ -157,7 +155,7 @@ class StudyStorage:
         storage.set_study_user_attr(study_id, _DEFINITION, definition)
         storage.set_study_user_attr(study_id, _FACTS, json.dumps(facts.as_json()))
         for trial in earlier:
-            storage.create_new_trial(study_id, template_trial=_copy_trial(trial))
+            storage.create_new_trial(study_id, template_trial=copy_trial(trial))
         storage.set_study_user_attr(study_id, _SCHEMA, SCHEMA_VERSION)
         return cls(storage, name)
 
@@ -290,18 +288,7 @@ class StudyStorage:
 
     def create_rows(self, wanted: Sequence[NewRow], owner: Owner, *, course: str = "") -> list[int]:
         """New running rows, each written in one piece so that none is ever cut off half made; their numbers."""
-        templates = [
-            create_trial(
-                state=TrialState.RUNNING,
-                params=dict(new.params),
-                distributions=dict(new.distributions),
-                user_attrs={
-                    _RUN: {**new.run.as_json(), _STARTED: _now(), _TOKEN: secrets.token_hex(8)},
-                    _OWNER: {**owner.as_json(), _COURSE: course},
-                },
-            )
-            for new in wanted
-        ]
+        templates = [new_trial(new, owner, course) for new in wanted]
         made = create_trials(self._storage, self._study_id, templates)
         self._ids |= {number: trial_id for trial_id, number in made}
         return [number for _, number in made]
@@ -309,7 +296,7 @@ class StudyStorage:
     def take_over(self, number: int, owner: Owner, *, course: str = "") -> bool:
         """Make a running row another process's own; whether it was running still."""
         try:
-            self._storage.set_trial_user_attr(self._id(number), _OWNER, {**owner.as_json(), _COURSE: course})
+            self._storage.set_trial_user_attr(self._id(number), OWNER, owner_values(owner, course))
         except UpdateFinishedTrialError:
             return False
         return True
@@ -317,7 +304,7 @@ class StudyStorage:
     def void_row(self, number: int, reason: str) -> None:
         """Close a row that holds no training, and say why; the storage does not delete rows."""
         with suppress(UpdateFinishedTrialError):
-            self._storage.set_trial_user_attr(self._id(number), _VOID, reason)
+            self._storage.set_trial_user_attr(self._id(number), VOID, reason)
             self._storage.set_trial_state_values(self._id(number), TrialState.FAIL)
 
     def finish_row(
@@ -343,23 +330,16 @@ class StudyStorage:
         Returns:
             Whether it was recorded. It is not if the row is closed, or was taken over from `owner`.
         """
-        closed = create_trial(
-            state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
-            value=score,
-            # By which samplers rank those that were ended early.
-            intermediate_values={result.curves.epochs: score} if pruned else {},
-            user_attrs={_RESULT: {**result.as_json(), _ENDED: _now()}},
-            constraints=dict(constraints),
-        )
-        return close_trial(self._storage, self._id(number), closed, is_still=lambda row: _owner_in(row)[0] == owner)
+        closed = closed_trial(result, score=score, constraints=constraints, pruned=pruned)
+        return close_trial(self._storage, self._id(number), closed, is_still=lambda row: owner_in(row)[0] == owner)
 
     def add_test_measures(self, number: int, measures: Measures) -> None:
         """Write a closed training's measures on the test split."""
-        self._storage.set_study_user_attr(self._study_id, f"{_TEST}{number}", encode_measures(measures))
+        self._storage.set_study_user_attr(self._study_id, f"{TEST}{number}", encode_measures(measures))
 
     def add_probe(self, number: int, probe: Probe | None) -> None:
         """Write what a linear model reads off a closed training's latents."""
-        self._storage.set_study_user_attr(self._study_id, f"{_PROBE}{number}", encode_probe(probe))
+        self._storage.set_study_user_attr(self._study_id, f"{PROBE}{number}", encode_probe(probe))
 
     def decided(self) -> tuple[int, bool]:
         """The finished trials that were last looked at for whether more search pays, and whether it no longer does."""
@@ -386,11 +366,21 @@ class StudyStorage:
     def rows(self, *, results: bool = True) -> list[Row]:
         """Every row, in ascending number; without what trainings left, each is read once when it is closed."""
         trials = self._trials()
-        return self._rows(trials) if results else self._rows_without_results(trials)
+        return self._rows(trials) if results else self.rows_of(trials)
 
     def rows_of(self, trials: Sequence[FrozenTrial]) -> list[Row]:
         """The rows of `trials()` read before, without what trainings left; each is read once when it is closed."""
-        return self._rows_without_results(trials)
+        known, rows = self._closed, []
+        for trial in trials:
+            row = known.get(trial.number)
+            if row is None:
+                if not is_row(trial):
+                    continue
+                row = read_row(trial, {}, {}, with_result=False)
+                if trial.state.is_finished():
+                    known[trial.number] = row
+            rows.append(row)
+        return rows
 
     def row(self, number: int) -> Row:
         """One row."""
@@ -408,20 +398,7 @@ class StudyStorage:
     def _rows(self, trials: list[FrozenTrial]) -> list[Row]:
         attributes = self._attributes()
         said = progress_of_workers(attributes)
-        return [_row(trial, said, attributes, with_result=True) for trial in trials if _RUN in trial.user_attrs]
-
-    def _rows_without_results(self, trials: Sequence[FrozenTrial]) -> list[Row]:
-        known, rows = self._closed, []
-        for trial in trials:
-            row = known.get(trial.number)
-            if row is None:
-                if _RUN not in trial.user_attrs:
-                    continue
-                row = _row(trial, {}, {}, with_result=False)
-                if trial.state.is_finished():
-                    known[trial.number] = row
-            rows.append(row)
-        return rows
+        return [read_row(trial, said, attributes, with_result=True) for trial in trials if is_row(trial)]
 
     def _trials(self) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -435,84 +412,5 @@ class StudyStorage:
         return self._ids[number]
 
 
-def is_warm_start(trial: FrozenTrial) -> bool:
-    """Tell whether a trial was trained in an earlier study."""
-    return _WARM_START in trial.user_attrs
-
-
 def _maker_is_dead(attributes: Mapping[str, Any]) -> bool:
     return _MAKER not in attributes or Owner.from_json(attributes[_MAKER]).is_known_dead()
-
-
-def _owner_in(attributes: Mapping[str, Any]) -> tuple[Owner, str]:
-    """The process that trains or trained a row, and its course."""
-    values = dict(attributes[_OWNER])
-    course = values.pop(_COURSE, "")
-    return Owner.from_json(values), course
-
-
-def _row(
-    trial: FrozenTrial,
-    said: Mapping[Owner, Mapping[str, Mapping[str, float]]],
-    attributes: Mapping[str, Any],
-    *,
-    with_result: bool,
-) -> Row:
-    """A row from Optuna's trial, what every worker said last, and what the study holds beside its rows."""
-    run, values = trial.user_attrs[_RUN], trial.user_attrs.get(_RESULT)
-    (owner, course), finished, failed = (
-        _owner_in(trial.user_attrs),
-        trial.state in FINISHED,
-        trial.state is TrialState.FAIL,
-    )
-    test, probe = attributes.get(f"{_TEST}{trial.number}"), attributes.get(f"{_PROBE}{trial.number}")
-    result = _result(values, test) if values is not None and finished and with_result else None
-    return Row(
-        number=trial.number,
-        state=trial.state,
-        run=Run.from_json(run),
-        owner=owner,
-        course=course,
-        result=result,
-        score=trial.value if finished and trial.value is not None else math.nan,
-        error=trial.user_attrs.get(_VOID, "marked as failed from outside") if failed else "",
-        progress={} if trial.state.is_finished() else said.get(owner, {}).get(str(trial.number), {}),
-        started=datetime.fromisoformat(run[_STARTED]),
-        ended=datetime.fromisoformat(values[_ENDED]) if values is not None and finished else None,
-        probe=decode_probe(probe),
-        warm_start=is_warm_start(trial),
-        is_void=failed and _VOID in trial.user_attrs,
-    )
-
-
-def _copy_trial(earlier: EarlierTrial) -> FrozenTrial:
-    """Copy a trial of an earlier study into a closed row of a new one."""
-    row = earlier.row
-    assert row.result is not None and row.ended is not None
-    run = replace(row.run, label=earlier.origin)
-    return create_trial(
-        state=TrialState.COMPLETE,
-        value=earlier.score,
-        params=dict(earlier.params),
-        distributions=dict(earlier.distributions),
-        user_attrs={
-            _RUN: {**run.as_json(), _STARTED: row.started.isoformat(timespec="milliseconds")},
-            _OWNER: {**row.owner.as_json(), _COURSE: _WARM_START},
-            _RESULT: {**row.result.as_json(), _ENDED: row.ended.isoformat(timespec="milliseconds")},
-            _WARM_START: earlier.origin,
-        },
-        constraints=dict(earlier.constraints),
-    )
-
-
-def _result(values: Mapping[str, Any], test: Mapping[str, Any] | None) -> Result:
-    measures = values["measures"] if test is None else {**values["measures"], "test": test}
-    return Result(
-        curves=decode_curves(values["curves"]),
-        measures={split: decode_measures(measured) for split, measured in measures.items()},
-        seconds=values["seconds"],
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -6,8 +6,9 @@ from optuna.trial import FrozenTrial
 
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import trial_record
+from klsearch.search.storage.row_attributes import is_warm_start
 from klsearch.search.storage.rows import FINISHED
-from klsearch.search.storage.study import StudyStorage, is_warm_start
+from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import TrialRecord
 from klsearch.studies.response import Decision, Response

@@ -29,7 +29,7 @@ from klsearch.studies.definitions.catalog import load_definition, override
 from klsearch.studies.errors import StorageError
 from klsearch.vae.evaluation.evaluator import Members
 from tests.benchmarks.bare import bare_study
-from tests.search.storage.cutting_proxy import Cut, CuttingProxy
+from tests.search.storage.database.cutting_proxy import Cut, CuttingProxy
 
 if TYPE_CHECKING:
     from tests.search.conftest import PostgresServer
