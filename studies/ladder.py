@@ -17,7 +17,8 @@ LADDER = "ladder"
 
 # More cost decisions: on digits ten rungs took 47 trials to decide, six 33, none 47 (means of three seeds each).
 _RUNGS = 6
-_CLOSING = 5  # enough for a line through them
+CLOSING_RUNGS = 5
+"""The most trainings of the ladder with which a study ends: enough for a line through them."""
 
 
 def count_rungs(definition: StudyDefinition) -> int:
@@ -40,7 +41,7 @@ def rung_settings(definition: StudyDefinition, count: int) -> tuple[Hyperparamet
 
 def closing_settings(definition: StudyDefinition, winner: Hyperparameters) -> tuple[Hyperparameters, ...]:
     """The settings of the ladder with which a study ends, in ascending KL weight: all else as its winner has it."""
-    return tuple(replace(winner, kl_weight=weight) for weight in _weights(definition, _CLOSING))
+    return tuple(replace(winner, kl_weight=weight) for weight in _weights(definition, CLOSING_RUNGS))
 
 
 def _weights(definition: StudyDefinition, count: int) -> tuple[float, ...]:

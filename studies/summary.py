@@ -95,18 +95,17 @@ def summarize(study: StudyRecord) -> Summary:
     if passed:
         caveats += (*_baseline_caveats(study), *_test_caveats(study), *_linear_caveats(study))
     word = verdict(passed, seeds, finished_trials=len(study.counted), caveats=caveats)
-    standing: dict[str, Any] = {
-        **{"verdict": word, "best": best, "passed": passed, "seeds": seeds, "caveats": caveats, "edges": edge}
-    }
+    numbers: dict[str, Any] = dict(verdict=word, best=best, passed=passed, seeds=seeds, caveats=caveats, edges=edge)
+    standing = Standing(**numbers)
     causes = seed_causes([run for run in confirmed if not run.passed], study.definition.thresholds())
     price = prices(study)
     return Summary(
-        **standing,
-        sentence=_sentence(study, Standing(**standing), causes, price),
+        **numbers,
+        sentence=_sentence(study, standing, causes, price),
         interval=wilson_interval(passed, seeds),
         causes=causes,
         price=price,
-        next=next(advise(study, Standing(**standing))),
+        next=next(advise(study, standing)),
     )
 
 

@@ -18,6 +18,7 @@ from klsearch.search.layout import most_slots
 from klsearch.search.seeds import race_seeds
 from klsearch.search.training.tensorflow import load_tensorflow
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.ladder import CLOSING_RUNGS, count_rungs
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.readers.functions import is_function
 from klsearch.vae.machine import usable_cores
@@ -113,11 +114,12 @@ def estimate(definition: StudyDefinition, dataset: Dataset, speed: Speed) -> Est
 
 
 def _confirmation_trainings(definition: StudyDefinition) -> int:
-    """The most that a confirmation trains: none of the baselines leaves early."""
+    """The most that a confirmation trains: none of the baselines leaves early, and a ladder ends it."""
     study, confirmation = definition.study, definition.confirmation
     leaders = min(confirmation.top, study.trials) if confirmation.seeds else 0
     race = leaders * len(race_seeds(study.seed)) if leaders > 1 else 0
-    return race + confirmation.seeds * (1 + len(baselines(definition)))
+    closing = CLOSING_RUNGS if confirmation.seeds and count_rungs(definition) else 0
+    return race + confirmation.seeds * (1 + len(baselines(definition))) + closing
 
 
 def _workload(definition: StudyDefinition, dataset: Dataset) -> Workload | None:

@@ -69,10 +69,10 @@ def check(study_or_file: str, as_json: bool) -> None:
     from klsearch.search.commands.documents import as_text, check_document
     from klsearch.search.commands.text import check_text
     from klsearch.search.training.tensorflow import take_this_process
-    from klsearch.studies.definitions.data import load_study
+    from klsearch.studies.definitions.data import load_with_data
 
     take_this_process()
-    loaded, dataset = load_study(study_or_file)
+    loaded, dataset = load_with_data(study_or_file)
     own_weights = weights_of_own_model(loaded.definition, dataset, loaded.folder)
     expected = estimate(loaded.definition, dataset, measure_speed())
     if as_json:

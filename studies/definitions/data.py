@@ -34,7 +34,7 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
     return dataset
 
 
-def load_study(study: str | Path) -> tuple[LoadedDefinition, Dataset]:
+def load_with_data(study: str | Path) -> tuple[LoadedDefinition, Dataset]:
     """A definition, as `load_definition` finds it, and its data.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord
-from klsearch.studies.response import Response
+from klsearch.studies.response import response_of
 from klsearch.studies.verdict.candidates import baseline_names, is_winner, runs_of, ties, unexplained_on_test
 from klsearch.studies.verdict.differences import Difference, paired_difference
 from klsearch.studies.verdict.remedies import Advice, remedy
@@ -240,7 +240,7 @@ def _stop_or_search_on(study: StudyRecord) -> tuple[Advice, ...]:
     """Say whether more trials of this space are likely to pay."""
     if len(study.counted) < max(MIN_FINISHED_TRIALS, study.definition.study.trials):
         return ()
-    response = Response.of(study.definition, study.trials)
+    response = response_of(study)
     found = None if response is None else response.decide()
     if found is None:
         return ()

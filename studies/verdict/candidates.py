@@ -9,7 +9,7 @@ from klsearch.vae.diagnostics.measures import Measures
 
 
 def best_trial(trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
-    """The feasible complete trial of the lowest score; without a feasible one, the least violating."""
+    """The complete trial that comes first by `studies.ranking`; None without one."""
     complete = (trial for trial in trials if trial.state is RunState.COMPLETE)
     return min(complete, key=lambda trial: trial.rank, default=None)
 

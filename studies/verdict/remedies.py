@@ -14,6 +14,8 @@ from klsearch.vae.data.cautions import UNSCALED
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import GateThresholds, judge, kl_slope
 from klsearch.vae.hyperparameters import BEFORE
+from klsearch.vae.likelihoods.bernoulli import BERNOULLI
+from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 
 # Times the band's upper end: a KL beyond it ran away.
 _FAR_ABOVE = 10.0
@@ -97,9 +99,9 @@ def _ill(study: StudyRecord, run: TrainingRun) -> str:
 
 
 def _is_likelihood_deaf(study: StudyRecord) -> bool:
-    """Whether no trial learnt anything under a likelihood other than the Gaussian, whatever its KL weight."""
+    """Whether no trial learnt anything under the Bernoulli likelihood, whatever its KL weight."""
     found = [trial.unexplained for trial in study.complete if math.isfinite(trial.unexplained)]
-    return study.definition.model.likelihood != "gaussian" and min(found, default=0.0) > _NOTHING_LEARNT
+    return study.definition.model.likelihood == BERNOULLI.name and min(found, default=0.0) > _NOTHING_LEARNT
 
 
 def _stricter_gates(study: StudyRecord) -> dict[str, Any]:
@@ -197,12 +199,11 @@ def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *,
         reason = f"{_trainings(len(struck), of)} collapsed: too few latents are active, at a KL of {_spread(kls)}"
     centre = aimed_weight(study, struck, up=up)
     action = f"{'Raise' if up else 'Lower'} the KL weight to about {centre:.2g}"
-    low_end, high_end = centre * 10**-0.5, centre * 10**0.5
+    ends = [float(f"{centre * 10**decades:.2g}") for decades in (-0.5, 0.5)]
     # What failed is left behind, or the search may return to it.
-    tried = float(np.median([run.hyperparameters.kl_weight for run in struck]))
-    left = (max(low_end, tried), high_end) if up else (low_end, min(high_end, tried))
-    ends, farther = ([float(f"{end:.2g}") for end in range_] for range_ in ((low_end, high_end), left))
-    ends = farther if farther[0] < farther[1] else ends
+    tried = float(f"{np.median([run.hyperparameters.kl_weight for run in struck]):.2g}")
+    if ends[0] < tried < ends[1]:
+        ends[0 if up else 1] = tried
     given = study.definition.space.searched().get("kl_weight")
     code = f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}"
     where = "" if given is None else f" where {given.low:g} to {given.high:g} was searched"
@@ -324,12 +325,11 @@ def _open_clips(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> A
 def _rethink_likelihood(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
     found = [run.unexplained for run in struck if math.isfinite(run.unexplained)]
     reason = f"{_trainings(len(struck), of)} reconstruct no better than the mean (`unexplained` {_spread(found)})"
-    if study.definition.model.likelihood != "gaussian":
-        given = study.definition.model.likelihood
+    if study.definition.model.likelihood == BERNOULLI.name:
         return Advice(
             action="Use a Gaussian likelihood",
-            reason=f"{reason} under the {given} likelihood, to which values far from 0 and 1 all look alike.",
-            code='[model]\nlikelihood = "gaussian"\n\n[data]\nscaling = "standard"',
+            reason=f"{reason} under the Bernoulli likelihood, to which values far from 0 and 1 all look alike.",
+            code=f'[model]\nlikelihood = "{GAUSSIAN.name}"\n\n[data]\nscaling = "standard"',
         )
     weight = aimed_weight(study, struck, up=False)
     ends = [float(f"{weight * factor:.2g}") for factor in (0.1, 1.0)]

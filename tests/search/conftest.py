@@ -491,6 +491,24 @@ def outcomes() -> Callable[[Iterable[Row]], list[dict[str, Any]]]:
     return outcomes_of
 
 
+Leave = Callable[[int, Callable[[StudyStorage], None]], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def leave(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Leave:
+    """What so many trials leave of a study that began like this and was not interrupted."""
+
+    def train(trials: int, begin: Callable[[StudyStorage], None]) -> list[dict[str, Any]]:
+        folder = tmp_path_factory.mktemp("uninterrupted")
+        with open_storage(f"journal:///{folder / 'journal'}", create=True) as storage:
+            study = workshop.new_study(storage)
+            begin(study)
+            workshop.search(study, trials)
+            return outcomes_of(study.rows())
+
+    return train
+
+
 def result_by_hand(
     kl: Sequence[float], *, unexplained: float = 0.2, active: int = 3, diverged: bool = False, seconds: float = 1.0
 ) -> Result:

@@ -29,7 +29,7 @@ def test_built_in_studies_are_listed_and_can_be_checked(klsearch: Klsearch) -> N
     assert checked.code == 0
     assert "digits: valid" in checked.out
     assert "1,257 train, 270 validation, 270 test rows of 8×8 values" in checked.out
-    told = r"\ntime: about \d+ (s|min|h) .* for at most 133 trainings of 60 epochs; up to 1\.0 GB"
+    told = r"\ntime: about \d+ (s|min|h) .* for at most 138 trainings of 60 epochs; up to 1\.0 GB"
     assert re.search(told, checked.out)
 
 

@@ -17,8 +17,8 @@ from klsearch.studies.verdict import candidates
 from klsearch.studies.verdict.candidates import best_trial
 from klsearch.studies.verdict.differences import Difference, paired_difference, unpaired_difference
 from klsearch.vae.diagnostics.gates import GATE_NAMES, Gate, Verdict
-from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import Hyperparameters
+from tests.studies.conftest import measures_that_leave
 
 DEFINITION = StudyDefinition.model_validate(
     {
@@ -55,19 +55,6 @@ def trial(number: int, score: float = 0.5, *, settings: Hyperparameters = MIDDLE
         score=score,
         gates=gates(**violations),
         feasible=feasible,
-    )
-
-
-def measures_that_leave(unexplained: float) -> Measures:
-    latents = {name: np.zeros(2) for name in ("kl_mean_part", "kl_variance_part", "prior_mismatch")}
-    return Measures(
-        **latents,
-        reconstruction=1.0,
-        unexplained=unexplained,
-        elbo=-1.0,
-        active_units=2,
-        clip_share_low=0.0,
-        clip_share_high=0.0,
     )
 
 

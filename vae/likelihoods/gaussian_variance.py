@@ -1,12 +1,10 @@
 """A Gaussian whose variance is learned: for every value, or for every column."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from klsearch.vae.likelihoods.likelihood import LogLikelihood
+from klsearch.vae.likelihoods.likelihood import LocationLikelihood
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
 _LEAST_VARIANCE = 1e-6  # the floor of a variance that is fitted, too
 
 
-class GaussianVariance(LogLikelihood):
+class GaussianVariance(LocationLikelihood):
     """N(x; mean, e^log_var + 1e-6): the decoder gives both for every value, and the error is −ln p(x)."""
 
     name: ClassVar[str] = "gaussian_variance"
@@ -34,16 +32,6 @@ variance = ops.exp(log_var) + {_LEAST_VARIANCE}
         variance = tf.exp(log_var) + _LEAST_VARIANCE
         squared = tf.math.squared_difference(mean, rows)
         return 0.5 * (math.log(2 * math.pi) + tf.math.log(variance) + squared / variance)
-
-    def mean(self, output: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
-        """The mean."""
-        del rows
-        return self.split(output)[0]
-
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
-        """Any numbers can be scored."""
-        del splits, scaling
-        return None
 
 
 class GaussianColumnVariance(GaussianVariance):

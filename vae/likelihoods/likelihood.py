@@ -109,3 +109,17 @@ class LogLikelihood(Likelihood):
         """None."""
         del unit_interval
         return "linear"
+
+
+class LocationLikelihood(LogLikelihood):
+    """One of any numbers, whose first part is their mean; the others say how far from it they lie."""
+
+    def mean(self, output: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
+        """The first part."""
+        del rows
+        return self.split(output)[0]
+
+    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+        """Any numbers can be scored."""
+        del splits, scaling
+        return None

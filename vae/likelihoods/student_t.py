@@ -1,13 +1,13 @@
 """Student's t with a scale learned for every column: a Gaussian that outliers do not pull."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from klsearch.vae.likelihoods.deviance import Deviance
-from klsearch.vae.likelihoods.likelihood import LogLikelihood
+from klsearch.vae.likelihoods.likelihood import LocationLikelihood
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -33,7 +33,7 @@ def _deviance(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.
     return (_FREEDOM + 1) * tf.math.log1p(tf.square((rows - mean) / spread) / _FREEDOM)
 
 
-class StudentT(LogLikelihood):
+class StudentT(LocationLikelihood):
     """t₄(x; mean, scale e^log_scale + 0.001): 4 degrees of freedom, fixed; the error is −ln p(x).
 
     The deviance is that of the scale which the training mean leaves in each column, by its median absolute deviation.
@@ -60,16 +60,6 @@ distance = ops.log1p(ops.square((rows - mean) / scale) / {_FREEDOM})
         mean, log_scale = self.split(output)
         scale = tf.exp(log_scale) + _LEAST_SCALE
         return _CONSTANT + tf.math.log(scale) + _deviance(mean, rows, scale) / 2
-
-    def mean(self, output: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
-        """The mean."""
-        del rows
-        return self.split(output)[0]
-
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
-        """Any numbers can be scored."""
-        del splits, scaling
-        return None
 
 
 STUDENT_T = StudentT()

@@ -12,7 +12,7 @@ from klsearch.search.commands.check import Estimate, Speed, estimate, measure_sp
 from klsearch.search.commands.documents import check_document
 from klsearch.search.commands.text import check_text
 from klsearch.studies.definitions.catalog import template
-from klsearch.studies.definitions.data import load_data, load_study
+from klsearch.studies.definitions.data import load_data, load_with_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Baseline
 from klsearch.studies.errors import DefinitionError
@@ -50,10 +50,10 @@ def changed(definition: StudyDefinition, section: str, **values: object) -> Stud
     return definition.model_copy(update={section: getattr(definition, section).model_copy(update=values)})
 
 
-def test_trainings_are_the_trials_the_race_and_winner_and_baselines_on_their_seeds(
+def test_trainings_are_the_trials_the_race_winner_and_baselines_on_their_seeds_and_the_ladder_at_the_end(
     definition: StudyDefinition, dataset: Dataset
 ) -> None:
-    assert estimate_of(definition, dataset).trainings == 24 + 2 * 3 + (1 + 3) * 8
+    assert estimate_of(definition, dataset).trainings == 24 + 2 * 3 + (1 + 3) * 8 + 5
     unconfirmed = changed(definition, "confirmation", seeds=0)
     assert estimate_of(unconfirmed, dataset).trainings == 24
 
@@ -62,7 +62,7 @@ def test_a_baseline_whose_kl_weight_the_data_decide_counts_as_any_other(
     definition: StudyDefinition, dataset: Dataset
 ) -> None:
     rival = definition.model_copy(update={"baselines": {"rival": Baseline(method="sigma")}})
-    assert estimate_of(rival, dataset).trainings == 24 + 2 * 3 + (1 + 3) * 8
+    assert estimate_of(rival, dataset).trainings == 24 + 2 * 3 + (1 + 3) * 8 + 5
 
 
 def test_time_grows_with_the_epochs_and_falls_with_the_speed(definition: StudyDefinition, dataset: Dataset) -> None:
@@ -134,7 +134,7 @@ def test_every_optional_line_of_the_template_alone_and_in_pairs_is_valid_or_refu
     for pair in itertools.combinations_with_replacement(options, 2):
         path.write_text(uncommented(lines, set.union(*(options[name] for name in pair))))
         try:
-            loaded, dataset = load_study(path)
+            loaded, dataset = load_with_data(path)
         except DefinitionError as error:
             assert all(re.match(re.escape(str(path)) + r":\d+: ", problem) for problem in error.problems), error
             refused.add(frozenset(pair))

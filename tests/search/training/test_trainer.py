@@ -10,7 +10,6 @@ import pytest
 from optuna.trial import TrialState
 
 from klsearch.search.stopping import Interrupted
-from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
@@ -28,7 +27,7 @@ from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Workshop
+    from tests.search.conftest import Leave, Workshop
 
 Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
 
@@ -56,15 +55,9 @@ class Chosen(Course):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(
-    workshop: "Workshop", outcomes: Outcomes, tmp_path_factory: pytest.TempPathFactory
-) -> list[dict[str, Any]]:
+def uninterrupted(leave: "Leave") -> list[dict[str, Any]]:
     """What the trials of an uninterrupted study leave, whose slots end and are filled at different times."""
-    with open_storage(f"journal:///{tmp_path_factory.mktemp('uninterrupted') / 'journal'}", create=True) as storage:
-        study = workshop.new_study(storage)
-        begin(study)
-        workshop.search(study, BUDGET)
-        return outcomes(study.rows())
+    return leave(BUDGET, begin)
 
 
 def begin(study: StudyStorage) -> None:

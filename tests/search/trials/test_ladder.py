@@ -25,7 +25,7 @@ from klsearch.studies.ladder import LADDER, ladder_of, rung_settings
 from klsearch.studies.record import StudyRecord
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Workshop
+    from tests.search.conftest import Leave, Workshop
 
 Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
 Record = Callable[[StudyStorage], StudyRecord]
@@ -69,15 +69,9 @@ def test_a_study_that_began_without_a_ladder_gets_none(workshop: "Workshop", stu
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(
-    workshop: "Workshop", outcomes: Outcomes, tmp_path_factory: pytest.TempPathFactory
-) -> list[dict[str, Any]]:
+def uninterrupted(leave: "Leave") -> list[dict[str, Any]]:
     """What the trials of a study leave that began with five rungs and was not interrupted."""
-    with open_storage(f"journal:///{tmp_path_factory.mktemp('uninterrupted') / 'journal'}", create=True) as storage:
-        study = workshop.new_study(storage)
-        study.change_facts(ladder=5)
-        workshop.search(study, 8)
-        return outcomes(study.rows())
+    return leave(8, lambda study: study.change_facts(ladder=5))
 
 
 @pytest.mark.parametrize("epochs", [0, 5, 14])

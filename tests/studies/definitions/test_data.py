@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from klsearch.studies.definitions.catalog import load_definition, template
-from klsearch.studies.definitions.data import cautions, load_data, load_study
+from klsearch.studies.definitions.data import cautions, load_data, load_with_data
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import DataError, DefinitionError
 
@@ -87,7 +87,7 @@ def problems_of(folder: Path, *changes: tuple[str, str]) -> list[str]:
         text = text.replace(old, new, 1)
     (folder / "my.toml").write_text(text)
     with pytest.raises(DefinitionError) as caught:
-        load_study(folder / "my.toml")
+        load_with_data(folder / "my.toml")
     return [problem.removeprefix(f"{folder}/") for problem in caught.value.problems]
 
 

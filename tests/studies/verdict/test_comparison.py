@@ -5,35 +5,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, DataFacts, RunState, StudyRecord
 from klsearch.studies.verdict.comparison import COMPARED, Comparison, compare_studies
-from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import Hyperparameters
+from tests.studies.conftest import measures_that_leave
 
 DATA = DataFacts(rows={"train": 70}, shape=(3,), scaling="none", fingerprint="d")
 NAN = math.nan
 # Differences −0.2, −0.3 and −0.1.
 GOOD, WORSE = {0: 0.1, 1: 0.2, 2: 0.3}, {0: 0.3, 1: 0.5, 2: 0.4}
-
-
-def measures_that_leave(unexplained: float) -> Measures:
-    """Two latents whose KL is 1 and 3 and whose mismatch 0.1 and 0.3 times what is left unexplained."""
-    return Measures(
-        reconstruction=1.0,
-        unexplained=unexplained,
-        elbo=-1.0,
-        active_units=2,
-        clip_share_low=0.0,
-        clip_share_high=0.0,
-        kl_mean_part=unexplained * np.array([0.25, 1.0]),
-        kl_variance_part=unexplained * np.array([0.75, 2.0]),
-        prior_mismatch=unexplained * np.array([0.1, 0.3]),
-    )
 
 
 def runs_that_leave(unexplained: Mapping[int, float], candidate: str = "trial 0") -> tuple[ConfirmationRun, ...]:

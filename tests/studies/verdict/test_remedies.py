@@ -76,6 +76,13 @@ def test_where_no_weight_learns_anything_under_the_bernoulli_likelihood_it_is_th
     assert summarize(ill(one_learns, **bernoulli)).next.action.startswith("Lower the KL weight")
 
 
+def test_under_any_other_likelihood_it_is_the_weight(ill: Ill) -> None:
+    settings = [Hyperparameters(kl_weight=one) for one in (0.01, 0.1, 1.0, 10.0)]
+    deaf = [{"kl": 0.0, "active": 0, "unexplained": 1.0, "settings": one} for one in settings] * 5
+    advice = summarize(ill(deaf, model={"likelihood": "poisson"})).next
+    assert advice.action.startswith("Lower the KL weight")
+
+
 def test_a_collapse_is_answered_with_lower_weights_no_farther_than_a_decade(ill: Ill) -> None:
     bad = [{"kl": 1e-4, "active": 0, "settings": Hyperparameters(kl_weight=one)} for one in (0.1, 0.5, 1.0, 0.2)]
     advice = summarize(ill(bad * 5)).next
