@@ -181,9 +181,9 @@ def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
     names = baseline_names(study)
     if not names or all(run.test is None for run in runs_of(study, "winner")):
         return ()
-    columns = ("baseline", f"KL, {kl_unit(study)}", "95 % interval", "unexplained", "95 % interval", "seeds", "reading")
+    columns = ("baseline", "KL", "95 % interval", "unexplained", "95 % interval", "seeds", "reading")
     table = Table(
-        caption="Winner less baseline on the test split, paired by seed",
+        caption=f"Winner less baseline on the test split, paired by seed; KL in {kl_unit(study)}",
         columns=columns,
         rows=tuple(_difference_row(study, name) for name in names),
         words=(0, 6),
