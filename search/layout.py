@@ -30,16 +30,21 @@ class Layout:
 
 
 def layout_of(slots: int, definition: StudyDefinition, threads: int) -> Layout:
-    """The layout for a given number of slots: a shard for each thread if that leaves it one member or an even number.
+    """The layout for a given number of slots: a shard for each thread if that leaves it an even number of members.
 
     Where a member does not gain from company, as with convolutions, each is alone.
     """
     if definition.model.kind != "dense":
         return Layout(slots, 1)
     sizes = [slots // shards for shards in range(min(threads, slots), 0, -1) if slots % shards == 0]
-    return Layout(slots, next((size for size in sizes if size == 1 or size % 2 == 0), slots))
+    return Layout(slots, next((size for size in sizes if size % 2 == 0), slots))
+
+
+def least_together(definition: StudyDefinition) -> int:
+    """The fewest members that a thread trains: a dense one in company has the same bits in any, but others alone."""
+    return 2 if definition.model.kind == "dense" else 1
 
 
 def most_slots(definition: StudyDefinition) -> int:
-    """The most members that may train at a time: a quarter of the budget, so that the sampler gets to learn."""
-    return max(2, min(_MOST, definition.study.trials // 4))
+    """The most members that may train at a time: a fifth of the budget, so that the sampler gets to learn."""
+    return max(2, min(_MOST, definition.study.trials // 5))

@@ -200,6 +200,7 @@ class StudyRecord:
         definition_toml: the same as written, comments included.
         fingerprint: of all of the definition that makes results comparable.
         slots: K, the number of members trained together.
+        lag: any K up to it takes the same course; 0 in a study whose course depends on K.
         trials: in ascending number.
         confirmation: in the order in which they were trained; empty until confirmed.
         race: of leading trials on the seeds that chose the winner, as ordered as those; empty where the seeds of the
@@ -225,6 +226,7 @@ class StudyRecord:
     definition_toml: str
     fingerprint: str
     slots: int
+    lag: int = 0
     trials: tuple[TrialRecord, ...]
     confirmation: tuple[ConfirmationRun, ...] = ()
     race: tuple[ConfirmationRun, ...] = ()

@@ -34,11 +34,17 @@ def _study_facts(study: StudyRecord) -> tuple[tuple[str, str], ...]:
         ("first trial started", utc(min(started)) if started else "not yet"),
         ("last training ended", utc(max(ended)) if ended else "not yet"),
         ("model", f"{asked.model.kind}, {sizes}, {count(asked.model.latent_dim, 'latent')}, {asked.model.likelihood}"),
-        ("slots", f"{study.slots}; one process with --slots {study.slots} repeats the course of the study"),
+        ("slots", f"{study.slots}; {_course(study)}"),
         ("training", f"{count(asked.training.epochs, 'epoch')}, batches of {asked.training.batch_size}"),
         ("KL band", f"{spread(*asked.thresholds().kl_band)} {kl_unit(study)}{_band_origin(study)}"),
         ("penalty", number(asked.study.penalty)),
     )
+
+
+def _course(study: StudyRecord) -> str:
+    if study.lag and study.definition.study.pruner == "none":
+        return f"any number of them and of processes, up to {study.lag} trials at a time, takes the same course"
+    return f"one process with --slots {study.slots} repeats the course of the study"
 
 
 def _band_origin(study: StudyRecord) -> str:

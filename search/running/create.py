@@ -8,7 +8,7 @@ from typing import Any
 from optuna.storages import BaseStorage
 
 from klsearch.search.confirmation.seeds_asked import with_all_seeds
-from klsearch.search.layout import Layout, layout_of
+from klsearch.search.layout import Layout, layout_of, most_slots
 from klsearch.search.progress import Progress
 from klsearch.search.running.auto_band import find_reference
 from klsearch.search.running.options import RunOptions
@@ -158,6 +158,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
         procedure=Procedure.RACE,
         scoring=SCORING,
         ladder=count_rungs(request.definition),
+        lag=max(most_slots(request.definition), layout.slots * worker_count(request.options)),
     )
 
 

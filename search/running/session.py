@@ -6,7 +6,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
-from optuna.trial import TrialState
 
 from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
@@ -117,8 +116,7 @@ class Session:
         """Tell whether the study's budget is met, or the search is decided and that is enough."""
         if self._count_finished() >= self._definition.study.trials:
             return True
-        running = any(trial.state is TrialState.RUNNING for trial in self._study.trials())
-        return not running and self._decider.is_decided()
+        return self._decider.is_over()
 
     def decide(self) -> Decision | None:
         """What is known of the best setting; None while there are too few trials to say."""

@@ -59,7 +59,7 @@ def search_with_workers(
     """
     budget = definition.study.trials
     overseer = _Overseer(study, definition, progress)
-    if overseer.finished >= budget or overseer.is_decided():
+    if overseer.finished >= budget or overseer.is_over():
         return
     deaths = 0
     with _pool(options) as (count, parallel):
@@ -75,7 +75,7 @@ def search_with_workers(
                 lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), count=count, stop=stop
             )
             if failures is not None:
-                if overseer.is_decided():
+                if overseer.is_over():
                     return
                 if failures and overseer.finished < budget:
                     raise KlsearchError(f"a worker failed: {failures[0].reason}", exit_code=failures[0].exit_code)
@@ -150,9 +150,9 @@ class _Overseer:
         """The number of finished trials, as of the last look."""
         return len(self._told)
 
-    def is_decided(self) -> bool:
-        """Tell whether more search no longer pays, and that is enough."""
-        return self._decider.is_decided()
+    def is_over(self) -> bool:
+        """Tell whether the search is decided, and that is enough."""
+        return self._decider.is_over()
 
     def oversee(
         self, start: Callable[[], Iterable[Failure | None]], *, count: int, stop: Callable[[], bool]

@@ -34,6 +34,8 @@ class StudyFacts:
         scoring: versions of the measures and of the score that its trials share.
         warm_start: which trials of an earlier study it began with, in words; empty without.
         ladder: how many rungs it begins with; none in a study that began without.
+        lag: a trial is suggested from what came of the trials at least so far before it, whatever others have ended by
+            then; 0 in a study that began without, whose course depends on when its trials end.
         recipe_fills: whether what a baseline of the user's own leaves out is that of "before", as it was when studies
             of earlier releases began; it is off since.
     """
@@ -49,6 +51,7 @@ class StudyFacts:
     reference: Reference | None = None
     warm_start: str = ""
     ladder: int = 0
+    lag: int = 0
     procedure: Procedure = Procedure.OWN_SEEDS
     scoring: Mapping[str, int] = field(default_factory=_FIRST_SCORING.copy)
     recipe_fills: bool = False

@@ -104,6 +104,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         definition_toml=toml,
         fingerprint=facts.fingerprint,
         slots=facts.layout.slots,
+        lag=facts.lag,
         trials=tuple(trial_record(row, definition) for row in storage.rows()),
         confirmation=tuple(_confirmation(row, definition) for row in confirmed_rows(storage, definition)),
         race=tuple(_confirmation(row, definition) for row in raced_rows(storage, definition)),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from klsearch.search.layout import Layout, most_slots
+from klsearch.search.layout import Layout, least_together, most_slots
 from klsearch.search.training.step_times import StepTimes
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset
@@ -45,15 +45,16 @@ def auto_layout(
     """
     batch_size = definition.training.batch_size
     most = max(2, min(most_slots(definition), count_fitting(network, batch_size, memory=free_memory()) // processes))
-    shards = min(max(1, threads // processes), most)
-    candidates = [2**power for power in range(12) if 2**power * shards <= most]
+    least = least_together(definition)
+    shards = min(max(1, threads // processes), most // least)
+    candidates = [2**power for power in range(12) if least <= 2**power <= most // shards]
     times, remembered = None if anew else memory.recall(candidates), ", remembered from an earlier study"
     if times is None:
         say("Measuring how many members to train at a time…")
         rows, remembered = dataset.train[:batch_size], ""
         times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards)
         memory.keep(candidates, times)
-    layout = best_layout(times, trials=definition.study.trials, most=most, shards=shards)
+    layout = best_layout(times, trials=definition.study.trials, least=least, most=most, shards=shards)
     seconds = ", ".join(f"{1000 * value:.2g} ms at {count * shards}" for count, value in times.items())
     why = "" if layout.together > 1 else "; sharing a program makes none of them faster, so each trains alone"
     say(
@@ -63,7 +64,7 @@ def auto_layout(
     return layout
 
 
-def best_layout(times: Mapping[int, float], *, trials: int, most: int, shards: int) -> Layout:
+def best_layout(times: Mapping[int, float], *, trials: int, least: int = 1, most: int, shards: int) -> Layout:
     """The layout of the least estimated time for `trials` trials.
 
     Every wave costs its whole population, empty slots included: ⌈trials / K⌉ · K · t, with t, the seconds per member,
@@ -74,15 +75,15 @@ def best_layout(times: Mapping[int, float], *, trials: int, most: int, shards: i
     Layout(slots=20, together=10, within=1)
     """
     measured = sorted(times)
-    counts = [count for count in range(1, most // shards + 1) if count == 1 or count % 2 == 0]
+    counts = [count for count in range(least, most // shards + 1) if count == 1 or count % 2 == 0]
     logs = [math.log2(count) for count in measured]
 
     def estimate(count: int) -> float:
         per_member = float(np.interp(math.log2(count), logs, [times[known] for known in measured]))
         return math.ceil(trials / (count * shards)) * count * shards * per_member
 
-    least = min(map(estimate, counts))
-    together = next(count for count in counts if estimate(count) <= 1.03 * least)
+    soonest = min(map(estimate, counts))
+    together = next(count for count in counts if estimate(count) <= 1.03 * soonest)
     return Layout(together * shards, together)
 
 

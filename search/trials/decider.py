@@ -1,8 +1,9 @@
 """Whether a study's search is decided: read from the model of its trials, each of which is read once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import trial_record
@@ -19,10 +20,12 @@ _EVERY = 10
 
 
 class Decider:
-    """Decides whether more search of a study pays.
+    """Decides whether more search of a study pays: at every tenth trial of its own, by those before it.
+
+    So the same trials give the same decision, whoever asks when and however many train at a time.
 
     Fitting the model takes longer than many a training. Of several workers the one whose trial was the last to count
-    fits it and writes down what it says; the others go on by what was said before.
+    fits it and writes down what it says; the others wait with trials that would depend on it.
 
     Args:
         study: in its storage.
@@ -42,40 +45,60 @@ class Decider:
 
     def is_decided(self) -> bool:
         """Tell whether more search no longer pays, where the study asks for no more than that."""
+        return self._look(self._study.trials())[1]
+
+    def is_over(self) -> bool:
+        """Tell whether the search is decided, and every trial that was to be asked for before that is finished."""
+        trials = self._study.trials()
+        if not self._look(trials)[1] or any(trial.state is TrialState.RUNNING for trial in trials):
+            return False
+        limit = self.find_limit()
+        return limit is None or len(trials) >= limit
+
+    def find_limit(self) -> int | None:
+        """The number of the first trial that may not be asked for, decided or not known yet; None if any may be.
+
+        A trial rests on those that are as far before it as the study's lag says, or farther, and on what they decide.
+        """
+        trials, lag = self._study.trials(), self._study.facts.lag
+        counted, is_decided = self._look(trials)
+        own = _own(trials)
+        if self._definition.study.stop == "budget" or not (is_decided or lag):
+            return None
+        deciding = counted if is_decided else _following(counted)
+        return own[deciding - 1].number + max(lag, 1) if len(own) >= deciding else None
+
+    def _look(self, trials: Sequence[FrozenTrial]) -> tuple[int, bool]:
+        """By how many trials a decision was looked for, and whether it is reached; looks on as far as trials go."""
         if self._definition.study.stop == "budget":
-            return False
-        finished = self._finished()
-        own, counted = _countable(finished)
-        if counted < MIN_FINISHED_TRIALS:
-            return False
-        known, said = self._study.decided()
-        if known >= counted:
-            return said
-        owner = self._study.rows_of([own[counted - 1]])[0].owner
-        if owner != this_process() and not self._is_dead(owner):
-            return said
-        found = self._decide(finished)
-        is_decided = found is not None and found.reached
-        self._study.keep_decided(counted, is_decided)
-        return is_decided
+            return 0, False
+        finished = _finished_first(_own(trials))
+        counted, is_decided = self._study.decided()
+        while not is_decided and len(finished) >= (following := _following(counted)):
+            owner = self._study.rows_of([finished[following - 1]])[0].owner
+            if owner != this_process() and not self._is_dead(owner):
+                break
+            found = self._decide(trials, finished[:following])
+            counted, is_decided = following, found is not None and found.reached
+            self._study.keep_decided(counted, is_decided)
+        return counted, is_decided
 
     def decide(self) -> Decision | None:
         """What the study's first trials say, as many as a multiple of ten; None while there are too few."""
-        return self._decide(self._finished())
+        trials = self._study.trials()
+        finished = [trial for trial in _own(trials) if trial.state in FINISHED]
+        return self._decide(trials, finished[: len(finished) - len(finished) % _EVERY])
 
-    def _decide(self, finished: list[FrozenTrial]) -> Decision | None:
-        own, counted = _countable(finished)
-        if counted < MIN_FINISHED_TRIALS:
+    def _decide(self, trials: Sequence[FrozenTrial], own: Sequence[FrozenTrial]) -> Decision | None:
+        """What some of the study's own trials say, with those of a warm start."""
+        if len(own) < MIN_FINISHED_TRIALS:
             return None
-        if counted != self._counted:
-            earlier = [trial.number for trial in finished if is_warm_start(trial)]
-            numbers = sorted([*earlier, *(trial.number for trial in own[:counted])])
+        if len(own) != self._counted:
+            earlier = [trial.number for trial in trials if trial.state in FINISHED and is_warm_start(trial)]
+            numbers = sorted([*earlier, *(trial.number for trial in own)])
             response = Response.of(self._definition, self._read(numbers))
-            self._counted, self._decision = counted, None if response is None else response.decide()
+            self._counted, self._decision = len(own), None if response is None else response.decide()
         return self._decision
-
-    def _finished(self) -> list[FrozenTrial]:
-        return [trial for trial in self._study.trials() if trial.state in FINISHED]
 
     def _read(self, numbers: list[int]) -> list[TrialRecord]:
         rows = self._study.rows_at(number for number in numbers if number not in self._records)
@@ -83,7 +106,16 @@ class Decider:
         return [self._records[number] for number in numbers]
 
 
-def _countable(finished: list[FrozenTrial]) -> tuple[list[FrozenTrial], int]:
-    """Those of the finished trials that are the study's own, and how many of them a decision rests on."""
-    own = [trial for trial in finished if not is_warm_start(trial)]
-    return own, len(own) - len(own) % _EVERY
+def _following(counted: int) -> int:
+    """By how many trials a decision is looked for after it was by so many."""
+    return max(counted + _EVERY, MIN_FINISHED_TRIALS)
+
+
+def _own(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The study's own trials, in ascending number, without those of a warm start and those that failed."""
+    return [trial for trial in trials if trial.state is not TrialState.FAIL and not is_warm_start(trial)]
+
+
+def _finished_first(own: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those before the first that is not finished."""
+    return list(takewhile(lambda trial: trial.state in FINISHED, own))

@@ -13,6 +13,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from klsearch.search.seeds import sampler_seed
+from klsearch.search.storage.row_attributes import is_warm_start
 from klsearch.search.storage.rows import FINISHED
 from klsearch.studies.definitions.space import Range
 
@@ -85,8 +86,9 @@ class _History:
         count: of all trials, whatever became of them; the next one's number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lag: int) -> None:
         self.count = 0
+        self._lag = lag
         self._finished: list[FrozenTrial] = []  # in ascending number
         self._best: list[FrozenTrial] = []  # of those, the best first
         self._open: dict[int, FrozenTrial] = {}
@@ -96,23 +98,23 @@ class _History:
         numbers = [*(number for number in self._open if number < len(trials)), *range(self.count, len(trials))]
         self.count, self._open = len(trials), {}
         for number in numbers:
-            trial = trials[number]
-            if trial.state in FINISHED:
-                essence = _Essence(trial, number)
-                insort(self._finished, essence, key=_number)
-                insort(self._best, essence, key=_rank)
-                del self._best[_BEST_LOOKED_AT:]
-            elif not trial.state.is_finished():
-                self._open[number] = _numbered(trial, number)
+            if trials[number].state is not TrialState.FAIL:
+                self._open[number] = trials[number]
 
     def add(self, trial: FrozenTrial) -> None:
         """Add the next one, which is not in the storage yet: until the next `learn` it counts as running."""
-        self._open[self.count] = _numbered(trial, self.count)
+        self._open[self.count] = trial
         self.count += 1
 
     def looked_at(self) -> list[FrozenTrial]:
-        """The trials to look at, in ascending number."""
-        return sorted([*self._shown(), *self._open.values()], key=_number)
+        """The trials that the next suggestion looks at, in ascending number: those within the lag as running ones."""
+        for number, trial in list(self._open.items()):
+            if trial.state in FINISHED and (number <= self.count - self._lag or is_warm_start(trial)):
+                essence = _Essence(self._open.pop(number), number)
+                insort(self._finished, essence, key=_number)
+                insort(self._best, essence, key=_rank)
+                del self._best[_BEST_LOOKED_AT:]
+        return sorted([*self._shown(), *(_running(trial, n) for n, trial in self._open.items())], key=_number)
 
     def _shown(self) -> list[FrozenTrial]:
         """The finished trials to look at."""
@@ -122,6 +124,12 @@ class _History:
         others = [trial for trial in self._finished if trial.number not in best]
         wanted = MOST_LOOKED_AT - len(best)
         return [*self._best, *(others[-1 - index * len(others) // wanted] for index in range(wanted))]
+
+
+def _running(trial: FrozenTrial, number: int) -> FrozenTrial:
+    running = _numbered(trial, number)
+    running.state, running.values, running.intermediate_values, running.system_attrs = TrialState.RUNNING, None, {}, {}
+    return running
 
 
 def _numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
@@ -178,20 +186,22 @@ def _rank(trial: FrozenTrial) -> tuple[float, ...]:
 class Advisor:
     """Suggests trials from the history of a study, held in memory.
 
-    A suggestion is a function of the study's seed, the trial's number and the history as of `learn` and of earlier
-    `suggest`s: never of the wall clock, so a resumed study goes on as an uninterrupted one would.
+    A suggestion is a function of the study's seed, the trial's number, the settings of all trials before it and what
+    came of those at least `lag` before it: never of the wall clock, so a resumed study goes on as an uninterrupted one
+    would, and one whose trials train in other numbers at a time takes the same course.
 
     Args:
         kind: "tpe", "random" or "qmc".
         ranges: what is searched.
         seed: the study's seed.
+        lag: 0 looks at whatever has ended as of `learn`.
     """
 
-    def __init__(self, kind: str, ranges: Mapping[str, Range], seed: int) -> None:
+    def __init__(self, kind: str, ranges: Mapping[str, Range], seed: int, *, lag: int = 0) -> None:
         self._kind = kind
         self._distributions = distributions_of(ranges)
         self._seed = seed
-        self._history = _History()
+        self._history = _History(lag)
 
     def learn(self, trials: Sequence[FrozenTrial]) -> None:
         """Take the trials of the storage, in ascending number, for the whole history; closed ones are read once."""

@@ -1,7 +1,7 @@
 """The search as a source of jobs: takes up what was left running, then asks for new trials until the budget is met."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -59,7 +59,8 @@ class TrialSource(Source):
         self._worker = worker
         self._tell = tell
         ranges = definition.space.searched()
-        self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed)
+        self._lag = storage.facts.lag
+        self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed, lag=self._lag)
         self._rungs = rung_settings(definition, storage.facts.ladder)
         self._ladder = LadderTeller(storage, definition, worker.say)
         earlier = [row.run.hyperparameters for row in storage.rows(results=False) if row.warm_start]
@@ -101,7 +102,7 @@ class TrialSource(Source):
 
     def take(self, free: int) -> list[Job]:
         """Trials of this course after its checkpoint, those that a dead worker left, and new ones within the budget."""
-        is_decided = self._decider.is_decided()  # before the turn, which others wait for
+        limit = self._decider.find_limit()  # before the turn, which others wait for
         with self._worker.turn(), self._storage.leases.reading():
             trials = self._storage.trials()
             rows = {row.number: row for row in self._storage.rows_of(trials)}
@@ -120,7 +121,7 @@ class TrialSource(Source):
             self._learn(list(rows.values()))
             self._again = [number for number in self._again if number not in self._mine]
             self.position = max([self.position, *self._mine])
-            wanted = 0 if is_decided else min(free - len(jobs), room)
+            wanted = min(free - len(jobs), self._count_askable(rows.values(), limit, room))
             return jobs + self._ask(wanted, trials, self._find_untried(rows.values()))
 
     def has_more(self) -> bool:
@@ -128,9 +129,8 @@ class TrialSource(Source):
         rows = self._storage.rows(results=False)
         if self._room(rows) <= 0:
             return False
-        if self._decider.is_decided():
-            return bool(self._rows_left_running({row.number: row for row in rows}))
-        return True
+        left = self._rows_left_running({row.number: row for row in rows})
+        return bool(left) or self._count_askable(rows, self._decider.find_limit(), 1) > 0
 
     def find_lost(self) -> Set[int]:
         """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
@@ -216,6 +216,15 @@ class TrialSource(Source):
         living = sum(row.state is TrialState.RUNNING for row in rows) - len(self._left(rows))
         counted = sum(row.state in FINISHED and not row.warm_start for row in rows)
         return self._budget - counted - living
+
+    def _count_askable(self, rows: Collection[Row], limit: int | None, most: int) -> int:
+        """How many trials, of so many, may be asked for now: they rest on finished ones, and on what is decided."""
+        ends = [len(rows) + most]
+        if limit is not None:
+            ends.append(limit)
+        if self._lag:
+            ends += [row.number + self._lag for row in rows if row.state is TrialState.RUNNING]
+        return max(0, min(ends) - len(rows))
 
     def _rows_left_running(self, rows: Mapping[int, Row]) -> list[Row]:
         """Rows that nobody trains any more."""

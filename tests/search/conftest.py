@@ -366,6 +366,7 @@ class Workshop:
             ),
             provenance={},
             procedure=Procedure.RACE,
+            lag=4,
         )
 
     def new_study(self, storage: optuna.storages.BaseStorage, name: str = "tiny") -> StudyStorage:

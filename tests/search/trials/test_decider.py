@@ -99,14 +99,14 @@ def test_the_worker_whose_trial_counted_last_decides_and_the_others_go_by_what_i
     workshop: "Workshop", study: StudyStorage, make_result: ByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     definition = stopping(workshop, "decided")
-    add_trials(study, make_result, 39, slope=0.0)
+    add_trials(study, make_result, 19, slope=0.0)
     add_trials(study, make_result, 1, slope=0.0, first=1, owner=ELSEWHERE)
     assert not Decider(study, definition, is_dead=lambda owner: False).is_decided(), "nobody has said so yet"
     assert study.decided() == (0, False)
     with monkeypatch.context() as there:
         there.setattr("klsearch.search.trials.decider.this_process", lambda: ELSEWHERE)
         assert Decider(study, definition, is_dead=lambda owner: False).is_decided()
-    assert study.decided() == (40, True)
+    assert study.decided() == (20, True)
     other = Decider(study, definition, is_dead=lambda owner: False)
     monkeypatch.setattr(other, "decide", lambda: pytest.fail("the model is fitted once"))
     assert other.is_decided()
@@ -117,3 +117,29 @@ def test_a_worker_that_died_leaves_the_decision_to_the_others(
 ) -> None:
     add_trials(study, make_result, 40, slope=0.0, owner=ELSEWHERE)
     assert Decider(study, stopping(workshop, "decided"), is_dead=lambda owner: owner == ELSEWHERE).is_decided()
+
+
+def test_a_decision_ends_the_search_with_the_trials_that_do_not_rest_on_it(
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand
+) -> None:
+    """Twenty trials decide; with a lag of 4 the first that rests on the last of them, number 19, is number 23."""
+    decider = Decider(study, stopping(workshop, "decided"))
+    add_trials(study, make_result, 12, slope=0.0)
+    assert decider.find_limit() is None
+    add_trials(study, make_result, 8, slope=0.0)
+    assert decider.find_limit() == 23
+    assert decider.is_decided()
+    assert not decider.is_over()
+    add_trials(study, make_result, 3, slope=0.0)
+    assert decider.is_over()
+
+
+def test_trials_that_rest_on_a_decision_nobody_has_made_yet_are_not_asked_for(
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand
+) -> None:
+    add_trials(study, make_result, 19, slope=0.0)
+    settings = Hyperparameters(kl_weight=0.1, learning_rate=1e-2)
+    study.create_row(Run(hyperparameters=settings, seed=1, label="search"), this_process())
+    decider = Decider(study, stopping(workshop, "decided"))
+    assert decider.find_limit() == 23
+    assert not decider.is_decided()

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
+from klsearch.search.layout import Layout
 from klsearch.search.seeds import shared_seed, trial_seed
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import NewRow, Row, Run
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.training.models import build_network, build_population
+from klsearch.search.training.trainer import Trainer
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.judging import best_so_far
@@ -73,11 +76,48 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
     workshop.search(study, 4)
     study.create_row(RUN, DEAD)
     worker = Worker(owner=this_process(), course="", is_dead=study.leases.is_dead)
-    monkeypatch.setattr(Decider, "is_decided", lambda decider: True)
+    monkeypatch.setattr(Decider, "find_limit", lambda decider: 0)
     decider = Decider(study, workshop.definition)
     for budget, more in ((4, False), (5, True)):
         source = TrialSource(study, workshop.definition, budget=budget, worker=worker, tell=print, decider=decider)
         assert source.has_more() is more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", ["budget", "decided"])
+def test_however_many_train_at_a_time_a_study_takes_the_same_course(
+    workshop: "Workshop", outcomes: Outcomes, tmp_path: Path, stop: str
+) -> None:
+    """Up to as many as its lag: trials 40 in all, or as many as there are when it is decided."""
+    definition = workshop.definition.model_copy(
+        update={"study": workshop.definition.study.model_copy(update={"stop": stop})}
+    )
+    network, facts = build_network(definition, workshop.dataset, tmp_path), replace(workshop.facts, lag=8)
+    courses = []
+    for layout in (Layout(2, 2), Layout(4, 2), Layout(8, 4)):
+        with open_storage(f"journal:///{tmp_path}/{layout.slots}", create=True) as storage:
+            study = StudyStorage.create(storage, "tiny", definition="", facts=facts)
+            worker, decider = Worker(owner=this_process()), Decider(study, definition)
+            source = TrialSource(study, definition, budget=40, worker=worker, tell=lambda ended: None, decider=decider)
+            population = build_population(definition, network, workshop.dataset, layout)
+            epochs = definition.training.epochs
+            Trainer(population, epochs=epochs, watch=lambda running: None, stop=lambda: False).train(source)
+            assert not source.has_more()
+            assert decider.is_over() is (stop == "decided")
+            courses.append(outcomes(study.rows()))
+    assert courses[0] == courses[1] == courses[2]
+    assert len(courses[0]) == 40 if stop == "budget" else 27 <= len(courses[0]) < 40
+
+
+def test_no_trial_is_asked_for_before_those_it_rests_on_have_ended(workshop: "Workshop", study: StudyStorage) -> None:
+    """With a lag of 4, trials 1 to 4 may be asked for while another process trains trial 0; trial 4 may not."""
+    study.create_row(RUN, replace(this_process(), host="elsewhere"))
+    worker = Worker(owner=this_process(), is_dead=lambda owner: False)
+    decider = Decider(study, workshop.definition)
+    source = TrialSource(study, workshop.definition, budget=9, worker=worker, tell=print, decider=decider)
+    assert [job.number for job in source.take(8)] == [1, 2, 3]
+    assert not source.has_more()
+    assert source.take(8) == []
 
 
 def test_a_search_that_goes_on_knows_its_best_trial(workshop: "Workshop", study: StudyStorage) -> None:
