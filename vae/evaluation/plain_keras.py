@@ -1,5 +1,6 @@
 """A member as ordinary Keras models, which load where this package is not installed."""
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,12 @@ def loading_notes(model: keras.Model) -> list[str]:
     notes = [f"holds code in the Lambda layer {name!r}: loads only with safe_mode=False" for name in lambdas]
     classes = {type(layer) for layer in layers if type(layer).__module__.partition(".")[0] != "keras"}
     names = sorted(f"{layer.__module__}.{layer.__qualname__}" for layer in classes)
-    return notes + [f"needs your layer {name}: import it first, or give it as custom_objects" for name in names]
+    closed = sorted(layer.__qualname__ for layer in classes if not _takes_any(layer))
+    notes += [f"needs your layer {name}: import it first, or give it as custom_objects" for name in names]
+    return notes + [
+        f"loads once {name}.__init__ takes **kwargs and gives them to super().__init__(), as Keras asks of a layer"
+        for name in closed
+    ]
 
 
 class _Copier:
@@ -96,8 +102,7 @@ class _Copier:
     def _copy_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, SearchedDropout):
             return keras.layers.Dropout(self._rate(layer), name=layer.name, dtype=layer.dtype_policy)
-        kind = keras.layers.Dense if isinstance(layer, SlotFreeDense) else type(layer)
-        copied = kind.from_config(layer.get_config())
+        copied = _revive(keras.layers.Dense if isinstance(layer, SlotFreeDense) else type(layer), layer.get_config())
         if isinstance(layer, keras.layers.Layer):  # not an operation such as `keras.ops.square`, which has no variables
             self._copies.append((layer, copied))
         return copied
@@ -114,6 +119,19 @@ class _Copier:
         for variable, target in zip(_own_variables(old), _own_variables(new), strict=True):
             if id(variable) in self._values:  # what is not trained, such as a layer that samples, has none
                 target.assign(self._values[id(variable)])
+
+
+def _revive(kind: Any, config: dict[str, Any]) -> Any:
+    """A layer from its configuration; one that takes no arguments beside its own is given those alone."""
+    if not issubclass(kind, keras.layers.Layer) or _takes_any(kind):
+        return kind.from_config(config)
+    taken = inspect.signature(kind).parameters
+    return kind.from_config({name: value for name, value in config.items() if name in taken})
+
+
+def _takes_any(kind: Any) -> bool:
+    """Whether a class takes arguments of any name, such as those that Keras gives to every layer."""
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(kind).parameters.values())
 
 
 def _own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from klsearch.vae.networks.own.changes import note_change
 from klsearch.vae.networks.own.heads import call_on, layer_behind
-from klsearch.vae.networks.own.probe import Probe
+from klsearch.vae.networks.own.probe import Probe, as_array
 
 _PROBED_ROWS = 64
 _LEAST = 1e-7  # Keras's own distance of a probability from 0 and 1
@@ -115,14 +115,14 @@ def take_logits(decoder: Decoder) -> Logits:
     model = decoder.model
     note = "the decoder's sigmoid is left out in training, for 'bernoulli' takes logits; it is exported with it"
     inputs = _latents(int(model.inputs[0].shape[1]))
-    given = keras.ops.convert_to_numpy(model(inputs, training=False))
+    given = as_array(model(inputs, training=False))
     for layer in reversed(model._flatten_layers(include_self=False)):
         activation = getattr(layer, "activation", None)
         if getattr(activation, "__name__", "") != "sigmoid":
             continue
         layer.activation = keras.activations.linear
-        logits = keras.ops.convert_to_numpy(model(inputs, training=False))
-        if np.allclose(keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)), given, atol=1e-5):
+        logits = as_array(model(inputs, training=False))
+        if np.allclose(as_array(keras.ops.sigmoid(logits)), given, atol=1e-5):
             note_change(layer, partial(setattr, layer, "activation", activation))
             return Logits(model=model, layer=layer, activation=activation, note=note)
         layer.activation = activation

@@ -13,7 +13,7 @@ from klsearch.vae.likelihoods.likelihood import Likelihood, LocationLikelihood
 from klsearch.vae.networks.own.changes import note_change
 from klsearch.vae.networks.own.decoders import Decoder
 from klsearch.vae.networks.own.heads import Heads
-from klsearch.vae.networks.own.probe import Probe
+from klsearch.vae.networks.own.probe import Probe, as_array
 
 _PROBED_ROWS = 16
 _BEYOND = 1e-3  # of the data's range: rounding of a scaler
@@ -145,10 +145,10 @@ def _added_losses(encoder: keras.Model, rows: np.ndarray) -> dict[keras.layers.L
     size = min(_PROBED_ROWS, len(rows) // 3)
     found: dict[int, tuple[keras.layers.Layer, list[float]]] = {}
     for first in range(0, 3 * size, size):
-        mean, log_var = (keras.ops.convert_to_numpy(head) for head in encoder(rows[first : first + size], training=True))
+        mean, log_var = (as_array(head) for head in encoder(rows[first : first + size], training=True))
         kl = float(np.sum(np.exp(log_var) + mean**2 - 1 - log_var))
         for layer in encoder._flatten_layers():
             if layer._losses and layer.activity_regularizer is None:
-                total = float(sum(keras.ops.convert_to_numpy(keras.ops.sum(loss)) for loss in layer._losses))
+                total = float(sum(np.sum(as_array(loss)) for loss in layer._losses))
                 found.setdefault(id(layer), (layer, []))[1].append(total / kl)
     return dict(found.values())

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from klsearch.vae.networks.own.probe import Probe, has_kernel
+from klsearch.vae.networks.own.probe import Probe, as_array, has_kernel
 
 _LOG_VAR = re.compile(r"log_?_?(var|sigma|std|scale)|logv|lv(_|$)", re.IGNORECASE)
 _MEAN = re.compile(r"mean|(^|_)(mu|loc)($|_|\d)", re.IGNORECASE)
@@ -207,7 +207,7 @@ def _steady(encoder: Any, rows: np.ndarray) -> list[int]:
     return [
         place
         for place, (one, other) in enumerate(zip(first, second, strict=True))
-        if np.array_equal(keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other))
+        if np.array_equal(as_array(one), as_array(other))
     ]
 
 

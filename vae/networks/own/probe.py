@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 _MODERATE, _EXTREME = 1e4, 1e7
+_CLOSE = 0.02  # for 8 bits of a number
 
 
 class Probe:
@@ -30,7 +31,7 @@ class Probe:
             for variables in (self.model.trainable_variables, self.model.non_trainable_variables)
         ]
         called, _ = self.model.stateless_call(*values, self._inputs, training=False)
-        return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(called)]
+        return [as_array(output) for output in keras.tree.flatten(called)]
 
     def reach(self, layer: keras.layers.Layer, place: int) -> tuple[float, float]:
         """The least and the greatest value that an output takes as a layer's own output grows without end.
@@ -65,9 +66,14 @@ class Probe:
             after = self.outputs({id(layer.kernel): layer.kernel.value * 2.0})
             wanted = [values * 2.0 for values in before]
         return [
-            not np.array_equal(now, then) and np.allclose(now, aim, rtol=1e-3, atol=1e-3)
+            not np.array_equal(now, then) and np.allclose(now, aim, rtol=_CLOSE, atol=_CLOSE)
             for now, aim, then in zip(after, wanted, before, strict=True)
         ]
+
+
+def as_array(tensor: Any) -> np.ndarray:
+    """What a model gave, whatever precision it computes in: float32."""
+    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float32)
 
 
 def has_kernel(layer: Any) -> bool:
