@@ -52,7 +52,7 @@ _RULES = {
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must be 'dense', 'conv', or your own: 'package.module:name', 'file.py:name' or 'file.keras'",
+    "string_pattern_mismatch": "must be 'dense', 'conv', or your own: 'my_vae:name', 'my_vae.py:name' or 'file.keras'",
 }
 
 

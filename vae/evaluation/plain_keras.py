@@ -18,8 +18,8 @@ class PlainModels:
     """A member's encoder and decoder, apart from the network that trained it.
 
     Attributes:
-        encoder: rows [n, *shape] → [μ, z_log_var], each [n, d]; z_log_var is clipped to the member's bounds. A user's own
-            gives all that it gave when it was brought, samples of the clipped z_log_var included.
+        encoder: rows [n, *shape] → [μ, z_log_var], each [n, d]; z_log_var is clipped to the member's bounds. A user's
+            own gives all that it gave when it was brought, samples of the clipped z_log_var included.
         decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape]; a user's own with its sigmoid.
         notes: in what a user's own differ from what was brought.
     """
@@ -114,7 +114,9 @@ class _Copier:
         """Give the copy of one layer the values that are its own, not those of layers inside it."""
         if isinstance(old, SearchedDropout):  # inside a class of the user's own, which makes it with a rate of its own
             new.rate = self._rate(old)
-            self.notes.append(f"loads with the dropout rates of your code; {new.name!r} was trained with {new.rate:.4g}")
+            self.notes.append(
+                f"loads with the dropout rates of your code; {new.name!r} was trained with {new.rate:.4g}"
+            )
             return
         for variable, target in zip(_own_variables(old), _own_variables(new), strict=True):
             if id(variable) in self._values:  # what is not trained, such as a layer that samples, has none
@@ -164,7 +166,9 @@ def _clipped(
     try:
         sampler = keras.Model([mean, log_var], [outputs[place] for place in rest]) if rest else None
     except ValueError:  # made of more than these two, or inside a class of the user's own
-        left = "the encoder gives z_mean and the clipped z_log_var alone: its other outputs are made of the unclipped one"
+        left = (
+            "the encoder gives z_mean and the clipped z_log_var alone: its other outputs are made of the unclipped one"
+        )
         return keras.Model(encoder.inputs[0], [mean, outputs[places[1]]], name=encoder.name), (left,)
     drawn = sampler([mean, outputs[places[1]]]) if sampler is not None else []
     for place, tensor in zip(rest, drawn, strict=True):

@@ -61,7 +61,7 @@ def load_function(source: str, folder: Path) -> Any:
     """
     found = load_object(source, folder)
     if not callable(found):
-        raise DataProblem(f"{source}: is no function, but a {type(found).__name__}")
+        raise DataProblem(f"{source}: is no function, but of type {type(found).__name__}")
     return found
 
 

@@ -103,7 +103,9 @@ def _search_dropouts(heads: Heads, encoder: Any, named: Sequence[str] | Literal[
     Raises:
         ValueError: there is none of a name.
     """
-    layers = [layer for layer in heads.encoder._flatten_layers(include_self=False) if type(layer) is keras.layers.Dropout]
+    layers = [
+        layer for layer in heads.encoder._flatten_layers(include_self=False) if type(layer) is keras.layers.Dropout
+    ]
     known = {name: layer for layer in layers for name in names_of(encoder, layer)}
     unknown = [] if named == "all" else [name for name in named if name not in known]
     if unknown or (named == "all" and not layers):

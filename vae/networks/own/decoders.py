@@ -63,14 +63,13 @@ def _latents(latent_dim: int) -> np.ndarray:
 
 
 def _reach(probe: Probe) -> tuple[float, float]:
-    """The bounds of the output, found by moving the layer that gives it; rounded where an activation has them."""
-    before = probe.outputs()[0]
+    """The bounds of the output, found by moving the layers that give it; rounded where an activation has them."""
     seen = layer_behind(probe.model.outputs[0])
-    for layer in [seen] if seen is not None else reversed(probe.layers):
-        low, high = probe.reach(layer, 0)
-        if low != high and not (math.isfinite(low) and np.allclose([low, high], [before.min(), before.max()])):
-            return _rounded(low), _rounded(high)
-    return -math.inf, math.inf
+    # Where no graph shows the last layer, it is the one that takes the output farthest.
+    reaches = [probe.reach(layer, 0) for layer in ([seen] if seen is not None else probe.layers)]
+    if not reaches:
+        return -math.inf, math.inf
+    return _rounded(min(low for low, _ in reaches)), _rounded(max(high for _, high in reaches))
 
 
 def _rounded(bound: float) -> float:
@@ -138,6 +137,6 @@ def take_logits(decoder: Decoder) -> Logits:
         model=worked_out,
         layer=None,
         activation=None,
-        note="the decoder gives probabilities, from which logits are worked out as Keras's cross-entropy does (kept 1e-7 "
-        "from 0 and 1); let it end in activation='sigmoid', or in none, to train on the logits themselves",
+        note="the decoder gives probabilities, from which logits are worked out as Keras's cross-entropy does (kept "
+        "1e-7 from 0 and 1); let it end in activation='sigmoid', or in none, to train on the logits themselves",
     )

@@ -69,8 +69,8 @@ def _bounded_log_var(reach: tuple[float, float]) -> Iterator[Caution]:
     low, high = reach
     if low < 0 and (math.isfinite(low) or math.isfinite(high)):
         yield Caution(
-            f"model.kind: z_log_var stays {_range(low, high)} by a clip or tanh of your own: clip_low and clip_high beyond "
-            "that have no effect; take it out, for the search clips",
+            f"model.kind: z_log_var stays {_range(low, high)} by a clip or tanh of your own: clip_low and clip_high "
+            "beyond that have no effect; take it out, for the search clips",
             "own-clip",
         )
 
@@ -89,8 +89,8 @@ def _of_decoder(decoder: Decoder, rows: np.ndarray, likelihood: Likelihood) -> I
         return
     elif bounded and not _gives_mean(likelihood):
         yield (
-            f"the decoder gives only values {_range(low, high)}, but '{likelihood.name}' takes {likelihood.output_name}: "
-            "end it in no activation"
+            f"the decoder gives only values {_range(low, high)}, but '{likelihood.name}' takes "
+            f"{likelihood.output_name}: end it in no activation"
         )
     elif least < low - margin or greatest > high + margin:
         yield (

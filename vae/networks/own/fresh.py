@@ -41,7 +41,7 @@ def making_models() -> Iterator[None]:
 
 
 def forget_training(model: keras.Model) -> list[str]:
-    """Give what a trained model has learned its initial values again, where those are not random; frozen layers keep it.
+    """Give what a model has learned its initial values again, where those are not random; frozen layers keep it.
 
     Returns:
         The paths of what had other values: a sign that the model comes trained.

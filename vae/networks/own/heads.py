@@ -223,11 +223,12 @@ def _head_layers(view: keras.Model, encoder: Any, rows: np.ndarray, named: Seque
     found = [one or other for one, other in zip(by_name or [None, None], upstream, strict=True)]
     if None in found:
         probe = Probe(view, rows[:_PROBED_ROWS])
-        moved = [(layer, probe.moves(layer)) for layer in inside]
-        heads = [next((layer for layer, moves in reversed(moved) if moves[place]), None) for place in (0, 1)]
+        # A layer that moves both may lie farther back than the heads, or be both of them.
+        moved = sorted([(probe.moves(layer), layer) for layer in inside], key=lambda one: sum(one[0]))
+        heads = [next((layer for moves, layer in moved if moves[place]), None) for place in (0, 1)]
         found = [one or other for one, other in zip(found, heads, strict=True)]
     if None in found:
-        known = ", ".join(dict.fromkeys(_words(encoder, layer) for layer in inside)) or "none"
+        known = ", ".join(sorted({_words(encoder, layer) for layer in inside})) or "none"
         raise ValueError(
             "found no layer with a kernel to regularise behind an encoder output; let a Dense layer give z_mean and "
             f'another z_log_var, or name them in model.latent_heads = ["…", "…"]; layers with a kernel: {known}.'

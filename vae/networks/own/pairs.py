@@ -107,12 +107,15 @@ def _by_name(named: Iterable[tuple[str, Any]], given: Any) -> Pair:
     models = [(name, model) for name, model in named if _is_model(model)]
     found = []
     for pattern in (_ENCODER, _DECODER):
-        fitting = {id(model): (name, model) for name, model in models if pattern.search(name)}
+        fitting: dict[int, tuple[str, Any]] = {}
+        for name, model in models:
+            if pattern.search(name):
+                fitting.setdefault(id(model), (name, model))
         if len(fitting) != 1:
             held = f", but {', '.join(sorted({name for name, _ in models}))}" if models else ""
             raise ValueError(
-                f"the model must be or give (encoder, decoder), two Keras models, or an object with attributes of these "
-                f"names, but a {type(given).__name__} holds none{held}."
+                f"the model must be or give (encoder, decoder), two Keras models, or an object with attributes of "
+                f"these names, but a {type(given).__name__} holds none{held}."
             )
         found += fitting.values()
     (first, encoder), (second, decoder) = found
@@ -150,7 +153,7 @@ def load_saved(file: Path) -> Any:
         return keras.models.load_model(file, compile=False)
     except Exception as error:  # whatever loading a class of the user's own raises
         said = " ".join(str(error).split())
-        remedy = "name a function that loads it, as model.kind = \"my_vae:load\", which may give custom_objects"
+        remedy = 'name a function that loads it, as model.kind = "my_vae:load", which may give custom_objects'
         if "safe_mode" in said or "Lambda" in said:
             remedy = "it holds Python code; " + remedy.replace("custom_objects", "safe_mode=False")
         raise DataProblem(f"{file}: Keras cannot load it ({said[:160]}); {remedy}") from error

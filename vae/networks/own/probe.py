@@ -73,7 +73,8 @@ class Probe:
 
 def as_array(tensor: Any) -> np.ndarray:
     """What a model gave, whatever precision it computes in: float32."""
-    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float32)
+    values: np.ndarray = keras.ops.cast(tensor, "float32").numpy()
+    return values
 
 
 def has_kernel(layer: Any) -> bool:

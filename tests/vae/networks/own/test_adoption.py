@@ -26,6 +26,8 @@ from klsearch.vae.networks.stacking import initial_values
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+
 SETTINGS = Hyperparameters(kl_weight=0.3, clip_low=-3.0, clip_high=0.5, encoder_dropout=0.1, learning_rate=5e-3)
 EPOCHS = 12
 

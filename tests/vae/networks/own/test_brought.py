@@ -2,10 +2,13 @@
 
 import keras
 import numpy as np
+import pytest
 
 from klsearch.vae.likelihoods.bernoulli import BERNOULLI
 from klsearch.vae.networks.own.adoption import adopt
 from klsearch.vae.networks.own.pairs import Pair
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
 ROWS = np.random.default_rng(0).random((32, 4), np.float32)
 

@@ -10,6 +10,8 @@ import pytest
 
 from klsearch.vae.networks.own.decoders import take_decoder, take_logits
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+
 Z = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
 
 
@@ -40,7 +42,9 @@ class Subclassed(keras.Model):
         (lambda values: keras.ops.clip(values, -3.0, 2.0), (-3, 2)),
     ],
 )
-def test_what_a_decoder_can_give_is_found_by_pushing_its_last_layer(activation: Any, reach: tuple[float, float]) -> None:
+def test_what_a_decoder_can_give_is_found_by_pushing_its_last_layer(
+    activation: Any, reach: tuple[float, float]
+) -> None:
     assert take_decoder(ending(activation), 2).reach == reach
     end = keras.activations.get(activation)
     assert take_decoder(Subclassed(end), 2).reach == reach, "nor does a class without a graph hide it"

@@ -130,7 +130,9 @@ def test_a_kl_of_their_own_is_left_out_and_told_by_name(share: float) -> None:
 def test_a_loss_that_is_no_kl_stays_and_is_told_by_name() -> None:
     given = with_layer(Sparse(name="sparse"))
     (line,) = own_losses(given, ROWS)
-    assert line == "the encoder's layer 'sparse' (Sparse) adds a loss of its own (add_loss), which stays in every training"
+    assert (
+        line == "the encoder's layer 'sparse' (Sparse) adds a loss of its own (add_loss), which stays in every training"
+    )
     given.encoder(ROWS, training=True)
     assert len(given.encoder.losses) == 1
     assert own_losses(heads(), ROWS) == []

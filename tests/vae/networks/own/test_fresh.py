@@ -4,9 +4,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 from klsearch.vae.networks.own.changes import undo_changes
 from klsearch.vae.networks.own.fresh import forget_training, making_models
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
 
 class Scale(keras.layers.Layer):

@@ -12,6 +12,8 @@ import pytest
 from klsearch.vae.data.readers.raw import DataProblem
 from klsearch.vae.networks.own.pairs import Pair, find_pair, load_saved
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+
 
 def models(features: int = 4, latent_dim: int = 2) -> tuple[keras.Model, keras.Model]:
     rows, z = keras.Input((features,)), keras.Input((latent_dim,))
@@ -125,7 +127,7 @@ def coded() -> keras.Model:
     return keras.Model(rows, keras.layers.Lambda(lambda values: values + 1)(rows))
 
 
-@pytest.mark.filterwarnings("ignore:The `lambda` layer:UserWarning")
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built:UserWarning")
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -8,6 +8,8 @@ import pytest
 
 from klsearch.vae.networks.own.probe import Probe, has_bias, has_kernel
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+
 ROWS = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 
 
