@@ -47,6 +47,32 @@ class SearchedDropout(keras.layers.Layer):
         return tf.where(stays, inputs / tf.cast(kept, inputs.dtype), tf.zeros_like(inputs))
 
 
+def search_rate(dropout: keras.layers.Dropout) -> SearchedDropout:
+    """Turn a dropout layer, where it stands, into one whose rate is searched; returns that same layer.
+
+    Raises:
+        ValueError: it drops more than single values.
+    """
+    if dropout.noise_shape is not None:
+        raise ValueError(f"the rate of {dropout.name!r} cannot be searched, for it has a noise_shape; leave that out.")
+    own_rate, dropout.__class__ = dropout.rate, SearchedDropout  # in place: graphs and attributes that hold it stay
+    dropout._tracker.unlock()
+    if not hasattr(dropout, "seed_generator"):  # at a rate of 0 it has none
+        dropout.seed_generator = keras.random.SeedGenerator()
+    if not hasattr(dropout, "searched_rate"):
+        dropout.searched_rate = dropout.add_weight(
+            name="rate", shape=(), initializer="zeros", trainable=False, dtype="float32", autocast=False
+        )
+    dropout._tracker.lock()
+    dropout.own_rate, dropout.rate = own_rate, dropout.searched_rate
+    return dropout
+
+
+def keep_rate(searched: SearchedDropout) -> None:
+    """Turn what `search_rate` gave into the dropout layer that it was."""
+    searched.__class__, searched.rate = keras.layers.Dropout, searched.own_rate
+
+
 @keras.saving.register_keras_serializable(package="klsearch")
 class SlotFreeDense(keras.layers.Dense):
     """A `keras.layers.Dense` whose bias gradient has the same bits in every slot of a population.

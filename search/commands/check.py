@@ -19,8 +19,8 @@ from klsearch.search.seeds import race_seeds
 from klsearch.search.training.tensorflow import load_tensorflow
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ladder import CLOSING_RUNGS, count_rungs
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.datasets import Dataset
-from klsearch.vae.data.readers.functions import is_function
 from klsearch.vae.machine import usable_cores
 from klsearch.vae.networks.workload import Workload, conv_workload, dense_workload
 
@@ -150,8 +150,23 @@ def _memory(workload: Workload, definition: StudyDefinition, dataset: Dataset) -
     return _START_BYTES + _NUMBER_BYTES * (data + members * member)
 
 
-def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: Path) -> int | None:
-    """The number of weights that the user's own model trains, which is built for it; None where it is not their own.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnModel:
+    """What a model of the user's own was found to be.
+
+    Attributes:
+        weights: how many it trains.
+        notes: what was taken for what, one line each.
+        cautions: what may surprise.
+    """
+
+    weights: int
+    notes: tuple[str, ...]
+    cautions: tuple[Caution, ...]
+
+
+def examine_own_model(definition: StudyDefinition, dataset: Dataset, folder: Path) -> OwnModel | None:
+    """Build the user's own model; None where it is not their own.
 
     TensorFlow is loaded only for a model of their own, whose module needs it anyway.
 
@@ -163,11 +178,16 @@ def weights_of_own_model(definition: StudyDefinition, dataset: Dataset, folder: 
     Raises:
         DefinitionError: the module cannot be imported, the factory fails, or what it gives does not fit.
     """
-    if not is_function(definition.model.kind):
+    if not definition.model.is_own:
         return None
     load_tensorflow()
     from klsearch.search.training.models import build_network
     from klsearch.vae.networks.stacking import trainable_variables
 
     network = build_network(definition, dataset, folder)
-    return sum(int(math.prod(variable.shape)) for variable in trainable_variables(network))
+    assert network.brought is not None
+    return OwnModel(
+        weights=sum(int(math.prod(variable.shape)) for variable in trainable_variables(network)),
+        notes=network.brought.notes,
+        cautions=network.brought.cautions,
+    )

@@ -14,7 +14,7 @@ from klsearch.studies.summary import Summary, since_confirmed, summarize
 from klsearch.studies.verdict.comparison import compare_studies
 
 if TYPE_CHECKING:  # which load TensorFlow or Optuna
-    from klsearch.search.commands.check import Estimate
+    from klsearch.search.commands.check import Estimate, OwnModel
     from klsearch.search.commands.doctor import Health
     from klsearch.search.running.reproduction import Reproduction
     from klsearch.vae.data.datasets import Dataset
@@ -36,8 +36,11 @@ def studies_document(studies: Mapping[str, str]) -> Document:
     return {"studies": [{"name": name, "about": about} for name, about in studies.items()]}
 
 
-def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "Estimate | None") -> Document:
-    """The findings of `check` and its estimate of the cost."""
+def check_document(
+    definition: StudyDefinition, dataset: "Dataset", expected: "Estimate | None", own: "OwnModel | None" = None
+) -> Document:
+    """The findings of `check`, with those of a model of the user's own, and its estimate of the cost."""
+    warnings = [*cautions(definition, dataset), *(own.cautions if own is not None else ())]
     return {
         "study": definition.study.name,
         "valid": True,
@@ -48,9 +51,10 @@ def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "E
         "scaling": dataset.scaling.words,
         "fingerprint": dataset.fingerprint,
         "estimate": None if expected is None else asdict(expected),
-        "warnings": list(cautions(definition, dataset)),
-        "warning_codes": [caution.code for caution in cautions(definition, dataset)],
+        "warnings": list(warnings),
+        "warning_codes": [caution.code for caution in warnings],
         "notes": list(dataset.notes),
+        "model_notes": list(own.notes) if own is not None else [],
     }
 
 

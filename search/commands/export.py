@@ -28,7 +28,7 @@ from klsearch.studies.summary import since_confirmed, summarize
 from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.gaps import Gaps
-from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
+from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plain_models
 from klsearch.vae.hyperparameters import RULES, Hyperparameters
 
 _FILES = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
@@ -131,7 +131,7 @@ def export_winner(
         fresh=fresh,
         kl=run.kl,
         matches=not mismatches(row.result, again.result),
-        notes=(*_notes(loaded, again, models.encoder, models.decoder), *([since.sentence] if since else [])),
+        notes=(*_notes(loaded, again, models), *([since.sentence] if since else [])),
     )
 
 
@@ -184,16 +184,21 @@ def _expected(record: StudyRecord) -> str:
     return f"On {len(runs)} fresh seeds it ended at a KL of {min(kls):.3g} to {max(kls):.3g} nats per latent{lost}."
 
 
-def _notes(loaded: LoadedDefinition, again: RetrainedMember, encoder: Any, decoder: Any) -> tuple[str, ...]:
-    notes = [f"encoder.keras {note}" for note in loading_notes(encoder)]
-    notes += [f"decoder.keras {note}" for note in loading_notes(decoder)]
-    likelihood = loaded.definition.objective().likelihood
-    if likelihood.keras_mean is not None:
+def _notes(loaded: LoadedDefinition, again: RetrainedMember, models: PlainModels) -> tuple[str, ...]:
+    notes = [f"encoder.keras {note}" for note in loading_notes(models.encoder)]
+    notes += [f"decoder.keras {note}" for note in loading_notes(models.decoder)]
+    notes += [f"encoder.keras: {note}" for note in models.notes]
+    likelihood, brought = loaded.definition.objective().likelihood, again.network.brought
+    if brought is not None and brought.logits is not None:
+        notes.append("decoder.keras ends in your sigmoid: it gives reconstructions")
+    elif likelihood.keras_mean is not None:
         notes.append(f"decoder.keras gives {likelihood.output_name}: a reconstruction is {likelihood.keras_mean}")
     settings = again.member
     if settings.clip_low[0] > -float("inf") or settings.clip_high[0] < float("inf"):
         notes.append("encoder.keras gives z_mean and z_log_var, the latter clipped as in training")
-    own = [source for source in (loaded.definition.data.source, loaded.definition.model.kind) if ":" in source]
+    definition = loaded.definition
+    own = [definition.data.source] if ":" in definition.data.source else []
+    own += [definition.model.kind] if definition.model.is_own else []
     if own:
         notes.append(f"best.toml uses {' and '.join(own)}: keep it beside your modules")
     return tuple(notes)

@@ -23,7 +23,7 @@ from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:  # which loads TensorFlow
-    from klsearch.search.commands.check import Estimate
+    from klsearch.search.commands.check import Estimate, OwnModel
     from klsearch.search.commands.export import Exported
     from klsearch.search.running.reproduction import Reproduction
     from klsearch.vae.diagnostics.audit.audit import Audit
@@ -246,9 +246,9 @@ def audit_text(audit: "Audit") -> str:
 
 
 def check_text(
-    loaded: LoadedDefinition, dataset: Dataset, expected: "Estimate | None", *, own_weights: int | None = None
+    loaded: LoadedDefinition, dataset: Dataset, expected: "Estimate | None", *, own: "OwnModel | None" = None
 ) -> str:
-    """The findings and expectations of `check`, for people; with the number of weights of a model of their own."""
+    """The findings and expectations of `check`, for people; with what a model of their own was found to be."""
     definition = loaded.definition
     rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
     shape = "×".join(map(str, dataset.shape))
@@ -256,12 +256,14 @@ def check_text(
         f"{definition.study.name}: valid",
         f"data: {rows} rows of {shape} values; scaling: {dataset.scaling.words}",
         *_column_lines(dataset),
-        *([] if own_weights is None else [f"model: {definition.model.kind}, {own_weights:,} weights"]),
+        *([] if own is None else [f"model: {definition.model.kind}, {own.weights:,} weights"]),
+        *([] if own is None else [f"  {note}" for note in own.notes]),
         f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
         f"baselines: {', '.join(map(partial(_baseline_words, definition), definition.baseline_names()))}",
         _expected_line(loaded, expected),
         *(f"note: {note}" for note in dataset.notes),
         *(f"warning: {caution}" for caution in cautions(definition, dataset)),
+        *(f"warning: {caution}" for caution in (own.cautions if own is not None else ())),
     ]
     return "\n".join(lines)
 

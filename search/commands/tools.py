@@ -65,20 +65,21 @@ def check(study_or_file: str, as_json: bool) -> None:
 
     Nothing is trained. Also says about how long the study will take here, and how much memory.
     """
-    from klsearch.search.commands.check import estimate, measure_speed, weights_of_own_model
+    from klsearch.search.commands.check import OwnModel, estimate, examine_own_model, measure_speed
     from klsearch.search.commands.documents import as_text, check_document
     from klsearch.search.commands.text import check_text
     from klsearch.search.training.tensorflow import take_this_process
     from klsearch.studies.definitions.data import load_with_data
 
     take_this_process()
-    loaded, dataset = load_with_data(study_or_file)
-    own_weights = weights_of_own_model(loaded.definition, dataset, loaded.folder)
+    examined: list[OwnModel | None] = []
+    loaded, dataset = load_with_data(study_or_file, lambda *given: examined.append(examine_own_model(*given)))
+    (own,) = examined
     expected = estimate(loaded.definition, dataset, measure_speed())
     if as_json:
-        click.echo(as_text(check_document(loaded.definition, dataset, expected)))
+        click.echo(as_text(check_document(loaded.definition, dataset, expected, own)))
     else:
-        click.echo(check_text(loaded, dataset, expected, own_weights=own_weights))
+        click.echo(check_text(loaded, dataset, expected, own=own))
 
 
 @click.command(short_help="Versions, devices, memory and storage.")

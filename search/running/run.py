@@ -49,10 +49,16 @@ def train_study(
         progress.say(f"note: {note}")
     for caution in cautions(loaded.definition, dataset):
         progress.say(f"warning: {caution}")
+    network = build_network(loaded.definition, dataset, loaded.folder)
+    if network.brought is not None:
+        for note in network.brought.notes:
+            progress.say(f"note: {loaded.definition.model.kind}: {note}")
+        for caution in network.brought.cautions:
+            progress.say(f"warning: {caution}")
     request = StudyRequest(
         loaded=loaded,
         dataset=dataset,
-        network=build_network(loaded.definition, dataset, loaded.folder),
+        network=network,
         place=place,
         options=options,
         progress=progress,

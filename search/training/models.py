@@ -1,23 +1,32 @@
 """The network and the population that a definition asks for."""
 
 import math
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
 
 from klsearch.search.layout import Layout
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Method
 from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import DataProblem, Dataset
-from klsearch.vae.data.readers.functions import load_function, with_line
+from klsearch.vae.data.readers.functions import is_function, load_object, with_line
 from klsearch.vae.likelihoods.likelihood import Likelihood
 from klsearch.vae.networks.network import (
     Network,
     computing_in,
     conv_network,
     dense_network,
-    factory_network,
     with_learned_columns,
 )
+from klsearch.vae.networks.own.adoption import ModelFaults, adopt
+from klsearch.vae.networks.own.fresh import making_models
+from klsearch.vae.networks.own.pairs import find_pair, load_saved
 from klsearch.vae.networks.stacking import initial_values
 from klsearch.vae.quiet import stdout_to_stderr
 from klsearch.vae.training.population import Population
@@ -35,15 +44,10 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
     Raises:
         DefinitionError: the user's factory fails, or what it gives does not fit.
     """
-    with computing_in(definition.training.precision):
+    own = definition.model.is_own
+    with computing_in(definition.training.precision), making_models() if own else nullcontext():
         network = _network(definition, dataset, folder)
-    if _uses_dropout(definition) and not network.searched_dropouts():
-        raise DefinitionError(
-            [
-                "encoder_dropout is searched or set, but the encoder holds no klsearch.SearchedDropout layer; "
-                "add one, or leave encoder_dropout out of [space] and [baselines]"
-            ]
-        )
+    _check_dropout(definition, network)
     return network
 
 
@@ -78,22 +82,68 @@ def _built(definition: StudyDefinition, dataset: Dataset, folder: Path, likeliho
             outputs=outputs,
             log_input=likelihood.log_input,
         )
-    return _user_network(definition, dataset, folder, outputs)
+    return _user_network(definition, dataset, folder)
 
 
-def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path, outputs: int) -> Network:
-    kind = definition.model.kind
+def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
+    """The network of the user's own models, which may be a file, or what a module of theirs holds or makes."""
+    model = definition.model
     with stdout_to_stderr():
         try:
-            factory = load_function(kind, folder)
+            named, beside = _load_own(model.kind, folder)
         except DataProblem as error:
             raise DefinitionError([f"model.kind: {error}"]) from error
         try:
-            network = factory_network(factory, dataset.shape, definition.model.latent_dim, outputs=outputs)
+            network = adopt(
+                find_pair(named, dataset.shape, model.latent_dim, beside),
+                np.nan_to_num(dataset.train, nan=0.0),
+                model.latent_dim,
+                likelihood=definition.objective().likelihood,
+                latent_heads=model.latent_heads or (),
+                searched_dropout=model.searched_dropout or (),
+            )
             initial_values(network)  # which every trial draws again
             return network
+        except ModelFaults as error:
+            raise DefinitionError([f"model.kind: {model.kind}: {fault}" for fault in error.faults]) from error
         except (Exception, SystemExit) as error:
-            raise DefinitionError([f"model.kind: {kind}: {with_line(error, folder)}"]) from error
+            raise DefinitionError([f"model.kind: {model.kind}: {with_line(error, folder)}"]) from error
+
+
+def _load_own(kind: str, folder: Path) -> tuple[Any, Mapping[str, Any]]:
+    """What a kind names, and what its module holds besides.
+
+    Raises:
+        DataProblem: it is not there, or cannot be loaded.
+    """
+    if not is_function(kind):
+        return load_saved(folder / Path(kind).expanduser()), {}
+    found = load_object(kind, folder)
+    module = kind.rpartition(":")[0].removesuffix(".py").rpartition("/")[2]
+    return found, vars(sys.modules[module])
+
+
+def _check_dropout(definition: StudyDefinition, network: Network) -> None:
+    """Refuse an `encoder_dropout` that would act on nothing, and layers whose rate nothing would set."""
+    uses = _uses_dropout(definition)
+    if uses and not network.searched_dropouts():
+        raise DefinitionError([f"space.encoder_dropout: {_without_dropout(network)}"])
+    if not uses and definition.model.searched_dropout:
+        raise DefinitionError(
+            [
+                "model.searched_dropout: encoder_dropout is neither searched nor set, so that these layers would drop "
+                "nothing; add it to [space], or leave searched_dropout out"
+            ]
+        )
+
+
+def _without_dropout(network: Network) -> str:
+    layers = network.encoder._flatten_layers(include_self=False)
+    own = [layer.name for layer in layers if isinstance(layer, keras.layers.Dropout)]
+    words = "is searched or set, but the encoder holds no layer that it acts on"
+    if own:
+        return f'{words}; name its Dropout layers in model.searched_dropout = "all" ({", ".join(own)}), or remove it'
+    return f'{words}; give it a keras.layers.Dropout and set model.searched_dropout = "all", or remove it'
 
 
 def _uses_dropout(definition: StudyDefinition) -> bool:

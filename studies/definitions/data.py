@@ -1,6 +1,7 @@
 """The data of a study, checked against the rest of its definition."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_datas
 from klsearch.vae.data.gaps import have_gaps
 
 _Problems = list[tuple[KeyPath, str]]
+Examine = Callable[[StudyDefinition, Dataset, Path], object]
+# Without these no model can be built.
+_EXAMINED: tuple[KeyPath, ...] = (("model", "kind"), ("model", "latent_dim"), ("model", "likelihood"), ("space",))
 
 
 def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
@@ -34,11 +38,16 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
     return dataset
 
 
-def load_with_data(study: str | Path) -> tuple[LoadedDefinition, Dataset]:
+def load_with_data(study: str | Path, examine: Examine | None = None) -> tuple[LoadedDefinition, Dataset]:
     """A definition, as `load_definition` finds it, and its data.
 
+    Args:
+        study: a built-in study's name, or a file.
+        examine: raises DefinitionError for what else is wrong; its problems begin with the key that they concern.
+
     Raises:
-        DefinitionError: with every problem of both; of the data, where `[data]` is sound.
+        DefinitionError: with every problem of both; of the data, where `[data]` is sound; and of what was examined,
+            where `[data]` and the model are.
     """
     found = find_text(study)
     mending = mend(read_document(found.text, found.where))
@@ -47,9 +56,20 @@ def load_with_data(study: str | Path) -> tuple[LoadedDefinition, Dataset]:
     if mending.definition is not None and not mending.concerns(("data",)):
         dataset, of_data = _try_to_load(mending.definition, found.folder)
         problems += [(path, text) for path, text in of_data if not mending.concerns(path)]
+        sound = not any(map(mending.concerns, _EXAMINED))
+        if examine is not None and dataset is not None and sound:
+            problems += _examined(examine, mending.definition, dataset, found.folder)
     if dataset is None or problems:
         raise DefinitionError(in_lines(problems, found.text, found.where))
     return found.loaded(), dataset
+
+
+def _examined(examine: Examine, definition: StudyDefinition, dataset: Dataset, folder: Path) -> _Problems:
+    try:
+        examine(definition, dataset, folder)
+    except DefinitionError as error:
+        return [(tuple(text.partition(": ")[0].split(".")), text) for text in error.problems]
+    return []
 
 
 def cautions(definition: StudyDefinition, dataset: Dataset) -> list[Caution]:

@@ -31,6 +31,9 @@ _SOUND: dict[KeyPath, Any] = {
     ("space", "kl_weight"): {"low": 0.1, "high": 1.0},
 }
 
+# The kinds of model that have these keys.
+_KINDS: dict[KeyPath, tuple[str, ...]] = {("model", "hidden"): ("dense", "conv"), ("model", "filters"): ("conv",)}
+
 # The rule that an error of pydantic names, by its type.
 _RULES = {
     "int_type": "must be a whole number",
@@ -49,7 +52,7 @@ _RULES = {
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must be 'dense', 'conv' or 'package.module:factory'",
+    "string_pattern_mismatch": "must be 'dense', 'conv', or your own: 'my_vae:name', 'my_vae.py:name' or 'file.keras'",
 }
 
 
@@ -122,7 +125,7 @@ def _as_written(path: KeyPath, written: dict[KeyPath, str]) -> KeyPath:
 def _put_sound(document: dict[str, Any], path: KeyPath) -> None:
     """Put a sound value at `path` if there must be one; take away what is there if not."""
     holder = _holder(document, path)
-    if path in _SOUND:
+    if path in _SOUND and holder.get("kind") in _KINDS.get(path, (holder.get("kind"),)):
         holder[path[-1]] = deepcopy(_SOUND[path])
     else:
         holder.pop(path[-1], None)

@@ -37,6 +37,19 @@ _BandOrAuto = Annotated[
     Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
 ]
 
+
+def _check_all(word: str) -> str:
+    if word != "all":
+        raise problem("must be names of layers, such as ['dropout'], or 'all', but is '{word}'", word=word)
+    return word
+
+
+_NamesOrAll = Annotated[
+    Annotated[tuple[_Text, ...], Field(min_length=1, strict=False), Tag(NUMBER_TAG)]
+    | Annotated[Literal["all"], BeforeValidator(_check_all), Tag(WORD_TAG)],
+    Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
+]
+
 Method = Literal["beta1", "sigma", "control"]
 METHOD_NAMES: dict[Method, str] = {
     "beta1": "a plain VAE (β = 1)",
@@ -197,7 +210,7 @@ class ModelSection(Section):
     """`[model]`: the architecture.
 
     Attributes:
-        kind: "dense", "conv", or "package.module:factory" for the user's own.
+        kind: "dense", "conv", or for the user's own "package.module:name", "file.py:name" or a saved "file.keras".
         hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any; the decoder
             mirrors them.
         filters: filters of the convolutional encoder's layers; the decoder mirrors them.
@@ -205,15 +218,24 @@ class ModelSection(Section):
         activation: of the hidden layers.
         likelihood: of a row given its latents.
         reconstruction_reduction: whether the reconstruction error of a row is a sum over its features or their mean.
+        latent_heads: of a model of the user's own, the names of the outputs or layers that are z_mean and z_log_var.
+        searched_dropout: of such a model, the names of the Dropout layers in the encoder whose rate is searched.
     """
 
-    kind: Annotated[str, Field(pattern=r"^(dense|conv|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")]
+    kind: Annotated[str, Field(pattern=r"^(dense|conv|([A-Za-z_][\w.]*|.+\.py):[A-Za-z_]\w*|.+\.keras)$")]
     hidden: _Sizes | None = None
     filters: _Sizes | None = None
     latent_dim: Count
     activation: Activation = "relu"
     likelihood: Annotated[str, _one_of(LIKELIHOODS)] = "gaussian"
     reconstruction_reduction: Literal["sum", "mean"] = "sum"
+    latent_heads: Annotated[tuple[_Text, _Text], Field(strict=False)] | None = None
+    searched_dropout: _NamesOrAll | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the model is the user's own."""
+        return self.kind not in ("dense", "conv")
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
@@ -226,6 +248,9 @@ class ModelSection(Section):
                 found.append(((name,), f"missing; a {self.kind} model needs it, such as {name} = [128, 64]"))
             elif name not in known and given:
                 found.append(((name,), f"has no effect on a model of kind '{self.kind}'; remove it"))
+        for name in ("latent_heads", "searched_dropout"):
+            if getattr(self, name) is not None and not self.is_own:
+                found.append(((name,), "is for models of your own alone; remove it"))
         if found:
             raise problems_at("model", found)
         return self

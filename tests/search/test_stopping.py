@@ -16,7 +16,7 @@ from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.trainer import Job, Trainer, UnsharedSource
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import AFTER
-from klsearch.vae.networks.network import factory_network
+from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
@@ -91,7 +91,9 @@ class OneTraining(UnsharedSource):
 def test_a_time_limit_ends_a_training_in_the_middle_of_a_long_epoch() -> None:
     rows = np.random.default_rng(0).random((STEPS + 8, 4), np.float32)
     splits = {"train": rows[:STEPS], "validation": rows[STEPS:]}
-    population = Population(factory_network(slow_network, (4,), 2), splits, Objective(), slots=1, batch_size=1)
+    encoder, decoder = slow_network((4,), 2)
+    network = Network(encoder=encoder, decoder=decoder)
+    population = Population(network, splits, Objective(), slots=1, batch_size=1)
     population.compile()
     began = time.monotonic()
     with pytest.raises(Interrupted):

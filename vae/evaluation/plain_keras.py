@@ -1,7 +1,9 @@
 """A member as ordinary Keras models, which load where this package is not installed."""
 
+import inspect
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -16,12 +18,15 @@ class PlainModels:
     """A member's encoder and decoder, apart from the network that trained it.
 
     Attributes:
-        encoder: rows [n, *shape] → [μ, z_log_var], each [n, d]; z_log_var is clipped to the member's bounds.
-        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape].
+        encoder: rows [n, *shape] → [μ, z_log_var], each [n, d]; z_log_var is clipped to the member's bounds. A user's
+            own gives all that it gave when it was brought, samples of the clipped z_log_var included.
+        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape]; a user's own with its sigmoid.
+        notes: in what a user's own differ from what was brought.
     """
 
     encoder: keras.Model
     decoder: keras.Model
+    notes: tuple[str, ...] = ()
 
 
 def plain_models(network: Network, member: Members) -> PlainModels:
@@ -37,8 +42,18 @@ def plain_models(network: Network, member: Members) -> PlainModels:
     variables = stacking.trainable_variables(network) + stacking.other_variables(network)
     values = [value[0] for value in (*member.weights, *member.others)]
     copier = _Copier({id(variable): value.numpy() for variable, value in zip(variables, values, strict=True)})
-    encoder = _clipped(copier.copy(network.encoder), float(member.clip_low[0]), float(member.clip_high[0]))
-    return PlainModels(encoder=encoder, decoder=copier.copy(network.decoder))
+    low, high = float(member.clip_low[0]), float(member.clip_high[0])
+    brought = network.brought
+    if brought is None:
+        encoder = copier.copy(network.encoder, network.input_shape)
+        decoder = copier.copy(network.decoder, (network.latent_dim,))
+        return PlainModels(encoder=_clipped(encoder, (0, 1), low, high)[0], decoder=decoder)
+    own = brought.encoder if brought.places is not None else network.encoder
+    with brought.restored():
+        encoder = copier.copy(own, network.input_shape)
+        decoder = copier.copy(brought.decoder, (network.latent_dim,))
+    encoder, notes = _clipped(encoder, brought.places or (0, 1), low, high)
+    return PlainModels(encoder=encoder, decoder=decoder, notes=(*copier.notes, *notes))
 
 
 def loading_notes(model: keras.Model) -> list[str]:
@@ -48,7 +63,12 @@ def loading_notes(model: keras.Model) -> list[str]:
     notes = [f"holds code in the Lambda layer {name!r}: loads only with safe_mode=False" for name in lambdas]
     classes = {type(layer) for layer in layers if type(layer).__module__.partition(".")[0] != "keras"}
     names = sorted(f"{layer.__module__}.{layer.__qualname__}" for layer in classes)
-    return notes + [f"needs your layer {name}: import it first, or give it as custom_objects" for name in names]
+    closed = sorted(layer.__qualname__ for layer in classes if not _takes_any(layer))
+    notes += [f"needs your layer {name}: import it first, or give it as custom_objects" for name in names]
+    return notes + [
+        f"loads once {name}.__init__ takes **kwargs and gives them to super().__init__(), as Keras asks of a layer"
+        for name in closed
+    ]
 
 
 class _Copier:
@@ -56,36 +76,106 @@ class _Copier:
 
     Args:
         values: by the identity of the original's variable.
+
+    Attributes:
+        notes: of what cannot be copied, one line each.
     """
 
-    def __init__(self, values: dict[int, object]) -> None:
+    def __init__(self, values: dict[int, Any]) -> None:
         self._values = values
         self._copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+        self.notes: list[str] = []
 
-    def copy(self, model: keras.Model) -> keras.Model:
+    def copy(self, model: keras.layers.Layer, shape: tuple[int, ...]) -> keras.Model:
+        """The copy of a model that takes inputs of this shape."""
         self._copies.clear()
-        copied = keras.models.clone_model(model, clone_function=self._copy_layer, recursive=True)
+        if getattr(model, "outputs", None):
+            copied = keras.models.clone_model(model, clone_function=self._copy_layer, recursive=True)
+        else:  # a class of the user's own, whose graph only calling it shows
+            layer, inputs = self._copy_layer(model), keras.Input(shape)
+            copied = keras.Model(inputs, layer(inputs), name=model.name)
         for original, layer in self._copies:
-            for variable, target in zip(original.variables, layer.variables, strict=True):
-                target.assign(self._values[id(variable)])
+            for old, new in zip(original._flatten_layers(), layer._flatten_layers(), strict=True):
+                self._fill(old, new)
         return copied
 
     def _copy_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, SearchedDropout):  # whose variables are its rate and its seed alone
-            rate = float(self._values[id(layer.rate)])  # type: ignore[arg-type]
-            return keras.layers.Dropout(rate, name=layer.name, dtype=layer.dtype_policy)
-        kind = keras.layers.Dense if isinstance(layer, SlotFreeDense) else type(layer)
-        copied = kind.from_config(layer.get_config())
+        if isinstance(layer, SearchedDropout):
+            return keras.layers.Dropout(self._rate(layer), name=layer.name, dtype=layer.dtype_policy)
+        copied = _revive(keras.layers.Dense if isinstance(layer, SlotFreeDense) else type(layer), layer.get_config())
         if isinstance(layer, keras.layers.Layer):  # not an operation such as `keras.ops.square`, which has no variables
             self._copies.append((layer, copied))
         return copied
 
+    def _rate(self, dropout: SearchedDropout) -> float:
+        return float(self._values[id(dropout.rate)])
 
-def _clipped(encoder: keras.Model, low: float, high: float) -> keras.Model:
-    """The encoder with z_log_var clipped, as it was sampled with and entered the KL."""
-    mean, log_var = encoder.outputs
-    if math.isfinite(low):
-        log_var = keras.ops.maximum(log_var, low)
-    if math.isfinite(high):
-        log_var = keras.ops.minimum(log_var, high)
-    return keras.Model(encoder.inputs[0], [mean, log_var], name=encoder.name)
+    def _fill(self, old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+        """Give the copy of one layer the values that are its own, not those of layers inside it."""
+        if isinstance(old, SearchedDropout):  # inside a class of the user's own, which makes it with a rate of its own
+            new.rate = self._rate(old)
+            self.notes.append(
+                f"loads with the dropout rates of your code; {new.name!r} was trained with {new.rate:.4g}"
+            )
+            return
+        for variable, target in zip(_own_variables(old), _own_variables(new), strict=True):
+            if id(variable) in self._values:  # what is not trained, such as a layer that samples, has none
+                target.assign(self._values[id(variable)])
+
+
+def _revive(kind: Any, config: dict[str, Any]) -> Any:
+    """A layer from its configuration; one that takes no arguments beside its own is given those alone."""
+    if not issubclass(kind, keras.layers.Layer) or _takes_any(kind):
+        return kind.from_config(config)
+    taken = inspect.signature(kind).parameters
+    return kind.from_config({name: value for name, value in config.items() if name in taken})
+
+
+def _takes_any(kind: Any) -> bool:
+    """Whether a class takes arguments of any name, such as those that Keras gives to every layer."""
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(kind).parameters.values())
+
+
+def _own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    states = [generator.state for generator in layer._seed_generators]
+    return [*layer._trainable_variables, *layer._non_trainable_variables, *states]
+
+
+def _clipped(
+    encoder: keras.Model, places: tuple[int, int], low: float, high: float
+) -> tuple[keras.Model, tuple[str, ...]]:
+    """The encoder with z_log_var clipped, as it was sampled with and entered the KL; and what had to be left out.
+
+    Args:
+        encoder: a copy.
+        places: of z_mean and z_log_var among its flattened outputs; the same one where it is cut in two.
+        low: lower bound.
+        high: upper bound.
+    """
+    if not (math.isfinite(low) or math.isfinite(high)):
+        return encoder, ()
+    output = encoder.outputs[0] if isinstance(encoder, keras.Sequential) else encoder.output
+    outputs = keras.tree.flatten(output)
+    if places[0] == places[1]:
+        mean, log_var = keras.ops.split(outputs[places[0]], 2, axis=1)
+        both = keras.ops.concatenate([mean, _clip(log_var, low, high)], axis=1)
+        return keras.Model(encoder.inputs[0], keras.tree.pack_sequence_as(output, [both]), name=encoder.name), ()
+    mean, log_var = (outputs[place] for place in places)
+    rest = [place for place in range(len(outputs)) if place not in places]
+    outputs[places[1]] = _clip(log_var, low, high)
+    try:
+        sampler = keras.Model([mean, log_var], [outputs[place] for place in rest]) if rest else None
+    except ValueError:  # made of more than these two, or inside a class of the user's own
+        left = (
+            "the encoder gives z_mean and the clipped z_log_var alone: its other outputs are made of the unclipped one"
+        )
+        return keras.Model(encoder.inputs[0], [mean, outputs[places[1]]], name=encoder.name), (left,)
+    drawn = sampler([mean, outputs[places[1]]]) if sampler is not None else []
+    for place, tensor in zip(rest, drawn, strict=True):
+        outputs[place] = tensor
+    return keras.Model(encoder.inputs[0], keras.tree.pack_sequence_as(output, outputs), name=encoder.name), ()
+
+
+def _clip(log_var: keras.KerasTensor, low: float, high: float) -> keras.KerasTensor:
+    log_var = keras.ops.maximum(log_var, low) if math.isfinite(low) else log_var
+    return keras.ops.minimum(log_var, high) if math.isfinite(high) else log_var

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import keras
 
 from klsearch.vae.layers import SearchedDropout, dense
-
-Factory = Callable[[tuple[int, ...], int], tuple[keras.Model, keras.Model]]
+from klsearch.vae.networks.own.brought import Brought
+from klsearch.vae.networks.own.heads import layer_behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class Network:
         decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape], or [n, *shape, outputs] where
             each value has several numbers.
         outputs: how many numbers the decoder gives for each value.
+        brought: a user's own models, which these two are views of; None for ours.
 
     Raises:
         ValueError: the models do not fit together; the message says which output and what was expected.
@@ -31,6 +32,7 @@ class Network:
     encoder: keras.Model
     decoder: keras.Model
     outputs: int = 1
+    brought: Brought | None = None
 
     def __post_init__(self) -> None:
         _check_input("encoder", self.encoder)
@@ -49,7 +51,8 @@ class Network:
         if not isinstance(_output(self.decoder), keras.KerasTensor):
             raise ValueError(f"the decoder must give one tensor, but gives a {type(_output(self.decoder)).__name__}.")
         given, wanted = list(self.decoder.output_shape[1:]), list(_output_shape(self.input_shape, self.outputs))
-        if None in given or math.prod(given) != math.prod(wanted):
+        # Flat, or with axes of length 1, the values come in the same order; in another shape they might not.
+        if [size for size in given if size != 1] not in ([size for size in wanted if size != 1], [math.prod(wanted)]):
             what = "rows" if self.outputs == 1 else f"{self.outputs} numbers for each value, rows"
             raise ValueError(f"the decoder must give {what} of shape {wanted}, but gives {given}.")
 
@@ -64,12 +67,10 @@ class Network:
         return int(self.encoder.outputs[0].shape[1])
 
     def latent_head_kernels(self) -> list[keras.Variable]:
-        """The kernels of the layers that give μ and z_log_var, found through the Keras graph.
-
-        Raises:
-            ValueError: no layer behind an output has a kernel.
-        """
-        return [_kernel_behind(output) for output in self.encoder.outputs]
+        """The kernels of the layers that give μ and z_log_var; ours are found through the Keras graph."""
+        if self.brought is not None:
+            return list(self.brought.kernels)
+        return [layer_behind(output).kernel for output in self.encoder.outputs]
 
     def searched_dropouts(self) -> list[SearchedDropout]:
         """The encoder's layers on which `encoder_dropout` acts."""
@@ -97,22 +98,6 @@ def _output(model: keras.Model) -> Any:
     if isinstance(model, keras.Sequential):  # which has no `output` before it is called
         return model.outputs[0] if len(model.outputs) == 1 else model.outputs
     return model.output
-
-
-def _kernel_behind(tensor: keras.KerasTensor) -> keras.Variable:
-    """The kernel of the nearest layer upstream of an encoder output that has one."""
-    operation, node, index = tensor._keras_history
-    if hasattr(operation, "kernel"):
-        return operation.kernel
-    if isinstance(operation, keras.Model):
-        return _kernel_behind(operation.outputs[index])
-    inputs = operation._inbound_nodes[node].input_tensors
-    if len(inputs) != 1:
-        raise ValueError(
-            f"found no layer with a kernel to regularise behind an encoder output, as far back as {operation.name!r}; "
-            "let a Dense layer give z_mean and another z_log_var."
-        )
-    return _kernel_behind(inputs[0])
 
 
 @contextmanager
@@ -262,28 +247,5 @@ def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Netwo
         learned.append(keras.layers.Reshape((*network.input_shape, 1), dtype="float32")(biases))
     output = keras.layers.Concatenate(dtype="float32")([given, *learned])
     decoder = keras.Model(latents, output, name="decoder")
-    return Network(encoder=network.encoder, decoder=decoder, outputs=network.outputs + len(starts))
-
-
-def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: int, *, outputs: int = 1) -> Network:
-    """The network of a user's factory: (input shape, latent_dim) → (encoder, decoder), in ordinary Keras layers.
-
-    The decoder must give `outputs` numbers for each value.
-
-    Raises:
-        ValueError: what the factory gives is not two Keras models that fit together.
-    """
-    built = factory(input_shape, latent_dim)
-    if not (isinstance(built, tuple) and len(built) == 2 and all(isinstance(model, keras.Model) for model in built)):
-        raise ValueError(f"the model factory must give (encoder, decoder), two Keras models, but gave {built!r}.")
-    network = Network(encoder=built[0], decoder=built[1], outputs=outputs)
-    decoders = {id(variable) for variable in network.decoder.variables}
-    shared = [variable.path for variable in network.encoder.variables if id(variable) in decoders]
-    if shared:
-        raise ValueError(f"encoder and decoder share {shared[0]!r}; each must have variables of its own.")
-    if network.input_shape != input_shape:
-        raise ValueError(f"the encoder takes rows of shape {list(network.input_shape)}, not {list(input_shape)}.")
-    if network.latent_dim != latent_dim:
-        raise ValueError(f"the encoder has {network.latent_dim} latents, but latent_dim is {latent_dim}.")
-    network.latent_head_kernels()  # which L2 needs
-    return network
+    brought = None if network.brought is None else replace(network.brought, decoder=decoder)
+    return replace(network, decoder=decoder, outputs=network.outputs + len(starts), brought=brought)

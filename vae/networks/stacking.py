@@ -177,7 +177,7 @@ def _drawing(
 
 
 def _initializer(variable: keras.Variable, layer: keras.layers.Layer) -> Any:
-    """A variable's initializer, which Keras keeps on the layer under a name made from the variable's; None if missing.
+    """A variable's initializer, which Keras keeps on the layer under a name made from the variable's; None if unknown.
 
     Recurrent and separable layers say `recurrent_initializer` of their `recurrent_kernel`, depthwise ones
     `depthwise_initializer` of their `kernel`.
@@ -186,7 +186,7 @@ def _initializer(variable: keras.Variable, layer: keras.layers.Layer) -> Any:
         initializer = getattr(layer, f"{name}_initializer", None)
         if initializer is not None:
             return initializer
-    return None
+    return getattr(variable, "drawn_by", None)  # see `vae.networks.own.fresh`
 
 
 def _is_constant(values: np.ndarray) -> bool:

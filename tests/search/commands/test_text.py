@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.search.commands.check import Estimate
+from klsearch.search.commands.check import Estimate, OwnModel
 from klsearch.search.commands.export import Exported
 from klsearch.search.commands.text import (
     best_text,
@@ -379,7 +379,8 @@ def test_a_check_tells_data_search_cost_and_warnings(
 ) -> None:
     loaded = load_definition(str(definition_file))
     dataset = replace(load_data(loaded.definition, loaded.folder), warnings=(Caution("few rows"),), notes=("tabs",))
-    lines = check_text(loaded, dataset, expected, own_weights=12345).splitlines()
+    own = OwnModel(weights=12345, notes=("its sigmoid is left out",), cautions=(Caution("a clip", "own-clip"),))
+    lines = check_text(loaded, dataset, expected, own=own).splitlines()
     assert lines[:2] == [
         "tiny: valid",
         f"data: 128 train, 36 validation, 36 test rows of 6 values; scaling: {dataset.scaling.words}",
@@ -387,13 +388,14 @@ def test_a_check_tells_data_search_cost_and_warnings(
     columns, rest = lines[2:9], lines[9:]
     assert columns[0] == "columns:"
     assert [line.split() for line in columns[1:]] == [[name, "number"] for name in dataset.columns or ()]
-    assert rest[:2] == [
+    assert rest[:3] == [
         "model: dense, 12,345 weights",
+        "  its sigmoid is left out",
         "search: 24 trials over kl_weight, annealing_epochs, encoder_dropout",
     ]
-    assert rest[2] == "baselines: before, after, mine"
-    assert rest[3].startswith(told)
-    assert rest[3].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
-    assert rest.pop(4) == "note: tabs", "what was recognised is no warning"
-    assert rest[4].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
-    assert rest[5:] == ["warning: few rows"]
+    assert rest[3] == "baselines: before, after, mine"
+    assert rest[4].startswith(told)
+    assert rest[4].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
+    assert rest.pop(5) == "note: tabs", "what was recognised is no warning"
+    assert rest[5].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
+    assert rest[6:] == ["warning: few rows", "warning: a clip"]

@@ -1,12 +1,13 @@
 """The network and the population that a definition asks for."""
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -21,6 +22,8 @@ from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Workshop
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
 Klsearch = Callable[..., "Called"]
 
@@ -60,12 +63,13 @@ def test_check_builds_a_model_of_the_user_s_own_but_cannot_tell_its_cost(klsearc
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({MODEL: ""}, "{0} has no function 'build'"),
+        ({MODEL: ""}, "{0} has no 'build'"),
+        ({"def build": "def built"}, "{0} has no 'build', did you mean 'built'?"),
         ({"import keras": "import none"}, "importing it failed: ModuleNotFoundError: No module named 'none' ({0}:1)"),
         ({"def build": "def"}, "importing it failed: SyntaxError"),
         ({"Dense(latent_dim)": "Dense(0)"}, "ValueError: Received an invalid value for `units`"),
-        ({"Dense(latent_dim)": "Dense(7)"}, "ValueError: the decoder must take [n, 7], but takes [None, 3].\n"),
-        ({"keras.Model(rows, heads), ": ""}, "ValueError: the model factory must give (encoder, decoder), two Keras"),
+        ({"Dense(latent_dim)": "Dense(7)"}, "ValueError: the encoder has 7 latents, but latent_dim is 3.\n"),
+        ({"keras.Model(rows, heads), ": ""}, "ValueError: the model must be or give (encoder, decoder), two Keras"),
         ({"Dense(latent_dim)(rows)": "Rescaling(1)(rows[:, :3])"}, "ValueError: found no layer with a kernel to"),
         ({"(latent_dim)(rows)": "(latent_dim, kernel_initializer=keras.random.normal)(rows)"}, "ValueError: the "
          "initial values of 'dense"),
@@ -81,15 +85,19 @@ def test_check_says_in_one_line_what_is_wrong_with_a_model_of_the_user_s_own(
     called = klsearch("check", "tiny.toml")
     (line,) = (line for line in called.err.splitlines(keepends=True) if not line.startswith("built for"))
     assert called.code == 2
-    assert line.startswith(f"klsearch: model.kind: mine:build: {words.format(own_model)}")
+    place = re.match(r"klsearch: tiny\.toml:\d+: ", line)
+    assert place is not None
+    assert line[place.end() :].startswith(f"model.kind: mine:build: {words.format(own_model)}")
 
 
 def test_check_names_the_module_that_is_not_there(klsearch: Klsearch, own_model: Path) -> None:
     called = klsearch("check", "tiny.toml")
     folder = own_model.parent
-    assert (called.code, called.err) == (
-        2,
-        f"klsearch: model.kind: mine:build: no module 'mine' in {folder} or among what is installed\n",
+    assert called.code == 2
+    assert re.fullmatch(
+        r"klsearch: tiny\.toml:\d+: model\.kind: mine:build: "
+        rf"no module 'mine' in {folder} or among what is installed\n",
+        called.err,
     )
 
 
@@ -101,7 +109,70 @@ def test_check_says_that_a_searched_dropout_acts_on_nothing(klsearch: Klsearch, 
     )
     called = klsearch("check", "tiny.toml")
     assert called.code == 2
-    assert "encoder_dropout is searched or set, but the encoder holds no klsearch.SearchedDropout layer" in called.err
+    assert "space.encoder_dropout: is searched or set, but the encoder holds no layer that it acts on" in called.err
+
+
+def test_what_has_no_effect_on_a_model_of_one_s_own_is_told_in_one_message_with_its_lines(
+    klsearch: Klsearch, own_model: Path
+) -> None:
+    """As from the template with only `kind` changed."""
+    own_model.write_text(MODEL)
+    definition = own_model.with_name("tiny.toml")
+    text = definition.read_text().replace('kind = "mine:build"', 'kind = "mine:build"\nhidden = [16]')
+    definition.write_text(text.replace("[space]", "[space]\nencoder_dropout = { low = 0.0, high = 0.4 }"))
+    called = klsearch("check", "tiny.toml")
+    told = [line.partition("tiny.toml:")[2] for line in called.err.splitlines() if "tiny.toml:" in line]
+    assert called.code == 2
+    assert [line.split(": ")[1] for line in told] == ["model.hidden", "space.encoder_dropout"]
+
+
+TELLING = """\
+import keras
+
+
+class VAE:
+    def __init__(self, latent_dim=3):
+        rows, z = keras.Input((6,)), keras.Input((latent_dim,))
+        h = keras.layers.Dropout(0.5)(keras.layers.Dense(8, "relu")(rows))
+        self.encoder = keras.Model(rows, {name: keras.layers.Dense(latent_dim)(h) for name in ("mu", "log_var")})
+        self.decoder = keras.Model(z, keras.layers.Dense(6)(z))
+"""
+
+
+@pytest.mark.parametrize("kind", ["mine:VAE", "mine.py:VAE", "mine:vae", "vae.keras"])
+def test_check_says_what_was_taken_for_what(
+    klsearch: Klsearch, own_model: Path, edit: Callable[[Path, str, str], None], kind: str
+) -> None:
+    own_model.write_text(f"{TELLING}\n\nvae = VAE()\n")
+    vae: dict[str, Any] = {}
+    exec(TELLING, vae)
+    parts = vae["VAE"]()
+    rows = keras.Input((6,))
+    parts.encoder.name, parts.decoder.name = "encoder", "decoder"
+    keras.Model(rows, parts.decoder(parts.encoder(rows)["mu"])).save(own_model.with_name("vae.keras"))
+    edit(own_model.with_name("tiny.toml"), 'kind = "mine:build"', f'kind = "{kind}"\nsearched_dropout = "all"')
+    edit(own_model.with_name("tiny.toml"), "[space]", "[space]\nencoder_dropout = { low = 0.0, high = 0.4 }")
+    called = klsearch("check", "tiny.toml", "--json")
+    assert called.code == 0, called.err
+    assert called.document["model_notes"] == [
+        "of the encoder's outputs 'mu' is taken for z_mean and 'log_var' for z_log_var",
+        "encoder_dropout is the rate of dropout",
+    ]
+
+
+def test_faults_that_would_train_without_a_word_are_refused_or_warned_of_by_check(
+    klsearch: Klsearch, own_model: Path
+) -> None:
+    own_model.write_text(MODEL.replace("Dense(latent_dim)(rows)", 'Dense(latent_dim, "tanh")(rows)'))
+    called = klsearch("check", "tiny.toml", "--json")
+    assert called.code == 0
+    assert called.document["warning_codes"][-2:] == ["bounded-mean", "own-clip"]
+    code = MODEL.replace("Dense(latent_dim)(rows)", 'Dense(latent_dim, "relu")(rows)')
+    own_model.write_text(code.replace("Dense(*input_shape)", 'Dense(*input_shape, activation="softmax")'))
+    sys.modules.pop("mine")
+    called = klsearch("check", "tiny.toml")
+    assert called.code == 2
+    assert [words in called.err for words in ("z_mean stays at or above 0", "its logarithm", "a softmax")] == [True] * 3
 
 
 def test_a_controller_aims_at_the_middle_of_the_band_in_nats_over_all_latents(
@@ -191,7 +262,7 @@ def test_a_dropout_that_any_trial_or_baseline_has_needs_a_layer_to_act_on(
     own_model.write_text(MODEL)
     edit(own_model.with_name("tiny.toml"), old, new)
     called = klsearch("check", "tiny.toml")
-    assert ("the encoder holds no klsearch.SearchedDropout layer" in called.err, called.code) == (refused, 2 * refused)
+    assert ("the encoder holds no layer that it acts on" in called.err, called.code) == (refused, 2 * refused)
 
 
 @pytest.mark.parametrize(

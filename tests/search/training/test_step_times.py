@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import pytest
 from pydantic import JsonValue
 
@@ -19,7 +20,9 @@ from klsearch.search.training.models import build_network
 from klsearch.search.training.step_times import StepTimes, cache_folder, circumstances
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.vae.networks.network import Network, conv_network, dense_network, factory_network
+from klsearch.vae.networks.network import Network, conv_network, dense_network
+from klsearch.vae.networks.own.adoption import adopt
+from klsearch.vae.networks.own.pairs import find_pair
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Workshop
@@ -150,7 +153,7 @@ def own_network(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, k
 NETWORKS: dict[str, Callable[..., Network]] = {
     "dense": lambda units=8: dense_network((6,), 2, hidden=(units,)),
     "conv": lambda units=8: conv_network((8, 8, 1), 2, filters=(units,), hidden=(8,)),
-    "own": lambda units=2: factory_network(own_network, (6,), units),
+    "own": lambda units=2: adopt(find_pair(own_network, (6,), units, {}), np.ones((9, 6), np.float32), units),
 }
 
 

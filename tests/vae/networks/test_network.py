@@ -12,10 +12,10 @@ from klsearch.vae.networks.network import (
     Network,
     conv_network,
     dense_network,
-    factory_network,
     with_learned_columns,
 )
 
+SHAPES = ((4, 4), (16,), (4, 4, 1), (2, 8))
 Heads = Sequence[keras.KerasTensor] | dict[str, keras.KerasTensor]
 
 
@@ -76,46 +76,6 @@ def test_a_convolutional_network_gives_images_of_the_size_it_takes(shape: tuple[
     assert len(network.searched_dropouts()) == 3
 
 
-def test_latent_head_kernels_are_found_behind_layers_without_one(inputs: keras.KerasTensor) -> None:
-    mean, log_var = linear(2), linear(2)
-    heads = [
-        keras.layers.BatchNormalization()(mean(inputs)),
-        keras.layers.Activation("tanh")(keras.layers.Dropout(0.1)(log_var(inputs))),
-    ]
-    network = Network(encoder=encoder(heads, inputs), decoder=decoder())
-    assert network.latent_head_kernels() == [mean.kernel, log_var.kernel]
-
-
-def test_latent_head_kernels_are_found_inside_a_nested_model(inputs: keras.KerasTensor) -> None:
-    inner = keras.Input((3,))
-    mean, log_var = linear(2), linear(2)
-    nested = keras.Model(inner, [mean(inner), log_var(inner)])
-    network = Network(encoder=encoder(nested(linear(3)(inputs)), inputs), decoder=decoder())
-    assert network.latent_head_kernels() == [mean.kernel, log_var.kernel]
-
-
-def test_a_layer_used_twice_is_followed_where_the_head_used_it(inputs: keras.KerasTensor) -> None:
-    squash = keras.layers.Activation("tanh")
-    mean, log_var = linear(2), linear(2)
-    hidden = squash(linear(3)(inputs))
-    heads = [mean(hidden), squash(log_var(hidden))]
-    network = Network(encoder=encoder(heads, inputs), decoder=decoder())
-    assert network.latent_head_kernels() == [mean.kernel, log_var.kernel]
-
-
-def test_heads_that_share_a_layer_share_its_kernel(inputs: keras.KerasTensor) -> None:
-    both = linear(4)
-    network = Network(encoder=encoder(list(keras.ops.split(both(inputs), 2, axis=1)), inputs), decoder=decoder())
-    assert network.latent_head_kernels() == [both.kernel, both.kernel]
-
-
-def test_heads_without_a_kernel_are_refused(inputs: keras.KerasTensor) -> None:
-    heads = [keras.layers.Activation("tanh")(inputs), keras.layers.Activation("relu")(inputs)]
-    network = Network(encoder=encoder(heads, inputs), decoder=decoder(4))
-    with pytest.raises(ValueError, match=r"found no layer with a kernel .* let a Dense layer give z_mean"):
-        network.latent_head_kernels()
-
-
 def test_an_encoder_must_give_two_outputs_in_order(inputs: keras.KerasTensor) -> None:
     for heads, count in ((linear(2)(inputs), 1), ([linear(2)(inputs)] * 3, 3), ({"b": inputs, "a": inputs}, 2)):
         with pytest.raises(ValueError, match=rf"a list of two outputs, \[z_mean, z_log_var\], but gives {count}\."):
@@ -160,24 +120,6 @@ def test_models_without_one_input_of_fixed_shape_are_refused(inputs: keras.Keras
             Network(encoder=fitting, decoder=unfit)
 
 
-def test_a_factory_s_models_become_a_network() -> None:
-    def factory(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, keras.Model]:
-        rows = keras.Input(shape)
-        return encoder([linear(latent_dim)(rows), linear(latent_dim)(rows)], rows), decoder(latent_dim, *shape)
-
-    assert factory_network(factory, (4,), 3).latent_dim == 3
-    with pytest.raises(ValueError, match="the encoder has 3 latents, but latent_dim is 2"):
-        factory_network(lambda shape, latent_dim: factory(shape, 3), (4,), 2)
-    with pytest.raises(ValueError, match=r"the encoder takes rows of shape \[5\], not \[4\]"):
-        factory_network(lambda shape, latent_dim: factory((5,), latent_dim), (4,), 2)
-
-
-@pytest.mark.parametrize("given", [None, "vae", (decoder(), None), [decoder(), decoder()], (decoder(),)])
-def test_a_factory_must_give_two_models(given: Any) -> None:
-    with pytest.raises(ValueError, match=r"must give \(encoder, decoder\), two Keras models, but gave"):
-        factory_network(lambda shape, latent_dim: given, (4,), 2)
-
-
 @pytest.mark.parametrize("shape", [(5,), (6, 5), (6, 5, 3)])
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_several_numbers_for_each_value_stand_on_a_last_axis(shape: tuple[int, ...], kind: str) -> None:
@@ -210,9 +152,20 @@ def test_a_decoder_of_too_few_numbers_for_each_value_is_refused_in_one_line(inpu
     both = encoder([linear(2)(inputs), linear(2)(inputs)], inputs)
     expected = r"^the decoder must give 2 numbers for each value, rows of shape \[4, 2\], but gives \[4\]\.$"
     with pytest.raises(ValueError, match=expected):
-        factory_network(lambda shape, latents: (both, decoder()), (4,), 2, outputs=2)
-    wide = factory_network(lambda shape, latents: (both, decoder(features=8)), (4,), 2, outputs=2)
-    assert wide.outputs == 2
+        Network(encoder=both, decoder=decoder(), outputs=2)
+    assert Network(encoder=both, decoder=decoder(features=8), outputs=2).outputs == 2
+
+
+def test_a_decoder_of_images_of_another_shape_is_refused_and_a_flat_one_taken() -> None:
+    """16 values either way: but 2×8 of them would be compared with those of another pixel."""
+    inputs, latents = keras.Input((4, 4)), keras.Input((2,))
+    h = keras.layers.Flatten()(inputs)
+    images = encoder([linear(2)(h), linear(2)(h)], inputs)
+    shaped = {shape: keras.Model(latents, keras.layers.Reshape(shape)(linear(16)(latents))) for shape in SHAPES}
+    for shape in ((4, 4), (16,), (4, 4, 1)):
+        assert Network(encoder=images, decoder=shaped[shape]).decoder is shaped[shape]
+    with pytest.raises(ValueError, match=r"the decoder must give rows of shape \[4, 4\], but gives \[2, 8\]\."):
+        Network(encoder=images, decoder=shaped[2, 8])
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])

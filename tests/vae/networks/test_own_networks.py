@@ -8,7 +8,9 @@ import pytest
 
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
-from klsearch.vae.networks.network import conv_network, factory_network
+from klsearch.vae.networks.network import conv_network
+from klsearch.vae.networks.own.adoption import adopt
+from klsearch.vae.networks.own.pairs import find_pair
 from klsearch.vae.networks.stacking import other_variables, trainable_variables
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
@@ -47,7 +49,7 @@ class Own:
     """A population of the user's network; members 0 and 1 are equal, 2 has another seed, 3 does not move."""
 
     def __init__(self, images: dict[str, np.ndarray]) -> None:
-        self.network = factory_network(sequence_vae, (8, 8), 4)
+        self.network = adopt(find_pair(sequence_vae, (8, 8), 4, {}), images["train"], 4)
         self.population = Population(self.network, images, Objective(), slots=4, batch_size=128)
         for slot, seed in enumerate((1, 1, 2)):
             self.population.start(slot, SETTINGS, seed)
@@ -132,4 +134,4 @@ def test_a_decoder_that_uses_the_encoder_s_layers_is_refused() -> None:
         return keras.Model(rows, heads), keras.Model(z, shared(z))
 
     with pytest.raises(ValueError, match=r"encoder and decoder share 'shared/kernel'; each must have variables"):
-        factory_network(tied, (4,), 4)
+        adopt(find_pair(tied, (4,), 4, {}), np.ones((9, 4), np.float32), 4)

@@ -10,7 +10,9 @@ from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.evaluation.plain_keras import plain_models
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
-from klsearch.vae.networks.network import Network, computing_in, conv_network, dense_network, factory_network
+from klsearch.vae.networks.network import Network, computing_in, conv_network, dense_network
+from klsearch.vae.networks.own.adoption import adopt
+from klsearch.vae.networks.own.pairs import find_pair
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
@@ -63,7 +65,7 @@ def test_a_model_of_the_user_s_own_follows_and_is_measured_in_float32(digits: Sp
         return keras.Model(inputs, heads), keras.Model(z, keras.layers.Dense(64)(z))
 
     with computing_in(MIXED):
-        network = factory_network(factory, (64,), 4)
+        network = adopt(find_pair(factory, (64,), 4, {}), digits["train"], 4)
     assert network.encoder.compute_dtype == "bfloat16"
     members = float32_population(network, digits, slots=2)
     members.start(0, SETTINGS, 1)

@@ -1,5 +1,6 @@
 """Rows that a function of the user's own gives."""
 
+import difflib
 import importlib
 import re
 import sys
@@ -14,11 +15,11 @@ from klsearch.vae.data.readers.tables import from_frame
 from klsearch.vae.quiet import hide_start_up_lines, stdout_to_stderr
 
 _OURS = Path(__file__).parents[3]
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_FUNCTION = re.compile(r"([A-Za-z_][\w.]*|.+\.py):[A-Za-z_]\w*")
 
 
 def is_function(source: str) -> bool:
-    """Tell whether the source is written as "package.module:function"."""
+    """Tell whether the source is written as "package.module:function" or "file.py:function"."""
     return _FUNCTION.fullmatch(source) is not None
 
 
@@ -53,13 +54,30 @@ def _take(request: Request, returned: Any) -> RawData:
 
 
 def load_function(source: str, folder: Path) -> Any:
-    """The object that "package.module:function" names; `folder` is looked in after everything installed.
+    """The function that "package.module:function" names: see `load_object`.
 
     Raises:
-        DataProblem: there is no such module or function, or importing it failed, with the line that raised.
+        DataProblem: there is none, or importing its module failed.
     """
-    module_name, _, function_name = source.partition(":")
+    found = load_object(source, folder)
+    if not callable(found):
+        raise DataProblem(f"{source}: is no function, but of type {type(found).__name__}")
+    return found
+
+
+def load_object(source: str, folder: Path) -> Any:
+    """The object that "package.module:name" or "file.py:name" names; `folder` is looked in after everything installed.
+
+    Raises:
+        DataProblem: there is no such module or object, or importing it failed, with the line that raised.
+    """
+    module_name, _, name = source.rpartition(":")
     folder = folder.resolve()
+    file = folder / module_name if module_name.endswith(".py") else None
+    if file is not None:
+        if not file.is_file():
+            raise DataProblem(f"{source}: there is no file {file}")
+        module_name, folder = file.stem, file.resolve().parent
     if str(folder) not in sys.path:
         sys.path.append(str(folder))  # Last, so that a file of the user's hides no package.
     importlib.invalidate_caches()
@@ -70,9 +88,13 @@ def load_function(source: str, folder: Path) -> Any:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise DataProblem(f"{source}: no module '{error.name}' in {folder} or among what is installed") from error
         raise DataProblem(f"{source}: importing it failed: {with_line(error, folder)}") from error
-    if not callable(getattr(module, function_name, None)):
-        raise DataProblem(f"{source}: {module.__file__} has no function '{function_name}'")
-    return getattr(module, function_name)
+    if file is not None and not (module.__file__ and file.samefile(module.__file__)):
+        raise DataProblem(f"{source}: Python finds {module.__file__} by that name; call the file something else")
+    if not hasattr(module, name):
+        near = difflib.get_close_matches(name, [known for known in vars(module) if not known.startswith("_")], n=1)
+        hint = f", did you mean '{near[0]}'?" if near else ""
+        raise DataProblem(f"{source}: {module.__file__} has no '{name}'{hint}")
+    return getattr(module, name)
 
 
 def _call(request: Request) -> Any:

@@ -161,7 +161,7 @@ def test_a_module_or_function_that_is_not_there_is_named(tmp_path: Path) -> None
     with pytest.raises(DataProblem, match="no module 'loader_nowhere' in"):
         read_source(Request(source="loader_nowhere:rows", folder=tmp_path))
     (tmp_path / "loader_empty.py").write_text("rows = 3\n")
-    with pytest.raises(DataProblem, match=r"loader_empty\.py has no function 'rows'"):
+    with pytest.raises(DataProblem, match=r"loader_empty:rows: is no function, but of type int$"):
         read_source(Request(source="loader_empty:rows", folder=tmp_path))
 
 

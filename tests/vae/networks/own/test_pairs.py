@@ -1,0 +1,151 @@
+"""The encoder and the decoder in whatever a user names."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from klsearch.vae.data.readers.raw import DataProblem
+from klsearch.vae.networks.own.pairs import Pair, find_pair, load_saved
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+
+
+def models(features: int = 4, latent_dim: int = 2) -> tuple[keras.Model, keras.Model]:
+    rows, z = keras.Input((features,)), keras.Input((latent_dim,))
+    heads = [keras.layers.Dense(latent_dim)(rows) for _ in range(2)]
+    return keras.Model(rows, heads, name="encoder"), keras.Model(z, keras.layers.Dense(features)(z), name="decoder")
+
+
+ENCODER, DECODER = models()
+
+
+class Whole(keras.Model):
+    """As in Keras's example: made of two models."""
+
+    def __init__(self, encoder: keras.Model, decoder: keras.Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder, self.decoder = encoder, decoder
+
+
+class OfItself(keras.Model):
+    """Makes its own parts, under names of its own."""
+
+    def __init__(self, latent_dim: int = 2) -> None:
+        super().__init__()
+        self.inference_net, self.generative_net = models(latent_dim=latent_dim)
+
+
+def whole_graph() -> keras.Model:
+    rows = keras.Input((4,))
+    encoder, decoder = models()
+    return keras.Model(rows, decoder(encoder(rows)[0]))
+
+
+def found(named: Any, **beside: Any) -> Pair:
+    return find_pair(named, (4,), 2, beside)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        (ENCODER, DECODER),
+        [ENCODER, DECODER],
+        (ENCODER, DECODER, Whole(ENCODER, DECODER, name="vae")),
+        {"decoder": DECODER, "encoder": ENCODER},
+        {"vae_decoder": DECODER, "vae_encoder": ENCODER},
+        SimpleNamespace(encoder=ENCODER, decoder=DECODER),
+        Whole(ENCODER, DECODER),
+        lambda: (ENCODER, DECODER),
+        lambda: Whole(ENCODER, DECODER),
+        lambda shape, latents: (ENCODER, DECODER) if (shape, latents) == ((4,), 2) else None,
+        lambda latent_dim, original_dim: (ENCODER, DECODER) if (latent_dim, original_dim) == (2, 4) else None,
+        lambda hidden=64: (ENCODER, DECODER) if hidden == 64 else None,
+        lambda *sizes: (ENCODER, DECODER) if sizes == ((4,), 2) else None,
+    ],
+)
+def test_two_models_are_found_in_what_people_have(named: Any) -> None:
+    pair = found(named)
+    assert (pair.encoder, pair.decoder) == (ENCODER, DECODER)
+
+
+def test_a_class_that_takes_both_is_given_those_of_its_module() -> None:
+    pair = found(Whole, encoder=ENCODER, decoder=DECODER)
+    assert (pair.encoder, pair.decoder) == (ENCODER, DECODER)
+    with pytest.raises(ValueError, match=r"^Whole\(\) needs 'encoder' and 'decoder', and nobody knows what to give"):
+        found(Whole)
+
+
+def test_parts_of_other_names_are_found_and_said() -> None:
+    pair = found(OfItself)
+    assert pair.notes == ("'inference_net' is taken for the encoder and 'generative_net' for the decoder",)
+    assert len(pair.encoder.outputs) == 2
+
+
+def test_the_models_inside_a_graph_are_found_by_name() -> None:
+    pair = found(whole_graph())
+    assert [pair.encoder.name, pair.decoder.name] == ["encoder", "decoder"]
+
+
+def test_models_in_the_wrong_order_are_turned_round_and_it_is_said() -> None:
+    pair = found((DECODER, ENCODER))
+    assert (pair.encoder, pair.decoder) == (ENCODER, DECODER)
+    assert pair.notes == ("'encoder', which takes rows, is taken for the encoder: it came second",)
+
+
+@pytest.mark.parametrize("given", [None, "vae", (DECODER, None), (DECODER,), keras.Sequential(), SimpleNamespace()])
+def test_what_holds_no_two_models_is_refused_in_one_line(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"^the model must be or give \(encoder, decoder\), two Keras models, or .*$"):
+        found(lambda: given)
+
+
+def test_a_function_that_needs_what_nobody_knows_is_refused_by_its_argument() -> None:
+    def build(input_shape: tuple[int, ...], width: int, depth: int) -> None:
+        del input_shape, width, depth
+
+    with pytest.raises(ValueError, match=r"^build\(\) needs 'width' and 'depth', and nobody knows"):
+        found(build)
+
+
+def saved(path: Path, model: keras.Model) -> Path:
+    model.save(path)
+    return path
+
+
+def test_a_saved_model_gives_what_was_saved(tmp_path: Path) -> None:
+    pair = found(load_saved(saved(tmp_path / "vae.keras", whole_graph())))
+    assert pair.encoder(np.zeros((3, 4)))[0].shape == (3, 2)
+    assert pair.decoder(np.zeros((3, 2))).shape == (3, 4)
+
+
+def coded() -> keras.Model:
+    rows = keras.Input((4,))
+    return keras.Model(rows, keras.layers.Lambda(lambda values: values + 1)(rows))
+
+
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built:UserWarning")
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (coded, "it holds Python code; name a function that loads it, as model.kind = \"my_vae:load\", which may give "
+         "safe_mode=False"),
+        (lambda: Whole(*models()), "which may give custom_objects"),
+    ],
+)  # fmt: skip
+def test_a_saved_model_that_keras_cannot_load_is_refused_with_the_way_out(
+    tmp_path: Path, make: Callable[[], keras.Model], words: str
+) -> None:
+    file = saved(tmp_path / "vae.keras", make())
+    with pytest.raises(DataProblem) as caught:
+        load_saved(file)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_saved_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match=r"vae\.keras: no such file$"):
+        load_saved(tmp_path / "vae.keras")

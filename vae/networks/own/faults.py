@@ -1,0 +1,154 @@
+"""What would train without a word and come to nothing: one line each, with the way out."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import keras
+import numpy as np
+
+from klsearch.vae.data.cautions import Caution
+from klsearch.vae.likelihoods.gaussian import Gaussian
+from klsearch.vae.likelihoods.likelihood import Likelihood, LocationLikelihood
+from klsearch.vae.networks.own.changes import note_change
+from klsearch.vae.networks.own.decoders import Decoder
+from klsearch.vae.networks.own.heads import Heads
+from klsearch.vae.networks.own.probe import Probe, as_array
+
+_PROBED_ROWS = 16
+_BEYOND = 1e-3  # of the data's range: rounding of a scaler
+
+
+def find_faults(
+    heads: Heads, decoder: Decoder, rows: np.ndarray, likelihood: Likelihood
+) -> tuple[list[str], list[Caution]]:
+    """What is wrong with a user's models, and what is not but may surprise.
+
+    Args:
+        heads: the encoder's.
+        decoder: as it was brought.
+        rows: those to be trained on, float32 [n, *shape], without gaps.
+        likelihood: of the rows.
+    """
+    probe = Probe(heads.encoder, rows[:_PROBED_ROWS])
+    mean, log_var = (probe.reach(layer, place) for place, layer in enumerate(heads.layers))
+    wrong = [*_of_mean(mean), *_of_log_var(log_var), *_of_decoder(decoder, rows, likelihood)]
+    return wrong, [*_bounded_mean(mean), *_bounded_log_var(log_var)]
+
+
+def _of_mean(reach: tuple[float, float]) -> Iterator[str]:
+    low, high = reach
+    if low >= 0 or high <= 0:
+        yield (
+            f"z_mean stays {_range(low, high)} (a ReLU, softplus or sigmoid at its end), so that no posterior can lie "
+            "around the prior's 0: let a Dense layer without activation give it"
+        )
+
+
+def _of_log_var(reach: tuple[float, float]) -> Iterator[str]:
+    low, high = reach
+    if low >= 0:
+        yield (
+            f"the second output stays {_range(low, high)}: it looks like a variance or a standard deviation (exp, "
+            "softplus, or a ReLU at its end), where its logarithm is asked for: let a Dense layer without activation "
+            "give z_log_var"
+        )
+
+
+def _bounded_mean(reach: tuple[float, float]) -> Iterator[Caution]:
+    low, high = reach
+    if low < 0 < high and (math.isfinite(low) or math.isfinite(high)):
+        yield Caution(
+            f"model.kind: z_mean stays {_range(low, high)} (a tanh or a clip at its end), which bounds the KL from "
+            "outside the search; let a Dense layer without activation give it",
+            "bounded-mean",
+        )
+
+
+def _bounded_log_var(reach: tuple[float, float]) -> Iterator[Caution]:
+    low, high = reach
+    if low < 0 and (math.isfinite(low) or math.isfinite(high)):
+        yield Caution(
+            f"model.kind: z_log_var stays {_range(low, high)} by a clip or tanh of your own: clip_low and clip_high "
+            "beyond that have no effect; take it out, for the search clips",
+            "own-clip",
+        )
+
+
+def _of_decoder(decoder: Decoder, rows: np.ndarray, likelihood: Likelihood) -> Iterator[str]:
+    low, high = decoder.reach
+    least, greatest = float(np.min(rows)), float(np.max(rows))
+    margin = _BEYOND * (greatest - least)
+    bounded = math.isfinite(low) or math.isfinite(high)
+    if decoder.adds_up and not _add_up(rows):
+        yield (
+            "the decoder ends in a softmax, so that a row's values add up to 1, which the data's do not: end it in a "
+            "sigmoid, or in no activation"
+        )
+    elif decoder.is_sigmoid and likelihood.name == "bernoulli":
+        return
+    elif bounded and not _gives_mean(likelihood):
+        yield (
+            f"the decoder gives only values {_range(low, high)}, but '{likelihood.name}' takes "
+            f"{likelihood.output_name}: end it in no activation"
+        )
+    elif least < low - margin or greatest > high + margin:
+        yield (
+            f"the decoder gives only values {_range(low, high)}, but the training rows reach from {least:.3g} to "
+            f"{greatest:.3g}: end it in no activation, or set data.scaling = 'minmax' for values in [0, 1]"
+        )
+
+
+def _gives_mean(likelihood: Likelihood) -> bool:
+    """Whether the decoder gives the reconstruction itself."""
+    return isinstance(likelihood, Gaussian | LocationLikelihood) and len(likelihood.parts) == 1
+
+
+def _add_up(rows: np.ndarray) -> bool:
+    return bool(rows.min() >= 0 and np.allclose(rows.sum(axis=-1), 1, atol=1e-3))
+
+
+def _range(low: float, high: float) -> str:
+    """An interval in words."""
+    if math.isfinite(low) and math.isfinite(high):
+        return f"within {low:g} to {high:g}"
+    return f"at or above {low:g}" if math.isfinite(low) else f"at or below {high:g}"
+
+
+def own_losses(heads: Heads, rows: np.ndarray) -> list[str]:
+    """Silence what layers of the encoder add to the loss where that is a KL: its weight is put on from outside.
+
+    Returns:
+        One line for each of these layers, and for each whose loss stays.
+    """
+    found = []
+    for layer, shares in _added_losses(heads.encoder, rows).items():
+        name = f"{layer.name!r} ({type(layer).__name__})"
+        if np.ptp(shares) <= 1e-2 * np.max(np.abs(shares)):
+            layer.__dict__["add_loss"] = _add_nothing
+            note_change(layer, partial(layer.__dict__.pop, "add_loss", None))
+            found.append(
+                f"the encoder's layer {name} adds a KL of its own (add_loss), which is left out: the KL weight that is "
+                "searched would not act on it"
+            )
+        else:
+            found.append(f"the encoder's layer {name} adds a loss of its own (add_loss), which stays in every training")
+    return found
+
+
+def _add_nothing(loss: object) -> None:
+    del loss
+
+
+def _added_losses(encoder: keras.Model, rows: np.ndarray) -> dict[keras.layers.Layer, list[float]]:
+    """For each layer that adds losses, those over the KL of the encoder's outputs, on different batches of one size."""
+    size = min(_PROBED_ROWS, len(rows) // 3)
+    found: dict[int, tuple[keras.layers.Layer, list[float]]] = {}
+    for first in range(0, 3 * size, size):
+        mean, log_var = (as_array(head) for head in encoder(rows[first : first + size], training=True))
+        kl = float(np.sum(np.exp(log_var) + mean**2 - 1 - log_var))
+        for layer in encoder._flatten_layers():
+            if layer._losses and layer.activity_regularizer is None:
+                total = float(sum(np.sum(as_array(loss)) for loss in layer._losses))
+                found.setdefault(id(layer), (layer, []))[1].append(total / kl)
+    return dict(found.values())

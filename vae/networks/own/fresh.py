@@ -1,0 +1,68 @@
+"""Models of a user's own made anew: the same names each time, and initial values that can be drawn again."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.backend.common import global_state
+
+from klsearch.vae.networks.own.changes import note_change
+
+_NAMES = "object_name_uids"  # where Keras counts the names that it has given
+
+
+@contextmanager
+def making_models() -> Iterator[None]:
+    """A block in which layers are named as in a process of their own, and variables remember their initializers.
+
+    Keras keeps an initializer only where a layer does; a layer of the user's own seldom does.
+    """
+    counts, add_weight = global_state.get_global_attribute(_NAMES), keras.layers.Layer.add_weight
+
+    @wraps(add_weight)
+    def remember(*arguments: Any, **keywords: Any) -> Any:
+        variable = add_weight(*arguments, **keywords)
+        given = keywords.get("initializer", arguments[2] if len(arguments) > 2 else None)
+        if given is not None:
+            variable.drawn_by = keras.initializers.get(given)
+        return variable
+
+    global_state.set_global_attribute(_NAMES, defaultdict(int))
+    keras.layers.Layer.add_weight = remember
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = add_weight
+        global_state.set_global_attribute(_NAMES, counts)
+
+
+def forget_training(model: keras.Model) -> list[str]:
+    """Give what a model has learned its initial values again, where those are not random; frozen layers keep it.
+
+    Returns:
+        The paths of what had other values: a sign that the model comes trained.
+    """
+    found = []
+    for layer in model._flatten_layers(include_self=False):
+        if not layer.trainable:
+            continue
+        for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
+            initial = _initial(variable)
+            if initial is not None and not np.array_equal(initial, variable.numpy()):
+                note_change(layer, partial(variable.assign, variable.numpy()))
+                variable.assign(initial)
+                found.append(variable.path)
+    return found
+
+
+def _initial(variable: keras.Variable) -> np.ndarray | None:
+    """A variable's initial values; None where they are random or unknown."""
+    initializer = getattr(variable, "drawn_by", None)
+    if initializer is None or "seed" in getattr(initializer, "get_config", dict)():
+        return None
+    first, second = (np.asarray(initializer(variable.shape, dtype=variable.dtype)) for _ in range(2))
+    return first if np.array_equal(first, second) else None

@@ -1,0 +1,276 @@
+"""The outputs of a user's encoder that are z_mean and z_log_var, and the layers that L2 acts on behind them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from klsearch.vae.networks.own.probe import Probe, as_array, has_kernel
+
+_LOG_VAR = re.compile(r"log_?_?(var|sigma|std|scale)|logv|lv(_|$)", re.IGNORECASE)
+_MEAN = re.compile(r"mean|(^|_)(mu|loc)($|_|\d)", re.IGNORECASE)
+_PROBED_ROWS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Heads:
+    """An encoder as it is trained, with where its two outputs come from.
+
+    Attributes:
+        encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d]; shares the brought encoder's variables.
+        layers: whose kernels give them.
+        places: of them among the flattened outputs of the brought encoder, the same one where it is cut in two; None
+            where they lie inside.
+        notes: what was taken for what, where that is not plain.
+    """
+
+    encoder: keras.Model
+    layers: tuple[keras.layers.Layer, keras.layers.Layer]
+    places: tuple[int, int] | None
+    notes: tuple[str, ...]
+
+    @property
+    def kernels(self) -> tuple[keras.Variable, keras.Variable]:
+        """The kernels that L2 acts on."""
+        return self.layers[0].kernel, self.layers[1].kernel
+
+
+def take_heads(encoder: keras.layers.Layer, rows: np.ndarray, named: Sequence[str]) -> Heads:
+    """The encoder that gives z_mean and raw z_log_var alone.
+
+    Args:
+        encoder: as it was brought.
+        rows: some of those to be trained on, float32 [n, *shape].
+        named: `latent_heads` of the definition: two outputs, or layers, in this order; empty to find them by name.
+
+    Raises:
+        ValueError: they cannot be told; the message says how to name them.
+    """
+    inputs, output = call_on(encoder, tuple(rows.shape[1:]))
+    flat, labels = _outputs(output)
+    places, notes = None, list[str]()
+    if named and (found := [_named_tensor(encoder, name, flat, labels) for name in named]) and None not in found:
+        pair = found
+        places = _places(pair, flat)
+    elif len(flat) == 1:
+        pair, places, notes = _in_one(encoder, flat[0])
+    else:
+        places, notes = _two_of(encoder, rows, flat, labels)
+        pair = [flat[place] for place in places]
+    shapes = [list(head.shape) for head in pair]
+    if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] is None:
+        raise ValueError(f"the encoder's outputs must both have shape [n, latent_dim], but have {shapes}.")
+    view = encoder if _is_plain(encoder, pair) else keras.Model(inputs, list(pair), name=encoder.name)
+    layers = _head_layers(view, encoder, rows, named)
+    if places is not None and not named and _are_reversed(encoder, layers, [labels[place] for place in places]):
+        first, second = (_words(encoder, layer) for layer in layers)
+        notes = [f"the encoder gives {first!r} before {second!r}: {second!r} is taken for z_mean"]
+        places, layers = (places[1], places[0]), (layers[1], layers[0])
+        view = keras.Model(inputs, [pair[1], pair[0]], name=encoder.name)
+    return Heads(encoder=view, layers=layers, places=places, notes=tuple(notes))
+
+
+def call_on(model: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[keras.KerasTensor, Any]:
+    """A model's symbolic input of this shape for a row, and what it gives for it.
+
+    A model whose input has this shape but for axes of length 1, or is flat, is given its own shape.
+
+    Raises:
+        ValueError: it takes other rows, more than one input, or cannot be called.
+    """
+    inputs = getattr(model, "inputs", None)
+    if inputs and (len(inputs) != 1 or None in inputs[0].shape[1:]):
+        taken = [list(tensor.shape) for tensor in inputs]
+        raise ValueError(f"{model.name!r} must take one input of fixed shape, but takes {taken}.")
+    if inputs and tuple(inputs[0].shape[1:]) == shape:
+        return inputs[0], _output(model)
+    begin = keras.Input(shape)
+    if not inputs:
+        return begin, model(begin)
+    own = tuple(inputs[0].shape[1:])
+    if _without_ones(own) not in (_without_ones(shape), (int(np.prod(shape)),)):
+        raise ValueError(f"{model.name!r} takes rows of shape {list(own)}, not {list(shape)}.")
+    return begin, model(keras.layers.Reshape(own)(begin))
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _output(model: keras.Model) -> Any:
+    """What calling a model gives: a tensor, or a list or dictionary of them."""
+    if isinstance(model, keras.Sequential):  # which has no `output` before it is called
+        return model.outputs[0] if len(model.outputs) == 1 else model.outputs
+    return model.output
+
+
+def _outputs(output: Any) -> tuple[list[keras.KerasTensor], list[str]]:
+    """An encoder's outputs in the order in which Keras flattens them, and what each is called."""
+    pairs = keras.tree.flatten_with_path(output)
+    flat = [tensor for _, tensor in pairs]
+    if not flat or not all(isinstance(tensor, keras.KerasTensor) for tensor in flat):
+        raise ValueError("the encoder must give tensors: z_mean and z_log_var.")
+    named = [[part for part in path if isinstance(part, str)] for path, _ in pairs]
+    given = zip(named, flat, strict=True)
+    labels = [path[-1] if path else _operation_behind(tensor).name for path, tensor in given]
+    return flat, [label if labels.count(label) == 1 else f"output {place}" for place, label in enumerate(labels)]
+
+
+def _operation_behind(tensor: keras.KerasTensor) -> Any:
+    """The operation that gives a tensor: of models inside models the innermost."""
+    operation, _, index = tensor._keras_history
+    inside = isinstance(operation, keras.Model) and getattr(operation, "outputs", None)
+    return _operation_behind(operation.outputs[index]) if inside else operation
+
+
+def _is_plain(encoder: Any, pair: Sequence[keras.KerasTensor]) -> bool:
+    """Whether the encoder gives just these two in a list."""
+    outputs = getattr(encoder, "outputs", None)
+    listed = isinstance(getattr(encoder, "output", None), list | tuple)
+    return bool(outputs) and listed and len(outputs) == 2 and all(a is b for a, b in zip(outputs, pair, strict=True))
+
+
+def _named_tensor(encoder: Any, name: str, flat: list[keras.KerasTensor], labels: list[str]) -> Any:
+    """The output of this name, or what a layer of this name gives; None where neither is seen from outside."""
+    if name in labels:
+        return flat[labels.index(name)]
+    inside = getattr(encoder, "layers", ()) if getattr(encoder, "outputs", None) else ()
+    return next((layer.output for layer in inside if layer.name == name), None)
+
+
+def _places(pair: Sequence[keras.KerasTensor], flat: list[keras.KerasTensor]) -> tuple[int, int] | None:
+    found = [next((place for place, tensor in enumerate(flat) if tensor is head), None) for head in pair]
+    return None if None in found else (found[0], found[1])  # type: ignore[return-value]
+
+
+def _in_one(
+    encoder: Any, tensor: keras.KerasTensor
+) -> tuple[list[keras.KerasTensor], tuple[int, int] | None, list[str]]:
+    """Both heads where the encoder has one output: its halves, or layers on the way to it."""
+    inside = getattr(encoder, "layers", ()) if getattr(encoder, "outputs", None) else ()
+    log_vars = [layer for layer in inside if _LOG_VAR.search(layer.name) and has_kernel(layer)]
+    means = [layer for layer in inside if _is_mean(layer.name) and has_kernel(layer)]
+    if len(log_vars) == len(means) == 1:
+        note = f"the layers {means[0].name!r} and {log_vars[0].name!r} inside the encoder are taken for its outputs"
+        return [means[0].output, log_vars[0].output], None, [note]
+    if len(tensor.shape) != 2 or tensor.shape[1] is None or tensor.shape[1] % 2:
+        raise ValueError(
+            f"the encoder gives one output of shape {list(tensor.shape)}; let it give [z_mean, z_log_var], or name the "
+            'layers that do in model.latent_heads = ["z_mean", "z_log_var"].'
+        )
+    half = tensor.shape[1] // 2
+    note = f"the encoder gives {2 * half} numbers: the first {half} are taken for z_mean, the others for z_log_var"
+    return list(keras.ops.split(tensor, 2, axis=1)), (0, 0), [note]
+
+
+def _is_mean(name: str) -> bool:
+    return bool(_MEAN.search(name)) and not _LOG_VAR.search(name)
+
+
+def _two_of(
+    encoder: Any, rows: np.ndarray, flat: list[keras.KerasTensor], labels: list[str]
+) -> tuple[tuple[int, int], list[str]]:
+    """The places of both heads among several outputs: by name, else the two that are not drawn at random."""
+    log_vars = [place for place, label in enumerate(labels) if _LOG_VAR.search(label)]
+    means = [place for place, label in enumerate(labels) if _is_mean(label)]
+    if len(log_vars) == len(means) == 1:
+        places = (means[0], log_vars[0])
+    elif len(flat) == 2:
+        places = (0, 1)
+    elif len(steady := _steady(encoder, rows)) == 2:
+        places = (steady[0], steady[1])
+    else:
+        raise ValueError(
+            f"the encoder gives {len(flat)} outputs, {', '.join(labels)}: name the two that are mean and log-variance, "
+            f"such as model.latent_heads = {_toml(labels[:2])}."
+        )
+    rest = [label for place, label in enumerate(labels) if place not in places]
+    if not rest and places == (0, 1):
+        return places, []
+    taken = f"{labels[places[0]]!r} is taken for z_mean and {labels[places[1]]!r} for z_log_var"
+    left = f"; {', '.join(map(repr, rest))} is left out: samples are drawn by klsearch" if rest else ""
+    return places, [f"of the encoder's outputs {taken}{left}"]
+
+
+def _toml(names: Sequence[str]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+def _steady(encoder: Any, rows: np.ndarray) -> list[int]:
+    """Places of the outputs that two calls give alike: a sample is drawn anew."""
+    inputs = getattr(encoder, "inputs", None)
+    some = rows[:_PROBED_ROWS].reshape(-1, *(inputs[0].shape[1:] if inputs else rows.shape[1:]))
+    first, second = (keras.tree.flatten(encoder(some, training=False)) for _ in range(2))
+    return [
+        place
+        for place, (one, other) in enumerate(zip(first, second, strict=True))
+        if np.array_equal(as_array(one), as_array(other))
+    ]
+
+
+def _head_layers(view: keras.Model, encoder: Any, rows: np.ndarray, named: Sequence[str]) -> tuple[Any, Any]:
+    """The layers that L2 acts on: those that are named, those nearest upstream of the outputs, or those that move them.
+
+    Raises:
+        ValueError: there are none to be found.
+    """
+    inside = [layer for layer in view._flatten_layers(include_self=False) if has_kernel(layer)]
+    by_name = [next((layer for layer in inside if name in names_of(encoder, layer)), None) for name in named]
+    upstream = [layer_behind(output) for output in view.outputs]
+    found = [one or other for one, other in zip(by_name or [None, None], upstream, strict=True)]
+    if None in found:
+        probe = Probe(view, rows[:_PROBED_ROWS])
+        # A layer that moves both may lie farther back than the heads, or be both of them.
+        moved = sorted([(probe.moves(layer), layer) for layer in inside], key=lambda one: sum(one[0]))
+        heads = [next((layer for moves, layer in moved if moves[place]), None) for place in (0, 1)]
+        found = [one or other for one, other in zip(found, heads, strict=True)]
+    if None in found:
+        known = ", ".join(sorted({_words(encoder, layer) for layer in inside})) or "none"
+        raise ValueError(
+            "found no layer with a kernel to regularise behind an encoder output; let a Dense layer give z_mean and "
+            f'another z_log_var, or name them in model.latent_heads = ["…", "…"]; layers with a kernel: {known}.'
+        )
+    return found[0], found[1]
+
+
+def layer_behind(tensor: keras.KerasTensor) -> Any:
+    """The nearest layer upstream of a tensor that has a kernel; None where ways meet, or the graph shows none."""
+    operation, node, index = tensor._keras_history
+    if has_kernel(operation):
+        return operation
+    if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
+        return layer_behind(operation.outputs[index])
+    if not operation._inbound_nodes or _multiplies_inside(operation):
+        return None
+    inputs, outputs = operation._inbound_nodes[node].input_tensors, operation._inbound_nodes[node].output_tensors
+    if len(inputs) == len(outputs) > 1 and all(a.shape == b.shape for a, b in zip(inputs, outputs, strict=True)):
+        return layer_behind(inputs[index])  # what it takes it gives on, as a layer that adds a KL does
+    return layer_behind(inputs[0]) if len(inputs) == 1 else None
+
+
+def _multiplies_inside(operation: Any) -> bool:
+    """Whether an operation has matrices of weights that no graph shows."""
+    weights = operation.trainable_variables if isinstance(operation, keras.layers.Layer) else ()
+    return any(len(weight.shape) > 1 for weight in weights)
+
+
+def names_of(encoder: Any, layer: Any) -> list[str]:
+    """What a layer is called: by the attributes that hold it, and by itself."""
+    holders = [encoder, *encoder._flatten_layers(include_self=False)]
+    held = [name for holder in holders for name, value in vars(holder).items() if value is layer]
+    return [*held, layer.name]
+
+
+def _words(encoder: Any, layer: Any) -> str:
+    return names_of(encoder, layer)[0]
+
+
+def _are_reversed(encoder: Any, layers: Sequence[Any], labels: Sequence[str]) -> bool:
+    """Whether the names of the first head speak of a log-variance, or only the second's of a mean."""
+    first, second = ([*names_of(encoder, layer), label] for layer, label in zip(layers, labels, strict=True))
+    log_vars = [any(map(_LOG_VAR.search, names)) for names in (first, second)]
+    means = [any(map(_is_mean, names)) for names in (first, second)]
+    return log_vars == [True, False] or (means == [False, True] and not any(log_vars))

@@ -1,0 +1,159 @@
+"""The encoder and the decoder in whatever a user names as their model."""
+
+import inspect
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from klsearch.vae.data.readers.raw import DataProblem
+
+_ENCODER = re.compile(r"enc|infer|recogn", re.IGNORECASE)
+_DECODER = re.compile(r"dec|generat|reconstr", re.IGNORECASE)
+# Names of arguments that say what to give for them.
+_SHAPE = ("input_shape", "shape", "image_shape", "row_shape", "data_shape")
+_FEATURES = ("input_dim", "original_dim", "data_dim", "input_size", "n_features", "features")
+_LATENTS = ("latent_dim", "latent_dims", "latent_size", "latents", "n_latent", "z_dim", "z_size", "encoding_dim")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pair:
+    """A user's two models.
+
+    Attributes:
+        encoder: as it was brought.
+        decoder: the same.
+        notes: how they were found, one line each, where that is not plain.
+    """
+
+    encoder: keras.layers.Layer
+    decoder: keras.layers.Layer
+    notes: tuple[str, ...] = ()
+
+
+def find_pair(named: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any]) -> Pair:
+    """The encoder and the decoder in what a user's name stands for.
+
+    Args:
+        named: a function or class that makes them, or what holds them: a list, tuple or dictionary of two models, or an
+            object whose attributes or layers they are.
+        input_shape: of one row.
+        latent_dim: d.
+        beside: what the user's module holds by name, for a class that takes an `encoder` and a `decoder`.
+
+    Raises:
+        ValueError: there are none, or the function needs what nobody can give it.
+    """
+    given = _make(named, input_shape, latent_dim, beside) if _is_maker(named) else named
+    pair = _pair_in(given)
+    return _put_in_order(pair, math.prod(input_shape), latent_dim)
+
+
+def _is_maker(named: Any) -> bool:
+    """Whether it is to be called; a model, which can be called too, is there already."""
+    return inspect.isclass(named) or (callable(named) and not _is_model(named) and not hasattr(named, "encoder"))
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, keras.layers.Layer)
+
+
+def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any]) -> Any:
+    """What the function or class gives for the arguments that it names, or for the shape and d if it names none."""
+    known = {**dict.fromkeys(_SHAPE, input_shape), **dict.fromkeys(_FEATURES, math.prod(input_shape))}
+    known |= dict.fromkeys(_LATENTS, latent_dim)
+    known |= {name: beside[name] for name in ("encoder", "decoder") if _is_model(beside.get(name))}
+    parameters = list(inspect.signature(maker).parameters.values())
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters) and len(parameters) == 1:
+        return maker(input_shape, latent_dim)
+    taken = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    required = [one for one in taken if one.default is one.empty]
+    strange = [one.name for one in required if one.name not in known or one.kind is one.POSITIONAL_ONLY]
+    if not strange:
+        return maker(**{one.name: known[one.name] for one in taken if one.name in known})
+    if len(required) == 2 and not {"encoder", "decoder"} & {one.name for one in required}:
+        return maker(input_shape, latent_dim)
+    raise ValueError(
+        f"{maker.__name__}() needs {' and '.join(map(repr, strange))}, and nobody knows what to give for it; name a "
+        "function without arguments that gives the model, or one of (input_shape, latent_dim)."
+    )
+
+
+def _pair_in(given: Any) -> Pair:
+    """The two models that an object holds, by position or by name."""
+    if isinstance(given, list | tuple) and len(given) == 2 and all(map(_is_model, given)):
+        return Pair(encoder=given[0], decoder=given[1])
+    if isinstance(given, list | tuple):
+        return _by_name([(getattr(one, "name", ""), one) for one in given], given)
+    if isinstance(given, Mapping):
+        return _by_name([(str(name), one) for name, one in given.items()], given)
+    held = {"encoder": getattr(given, "encoder", None), "decoder": getattr(given, "decoder", None)}
+    if all(map(_is_model, held.values())):
+        return Pair(**held)
+    layers = [(layer.name, layer) for layer in getattr(given, "layers", ())] if _is_model(given) else []
+    return _by_name([*getattr(given, "__dict__", {}).items(), *layers], given)
+
+
+def _by_name(named: Iterable[tuple[str, Any]], given: Any) -> Pair:
+    """The one model whose name speaks of an encoder, and the one whose name speaks of a decoder.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    models = [(name, model) for name, model in named if _is_model(model)]
+    found = []
+    for pattern in (_ENCODER, _DECODER):
+        fitting: dict[int, tuple[str, Any]] = {}
+        for name, model in models:
+            if pattern.search(name):
+                fitting.setdefault(id(model), (name, model))
+        if len(fitting) != 1:
+            held = f", but {', '.join(sorted({name for name, _ in models}))}" if models else ""
+            raise ValueError(
+                f"the model must be or give (encoder, decoder), two Keras models, or an object with attributes of "
+                f"these names, but a {type(given).__name__} holds none{held}."
+            )
+        found += fitting.values()
+    (first, encoder), (second, decoder) = found
+    plain = (first, second) == ("encoder", "decoder")
+    note = () if plain else (f"{first!r} is taken for the encoder and {second!r} for the decoder",)
+    return Pair(encoder=encoder, decoder=decoder, notes=note)
+
+
+def _put_in_order(pair: Pair, features: int, latent_dim: int) -> Pair:
+    """The pair, turned round where the first takes latents and the second rows."""
+    takes = [_count_inputs(model) for model in (pair.encoder, pair.decoder)]
+    if takes != [latent_dim, features] or latent_dim == features:
+        return pair
+    note = f"{pair.decoder.name!r}, which takes rows, is taken for the encoder: it came second"
+    return Pair(encoder=pair.decoder, decoder=pair.encoder, notes=(*pair.notes, note))
+
+
+def _count_inputs(model: keras.layers.Layer) -> int | None:
+    """How many numbers a model takes for one row; None where it does not say."""
+    inputs = getattr(model, "inputs", None)
+    if not inputs or len(inputs) != 1 or None in inputs[0].shape[1:]:
+        return None
+    return math.prod(inputs[0].shape[1:])
+
+
+def load_saved(file: Path) -> Any:
+    """The model in a .keras file.
+
+    Raises:
+        DataProblem: there is none, or it cannot be loaded.
+    """
+    if not file.is_file():
+        raise DataProblem(f"{file}: no such file")
+    try:
+        return keras.models.load_model(file, compile=False)
+    except Exception as error:  # whatever loading a class of the user's own raises
+        said = " ".join(str(error).split())
+        remedy = 'name a function that loads it, as model.kind = "my_vae:load", which may give custom_objects'
+        if "safe_mode" in said or "Lambda" in said:
+            remedy = "it holds Python code; " + remedy.replace("custom_objects", "safe_mode=False")
+        raise DataProblem(f"{file}: Keras cannot load it ({said[:160]}); {remedy}") from error
