@@ -115,6 +115,23 @@ def _range(low: float, high: float) -> str:
     return f"at or above {low:g}" if math.isfinite(low) else f"at or below {high:g}"
 
 
+def uncopied_layers(*models: keras.Model) -> list[Caution]:
+    """Warn of layers that do not say what they are made with, which an export must copy and save."""
+    found = []
+    for layer in (layer for model in models for layer in model._flatten_layers(include_self=False)):
+        try:
+            layer.get_config()
+        except NotImplementedError:
+            found.append(
+                Caution(
+                    f"model.kind: the winner cannot be exported: {type(layer).__qualname__} has arguments that Keras "
+                    "cannot save; give it a get_config() that names them",
+                    "no-get-config",
+                )
+            )
+    return found
+
+
 def own_losses(heads: Heads, rows: np.ndarray) -> list[str]:
     """Silence what layers of the encoder add to the loss where that is a KL: its weight is put on from outside.
 
