@@ -55,7 +55,8 @@ def take_decoder(decoder: keras.layers.Layer, latent_dim: int) -> Decoder:
     plain = bool(inputs) and getattr(decoder, "outputs", [None])[0] is flat[0] and output is flat[0]
     model = decoder if plain else keras.Model(begin, flat[0], name=decoder.name)
     probe = Probe(model, _latents(latent_dim))
-    return Decoder(model=model, reach=_reach(probe), adds_up=_adds_up(probe.outputs()[0]))
+    adds_up = _adds_up(probe.outputs()[0])
+    return Decoder(model=model, reach=(0.0, 1.0) if adds_up else _reach(probe), adds_up=adds_up)
 
 
 def _latents(latent_dim: int) -> np.ndarray:
