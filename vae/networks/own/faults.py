@@ -30,22 +30,20 @@ def find_faults(
         rows: those to be trained on, float32 [n, *shape], without gaps.
         likelihood: of the rows.
     """
+    if refused := [*_of_layers(heads.encoder), *_of_layers(decoder.model)]:
+        return refused, []
     probe = Probe(heads.encoder, rows[:_PROBED_ROWS])
     mean, log_var = (probe.reach(layer, place) for place, layer in enumerate(heads.layers))
-    wrong = [
-        *_of_layers(heads.encoder),
-        *_of_layers(decoder.model),
-        *_of_mean(mean),
-        *_of_log_var(log_var),
-        *_of_decoder(decoder, rows, likelihood),
-    ]
+    wrong = [*_of_mean(mean), *_of_log_var(log_var), *_of_decoder(decoder, rows, likelihood)]
     return wrong, [*_bounded_mean(mean), *_bounded_log_var(log_var)]
 
 
 def _of_layers(model: keras.Model) -> Iterator[str]:
     for layer in model._flatten_layers(include_self=False):
         if getattr(layer, "stateful", False):
-            yield f"the layer {layer.name!r} is stateful, so that each batch would go on from the last: set stateful=False"
+            yield (
+                f"the layer {layer.name!r} is stateful, so that each batch would go on from the last: set stateful=False"
+            )
 
 
 def _of_mean(reach: tuple[float, float]) -> Iterator[str]:
