@@ -73,7 +73,7 @@ class Hyperparameters:
         default=0.0, metadata=_rule(meaning="nats per latent below which its KL, mean over the batch, is free", least=0)
     )
     learning_rate: float = field(
-        default=1e-3, metadata=_rule(meaning="Adam's step size", least=0, above=True, in_training=True)
+        default=1e-3, metadata=_rule(meaning="the optimizer's step size", least=0, above=True, in_training=True)
     )
     clipnorm: float = field(
         default=math.inf,

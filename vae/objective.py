@@ -39,3 +39,35 @@ class Objective:
         8.0
         """
         return self.reconstruction_scale(features) * latent_dim / self.kl_scale(latent_dim)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLoss:
+    """How a loss of the user's own is put together, with the mean over the batch unless said otherwise.
+
+    Attributes:
+        reconstruction: "sum" over features, or their "mean".
+        reconstruction_weight: what it is multiplied by.
+        kl: "sum" over latents, their "mean", or "batch sum": over latents and rows.
+    """
+
+    reconstruction: Literal["sum", "mean"] = "sum"
+    reconstruction_weight: float = 1.0
+    kl: Literal["sum", "mean", "batch sum"] = "sum"
+
+    def script_kl(self, latent_dim: int, batch_size: int) -> float:
+        """What this script's KL is where each of `latent_dim` latents has 1 nat."""
+        return {"sum": latent_dim, "mean": 1, "batch sum": latent_dim * batch_size}[self.kl]
+
+    def beta(self, kl_weight: float, *, features: int, latent_dim: int, batch_size: int) -> float:
+        """Nats of KL that weigh as much as one of reconstruction, at its KL weight.
+
+        >>> OwnLoss(reconstruction_weight=3).beta(0.5, features=64, latent_dim=8, batch_size=128)
+        0.16666666666666666
+        """
+        kl = self.script_kl(latent_dim, batch_size) / latent_dim
+        return kl_weight * kl / self.reconstruction_share(features)
+
+    def reconstruction_share(self, features: int) -> float:
+        """What a row's error, summed over its features, is multiplied by."""
+        return self.reconstruction_weight * (1.0 if self.reconstruction == "sum" else 1.0 / features)

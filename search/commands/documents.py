@@ -53,7 +53,7 @@ def check_document(
         "estimate": None if expected is None else asdict(expected),
         "warnings": list(warnings),
         "warning_codes": [caution.code for caution in warnings],
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *definition.translations(math.prod(dataset.shape))],
         "model_notes": list(own.notes) if own is not None else [],
     }
 

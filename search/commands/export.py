@@ -30,6 +30,7 @@ from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plain_models
 from klsearch.vae.hyperparameters import RULES, Hyperparameters
+from klsearch.vae.training.optimizer import ADAM, FALLS, OPTIMIZERS
 
 _FILES = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
 
@@ -96,7 +97,7 @@ def export_winner(
         progress: is told what happens.
 
     Raises:
-        UsageError: the folder holds something, or no trial has finished.
+        UsageError: the folder holds something, no trial has finished, or a class of the user's own cannot be copied.
         StudyConflict: the data are not those that the study was trained on.
     """
     check_folder(folder, force=force)
@@ -110,7 +111,13 @@ def export_winner(
     again = retrain(loaded, dataset, facts, row, progress=progress)
     assert row.result is not None
     fresh = run is not best
-    models = plain_models(again.network, again.member)
+    try:
+        models = plain_models(again.network, again.member)
+    except NotImplementedError as error:
+        raise UsageError(
+            f"the models cannot be copied, for a class of {loaded.definition.model.kind} has arguments that Keras "
+            "cannot save; give it a get_config() that names them, as Keras asks."
+        ) from error
     files: dict[str, Callable[[Path], Any]] = {
         "encoder.keras": models.encoder.save,
         "decoder.keras": models.decoder.save,
@@ -244,6 +251,9 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         masks=definition.data.missing == "mask",
         kl_reduction=definition.study.kl_reduction,
         schedule=training.schedule(),
+        optimizer=OPTIMIZERS[training.optimizer].keras,
+        falls=training.learning_rate_schedule != ADAM.schedule,
+        fall=FALLS[training.learning_rate_schedule].keras,
         reconstruction_reduction=model.reconstruction_reduction,
     )
 

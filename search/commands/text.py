@@ -261,7 +261,7 @@ def check_text(
         f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
         f"baselines: {', '.join(map(partial(_baseline_words, definition), definition.baseline_names()))}",
         _expected_line(loaded, expected),
-        *(f"note: {note}" for note in dataset.notes),
+        *(f"note: {note}" for note in (*dataset.notes, *definition.translations(math.prod(dataset.shape)))),
         *(f"warning: {caution}" for caution in cautions(definition, dataset)),
         *(f"warning: {caution}" for caution in (own.cautions if own is not None else ())),
     ]

@@ -171,6 +171,7 @@ def build_population(
         clips_gradients=clips_gradients(definition),
         weighting=weighting,
         schedule=definition.training.schedule(),
+        learning=definition.training.learning(),
     )
 
 

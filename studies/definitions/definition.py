@@ -88,7 +88,11 @@ class StudyDefinition(Section):
                 found.append((("baselines", name, "method"), text))
             if name in _RESERVED_NAMES or name.startswith("trial ") or not name.strip():
                 found.append((("baselines", name), "is a name with a meaning of its own; choose another"))
-            if not baseline.settings() and baseline.method is None and name not in _RECIPE:
+            if baseline.own_loss() is not None and name in _RECIPE:
+                text = "the recipe's settings are in the terms of the study; give a baseline of your own these keys"
+                found.append((("baselines", name), text))
+            told = baseline.settings() or baseline.method is not None or baseline.own_loss() is not None
+            if not told and name not in _RECIPE:
                 found.append((("baselines", name), "has no settings; give its kl_weight at least"))
             if settings["clip_low"] >= settings["clip_high"]:
                 found.append(_crossing_bounds(name, baseline, settings))
@@ -151,6 +155,21 @@ class StudyDefinition(Section):
         unit = self.objective().unit_kl_weight(features, self.model.latent_dim)
         return Hyperparameters(kl_weight=unit, **self._training_settings())
 
+    def translations(self, features: int) -> list[str]:
+        """What the baselines that are given in terms of the user's own mean in those of the study, one line each."""
+        settled, found = self.settle(features=features, kl_band=None), []
+        for name, baseline in self.baselines.items():
+            if (loss := baseline.own_loss()) is None:
+                continue
+            weight = settled.baselines[name].kl_weight
+            beta = weight / self.objective().unit_kl_weight(features, self.model.latent_dim)
+            kl = loss.script_kl(self.model.latent_dim, self.training.batch_size)
+            found.append(
+                f"baselines.{name}: your β = {beta:.3g}, kl_weight = {weight:.3g} in the terms of this study; a KL of "
+                f"{kl:g} in your script is 1 nat per latent"
+            )
+        return found
+
     def baseline_names(self) -> tuple[str, ...]:
         """The names of all baselines: before, after, then the user's own in their order."""
         return tuple(dict.fromkeys([*_RECIPE, *self.baselines]))
@@ -198,11 +217,13 @@ class StudyDefinition(Section):
         """
         unit = self.plain_hyperparameters(features).kl_weight
         band = kl_band if self.study.kl_band == "auto" and kl_band is not None else self.study.kl_band
+        sizes = {"features": features, "latent_dim": self.model.latent_dim, "batch_size": self.training.batch_size}
+        told = {name: baseline.translated(self.objective(), **sizes) for name, baseline in self.baselines.items()}
         baselines = {
             name: baseline
             if name in _RECIPE or baseline.kl_weight is not None
             else baseline.model_copy(update={"kl_weight": unit})
-            for name, baseline in self.baselines.items()
+            for name, baseline in told.items()
         }
         study = self.study.model_copy(update={"kl_band": band})
         return self.model_copy(update={"study": study, "baselines": baselines})
@@ -248,6 +269,9 @@ class StudyDefinition(Section):
         parts["training"] |= {name: None for name in ("kl_schedule", "cycles", "ramp_share")}
         if schedule != LINEAR:
             parts["training"]["kl_schedule"] = asdict(schedule)
+        for name in ("optimizer", "learning_rate_schedule"):  # neither was known to earlier studies
+            if getattr(self.training, name) == type(self.training).model_fields[name].default:
+                parts["training"][name] = None
         plain: dict[str, Any] = _as_json(parts)
         return plain
 

@@ -1,6 +1,7 @@
 """The tables of a study definition, each checked by itself."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
@@ -17,6 +18,8 @@ from klsearch.studies.definitions.space import (
 )
 from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.objective import Objective, OwnLoss
+from klsearch.vae.training.optimizer import ADAM, FALLS, OPTIMIZERS, Learning
 from klsearch.vae.training.schedules import LINEAR, SHAPES, KlSchedule
 
 Count = Annotated[int, Field(ge=1)]
@@ -262,7 +265,9 @@ class TrainingSection(Section):
     Attributes:
         epochs: of every trial.
         batch_size: rows per step.
-        learning_rate: Adam's step size, where it is not searched.
+        optimizer: by which every member moves, with Keras's defaults.
+        learning_rate: the optimizer's, where it is not searched.
+        learning_rate_schedule: how it falls over the epochs, to a hundredth of what it begins with.
         clipnorm: largest norm of a variable's gradient, where it is not searched; None or infinity for no clipping.
         kl_schedule: the shape in which the KL weight rises over a trial's annealing epochs.
         cycles: of a cyclical schedule, within the annealing epochs.
@@ -272,7 +277,9 @@ class TrainingSection(Section):
 
     epochs: Count
     batch_size: Count = 128
+    optimizer: Annotated[str, _one_of(OPTIMIZERS)] = ADAM.optimizer
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate_schedule: Annotated[str, _one_of(FALLS)] = ADAM.schedule
     clipnorm: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
     kl_schedule: Annotated[str, _one_of(SHAPES)] = LINEAR.shape
     cycles: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -289,6 +296,10 @@ class TrainingSection(Section):
             text = f"has no effect on kl_schedule = '{self.kl_schedule}'; remove it, or use 'cyclical'"
             raise problems_at("training", [((name,), text) for name in given])
         return self
+
+    def learning(self) -> Learning:
+        """How members move along their gradients."""
+        return Learning(optimizer=self.optimizer, schedule=self.learning_rate_schedule, epochs=self.epochs)
 
     def schedule(self) -> KlSchedule:
         """How the KL weight rises."""
@@ -309,6 +320,10 @@ def _baseline_field(name: str) -> Any:
 _Settings: Any = create_model("_Settings", __base__=Section, **{name: _baseline_field(name) for name in NAMES})
 
 
+# The keys in which a user says how a loss of their own is put together.
+_TERMS = tuple(one.name for one in fields(OwnLoss))
+
+
 class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hyperparameters`
     """`[baselines.NAME]`: settings to beat, those left out being off; or a method that needs none of them.
 
@@ -316,22 +331,50 @@ class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hype
         method: "beta1", the plain evidence lower bound: a KL weight of 1 nat per nat from the start, and nothing else
             of the recipe. "sigma", a Gaussian decoder whose variance is the best for each batch. "control", a KL weight
             that a controller moves until the KL is in the middle of the band. See `vae.training.weighting`.
+        reconstruction: how a loss of the user's own reduces it, in whose terms `kl_weight` and `l2` then are.
+        reconstruction_weight: what it multiplies the reconstruction by.
+        kl: how it reduces the KL: see `vae.objective.OwnLoss`.
     """
 
     method: Method | None = None
+    reconstruction: Literal["sum", "mean"] | None = None
+    reconstruction_weight: Annotated[float, Field(gt=0)] | None = None
+    kl: Literal["sum", "mean", "batch sum"] | None = None
 
     @model_validator(mode="after")
     def _check_method(self) -> Self:
-        given = [name for name in _DECIDED if self.method is not None and getattr(self, name) is not None]
+        decided = (*_DECIDED, *_TERMS)
+        given = [name for name in decided if self.method is not None and getattr(self, name) is not None]
         if given:
             text = f"method = '{self.method}' decides it; remove one of them"
             raise problems_at("baseline", [((name,), text) for name in given])
         return self
 
     def settings(self) -> dict[str, float]:
-        """The settings that were given, by hyperparameter."""
-        values = {name: getattr(self, name) for name in NAMES}
+        """The settings that were given, by hyperparameter; without those that wait for `translated`."""
+        waiting = () if self.own_loss() is None else ("kl_weight", "l2")
+        values = {name: getattr(self, name) for name in NAMES if name not in waiting}
         return {name: value for name, value in values.items() if value is not None}
+
+    def own_loss(self) -> OwnLoss | None:
+        """The user's own loss, in whose terms KL weight and L2 are given; None if they are in the study's."""
+        given = {name: getattr(self, name) for name in _TERMS}
+        told = {name: value for name, value in given.items() if value is not None}
+        return OwnLoss(**told) if told else None
+
+    def translated(self, objective: Objective, *, features: int, latent_dim: int, batch_size: int) -> Self:
+        """The same in the terms of the study, of whose loss the user's own is a multiple."""
+        loss = self.own_loss()
+        if loss is None:
+            return self
+        weight = 1.0 if self.kl_weight is None else self.kl_weight
+        beta = loss.beta(weight, features=features, latent_dim=latent_dim, batch_size=batch_size)
+        scale = objective.reconstruction_scale(features) / loss.reconstruction_share(features)
+        changes = {
+            "kl_weight": beta * objective.unit_kl_weight(features, latent_dim),
+            "l2": None if self.l2 is None else self.l2 * scale,
+        }
+        return self.model_copy(update={**changes, **dict.fromkeys(_TERMS)})
 
 
 class ConfirmationSection(Section):

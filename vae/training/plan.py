@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 from klsearch.vae.networks import streams
-from klsearch.vae.training.schedules import LINEAR, KlSchedule, adam_step_size, kl_weight_at
+from klsearch.vae.training.optimizer import ADAM, OPTIMIZERS, Learning
+from klsearch.vae.training.schedules import LINEAR, KlSchedule, kl_weight_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +34,20 @@ class Plan(NamedTuple):
     order: tf.Tensor  # [K, n] int32: rows in the order of training
     kl_weight: tf.Tensor  # [steps, K]
     step_size: tf.Tensor  # [steps, K]
+    learning_rate: tf.Tensor  # [K], as scheduled
     noise_key: tf.Tensor  # [K] int32
     first_step: tf.Tensor  # [K] int32
     settings: dict[str, tf.Tensor]  # each [K]: every hyperparameter by name
 
 
-def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int, schedule: KlSchedule = LINEAR) -> Plan:
+def plan_epoch(
+    clocks: Sequence[Clock],
+    *,
+    rows: int,
+    steps_per_epoch: int,
+    schedule: KlSchedule = LINEAR,
+    learning: Learning = ADAM,
+) -> Plan:
     """The next epoch of every member, over `rows` training rows."""
     first = np.array([clock.epoch * steps_per_epoch for clock in clocks])
     steps = first + np.arange(steps_per_epoch)[:, np.newaxis]  # [steps, K]
@@ -53,11 +62,13 @@ def plan_epoch(clocks: Sequence[Clock], *, rows: int, steps_per_epoch: int, sche
         steps_per_epoch=steps_per_epoch,
         schedule=schedule,
     )
+    rates = learning.rates([clock.epoch for clock in clocks], each("learning_rate"))
     order = np.stack([streams.batch_order(clock.seed, clock.epoch, rows) for clock in clocks])
     return Plan(
         order=tf.constant(order),
         kl_weight=tf.constant(weight, tf.float32),
-        step_size=tf.constant(adam_step_size(steps, each("learning_rate")), tf.float32),
+        step_size=tf.constant(OPTIMIZERS[learning.optimizer].step_size(steps, rates), tf.float32),
+        learning_rate=tf.constant(rates, tf.float32),
         noise_key=tf.constant([streams.noise_key(clock.seed) for clock in clocks]),
         first_step=tf.constant(first, tf.int32),
         settings={name: tf.constant(each(name), tf.float32) for name in NAMES},

@@ -14,6 +14,7 @@ from klsearch.vae.evaluation.evaluator import Evaluator, Members, joined
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
+from klsearch.vae.training.optimizer import ADAM, Learning
 from klsearch.vae.training.plan import Clock
 from klsearch.vae.training.schedules import LINEAR, KlSchedule
 from klsearch.vae.training.shard import Program, Shard
@@ -58,6 +59,7 @@ class Population:
         batch_size: rows in a step; a last short batch is trained as it is.
         clips_gradients: whether any member will have a finite `clipnorm`; without, its cost is saved.
         schedule: by which the KL weight rises over a member's annealing epochs.
+        learning: the optimizer, and how the learning rate falls.
         weighting: how every member's loss weighs the KL; by the KL weight of its settings unless told otherwise.
 
     Raises:
@@ -76,6 +78,7 @@ class Population:
         clips_gradients: bool = False,
         weighting: Weighting | None = None,
         schedule: KlSchedule = LINEAR,
+        learning: Learning = ADAM,
     ) -> None:
         rows = len(splits["train"])
         if rows < batch_size or not len(splits["validation"]):
@@ -101,6 +104,7 @@ class Population:
             clips_gradients=clips_gradients,
             weighting=weighting or AnnealedWeight(),
             schedule=schedule,
+            learning=learning,
         )
         self._shards = [Shard(self._program) for _ in range(slots // self.together)]
         self._threads = threads(min(len(self._shards), side_by_side()))

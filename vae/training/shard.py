@@ -13,7 +13,7 @@ from klsearch.vae.evaluation.evaluator import Evaluator
 from klsearch.vae.networks import stacking, streams
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.training import optimizer
+from klsearch.vae.training.optimizer import OPTIMIZERS, Learning, clip_norm
 from klsearch.vae.training.plan import Clock, Plan, plan_epoch
 from klsearch.vae.training.schedules import KlSchedule
 from klsearch.vae.training.weighting import Terms, Weighting
@@ -58,6 +58,7 @@ class Program:
         clips_gradients: whether any member will have a finite `clipnorm`; without, its cost is saved.
         weighting: how every member's loss is made.
         schedule: by which the KL weight rises.
+        learning: the optimizer, and how the learning rate falls.
     """
 
     def __init__(
@@ -72,8 +73,10 @@ class Program:
         clips_gradients: bool,
         weighting: Weighting,
         schedule: KlSchedule,
+        learning: Learning,
     ) -> None:
         self.network = network
+        self.learning = learning
         self.schedule = schedule
         self.members = members
         self.steps_per_epoch = -(-len(train_rows) // batch_size)
@@ -178,10 +181,14 @@ class Program:
             tape.watch(weights)
             measured, updated, kept = self._loss(weights, others, memory, step)
             loss = tf.reduce_sum(measured[:, -1])
-        gradients = [unpad(gradient) for gradient in tape.gradient(loss, weights)]
+        # A model of a user's own may have weights that the loss does not depend on, or that are looked up by row.
+        found = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = [unpad(tf.convert_to_tensor(gradient)) for gradient in found]
         if self._clips_gradients:
-            gradients = [optimizer.clip_norm(gradient, plan.settings["clipnorm"]) for gradient in gradients]
-        optimizer.adam(state.weights, state.means, state.squares, gradients, plan.step_size[index])
+            gradients = [clip_norm(gradient, plan.settings["clipnorm"]) for gradient in gradients]
+        moments = state.means, state.squares
+        move = OPTIMIZERS[self.learning.optimizer].move
+        move(state.weights, *moments, gradients, plan.step_size[index], plan.learning_rate)
         for variable, value in zip([*state.others, *state.memory], [*updated, *kept], strict=True):
             variable.assign(unpad(value))
         return unpad(measured)
@@ -264,7 +271,11 @@ class Shard:
         """Plan the next epoch of every member."""
         program = self._program
         self._plan = plan_epoch(
-            clocks, rows=len(program.train_rows), steps_per_epoch=program.steps_per_epoch, schedule=program.schedule
+            clocks,
+            rows=len(program.train_rows),
+            steps_per_epoch=program.steps_per_epoch,
+            schedule=program.schedule,
+            learning=program.learning,
         )
 
     def train(self, first: int, last: int) -> np.ndarray:
@@ -300,7 +311,7 @@ class Shard:
         return stacking.gather(self._state.weights, places), stacking.gather(self._state.others, places)
 
     def read(self, places: Sequence[int]) -> list[list[np.ndarray]]:
-        """Members' values of all variables: weights, other variables, and Adam's two moments."""
+        """Members' values of all variables: weights, other variables, and the optimizer's two moments."""
         values = [variable.numpy() for variable in self._state.variables()]
         return [[value[place] for value in values] for place in places]
 

@@ -13,7 +13,7 @@ from klsearch.vae.elbo import kl_elements, reconstruction_error, sample_posterio
 from klsearch.vae.networks import stacking
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.training import optimizer
+from klsearch.vae.training.optimizer import adam
 from klsearch.vae.training.threads import threads
 
 _ROUNDS = 6
@@ -102,10 +102,10 @@ class _TimedStep:
             flat = tf.reshape(rows, [*tf.unstack(tf.shape(rows)[:2]), math.prod(self._stacked.network.input_shape)])
             errors = reconstruction_error(flat, output, self._objective.likelihood)
             loss = tf.reduce_sum(errors) + tf.reduce_sum(kl_elements(mean, log_var))
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
-        optimizer.adam(
-            members.weights, members.means, members.squares, gradients, tf.fill([tf.shape(rows)[0]], _STEP_SIZE)
-        )
+        found = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = [tf.convert_to_tensor(gradient) for gradient in found]
+        step_size = tf.fill([tf.shape(rows)[0]], _STEP_SIZE)
+        adam(members.weights, members.means, members.squares, gradients, step_size, step_size)
         return loss
 
 

@@ -238,6 +238,23 @@ def test_bounds_regularisation_and_optimizer_are_the_settings(snippet: Callable[
     assert free.optimizer().clipnorm is None
 
 
+@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("rmsprop", "RMSprop"), ("sgd", "SGD")])
+def test_the_optimizer_is_that_of_the_definition(name: str, kind: str, snippet: Callable[..., Any]) -> None:
+    made = snippet(SETTINGS, ("epochs = 12", f'epochs = 12\noptimizer = "{name}"'))
+    assert type(made.optimizer()).__name__ == kind
+    assert not hasattr(made, "schedule")
+    assert "callbacks" not in made.__doc__
+
+
+def test_a_learning_rate_that_falls_is_a_callback(snippet: Callable[..., Any]) -> None:
+    made = snippet(SETTINGS, ("epochs = 12", 'epochs = 12\nlearning_rate_schedule = "cosine"'))
+    at = made.schedule().schedule
+    assert [at(epoch, None) for epoch in (0, 6, 12, 50)] == pytest.approx(
+        [made.LEARNING_RATE * share for share in (1, 0.505, 0.01, 0.01)]
+    )
+    assert "vae.fit(rows, batch_size=BATCH_SIZE, epochs=EPOCHS, callbacks=[schedule()])" in made.__doc__
+
+
 def test_it_says_where_the_settings_come_from_in_any_letters(snippet: Callable[..., Any]) -> None:
     made = snippet(SETTINGS, ('name = "tiny"', 'name = "größe 大 it\'s"'))
     assert "\nFrom klsearch: trial 7 of study 'größe 大 it's'.\n" in made.__doc__

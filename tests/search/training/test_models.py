@@ -133,7 +133,7 @@ import keras
 class VAE:
     def __init__(self, latent_dim=3):
         rows, z = keras.Input((6,)), keras.Input((latent_dim,))
-        h = keras.layers.Dropout(0.5)(keras.layers.Dense(8, "relu")(rows))
+        h = keras.layers.Dropout(0.5, name="drop")(keras.layers.Dense(8, "relu")(rows))
         self.encoder = keras.Model(rows, {name: keras.layers.Dense(latent_dim)(h) for name in ("mu", "log_var")})
         self.decoder = keras.Model(z, keras.layers.Dense(6)(z))
 """
@@ -156,7 +156,7 @@ def test_check_says_what_was_taken_for_what(
     assert called.code == 0, called.err
     assert called.document["model_notes"] == [
         "of the encoder's outputs 'mu' is taken for z_mean and 'log_var' for z_log_var",
-        "encoder_dropout is the rate of dropout",
+        "encoder_dropout is the rate of drop",
     ]
 
 

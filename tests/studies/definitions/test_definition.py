@@ -218,3 +218,49 @@ def test_a_study_too_small_for_a_verdict_is_warned_of_before_it_trains() -> None
     assert define(confirmation={"seeds": 0}).cautions()[-1].code == "no-confirmation"
     enough = define(study={"name": "small", "trials": 20}, confirmation={"seeds": 8})
     assert not any("too few" in line for line in enough.cautions())
+
+
+MINE = {"reconstruction": "sum", "reconstruction_weight": 3.0, "kl": "sum", "kl_weight": 0.5, "l2": 0.03}
+
+
+def test_a_baseline_in_terms_of_the_user_s_own_loss_is_settled_in_those_of_the_study() -> None:
+    """Of 64 features and 4 latents: β = 0.5 / 3, and a mean over latents takes d times as much; L2 a third."""
+    settled = define(baselines={"mine": MINE}).settle(features=64, kl_band=None)
+    mine = settled.baseline_hyperparameters()["mine"]
+    assert mine.kl_weight == pytest.approx(4 * 0.5 / 3)
+    assert mine.l2 == pytest.approx(0.01)
+    assert settled.settle(features=64, kl_band=None) == settled, "settled once is settled"
+    summed = define(study={"kl_reduction": "sum"}, baselines={"mine": {"reconstruction": "mean", "kl": "batch sum"}})
+    weight = summed.settle(features=64, kl_band=None).baseline_hyperparameters()["mine"].kl_weight
+    assert weight == pytest.approx(64 * 128), "features times rows of a batch, at a weight of 1"
+
+
+def test_it_is_said_what_the_user_s_own_terms_mean() -> None:
+    asked = define(baselines={"mine": MINE, "other": {"kl_weight": 1.0}})
+    assert asked.translations(features=64) == [
+        "baselines.mine: your β = 0.167, kl_weight = 0.667 in the terms of this study; a KL of 4 in your script is 1 "
+        "nat per latent"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("baselines", "words"),
+    [
+        ({"after": {"kl": "sum"}}, "the recipe's settings are in the terms of the study"),
+        ({"mine": {"method": "beta1", "kl": "sum"}}, "method = 'beta1' decides it"),
+    ],
+)
+def test_terms_of_the_user_s_own_are_for_settings_of_their_own(baselines: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        define(baselines=baselines)
+
+
+def test_an_optimizer_changes_a_study_but_not_one_that_was_made_before_there_was_a_choice() -> None:
+    parts = define().fingerprint_parts()
+    earlier = {name: value for name, value in parts["training"].items() if value is not None}
+    assert "optimizer" not in earlier
+    changed = define(training={"optimizer": "sgd", "learning_rate_schedule": "cosine"})
+    assert changed.changes_since({**parts, "training": earlier}) == [
+        "training.optimizer: none, now 'sgd'",
+        "training.learning_rate_schedule: none, now 'cosine'",
+    ]

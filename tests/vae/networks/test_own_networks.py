@@ -10,7 +10,7 @@ from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
 from klsearch.vae.networks.network import conv_network
 from klsearch.vae.networks.own.adoption import adopt
-from klsearch.vae.networks.own.pairs import find_pair
+from klsearch.vae.networks.own.pairs import Pair, find_pair
 from klsearch.vae.networks.stacking import other_variables, trainable_variables
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
@@ -135,3 +135,52 @@ def test_a_decoder_that_uses_the_encoder_s_layers_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"encoder and decoder share 'shared/kernel'; each must have variables"):
         adopt(find_pair(tied, (4,), 4, {}), np.ones((9, 4), np.float32), 4)
+
+
+def _convolved(rows: keras.KerasTensor) -> keras.KerasTensor:
+    h = keras.layers.Conv2D(3, 3, strides=2)(keras.layers.Reshape((8, 8, 1))(rows))
+    return keras.layers.Flatten()(keras.layers.MaxPooling2D()(h))
+
+
+LAYERS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
+    "Conv2D": _convolved,
+    "Conv1D": lambda rows: keras.layers.GlobalAveragePooling1D()(keras.layers.Conv1D(6, 3, padding="causal")(rows)),
+    "LSTM": lambda rows: keras.layers.LSTM(6)(rows),
+    "Bidirectional": lambda rows: keras.layers.Bidirectional(keras.layers.GRU(3, recurrent_dropout=0.1))(rows),
+    "Attention": lambda rows: keras.layers.Flatten()(keras.layers.Attention()([rows, rows])),
+    "Lambda": lambda rows: keras.layers.Lambda(lambda values: values[:, 0] ** 2)(rows),
+    "keras.ops": lambda rows: keras.ops.mean(keras.ops.log1p(keras.ops.square(rows)), axis=1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_of_keras_trains_in_a_population(
+    name: str, images: dict[str, np.ndarray], train: Train, bits: Bits
+) -> None:
+    def build(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, keras.Model]:
+        rows, z = keras.Input(shape), keras.Input((latent_dim,))
+        h = LAYERS[name](rows)
+        heads = [keras.layers.Dense(latent_dim)(h) for _ in range(2)]
+        return keras.Model(rows, heads), keras.Model(z, keras.layers.Dense(64, "sigmoid")(z))
+
+    network = adopt(find_pair(build, (8, 8), 2, {}), images["train"], 2)
+    population = Population(network, images, Objective(), slots=2, batch_size=128)
+    for slot in range(2):
+        population.start(slot, SETTINGS, seed=1)
+    train(population, 2)
+    curves = population.curves(0)
+    assert not curves.diverged
+    assert curves.reconstruction[-1] < curves.reconstruction[0]
+    assert bits(population, 0) == bits(population, 1)
+
+
+def test_a_stateful_layer_is_refused_by_name() -> None:
+    rows, z = keras.Input((8, 8), batch_size=16), keras.Input((2,))
+    h = keras.layers.LSTM(4, stateful=True, name="memory")(rows)
+    encoder = keras.Model(rows, [keras.layers.Dense(2)(h) for _ in range(2)])
+    pair = Pair(encoder=encoder, decoder=keras.Model(z, keras.layers.Dense(64)(z)))
+    with pytest.raises(
+        ValueError, match="the layer 'memory' is stateful, so that each batch would go on from the last"
+    ):
+        adopt(pair, np.zeros((16, 8, 8), np.float32), 2)

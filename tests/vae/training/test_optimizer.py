@@ -1,4 +1,4 @@
-"""Adam for many members against Keras's Adam, one member at a time."""
+"""The optimizers for many members against Keras's, one member at a time."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae.training.optimizer import adam, clip_norm
+from klsearch.vae.training.optimizer import FALLS, OPTIMIZERS, Learning, adam, clip_norm
 from klsearch.vae.training.schedules import adam_step_size
 
 RATES = np.array([0.01, 0.3])
@@ -15,26 +15,43 @@ GRADIENTS = np.random.default_rng(0).normal(size=(6, 2, 3, 4)).astype(np.float32
 
 
 @pytest.mark.parametrize("members", [[0, 1], [1]])
-def test_every_member_moves_as_under_adam_of_keras(members: list[int]) -> None:
-    stacked, mean, square = (tf.Variable(tf.zeros([len(members), 3, 4])) for _ in range(3))
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_member_moves_as_under_the_optimizer_of_keras(name: str, members: list[int]) -> None:
+    optimizer, start = OPTIMIZERS[name], np.linspace(-2, 2, 12).reshape(3, 4)
+    stacked = tf.Variable(tf.constant(np.stack([start] * len(members)), tf.float32))
+    mean, square = (tf.Variable(tf.zeros([len(members), 3, 4])) for _ in range(2))
+    rates = tf.constant(RATES[members], tf.float32)
     for step, gradient in enumerate(GRADIENTS[:, members]):
-        step_size = tf.constant(adam_step_size(step, RATES[members]), tf.float32)
-        adam([stacked], [mean], [square], [tf.constant(gradient)], step_size)
+        step_size = tf.constant(optimizer.step_size(np.full(len(members), step), RATES[members]), tf.float32)
+        optimizer.move([stacked], [mean], [square], [tf.constant(gradient)], step_size, rates)
     for place, member in enumerate(members):
-        alone = keras.Variable(np.zeros((3, 4)))
-        theirs = keras.optimizers.Adam(RATES[member])
+        alone = keras.Variable(start)
+        theirs = getattr(keras.optimizers, optimizer.keras)(RATES[member])
         for gradient in GRADIENTS[:, member]:
             theirs.apply([tf.constant(gradient)], [alone])
         # In place, 1 - 0.999 is rounded to 32 bits: 0.00100004.
-        np.testing.assert_allclose(stacked[place], alone, rtol=1e-5 if len(members) > 1 else 3e-5, atol=1e-7)
+        tolerance = 1e-5 if len(members) > 1 else 3e-5
+        np.testing.assert_allclose(stacked[place], alone.numpy(), rtol=tolerance, atol=1e-6)
 
 
 def test_a_member_counts_its_own_steps() -> None:
     variable, mean, square = (tf.Variable(tf.zeros([2, 1])) for _ in range(3))
-    adam([variable], [mean], [square], [tf.ones([2, 1])], tf.constant(adam_step_size([0, 100], 0.1), tf.float32))
+    step_size = tf.constant(adam_step_size([0, 100], 0.1), tf.float32)
+    adam([variable], [mean], [square], [tf.ones([2, 1])], step_size, tf.fill([2], 0.1))
     # Bias correction makes the first step ±0.1; a member said to be at step 100 gets hardly any.
     assert variable[0, 0].numpy() == pytest.approx(-0.1, rel=1e-4)
     assert variable[1, 0].numpy() == pytest.approx(-0.1 * 0.1 / math.sqrt(0.001) * math.sqrt(1 - 0.999**101), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [("constant", [1, 1, 1, 1]), ("cosine", [1, 0.505, 0.01, 0.01]), ("exponential", [1, 0.1, 0.01, 0.01])],
+)
+def test_a_learning_rate_falls_over_its_member_s_own_epochs(schedule: str, shares: list[float]) -> None:
+    rates = Learning(schedule=schedule, epochs=10).rates([0, 5, 10, 99], [2.0, 2.0, 2.0, 3.0])
+    np.testing.assert_allclose(rates, np.array(shares) * [2, 2, 2, 3])
+    for progress, share in zip((0.0, 0.5, 1.0), shares, strict=False):
+        assert eval(FALLS[schedule].keras, {"math": math, "progress": progress}) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(

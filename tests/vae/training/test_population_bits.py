@@ -10,6 +10,7 @@ from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from klsearch.vae.layers import SearchedDropout, dense
 from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.objective import Objective
+from klsearch.vae.training.optimizer import OPTIMIZERS, Learning
 from klsearch.vae.training.population import Population
 
 pytestmark = pytest.mark.slow("compiles populations of many sizes")
@@ -126,3 +127,21 @@ def test_with_missing_values(few_features: dict[str, np.ndarray], train: Train, 
     assert np.all(np.isfinite(np.frombuffer(expected["curves"])))
     for members, slot, late in ((three, 2, 1), (eight, 7, 1), (eight, 0, 0)):
         assert train_among(members, slot, late, train, bits) == expected, f"slot {slot} of {members.slots}, {late} late"
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "adam"])
+def test_under_every_optimizer_a_trial_has_the_same_bits_in_other_company(
+    name: str, full_batches: dict[str, np.ndarray], train: Train, bits: Bits
+) -> None:
+    network, learning = dense_network((64,), 8, hidden=[32]), Learning(optimizer=name, schedule="cosine", epochs=4)
+    found = []
+    for slots in (2, 4):
+        population = Population(
+            network, full_batches, Objective(), slots=slots, batch_size=128, clips_gradients=True, learning=learning
+        )
+        population.start(slots - 1, TRIAL, SEED)
+        for slot in range(slots - 1):
+            population.start(slot, NEIGHBOURS[slot], slot)
+        train(population, 2)
+        found.append(bits(population, slots - 1))
+    assert found[0] == found[1]

@@ -14,7 +14,7 @@ from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.own.brought import Brought
 from klsearch.vae.networks.own.changes import note_change, undo_changes
 from klsearch.vae.networks.own.decoders import take_decoder, take_logits
-from klsearch.vae.networks.own.faults import find_faults, own_losses
+from klsearch.vae.networks.own.faults import find_faults, own_losses, uncopied_layers
 from klsearch.vae.networks.own.fresh import forget_training
 from klsearch.vae.networks.own.heads import Heads, names_of, take_heads
 from klsearch.vae.networks.own.pairs import Pair
@@ -83,7 +83,7 @@ def adopt(
         kernels=heads.kernels,
         logits=logits,
         notes=tuple(notes),
-        cautions=tuple(cautions),
+        cautions=(*cautions, *uncopied_layers(heads.encoder, decoder.model)),
     )
     trained = decoder.model if logits is None else logits.model
     return Network(encoder=heads.encoder, decoder=trained, outputs=len(likelihood.parts), brought=brought)

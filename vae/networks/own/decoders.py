@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from klsearch.vae.networks.own.changes import note_change
-from klsearch.vae.networks.own.heads import call_on, layer_behind
+from klsearch.vae.networks.own.heads import call_on, layer_behind, takes_plain
 from klsearch.vae.networks.own.probe import Probe, as_array
 
 _PROBED_ROWS = 64
@@ -52,10 +52,11 @@ def take_decoder(decoder: keras.layers.Layer, latent_dim: int) -> Decoder:
     if len(flat) != 1 or not isinstance(flat[0], keras.KerasTensor):
         kind = type(output).__name__ if not isinstance(output, dict) else f"dictionary of {', '.join(output)}"
         raise ValueError(f"the decoder must give one tensor, but gives a {kind}.")
-    plain = bool(inputs) and getattr(decoder, "outputs", [None])[0] is flat[0] and output is flat[0]
+    plain = bool(inputs) and output is flat[0] and takes_plain(decoder)
     model = decoder if plain else keras.Model(begin, flat[0], name=decoder.name)
     probe = Probe(model, _latents(latent_dim))
-    return Decoder(model=model, reach=_reach(probe), adds_up=_adds_up(probe.outputs()[0]))
+    adds_up = _adds_up(probe.outputs()[0])
+    return Decoder(model=model, reach=(0.0, 1.0) if adds_up else _reach(probe), adds_up=adds_up)
 
 
 def _latents(latent_dim: int) -> np.ndarray:

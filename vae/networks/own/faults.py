@@ -30,10 +30,20 @@ def find_faults(
         rows: those to be trained on, float32 [n, *shape], without gaps.
         likelihood: of the rows.
     """
+    if refused := [*_of_layers(heads.encoder), *_of_layers(decoder.model)]:
+        return refused, []
     probe = Probe(heads.encoder, rows[:_PROBED_ROWS])
     mean, log_var = (probe.reach(layer, place) for place, layer in enumerate(heads.layers))
     wrong = [*_of_mean(mean), *_of_log_var(log_var), *_of_decoder(decoder, rows, likelihood)]
     return wrong, [*_bounded_mean(mean), *_bounded_log_var(log_var)]
+
+
+def _of_layers(model: keras.Model) -> Iterator[str]:
+    for layer in model._flatten_layers(include_self=False):
+        if getattr(layer, "stateful", False):
+            yield (
+                f"the layer {layer.name!r} is stateful, so that each batch would go on from the last: set stateful=False"
+            )
 
 
 def _of_mean(reach: tuple[float, float]) -> Iterator[str]:
@@ -113,6 +123,23 @@ def _range(low: float, high: float) -> str:
     if math.isfinite(low) and math.isfinite(high):
         return f"within {low:g} to {high:g}"
     return f"at or above {low:g}" if math.isfinite(low) else f"at or below {high:g}"
+
+
+def uncopied_layers(*models: keras.Model) -> list[Caution]:
+    """Warn of layers that do not say what they are made with, which an export must copy and save."""
+    found = []
+    for layer in (layer for model in models for layer in model._flatten_layers(include_self=False)):
+        try:
+            layer.get_config()
+        except NotImplementedError:
+            found.append(
+                Caution(
+                    f"model.kind: the winner cannot be exported: {type(layer).__qualname__} has arguments that Keras "
+                    "cannot save; give it a get_config() that names them",
+                    "no-get-config",
+                )
+            )
+    return found
 
 
 def own_losses(heads: Heads, rows: np.ndarray) -> list[str]:

@@ -93,7 +93,18 @@ def call_on(model: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[keras.Ke
     own = tuple(inputs[0].shape[1:])
     if _without_ones(own) not in (_without_ones(shape), (int(np.prod(shape)),)):
         raise ValueError(f"{model.name!r} takes rows of shape {list(own)}, not {list(shape)}.")
-    return begin, model(keras.layers.Reshape(own)(begin))
+    return begin, model(as_taken(model, keras.layers.Reshape(own)(begin)))
+
+
+def as_taken(model: Any, values: Any) -> Any:
+    """Rows as a model takes them: a list or dictionary of one, where its graph has that."""
+    taken = getattr(model, "_inputs_struct", None)
+    return values if taken is None else keras.tree.pack_sequence_as(taken, [values])
+
+
+def takes_plain(model: Any) -> bool:
+    """Whether a model takes a tensor by itself."""
+    return not isinstance(getattr(model, "_inputs_struct", None), list | tuple | dict)
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -130,7 +141,8 @@ def _is_plain(encoder: Any, pair: Sequence[keras.KerasTensor]) -> bool:
     """Whether the encoder gives just these two in a list."""
     outputs = getattr(encoder, "outputs", None)
     listed = isinstance(getattr(encoder, "output", None), list | tuple)
-    return bool(outputs) and listed and len(outputs) == 2 and all(a is b for a, b in zip(outputs, pair, strict=True))
+    same = bool(outputs) and len(outputs) == 2 and all(a is b for a, b in zip(outputs, pair, strict=True))
+    return same and listed and takes_plain(encoder)
 
 
 def _named_tensor(encoder: Any, name: str, flat: list[keras.KerasTensor], labels: list[str]) -> Any:
@@ -203,7 +215,7 @@ def _steady(encoder: Any, rows: np.ndarray) -> list[int]:
     """Places of the outputs that two calls give alike: a sample is drawn anew."""
     inputs = getattr(encoder, "inputs", None)
     some = rows[:_PROBED_ROWS].reshape(-1, *(inputs[0].shape[1:] if inputs else rows.shape[1:]))
-    first, second = (keras.tree.flatten(encoder(some, training=False)) for _ in range(2))
+    first, second = (keras.tree.flatten(encoder(as_taken(encoder, some), training=False)) for _ in range(2))
     return [
         place
         for place, (one, other) in enumerate(zip(first, second, strict=True))

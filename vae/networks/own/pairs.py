@@ -127,7 +127,9 @@ def _by_name(named: Iterable[tuple[str, Any]], given: Any) -> Pair:
 def _put_in_order(pair: Pair, features: int, latent_dim: int) -> Pair:
     """The pair, turned round where the first takes latents and the second rows."""
     takes = [_count_inputs(model) for model in (pair.encoder, pair.decoder)]
-    if takes != [latent_dim, features] or latent_dim == features:
+    by_name = bool(_DECODER.search(pair.encoder.name) and _ENCODER.search(pair.decoder.name))
+    by_size = takes == [latent_dim, features] and latent_dim != features
+    if not (by_size or (by_name and None in takes)):
         return pair
     note = f"{pair.decoder.name!r}, which takes rows, is taken for the encoder: it came second"
     return Pair(encoder=pair.decoder, decoder=pair.encoder, notes=(*pair.notes, note))

@@ -39,11 +39,8 @@ class Probe:
         An end without bound is infinite.
         """
         moderate, extreme = (self._spread(layer, place, factor) for factor in (_MODERATE, _EXTREME))
-        low, high = (
-            many if abs(many - few) <= 0.01 * abs(few) + 1e-5 else math.copysign(math.inf, many)
-            for few, many in zip(moderate, extreme, strict=True)
-        )
-        return low, high
+        stays = [abs(many - few) <= 0.01 * abs(few) + 1e-5 for few, many in zip(moderate, extreme, strict=True)]
+        return extreme[0] if stays[0] else -math.inf, extreme[1] if stays[1] else math.inf
 
     def _spread(self, layer: keras.layers.Layer, place: int, factor: float) -> tuple[float, float]:
         """The least and greatest value of an output with a layer's own output moved far both ways."""

@@ -9,7 +9,7 @@ import pytest
 
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.networks.own.decoders import take_decoder
-from klsearch.vae.networks.own.faults import find_faults, own_losses
+from klsearch.vae.networks.own.faults import find_faults, own_losses, uncopied_layers
 from klsearch.vae.networks.own.heads import Heads, take_heads
 
 ROWS = np.random.default_rng(0).uniform(-2, 3, size=(64, 4)).astype(np.float32)
@@ -136,3 +136,21 @@ def test_a_loss_that_is_no_kl_stays_and_is_told_by_name() -> None:
     given.encoder(ROWS, training=True)
     assert len(given.encoder.losses) == 1
     assert own_losses(heads(), ROWS) == []
+
+
+class Given(keras.layers.Layer):
+    """Is made with a layer, of which Keras knows nothing."""
+
+    def __init__(self, inner: keras.layers.Layer) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, inputs: Any) -> Any:
+        return self.inner(inputs)
+
+
+def test_a_layer_that_cannot_be_exported_is_warned_of_before_anything_is_trained() -> None:
+    inputs = keras.Input((4,))
+    (caution,) = uncopied_layers(keras.Model(inputs, Given(keras.layers.Dense(2))(inputs)), _linear())
+    assert (caution.code, "Given has arguments that Keras cannot save" in caution) == ("no-get-config", True)
+    assert uncopied_layers(_linear()) == []

@@ -1,6 +1,6 @@
 """The outputs of an encoder that are z_mean and z_log_var, and the layers behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -201,3 +201,12 @@ def test_the_outputs_must_be_vectors_of_one_size(inputs: keras.KerasTensor) -> N
     for outputs in ([linear(2)(inputs), linear(3)(inputs)], [keras.layers.Reshape((2, 2))(inputs)] * 2):
         with pytest.raises(ValueError, match=r"both have shape \[n, latent_dim\], but have \[\[None, 2"):
             heads_of(inputs, outputs)
+
+
+@pytest.mark.parametrize("pack", [lambda tensor: [tensor], lambda tensor: {"rows": tensor}])
+def test_an_encoder_that_takes_a_list_or_dictionary_of_one_is_given_rows(
+    pack: Callable[[Any], Any], inputs: keras.KerasTensor
+) -> None:
+    mean, log_var = linear(2), linear(2)
+    heads = take_heads(keras.Model(pack(inputs), [mean(inputs), log_var(inputs)]), ROWS, ())
+    np.testing.assert_array_equal(heads.encoder(ROWS)[0], mean(ROWS))
