@@ -16,7 +16,7 @@ ROWS = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
 
 @pytest.fixture
 def inputs() -> keras.KerasTensor:
-    return keras.Input((4,))
+    return keras.Input((4,), name="rows")
 
 
 def linear(units: int, name: str | None = None) -> keras.layers.Dense:
