@@ -56,8 +56,7 @@ def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     if cure is None and not unfinished and standing.verdict is not Verdict.NOT_STABLE:
         widened = [_widen(study, standing, name, side) for name, side in standing.edges]
     if usable:
-        # What cures the caveat comes before the winner that has it.
-        yield from (one for one in widened if one.code)
+        # It is proven; another search may find better, or by chance worse.
         yield _use(standing)
     yield from unfinished
     if cure is None:
@@ -65,7 +64,7 @@ def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     yield from _look_at_seeds(study, standing)
     if usable:
         yield from (_consider_baseline(study, name) for name in baseline_names(study) if ties(study, name))
-    yield from (one for one in widened if not (usable and one.code))
+    yield from widened
     if cure is None and not unfinished and not widened:
         yield from _stop_or_search_on(study)
     if standing.best is not None:
@@ -76,7 +75,7 @@ def _cure(study: StudyRecord, standing: Standing) -> Advice | None:
     """The remedy of the winner's seeds that fail, or of the trials where none is feasible."""
     confirmed = runs_of(study, "winner")
     if confirmed:
-        return remedy(study, [run for run in confirmed if not run.passed], len(confirmed))
+        return remedy(study, [run for run in confirmed if not run.passed], len(confirmed), standing.edges)
     complete = study.complete
     if not complete or any(trial.feasible for trial in complete):
         return None
