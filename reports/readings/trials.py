@@ -22,10 +22,13 @@ class TrialOutcome(StrEnum):
     MISSED = "misses a gate"
     PRUNED = "stopped early"
     FAILED = "diverged or failed"
+    VOID = "never trained"
 
 
 def trial_outcome(trial: TrialRecord) -> TrialOutcome:
     """The outcome of a trial that has ended."""
+    if trial.is_void:
+        return TrialOutcome.VOID
     if trial.state is RunState.FAILED or trial.diverged:
         return TrialOutcome.FAILED
     if trial.state is RunState.PRUNED:

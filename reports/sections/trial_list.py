@@ -20,6 +20,7 @@ _MARKS: dict[TrialOutcome, tuple[str, Tone]] = {
     TrialOutcome.MISSED: ("misses", "plain"),
     TrialOutcome.PRUNED: ("pruned", "plain"),
     TrialOutcome.FAILED: ("failed", "bad"),
+    TrialOutcome.VOID: ("void", "plain"),
 }
 
 

@@ -3,6 +3,7 @@
 Heavy libraries load inside the commands.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from klsearch.search.storage.place import Place
     from klsearch.studies.record import StudyRecord
 
+_COLUMN = re.compile(r"\bcolumns? '")  # which a note names in quotes
 _PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 
 
@@ -134,11 +136,15 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
 
 def without_samples(record: "StudyRecord") -> "StudyRecord":
     """The study without pictures of its data, and without the notes and warnings that name its columns."""
+    from klsearch.vae.data.cautions import NAMING
+
     if record.data is None:
         return replace(record, samples=None)
-    warnings, notes = (
-        tuple(line for line in lines if "column" not in line) for lines in (record.data.warnings, record.data.notes)
+    # What an earlier release warned of has no code; what names a column quotes it.
+    warnings = tuple(
+        one for one in record.data.warnings if one.code not in NAMING and (one.code or not _COLUMN.search(one))
     )
+    notes = tuple(line for line in record.data.notes if not _COLUMN.search(line))
     return replace(record, samples=None, data=replace(record.data, warnings=warnings, notes=notes))
 
 

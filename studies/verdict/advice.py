@@ -228,7 +228,7 @@ def _limits(study: StudyRecord, name: str) -> tuple[float, float]:
 
 
 def _look_at_errors(study: StudyRecord) -> tuple[Advice, ...]:
-    failed = [trial for trial in study.trials if trial.state is RunState.FAILED]
+    failed = [trial for trial in study.trials if trial.state is RunState.FAILED and not trial.is_void]
     if not failed:
         return ()
     reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error."

@@ -22,7 +22,7 @@ from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 _FAR_ABOVE = 10.0
 _MOST_LONGER = 4.0
 # Slopes decay as a power of the epoch: as the first where KL itself grows as a power, faster where it has a limit.
-# Measured powers outside are the noise of two windows, or a rise that has only begun.
+# A power below is that of a rise that has only begun.
 _DECAYS = (1.0, 3.0)
 # Share by which validation reconstructs worse than training where a model overfits.
 _LARGE_GAP = 0.3
@@ -83,7 +83,7 @@ def remedy(
 
 
 def _is_unscaled(study: StudyRecord) -> bool:
-    return study.data is not None and any(UNSCALED in warning for warning in study.data.warnings)
+    return study.data is not None and any(one.code == UNSCALED for one in study.data.warnings)
 
 
 def _ill(study: StudyRecord, run: TrainingRun) -> str:
@@ -155,7 +155,8 @@ def _trainings(n: int, of: int) -> str:
 
 
 def _scale(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
-    warning = next(text for text in study.data.warnings if UNSCALED in text) if study.data is not None else ""
+    assert study.data is not None
+    warning = next(one for one in study.data.warnings if one.code == UNSCALED)
     return Advice(
         action="Scale the data",
         reason=f"{_trainings(len(struck), of)} fail, and the rows are unscaled: {warning}.",
@@ -302,40 +303,53 @@ def aimed_weight(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool)
 
 def _train_longer(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
     now = study.definition.training.epochs
-    asked = max(epochs_to_settle(study, run) for run in struck)
+    asked = epochs_to_settle(study, struck)
     slopes = [abs(run.kl_slope) for run in struck if math.isfinite(run.kl_slope)]
     limit = study.definition.thresholds().max_kl_slope
+    how_far = f"at the pace at which that falls, {asked} epochs settle it"
+    if asked >= _MOST_LONGER * now:
+        how_far = "more than four times as many are not advised at once"
     return Advice(
         action=f"Train for {asked} epochs",
         reason=(
             f"In {_trainings(len(struck), of)} the KL still moves after {now} epochs, by {_spread(slopes)} per epoch, "
-            f"where {limit:g} is allowed; at the pace at which that falls, {asked} epochs settle it."
+            f"where {limit:g} is allowed; {how_far}."
         ),
         code=f"[training]\nepochs = {asked}",
     )
 
 
-def epochs_to_settle(study: StudyRecord, run: TrainingRun) -> int:
-    """The epochs after which a training's KL settles: its slope is taken to fall as a power of the epoch.
+def epochs_to_settle(study: StudyRecord, runs: Sequence[TrainingRun]) -> int:
+    """The epochs after which the KL of all these trainings settles: slopes are taken to fall as a power of the epoch.
 
-    The power comes from two windows, the last and one that ends halfway between the end of annealing and the end; at
-    most four times the epochs trained, rounded up to five. It aims a fifth below the slope that is allowed.
+    At most four times the epochs trained, rounded up to five. It aims a fifth below the slope that is allowed.
     """
     thresholds, epochs = study.definition.thresholds(), study.definition.training.epochs
-    window, limit = thresholds.window, thresholds.max_kl_slope
+    measured = [decay for run in runs if math.isfinite(decay := _decay(study, run))]
+    # One training's is the noise of two windows; theirs together is not.
+    decay = min(max(float(np.median(measured)) if measured else _DECAYS[0], _DECAYS[0]), _DECAYS[1])
+    longest = float(epochs + thresholds.window)
+    for run in runs:
+        annealed = int(run.hyperparameters.annealing_epochs)
+        factor = (abs(run.kl_slope) / (_MARGIN * thresholds.max_kl_slope)) ** (1 / decay)
+        longest = max(longest, annealed + max(1, epochs - annealed) * factor)
+    return _round_epochs(min(longest, _MOST_LONGER * epochs))
+
+
+def _decay(study: StudyRecord, run: TrainingRun) -> float:
+    """The power of the epoch with which a slope falls, counted from the end of annealing; NaN where it does not fall.
+
+    From two windows, the last and one that ends halfway between the end of annealing and the end.
+    """
+    epochs, window = study.definition.training.epochs, study.definition.gates.window
     annealed = int(run.hyperparameters.annealing_epochs)
     earlier = max(annealed + window, (annealed + epochs) // 2)
-    late, early = abs(run.kl_slope), math.nan
-    if run.curves is not None and earlier < run.curves.epochs:
-        early = abs(kl_slope(TrainingCurves.from_rows(run.curves.as_rows()[:earlier]), window))
-    decay = 1.0
-    since, before = max(1, epochs - annealed), max(1, earlier - annealed)
-    if early > late > 0 and since > before:
-        decay = math.log(early / late) / math.log(since / before)
-    decay = min(max(decay, _DECAYS[0]), _DECAYS[1])
-    factor = (late / (_MARGIN * limit)) ** (1 / decay) if late > limit > 0 else 1.0
-    longer = annealed + since * factor
-    return _round_epochs(min(max(longer, epochs + window), _MOST_LONGER * epochs))
+    if run.curves is None or earlier >= run.curves.epochs:
+        return math.nan
+    late, early = abs(run.kl_slope), abs(kl_slope(TrainingCurves.from_rows(run.curves.as_rows()[:earlier]), window))
+    return (
+        math.log(early / late) / math.log((epochs - annealed) / (earlier - annealed)) if early > late > 0 else math.nan
+    )
 
 
 def _shrink(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:

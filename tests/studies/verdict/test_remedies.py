@@ -24,13 +24,28 @@ def test_a_kl_that_still_moves_is_trained_for_the_epochs_that_its_slope_asks_for
     epochs = tomllib.loads(found.next.code)["training"]["epochs"]
     assert 60 <= epochs <= 75
     assert found.next.action == f"Train for {epochs} epochs"
-    assert epochs_to_settle(study, study.confirmation[5]) == epochs
+    assert epochs_to_settle(study, study.confirmation[5:]) == epochs
 
 
 def test_a_slope_that_has_not_begun_to_fall_is_taken_to_fall_with_the_epoch(ill: Ill) -> None:
     """KL = 2 (t/20)^2 has the relative slope 2/t, 0.111 in the middle of the last window: 0.008 is 14 times as far."""
     study = ill(seeds=[{"growth": 2.0}] * 8)
-    assert epochs_to_settle(study, study.confirmation[0]) == 4 * 20, "never more than four times the epochs"
+    assert epochs_to_settle(study, study.confirmation) == 4 * 20, "never more than four times the epochs"
+
+
+def test_how_fast_slopes_fall_is_told_by_all_seeds_together(ill: Ill) -> None:
+    """The last window of the one that sways happens to fall, so that alone it would ask for too few epochs."""
+    alike = ill(seeds=[{"growth": 0.5}] * 8)
+    one_odd = ill(seeds=[{"growth": 0.5}] * 7 + [{"growth": 0.5, "sway": 0.01}])
+    by_itself = epochs_to_settle(one_odd, one_odd.confirmation[7:])
+    together = epochs_to_settle(one_odd, one_odd.confirmation)
+    assert by_itself < together == epochs_to_settle(alike, alike.confirmation)
+
+
+def test_where_the_epochs_asked_for_are_the_most_it_is_not_promised_that_they_settle_it(ill: Ill) -> None:
+    advice = summarize(ill(seeds=[{"growth": 2.0}] * 8)).next
+    assert advice.action == "Train for 80 epochs"
+    assert advice.reason.endswith("; more than four times as many are not advised at once.")
 
 
 def test_a_kl_that_scatters_little_is_judged_over_more_epochs(ill: Ill) -> None:
