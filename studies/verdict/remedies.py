@@ -150,8 +150,14 @@ def _gap(run: TrainingRun) -> float:
     return float(run.curves.validation_reconstruction[-1]) / training - 1
 
 
-def _trainings(n: int, of: int) -> str:
-    return f"{n} of {of} trainings"
+def _trainings(n: int, of: int, verb: str = "") -> str:
+    """So many of the trainings, with what they do.
+
+    >>> _trainings(1, 8, "fail"), _trainings(2, 8, "fail")
+    ('1 of 8 trainings fails', '2 of 8 trainings fail')
+    """
+    does = f" {verb}{'s' * (n == 1)}" if verb else ""
+    return f"{n} of {of} trainings{does}"
 
 
 def _scale(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
@@ -159,7 +165,7 @@ def _scale(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice
     warning = next(one for one in study.data.warnings if one.code == UNSCALED)
     return Advice(
         action="Scale the data",
-        reason=f"{_trainings(len(struck), of)} fail, and the rows are unscaled: {warning}.",
+        reason=f"{_trainings(len(struck), of, 'fail')}, and the rows are unscaled: {warning}.",
         code='[data]\nscaling = "standard"',
     )
 
@@ -235,7 +241,7 @@ def _leave_edge(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *, u
     return Advice(
         action=action,
         reason=(
-            f"{_trainings(len(struck), of)} fail at the {side} KL weights of those searched ({given.low:g} to "
+            f"{_trainings(len(struck), of, 'fail')} at the {side} KL weights of those searched ({given.low:g} to "
             f"{given.high:g}), beyond which better settings are expected."
         ),
         code=code,
@@ -247,7 +253,7 @@ def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *,
     low, high = study.definition.thresholds().kl_band
     kls = [_banded(study, run) for run in struck]
     side = "above" if up else "below"
-    reason = f"{_trainings(len(struck), of)} end {side} the band of {low:g} to {high:g}, at a KL of {_spread(kls)}"
+    reason = f"{_trainings(len(struck), of, 'end')} {side} the band of {low:g} to {high:g}, at a KL of {_spread(kls)}"
     if not up and not all(kl < low for kl in kls):
         reason = f"{_trainings(len(struck), of)} collapsed: too few latents are active, at a KL of {_spread(kls)}"
     given = study.definition.space.searched().get("kl_weight")
@@ -264,6 +270,7 @@ def _weights_beyond(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bo
     tried = float(f"{np.median([run.hyperparameters.kl_weight for run in struck]):.2g}")
     if ends[0] < tried < ends[1]:
         ends[0 if up else 1] = tried
+        centre = math.sqrt(ends[0] * ends[1])
     return (
         f"{'Raise' if up else 'Lower'} the KL weight to about {centre:.2g}",
         f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}",
@@ -378,7 +385,7 @@ def _loosen_gates(study: StudyRecord, struck: Sequence[TrainingRun], of: int) ->
     told = ", ".join(f"`{name}` {getattr(gates, name):g} where {value:g} is usual" for name, value in stricter.items())
     return Advice(
         action="Loosen the gates",
-        reason=f"{_trainings(len(struck), of)} fail by gates stricter than usual alone ({told}).",
+        reason=f"{_trainings(len(struck), of, 'fail')} by gates stricter than usual alone ({told}).",
         code="\n".join(["[gates]", *(f"{name} = {value!r}" for name, value in stricter.items())]),
     )
 
@@ -397,7 +404,7 @@ def _open_clips(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> A
 
 def _rethink_likelihood(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
     found = [run.unexplained for run in struck if math.isfinite(run.unexplained)]
-    reason = f"{_trainings(len(struck), of)} reconstruct no better than the mean (`unexplained` {_spread(found)})"
+    reason = f"{_trainings(len(struck), of, 'reconstruct')} no better than the mean (`unexplained` {_spread(found)})"
     if study.definition.model.likelihood == BERNOULLI.name:
         return Advice(
             action="Use a Gaussian likelihood",
