@@ -8,6 +8,7 @@ import numpy as np
 
 from klsearch.reports.figures.paint import (
     Band,
+    PointMark,
     paint_effects,
     paint_progress,
     paint_rate_distortion,
@@ -42,10 +43,16 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
     if not np.any(points.drawable):
         return None
     medians = [
-        (factor * one.median(lambda run: run.kl), one.median(lambda run: run.unexplained))
-        for one in compared_candidates(study)
+        PointMark(
+            place=place,
+            label=one.label,
+            target="evidence",
+            x=factor * one.median(lambda run: run.kl),
+            y=one.median(lambda run: run.unexplained),
+        )
+        for place, one in enumerate(compared_candidates(study))
     ]
-    marks = [mark for mark in medians if all(math.isfinite(value) for value in mark)]
+    marks = [mark for mark in medians if math.isfinite(mark.x) and math.isfinite(mark.y)]
     data = _outcome_table(points, f"KL, {kl_unit(study)}", "unexplained")
     told = "; ".join(
         f"{count(int(str(row[1])), 'trial')} of the outcome '{row[0]}', median KL {row[2]}, unexplained {row[4]}"

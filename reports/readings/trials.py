@@ -58,11 +58,13 @@ class Scatter:
         x: shape [n]; NaN where the trial has no such number.
         y: shape [n].
         outcomes: shape [n].
+        trials: numbers of the trials, shape [n].
     """
 
     x: np.ndarray
     y: np.ndarray
     outcomes: tuple[TrialOutcome, ...]
+    trials: tuple[int, ...]
 
     @property
     def drawable(self) -> np.ndarray:
@@ -76,7 +78,12 @@ class Scatter:
 
 
 def _scatter(ended: EndedTrials, x: Sequence[float], y: Sequence[float]) -> Scatter:
-    return Scatter(x=np.array(x, dtype=float), y=np.array(y, dtype=float), outcomes=ended.outcomes)
+    return Scatter(
+        x=np.array(x, dtype=float),
+        y=np.array(y, dtype=float),
+        outcomes=ended.outcomes,
+        trials=tuple(trial.number for trial in ended.trials),
+    )
 
 
 def rate_distortion(ended: EndedTrials, factor: float) -> Scatter:
@@ -151,6 +158,7 @@ def score_history(study: StudyRecord) -> ScoreHistory:
         x=np.array([trial.number for trial in trials], dtype=float),
         y=np.array([trial.score for trial in trials], dtype=float),
         outcomes=tuple(trial_outcome(trial) for trial in trials),
+        trials=tuple(trial.number for trial in trials),
     )
     if not trials or not np.isfinite(best[-1]):
         return ScoreHistory(points=points, best=np.full(len(trials), np.nan), last_improvement=None, since=0)

@@ -13,7 +13,7 @@ from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates, seeds_words
 from klsearch.reports.readings.differences import difference_on_test, direction, missed_gates, pairs_cell
-from klsearch.reports.readings.models import SeedStrip, seed_strips
+from klsearch.reports.readings.models import SeedStrip, seed_strips, seed_target
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
 from klsearch.reports.wording import capitalized, count, number, share, spread
@@ -263,6 +263,7 @@ def _runs_table(study: StudyRecord, runs: Sequence[ConfirmationRun], caption: st
             *("candidate", "seed", "gates missed", "score", f"KL, {kl_unit(study)}", "unexplained"),
             *("test KL", "test unexplained"),
         ),
+        targets=tuple(seed_target(run) for run in runs),
         rows=tuple(
             (
                 confirmed_name(study, run),
