@@ -14,9 +14,10 @@ from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Pro
 from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates, seeds_words
 from klsearch.reports.readings.differences import difference_on_test, direction, missed_gates, pairs_cell
 from klsearch.reports.readings.models import SeedStrip, seed_strips, seed_target
+from klsearch.reports.readings.rivals import why_failed
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
-from klsearch.reports.wording import capitalized, count, number, share, spread
+from klsearch.reports.wording import capitalized, count, number, share, within
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Summary
@@ -38,7 +39,7 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     if not summary.seeds:
         return Prose(text=_explain_unconfirmed(study), tone="caution"), *gates
     return (
-        pass_rates_table(confirmed_candidates(study)),
+        pass_rates_table(study, confirmed_candidates(study)),
         *gates,
         Gallery(exhibits=_strip_exhibits(study), legend=seed_legend()),
         *_difference_blocks(study),
@@ -63,18 +64,19 @@ def _explain_unconfirmed(study: StudyRecord) -> str:
     )
 
 
-def pass_rates_table(candidates: tuple[CandidateRuns, ...]) -> Table:
-    """The number of seeds of each candidate that pass every gate, with Wilson's interval."""
+def pass_rates_table(study: StudyRecord, candidates: tuple[CandidateRuns, ...]) -> Table:
+    """The number of seeds of each candidate that pass every gate, with Wilson's interval, and why the others fail."""
     rows = []
     for one in candidates:
         low, high = wilson_interval(one.passed, len(one.runs))
         rate = share(one.passed / len(one.runs))
-        rows.append((one.label, _passed_mark(one.passed, len(one.runs)), rate, f"{low:.2f} to {high:.2f}"))
+        interval, why = f"{low:.2f} to {high:.2f}", why_failed(study, one)
+        rows.append((one.label, _passed_mark(one.passed, len(one.runs)), rate, interval, why))
     return Table(
         caption="Fresh seeds that pass every gate",
-        columns=("candidate", "pass", "share", "95 % interval"),
+        columns=("candidate", "pass", "share", "95 % interval", "why the others fail"),
         rows=tuple(rows),
-        words=(0, 1),
+        words=(0, 1, 4),
     )
 
 
@@ -110,8 +112,8 @@ def _measured_cell(values: np.ndarray, seeds: int) -> str:
         return "nothing: it diverged" if seeds == 1 else f"nothing: all {seeds} diverged"
     lost = f"; {seeds - values.size} of {seeds} diverged" if values.size < seeds else ""
     median, low, high = (float(value) for value in (np.median(values), values.min(), values.max()))
-    told = number(median) if number(low) == number(high) else f"{number(median)} ({spread(low, high)})"
-    return f"{told}{lost}"
+    middle, ends = within(median, low, high)
+    return f"{middle if number(low) == number(high) else f'{middle} ({ends})'}{lost}"
 
 
 def _passed_mark(passed: int, seeds: int) -> Mark:
@@ -197,17 +199,16 @@ def _difference_row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
     unexplained = difference_on_test(study, baseline, lambda measures: measures.unexplained)
     return (
         baseline,
-        number(kl.mean),
-        _interval(kl),
-        number(unexplained.mean),
-        _interval(unexplained),
+        *_difference_cells(kl),
+        *_difference_cells(unexplained),
         pairs_cell(unexplained, "winner", baseline),
         _reading(kl, unexplained),
     )
 
 
-def _interval(difference: Difference) -> str:
-    return spread(difference.low, difference.high) if difference.pairs > 1 else "needs 2 pairs"
+def _difference_cells(difference: Difference) -> tuple[str, str]:
+    mean, interval = within(difference.mean, difference.low, difference.high)
+    return mean, interval if difference.pairs > 1 else "needs 2 pairs"
 
 
 def _reading(kl: Difference, unexplained: Difference) -> str:
