@@ -91,8 +91,15 @@ def trials(run: str | None, storage: str | None, study: str | None, as_json: boo
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in RUN.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 @click.option("--no-samples", is_flag=True, help="Leave out pictures of the data and names of its columns.")
+@click.option("--with-paths", is_flag=True, help="Tell where the storage is, and the folders of absolute paths.")
 def report(
-    run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool, no_samples: bool
+    run: str | None,
+    storage: str | None,
+    study: str | None,
+    output: Path | None,
+    open_it: bool,
+    no_samples: bool,
+    with_paths: bool,
 ) -> None:
     """Write the HTML report of RUN again, from its storage alone."""
     from klsearch.reports.report import write_report
@@ -103,7 +110,7 @@ def report(
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
     path = output or _run_folder(place) / "report.html"
-    click.echo(write_report(without_samples(record) if no_samples else record, path))
+    click.echo(write_report(without_samples(record) if no_samples else record, path, with_paths=with_paths))
     if open_it:
         click.launch(str(path))
 
