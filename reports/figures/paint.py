@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from klsearch.reports.figures.palette import BAND, INK, MUTED, OUTCOMES, line_style
@@ -15,7 +16,7 @@ from klsearch.reports.readings.models import COLLAPSED_NATS, CurveBand, LatentPr
 from klsearch.reports.readings.trials import Scatter, ScoreHistory
 from klsearch.reports.wording import number
 from klsearch.studies.definitions.space import Range
-from klsearch.studies.response import Change
+from klsearch.studies.response import Change, Surface
 
 Band = tuple[float, float]
 
@@ -351,6 +352,28 @@ def paint_effects(axes: Axes, effects: Sequence[tuple[str, Change]]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     _label(axes, "most over least, factor (logarithmic)" if as_factors else "change over the range, %", "")
+
+
+def paint_surface(
+    axes: Axes, surface: Surface, points: Scatter, ranges: tuple[Range, Range], band: Band, winner: PointMark
+) -> None:
+    """Expected `unexplained` as labelled lines, the more the stronger the shade; the edge of the band; trials."""
+    _set_scale(axes.xaxis, axes, range_scale(ranges[0]))
+    _set_scale(axes.yaxis, axes, range_scale(ranges[1]))
+    levels = MaxNLocator(7).tick_values(float(surface.unexplained.min()), float(surface.unexplained.max()))
+    shades = [to_rgba(line_style(0).color, 0.04 + 0.3 * at / len(levels)) for at in range(len(levels) - 1)]
+    grid = (surface.across, surface.up, surface.unexplained)
+    axes.contourf(*grid, levels=levels, colors=shades)
+    lines = axes.contour(*grid, levels=levels, colors=[line_style(0).color], linewidths=0.8)
+    axes.clabel(lines, fmt=number, fontsize=9, colors=[INK])
+    edges = [edge for edge in band if surface.kl.min() < edge < surface.kl.max()]
+    if edges:
+        ends = axes.contour(surface.across, surface.up, surface.kl, levels=edges, colors=[INK], linewidths=1.8)
+        ends.set_linestyle((0, (5, 2)))
+        axes.clabel(ends, fmt=lambda value: f"KL {number(value)}", fontsize=9, colors=[INK])
+    _paint_outcomes(axes, points, surface.names)
+    _paint_mark(axes, winner, surface.names)
+    _label(axes, *surface.names)
 
 
 def paint_images(

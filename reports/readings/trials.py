@@ -97,6 +97,12 @@ def slice_of(ended: EndedTrials, name: str) -> Scatter:
     return _scatter(ended, values, [trial.score for trial in ended.trials])
 
 
+def settings_of(ended: EndedTrials, names: tuple[str, str]) -> Scatter:
+    """One hyperparameter against another, one point per ended trial."""
+    first, second = ([getattr(trial.hyperparameters, name) for trial in ended.trials] for name in names)
+    return _scatter(ended, first, second)
+
+
 def bin_edges(space: Range, bins: int = _BINS) -> np.ndarray:
     """Ends of equally wide bins on the range's own scale; a whole number has its bin to itself where there are few.
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,8 +22,8 @@ from klsearch.reports.wording import capitalized, count, number, share, within
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Summary
-from klsearch.studies.verdict.candidates import baseline_names, runs_of
-from klsearch.studies.verdict.differences import Difference
+from klsearch.studies.verdict.candidates import baseline_names, reconstruction_difference, runs_of
+from klsearch.studies.verdict.differences import Difference, relative
 from klsearch.vae.diagnostics.gates import GATES, MIN_CONFIRMATION_SEEDS, GateRule, wilson_interval
 
 
@@ -74,7 +75,7 @@ def pass_rates_table(study: StudyRecord, candidates: tuple[CandidateRuns, ...]) 
         rows.append((one.label, _passed_mark(one.passed, len(one.runs)), rate, interval, why))
     return Table(
         caption="Fresh seeds that pass every gate",
-        columns=("candidate", "pass", "share", "95 % interval", "why the others fail"),
+        columns=("candidate", "pass", "share", "95 % interval", "why seeds fail"),
         rows=tuple(rows),
         words=(0, 1, 4),
     )
@@ -183,9 +184,12 @@ def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
     names = baseline_names(study)
     if not names or all(run.test is None for run in runs_of(study, "winner")):
         return ()
-    columns = ("baseline", "KL", "95 % interval", "unexplained", "95 % interval", "seeds", "reading")
+    columns = ("baseline", "KL", "95 % interval", "unexplained, %", "95 % interval", "seeds", "reading")
     table = Table(
-        caption=f"Winner less baseline on the test split, paired by seed; KL in {kl_unit(study)}",
+        caption=(
+            f"Winner less baseline on the test split, paired by seed; KL in {kl_unit(study)}, unexplained in % of the "
+            "baseline's"
+        ),
         columns=columns,
         rows=tuple(_difference_row(study, name) for name in names),
         words=(0, 6),
@@ -196,11 +200,12 @@ def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
 def _difference_row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
     factor = kl_factor(study)
     kl = difference_on_test(study, baseline, lambda measures: factor * measures.kl)
-    unexplained = difference_on_test(study, baseline, lambda measures: measures.unexplained)
+    unexplained = reconstruction_difference(study, baseline)
+    percent = [100 * relative(one) for one in (unexplained.mean, unexplained.low, unexplained.high)]
     return (
         baseline,
         *_difference_cells(kl),
-        *_difference_cells(unexplained),
+        *_difference_cells(replace(unexplained, mean=percent[0], low=percent[1], high=percent[2])),
         pairs_cell(unexplained, "winner", baseline),
         _reading(kl, unexplained),
     )

@@ -8,11 +8,11 @@ from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.response import response_of
-from klsearch.studies.verdict.candidates import baseline_names, is_winner, runs_of, ties, unexplained_on_test
-from klsearch.studies.verdict.differences import Difference, paired_difference
+from klsearch.studies.verdict.candidates import baseline_names, is_winner, reconstruction_difference, runs_of, ties
+from klsearch.studies.verdict.price import prices
 from klsearch.studies.verdict.remedies import Advice, remedy
 from klsearch.studies.verdict.standing import Standing
-from klsearch.studies.verdict.words import count, number, share, spread, toml_number
+from klsearch.studies.verdict.words import count, share, spread, toml_number
 from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
 from klsearch.vae.hyperparameters import RULES
 
@@ -135,31 +135,21 @@ def _look_at_seeds(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]
 
 
 def _consider_baseline(study: StudyRecord, baseline: str) -> Advice:
-    difference = paired_difference(*(unexplained_on_test(runs_of(study, who)) for who in ("winner", baseline)))
+    difference = reconstruction_difference(study, baseline)
     if is_winner(study, baseline):
         return Advice(
             action=f"Keep the settings of {baseline}",
             reason=f"They are the best found: no other of {count(len(study.finished), 'trial')} does better.",
         )
-    reason = (
-        f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` "
-        f"on the test split is not surely lower: winner less {baseline} {number(difference.mean)} "
-        f"({_sureness(difference, baseline)})."
-    )
+    price = next((one.sentence for one in prices(study) if one.baseline == baseline), "one pair gives no interval")
+    left_out = difference.left_out_words("winner", baseline)
+    reason = f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and {price}"
+    reason += f" ({left_out})." if left_out else "."
     method = study.definition.baseline_method(baseline)
     instead = f"keeping the settings of {baseline}"
     if method is not None:
         instead = f"{METHOD_NAMES[method]} ({baseline}), which needs no search"
     return Advice(action=f"Consider {instead}", reason=reason)
-
-
-def _sureness(difference: Difference, baseline: str) -> str:
-    """The interval of a difference, if there is one, and who diverged."""
-    interval = "needs 2 pairs for an interval"
-    if difference.pairs > 1:
-        interval = f"95 % {spread(difference.low, difference.high)}"
-    left_out = difference.left_out_words("winner", baseline)
-    return f"{interval}; {left_out}" if left_out else interval
 
 
 def _widen(study: StudyRecord, standing: Standing, name: str, side: str) -> Advice:
