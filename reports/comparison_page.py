@@ -15,7 +15,7 @@ from klsearch.reports.readings.models import WATCHED, curve_band
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.sections.banner import as_of, partial_notice
 from klsearch.reports.sections.models.dynamics import curve_exhibits
-from klsearch.reports.wording import NOTHING, count, duration, number, setting, spread
+from klsearch.reports.wording import NOTHING, count, duration, number, setting, within
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
 from klsearch.studies.summary import Summary, summarize
 from klsearch.studies.verdict.candidates import runs_of
@@ -93,10 +93,10 @@ def _conclusion(comparison: Comparison, sides: _Sides) -> tuple[str, Tone, str]:
     seeds = "seeds do not pair" if comparison.unlike else f"{count(found.pairs, 'pair')} of seeds"
     left_out = found.left_out_words(first, second)
     seeds += f"; {left_out}" if left_out else ""
+    mean, interval = within(found.mean, found.low, found.high)
     sentence = (
-        f"The winners' unexplained on the test split, {first} less {second}: {number(found.mean)} (95 % "
-        f"{spread(found.low, found.high)}, {seeds}). Verdicts: "
-        f"{'; '.join(f'{side.label} {side.summary.verdict}' for side in sides)}."
+        f"The winners' unexplained on the test split, {first} less {second}: {mean} (95 % {interval}, {seeds}). "
+        f"Verdicts: {'; '.join(f'{side.label} {side.summary.verdict}' for side in sides)}."
     )
     if comparison.better is None:
         return "No clear difference in reconstruction", "plain", sentence
@@ -189,7 +189,7 @@ def _paired_blocks(comparison: Comparison, sides: _Sides) -> tuple[Block, ...]:
         return (Prose(text=comparison.obstacle, tone="caution"),)
     first, second = comparison.studies
     rows = (
-        (_PAIRED[name], number(found.mean), spread(found.low, found.high), _seeds(found, sides), direction(found))
+        (_PAIRED[name], *within(found.mean, found.low, found.high), _seeds(found, sides), direction(found))
         for name, found in comparison.found.items()
     )
     interval = "Student's t over the seeds"

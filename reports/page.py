@@ -26,12 +26,14 @@ class Table:
         columns: the headings.
         rows: cells as the reader sees them.
         words: places of the columns that hold words and so stand on the left; the others hold numbers.
+        targets: unique in the page, names of the rows to which markers of figures lead; empty where none does.
     """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     words: tuple[int, ...] = (0,)
+    targets: tuple[str, ...] = ()
     kind: Literal["table"] = "table"
 
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.reports.comparison_page import comparison_page
 from klsearch.reports.page import Page
+from klsearch.reports.paths import without_paths
 from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import responses
 from klsearch.reports.sections.advice import advice_section, recipe_section
@@ -32,19 +33,27 @@ from klsearch.studies.summary import summarize
 _TEMPLATE = Path(__file__).with_name("template")
 
 
-def write_report(study: StudyRecord, path: Path) -> Path:
+def write_report(study: StudyRecord, path: Path, *, with_paths: bool = False) -> Path:
     """Write the report to a file, whole or not at all; the same records give the same bytes. Gives the path.
+
+    Args:
+        study: the records.
+        path: of the file.
+        with_paths: whether it tells where the storage is, and the folders of absolute paths.
 
     Raises:
         OSError: the file cannot be written.
     """
-    write_atomically(path, render_report(study))
+    write_atomically(path, render_report(study, with_paths=with_paths))
     return path
 
 
-def render_report(study: StudyRecord) -> str:
-    """The report as HTML that loads nothing, runs only its own script, and can be read without it."""
-    return _render(report_page(study))
+def render_report(study: StudyRecord, *, with_paths: bool = False) -> str:
+    """The report as HTML that loads nothing, runs only its own script, and can be read without it.
+
+    See `write_report`.
+    """
+    return _render(report_page(study if with_paths else without_paths(study)))
 
 
 def write_comparison(first: StudyRecord, second: StudyRecord, path: Path) -> Path:
@@ -59,7 +68,7 @@ def write_comparison(first: StudyRecord, second: StudyRecord, path: Path) -> Pat
 
 def render_comparison(first: StudyRecord, second: StudyRecord) -> str:
     """Two studies side by side, as HTML like the report's."""
-    return _render(comparison_page(first, second))
+    return _render(comparison_page(without_paths(first), without_paths(second)))
 
 
 def _render(page: Page) -> str:

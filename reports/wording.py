@@ -1,6 +1,7 @@
 """Numbers, times and counts as a reader sees them: short, plain, and still numbers when copied."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from klsearch.studies.verdict.words import NOTHING, count, number, share, spread, toml_number
@@ -11,13 +12,50 @@ __all__ = [
     "count",
     "duration",
     "first_line",
+    "listed",
     "number",
     "setting",
     "share",
     "spread",
     "toml_number",
     "utc",
+    "within",
 ]
+
+
+def within(value: float, low: float, high: float, *, sign: str = "") -> tuple[str, str]:
+    """A number and its interval, with the digits that the interval bears: two of its half-width.
+
+    Without a finite interval of some width, as `number` and `spread` have them.
+
+    Args:
+        value: the number.
+        low: lower end of the interval.
+        high: upper end.
+        sign: "+" to show that of positive numbers too.
+
+    >>> within(-13.4987, -15.451, -11.546), within(0.12345, 0.12001, 0.12687), within(4321, 3000, 5600)
+    (('-13.5', '-15.5 to -11.5'), ('0.1234', '0.1200 to 0.1269'), ('4300', '3000 to 5600'))
+    >>> within(1.5, -math.inf, math.inf)
+    ('1.5', '–')
+    """
+    half = (high - low) / 2
+    has_digits = math.isfinite(half) and half > 0 and math.isfinite(value)
+    places = 1 - math.floor(math.log10(half)) if has_digits else 0
+    if not (has_digits and -5 < places < 7):
+        return f"{sign if value >= 0 and math.isfinite(value) else ''}{number(value)}", spread(low, high)
+    told = [f"{round(one, places):{sign}z.{max(places, 0)}f}" for one in (value, low, high)]
+    return told[0], f"{told[1]} to {told[2]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as code, joined as a sentence does.
+
+    >>> listed(["before"]), listed(["before", "after", "mine"])
+    ('`before`', '`before`, `after` and `mine`')
+    """
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join(filter(None, [", ".join(quoted[:-1]), *quoted[-1:]]))
 
 
 def duration(seconds: float) -> str:

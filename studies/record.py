@@ -10,6 +10,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import METHOD_NAMES, Method
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.ranking import Rank
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
 from klsearch.vae.diagnostics.measures import Measures
@@ -99,6 +100,7 @@ class TrialRecord(TrainingRun):
         origin: "search", the name of the baseline whose settings it repeats, or "digits trial 12" of a warm start.
         warm_start: whether it was trained in an earlier study, and does not count to this one's budget.
         feasible: whether it meets every constraint gate.
+        is_void: whether it failed because klsearch itself closed its row, before anything was trained.
         progress: a running trial's latest epoch by curve name, with "epoch" and "epochs"; empty otherwise.
     """
 
@@ -106,6 +108,7 @@ class TrialRecord(TrainingRun):
     origin: str = "search"
     warm_start: bool = False
     feasible: bool = False
+    is_void: bool = False
     progress: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -145,7 +148,7 @@ class DataFacts:
         shape: shape of one row.
         scaling: how it was scaled, in words ("minmax over the training split").
         fingerprint: sha256 over the rows as trained, the split included.
-        warnings: what the check of the data warned of.
+        warnings: what the check of the data warned of, each with its code; those of an earlier release have none.
         notes: what was recognised in the source and done about it.
         pca: `unexplained` of a PCA with as many components as latents, fitted on the training rows, by split; empty in
             a study of an earlier release, and where the deviance is no squared error.
@@ -155,7 +158,7 @@ class DataFacts:
     shape: tuple[int, ...]
     scaling: str
     fingerprint: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
     pca: Mapping[str, float] = field(default_factory=dict)
 

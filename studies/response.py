@@ -97,6 +97,24 @@ class Change(NamedTuple):
         return self.low > 0
 
 
+class Surface(NamedTuple):
+    """What is expected over the ranges of two hyperparameters while the others stay as a setting has them.
+
+    Attributes:
+        names: of the two, the one that matters more first.
+        across: values of the first, evenly spread on its own scale, shape [n].
+        up: values of the second, shape [n].
+        unexplained: expected, shape [n of the second, n of the first].
+        kl: expected final KL in the band's unit, of the same shape.
+    """
+
+    names: tuple[str, str]
+    across: np.ndarray
+    up: np.ndarray
+    unexplained: np.ndarray
+    kl: np.ndarray
+
+
 class Effect(NamedTuple):
     """What one hyperparameter does over its range while the others stay as the leader has them.
 
@@ -213,6 +231,25 @@ class Response:
             found.append(Effect(name, self._unexplained.span(line), self._kl.span(line)))
         return sorted(found, key=lambda effect: -effect.unexplained.share)
 
+    def surface(self, values: Mapping[str, float]) -> Surface | None:
+        """What is expected over the two hyperparameters that matter most; None where fewer than two are searched.
+
+        Args:
+            values: of the searched hyperparameters, usually the winner's.
+        """
+        if len(self.ranges) < 2:
+            return None
+        first, second = [effect.name for effect in self.effects(values)][:2]
+        steps, order = np.linspace(0, 1, _STEPS), list(self.ranges)
+        points = np.repeat(_places(self.ranges, [values]), _STEPS**2, axis=0)
+        points[:, order.index(first)] = np.tile(steps, _STEPS)
+        points[:, order.index(second)] = np.repeat(steps, _STEPS)
+        unexplained, kl = (
+            np.exp(process.mean(points)).reshape(_STEPS, _STEPS) for process in (self._unexplained, self._kl)
+        )
+        across, up = (np.array([_value(self.ranges[name], step) for step in steps]) for name in (first, second))
+        return Surface((first, second), across, up, unexplained, kl)
+
     def presses(self, values: Mapping[str, float], name: str, side: str) -> bool:
         """Whether a setting on the edge of a range wants to leave it, as far as can be seen from inside.
 
@@ -291,6 +328,13 @@ def _place(range_: Range, value: float) -> float:
     if range_.log:
         return math.log(value / range_.low) / math.log(range_.high / range_.low)
     return (value - range_.low) / (range_.high - range_.low)
+
+
+def _value(range_: Range, place: float) -> float:
+    """The value at a place; what `_place` makes of it is the place again."""
+    if range_.log:
+        return float(range_.low * (range_.high / range_.low) ** place)
+    return float(range_.low + place * (range_.high - range_.low))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,7 @@
 """The searched numbers of one trial, none of which changes a tensor's shape, and the recipe's two settings of them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ class Rule:
         below: what it must stay below.
         step: by how much a reader would change it where its range is not logarithmic; None for the whole range.
         in_training: whether `[training]` says it where it is not searched.
+        seldom: whether it is left out of what is shown where nobody uses it.
     """
 
     meaning: str
@@ -25,6 +26,7 @@ class Rule:
     below: float = math.inf
     step: float | None = None
     in_training: bool = False
+    seldom: bool = False
 
     @property
     def words(self) -> str:
@@ -70,7 +72,10 @@ class Hyperparameters:
         default=0.0, metadata=_rule(meaning="dropout rate in the encoder", least=0, below=1, step=0.1)
     )
     free_bits: float = field(
-        default=0.0, metadata=_rule(meaning="nats per latent below which its KL, mean over the batch, is free", least=0)
+        default=0.0,
+        metadata=_rule(
+            meaning="nats per latent below which its KL, mean over the batch, is free", least=0, seldom=True
+        ),
     )
     learning_rate: float = field(
         default=1e-3, metadata=_rule(meaning="the optimizer's step size", least=0, above=True, in_training=True)
@@ -82,6 +87,7 @@ class Hyperparameters:
             least=0,
             above=True,
             in_training=True,
+            seldom=True,
         ),
     )
 
@@ -117,6 +123,23 @@ RULES: Mapping[str, Rule] = {one.name: one.metadata["rule"] for one in fields(Hy
 """The rule of each hyperparameter, in the order in which they are shown everywhere."""
 
 NAMES: tuple[str, ...] = tuple(RULES)
+
+_OFF: Mapping[str, Any] = {one.name: one.default for one in fields(Hyperparameters)}
+
+
+def shown_names(settings: Iterable[Hyperparameters]) -> tuple[str, ...]:
+    """The names to show of these settings: all but those seldom used that are off in every one of them.
+
+    >>> [name for name in NAMES if name not in shown_names([BEFORE, AFTER])]
+    ['free_bits', 'clipnorm']
+    """
+    shown = list(settings)
+    return tuple(
+        name
+        for name, rule in RULES.items()
+        if not rule.seldom or any(getattr(one, name) != _OFF[name] for one in shown)
+    )
+
 
 WHOLE: tuple[str, ...] = tuple(one.name for one in fields(Hyperparameters) if one.type is int)
 """Those that are whole numbers."""

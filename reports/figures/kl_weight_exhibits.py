@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from klsearch.reports.figures.paint import Band, WeightPlot, paint_weights, range_scale
+from klsearch.reports.figures.paint import Band, PointMark, WeightPlot, paint_weights, range_scale
 from klsearch.reports.figures.scales import Scale, kl_scale, positive_scale
 from klsearch.reports.figures.svg import draw
 from klsearch.reports.page import Exhibit, Table
@@ -38,15 +38,18 @@ def marks_on_axis(study: StudyRecord, runs: WeighedRuns) -> tuple[tuple[int, Can
 def _exhibit(study: StudyRecord, runs: WeighedRuns, measure: WeighedMeasure) -> Exhibit:
     space, band = study.definition.space.searched()["kl_weight"], study.definition.thresholds().kl_band
     points = runs.points(measure.read)
-    marks = [(place, kl_weight_of(one), one.median(measure.read)) for place, one in marks_on_axis(study, runs)]
-    weights = [space.low, space.high, *(weight for _, weight, _ in marks)]
+    marks = [
+        PointMark(place=place, label=one.label, target="evidence", x=kl_weight_of(one), y=one.median(measure.read))
+        for place, one in marks_on_axis(study, runs)
+    ]
+    weights = [space.low, space.high, *(mark.x for mark in marks)]
     is_kl = measure.name == "KL"
     plot = WeightPlot(
         points=points,
         joined=runs.ladder is not None,
         marks=marks,
         across=range_scale(Range(low=min(weights), high=max(weights), log=space.log)),
-        up=_scale(study, measure, np.array([*points.y, *(value for *_, value in marks)]), band),
+        up=_scale(study, measure, np.array([*points.y, *(mark.y for mark in marks)]), band),
         band=band if is_kl else None,
         in_band=() if runs.ladder is None else runs.ladder.in_band,
         label=measure.label,

@@ -1,29 +1,51 @@
 """Drawing: each function paints one small record into axes. What there is to see is decided in the data, not here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from klsearch.reports.figures.palette import BAND, INK, MUTED, OUTCOMES, line_style
-from klsearch.reports.figures.scales import Scale, kl_scale, log_ticks, positive_scale, round_up
+from klsearch.reports.figures.scales import Scale, fitted_scale, kl_scale, log_ticks, positive_scale, round_up
+from klsearch.reports.figures.svg import point
 from klsearch.reports.readings.models import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
 from klsearch.reports.readings.trials import Scatter, ScoreHistory
 from klsearch.reports.wording import number
 from klsearch.studies.definitions.space import Range
-from klsearch.studies.response import Change
+from klsearch.studies.response import Change, Surface
 
 Band = tuple[float, float]
 
 # Above this many points an SVG marker each costs more than a picture of them all.
 _RASTERIZE_ABOVE = 500
 _LONGEST_NAME = 16
+_MOST_PERCENT = 3.0  # a change beyond it is drawn as a factor
 _GAP = 0.06  # between images, of their width
 # A tick at 0.30000000000000004 is one at 0.3.
 _PLAIN = FuncFormatter(lambda value, _: number(round(value, 12)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointMark:
+    """A compared candidate as one large marker.
+
+    Attributes:
+        place: its place among all who are compared, which gives its style.
+        label: its name for readers.
+        target: where on the page the marker leads.
+        x: where it stands.
+        y: the same, upwards.
+    """
+
+    place: int
+    label: str
+    target: str
+    x: float
+    y: float
 
 
 def paint_curves(axes: Axes, bands: Sequence[CurveBand], label: str, band: Band | None = None) -> None:
@@ -68,21 +90,30 @@ def paint_seeds(
         marker = _strip_marker(strips, row)
         for passed in (False, True):
             where = (strip.passed == passed) & np.isfinite(numbers)
-            axes.plot(
+            axes.scatter(
                 numbers[where],
                 height[where],
-                linestyle="none",
                 marker=marker,
-                markersize=6,
-                markeredgewidth=1.3,
-                markeredgecolor=color,
-                markerfacecolor=color if passed else "none",
+                s=36,
+                linewidths=1.3,
+                edgecolors=color,
+                facecolors=color if passed else "none",
+                clip_on=False,
+                urls=_addresses(_seed_points(strip, numbers, where, label)),
             )
     axes.set_yticks(range(len(strips)), [_shorten(strip.candidate.name) for strip in strips])
     axes.set_ylim(len(strips) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     _label(axes, label, "")
+
+
+def _seed_points(strip: SeedStrip, numbers: np.ndarray, where: np.ndarray, label: str) -> list[str]:
+    """The addresses of seeds: each leads to its row in the table of all runs."""
+    return [
+        point(strip.targets[at], f"{strip.candidate.name}, seed {strip.seeds[at]}: {_named(label, numbers[at])}")
+        for at in np.flatnonzero(where)
+    ]
 
 
 def strip_color(strips: Sequence[SeedStrip], row: int) -> str:
@@ -139,40 +170,67 @@ def paint_latents(axes: Axes, profiles: Sequence[LatentProfile]) -> None:
 def paint_rate_distortion(
     axes: Axes,
     points: Scatter,
-    marks: Sequence[tuple[float, float]],
+    marks: Sequence[PointMark],
     band: Band,
     label: str,
     line: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Every trial's KL against `unexplained`, the band shaded.
+    """Every trial's KL against `unexplained`, the band shaded, on axes as long as the numbers.
 
     `marks` are the compared candidates' medians; `line` joins the winner's other settings over the KL weight.
     """
-    every = [*marks, *line, *zip(points.x[points.drawable], points.y[points.drawable], strict=True)]
-    _set_scale(axes.xaxis, axes, kl_scale(np.array([x for x, _ in every]), band))
-    _set_scale(axes.yaxis, axes, positive_scale(np.array([y for _, y in every])))
-    shade_band(axes, band)
-    _paint_outcomes(axes, points)
+    drawn = points.drawable
+    every = [*((mark.x, mark.y) for mark in marks), *line, *zip(points.x[drawn], points.y[drawn], strict=True)]
+    across = fitted_scale(np.array([x for x, _ in every]), least=COLLAPSED_NATS)
+    _set_scale(axes.xaxis, axes, across)
+    _set_scale(axes.yaxis, axes, fitted_scale(np.array([y for _, y in every])))
+    shade_band(axes, (max(band[0], across.low), min(band[1], across.high)))
+    # A model that says nothing has no KL that a logarithmic axis could hold.
+    points = replace(points, x=np.maximum(points.x, across.low))
+    _paint_outcomes(axes, points, (label, "unexplained"))
     if line:
         axes.plot(*np.transpose(line), color=line_style(0).color, linewidth=1.3, marker=".", markersize=6)
-    for index, (x, y) in enumerate(marks):
-        _paint_mark(axes, index, x, y)
+    for mark in marks:
+        _paint_mark(axes, mark, (label, "unexplained"))
     _label(axes, label, "unexplained")
 
 
-def _paint_mark(axes: Axes, index: int, x: float, y: float) -> None:
-    style = line_style(index)
-    axes.plot(
-        x,
-        y,
+def _paint_mark(axes: Axes, mark: PointMark, names: tuple[str, str]) -> None:
+    style = line_style(mark.place)
+    words = f"{mark.label}: {_told(names, mark.x, mark.y)}"
+    axes.scatter(
+        mark.x,
+        mark.y,
         marker=style.marker,
         color=style.color,
-        markersize=10,
-        markeredgewidth=1.4,
-        markeredgecolor=INK,
-        linestyle="none",
+        s=100,
+        linewidths=1.4,
+        edgecolors=INK,
         zorder=5,
+        urls=_addresses([point(mark.target, words)]),
     )
+
+
+def _told(names: tuple[str, str], x: float, y: float) -> str:
+    return ", ".join(_named(label, value) for label, value in zip(names, (x, y), strict=True))
+
+
+def _named(label: str, value: float) -> str:
+    """A number after its name and before its unit.
+
+    >>> _named("final KL, nats per latent", 3.4), _named("active latents of 8", 7)
+    ('final KL 3.4 nats per latent', 'active latents 7 of 8')
+    """
+    if " of " in label:
+        name, _, whole = label.rpartition(" of ")
+        return f"{name} {number(value)} of {whole}"
+    name, comma, unit = label.partition(", ")
+    return f"{name} {number(value)}{f' {unit}' if comma else ''}"
+
+
+def _addresses(urls: list[str]) -> list[str]:
+    """The addresses of a collection's markers; matplotlib would draw a single one without."""
+    return urls * 2 if len(urls) == 1 else urls
 
 
 def paint_slice(axes: Axes, name: str, points: Scatter, space: Range, winner: float | None) -> None:
@@ -182,12 +240,12 @@ def paint_slice(axes: Axes, name: str, points: Scatter, space: Range, winner: fl
     _set_scale(axes.yaxis, axes, scale)
     if winner is not None:
         axes.axvline(winner, color=line_style(0).color, linewidth=1.3)
-    _paint_outcomes(axes, _with_lost_on_edge(points, scale))
+    _paint_outcomes(axes, _with_lost_on_edge(points, scale), (name, "score"))
     _label(axes, name, "score, lower is better")
 
 
 def _with_lost_on_edge(points: Scatter, scale: Scale) -> Scatter:
-    return Scatter(x=points.x, y=np.where(np.isfinite(points.y), points.y, scale.high), outcomes=points.outcomes)
+    return replace(points, y=np.where(np.isfinite(points.y), points.y, scale.high))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -197,7 +255,7 @@ class WeightPlot:
     Attributes:
         points: one per training, in ascending KL weight.
         joined: whether a line joins them.
-        marks: place, KL weight and value of each compared candidate.
+        marks: the compared candidates at their KL weights.
         across: the horizontal axis.
         up: the vertical one; what has no value stands on its upper end.
         band: of values to shade; None for a measure without one.
@@ -207,7 +265,7 @@ class WeightPlot:
 
     points: Scatter
     joined: bool
-    marks: Sequence[tuple[int, float, float]]
+    marks: Sequence[PointMark]
     across: Scale
     up: Scale
     band: Band | None
@@ -226,22 +284,23 @@ def paint_weights(axes: Axes, plot: WeightPlot) -> None:
             shade_band(axes, weights)
     if plot.joined:
         axes.plot(plot.points.x, plot.points.y, color=MUTED, linewidth=1)
-    _paint_outcomes(axes, _with_lost_on_edge(plot.points, plot.up))
-    for place, x, y in plot.marks:
-        _paint_mark(axes, place, x, y if np.isfinite(y) else plot.up.high)
+    names = ("KL weight", plot.label)
+    _paint_outcomes(axes, _with_lost_on_edge(plot.points, plot.up), names)
+    for mark in plot.marks:
+        _paint_mark(axes, mark if np.isfinite(mark.y) else replace(mark, y=plot.up.high), names)
     _label(axes, "KL weight", plot.label)
 
 
 def paint_progress(axes: Axes, search: ScoreHistory) -> None:
     """Score by trial, with the best feasible score so far as steps."""
     _set_scale(axes.yaxis, axes, positive_scale(search.points.y))
-    _paint_outcomes(axes, search.points)
+    _paint_outcomes(axes, search.points, ("trial", "score"))
     axes.step(search.points.x, search.best, where="post", color=line_style(0).color, linewidth=2)
     _label(axes, "trial", "score, lower is better")
     _count_along_x(axes)
 
 
-def _paint_outcomes(axes: Axes, points: Scatter) -> None:
+def _paint_outcomes(axes: Axes, points: Scatter, names: tuple[str, str]) -> None:
     rasterized = int(np.sum(points.drawable)) > _RASTERIZE_ABOVE
     for outcome, style in OUTCOMES.items():
         where = points.where(outcome) & points.drawable
@@ -257,33 +316,64 @@ def _paint_outcomes(axes: Axes, points: Scatter) -> None:
             rasterized=rasterized,
             # Points on the upper edge are whole.
             clip_on=rasterized,
+            urls=[] if rasterized else _addresses(_trial_points(points, where, outcome, names)),
         )
 
 
-def paint_effects(axes: Axes, effects: Sequence[tuple[str, Change]]) -> None:
-    """Changes over each range as bars with their 95 % intervals, in %, the first on top; what is not seen in grey.
+def _trial_points(points: Scatter, where: np.ndarray, outcome: str, names: tuple[str, str]) -> list[str]:
+    """The addresses of trials: each leads to its row in the table of all trials."""
+    return [
+        point(f"trial-{points.trials[at]}", f"trial {points.trials[at]}, {outcome}: {_told(names, *place)}")
+        for at, place in zip(np.flatnonzero(where), zip(points.x[where], points.y[where], strict=True), strict=True)
+    ]
 
-    A change of more than twice is drawn as what it is: the axis is linear up to 100 % and logarithmic beyond.
+
+def paint_effects(axes: Axes, effects: Sequence[tuple[str, Change]]) -> None:
+    """Changes over each range as bars with their 95 % intervals, the first on top; what is not seen in grey.
+
+    In %; as factors on a logarithmic axis, on which bars begin at 1, where one is of many times.
     """
     rows = np.arange(len(effects))
+    highest = max(0.01, *(change.high for _, change in effects))
+    as_factors = highest > _MOST_PERCENT
+    start, unit = (1.0, 1.0) if as_factors else (0.0, 100.0)
     for row, (_, change) in zip(rows, effects, strict=True):
         color = line_style(0).color if change.is_seen else MUTED
-        axes.barh(row, 100 * change.share, color=color, height=0.6, alpha=0.55, linewidth=0)
-        axes.plot([100 * max(change.low, 0.0), 100 * change.high], [row, row], color=INK, linewidth=1)
+        axes.barh(row, unit * change.share, left=start, color=color, height=0.6, alpha=0.55, linewidth=0)
+        ends = [start + unit * max(change.low, 0.0), start + unit * change.high]
+        axes.plot(ends, [row, row], color=INK, linewidth=1)
     axes.set_yticks(rows, [name for name, _ in effects])
     axes.set_ylim(len(effects) - 0.4, -0.6)
-    highest = max(1.0, *(100 * change.high for _, change in effects))
-    _set_scale(axes.xaxis, axes, _percent_scale(highest))
+    if as_factors:
+        high = 1.2 * (1 + highest)
+        _set_scale(axes.xaxis, axes, Scale(kind="log", low=1.0, high=high, ticks=log_ticks(1.0, high)))
+    else:
+        _set_scale(axes.xaxis, axes, Scale(kind="linear", low=0, high=110 * highest))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-    _label(axes, "change over the range, %", "")
+    _label(axes, "most over least, factor (logarithmic)" if as_factors else "change over the range, %", "")
 
 
-def _percent_scale(highest: float) -> Scale:
-    if highest <= 300:
-        return Scale(kind="linear", low=0, high=1.1 * highest)
-    beyond = log_ticks(100, 1.3 * highest)[2::2]  # every one would run into the next
-    return Scale(kind="symlog", low=0, high=1.3 * highest, ticks=(0, 100, *beyond), linear_to=100)
+def paint_surface(
+    axes: Axes, surface: Surface, points: Scatter, ranges: tuple[Range, Range], band: Band, winner: PointMark
+) -> None:
+    """Expected `unexplained` as labelled lines, the more the stronger the shade; the edge of the band; trials."""
+    _set_scale(axes.xaxis, axes, range_scale(ranges[0]))
+    _set_scale(axes.yaxis, axes, range_scale(ranges[1]))
+    levels = MaxNLocator(7).tick_values(float(surface.unexplained.min()), float(surface.unexplained.max()))
+    shades = [to_rgba(line_style(0).color, 0.04 + 0.3 * at / len(levels)) for at in range(len(levels) - 1)]
+    grid = (surface.across, surface.up, surface.unexplained)
+    axes.contourf(*grid, levels=levels, colors=shades)
+    lines = axes.contour(*grid, levels=levels, colors=[line_style(0).color], linewidths=0.8)
+    axes.clabel(lines, fmt=number, fontsize=9, colors=[INK])
+    edges = [edge for edge in band if surface.kl.min() < edge < surface.kl.max()]
+    if edges:
+        ends = axes.contour(surface.across, surface.up, surface.kl, levels=edges, colors=[INK], linewidths=1.8)
+        ends.set_linestyle((0, (5, 2)))
+        axes.clabel(ends, fmt=lambda value: f"KL {number(value)}", fontsize=9, colors=[INK])
+    _paint_outcomes(axes, points, surface.names)
+    _paint_mark(axes, winner, surface.names)
+    _label(axes, *surface.names)
 
 
 def paint_images(
@@ -336,9 +426,23 @@ def range_scale(space: Range) -> Scale:
 
 
 def _set_scale(axis: Axis, axes: Axes, scale: Scale) -> None:
+    """The axis as the scale says; where it turns logarithmic, a line and a word say so."""
     set_scale, set_limits = (axes.set_xscale, axes.set_xlim) if axis is axes.xaxis else (axes.set_yscale, axes.set_ylim)
     if scale.kind == "symlog":
         set_scale("symlog", linthresh=scale.linear_to, linscale=1.2)
+        across = axis is axes.xaxis
+        (axes.axvline if across else axes.axhline)(scale.linear_to, color=MUTED, linewidth=0.8, dashes=(2, 2), zorder=0)
+        axes.annotate(
+            "logarithmic →" if across else "logarithmic ↑",
+            (scale.linear_to, 1) if across else (1, scale.linear_to),
+            xycoords=("data", "axes fraction") if across else ("axes fraction", "data"),
+            xytext=(3, -2) if across else (-2, 3),
+            textcoords="offset points",
+            ha="left" if across else "right",
+            va="top" if across else "bottom",
+            fontsize=9,
+            color=MUTED,
+        )
     else:
         set_scale(scale.kind)
     set_limits(scale.low, scale.high)

@@ -78,6 +78,7 @@ class OutcomeStyle:
 
 
 OUTCOMES = {
+    TrialOutcome.VOID: OutcomeStyle("#868686", "P", False, _PLUS),
     TrialOutcome.MISSED: OutcomeStyle("#868686", "s", False, _SQUARE),
     TrialOutcome.PRUNED: OutcomeStyle("#a06cb4", "v", False, _DOWN),
     TrialOutcome.FAILED: OutcomeStyle("#d55e00", "x", False, _CROSS),

@@ -8,6 +8,7 @@ import numpy as np
 
 # Beyond these ratios the small values of a linear axis can no longer be told apart.
 _LOG_RATIO = 30.0
+_FITTED_RATIO = 10.0
 _BEYOND_BAND = 4.0
 _MOST_TICKS = 7
 
@@ -45,6 +46,24 @@ def positive_scale(values: np.ndarray) -> Scale:
     margin = 0.06 * (high - low)
     bottom = 0.0 if 0 <= low < 0.5 * high else low - margin
     return Scale(kind="linear", low=bottom, high=high + margin)
+
+
+def fitted_scale(values: np.ndarray, *, least: float = 0.0) -> Scale:
+    """As long as the numbers and a margin: linear, or logarithmic for positive ones that span more than a factor of 10.
+
+    Args:
+        values: those not finite are ignored.
+        least: numbers below count as this.
+    """
+    finite = np.maximum(values[np.isfinite(values)], least)
+    if not finite.size or np.min(finite) == np.max(finite):
+        return positive_scale(finite)
+    low, high = float(np.min(finite)), float(np.max(finite))
+    if low > 0 and high > _FITTED_RATIO * low:
+        margin = (high / low) ** 0.05
+        return Scale(kind="log", low=low / margin, high=high * margin, ticks=log_ticks(low / margin, high * margin))
+    margin = 0.06 * (high - low)
+    return Scale(kind="linear", low=max(low - margin, 0.0 if low >= 0 else -math.inf), high=high + margin)
 
 
 def kl_scale(values: np.ndarray, band: tuple[float, float]) -> Scale:

@@ -8,10 +8,12 @@ import numpy as np
 
 from klsearch.reports.figures.paint import (
     Band,
+    PointMark,
     paint_effects,
     paint_progress,
     paint_rate_distortion,
     paint_slice,
+    paint_surface,
 )
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Exhibit, Table
@@ -26,12 +28,13 @@ from klsearch.reports.readings.trials import (
     bin_of,
     bin_words,
     rate_distortion,
+    settings_of,
     slice_of,
 )
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.wording import count, number, spread
-from klsearch.studies.record import StudyRecord
-from klsearch.studies.response import Change, Effect
+from klsearch.studies.record import StudyRecord, TrialRecord
+from klsearch.studies.response import Change, Effect, Surface
 from klsearch.studies.summary import Summary
 
 
@@ -42,10 +45,16 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
     if not np.any(points.drawable):
         return None
     medians = [
-        (factor * one.median(lambda run: run.kl), one.median(lambda run: run.unexplained))
-        for one in compared_candidates(study)
+        PointMark(
+            place=place,
+            label=one.label,
+            target="evidence",
+            x=factor * one.median(lambda run: run.kl),
+            y=one.median(lambda run: run.unexplained),
+        )
+        for place, one in enumerate(compared_candidates(study))
     ]
-    marks = [mark for mark in medians if all(math.isfinite(value) for value in mark)]
+    marks = [mark for mark in medians if math.isfinite(mark.x) and math.isfinite(mark.y)]
     data = _outcome_table(points, f"KL, {kl_unit(study)}", "unexplained")
     told = "; ".join(
         f"{count(int(str(row[1])), 'trial')} of the outcome '{row[0]}', median KL {row[2]}, unexplained {row[4]}"
@@ -129,6 +138,57 @@ def _effect_exhibit(measure: str, changes: Sequence[tuple[str, Change]]) -> Exhi
                 for name, change in changes
             ),
             words=(0, 3),
+        ),
+    )
+
+
+_SHOWN = 5  # rows and columns of the table behind a surface
+
+
+def surface_exhibit(study: StudyRecord, best: TrialRecord, surface: Surface, ended: EndedTrials) -> Exhibit:
+    """What is expected of `unexplained` and the KL over the two hyperparameters that matter most."""
+    (first, second), space = surface.names, study.definition.space.searched()
+    at, settings = np.unravel_index(np.argmin(surface.unexplained), surface.unexplained.shape), best.hyperparameters
+    least = f"{number(float(surface.unexplained[at]))} at {first} {number(float(surface.across[at[1]]))}"
+    least += f" and {second} {number(float(surface.up[at[0]]))}"
+    alternative = f"Expected unexplained over {first} and {second}: least {least}, most "
+    alternative += f"{number(float(surface.unexplained.max()))}. Expected KL, {kl_unit(study)}: "
+    alternative += f"{spread(float(surface.kl.min()), float(surface.kl.max()))}; the band is {spread(*_band(study))}."
+    winner = PointMark(
+        place=0,
+        label=f"trial {best.number}",
+        target=f"trial-{best.number}",
+        x=float(getattr(settings, first)),
+        y=float(getattr(settings, second)),
+    )
+    paint = partial(
+        paint_surface,
+        surface=surface,
+        points=settings_of(ended, surface.names),
+        ranges=(space[first], space[second]),
+        band=_band(study),
+        winner=winner,
+    )
+    shown = np.linspace(0, len(surface.across) - 1, _SHOWN).round().astype(int)
+    return Exhibit(
+        identity="surface",
+        title=f"{first} and {second} together",
+        caption=(
+            f"Lines: expected unexplained, the more the stronger the shade, all else as trial {best.number} (large "
+            "marker) has it. Dashed: the edge of the band."
+        ),
+        alternative=alternative,
+        svg=draw("surface", alternative, paint, height=300),
+        data=Table(
+            caption=f"Expected unexplained; across: {first}",
+            columns=(second, *(number(float(surface.across[column])) for column in shown)),
+            rows=tuple(
+                (
+                    number(float(surface.up[row])),
+                    *(number(float(surface.unexplained[row, column])) for column in shown),
+                )
+                for row in shown
+            ),
         ),
     )
 

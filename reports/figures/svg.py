@@ -21,6 +21,7 @@ _WIDTH, _HEIGHT = 400, 262
 _ABOVE, _BELOW, _RIGHT, _NUMBERS = 8, 38, 14, 66
 NAMES = 118
 _PALETTE_COLORS = 32
+_ADDRESS = "xlink:href"
 
 _STYLE: dict[RcKeyType, str | float | bool] = {
     "axes.edgecolor": MUTED,
@@ -77,6 +78,16 @@ def draw(
         return _inline(_save(figure), identity, alternative)
 
 
+def point(target: str, words: str) -> str:
+    """The address of a marker: where on the page it leads, and what it says. `draw` makes a link and a title of it."""
+    return f"{target} {words}"
+
+
+def _link(match: re.Match[str]) -> str:
+    target, _, words = html.unescape(match[1] or match[2]).partition(" ")
+    return f'<a href="#{html.escape(target)}"><title>{html.escape(words)}</title>'
+
+
 def image_height(rows: int, columns: int, aspect: float, left: int, *, below: int | None = None) -> int:
     """The height in points at which a grid of images, each `aspect` times as high as wide, is not distorted."""
     width = (_WIDTH - left - _RIGHT) / columns
@@ -96,18 +107,23 @@ def _inline(document: str, identity: str, alternative: str) -> str:
     """The document without what a page has already or cannot have twice: prologue, metadata, styles, fonts, ids."""
     svg = document[document.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    linked = f"<a {_ADDRESS}" in svg
+    if linked:  # what a picture hides from a screen reader, a group of links must hide by itself
+        svg = svg.replace('<g id="matplotlib.axis', '<g aria-hidden="true" id="matplotlib.axis')
+    svg = re.sub(r'<g( aria-hidden="true")? id="[^"]*"', r"<g\1", svg)
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{identity}-", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
     svg = re.sub("|".join(CSS_VARIABLES), lambda match: f"var({CSS_VARIABLES[match[0]]})", svg)
     svg = re.sub(r'(data:image/png;base64,)([^"]*)', lambda match: match[1] + _shrink_png(match[2]), svg)
-    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(rf"""<a {_ADDRESS}=(?:"([^"]*)"|'([^']*)') target="_blank">""", _link, svg)
+    svg = svg.replace(_ADDRESS, "href")
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").strip()
     view_box = re.search(r'viewBox="[^"]*"', svg)
     if view_box is None:
         raise AssertionError("matplotlib's SVG has a viewBox")
-    return f'<svg {view_box[0]} role="img" aria-label="{html.escape(alternative)}">{svg[svg.index(">") + 1 :]}'
+    role = "group" if linked else "img"
+    return f'<svg {view_box[0]} role="{role}" aria-label="{html.escape(alternative)}">{svg[svg.index(">") + 1 :]}'
 
 
 def _shrink_png(png: str) -> str:

@@ -63,6 +63,7 @@ class WeighedRuns:
             x=np.array([trial.hyperparameters.kl_weight for trial in self.trials], dtype=float),
             y=np.array([read(trial) for trial in self.trials], dtype=float),
             outcomes=tuple(trial_outcome(trial) for trial in self.trials),
+            trials=tuple(trial.number for trial in self.trials),
         )
 
 

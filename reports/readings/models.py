@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import numpy as np
 
 from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates
 from klsearch.reports.readings.units import kl_factor
-from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
 from klsearch.vae.diagnostics.measures import Measures
 
 WATCHED = ("validation_kl", "validation_reconstruction", "kl_weight", "total")
@@ -95,12 +96,22 @@ class SeedStrip:
         kl: final KL in the band's unit, shape [runs]; NaN where a run diverged.
         unexplained: final `unexplained`, shape [runs].
         passed: whether the run passes every gate, shape [runs].
+        seeds: shape [runs].
+        targets: where on the page each run stands, shape [runs].
     """
 
     candidate: CandidateRuns
     kl: np.ndarray
     unexplained: np.ndarray
     passed: np.ndarray
+    seeds: tuple[int, ...]
+    targets: tuple[str, ...]
+
+
+def seed_target(run: ConfirmationRun) -> str:
+    """The name of a confirmation run's row in the page: that of a trial or a baseline, and the seed."""
+    # Percent signs would be read as escapes where a link names it, and quoting leaves no colon.
+    return f"run-{quote(run.candidate, safe='').replace('%', ':')}-{run.seed}"
 
 
 def seed_strips(study: StudyRecord) -> tuple[SeedStrip, ...]:
@@ -112,6 +123,8 @@ def seed_strips(study: StudyRecord) -> tuple[SeedStrip, ...]:
             kl=factor * candidate.values(lambda run: run.kl),
             unexplained=candidate.values(lambda run: run.unexplained),
             passed=np.array([run.passed for run in candidate.runs]),
+            seeds=tuple(run.seed for run in candidate.runs),
+            targets=tuple(seed_target(run) for run in candidate.runs if isinstance(run, ConfirmationRun)),
         )
         for candidate in confirmed_candidates(study)
     )

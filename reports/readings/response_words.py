@@ -1,10 +1,8 @@
 """Measured responses in words: what one step of a hyperparameter does, with its interval, and how it was measured."""
 
-import math
-
 from klsearch.reports.readings.responses import Responses, Slope
 from klsearch.reports.readings.units import kl_unit
-from klsearch.reports.wording import NOTHING, count, share
+from klsearch.reports.wording import count, share, within
 from klsearch.studies.record import StudyRecord
 
 
@@ -32,27 +30,25 @@ def kl_change(study: StudyRecord, measured: Responses, change: Slope) -> str:
     """The effect of one step on the KL, as a verb with its object."""
     if measured.kl_is_log:
         return f"multiplies the KL by {kl_cell(measured, change, mark='95 % ')}"
-    return f"changes the KL by {format_signed(change.change)} {kl_unit(study)} (95 % {format_interval(change)})"
+    told, interval = _signed(change)
+    return f"changes the KL by {told} {kl_unit(study)} (95 % {interval})"
 
 
 def kl_cell(measured: Responses, change: Slope, *, mark: str = "") -> str:
     """A change of the KL with its interval: a difference, or a factor where its logarithm was fitted."""
     if not measured.kl_is_log:
-        return f"{format_signed(change.change)} ({mark}{format_interval(change)})"
+        told, interval = _signed(change)
+        return f"{told} ({mark}{interval})"
     factor, low, high = (f"{10**decades:.3g}" for decades in (change.change, change.low, change.high))
     return f"{factor} ({mark}{low} to {high})"
 
 
 def format_slope(change: Slope) -> str:
     """A change with its interval."""
-    return f"{format_signed(change.change)} (95 % {format_interval(change)})"
+    told, interval = _signed(change)
+    return f"{told} (95 % {interval})"
 
 
-def format_interval(change: Slope) -> str:
-    """The 95 % interval of a change."""
-    return f"{format_signed(change.low)} to {format_signed(change.high)}"
-
-
-def format_signed(change: float) -> str:
-    """A change to 3 significant digits, with its sign."""
-    return f"{change:+z.3g}" if math.isfinite(change) else NOTHING  # "z": a zero is no change downwards
+def _signed(change: Slope) -> tuple[str, str]:
+    """A change and its 95 % interval, with their signs."""
+    return within(change.change, change.low, change.high, sign="+")

@@ -1,10 +1,15 @@
 """Baselines in words: what a method is and what stands for its settings, and which baseline repeats another."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from klsearch.reports.readings.candidates import CandidateRuns
 from klsearch.reports.wording import number
 from klsearch.studies.definitions.sections import Method
-from klsearch.studies.record import StudyRecord
+from klsearch.studies.record import StudyRecord, TrainingRun
+from klsearch.studies.verdict.causes import seed_causes
 
 _MEANINGS: dict[Method, str] = {
     "beta1": "the plain evidence lower bound: β = 1 from the start, nothing clipped, no L2, no dropout",
@@ -45,6 +50,34 @@ def _sentences(study: StudyRecord, words: Mapping[Method, str]) -> str:
     names = study.definition.baseline_names()
     methods = {name: method for name in names if (method := study.definition.baseline_method(name)) in words}
     return " ".join(f"Baseline {name} {words[method]}." for name, method in methods.items() if method is not None)
+
+
+def why_failed(study: StudyRecord, candidate: CandidateRuns) -> str:
+    """The reasons for which seeds of a candidate fail, the most frequent first, and what its controller still does."""
+    failing = [run for run in candidate.runs if not run.passed]
+    found = seed_causes(failing, study.definition.thresholds())
+    told = [f"{one.name}{'' if one.seeds == len(failing) else f' ({one.seeds} of {len(failing)})'}" for one in found]
+    if failing and study.definition.baseline_method(candidate.name) == "control":
+        told += _still_controlled(study, failing)
+    return "; ".join(told)
+
+
+def _still_controlled(study: StudyRecord, runs: Sequence[TrainingRun]) -> list[str]:
+    """A note that a controller has not come to rest, with how fast it still moves its weight at the end."""
+    window, limit = study.definition.gates.window, study.definition.thresholds().max_kl_slope
+    moves = [_relative_slope(run.curves.kl_weight[-window:]) for run in runs if run.curves is not None]
+    fast = [move for move in moves if move > limit]
+    if not fast:
+        return []
+    return [f"its controller still moves the weight, by up to {100 * max(fast):.2g} % per epoch"]
+
+
+def _relative_slope(values: np.ndarray) -> float:
+    """The absolute least-squares slope over the mean, per epoch; 0 where there is none."""
+    mean = float(np.mean(values)) if len(values) > 1 else 0.0
+    if not (math.isfinite(mean) and mean > 0):
+        return 0.0
+    return abs(float(np.polyfit(np.arange(len(values)), values.astype(float), 1)[0])) / mean
 
 
 def weight_word(study: StudyRecord, baseline: str) -> str | None:

@@ -22,10 +22,13 @@ class TrialOutcome(StrEnum):
     MISSED = "misses a gate"
     PRUNED = "stopped early"
     FAILED = "diverged or failed"
+    VOID = "never trained"
 
 
 def trial_outcome(trial: TrialRecord) -> TrialOutcome:
     """The outcome of a trial that has ended."""
+    if trial.is_void:
+        return TrialOutcome.VOID
     if trial.state is RunState.FAILED or trial.diverged:
         return TrialOutcome.FAILED
     if trial.state is RunState.PRUNED:
@@ -55,11 +58,13 @@ class Scatter:
         x: shape [n]; NaN where the trial has no such number.
         y: shape [n].
         outcomes: shape [n].
+        trials: numbers of the trials, shape [n].
     """
 
     x: np.ndarray
     y: np.ndarray
     outcomes: tuple[TrialOutcome, ...]
+    trials: tuple[int, ...]
 
     @property
     def drawable(self) -> np.ndarray:
@@ -73,7 +78,12 @@ class Scatter:
 
 
 def _scatter(ended: EndedTrials, x: Sequence[float], y: Sequence[float]) -> Scatter:
-    return Scatter(x=np.array(x, dtype=float), y=np.array(y, dtype=float), outcomes=ended.outcomes)
+    return Scatter(
+        x=np.array(x, dtype=float),
+        y=np.array(y, dtype=float),
+        outcomes=ended.outcomes,
+        trials=tuple(trial.number for trial in ended.trials),
+    )
 
 
 def rate_distortion(ended: EndedTrials, factor: float) -> Scatter:
@@ -85,6 +95,12 @@ def slice_of(ended: EndedTrials, name: str) -> Scatter:
     """One hyperparameter against the score, one point per ended trial; a trial without a score has NaN there."""
     values = [getattr(trial.hyperparameters, name) for trial in ended.trials]
     return _scatter(ended, values, [trial.score for trial in ended.trials])
+
+
+def settings_of(ended: EndedTrials, names: tuple[str, str]) -> Scatter:
+    """One hyperparameter against another, one point per ended trial."""
+    first, second = ([getattr(trial.hyperparameters, name) for trial in ended.trials] for name in names)
+    return _scatter(ended, first, second)
 
 
 def bin_edges(space: Range, bins: int = _BINS) -> np.ndarray:
@@ -148,6 +164,7 @@ def score_history(study: StudyRecord) -> ScoreHistory:
         x=np.array([trial.number for trial in trials], dtype=float),
         y=np.array([trial.score for trial in trials], dtype=float),
         outcomes=tuple(trial_outcome(trial) for trial in trials),
+        trials=tuple(trial.number for trial in trials),
     )
     if not trials or not np.isfinite(best[-1]):
         return ScoreHistory(points=points, best=np.full(len(trials), np.nan), last_improvement=None, since=0)

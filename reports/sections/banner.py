@@ -152,4 +152,5 @@ _OUTCOME_WORDS = {
     TrialOutcome.MISSED: "miss at least one",
     TrialOutcome.PRUNED: "stopped early",
     TrialOutcome.FAILED: "diverged or failed",
+    TrialOutcome.VOID: "never trained",
 }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,15 +14,16 @@ from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates, seeds_words
 from klsearch.reports.readings.differences import difference_on_test, direction, missed_gates, pairs_cell
-from klsearch.reports.readings.models import SeedStrip, seed_strips
+from klsearch.reports.readings.models import SeedStrip, seed_strips, seed_target
+from klsearch.reports.readings.rivals import why_failed
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
-from klsearch.reports.wording import capitalized, count, number, share, spread
+from klsearch.reports.wording import capitalized, count, number, share, within
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Summary
-from klsearch.studies.verdict.candidates import baseline_names, runs_of
-from klsearch.studies.verdict.differences import Difference
+from klsearch.studies.verdict.candidates import baseline_names, reconstruction_difference, runs_of
+from klsearch.studies.verdict.differences import Difference, relative
 from klsearch.vae.diagnostics.gates import GATES, MIN_CONFIRMATION_SEEDS, GateRule, wilson_interval
 
 
@@ -38,7 +40,7 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     if not summary.seeds:
         return Prose(text=_explain_unconfirmed(study), tone="caution"), *gates
     return (
-        pass_rates_table(confirmed_candidates(study)),
+        pass_rates_table(study, confirmed_candidates(study)),
         *gates,
         Gallery(exhibits=_strip_exhibits(study), legend=seed_legend()),
         *_difference_blocks(study),
@@ -63,18 +65,19 @@ def _explain_unconfirmed(study: StudyRecord) -> str:
     )
 
 
-def pass_rates_table(candidates: tuple[CandidateRuns, ...]) -> Table:
-    """The number of seeds of each candidate that pass every gate, with Wilson's interval."""
+def pass_rates_table(study: StudyRecord, candidates: tuple[CandidateRuns, ...]) -> Table:
+    """The number of seeds of each candidate that pass every gate, with Wilson's interval, and why the others fail."""
     rows = []
     for one in candidates:
         low, high = wilson_interval(one.passed, len(one.runs))
         rate = share(one.passed / len(one.runs))
-        rows.append((one.label, _passed_mark(one.passed, len(one.runs)), rate, f"{low:.2f} to {high:.2f}"))
+        interval, why = f"{low:.2f} to {high:.2f}", why_failed(study, one)
+        rows.append((one.label, _passed_mark(one.passed, len(one.runs)), rate, interval, why))
     return Table(
         caption="Fresh seeds that pass every gate",
-        columns=("candidate", "pass", "share", "95 % interval"),
+        columns=("candidate", "pass", "share", "95 % interval", "why seeds fail"),
         rows=tuple(rows),
-        words=(0, 1),
+        words=(0, 1, 4),
     )
 
 
@@ -110,8 +113,8 @@ def _measured_cell(values: np.ndarray, seeds: int) -> str:
         return "nothing: it diverged" if seeds == 1 else f"nothing: all {seeds} diverged"
     lost = f"; {seeds - values.size} of {seeds} diverged" if values.size < seeds else ""
     median, low, high = (float(value) for value in (np.median(values), values.min(), values.max()))
-    told = number(median) if number(low) == number(high) else f"{number(median)} ({spread(low, high)})"
-    return f"{told}{lost}"
+    middle, ends = within(median, low, high)
+    return f"{middle if number(low) == number(high) else f'{middle} ({ends})'}{lost}"
 
 
 def _passed_mark(passed: int, seeds: int) -> Mark:
@@ -181,9 +184,12 @@ def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
     names = baseline_names(study)
     if not names or all(run.test is None for run in runs_of(study, "winner")):
         return ()
-    columns = ("baseline", "KL", "95 % interval", "unexplained", "95 % interval", "seeds", "reading")
+    columns = ("baseline", "KL", "95 % interval", "unexplained, %", "95 % interval", "seeds", "reading")
     table = Table(
-        caption=f"Winner less baseline on the test split, paired by seed; KL in {kl_unit(study)}",
+        caption=(
+            f"Winner less baseline on the test split, paired by seed; KL in {kl_unit(study)}, unexplained in % of the "
+            "baseline's"
+        ),
         columns=columns,
         rows=tuple(_difference_row(study, name) for name in names),
         words=(0, 6),
@@ -194,20 +200,20 @@ def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:
 def _difference_row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
     factor = kl_factor(study)
     kl = difference_on_test(study, baseline, lambda measures: factor * measures.kl)
-    unexplained = difference_on_test(study, baseline, lambda measures: measures.unexplained)
+    unexplained = reconstruction_difference(study, baseline)
+    percent = [100 * relative(one) for one in (unexplained.mean, unexplained.low, unexplained.high)]
     return (
         baseline,
-        number(kl.mean),
-        _interval(kl),
-        number(unexplained.mean),
-        _interval(unexplained),
+        *_difference_cells(kl),
+        *_difference_cells(replace(unexplained, mean=percent[0], low=percent[1], high=percent[2])),
         pairs_cell(unexplained, "winner", baseline),
         _reading(kl, unexplained),
     )
 
 
-def _interval(difference: Difference) -> str:
-    return spread(difference.low, difference.high) if difference.pairs > 1 else "needs 2 pairs"
+def _difference_cells(difference: Difference) -> tuple[str, str]:
+    mean, interval = within(difference.mean, difference.low, difference.high)
+    return mean, interval if difference.pairs > 1 else "needs 2 pairs"
 
 
 def _reading(kl: Difference, unexplained: Difference) -> str:
@@ -263,6 +269,7 @@ def _runs_table(study: StudyRecord, runs: Sequence[ConfirmationRun], caption: st
             *("candidate", "seed", "gates missed", "score", f"KL, {kl_unit(study)}", "unexplained"),
             *("test KL", "test unexplained"),
         ),
+        targets=tuple(seed_target(run) for run in runs),
         rows=tuple(
             (
                 confirmed_name(study, run),

@@ -62,7 +62,7 @@ def _collapse_blocks(study: StudyRecord) -> tuple[Prose, ...]:
 
 
 def _error_blocks(study: StudyRecord) -> tuple[Fold, ...]:
-    failed = [trial for trial in study.trials if trial.error]
+    failed = [trial for trial in study.trials if trial.error and not trial.is_void]
     if not failed:
         return ()
     kinds = Counter(first_line(trial.error) for trial in failed)

@@ -11,9 +11,10 @@ from klsearch.reports.figures.search_exhibits import (
     progress_exhibit,
     rate_distortion_exhibit,
     slice_exhibits,
+    surface_exhibit,
 )
 from klsearch.reports.page import Block, Facts, Gallery, Heading, Prose, Section, Table
-from klsearch.reports.readings.trials import ScoreHistory, ended_trials, score_history
+from klsearch.reports.readings.trials import EndedTrials, ScoreHistory, ended_trials, score_history
 from klsearch.reports.wording import count, duration, number, share
 from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.response import response_of
@@ -35,7 +36,7 @@ def _importance_blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...
     overview = rate_distortion_exhibit(study, ended)
     return (
         *((Gallery(exhibits=(overview,), legend=(*mark_legend(study), *legend)),) if overview is not None else ()),
-        *_effect_blocks(study, summary),
+        *_effect_blocks(study, summary, ended),
         Heading(text="Score over each range"),
         Prose(
             text="Trials that failed or diverged are shown too: at the score they were given, or on the upper edge. "
@@ -45,7 +46,7 @@ def _importance_blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...
     )
 
 
-def _effect_blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
+def _effect_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials) -> tuple[Block, ...]:
     heading = Heading(text="What each hyperparameter changes")
     model = response_of(study)
     if model is None or summary.best is None:
@@ -55,7 +56,9 @@ def _effect_blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
             f"their end without diverging; the study has {trained}."
         )
     best = summary.best
-    effects = model.effects({name: getattr(best.hyperparameters, name) for name in model.ranges})
+    values = {name: getattr(best.hyperparameters, name) for name in model.ranges}
+    effects, surface = model.effects(values), model.surface(values)
+    together = () if surface is None else (surface_exhibit(study, best, surface, ended),)
     return (
         heading,
         Prose(
@@ -66,8 +69,9 @@ def _effect_blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
         Prose(
             text=f"From a Gaussian process through {count(len(model.trials), 'trial')}, which sets chance apart from "
             f"effect. The intervals hold as far as it has the lengths right over which measures change. What is far "
-            f"from all trials is extrapolated. Effects of two hyperparameters together are not shown."
+            f"from all trials is extrapolated."
         ),
+        *(Gallery(exhibits=(one,), legend=outcome_legend(ended.outcomes)) for one in together),
     )
 
 

@@ -13,7 +13,7 @@ from klsearch.reports.wording import count, number, setting, spread, toml_number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
 from klsearch.vae.diagnostics.gates import Verdict
-from klsearch.vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.vae.hyperparameters import NAMES, Hyperparameters, shown_names
 from klsearch.vae.objective import Objective
 
 
@@ -45,10 +45,11 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
 
 def settings_table(study: StudyRecord, summary: Summary) -> Table:
     """One row per hyperparameter: the leader's value, the baselines', the range, and what passing trials used."""
-    settings, edges = _compared_settings(study), dict(summary.edges)
+    settings, edges, searched = _compared_settings(study), dict(summary.edges), study.definition.space.searched()
     passing = count(sum(trial.passed for trial in study.complete), "passing trial")
     betas = (weight_word(study, name) or number(effective_beta(study, one)) for name, one in settings.items())
-    rows: list[tuple[Cell, ...]] = [_row(study, name, settings) for name in NAMES if _is_shown(name, settings)]
+    shown = [name for name in NAMES if name in searched or name in shown_names(settings.values())]
+    rows: list[tuple[Cell, ...]] = [_row(study, name, settings) for name in shown]
     rows.append(("β, nats per nat", *betas, "", ""))
     columns: tuple[str, ...] = ("hyperparameter", *settings, "searched", passing)
     if edges:
@@ -94,11 +95,6 @@ def _compared_settings(study: StudyRecord) -> dict[str, Hyperparameters]:
     return {leader.label: leader.runs[0].hyperparameters, **study.definition.baseline_hyperparameters()}
 
 
-def _is_shown(name: str, settings: Mapping[str, Hyperparameters]) -> bool:
-    """Gradient clipping is left out where nobody uses it."""
-    return name != "clipnorm" or any(math.isfinite(one.clipnorm) for one in settings.values())
-
-
 def _edge_note(edges: Mapping[str, str], name: str) -> Cell:
     """A mark if the leader's value lies on an edge of its range."""
     return Mark(f"on the {edges[name]} edge", "caution") if name in edges else ""
@@ -135,10 +131,8 @@ def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
 
 def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:
     """The settings as a `[baselines]` table at full precision; `-inf` and `inf` say that nothing is clipped."""
-    values = {name: getattr(settings, name) for name in NAMES}
     # No gradient clipping is what a definition says by leaving it out.
-    written = {name: value for name, value in values.items() if name != "clipnorm" or math.isfinite(value)}
-    lines = [f"{name} = {toml_number(value)}" for name, value in written.items()]
+    lines = [f"{name} = {toml_number(getattr(settings, name))}" for name in shown_names([settings])]
     # json.dumps makes a line break in a name harmless to a TOML comment.
     return "\n".join([f"# trial {trial} of study {json.dumps(study.name)}", f"[baselines.trial-{trial}]", *lines, ""])
 

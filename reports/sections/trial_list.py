@@ -20,6 +20,7 @@ _MARKS: dict[TrialOutcome, tuple[str, Tone]] = {
     TrialOutcome.MISSED: ("misses", "plain"),
     TrialOutcome.PRUNED: ("pruned", "plain"),
     TrialOutcome.FAILED: ("failed", "bad"),
+    TrialOutcome.VOID: ("void", "plain"),
 }
 
 
@@ -38,6 +39,7 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
         caption="Trials",
         columns=("trial", "outcome", "gates missed", *measures, *searched, "seconds", "epochs", "origin"),
         rows=tuple(_row(trial, searched) for trial in shown),
+        targets=tuple(f"trial-{trial.number}" for trial in shown),
         words=(1, 2, len(measures) + len(searched) + 5),
     )
     return (

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, filtering, copying and the JSON file, for a page that is complete without them.
+// Sorting, filtering, reading points, copying and the JSON file, for a page that is complete without them.
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const find = (id) => document.getElementById(id);
@@ -34,18 +34,45 @@
 
   if (find("trial-tools")) {
     const rows = all("#trial-table tbody tr");
-    const [words, outcome] = [find("trial-words"), find("trial-outcome")];
+    const [words, column, low, high, outcome] = ["words", "column", "low", "high", "outcome"].map((one) => find(`trial-${one}`));
     const filter = () => {
+      low.disabled = high.disabled = column.value === "";
+      const bounded = column.value !== "" && low.value + high.value !== "";
       rows.forEach((row) => {
-        const fits = ["", row.dataset.outcome].includes(outcome.value);
-        row.hidden = !(fits && row.textContent.toLowerCase().includes(words.value.toLowerCase()));
+        const text = (column.value === "" ? row : row.cells[column.value]).textContent.trim();
+        const value = text === "" ? NaN : Number(text);
+        const inside = value >= (low.value === "" ? -Infinity : Number(low.value)) && value <= (high.value === "" ? Infinity : Number(high.value));
+        const fits = ["", row.dataset.outcome].includes(outcome.value) && (!bounded || inside);
+        row.hidden = !(fits && text.toLowerCase().includes(words.value.toLowerCase()));
       });
       find("trial-count").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows fit.`;
     };
-    words.addEventListener("input", filter);
-    outcome.addEventListener("change", filter);
+    [words, low, high].forEach((one) => one.addEventListener("input", filter));
+    [column, outcome].forEach((one) => one.addEventListener("change", filter));
     find("trial-tools").hidden = false;
   }
+
+  // The points of a figure are links: one stop of the Tab key leads to them, the arrows from one to the next.
+  all("figure > svg:has(a)").forEach((svg) => {
+    const place = (point) => point.querySelector("use").x.baseVal.value;
+    const points = all("a", svg).sort((a, b) => place(a) - place(b));
+    const reading = document.createElement("p");
+    reading.className = "reading";
+    reading.ariaHidden = true;
+    svg.after(reading);
+    const read = ({ target }) => { reading.textContent = target.closest("a")?.textContent ?? ""; };
+    ["focusin", "pointerover"].forEach((event) => svg.addEventListener(event, read));
+    points.forEach((point, at) => point.setAttribute("tabindex", at ? -1 : 0));
+    svg.addEventListener("keydown", (event) => {
+      const at = points.indexOf(event.target);
+      const [next, last] = [{ ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: points.length - 1 }[event.key], points.length - 1];
+      if (at < 0 || next === undefined) return;
+      event.preventDefault();
+      const to = points[Math.min(Math.max(next, 0), last)];
+      points.forEach((point) => point.setAttribute("tabindex", point === to ? 0 : -1));
+      to.focus();
+    });
+  });
 
   const content = async (link) => {
     const data = link.href.slice(link.href.indexOf(",") + 1);

@@ -3,6 +3,7 @@
 Heavy libraries load inside the commands.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from klsearch.search.storage.place import Place
     from klsearch.studies.record import StudyRecord
 
+_COLUMN = re.compile(r"\bcolumns? '")  # which a note names in quotes
 _PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 
 
@@ -89,8 +91,15 @@ def trials(run: str | None, storage: str | None, study: str | None, as_json: boo
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in RUN.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 @click.option("--no-samples", is_flag=True, help="Leave out pictures of the data and names of its columns.")
+@click.option("--with-paths", is_flag=True, help="Tell where the storage is, and the folders of absolute paths.")
 def report(
-    run: str | None, storage: str | None, study: str | None, output: Path | None, open_it: bool, no_samples: bool
+    run: str | None,
+    storage: str | None,
+    study: str | None,
+    output: Path | None,
+    open_it: bool,
+    no_samples: bool,
+    with_paths: bool,
 ) -> None:
     """Write the HTML report of RUN again, from its storage alone."""
     from klsearch.reports.report import write_report
@@ -101,7 +110,7 @@ def report(
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
     path = output or _run_folder(place) / "report.html"
-    click.echo(write_report(without_samples(record) if no_samples else record, path))
+    click.echo(write_report(without_samples(record) if no_samples else record, path, with_paths=with_paths))
     if open_it:
         click.launch(str(path))
 
@@ -134,11 +143,15 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
 
 def without_samples(record: "StudyRecord") -> "StudyRecord":
     """The study without pictures of its data, and without the notes and warnings that name its columns."""
+    from klsearch.vae.data.cautions import NAMING
+
     if record.data is None:
         return replace(record, samples=None)
-    warnings, notes = (
-        tuple(line for line in lines if "column" not in line) for lines in (record.data.warnings, record.data.notes)
+    # What an earlier release warned of has no code; what names a column quotes it.
+    warnings = tuple(
+        one for one in record.data.warnings if one.code not in NAMING and (one.code or not _COLUMN.search(one))
     )
+    notes = tuple(line for line in record.data.notes if not _COLUMN.search(line))
     return replace(record, samples=None, data=replace(record.data, warnings=warnings, notes=notes))
 
 

@@ -19,7 +19,7 @@ from klsearch.studies.summary import Summary, since_confirmed, summarize
 from klsearch.studies.verdict.candidates import baseline_names, runs_of
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.probe import PROBE_WORDS
-from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.hyperparameters import Hyperparameters, shown_names
 from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:  # which loads TensorFlow
@@ -69,13 +69,9 @@ def _settings_lines(summary: Summary, study: StudyRecord) -> list[str]:
 
 
 def shown_settings(settings: Hyperparameters) -> dict[str, str]:
-    """Settings in four significant digits, as TOML writes them; an absent gradient clipping is left out."""
-    values = {name: getattr(settings, name) for name in settings.__slots__}
-    return {
-        name: str(value) if isinstance(value, int) else f"{value:.4g}"
-        for name, value in values.items()
-        if name != "clipnorm" or math.isfinite(value)
-    }
+    """Settings in four significant digits, as TOML writes them; what is seldom used and off is left out."""
+    values = {name: getattr(settings, name) for name in shown_names([settings])}
+    return {name: str(value) if isinstance(value, int) else f"{value:.4g}" for name, value in values.items()}
 
 
 def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:

@@ -147,7 +147,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
             shape=dataset.shape,
             scaling=dataset.scaling.words,
             fingerprint=dataset.fingerprint,
-            warnings=tuple(map(str, dataset.warnings)),
+            warnings=dataset.warnings,
             notes=dataset.notes,
             pca=pca_unexplained(
                 dataset.splits, request.definition.model.latent_dim, request.definition.objective().likelihood.deviance

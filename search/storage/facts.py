@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import Any, Self
 
 from klsearch.search.layout import Layout
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import DataFacts, Reference
+from klsearch.vae.data.cautions import Caution
 
 # Of the first release, whose studies do not say it.
 _FIRST_SCORING = {"measures": 1, "score": 1}
@@ -81,15 +83,19 @@ class StudyFacts:
 
     def as_json(self) -> dict[str, Any]:
         """The facts as JSON values."""
-        return asdict(self)
+        codes = [warning.code for warning in self.data.warnings]
+        return {**asdict(self), "data": {**asdict(self.data), "warnings": list(self.data.warnings), "codes": codes}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The facts that `as_json` wrote."""
         data = values["data"]
         layout = Layout(**values["layout"])
-        lists = {name: tuple(data.get(name, ())) for name in ("shape", "warnings", "notes")}
-        data = DataFacts(**{**data, **lists})
+        # Warnings of the first release have no codes.
+        coded = zip_longest(data.get("warnings", ()), data.get("codes", ()), fillvalue="")
+        lists = {name: tuple(data.get(name, ())) for name in ("shape", "notes")}
+        kept = {name: value for name, value in data.items() if name != "codes"}
+        data = DataFacts(**{**kept, **lists, "warnings": tuple(Caution(text, code) for text, code in coded)})
         reference = values.get("reference")
         if reference is not None:
             reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})

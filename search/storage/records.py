@@ -178,6 +178,7 @@ def trial_record(row: Row, definition: StudyDefinition) -> TrialRecord:
         number=row.number,
         origin=row.run.label,
         warm_start=row.warm_start,
+        is_void=row.is_void,
         feasible=row.state is TrialState.COMPLETE and bool(constrained) and all(constrained),
         progress=row.progress,
     )

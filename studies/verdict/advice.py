@@ -8,11 +8,11 @@ from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.response import response_of
-from klsearch.studies.verdict.candidates import baseline_names, is_winner, runs_of, ties, unexplained_on_test
-from klsearch.studies.verdict.differences import Difference, paired_difference
+from klsearch.studies.verdict.candidates import baseline_names, is_winner, reconstruction_difference, runs_of, ties
+from klsearch.studies.verdict.price import prices
 from klsearch.studies.verdict.remedies import Advice, remedy
 from klsearch.studies.verdict.standing import Standing
-from klsearch.studies.verdict.words import count, number, share, spread, toml_number
+from klsearch.studies.verdict.words import count, share, spread, toml_number
 from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
 from klsearch.vae.hyperparameters import RULES
 
@@ -56,8 +56,7 @@ def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     if cure is None and not unfinished and standing.verdict is not Verdict.NOT_STABLE:
         widened = [_widen(study, standing, name, side) for name, side in standing.edges]
     if usable:
-        # What cures the caveat comes before the winner that has it.
-        yield from (one for one in widened if one.code)
+        # It is proven; another search may find better, or by chance worse.
         yield _use(standing)
     yield from unfinished
     if cure is None:
@@ -65,7 +64,7 @@ def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     yield from _look_at_seeds(study, standing)
     if usable:
         yield from (_consider_baseline(study, name) for name in baseline_names(study) if ties(study, name))
-    yield from (one for one in widened if not (usable and one.code))
+    yield from widened
     if cure is None and not unfinished and not widened:
         yield from _stop_or_search_on(study)
     if standing.best is not None:
@@ -76,7 +75,7 @@ def _cure(study: StudyRecord, standing: Standing) -> Advice | None:
     """The remedy of the winner's seeds that fail, or of the trials where none is feasible."""
     confirmed = runs_of(study, "winner")
     if confirmed:
-        return remedy(study, [run for run in confirmed if not run.passed], len(confirmed))
+        return remedy(study, [run for run in confirmed if not run.passed], len(confirmed), standing.edges)
     complete = study.complete
     if not complete or any(trial.feasible for trial in complete):
         return None
@@ -136,31 +135,21 @@ def _look_at_seeds(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]
 
 
 def _consider_baseline(study: StudyRecord, baseline: str) -> Advice:
-    difference = paired_difference(*(unexplained_on_test(runs_of(study, who)) for who in ("winner", baseline)))
+    difference = reconstruction_difference(study, baseline)
     if is_winner(study, baseline):
         return Advice(
             action=f"Keep the settings of {baseline}",
             reason=f"They are the best found: no other of {count(len(study.finished), 'trial')} does better.",
         )
-    reason = (
-        f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and the winner's `unexplained` "
-        f"on the test split is not surely lower: winner less {baseline} {number(difference.mean)} "
-        f"({_sureness(difference, baseline)})."
-    )
+    price = next((one.sentence for one in prices(study) if one.baseline == baseline), "one pair gives no interval")
+    left_out = difference.left_out_words("winner", baseline)
+    reason = f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and {price}"
+    reason += f" ({left_out})." if left_out else "."
     method = study.definition.baseline_method(baseline)
     instead = f"keeping the settings of {baseline}"
     if method is not None:
         instead = f"{METHOD_NAMES[method]} ({baseline}), which needs no search"
     return Advice(action=f"Consider {instead}", reason=reason)
-
-
-def _sureness(difference: Difference, baseline: str) -> str:
-    """The interval of a difference, if there is one, and who diverged."""
-    interval = "needs 2 pairs for an interval"
-    if difference.pairs > 1:
-        interval = f"95 % {spread(difference.low, difference.high)}"
-    left_out = difference.left_out_words("winner", baseline)
-    return f"{interval}; {left_out}" if left_out else interval
 
 
 def _widen(study: StudyRecord, standing: Standing, name: str, side: str) -> Advice:
@@ -229,7 +218,7 @@ def _limits(study: StudyRecord, name: str) -> tuple[float, float]:
 
 
 def _look_at_errors(study: StudyRecord) -> tuple[Advice, ...]:
-    failed = [trial for trial in study.trials if trial.state is RunState.FAILED]
+    failed = [trial for trial in study.trials if trial.state is RunState.FAILED and not trial.is_void]
     if not failed:
         return ()
     reason = f"{len(failed)} of {count(len(study.trials), 'trial')} ended with an error."

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from klsearch.studies.record import RunState, TrainingRun
+from klsearch.studies.record import RunState, TrainingRun, TrialRecord
 from klsearch.vae.diagnostics.gates import DIVERGED, GATES, GateThresholds
 
 FAILED, PRUNED = "it failed with an error", "it was stopped early by the pruner"
+VOID = "it was never trained: its row was closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def reasons(run: TrainingRun, thresholds: GateThresholds) -> tuple[str, ...]:
     Of one stopped early nobody knows which gates it would have missed.
     """
     if run.state is RunState.FAILED:
-        return (FAILED,)
+        return (VOID if isinstance(run, TrialRecord) and run.is_void else FAILED,)
     if run.state is RunState.PRUNED:
         return (PRUNED,)
     if run.diverged:

@@ -62,6 +62,15 @@ def paired_difference(winner: dict[int, float], baseline: dict[int, float]) -> D
     return Difference(mean=mean, low=mean - half, high=mean + half, pairs=n, left_out=left_out)
 
 
+def relative(logarithm: float) -> float:
+    """The relative difference that a difference of logarithms is; the largest number for one beyond it.
+
+    >>> relative(0.0), relative(1e6) > 1e300
+    (0.0, True)
+    """
+    return math.expm1(min(logarithm, 700.0))
+
+
 def _left_out(first: Iterable[float], second: Iterable[float]) -> tuple[int, int]:
     return sum(not math.isfinite(value) for value in first), sum(not math.isfinite(value) for value in second)
 

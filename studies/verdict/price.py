@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from klsearch.studies.record import StudyRecord
-from klsearch.studies.verdict.candidates import baseline_names, is_winner, runs_of, unexplained_on_test
-from klsearch.studies.verdict.differences import paired_difference
+from klsearch.studies.verdict.candidates import baseline_names, is_winner, reconstruction_difference
+from klsearch.studies.verdict.differences import relative
 
 _START = "reconstruction error "
 _NOTICED = 0.1  # percent: no less is told
@@ -29,6 +29,11 @@ class Price:
     low: float
     high: float
     pairs: int
+
+    @property
+    def sentence(self) -> str:
+        """The price as a clause: "the winner's reconstruction error is 4 % higher than …"."""
+        return f"the winner's {_START}is {self._comparison}"
 
     @property
     def words(self) -> str:
@@ -74,15 +79,10 @@ def price_words(found: Sequence[Price]) -> str:
 
 def prices(study: StudyRecord) -> tuple[Price, ...]:
     """The price against every baseline but the winner itself; none where two pairs of finite values are lacking."""
-    winner = _logarithms(unexplained_on_test(runs_of(study, "winner")))
     found = []
     for name in baseline_names(study):
-        difference = paired_difference(winner, _logarithms(unexplained_on_test(runs_of(study, name))))
+        difference = reconstruction_difference(study, name)
         if difference.pairs > 1 and not is_winner(study, name):
-            change, low, high = (math.expm1(one) for one in (difference.mean, difference.low, difference.high))
+            change, low, high = (relative(one) for one in (difference.mean, difference.low, difference.high))
             found.append(Price(baseline=name, change=change, low=low, high=high, pairs=difference.pairs))
     return tuple(found)
-
-
-def _logarithms(values: dict[int, float]) -> dict[int, float]:
-    return {seed: math.log(value) if value > 0 else math.nan for seed, value in values.items()}

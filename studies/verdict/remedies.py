@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from klsearch.studies.definitions.space import highest_of
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.candidates import own_settings
@@ -20,13 +21,16 @@ from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 # Times the band's upper end: a KL beyond it ran away.
 _FAR_ABOVE = 10.0
 _MOST_LONGER = 4.0
-# Slopes decay as a power of the epoch; measured powers outside are the noise of two windows.
-_DECAYS = (0.5, 3.0)
+# Slopes decay as a power of the epoch: as the first where KL itself grows as a power, faster where it has a limit.
+# A power below is that of a rise that has only begun.
+_DECAYS = (1.0, 3.0)
 # Share by which validation reconstructs worse than training where a model overfits.
 _LARGE_GAP = 0.3
 _LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
 _NOTHING_LEARNT = 0.9  # of the variance, left unexplained
 _MARGIN = 0.8  # of the slope allowed: seeds differ
+_LONG_WINDOW = 10  # epochs over which a KL may be judged on advice
+_RESTLESS = 0.1  # of its mean, about its trend: a KL that scatters by more is not just judged over too few epochs
 _CLIPNORM = 1.0
 _FAST = 0.01  # no learning rate above is usual for Adam
 
@@ -52,13 +56,16 @@ class Advice:
         return f"{self.action}. {self.reason}"
 
 
-def remedy(study: StudyRecord, failing: Sequence[TrainingRun], of: int) -> Advice | None:
+def remedy(
+    study: StudyRecord, failing: Sequence[TrainingRun], of: int, edges: Sequence[tuple[str, str]] = ()
+) -> Advice | None:
     """What to change so that trainings like these no longer fail; None where no remedy is known.
 
     Args:
         study: the records.
         failing: the trainings that miss a gate and were trained to their end.
         of: how many there are with those that do not.
+        edges: of ranges that these trainings want to leave; see `Standing.edges`.
     """
     ills = [_ill(study, run) for run in failing]
     if not ills:
@@ -69,11 +76,14 @@ def remedy(study: StudyRecord, failing: Sequence[TrainingRun], of: int) -> Advic
         ill = "reconstruction"
     if _is_unscaled(study) and ill in ("diverged", "above", "below"):
         return _scale(study, struck, of)
+    side = dict(edges).get("kl_weight")
+    if side is not None and ill in ("moving", "swaying"):
+        return _leave_edge(study, struck, of, up=side == "high")
     return _REMEDIES[ill](study, struck, of) if ill in _REMEDIES else None
 
 
 def _is_unscaled(study: StudyRecord) -> bool:
-    return study.data is not None and any(UNSCALED in warning for warning in study.data.warnings)
+    return study.data is not None and any(one.code == UNSCALED for one in study.data.warnings)
 
 
 def _ill(study: StudyRecord, run: TrainingRun) -> str:
@@ -140,15 +150,22 @@ def _gap(run: TrainingRun) -> float:
     return float(run.curves.validation_reconstruction[-1]) / training - 1
 
 
-def _trainings(n: int, of: int) -> str:
-    return f"{n} of {of} trainings"
+def _trainings(n: int, of: int, verb: str = "") -> str:
+    """So many of the trainings, with what they do.
+
+    >>> _trainings(1, 8, "fail"), _trainings(2, 8, "fail")
+    ('1 of 8 trainings fails', '2 of 8 trainings fail')
+    """
+    does = f" {verb}{'s' * (n == 1)}" if verb else ""
+    return f"{n} of {of} trainings{does}"
 
 
 def _scale(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
-    warning = next(text for text in study.data.warnings if UNSCALED in text) if study.data is not None else ""
+    assert study.data is not None
+    warning = next(one for one in study.data.warnings if one.code == UNSCALED)
     return Advice(
         action="Scale the data",
-        reason=f"{_trainings(len(struck), of)} fail, and the rows are unscaled: {warning}.",
+        reason=f"{_trainings(len(struck), of, 'fail')}, and the rows are unscaled: {warning}.",
         code='[data]\nscaling = "standard"',
     )
 
@@ -173,41 +190,91 @@ def _rate_toml(study: StudyRecord, rate: float) -> str:
 
 
 def _steady(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
-    """Lower the learning rate by as much as the slope is too steep: the noise of the steps is what moves the KL."""
+    """Judge over more epochs where the noise of single epochs is all that moves; else take smaller steps, and more.
+
+    The slope of a KL that scatters about its trend by chance falls with the window to the power of 3/2.
+    """
     window, limit = study.definition.gates.window, study.definition.thresholds().max_kl_slope
     slopes = [abs(run.kl_slope) for run in struck]
+    reason = (
+        f"In {_trainings(len(struck), of)} the KL goes up and down: by {_spread(slopes)} per epoch over the last "
+        f"{window} epochs, where {limit:g} is allowed, but by {_spread([_drift(study, run) for run in struck])} "
+        f"over the last {2 * window}."
+    )
+    epochs = study.definition.training.epochs
+    if 2 * window <= _LONG_WINDOW and max(_unrest(study, run) for run in struck) < _RESTLESS:
+        needed = int(highest_of(study.definition.space.annealing_epochs)) + 4 * 2 * window
+        longer = f"\n\n[training]\nepochs = {needed}" if needed > epochs else ""
+        return Advice(
+            action=f"Judge the KL over {2 * window} epochs",
+            reason=f"{reason} That is the noise of single epochs.",
+            code=f"[gates]\nwindow = {2 * window}{longer}",
+        )
     slower = min(max(1.5 * max(slopes) / limit, 2.0), 10.0)
     rate = float(f"{min(run.hyperparameters.learning_rate for run in struck) / slower:.2g}")
+    more = _round_epochs(min(slower, _MOST_LONGER) * epochs)
     return Advice(
-        action=f"Lower the learning rate to {rate:g}",
-        reason=(
-            f"In {_trainings(len(struck), of)} the KL goes up and down: by {_spread(slopes)} per epoch over the last "
-            f"{window} epochs, where {limit:g} is allowed, but by {_spread([_drift(study, run) for run in struck])} "
-            f"over the last {2 * window}. Longer training would not settle that."
-        ),
-        code=_rate_toml(study, rate).removesuffix("\n\n[training]"),
+        action=f"Lower the learning rate to {rate:g}, and train for {more} epochs",
+        reason=f"{reason} Longer training alone would not settle that; smaller steps go as far in more epochs.",
+        code=f"{_rate_toml(study, rate)}\nepochs = {more}",
     )
 
 
-def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *, up: bool) -> Advice | None:
+def _unrest(study: StudyRecord, run: TrainingRun) -> float:
+    """Standard deviation of the KL about its straight line over two windows, as a share of its mean there."""
+    assert run.curves is not None
+    kl = np.asarray(run.curves.validation_kl[-2 * study.definition.gates.window :], dtype=float)
+    at = np.arange(len(kl))
+    return float(np.std(kl - np.polyval(np.polyfit(at, kl, 1), at)) / max(float(np.mean(kl)), _LEAST_KL))
+
+
+def _round_epochs(epochs: float) -> int:
+    """The epochs, rounded up to five."""
+    return 5 * math.ceil(epochs / 5)
+
+
+def _leave_edge(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *, up: bool) -> Advice:
+    """Search KL weights beyond the edge on which the trainings lie, before the noise there is treated."""
+    given = study.definition.space.searched()["kl_weight"]
+    action, code = _weights_beyond(study, struck, up=up)
+    side = "highest" if up else "lowest"
+    return Advice(
+        action=action,
+        reason=(
+            f"{_trainings(len(struck), of, 'fail')} at the {side} KL weights of those searched ({given.low:g} to "
+            f"{given.high:g}), beyond which better settings are expected."
+        ),
+        code=code,
+    )
+
+
+def _move_weights(study: StudyRecord, struck: Sequence[TrainingRun], of: int, *, up: bool) -> Advice:
     """Search KL weights where the trials' own line reaches the middle of the band, at most a decade beyond them."""
     low, high = study.definition.thresholds().kl_band
     kls = [_banded(study, run) for run in struck]
     side = "above" if up else "below"
-    reason = f"{_trainings(len(struck), of)} end {side} the band of {low:g} to {high:g}, at a KL of {_spread(kls)}"
+    reason = f"{_trainings(len(struck), of, 'end')} {side} the band of {low:g} to {high:g}, at a KL of {_spread(kls)}"
     if not up and not all(kl < low for kl in kls):
         reason = f"{_trainings(len(struck), of)} collapsed: too few latents are active, at a KL of {_spread(kls)}"
+    given = study.definition.space.searched().get("kl_weight")
+    where = "" if given is None else f" where {given.low:g} to {given.high:g} was searched"
+    action, code = _weights_beyond(study, struck, up=up)
+    return Advice(action=action, reason=f"{reason}{where}.", code=code)
+
+
+def _weights_beyond(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool) -> tuple[str, str]:
+    """The action and the TOML that search KL weights on one side of these trainings."""
     centre = aimed_weight(study, struck, up=up)
-    action = f"{'Raise' if up else 'Lower'} the KL weight to about {centre:.2g}"
     ends = [float(f"{centre * 10**decades:.2g}") for decades in (-0.5, 0.5)]
     # What failed is left behind, or the search may return to it.
     tried = float(f"{np.median([run.hyperparameters.kl_weight for run in struck]):.2g}")
     if ends[0] < tried < ends[1]:
         ends[0 if up else 1] = tried
-    given = study.definition.space.searched().get("kl_weight")
-    code = f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}"
-    where = "" if given is None else f" where {given.low:g} to {given.high:g} was searched"
-    return Advice(action=action, reason=f"{reason}{where}.", code=code)
+        centre = math.sqrt(ends[0] * ends[1])
+    return (
+        f"{'Raise' if up else 'Lower'} the KL weight to about {centre:.2g}",
+        f"[space]\nkl_weight = {{ low = {ends[0]!r}, high = {ends[1]!r}, log = true }}",
+    )
 
 
 def aimed_weight(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool) -> float:
@@ -243,40 +310,53 @@ def aimed_weight(study: StudyRecord, struck: Sequence[TrainingRun], *, up: bool)
 
 def _train_longer(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
     now = study.definition.training.epochs
-    asked = max(epochs_to_settle(study, run) for run in struck)
+    asked = epochs_to_settle(study, struck)
     slopes = [abs(run.kl_slope) for run in struck if math.isfinite(run.kl_slope)]
     limit = study.definition.thresholds().max_kl_slope
+    how_far = f"at the pace at which that falls, {asked} epochs settle it"
+    if asked >= _MOST_LONGER * now:
+        how_far = "more than four times as many are not advised at once"
     return Advice(
         action=f"Train for {asked} epochs",
         reason=(
             f"In {_trainings(len(struck), of)} the KL still moves after {now} epochs, by {_spread(slopes)} per epoch, "
-            f"where {limit:g} is allowed; at the pace at which that falls, {asked} epochs settle it."
+            f"where {limit:g} is allowed; {how_far}."
         ),
         code=f"[training]\nepochs = {asked}",
     )
 
 
-def epochs_to_settle(study: StudyRecord, run: TrainingRun) -> int:
-    """The epochs after which a training's KL settles: its slope is taken to fall as a power of the epoch.
+def epochs_to_settle(study: StudyRecord, runs: Sequence[TrainingRun]) -> int:
+    """The epochs after which the KL of all these trainings settles: slopes are taken to fall as a power of the epoch.
 
-    The power comes from two windows, the last and one that ends halfway between the end of annealing and the end; at
-    most four times the epochs trained, rounded up to five. It aims a fifth below the slope that is allowed.
+    At most four times the epochs trained, rounded up to five. It aims a fifth below the slope that is allowed.
     """
     thresholds, epochs = study.definition.thresholds(), study.definition.training.epochs
-    window, limit = thresholds.window, thresholds.max_kl_slope
+    measured = [decay for run in runs if math.isfinite(decay := _decay(study, run))]
+    # One training's is the noise of two windows; theirs together is not.
+    decay = min(max(float(np.median(measured)) if measured else _DECAYS[0], _DECAYS[0]), _DECAYS[1])
+    longest = float(epochs + thresholds.window)
+    for run in runs:
+        annealed = int(run.hyperparameters.annealing_epochs)
+        factor = (abs(run.kl_slope) / (_MARGIN * thresholds.max_kl_slope)) ** (1 / decay)
+        longest = max(longest, annealed + max(1, epochs - annealed) * factor)
+    return _round_epochs(min(longest, _MOST_LONGER * epochs))
+
+
+def _decay(study: StudyRecord, run: TrainingRun) -> float:
+    """The power of the epoch with which a slope falls, counted from the end of annealing; NaN where it does not fall.
+
+    From two windows, the last and one that ends halfway between the end of annealing and the end.
+    """
+    epochs, window = study.definition.training.epochs, study.definition.gates.window
     annealed = int(run.hyperparameters.annealing_epochs)
     earlier = max(annealed + window, (annealed + epochs) // 2)
-    late, early = abs(run.kl_slope), math.nan
-    if run.curves is not None and earlier < run.curves.epochs:
-        early = abs(kl_slope(TrainingCurves.from_rows(run.curves.as_rows()[:earlier]), window))
-    decay = 1.0
-    since, before = max(1, epochs - annealed), max(1, earlier - annealed)
-    if early > late > 0 and since > before:
-        decay = math.log(early / late) / math.log(since / before)
-    decay = min(max(decay, _DECAYS[0]), _DECAYS[1])
-    factor = (late / (_MARGIN * limit)) ** (1 / decay) if late > limit > 0 else 1.0
-    longer = annealed + since * factor
-    return 5 * math.ceil(min(max(longer, epochs + window), _MOST_LONGER * epochs) / 5)
+    if run.curves is None or earlier >= run.curves.epochs:
+        return math.nan
+    late, early = abs(run.kl_slope), abs(kl_slope(TrainingCurves.from_rows(run.curves.as_rows()[:earlier]), window))
+    return (
+        math.log(early / late) / math.log((epochs - annealed) / (earlier - annealed)) if early > late > 0 else math.nan
+    )
 
 
 def _shrink(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
@@ -285,7 +365,7 @@ def _shrink(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advic
     few = ""
     if rows is not None and rows.rows["train"] < rows.features:
         few = f", and there are fewer training rows ({rows.rows['train']}) than columns ({rows.features})"
-    code = "[space]\nencoder_dropout = { low = 0.1, high = 0.5 }"
+    code = "[space]\nencoder_dropout = { low = 0.1, high = 0.7 }"
     if model.hidden:
         sizes = ", ".join(str(max(1, size // 2)) for size in model.hidden)
         code = f"[model]\nhidden = [{sizes}]\n\n{code}"
@@ -305,7 +385,7 @@ def _loosen_gates(study: StudyRecord, struck: Sequence[TrainingRun], of: int) ->
     told = ", ".join(f"`{name}` {getattr(gates, name):g} where {value:g} is usual" for name, value in stricter.items())
     return Advice(
         action="Loosen the gates",
-        reason=f"{_trainings(len(struck), of)} fail by gates stricter than usual alone ({told}).",
+        reason=f"{_trainings(len(struck), of, 'fail')} by gates stricter than usual alone ({told}).",
         code="\n".join(["[gates]", *(f"{name} = {value!r}" for name, value in stricter.items())]),
     )
 
@@ -324,7 +404,7 @@ def _open_clips(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> A
 
 def _rethink_likelihood(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
     found = [run.unexplained for run in struck if math.isfinite(run.unexplained)]
-    reason = f"{_trainings(len(struck), of)} reconstruct no better than the mean (`unexplained` {_spread(found)})"
+    reason = f"{_trainings(len(struck), of, 'reconstruct')} no better than the mean (`unexplained` {_spread(found)})"
     if study.definition.model.likelihood == BERNOULLI.name:
         return Advice(
             action="Use a Gaussian likelihood",

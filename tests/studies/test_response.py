@@ -65,6 +65,25 @@ def test_leaders_are_feasible_and_sure_of_the_band_before_all_others() -> None:
     assert close == sorted(close), "those on the edge may fall out on another seed"
 
 
+def test_a_surface_is_what_is_expected_over_the_two_that_matter_most() -> None:
+    found = model(tried(80)).surface({"kl_weight": 0.01, "encoder_dropout": 0.1})
+    assert found is not None
+    assert set(found.names) == set(RANGES)
+    across, up = (dict(zip(found.names, (found.across, found.up), strict=True))[name] for name in RANGES)
+    assert (across[0], across[-1], up[0], up[-1]) == pytest.approx((1e-4, 1.0, 0.0, 0.4))
+    truth = np.array([[bowl(weight, dropout) for weight in across] for dropout in up])  # [dropout, weight, 2]
+    if found.names[0] == "encoder_dropout":
+        truth = truth.swapaxes(0, 1)
+    assert np.median(np.abs(found.unexplained / truth[..., 0] - 1)) < 0.05
+    assert np.median(np.abs(found.kl / truth[..., 1] - 1)) < 0.05
+
+
+def test_one_hyperparameter_alone_has_no_surface() -> None:
+    weights = [trial._replace(values={"kl_weight": trial.values["kl_weight"]}) for trial in tried(30)]
+    alone = Response.fit({"kl_weight": RANGES["kl_weight"]}, weights, BAND)
+    assert alone is not None and alone.surface({"kl_weight": 0.01}) is None
+
+
 def test_without_a_feasible_trial_nobody_leads_and_nothing_is_decided() -> None:
     found = model([trial._replace(feasible=False) for trial in tried(30)])
     assert found.leaders() == []

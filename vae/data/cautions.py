@@ -11,8 +11,10 @@ from klsearch.vae.data.scaling import Scaling
 # Beyond this, unscaled values are known to make KL explode; standardised ones seldom pass 10.
 _HUGE = 100.0
 _HUGE_RATIO = 1000.0
-UNSCALED = "are not scaled, a common cause of exploding KL"
-"""What the caution of unscaled values says; whoever looks for the cause of a large KL looks for it."""
+UNSCALED = "unscaled"
+"""The code of the caution of unscaled values: whoever looks for the cause of a large KL looks for it."""
+NAMING = ("constant-columns", "one-hot", "row-numbers", "missing-values")
+"""The codes of cautions that name columns of the data."""
 # Below these, chance alone may look like it.
 _LEAST_BLOCK = 3  # columns that share a one
 _LEAST_COUNT = 3  # the largest value
@@ -48,14 +50,14 @@ def cautions_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[Caut
     """
     found = {
         "constant-columns": _constant_columns(raw, train),
-        "unscaled": _huge_range(train, scaling),
+        UNSCALED: _huge_range(train, scaling),
         "repeated-rows": _duplicates(raw),
         "one-hot": _one_hot(raw, train),
     }
     if train.ndim == 2:  # columns that mean something by themselves, as pixels do not
         found |= {
             "few-rows": _few_rows(train),
-            "counts": "" if found["unscaled"] else _counts(train, scaling),
+            "counts": "" if found[UNSCALED] else _counts(train, scaling),
             "row-numbers": _row_numbers(raw),
             "missing-values": _missing_values(raw, train),
         }
@@ -194,7 +196,7 @@ def _huge_range(train: np.ndarray, scaling: Scaling) -> str:
     if largest <= _HUGE and ratio <= _HUGE_RATIO:
         return ""
     what = f"reach {largest:.3g}" if largest > _HUGE else f"vary {ratio:.3g} times as much in one column as in another"
-    return f'values {what} and {UNSCALED}; data.scaling = "standard" scales them'
+    return f'values {what} and are not scaled, a common cause of exploding KL; data.scaling = "standard" scales them'
 
 
 def _duplicates(raw: RawData) -> str:

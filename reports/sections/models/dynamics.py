@@ -27,7 +27,7 @@ from klsearch.reports.readings.responses import Responses, training_gap
 from klsearch.reports.readings.rivals import curves_note
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
-from klsearch.reports.wording import capitalized, count, number, share, spread
+from klsearch.reports.wording import capitalized, count, listed, number, share, spread, within
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.candidates import baseline_names
 from klsearch.studies.verdict.differences import Difference
@@ -241,7 +241,7 @@ def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
         return ()
     nearer = {name: _compare_distance(one) for name, one in known.items()}
     told = "; ".join(
-        f"{words} {', '.join(name for name, one in nearer.items() if one == words)}"
+        f"{words} {listed([name for name, one in nearer.items() if one == words])}"
         for words in (_CLOSER, _FARTHER, _UNCLEAR)
         if words in nearer.values()
     )
@@ -255,8 +255,7 @@ def _mismatch_blocks(study: StudyRecord) -> tuple[Block, ...]:
         caption="Prior mismatch on the test split, winner less baseline, nats per latent, paired by seed",
         columns=("baseline", "difference", "95 % interval", "seeds"),
         rows=tuple(
-            (name, number(one.mean), spread(one.low, one.high), pairs_cell(one, "winner", name))
-            for name, one in known.items()
+            (name, *within(one.mean, one.low, one.high), pairs_cell(one, "winner", name)) for name, one in known.items()
         ),
     )
     return Prose(text=text), table

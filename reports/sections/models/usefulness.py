@@ -7,7 +7,7 @@ import numpy as np
 
 from klsearch.reports.page import Cell, Prose, Section, Table
 from klsearch.reports.readings.candidates import candidate_label
-from klsearch.reports.wording import NOTHING, count, number, spread
+from klsearch.reports.wording import NOTHING, count, listed, number, spread, within
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.verdict.candidates import baseline_names, runs_of
 from klsearch.studies.verdict.differences import Difference, paired_difference
@@ -44,9 +44,9 @@ def probe_table(study: StudyRecord, measure: ProbeMeasure) -> Table:
 
 def _row(study: StudyRecord, baseline: str) -> tuple[Cell, ...]:
     difference = _difference(study, baseline)
-    interval = spread(difference.low, difference.high) if difference.pairs > 1 else NOTHING
+    mean, interval = within(difference.mean, difference.low, difference.high)
     runs = runs_of(study, baseline)
-    return (candidate_label(baseline, runs), *_scores(runs), number(difference.mean), interval)
+    return (candidate_label(baseline, runs), *_scores(runs), mean, interval if difference.pairs > 1 else NOTHING)
 
 
 def _scores(runs: Sequence[ConfirmationRun]) -> tuple[str, str]:
@@ -79,10 +79,10 @@ def _describe_probe(study: StudyRecord, probes: Sequence[Probe]) -> str:
     words = {
         "higher": "more useful than those of",
         "lower": "less useful than those of",
-        "not distinguishable": "not distinguishable from those of",
+        "not distinguishable": "no different from those of",
     }
     told = "; ".join(
-        f"{text} {', '.join(name for name in names if found[name] == word)}"
+        f"{text} {listed([name for name in names if found[name] == word])}"
         for word, text in words.items()
         if word in found.values()
     )

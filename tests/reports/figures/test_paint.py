@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
+from matplotlib.collections import Collection
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,6 +17,7 @@ from matplotlib.text import Annotation
 from numpy.testing import assert_allclose, assert_array_equal
 
 from klsearch.reports.figures.paint import (
+    PointMark,
     paint_columns,
     paint_curves,
     paint_effects,
@@ -31,7 +32,7 @@ from klsearch.reports.figures.paint import (
     strip_color,
 )
 from klsearch.reports.figures.palette import BAND, LINES, MUTED, OUTCOMES
-from klsearch.reports.figures.scales import Scale
+from klsearch.reports.figures.scales import Scale, kl_scale
 from klsearch.reports.figures.svg import draw
 from klsearch.reports.readings.candidates import CandidateRuns
 from klsearch.reports.readings.models import CurveBand, LatentProfile, SeedStrip
@@ -39,7 +40,7 @@ from klsearch.reports.readings.trials import Scatter, ScoreHistory, TrialOutcome
 from klsearch.studies.definitions.space import IntegerRange, Range
 from klsearch.studies.response import Change
 
-PASSED, MISSED, PRUNED, FAILED = TrialOutcome
+PASSED, MISSED, PRUNED, FAILED, VOID = TrialOutcome
 ZERO_TO_TEN = Scale(kind="linear", low=0.0, high=10.0)
 NAN = np.nan
 
@@ -123,19 +124,28 @@ def test_a_curve_that_begins_at_zero_may_have_a_logarithmic_axis(axes: Axes, med
 
 def strip(name: str, passed: list[bool]) -> SeedStrip:
     nothing = np.zeros(len(passed))
-    return SeedStrip(candidate=candidate(name), kl=nothing, unexplained=nothing, passed=np.array(passed))
+    seeds = tuple(range(len(passed)))
+    return SeedStrip(
+        candidate=candidate(name),
+        kl=nothing,
+        unexplained=nothing,
+        passed=np.array(passed),
+        seeds=seeds,
+        targets=tuple(f"run-{name}-{seed}" for seed in seeds),
+    )
 
 
 def test_seeds_are_filled_where_they_pass_and_left_out_where_they_diverged(axes: Axes) -> None:
     strips = [strip("winner", [True, False, True]), strip("before", [False])]
     paint_seeds(axes, strips, [np.array([1.0, 2.0, NAN]), np.array([4.0])], "KL", ZERO_TO_TEN)
-    hollow, filled, other, none = axes.lines
-    assert line_points(hollow) == [(2, 0)]
-    assert line_points(filled) == [(1, -0.22)]
-    assert line_points(other) == [(4, 1)], "one seed stands in the middle of its row"
-    assert line_points(none) == []
-    assert [line.get_markerfacecolor() for line in (hollow, filled)] == ["none", LINES[0].color]
-    assert other.get_markeredgecolor() == LINES[1].color
+    hollow, filled, other, none = axes.collections
+    assert places(hollow) == [(2, 0)]
+    assert places(filled) == [(1, -0.22)]
+    assert places(other) == [(4, 1)], "one seed stands in the middle of its row"
+    assert places(none) == []
+    assert len(hollow.get_facecolor()) == 0 and to_hex(filled.get_facecolor()[0]) == to_hex(LINES[0].color)
+    assert to_hex(other.get_edgecolor()[0]) == to_hex(LINES[1].color)
+    assert filled.get_urls()[0] == "run-winner-0 winner, seed 0: KL 1"
 
 
 def test_the_first_candidate_s_row_is_the_uppermost_and_long_names_are_cut(axes: Axes) -> None:
@@ -190,25 +200,33 @@ def test_latents_that_all_collapsed_still_have_an_axis(axes: Axes) -> None:
 
 
 def make_scatter(x: list[float], y: list[float], *outcomes: TrialOutcome) -> Scatter:
-    return Scatter(x=np.array(x, dtype=float), y=np.array(y, dtype=float), outcomes=outcomes)
+    return Scatter(
+        x=np.array(x, dtype=float), y=np.array(y, dtype=float), outcomes=outcomes, trials=tuple(range(len(x)))
+    )
 
 
-def marks(axes: Axes) -> dict[TrialOutcome, list[tuple[float, float]]]:
+def places(drawn: Collection) -> list[tuple[float, float]]:
+    """Where the markers of a collection stand."""
+    return [(float(x), float(y)) for x, y in np.asarray(drawn.get_offsets())]
+
+
+def marks(drawn: Sequence[Collection]) -> dict[TrialOutcome, list[tuple[float, float]]]:
     """Where the markers of each outcome stand, in the order of drawing."""
-    drawn = [one for one in axes.collections if isinstance(one, PathCollection)]
-    return {
-        outcome: [(float(x), float(y)) for x, y in np.asarray(one.get_offsets())]
-        for outcome, one in zip(OUTCOMES, drawn, strict=True)
-    }
+    return {outcome: places(one) for outcome, one in zip(OUTCOMES, drawn, strict=True)}
 
 
 def test_trials_stand_at_their_kl_and_unexplained_but_for_those_without(axes: Axes) -> None:
     trials = make_scatter([1, 2, NAN, 4], [0.5, 0.4, 0.3, np.inf], PASSED, MISSED, FAILED, MISSED)
-    paint_rate_distortion(axes, trials, [(3.0, 0.2), (6.0, 0.1)], (0.0, 5.0), "KL")
-    assert marks(axes) == {MISSED: [(2, 0.4)], PRUNED: [], FAILED: [], PASSED: [(1, 0.5)]}
-    winner, before = axes.lines
-    assert (line_points(winner), line_points(before)) == ([(3, 0.2)], [(6, 0.1)])
-    assert [line.get_marker() for line in (winner, before)] == [LINES[0].marker, LINES[1].marker]
+    compared = [
+        PointMark(place=0, label="winner", target="evidence", x=3.0, y=0.2),
+        PointMark(place=1, label="before", target="evidence", x=6.0, y=0.1),
+    ]
+    paint_rate_distortion(axes, trials, compared, (0.0, 5.0), "final KL, nats")
+    *outcomes, winner, before = axes.collections
+    assert marks(outcomes) == {VOID: [], MISSED: [(2, 0.4)], PRUNED: [], FAILED: [], PASSED: [(1, 0.5)]}
+    assert places(winner) + places(before) == [(3, 0.2), (6, 0.1)]
+    assert winner.get_urls()[0] == "evidence winner: final KL 3 nats, unexplained 0.2"
+    assert outcomes[-1].get_urls()[0] == "trial-0 trial 0, passes every gate: final KL 1 nats, unexplained 0.5"
     assert axes.get_xlim()[1] > 6, "medians are in sight too"
 
 
@@ -220,16 +238,25 @@ def test_outcomes_are_told_apart_by_marker_and_filling(axes: Axes) -> None:
 
 
 def test_the_axis_of_an_exploding_kl_has_plain_round_ticks() -> None:
-    points = Scatter(
-        x=np.array([1.0, 4000.0]), y=np.array([0.1, 0.2]), outcomes=(TrialOutcome.PASSED, TrialOutcome.MISSED)
-    )
-    svg = draw(
-        "one",
-        "",
-        partial(paint_rate_distortion, points=points, marks=[], band=(0.0, 5.0), label="KL"),
-    )
-    texts = re.findall(r">([^<>]+)</text>", svg)
+    strips = [strip("winner", [True, True])]
+    scale = kl_scale(np.array([1.0, 4000.0]), (0.0, 5.0))
+    paint = partial(paint_seeds, strips=strips, values=[np.array([1.0, 4000.0])], label="KL", scale=scale)
+    texts = re.findall(r">([^<>]+)</text>", draw("one", "", paint))
     assert texts[:5] == ["0", "5", "10", "100", "1000"]
+    assert "logarithmic →" in texts, "where the axis turns, it says so"
+
+
+def test_the_axes_of_rate_and_distortion_are_as_long_as_the_numbers(axes: Axes) -> None:
+    paint_rate_distortion(axes, make_scatter([1, 4], [0.3, 0.5], PASSED, PASSED), [], (0.0, 5.0), "KL")
+    assert axes.get_xlim() == pytest.approx((0.82, 4.18)) and axes.get_ylim() == pytest.approx((0.288, 0.512))
+
+
+def test_a_kl_of_nothing_stands_on_the_left_edge_of_a_logarithmic_axis(axes: Axes) -> None:
+    paint_rate_distortion(axes, make_scatter([1e-9, 100.0], [1.0, 0.2], MISSED, MISSED), [], (0.0, 5.0), "KL")
+    assert axes.get_xscale() == "log"
+    left, right = axes.get_xlim()
+    assert 0.005 < left <= 0.01 and right > 100
+    assert [x for x, _ in marks(axes.collections[:5])[MISSED]] == [left, 100]
 
 
 def test_a_trial_without_a_score_stands_on_the_upper_edge_of_its_slice(axes: Axes) -> None:
@@ -237,7 +264,13 @@ def test_a_trial_without_a_score_stands_on_the_upper_edge_of_its_slice(axes: Axe
     paint_slice(axes, "l2", trials, Range(low=0.0, high=0.4), 0.25)
     top = axes.get_ylim()[1]
     assert top > 2
-    assert marks(axes) == {MISSED: [(0.2, 2)], PRUNED: [], FAILED: [(0.3, top)], PASSED: [(0.1, 1)]}
+    assert marks(axes.collections) == {
+        VOID: [],
+        MISSED: [(0.2, 2)],
+        PRUNED: [],
+        FAILED: [(0.3, top)],
+        PASSED: [(0.1, 1)],
+    }
     (winner,) = axes.lines
     assert winner.get_xdata() == [0.25, 0.25]
 
@@ -258,7 +291,7 @@ def test_the_best_score_so_far_is_a_staircase_that_falls_at_the_trial_that_impro
     (best,) = axes.lines
     assert best.get_drawstyle() == "steps-post"
     assert_array_equal(best.get_ydata(), [NAN, 2, 2])
-    assert marks(axes)[PASSED] == [(1, 2), (2, 2.5)]
+    assert marks(axes.collections)[PASSED] == [(1, 2), (2, 2.5)]
 
 
 def test_effects_are_bars_in_percent_with_their_intervals_and_grey_where_none_is_seen(axes: Axes) -> None:
@@ -272,9 +305,12 @@ def test_effects_are_bars_in_percent_with_their_intervals_and_grey_where_none_is
     assert axes.get_xlim() == pytest.approx((0, 82.5))
 
 
-def test_effects_of_many_times_turn_logarithmic_beyond_twice(axes: Axes) -> None:
+def test_effects_of_many_times_are_factors_on_a_logarithmic_axis_that_begins_at_1(axes: Axes) -> None:
     paint_effects(axes, [("kl_weight", Change(20.0, 15.0, 30.0)), ("l2", Change(0.0, 0.0, 0.0))])
-    assert axes.get_xscale() == "symlog"
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim()[0] == 1
+    assert_allclose([(left, width) for left, _, width, _ in bars(axes)], [(1, 20), (1, 0)])
+    assert line_points(axes.lines[0]) == [(16, 0), (31, 0)]
 
 
 def picture(axes: Axes) -> np.ndarray:

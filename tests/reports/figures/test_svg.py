@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from klsearch.reports.figures.paint import paint_slice
 from klsearch.reports.figures.palette import INK, LINES
-from klsearch.reports.figures.svg import draw
+from klsearch.reports.figures.svg import draw, point
 from klsearch.reports.readings.trials import Scatter, TrialOutcome
 from klsearch.studies.definitions.space import Range
 
@@ -48,7 +48,26 @@ def test_the_same_drawing_gives_the_same_bytes_and_shares_no_id_with_another() -
 
 def scatter(n: int) -> Scatter:
     numbers = np.random.default_rng(0).uniform(0.1, 1, (2, n))
-    return Scatter(x=numbers[0], y=numbers[1], outcomes=(TrialOutcome.PASSED, TrialOutcome.MISSED) * (n // 2))
+    outcomes = (TrialOutcome.PASSED, TrialOutcome.MISSED) * (n // 2)
+    return Scatter(x=numbers[0], y=numbers[1], outcomes=outcomes, trials=tuple(range(n)))
+
+
+def test_every_point_is_a_link_that_names_its_trial_unless_they_are_one_picture() -> None:
+    space = Range(low=0.1, high=1.0)
+    svg = draw("one", "points", partial(paint_slice, name="l2", points=scatter(100), space=space, winner=None))
+    numbers = re.findall(r'<a href="#trial-(\d+)"><title>trial (\d+), [^<]*: l2 [\d.]+, score [\d.]+</title><use ', svg)
+    assert sorted((int(link), int(title)) for link, title in numbers) == [(n, n) for n in range(100)]
+    assert svg.startswith('<svg viewBox="0 0 400 262" role="group" aria-label="points">')
+    assert svg.count('<g aria-hidden="true">') == 2, "the axes"
+    rasterized = draw("one", "", partial(paint_slice, name="l2", points=scatter(5000), space=space, winner=None))
+    assert "<a " not in rasterized and 'role="img"' in rasterized
+
+
+def test_words_of_a_point_are_escaped_and_one_point_alone_is_a_link_too() -> None:
+    def paint_one(axes: Axes) -> None:
+        axes.scatter([1], [1], urls=[point("a", "x < \"y\" & 'z'")] * 2)
+
+    assert '<a href="#a"><title>x &lt; &quot;y&quot; &amp; &#x27;z&#x27;</title>' in draw("one", "", paint_one)
 
 
 @pytest.mark.parametrize(("n", "pictures"), [(100, 0), (5000, 1)])

@@ -43,19 +43,19 @@ def test_the_recipe_s_remedies_are_answered_with_sign_size_interval_and_n(make: 
     )
     assert remedies(make(0), found) == {
         LOWER + "It would make it worse here": (
-            "`kl_weight` lower by one decade changes the KL by +3 nats per latent (95 % +2.7 to +3.3) and changes "
-            "`unexplained` by -0.01 (95 % -0.04 to +0.02); n = 40."
+            "`kl_weight` lower by one decade changes the KL by +3.00 nats per latent (95 % +2.70 to +3.30) and changes "
+            "`unexplained` by -0.010 (95 % -0.040 to +0.020); n = 40."
         ),
         CLIP + "It lowers the KL here": (
-            "`clip_low` higher by 1 changes the KL by +0.01 nats per latent (95 % -0.02 to +0.04) and changes "
-            "`unexplained` by +0.01 (95 % -0.02 to +0.04); n = 40. "
-            "`clip_high` lower by 1 changes the KL by -0.5 nats per latent (95 % -0.55 to -0.45) and changes "
-            "`unexplained` by -0.01 (95 % -0.04 to +0.02); n = 40. "
+            "`clip_low` higher by 1 changes the KL by +0.010 nats per latent (95 % -0.020 to +0.040) and changes "
+            "`unexplained` by +0.010 (95 % -0.020 to +0.040); n = 40. "
+            "`clip_high` lower by 1 changes the KL by -0.500 nats per latent (95 % -0.550 to -0.450) and changes "
+            "`unexplained` by -0.010 (95 % -0.040 to +0.020); n = 40. "
             "In the median trial 30 % of the log-variances lie at a bound."
         ),
         DROPOUT + "It lowers the KL here": (
-            "`encoder_dropout` higher by 0.1 changes the KL by -0.2 nats per latent (95 % -0.22 to -0.18) and changes "
-            "`unexplained` by +0.01 (95 % -0.02 to +0.04); n = 40."
+            "`encoder_dropout` higher by 0.1 changes the KL by -0.200 nats per latent (95 % -0.220 to -0.180) and "
+            "changes `unexplained` by +0.010 (95 % -0.020 to +0.040); n = 40."
         ),
     }
 

@@ -9,8 +9,6 @@ import pytest
 from klsearch.reports.readings.response_words import (
     describe_method,
     explain_too_few,
-    format_interval,
-    format_signed,
     format_slope,
     kl_cell,
     kl_change,
@@ -29,33 +27,17 @@ def responses_with(**changes: Any) -> Responses:
     return Responses(**{**values, "kl_is_log": False, "clip_share": 0.004, **changes})
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (0.123456, "+0.123"),
-        (-3.14159, "-3.14"),
-        (1234.5, "+1.23e+03"),
-        (0.0, "+0"),
-        (-0.0, "+0"),
-        (math.nan, "–"),
-        (math.inf, "–"),
-        (-math.inf, "–"),
-    ],
-)
-def test_a_change_has_its_sign_and_three_digits(change: float, text: str) -> None:
-    assert format_signed(change) == text
-
-
-def test_a_slope_stands_before_its_interval() -> None:
-    assert format_interval(FALLING) == "-3.6 to -2.7"
-    assert format_slope(FALLING) == "-3.14 (95 % -3.6 to -2.7)"
-    assert format_slope(Slope(change=0.5, low=-math.inf, high=math.inf)) == "+0.5 (95 % – to –)"
+def test_a_slope_has_its_sign_and_the_digits_that_its_interval_bears() -> None:
+    assert format_slope(FALLING) == "-3.14 (95 % -3.60 to -2.70)"
+    assert format_slope(Slope(change=0.5, low=-math.inf, high=math.inf)) == "+0.5 (95 % –)"
+    assert format_slope(Slope(change=-0.0, low=0.0, high=0.0)) == "+0 (95 % 0 to 0)"
+    assert format_slope(Slope(change=12345.6, low=9000.0, high=16000.0)) == "+12300 (95 % +9000 to +16000)"
 
 
 @pytest.mark.parametrize(("reduction", "unit"), [("mean", "nats per latent"), ("sum", "nats over all latents")])
 def test_a_change_of_the_kl_is_told_in_the_band_s_unit(make: Make, reduction: str, unit: str) -> None:
     study = make(0, study={"kl_reduction": reduction})
-    assert kl_change(study, responses_with(), FALLING) == f"changes the KL by -3.14 {unit} (95 % -3.6 to -2.7)"
+    assert kl_change(study, responses_with(), FALLING) == f"changes the KL by -3.14 {unit} (95 % -3.60 to -2.70)"
 
 
 def test_where_the_logarithm_was_fitted_the_change_is_a_factor(make: Make) -> None:
@@ -64,7 +46,7 @@ def test_where_the_logarithm_was_fitted_the_change_is_a_factor(make: Make) -> No
     assert kl_change(make(0), log, TENFOLD) == "multiplies the KL by 10 (95 % 3.16 to 31.6)"
     assert kl_cell(log, TENFOLD) == "10 (3.16 to 31.6)"
     assert kl_cell(log, TENFOLD.for_step(-1)) == "0.1 (0.0316 to 0.316)"
-    assert kl_cell(responses_with(), TENFOLD) == "+1 (+0.5 to +1.5)"
+    assert kl_cell(responses_with(), TENFOLD) == "+1.00 (+0.50 to +1.50)"
 
 
 def test_the_method_says_over_how_many_trials_and_how_well_the_fit_holds() -> None:

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeGuard
 
+import numpy as np
+import pytest
+
 from klsearch.reports.page import Block, Fold, Gallery, Mark, Prose, Table
 from klsearch.reports.readings.candidates import compared_candidates, confirmed_candidates
 from klsearch.reports.readings.differences import difference_on_test
 from klsearch.reports.sections.evidence import evidence_section, gates_table, pass_rates_table
-from klsearch.reports.wording import number
+from klsearch.studies.definitions.sections import Baseline
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
 from klsearch.vae.diagnostics.gates import GATE_NAMES
@@ -35,8 +38,27 @@ def test_the_gates_of_one_training_are_passed_or_missed(unconfirmed: StudyRecord
 
 
 def test_pass_rates_have_wilson_s_interval(study: StudyRecord) -> None:
-    rows = {row[0]: row[1:] for row in pass_rates_table(confirmed_candidates(study)).rows}
-    assert rows["before"] == (Mark("0 of 8 seeds", "bad"), "0 %", "0.00 to 0.32")
+    rows = {row[0]: row[1:] for row in pass_rates_table(study, confirmed_candidates(study)).rows}
+    assert rows["before"] == (Mark("0 of 8 seeds", "bad"), "0 %", "0.00 to 0.32", "KL ends above the band")
+
+
+def test_a_rival_that_still_moves_its_weight_says_so(make: Make) -> None:
+    """The weight of the controller doubles from epoch to epoch; the gates of its seeds say the rest."""
+    study = make(30, baselines={"rival": {"kl_weight": 1e-4}})
+    baselines = {"rival": Baseline(method="control")}
+    study = replace(study, definition=study.definition.model_copy(update={"baselines": baselines}))
+    moving = [
+        replace(run, curves=replace(run.curves, kl_weight=(2.0 ** np.arange(run.epochs)).astype(np.float32)))
+        if run.candidate == "rival" and run.curves is not None
+        else run
+        for run in study.confirmation
+    ]
+    rows = {row[0]: row for row in pass_rates_table(study, confirmed_candidates(study)).rows}
+    assert "controller" not in str(rows["rival"][-1])
+    moved = replace(study, confirmation=tuple(moving))
+    failing = {row[0]: row for row in pass_rates_table(moved, confirmed_candidates(moved)).rows}["rival"]
+    # A straight line through 1, 2, 4, 8, 16 rises by 3.6 per epoch, where the mean is 6.2.
+    assert str(failing[-1]).endswith("its controller still moves the weight, by up to 58 % per epoch")
 
 
 def test_the_pass_rates_of_leading_trials_of_a_first_release_stand_beside_the_winner_s(
@@ -53,7 +75,7 @@ def test_a_summed_band_gets_summed_differences(study_of_kind: Callable[[str], St
     study = study_of_kind("summed KL")
     table = next(block for block in evidence_section(study, summarize(study)).blocks if is_table(block, "Winner less"))
     mean = difference_on_test(study, "after", lambda measures: measures.kl).mean
-    assert next(row for row in table.rows if row[0] == "after")[1] == number(8 * mean)
+    assert float(str(next(row for row in table.rows if row[0] == "after")[1])) == pytest.approx(8 * mean, rel=0.01)
 
 
 def is_table(block: Block, caption: str) -> TypeGuard[Table]:

@@ -5,9 +5,12 @@ from dataclasses import replace
 
 from klsearch.reports.page import Fold, Prose, Table
 from klsearch.reports.readings.causes import causes, collapsed_in_band
+from klsearch.reports.readings.trials import TrialOutcome, trial_outcome
 from klsearch.reports.sections.failures import failures_section
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
-from klsearch.studies.verdict.causes import FAILED, PRUNED
+from klsearch.studies.summary import summarize
+from klsearch.studies.verdict.advice import advise
+from klsearch.studies.verdict.causes import FAILED, PRUNED, VOID
 
 Make = Callable[..., StudyRecord]
 
@@ -46,6 +49,18 @@ def test_equal_errors_are_shown_once_with_their_count(study: StudyRecord) -> Non
     ]
     (table,) = (block for block in section.blocks if isinstance(block, Table))
     assert table.rows[0][:3] == (FAILED, "4", "100 %")
+
+
+def test_a_row_that_was_never_trained_is_no_error(study: StudyRecord) -> None:
+    void = replace(with_error(study.trials[3], "void, never trained: another row took number 2"), is_void=True)
+    trials = (*study.trials[:3], void, *study.trials[4:])
+    made = replace(study, trials=trials)
+    (cause,) = (cause for cause in causes(made) if cause.name == VOID)
+    assert cause.trials == (void,)
+    assert not any(cause.name == FAILED for cause in causes(made))
+    assert not any(isinstance(block, Fold) for block in failures_section(made, causes(made)).blocks)
+    assert trial_outcome(void) is TrialOutcome.VOID
+    assert not any(one.action == "Look at the errors" for one in advise(made, summarize(made)))
 
 
 def test_where_every_trial_passes_nothing_failed(study: StudyRecord) -> None:

@@ -10,6 +10,7 @@ import pytest
 from klsearch.reports.page import Code, Facts, Fold, Prose
 from klsearch.reports.sections.provenance import provenance_section
 from klsearch.studies.record import DataFacts, Reference, StudyRecord
+from klsearch.vae.data.cautions import Caution
 
 Make = Callable[..., StudyRecord]
 
@@ -98,9 +99,8 @@ def test_data_that_were_not_loaded_yet_are_known_by_their_source_alone(make: Mak
 
 
 def test_each_note_and_warning_of_the_data_stands_below_the_facts(make: Make) -> None:
-    data = DataFacts(
-        rows={"train": 7}, shape=(3,), scaling="none", fingerprint="e", warnings=("one", "two"), notes=("tabs",)
-    )
+    cautions = (Caution("one"), Caution("two"))
+    data = DataFacts(rows={"train": 7}, shape=(3,), scaling="none", fingerprint="e", warnings=cautions, notes=("tabs",))
     first, note, *warnings, last = provenance_section(replace(make(0), data=data)).blocks
     assert isinstance(first, Facts) and dict(first.pairs)["rows"] == "7 train; each 3"
     assert note == Prose(text="Data: tabs")

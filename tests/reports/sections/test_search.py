@@ -77,3 +77,17 @@ def test_of_too_few_trials_no_effect_is_told_and_why_not(make: Make) -> None:
         "Telling an effect from chance takes a model of 20 trials that were trained to their end without diverging; "
         f"the study has {trained}."
     )
+
+
+def test_the_two_that_matter_most_are_drawn_together_with_every_trial(study: StudyRecord) -> None:
+    found = exhibits(importance_section(study, summarize(study)).blocks)
+    surface, effects = found["surface"], found["effects-unexplained"].data.rows
+    assert surface.title == f"{effects[0][0]} and {effects[1][0]} together"
+    finished = [trial for trial in study.trials if not trial.diverged]
+    assert all(f'<a href="#trial-{trial.number}">' in surface.svg for trial in finished)
+    least = float(surface.alternative.split("least ")[1].split(" ")[0])
+    assert (
+        0.5 * min(t.unexplained for t in finished)
+        < least
+        <= min(float(cell) for row in surface.data.rows for cell in row[1:])
+    )

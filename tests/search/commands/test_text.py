@@ -172,7 +172,6 @@ def test_settings_are_shown_as_toml_in_four_digits_without_a_clipping_that_is_no
         "clip_high": "2",
         "annealing_epochs": "10",
         "l2": "0",
-        "free_bits": "0",
         "encoder_dropout": "0",
         "learning_rate": "0.001",
     }

@@ -11,13 +11,14 @@ from klsearch.search.layout import Layout
 from klsearch.search.storage.facts import StudyFacts
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.record import DataFacts, Reference
+from klsearch.vae.data.cautions import Caution
 
 DATA = DataFacts(
     rows={"train": 8, "validation": 2, "test": 2},
     shape=(2, 3),
     scaling="none",
     fingerprint="abc",
-    warnings=("few",),
+    warnings=(Caution("few", "few-rows"),),
     notes=("separated by tabs",),
 )
 REFERENCE = Reference(method="sigma", seeds=2, kl=1.5, kl_band=(0.75, 2.25))
@@ -37,7 +38,16 @@ FULL = replace(
 
 @pytest.mark.parametrize("facts", [FACTS, FULL])
 def test_facts_come_back_from_json(facts: StudyFacts) -> None:
-    assert StudyFacts.from_json(json.loads(json.dumps(facts.as_json(), allow_nan=False))) == facts
+    back = StudyFacts.from_json(json.loads(json.dumps(facts.as_json(), allow_nan=False)))
+    assert back == facts
+    assert [warning.code for warning in back.data.warnings] == ["few-rows"]
+
+
+def test_warnings_of_an_earlier_release_come_back_without_a_code() -> None:
+    values = FACTS.as_json()
+    del values["data"]["codes"]
+    (warning,) = StudyFacts.from_json(values).data.warnings
+    assert (warning, warning.code) == ("few", "")
 
 
 def test_facts_that_the_first_release_did_not_write_are_those_that_it_had() -> None:

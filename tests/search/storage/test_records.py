@@ -178,6 +178,7 @@ def test_only_a_trial_that_was_trained_to_its_end_is_feasible(
         assert trial.measures is None
         assert math.isnan(trial.kl) and math.isnan(trial.kl_slope)
     assert trials[4].error == "void"
+    assert [trial.is_void for trial in trials] == [False] * 4 + [True]
 
 
 def test_a_confirmation_names_candidates_and_trials_and_holds_what_was_measured_on_test(

@@ -10,6 +10,7 @@ import pytest
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, DataFacts, RunState, StudyRecord, TrialRecord
+from klsearch.vae.data.cautions import UNSCALED, Caution
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, final_kl, judge, kl_slope
 from klsearch.vae.diagnostics.measures import Measures
@@ -138,6 +139,4 @@ def ill() -> Callable[..., StudyRecord]:
 @pytest.fixture
 def unscaled() -> DataFacts:
     """Data of which the check warned that they are not scaled."""
-    from klsearch.vae.data.cautions import UNSCALED
-
-    return replace(DATA, warnings=(f"values reach 4250 and {UNSCALED}",))
+    return replace(DATA, warnings=(Caution("values reach 4250 and are not scaled", UNSCALED),))

@@ -56,13 +56,13 @@ def test_no_two_sentences_of_a_study_exclude_each_other(ill: Ill, data: st.DataO
         assert tomllib.loads(found.next.code)
 
 
-def test_an_edge_that_keeps_a_winner_from_stable_comes_before_its_use(ill: Ill) -> None:
+def test_a_winner_that_all_seeds_prove_is_used_before_a_range_is_widened(ill: Ill) -> None:
     edge = Hyperparameters(kl_weight=1.0)
     study = ill([{"settings": edge}] * 20, seeds=[{"settings": edge}] * 8)
     found = summarize(study)
     assert found.verdict is Verdict.CAVEATS
     actions = [one.action for one in advise(study, found)]
-    assert actions[:2] == ["Widen the range of `kl_weight` upwards", "Use the settings of trial 0"]
+    assert actions[:2] == ["Use the settings of trial 0", "Widen the range of `kl_weight` upwards"]
 
 
 def test_where_no_seed_passes_no_edge_is_named(ill: Ill) -> None:
