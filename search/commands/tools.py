@@ -3,7 +3,8 @@
 Heavy libraries load inside the commands.
 """
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def init(file: Path, force: bool) -> None:
     if file.exists() and not force:
         raise UsageError(f"{file} exists; give --force to overwrite it.")
     write_atomically(file, template())
-    click.echo(f"Wrote {file}. Next: klsearch check {file}")
+    click.echo(f"Wrote {file}. Next: klsearch check {shlex.quote(str(file))}")
 
 
 @click.command(short_help="Validate a definition and its data without training.")
@@ -171,21 +172,26 @@ def _training_again(place: "Place") -> "Iterator[Progress]":
 @run_argument
 @storage_options
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
+@click.option("--write", is_flag=True, help="Let it change and delete studies.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
-def dashboard(run: str | None, storage: str | None, study: str | None, port: int, open_it: bool) -> None:
+def dashboard(
+    run: str | None, storage: str | None, study: str | None, port: int, write: bool, open_it: bool
+) -> None:
     """Show the study of RUN in optuna-dashboard, on this machine alone, until Ctrl-C.
 
-    The dashboard is Optuna's (install klsearch[dashboard]): it can also delete studies.
+    Whoever has the address that is printed can read all studies of the storage; with --write also change and delete
+    them. Install klsearch[dashboard]: the dashboard is Optuna's.
     """
-    from klsearch.search.commands.dashboard import serve_dashboard
+    from klsearch.search.commands.dashboard.server import serve_dashboard
     from klsearch.search.storage.place import known_place
 
-    def ready(address: str) -> None:
-        click.echo(f"{address} (Ctrl-C ends it)")
+    def ready(address: str, address_for_once: Callable[[], str]) -> None:
+        click.echo(f"{address} (for whoever has this address on this machine; Ctrl-C ends it)")
         if open_it:
-            click.launch(address)
+            click.launch(address_for_once())
 
-    serve_dashboard(known_place(run, storage=storage, study=study), port=port, ready=ready)
+    place = known_place(run, storage=storage, study=study)
+    serve_dashboard(place, port=port, can_write=write, ready=ready)
 
 
 @click.command(short_help="A script that completes commands in your shell.")
