@@ -1,7 +1,8 @@
 """The guard of a page that is served on this machine: what other pages, and other users of the machine, cannot pass.
 
-A browser sends requests to 127.0.0.1 for any page that it shows. A page of another origin cannot read the answer, but the
-request has been acted on; and one whose name its owner makes point to 127.0.0.1 (DNS rebinding) is of the same origin.
+A browser sends requests to 127.0.0.1 for any page that it shows. A page of another origin cannot read the answer, but
+the request has been acted on; and one whose name its owner makes point to 127.0.0.1 (DNS rebinding) is of the same
+origin.
 """
 
 import json
@@ -13,7 +14,10 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-_NAMES = ("127.0.0.1", "localhost")  # by another, a request comes from a page that is not ours; the port may be forwarded
+_NAMES = (
+    "127.0.0.1",
+    "localhost",
+)  # by another, a request comes from a page that is not ours; the port may be forwarded
 _READING = ("GET", "HEAD")
 _TOKEN = "token"
 _HEADERS = [  # no other page shows this one within itself, or learns its address
