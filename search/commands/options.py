@@ -1,4 +1,4 @@
-"""The options and arguments that commands share, what their values mean, and how the shell completes them."""
+"""What commands share: options and arguments, what their values mean and how the shell completes them; printing."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from klsearch.reports.visible import show_hidden
+
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+def echo(message: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print for the user, on standard output unless `err`: no text from elsewhere acts on the terminal."""
+    click.echo(show_hidden(str(message)), err=err, nl=nl)
+
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
