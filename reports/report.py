@@ -26,6 +26,7 @@ from klsearch.reports.sections.provenance import provenance_section
 from klsearch.reports.sections.search import health_section, importance_section
 from klsearch.reports.sections.settings import settings_section
 from klsearch.reports.sections.trial_list import trials_section
+from klsearch.reports.visible import show_hidden
 from klsearch.studies.files import write_atomically
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
@@ -81,12 +82,13 @@ def _render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["code"] = _escape_with_code
-    return environment.get_template("report.html.j2").render(
+    html = environment.get_template("report.html.j2").render(
         page=page,
         style=(_TEMPLATE / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=_csp_hash(script),
     )
+    return show_hidden(html)
 
 
 def report_page(study: StudyRecord) -> Page:

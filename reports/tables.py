@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from klsearch.reports.visible import as_cell, show_hidden
 from klsearch.studies.files import write_atomically
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
 from klsearch.vae.diagnostics.gates import GATE_NAMES
@@ -76,8 +77,9 @@ def measure(measures: Measures | None, name: str) -> float:
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """The frame as CSV that reads back to the same floats; a missing value is an empty field."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    """The frame as CSV that reads back to the same floats; a missing value is an empty field, and no text a formula."""
+    texts = {name: frame[name].map(as_cell) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])}
+    return frame.assign(**texts).to_csv(index=False, lineterminator="\n")
 
 
 def write_trials_csv(study: StudyRecord, path: Path) -> None:
@@ -129,4 +131,4 @@ def _integers(values: Sequence[int | None]) -> Any:
 
 def _text(values: Sequence[str]) -> np.ndarray:
     # Error texts may hold bytes that were never UTF-8; they are no reason to lose a table.
-    return np.array([str(value).encode(errors="backslashreplace").decode() for value in values], dtype=object)
+    return np.array([show_hidden(str(value)) for value in values], dtype=object)

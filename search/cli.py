@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from klsearch.search.commands import audit, read, tools, train
-from klsearch.search.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from klsearch.search.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, echo
 from klsearch.studies.errors import KlsearchError
 
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        echo(error.format_message(), err=True)
         return EXIT_USAGE
     except click.ClickException as error:
         hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "klsearch"
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     except Exception as error:
         if "--debug" in given:
-            traceback.print_exc()
+            echo(traceback.format_exc(), err=True, nl=False)
         exit_code = error.exit_code if isinstance(error, KlsearchError) else EXIT_FAILED
         return _fail(_describe(error), exit_code, as_json=as_json)
 
@@ -86,7 +86,7 @@ def _fail(message: str, exit_code: int, *, as_json: bool) -> int:
     from klsearch.search.commands.documents import as_text, error_document
 
     if as_json:
-        click.echo(as_text(error_document(message, exit_code)))
+        echo(as_text(error_document(message, exit_code)))
     else:
-        click.echo("\n".join(f"klsearch: {line}" for line in message.splitlines()), err=True)
+        echo("\n".join(f"klsearch: {line}" for line in message.splitlines()), err=True)
     return exit_code

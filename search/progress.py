@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
+from klsearch.reports.visible import show_hidden
 from klsearch.reports.wording import duration
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ranking import Rank
@@ -83,7 +85,7 @@ class WarningLines:
     def say(self, line: str) -> None:
         """Print a warning; drop any other line."""
         if line.startswith("warning: "):
-            print(line, file=self._file, flush=True)
+            print(show_hidden(line), file=self._file, flush=True)
 
     def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = "") -> None:
         """Do nothing."""
@@ -184,7 +186,7 @@ class Terminal(AbstractContextManager["Terminal"]):
 
     def say(self, line: str) -> None:
         """Print a line above the live display."""
-        self._console.print(line, markup=False)
+        self._console.print(show_hidden(line), markup=False)
 
     def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = "") -> None:
         """Start the display of a phase."""
@@ -228,12 +230,12 @@ class Terminal(AbstractContextManager["Terminal"]):
     def _table(self) -> Table:
         grid = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=max(1, self._clock.total), completed=self._clock.done, width=24)
-        grid.add_row(f"{self._phase} {self._clock.done}/{self._clock.total}", bar, self._clock.time_left())
+        grid.add_row(Text(f"{self._phase} {self._clock.done}/{self._clock.total}"), bar, self._clock.time_left())
         rows = Table.grid()
         rows.add_row(grid)
         for line in (self._best_so_far(), self._leader()):
             if line:
-                rows.add_row(f"  {line}")
+                rows.add_row(Text(f"  {show_hidden(line)}"))
         return rows
 
     def _best_so_far(self) -> str:

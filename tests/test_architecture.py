@@ -25,7 +25,7 @@ WINGS = {
     "studies": (
         "errors", "files", "definitions", "procedure", "ranking", "record", "ladder", "response", "verdict", "summary",
     ),
-    "reports": ("page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report"),
+    "reports": ("visible", "page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report"),
     "search": (
         "layout", "seeds", "stopping", "progress",
         "storage", "training", "trials", "confirmation", "running", "run_study", "commands", "cli",

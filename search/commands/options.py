@@ -1,5 +1,6 @@
-"""The options and arguments that commands share, what their values mean, and how the shell completes them."""
+"""What commands share: options and arguments, what their values mean and how the shell completes them; printing."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,10 +8,20 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from klsearch.reports.visible import show_hidden
+
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+def echo(message: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print for the user, on standard output unless `err`: no text from elsewhere acts on the terminal."""
+    click.echo(show_hidden(str(message)), err=err, nl=nl)
+
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# Bash types a completion in as it is; these mean themselves in every shell. It quotes its own folders, of any name.
+_TYPED_AS_IT_IS = re.compile(r"[\w/+%][\w./+%-]*")
 
 
 class Duration(click.ParamType[float]):
@@ -22,8 +33,6 @@ class Duration(click.ParamType[float]):
         """The seconds."""
         if isinstance(value, float):
             return value
-        import re
-
         parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
         if not parts or "".join(number + unit for number, unit in parts) != value:
             self.fail(f"{value!r} is not a time; write it as 90s, 10m or 1h30m.", param, ctx)
@@ -60,13 +69,11 @@ def studies_beginning_with(ctx: click.Context, param: click.Parameter, text: str
 
 
 def runs_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:
-    """The run folders below runs/, and the shell's own folders."""
+    """The run folders below runs/ whose names no shell could take for a command, and the shell's own folders."""
     del ctx, param
     folders = sorted(str(about.parent) for about in Path("runs").glob("*/run.json"))
-    return [
-        CompletionItem(text, type="dir"),
-        *(CompletionItem(folder) for folder in folders if folder.startswith(text)),
-    ]
+    safe = [folder for folder in folders if folder.startswith(text) and _TYPED_AS_IT_IS.fullmatch(folder)]
+    return [CompletionItem(text, type="dir"), *map(CompletionItem, safe)]
 
 
 def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:

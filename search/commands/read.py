@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from klsearch.search.commands.options import (
+    echo,
     json_option,
     run_argument,
     storage_options,
@@ -41,7 +42,7 @@ def status(run: str | None, storage: str | None, study: str | None, watch: bool,
         raise UsageError("give --watch or --json, not both: --json prints one document.")
     place = known_place(run, storage=storage, study=study)
     for record in watch_study(place, seconds=2.0) if watch else [load_study(place)]:
-        click.echo(as_text(status_document(record)) if as_json else status_text(record))
+        echo(as_text(status_document(record)) if as_json else status_text(record))
 
 
 @click.command(short_help="The winner.")
@@ -56,7 +57,7 @@ def best(run: str | None, storage: str | None, study: str | None, as_json: bool)
     from klsearch.search.storage.records import load_study
 
     record = load_study(known_place(run, storage=storage, study=study))
-    click.echo(as_text(best_document(record)) if as_json else best_text(record))
+    echo(as_text(best_document(record)) if as_json else best_text(record))
 
 
 @click.command(short_help="All trials.")
@@ -74,15 +75,15 @@ def trials(run: str | None, storage: str | None, study: str | None, as_json: boo
         raise UsageError("give --json or --csv, not both.")
     record = load_study(known_place(run, storage=storage, study=study))
     if as_json:
-        click.echo(as_text(trials_document(record)))
+        echo(as_text(trials_document(record)))
     elif as_csv:
         from klsearch.reports import tables
 
-        click.echo(tables.as_csv(tables.trials_frame(record)), nl=False)
+        echo(tables.as_csv(tables.trials_frame(record)), nl=False)
     else:
         from klsearch.search.commands.text import trials_text
 
-        click.echo(trials_text(record))
+        echo(trials_text(record))
 
 
 @click.command(short_help="Write the HTML report again.")
@@ -110,7 +111,7 @@ def report(
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
     path = output or _run_folder(place) / "report.html"
-    click.echo(write_report(without_samples(record) if no_samples else record, path, with_paths=with_paths))
+    echo(write_report(without_samples(record) if no_samples else record, path, with_paths=with_paths))
     if open_it:
         click.launch(str(path))
 
@@ -136,7 +137,7 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     records = [load_study(place) for place in places]
     path = output or _run_folder(places[0]) / f"compared-with-{places[1].name}.html"
     write_comparison(records[0], records[1], path)
-    click.echo(as_text(comparison_document(records[0], records[1])) if as_json else path)
+    echo(as_text(comparison_document(records[0], records[1])) if as_json else path)
     if open_it:
         click.launch(str(path))
 

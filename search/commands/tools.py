@@ -3,7 +3,8 @@
 Heavy libraries load inside the commands.
 """
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import click
 
 from klsearch.search.commands.options import (
     EXIT_FAILED,
+    echo,
     json_option,
     named_storage_option,
     run_argument,
@@ -35,10 +37,10 @@ def list_studies(as_json: bool) -> None:
 
     studies = builtin_studies()
     if as_json:
-        click.echo(as_text(studies_document(studies)))
+        echo(as_text(studies_document(studies)))
     else:
         width = max(map(len, studies))
-        click.echo("\n".join(f"{name.ljust(width)}  {about}" for name, about in studies.items()))
+        echo("\n".join(f"{name.ljust(width)}  {about}" for name, about in studies.items()))
 
 
 @click.command(short_help="Write a commented definition to start from.")
@@ -54,7 +56,7 @@ def init(file: Path, force: bool) -> None:
     if file.exists() and not force:
         raise UsageError(f"{file} exists; give --force to overwrite it.")
     write_atomically(file, template())
-    click.echo(f"Wrote {file}. Next: klsearch check {file}")
+    echo(f"Wrote {file}. Next: klsearch check {shlex.quote(str(file))}")
 
 
 @click.command(short_help="Validate a definition and its data without training.")
@@ -77,9 +79,9 @@ def check(study_or_file: str, as_json: bool) -> None:
     (own,) = examined
     expected = estimate(loaded.definition, dataset, measure_speed())
     if as_json:
-        click.echo(as_text(check_document(loaded.definition, dataset, expected, own)))
+        echo(as_text(check_document(loaded.definition, dataset, expected, own)))
     else:
-        click.echo(check_text(loaded, dataset, expected, own=own))
+        echo(check_text(loaded, dataset, expected, own=own))
 
 
 @click.command(short_help="Versions, devices, memory and storage.")
@@ -94,7 +96,7 @@ def doctor(storage: str | None, as_json: bool) -> int:
     from klsearch.search.commands.documents import as_text, health_document
 
     health = examine(storage)
-    click.echo(as_text(health_document(health)) if as_json else health_text(health))
+    echo(as_text(health_document(health)) if as_json else health_text(health))
     return health.exit_code
 
 
@@ -123,7 +125,7 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
         from klsearch.search.commands.export import export_winner
 
         exported = export_winner(loaded, dataset, place, folder, force=force, progress=progress)
-    click.echo(export_text(exported))
+    echo(export_text(exported))
 
 
 @click.command(short_help="Train a trial again and compare.")
@@ -149,7 +151,7 @@ def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
         from klsearch.search.running.reproduction import reproduce_trial
 
         found = reproduce_trial(loaded, dataset, place, trial, progress=progress)
-    click.echo(as_text(reproduction_document(found)) if as_json else reproduction_text(found))
+    echo(as_text(reproduction_document(found)) if as_json else reproduction_text(found))
     return 0 if found.matches else EXIT_FAILED
 
 
@@ -172,21 +174,24 @@ def _training_again(place: "Place") -> "Iterator[Progress]":
 @run_argument
 @storage_options
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
+@click.option("--write", is_flag=True, help="Let it change and delete studies.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
-def dashboard(run: str | None, storage: str | None, study: str | None, port: int, open_it: bool) -> None:
+def dashboard(run: str | None, storage: str | None, study: str | None, port: int, write: bool, open_it: bool) -> None:
     """Show the study of RUN in optuna-dashboard, on this machine alone, until Ctrl-C.
 
-    The dashboard is Optuna's (install klsearch[dashboard]): it can also delete studies.
+    Whoever has the address that is printed can read all studies of the storage; with --write also change and delete
+    them. Install klsearch[dashboard]: the dashboard is Optuna's.
     """
-    from klsearch.search.commands.dashboard import serve_dashboard
+    from klsearch.search.commands.dashboard.server import serve_dashboard
     from klsearch.search.storage.place import known_place
 
-    def ready(address: str) -> None:
-        click.echo(f"{address} (Ctrl-C ends it)")
+    def ready(address: str, address_for_once: Callable[[], str]) -> None:
+        echo(f"{address} (for whoever has this address on this machine; Ctrl-C ends it)")
         if open_it:
-            click.launch(address)
+            click.launch(address_for_once())
 
-    serve_dashboard(known_place(run, storage=storage, study=study), port=port, ready=ready)
+    place = known_place(run, storage=storage, study=study)
+    serve_dashboard(place, port=port, can_write=write, ready=ready)
 
 
 @click.command(short_help="A script that completes commands in your shell.")
@@ -201,4 +206,4 @@ def completion(shell: str) -> None:
 
     script = get_completion_class(shell)
     assert script is not None
-    click.echo(script(click.get_current_context().find_root().command, {}, "klsearch", "_KLSEARCH_COMPLETE").source())
+    echo(script(click.get_current_context().find_root().command, {}, "klsearch", "_KLSEARCH_COMPLETE").source())

@@ -12,6 +12,7 @@ import click
 from klsearch.search.commands.options import (
     EXIT_INTERRUPTED,
     EXIT_NOT_STABLE,
+    echo,
     result_options,
     run_argument,
     storage_options,
@@ -155,7 +156,7 @@ def _print_result(record: "StudyRecord", place: "Place", stopper: "Stopper", *, 
     from klsearch.search.commands.text import result_text
 
     if as_json:
-        click.echo(as_text(best_document(record)))
+        echo(as_text(best_document(record)))
     else:
         report = None if stopper.signalled else place.folder / "report.html"
-        click.echo(result_text(record, report=report, stopped=stopper.signalled or stopper.stopped))
+        echo(result_text(record, report=report, stopped=stopper.signalled or stopper.stopped))

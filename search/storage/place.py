@@ -58,10 +58,10 @@ class Place:
         """The command that continues the study from the present working folder."""
         if not self.is_made:
             return f"klsearch resume --storage {shlex.quote(self.shown_url)} --study {shlex.quote(self.name)}"
-        folder = self.folder
-        if folder.is_relative_to(Path.cwd()):
-            folder = folder.relative_to(Path.cwd())
-        return f"klsearch resume {shlex.quote(str(folder))}"
+        folder = str(self.folder)
+        if self.folder.is_relative_to(Path.cwd()):
+            folder = str(self.folder.relative_to(Path.cwd()))
+        return f"klsearch resume {shlex.quote(f'./{folder}' if folder.startswith('-') else folder)}"
 
     def create(self, definition: str) -> None:
         """Make the run folder, or write its definition again."""
@@ -162,7 +162,7 @@ def _folder(run: str) -> Path:
     for folder in (Path(run), Path("runs") / run):
         if (folder / _ABOUT).exists():
             return folder.resolve()
-    known = sorted(str(found.parent) for found in Path("runs").glob(f"*/{_ABOUT}"))
+    known = sorted(shlex.quote(str(found.parent)) for found in Path("runs").glob(f"*/{_ABOUT}"))
     hint = f"; there are {', '.join(known)}" if known else "; `klsearch run STUDY` starts one"
     raise UsageError(f"{run}: no such run folder{hint}.")
 

@@ -124,6 +124,14 @@ def test_hostile_texts_stay_texts(html_of: Callable[[str], str]) -> None:
     assert "{{ 7*7 }}" in texts
 
 
+def test_what_turns_the_writing_or_acts_on_a_terminal_is_shown_as_such(make: Make) -> None:
+    hidden = "\u202egpj.exe\u2066 \x1b[31m"
+    study = make(3, baselines={hidden: {"kl_weight": 0.5}})
+    html = render_report(replace(study, name=hidden, definition_toml=hidden, provenance={hidden: hidden}))
+    assert not set("\u202e\u2066\x1b") & set(html)
+    assert html.count(r"\u202egpj.exe\u2066 \u001b[31m") > 5
+
+
 def test_a_study_under_way_says_that_it_is_partial_and_how_to_go_on(html_of: Callable[[str], str]) -> None:
     html = html_of("running")
     assert "Partial: 34 of 60 trials have finished. 4 under way." in html

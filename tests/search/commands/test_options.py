@@ -89,5 +89,12 @@ def test_a_run_is_completed_to_a_folder_or_to_a_run_below_runs_in_the_order_of_t
     assert [value for _, value in completed(runs_beginning_with, "")] == ["", "runs/alpha", "runs/alps", "runs/zeta"]
 
 
+def test_a_run_whose_name_a_shell_could_take_for_a_command_is_left_to_the_shell_which_quotes_it(work: Path) -> None:
+    for name in ("$(touch PWNED)", "`id`", "a;id", "a b", "*", "~", "x'y", "c,d", "ä-1.b"):
+        (work / "runs" / name).mkdir(parents=True)
+        (work / "runs" / name / "run.json").touch()
+    assert completed(runs_beginning_with, "runs/") == [("dir", "runs/"), ("plain", "runs/ä-1.b")]
+
+
 def test_where_there_are_no_runs_only_folders_are_completed(work: Path) -> None:
     assert completed(runs_beginning_with, "ru") == [("dir", "ru")]

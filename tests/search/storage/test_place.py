@@ -1,6 +1,7 @@
 """Where a study lives."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -43,11 +44,22 @@ def test_a_run_folder_that_moved_is_still_the_run(work: Path) -> None:
     assert known("moved").url == f"journal:///{work}/moved/storage.journal"
 
 
-@pytest.mark.parametrize("name", ["a b", "50%20", "was?ist#das", "ä"])
-def test_a_folder_of_any_name_holds_its_own_storage(name: str, work: Path) -> None:
+@pytest.mark.parametrize("name", ["a b", "50%20", "was?ist#das", "ä", "$(touch PWNED)", "x'; touch PWNED; '"])
+def test_a_folder_of_any_name_holds_its_own_storage_and_can_be_pasted(name: str, work: Path) -> None:
     new(out=work / name).create(TOML)
     assert file_of(known(name).url) == work / name / "storage.journal"
-    assert known(name).resume_command == f"klsearch resume {shlex.quote(name)}"
+    assert shlex.split(known(name).resume_command) == ["klsearch", "resume", name]
+
+
+def test_a_folder_that_looks_like_an_option_is_named_as_a_path(work: Path) -> None:
+    new(out=work / "--help").create(TOML)
+    assert known("./--help").resume_command == "klsearch resume ./--help"
+
+
+def test_runs_are_named_in_a_way_that_can_be_pasted(work: Path) -> None:
+    new(out=work / "runs" / "$(touch PWNED)").create(TOML)
+    with pytest.raises(UsageError, match=re.escape("there are 'runs/$(touch PWNED)'")):
+        known("another")
 
 
 def test_a_storage_file_is_meant_relative_to_where_it_was_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

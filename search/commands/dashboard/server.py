@@ -1,11 +1,13 @@
-"""Optuna's own dashboard on a study's storage, for this machine alone."""
+"""The server of Optuna's own dashboard on a study's storage, for this machine alone."""
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from klsearch.search.commands.dashboard.guard import Guard
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.study import StudyStorage
@@ -14,7 +16,7 @@ from klsearch.studies.errors import UsageError
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-_HOST = "127.0.0.1"  # it asks for no password
+_HOST = "127.0.0.1"
 
 
 # Not `optuna_dashboard.run_server`: it answers one request at a time, writes a line for each, and prints an address
@@ -32,13 +34,16 @@ class _QuietHandler(WSGIRequestHandler):
         """Nothing."""
 
 
-def serve_dashboard(place: Place, *, port: int, ready: Callable[[str], None]) -> None:
+def serve_dashboard(
+    place: Place, *, port: int, can_write: bool, ready: Callable[[str, Callable[[], str]], None]
+) -> None:
     """Serve the dashboard until Ctrl-C.
 
     Args:
         place: where the study is.
         port: to listen on; 0 for any that is free.
-        ready: is told the study's address, once it answers.
+        can_write: whether it may change and delete studies.
+        ready: is told the study's address, once it answers, and a function that gives one that is good for one visit.
 
     Raises:
         UsageError: optuna-dashboard is not installed, or the port is taken.
@@ -51,8 +56,10 @@ def serve_dashboard(place: Place, *, port: int, ready: Callable[[str], None]) ->
     with open_storage(place.url, create=False) as storage:
         StudyStorage.load(storage, place.name)  # which says what is wrong if it cannot be read
         number = storage.get_study_id_from_name(place.name)
-        with _listening(port, wsgi(storage)) as server, suppress(KeyboardInterrupt):
-            ready(f"http://{_HOST}:{server.server_port}/dashboard/studies/{number}")
+        guard = Guard(wsgi(storage), can_write=can_write)
+        with _listening(port, guard) as server, suppress(KeyboardInterrupt):
+            page = f"http://{_HOST}:{server.server_port}/dashboard/studies/{number}"
+            ready(guard.address(page), partial(guard.address, page, once=True))
             server.serve_forever()
 
 

@@ -1,0 +1,1 @@
+"""Optuna's dashboard on a study, and who may see it."""
