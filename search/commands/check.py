@@ -123,11 +123,12 @@ def _confirmation_trainings(definition: StudyDefinition) -> int:
 
 
 def _workload(definition: StudyDefinition, dataset: Dataset) -> Workload | None:
-    model, shape = definition.model, dataset.shape
+    model, shape, told = definition.model, dataset.shape, dataset.condition_width
     if model.kind == "dense":
-        return dense_workload(shape, model.latent_dim, hidden=model.hidden or ())
+        return dense_workload(shape, model.latent_dim, hidden=model.hidden or (), condition_width=told)
     if model.kind == "conv":
-        return conv_workload(shape, model.latent_dim, filters=model.filters or (), hidden=model.hidden or ())
+        filters, hidden = model.filters or (), model.hidden or ()
+        return conv_workload(shape, model.latent_dim, filters=filters, hidden=hidden, condition_width=told)
     return None
 
 

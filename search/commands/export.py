@@ -117,7 +117,13 @@ def export_winner(
         "scaler.json": lambda path: path.write_text(describe_scaling(dataset), encoding="utf-8"),
         "best.toml": lambda path: path.write_text(_definition(loaded, best.number, row), encoding="utf-8"),
         "vae_settings.py": lambda path: path.write_text(
-            settings_snippet(loaded.definition, row.run.hyperparameters, trial=best.number, expected=_expected(record)),
+            settings_snippet(
+                loaded.definition,
+                row.run.hyperparameters,
+                trial=best.number,
+                expected=_expected(record),
+                condition_width=dataset.condition_width,
+            ),
             encoding="utf-8",
         ),
     }
@@ -131,7 +137,7 @@ def export_winner(
         fresh=fresh,
         kl=run.kl,
         matches=not mismatches(row.result, again.result),
-        notes=(*_notes(loaded, again, models.encoder, models.decoder), *([since.sentence] if since else [])),
+        notes=(*_notes(loaded, dataset, again, models.encoder, models.decoder), *([since.sentence] if since else [])),
     )
 
 
@@ -158,6 +164,8 @@ def describe_scaling(dataset: Dataset) -> str:
     if filling is not None:
         about["missing"] = "after scaling, a missing value is what 'filling' has in its place: the training mean"
         about["filling"] = filling.tolist()
+    if dataset.condition is not None:
+        about["condition"] = dataset.condition.encoding.as_json()
     return json.dumps({**about, **dataset.scaling.as_json()}, indent=2) + "\n"
 
 
@@ -184,9 +192,16 @@ def _expected(record: StudyRecord) -> str:
     return f"On {len(runs)} fresh seeds it ended at a KL of {min(kls):.3g} to {max(kls):.3g} nats per latent{lost}."
 
 
-def _notes(loaded: LoadedDefinition, again: RetrainedMember, encoder: Any, decoder: Any) -> tuple[str, ...]:
+def _notes(
+    loaded: LoadedDefinition, dataset: Dataset, again: RetrainedMember, encoder: Any, decoder: Any
+) -> tuple[str, ...]:
     notes = [f"encoder.keras {note}" for note in loading_notes(encoder)]
     notes += [f"decoder.keras {note}" for note in loading_notes(decoder)]
+    if dataset.condition_width:
+        notes.append(
+            f"encoder.keras takes [rows, condition] and decoder.keras [z, condition], the condition [n, "
+            f"{dataset.condition_width}] as scaler.json describes it"
+        )
     likelihood = loaded.definition.objective().likelihood
     if likelihood.keras_mean is not None:
         notes.append(f"decoder.keras gives {likelihood.output_name}: a reconstruction is {likelihood.keras_mean}")
@@ -210,7 +225,9 @@ def _write(files: dict[str, Callable[[Path], Any]], folder: Path) -> None:
             os.replace(Path(unfinished) / name, folder / name)
 
 
-def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, trial: int, expected: str) -> str:
+def settings_snippet(
+    definition: StudyDefinition, settings: Hyperparameters, *, trial: int, expected: str, condition_width: int = 0
+) -> str:
     """The text of `vae_settings.py`.
 
     Args:
@@ -218,6 +235,7 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         settings: to be written in full precision.
         trial: number of the one that they come from.
         expected: what a training with them is to reach, as a sentence.
+        condition_width: how many numbers are told of each row.
     """
     model, training = definition.model, definition.training
     template = Environment(
@@ -237,6 +255,7 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         batch_size=training.batch_size,
         likelihood=definition.objective().likelihood,
         masks=definition.data.missing == "mask",
+        conditional=condition_width,
         kl_reduction=definition.study.kl_reduction,
         schedule=training.schedule(),
         reconstruction_reduction=model.reconstruction_reduction,

@@ -136,7 +136,14 @@ def _confirmation_tools(
         build_population=partial(
             build_population, definition, network, dataset, layout.for_members(definition.confirmation.seeds)
         ),
-        take_samples=partial(take_samples, network, definition.objective(), dataset.splits, columns=dataset.columns),
+        take_samples=partial(
+            take_samples,
+            network,
+            definition.objective(),
+            dataset.splits,
+            columns=dataset.columns,
+            condition=dataset.condition,
+        ),
         fit_probe=_probe_fitter(dataset),
     )
 

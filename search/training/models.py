@@ -66,6 +66,7 @@ def _built(definition: StudyDefinition, dataset: Dataset, folder: Path, likeliho
             output_activation=activation,
             outputs=outputs,
             log_input=likelihood.log_input,
+            condition_width=dataset.condition_width,
         )
     if model.kind == "conv":
         return conv_network(
@@ -77,6 +78,7 @@ def _built(definition: StudyDefinition, dataset: Dataset, folder: Path, likeliho
             output_activation=activation,
             outputs=outputs,
             log_input=likelihood.log_input,
+            condition_width=dataset.condition_width,
         )
     return _user_network(definition, dataset, folder, outputs)
 
@@ -89,7 +91,13 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path, o
         except DataProblem as error:
             raise DefinitionError([f"model.kind: {error}"]) from error
         try:
-            network = factory_network(factory, dataset.shape, definition.model.latent_dim, outputs=outputs)
+            network = factory_network(
+                factory,
+                dataset.shape,
+                definition.model.latent_dim,
+                outputs=outputs,
+                condition_width=dataset.condition_width,
+            )
             initial_values(network)  # which every trial draws again
             return network
         except (Exception, SystemExit) as error:
@@ -115,6 +123,7 @@ def build_population(
         network,
         splits,
         definition.objective(),
+        conditions=dataset.conditions,
         slots=layout.slots,
         together=layout.together,
         batch_size=definition.training.batch_size,

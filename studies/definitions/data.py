@@ -12,6 +12,7 @@ from klsearch.studies.definitions.problems import mend
 from klsearch.studies.definitions.toml_source import KeyPath
 from klsearch.studies.errors import DataError, DefinitionError
 from klsearch.vae.data.cautions import Caution
+from klsearch.vae.data.conditions import LABELS
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
 
@@ -76,9 +77,11 @@ def _try_to_load(definition: StudyDefinition, folder: Path) -> tuple[Dataset | N
                 labels=section.labels,
                 group=section.group,
                 split_column=section.split_column,
+                condition=section.condition if isinstance(section.condition, tuple) else (),
                 columns=section.columns,
             ),
             missing=section.missing,
+            condition_on_labels=section.condition == LABELS,
             scaling=definition.objective().likelihood.scaling if section.scaling == "auto" else section.scaling,
             validation=section.split.validation,
             test=section.split.test,

@@ -15,6 +15,7 @@ from klsearch.studies.definitions.space import (
     problem,
     problems_at,
 )
+from klsearch.vae.data.conditions import LABELS
 from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.training.schedules import LINEAR, SHAPES, KlSchedule
@@ -34,6 +35,18 @@ def _check_auto(word: str) -> str:
 
 _BandOrAuto = Annotated[
     Annotated[_Band, Tag(NUMBER_TAG)] | Annotated[Literal["auto"], BeforeValidator(_check_auto), Tag(WORD_TAG)],
+    Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
+]
+
+
+def _check_labels(word: str) -> str | tuple[str, ...]:
+    return word if word == LABELS else (word,)
+
+
+_Names = Annotated[tuple[_Text, ...], Field(min_length=1, strict=False)]
+# Columns by name, one of them without brackets too; or the labels.
+_Condition = Annotated[
+    Annotated[_Names, Tag(NUMBER_TAG)] | Annotated[_Text, AfterValidator(_check_labels), Tag(WORD_TAG)],
     Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
 ]
 
@@ -156,7 +169,8 @@ class DataSection(Section):
         split_column: column that holds train, validation or test for each row, instead of `split`.
         labels: column of labels, taken out of the data.
         group: column whose equal values stay together in one split, taken out of the data.
-        columns: what a column of a table is taken for, where the guess is wrong.
+        condition: columns, arrays or names that are told to encoder and decoder instead of being learned; or "labels".
+        columns: what a column of a table, or a condition, is taken for, where the guess is wrong.
         missing: whether missing values are refused, or masked.
     """
 
@@ -168,6 +182,7 @@ class DataSection(Section):
     split_column: _Text | None = None
     labels: _Text | None = None
     group: _Text | None = None
+    condition: _Condition | None = None
     columns: dict[str, Literal["number", "category", "count", "ignore"]] = Field(default_factory=dict)
     missing: Literal["refuse", "mask"] = "refuse"
 

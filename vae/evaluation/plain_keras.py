@@ -16,8 +16,9 @@ class PlainModels:
     """A member's encoder and decoder, apart from the network that trained it.
 
     Attributes:
-        encoder: rows [n, *shape] → [μ, z_log_var], each [n, d]; z_log_var is clipped to the member's bounds.
-        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape].
+        encoder: rows [n, *shape], or [rows, condition], → [μ, z_log_var], each [n, d]; z_log_var is clipped to the
+            member's bounds.
+        decoder: z [n, d], or [z, condition], → what the likelihood makes a reconstruction of, [n, *shape].
     """
 
     encoder: keras.Model
@@ -88,4 +89,5 @@ def _clipped(encoder: keras.Model, low: float, high: float) -> keras.Model:
         log_var = keras.ops.maximum(log_var, low)
     if math.isfinite(high):
         log_var = keras.ops.minimum(log_var, high)
-    return keras.Model(encoder.inputs[0], [mean, log_var], name=encoder.name)
+    inputs = encoder.inputs if len(encoder.inputs) > 1 else encoder.inputs[0]
+    return keras.Model(inputs, [mean, log_var], name=encoder.name)

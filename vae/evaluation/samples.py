@@ -22,6 +22,8 @@ class ImageSamples:
         latents: which latents those are, the most informative first, shape [latents].
         latent_kl: their KL in nats, shape [latents].
         values: shape [steps].
+        conditions: of conditional models, what each prior sample was told, in words, shape [n]; empty of others.
+        traversed_condition: the same of the traversal: the first row's; empty of others.
 
     Raises:
         ValueError: the arrays do not fit together.
@@ -37,6 +39,8 @@ class ImageSamples:
     latents: np.ndarray
     latent_kl: np.ndarray
     values: np.ndarray
+    conditions: tuple[str, ...] = ()
+    traversed_condition: str = ""
 
     def __post_init__(self) -> None:
         n, image = len(self.originals), self.originals.shape[1:]
@@ -50,6 +54,10 @@ class ImageSamples:
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} must have shape {list(shape)}, but has {list(getattr(self, name).shape)}.")
+        if len(self.conditions) not in (0, n):
+            raise ValueError(
+                f"conditions must name none or each of {n} prior samples, but name {len(self.conditions)}."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,5 +1,6 @@
 """Encoders and decoders as ordinary Keras models: dense, convolutional, or the user's own."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import keras
 
 from klsearch.vae.layers import SearchedDropout, dense
 
-Factory = Callable[[tuple[int, ...], int], tuple[keras.Model, keras.Model]]
+Factory = Callable[..., tuple[keras.Model, keras.Model]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +20,9 @@ class Network:
     """One architecture, built once; every member holds its own values of these models' variables.
 
     Attributes:
-        encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d].
-        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape], or [n, *shape, outputs] where
-            each value has several numbers.
+        encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d]; a conditional one takes [rows, condition [n, c]].
+        decoder: z [n, d], or [z, condition], → what the likelihood makes a reconstruction of, [n, *shape], or
+            [n, *shape, outputs] where each value has several numbers.
         outputs: how many numbers the decoder gives for each value.
 
     Raises:
@@ -33,8 +34,8 @@ class Network:
     outputs: int = 1
 
     def __post_init__(self) -> None:
-        _check_input("encoder", self.encoder)
-        _check_input("decoder", self.decoder)
+        _check_inputs("encoder", self.encoder)
+        _check_inputs("decoder", self.decoder)
         heads = _output(self.encoder)
         if not isinstance(heads, list | tuple) or len(heads) != 2:
             count = len(self.encoder.outputs)
@@ -42,21 +43,29 @@ class Network:
         shapes = [list(head.shape) for head in heads]
         if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] is None:
             raise ValueError(f"the encoder's outputs must both have shape [n, latent_dim], but have {shapes}.")
-        if list(self.decoder.input_shape) != shapes[0]:
-            raise ValueError(
-                f"the decoder must take [n, {self.latent_dim}], but takes {list(self.decoder.input_shape)}."
-            )
+        wanted = [shapes[0], *([[None, self.condition_width]] if self.condition_width else [])]
+        taken = [list(tensor.shape) for tensor in self.decoder.inputs]
+        if taken != wanted:
+            latents = f"[n, {self.latent_dim}]"
+            what = f"{latents} and the condition [n, {self.condition_width}]" if self.condition_width else latents
+            given = taken[0] if len(taken) == 1 else taken
+            raise ValueError(f"the decoder must take {what}, but takes {given}.")
         if not isinstance(_output(self.decoder), keras.KerasTensor):
             raise ValueError(f"the decoder must give one tensor, but gives a {type(_output(self.decoder)).__name__}.")
-        given, wanted = list(self.decoder.output_shape[1:]), list(_output_shape(self.input_shape, self.outputs))
-        if None in given or math.prod(given) != math.prod(wanted):
+        made, expected = list(self.decoder.output_shape[1:]), list(_output_shape(self.input_shape, self.outputs))
+        if None in made or math.prod(made) != math.prod(expected):
             what = "rows" if self.outputs == 1 else f"{self.outputs} numbers for each value, rows"
-            raise ValueError(f"the decoder must give {what} of shape {wanted}, but gives {given}.")
+            raise ValueError(f"the decoder must give {what} of shape {expected}, but gives {made}.")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one row."""
-        return tuple(self.encoder.input_shape[1:])
+        return tuple(self.encoder.inputs[0].shape[1:])
+
+    @property
+    def condition_width(self) -> int:
+        """c, how many numbers are told of each row; 0 where the network is not conditional."""
+        return int(self.encoder.inputs[1].shape[1]) if len(self.encoder.inputs) > 1 else 0
 
     @property
     def latent_dim(self) -> int:
@@ -82,14 +91,17 @@ def _output_shape(input_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]
     return input_shape if outputs == 1 else (*input_shape, outputs)
 
 
-def _check_input(name: str, model: keras.Model) -> None:
-    """Refuse a model that is not built of one input of a known shape (a subclass of `keras.Model`, say)."""
+def _check_inputs(name: str, model: keras.Model) -> None:
+    """Refuse a model that is not built of one input of a known shape, or of two where the second is a condition."""
     inputs = getattr(model, "inputs", None)
-    if not inputs or len(inputs) != 1 or None in inputs[0].shape[1:]:
+    shapes = [list(tensor.shape) for tensor in inputs] if inputs else []
+    if not 1 <= len(shapes) <= 2 or any(None in shape[1:] for shape in shapes):
         raise ValueError(
-            f"the {name} must be a functional or sequential Keras model with one input of fixed shape, "
-            f"but {model.name!r} has {[list(tensor.shape) for tensor in inputs] if inputs else 'none yet'}."
+            f"the {name} must be a functional or sequential Keras model with one input of fixed shape, and a second "
+            f"only for a condition, but {model.name!r} has {shapes or 'none yet'}."
         )
+    if len(shapes) == 2 and len(shapes[1]) != 2:
+        raise ValueError(f"the {name}'s second input is the condition, [n, numbers], but has shape {shapes[1]}.")
 
 
 def _output(model: keras.Model) -> Any:
@@ -138,6 +150,20 @@ def _latent_heads(features: keras.KerasTensor, latent_dim: int) -> list[keras.Ke
     ]
 
 
+def _condition_inputs(width: int) -> list[keras.KerasTensor]:
+    """The second input of a conditional model; none where nothing is told."""
+    return [keras.Input((width,), name="condition")] if width else []
+
+
+def _told(h: keras.KerasTensor, condition: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """Features [n, m] with the condition beside them."""
+    return keras.layers.Concatenate(dtype="float32")([h, *condition]) if condition else h
+
+
+def _model(first: keras.KerasTensor, condition: list[keras.KerasTensor], outputs: Any, name: str) -> keras.Model:
+    return keras.Model([first, *condition] if condition else first, outputs, name=name)
+
+
 def _narrowing(h: keras.KerasTensor, hidden: Sequence[int], activation: str) -> keras.KerasTensor:
     """The encoder's dense hidden layers, with searched dropout after each."""
     for units in hidden:
@@ -168,6 +194,7 @@ def dense_network(
     output_activation: str = "linear",
     outputs: int = 1,
     log_input: bool = False,
+    condition_width: int = 0,
 ) -> Network:
     """A dense VAE: input-hidden…-latent-…hidden-input, searched dropout after each hidden layer of the encoder.
 
@@ -179,18 +206,21 @@ def dense_network(
         output_activation: of the decoder's last layer; see `Likelihood.output_activation`.
         outputs: how many numbers the decoder works out for each value.
         log_input: whether the encoder takes ln(1 + x) first.
+        condition_width: how many numbers are told of each row, to encoder and decoder.
     """
     inputs = keras.Input(input_shape)
     h = keras.ops.log1p(inputs) if log_input else inputs
     h = keras.layers.Flatten()(h) if len(input_shape) > 1 else h
-    encoder = keras.Model(inputs, _latent_heads(_narrowing(h, hidden, activation), latent_dim), name="encoder")
-    latents = keras.Input((latent_dim,))
-    h = _widening(latents, hidden, activation)
+    condition = _condition_inputs(condition_width)
+    heads = _latent_heads(_narrowing(_told(h, condition), hidden, activation), latent_dim)
+    encoder = _model(inputs, condition, heads, "encoder")
+    latents, condition = keras.Input((latent_dim,)), _condition_inputs(condition_width)
+    h = _widening(_told(latents, condition), hidden, activation)
     h = _activated(h, output_activation, partial(dense, math.prod(input_shape) * outputs))
     shape = _output_shape(input_shape, outputs)
     if len(shape) > 1:
         h = keras.layers.Reshape(shape, dtype="float32")(h)
-    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"), outputs=outputs)
+    return Network(encoder=encoder, decoder=_model(latents, condition, h, "decoder"), outputs=outputs)
 
 
 def conv_network(
@@ -203,6 +233,7 @@ def conv_network(
     output_activation: str = "linear",
     outputs: int = 1,
     log_input: bool = False,
+    condition_width: int = 0,
 ) -> Network:
     """A convolutional VAE for images [h, w] or [h, w, channels].
 
@@ -217,11 +248,12 @@ def conv_network(
         h = keras.layers.Conv2D(count, 3, strides=2, padding="same", activation=activation)(h)
         h = SearchedDropout()(h)
     smallest = tuple(h.shape[1:])
-    h = keras.layers.Flatten()(h)
-    encoder = keras.Model(inputs, _latent_heads(_narrowing(h, hidden, activation), latent_dim), name="encoder")
+    h, condition = keras.layers.Flatten()(h), _condition_inputs(condition_width)
+    heads = _latent_heads(_narrowing(_told(h, condition), hidden, activation), latent_dim)
+    encoder = _model(inputs, condition, heads, "encoder")
 
-    latents = keras.Input((latent_dim,))
-    h = _widening(latents, hidden, activation)
+    latents, condition = keras.Input((latent_dim,)), _condition_inputs(condition_width)
+    h = _widening(_told(latents, condition), hidden, activation)
     h = dense(math.prod(smallest), activation=activation)(h)
     h = keras.layers.Reshape(smallest)(h)
     for count in reversed(filters):
@@ -232,7 +264,7 @@ def conv_network(
         h = keras.layers.Cropping2D(tuple((0, over) for over in excess), dtype="float32")(h)
     if len(input_shape) == 2 or outputs > 1:
         h = keras.layers.Reshape(_output_shape(input_shape, outputs), dtype="float32")(h)
-    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"), outputs=outputs)
+    return Network(encoder=encoder, decoder=_model(latents, condition, h, "decoder"), outputs=outputs)
 
 
 def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Network:
@@ -261,19 +293,22 @@ def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Netwo
         )(nothing)
         learned.append(keras.layers.Reshape((*network.input_shape, 1), dtype="float32")(biases))
     output = keras.layers.Concatenate(dtype="float32")([given, *learned])
-    decoder = keras.Model(latents, output, name="decoder")
+    decoder = _model(latents, network.decoder.inputs[1:], output, "decoder")
     return Network(encoder=network.encoder, decoder=decoder, outputs=network.outputs + len(starts))
 
 
-def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: int, *, outputs: int = 1) -> Network:
+def factory_network(
+    factory: Factory, input_shape: tuple[int, ...], latent_dim: int, *, outputs: int = 1, condition_width: int = 0
+) -> Network:
     """The network of a user's factory: (input shape, latent_dim) → (encoder, decoder), in ordinary Keras layers.
 
-    The decoder must give `outputs` numbers for each value.
+    The decoder must give `outputs` numbers for each value. Where a condition is told, the factory is given its shape as
+    `condition_shape`, and both models take it as their second input.
 
     Raises:
         ValueError: what the factory gives is not two Keras models that fit together.
     """
-    built = factory(input_shape, latent_dim)
+    built = factory(input_shape, latent_dim, **_condition_argument(factory, condition_width))
     if not (isinstance(built, tuple) and len(built) == 2 and all(isinstance(model, keras.Model) for model in built)):
         raise ValueError(f"the model factory must give (encoder, decoder), two Keras models, but gave {built!r}.")
     network = Network(encoder=built[0], decoder=built[1], outputs=outputs)
@@ -285,5 +320,23 @@ def factory_network(factory: Factory, input_shape: tuple[int, ...], latent_dim: 
         raise ValueError(f"the encoder takes rows of shape {list(network.input_shape)}, not {list(input_shape)}.")
     if network.latent_dim != latent_dim:
         raise ValueError(f"the encoder has {network.latent_dim} latents, but latent_dim is {latent_dim}.")
+    if network.condition_width != condition_width:
+        told = f"data.condition gives [n, {condition_width}]" if condition_width else "data.condition is not set"
+        taken = f"a condition [n, {network.condition_width}]" if network.condition_width else "no condition"
+        raise ValueError(f"the encoder takes {taken}, but {told}.")
     network.latent_head_kernels()  # which L2 needs
     return network
+
+
+def _condition_argument(factory: Factory, width: int) -> dict[str, tuple[int, ...]]:
+    """What a factory is told of the condition."""
+    parameters = inspect.signature(factory).parameters
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    one = parameters.get("condition_shape")
+    if width and one is None and not takes_any:
+        raise ValueError("data.condition is set, but the model factory has no parameter condition_shape; add it.")
+    if not width and one is not None and one.default is one.empty:
+        raise ValueError(
+            "the model factory asks for condition_shape, but data.condition is not set; set it, or give it a default."
+        )
+    return {"condition_shape": (width,)} if width else {}

@@ -34,14 +34,22 @@ class Workload:
 _NOTHING = Workload(multiply_adds=0, weights=0, activations=0)
 
 
-def dense_workload(input_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int]) -> Workload:
+def dense_workload(
+    input_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int], condition_width: int = 0
+) -> Workload:
     """The workload of `vae.networks.network.dense_network`, by the same arguments."""
     features = math.prod(input_shape)
-    return _between(features, latent_dim, hidden) + _dense((hidden[0] if hidden else latent_dim), features)
+    narrowest = hidden[0] if hidden else latent_dim + condition_width
+    return _between(features, latent_dim, hidden, condition_width) + _dense(narrowest, features)
 
 
 def conv_workload(
-    input_shape: Sequence[int], latent_dim: int, *, filters: Sequence[int], hidden: Sequence[int]
+    input_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    filters: Sequence[int],
+    hidden: Sequence[int],
+    condition_width: int = 0,
 ) -> Workload:
     """The workload of `vae.networks.network.conv_network`, by the same arguments."""
     height, width, channels = input_shape if len(input_shape) == 3 else (*input_shape, 1)
@@ -50,7 +58,8 @@ def conv_workload(
         height, width = -(-height // _STRIDE), -(-width // _STRIDE)
         total += _convolution(given, made, positions=height * width, outputs=height * width)
     smallest = height * width * filters[-1]
-    total += _between(smallest, latent_dim, hidden) + _dense((hidden[0] if hidden else latent_dim), smallest)
+    narrowest = hidden[0] if hidden else latent_dim + condition_width
+    total += _between(smallest, latent_dim, hidden, condition_width) + _dense(narrowest, smallest)
     for given, made in pairwise([filters[-1], *reversed(filters)]):
         positions = height * width
         height, width = _STRIDE * height, _STRIDE * width
@@ -58,11 +67,12 @@ def conv_workload(
     return total + _convolution(filters[0], channels, positions=height * width, outputs=height * width)
 
 
-def _between(features: int, latent_dim: int, hidden: Sequence[int]) -> Workload:
-    """The encoder's dense layers from so many features, and the decoder's, but for its last."""
+def _between(features: int, latent_dim: int, hidden: Sequence[int], condition_width: int) -> Workload:
+    """The encoder's dense layers from so many features, and the decoder's, but for its last; both are told as much."""
+    features, latents = features + condition_width, latent_dim + condition_width
     narrowing = sum((_dense(given, made) for given, made in pairwise([features, *hidden])), _NOTHING)
     heads = _dense(hidden[-1] if hidden else features, 2 * latent_dim)
-    widening = sum((_dense(given, made) for given, made in pairwise([latent_dim, *reversed(hidden)])), _NOTHING)
+    widening = sum((_dense(given, made) for given, made in pairwise([latents, *reversed(hidden)])), _NOTHING)
     return narrowing + heads + widening
 
 

@@ -132,8 +132,8 @@ def _prior_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
         _Grid(images=samples.prior_samples, labels=names),
         title="Drawn from the prior",
         caption=(
-            f"The same random latents decoded by each model. They look like data only where the latents follow the "
-            f"prior; prior mismatch, nats per latent: {told}."
+            f"The same random latents decoded by each model{_conditions(samples)}. They look like data only where the "
+            f"latents follow the prior; prior mismatch, nats per latent: {told}."
         ),
         alternative=(
             f"{count(samples.prior_samples.shape[1], 'image')} decoded from the prior by each model; prior mismatch in "
@@ -148,6 +148,17 @@ def _prior_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
             rows=rows,
         ),
     )
+
+
+def _conditions(samples: ImageSamples) -> str:
+    """Under which conditions the prior was drawn from, as a part of a sentence; empty for models without."""
+    if not samples.conditions:
+        return ""
+    return f" under the commonest conditions, from the left: {'; '.join(samples.conditions)}"
+
+
+def _traversed_condition(samples: ImageSamples) -> str:
+    return f" The condition is that row's: {samples.traversed_condition}." if samples.traversed_condition else ""
 
 
 def _traversal_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
@@ -171,7 +182,7 @@ def _traversal_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
         title=f"One latent at a time, {name}",
         caption=(
             f"The first row's latents, of which one is set from {ends}; the most informative latents first. A latent "
-            f"that changes nothing carries nothing."
+            f"that changes nothing carries nothing.{_traversed_condition(samples)}"
         ),
         alternative=f"Decoded images as one latent goes from {ends}. KL of each latent in nats: {told}.",
         data=Table(
