@@ -28,6 +28,7 @@ from klsearch.studies.summary import since_confirmed, summarize
 from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.gaps import Gaps
+from klsearch.vae.data.tokens import PADDING
 from klsearch.vae.evaluation.plain_keras import loading_notes, plain_models
 from klsearch.vae.hyperparameters import RULES, Hyperparameters
 
@@ -122,6 +123,7 @@ def export_winner(
                 row.run.hyperparameters,
                 trial=best.number,
                 expected=_expected(record),
+                shape=dataset.shape,
                 condition_width=dataset.condition_width,
             ),
             encoding="utf-8",
@@ -156,7 +158,9 @@ def _chosen(study: StudyStorage, record: StudyRecord) -> tuple[TrainingRun, Row]
 
 def describe_scaling(dataset: Dataset) -> str:
     """How raw rows become the model's, and a table's columns numbers before that, as JSON."""
-    about: dict[str, Any] = {"formula": "scaled = (raw - offset) / scale", "columns": dataset.columns}
+    tokens = f"scaled[row, place, token] = 1 for the token of each place; a place without one ({PADDING}) is 0 in all"
+    formula = "scaled = (raw - offset) / scale" if dataset.scaling.alphabet is None else tokens
+    about: dict[str, Any] = {"formula": formula, "columns": dataset.columns}
     if dataset.table is not None:
         about["encoding"] = "raw = 1 in the column 'name=category' of the row's category, 0 in its others"
         about["table"] = [asdict(column) for column in dataset.table]
@@ -226,7 +230,13 @@ def _write(files: dict[str, Callable[[Path], Any]], folder: Path) -> None:
 
 
 def settings_snippet(
-    definition: StudyDefinition, settings: Hyperparameters, *, trial: int, expected: str, condition_width: int = 0
+    definition: StudyDefinition,
+    settings: Hyperparameters,
+    *,
+    trial: int,
+    expected: str,
+    shape: tuple[int, ...],
+    condition_width: int = 0,
 ) -> str:
     """The text of `vae_settings.py`.
 
@@ -235,6 +245,7 @@ def settings_snippet(
         settings: to be written in full precision.
         trial: number of the one that they come from.
         expected: what a training with them is to reach, as a sentence.
+        shape: of a row.
         condition_width: how many numbers are told of each row.
     """
     model, training = definition.model, definition.training
@@ -253,7 +264,7 @@ def settings_snippet(
         latent_dim=model.latent_dim,
         epochs=training.epochs,
         batch_size=training.batch_size,
-        likelihood=definition.objective().likelihood,
+        likelihood=definition.objective().likelihood.for_rows(shape),
         masks=definition.data.missing == "mask",
         conditional=condition_width,
         kl_reduction=definition.study.kl_reduction,

@@ -1,6 +1,7 @@
 """The network and the population that a definition asks for."""
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from klsearch.search.layout import Layout
@@ -10,6 +11,8 @@ from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import DataProblem, Dataset
 from klsearch.vae.data.readers.functions import load_function, with_line
 from klsearch.vae.likelihoods.likelihood import Likelihood
+from klsearch.vae.networks.conv1d import conv1d_network
+from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import (
     Network,
     computing_in,
@@ -18,10 +21,18 @@ from klsearch.vae.networks.network import (
     factory_network,
     with_learned_columns,
 )
+from klsearch.vae.networks.recurrent import recurrent_network
 from klsearch.vae.networks.stacking import initial_values
 from klsearch.vae.quiet import stdout_to_stderr
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance, Weighting
+
+_BUILDERS: Mapping[str, Callable[..., Network]] = {
+    "dense": dense_network,
+    "conv": conv_network,
+    "conv1d": conv1d_network,
+    "recurrent": recurrent_network,
+}
 
 
 def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
@@ -57,30 +68,19 @@ def _built(definition: StudyDefinition, dataset: Dataset, folder: Path, likeliho
     """The network, which gives for each value what the likelihood has the decoder work out."""
     model, outputs = definition.model, len(likelihood.parts)
     activation = likelihood.output_activation(unit_interval=dataset.unit_interval)
-    if model.kind == "dense":
-        return dense_network(
-            dataset.shape,
-            model.latent_dim,
-            hidden=model.hidden or (),
-            activation=model.activation,
-            output_activation=activation,
-            outputs=outputs,
-            log_input=likelihood.log_input,
-            condition_width=dataset.condition_width,
-        )
-    if model.kind == "conv":
-        return conv_network(
-            dataset.shape,
-            model.latent_dim,
-            filters=model.filters or (),
-            hidden=model.hidden or (),
-            activation=model.activation,
-            output_activation=activation,
-            outputs=outputs,
-            log_input=likelihood.log_input,
-            condition_width=dataset.condition_width,
-        )
-    return _user_network(definition, dataset, folder, outputs)
+    build = _BUILDERS.get(model.kind)
+    if build is None:
+        return _user_network(definition, dataset, folder, outputs)
+    return build(
+        dataset.shape,
+        model.latent_dim,
+        **model.sizes(),
+        **({"activation": model.activation} if KINDS[model.kind].has_activation else {}),
+        output_activation=activation,
+        outputs=outputs,
+        log_input=likelihood.log_input,
+        condition_width=dataset.condition_width,
+    )
 
 
 def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path, outputs: int) -> Network:

@@ -18,6 +18,7 @@ from klsearch.studies.definitions.space import (
 from klsearch.vae.data.conditions import LABELS
 from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.training.schedules import LINEAR, SHAPES, KlSchedule
 
 Count = Annotated[int, Field(ge=1)]
@@ -212,9 +213,9 @@ class ModelSection(Section):
     """`[model]`: the architecture.
 
     Attributes:
-        kind: "dense", "conv", or "package.module:factory" for the user's own.
-        hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any; the decoder
-            mirrors them.
+        kind: "dense", "conv", "conv1d", "recurrent", or "package.module:factory" for the user's own.
+        hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any, or of its recurrent
+            ones; the decoder mirrors them.
         filters: filters of the convolutional encoder's layers; the decoder mirrors them.
         latent_dim: d, the number of latents.
         activation: of the hidden layers.
@@ -222,7 +223,7 @@ class ModelSection(Section):
         reconstruction_reduction: whether the reconstruction error of a row is a sum over its features or their mean.
     """
 
-    kind: Annotated[str, Field(pattern=r"^(dense|conv|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")]
+    kind: Annotated[str, Field(pattern=rf"^({'|'.join(KINDS)}|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")]
     hidden: _Sizes | None = None
     filters: _Sizes | None = None
     latent_dim: Count
@@ -232,8 +233,8 @@ class ModelSection(Section):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
-        wanted = {"dense": "hidden", "conv": "filters"}.get(self.kind)
-        known = {"dense": ("hidden",), "conv": ("filters", "hidden")}.get(self.kind, ())
+        known = KINDS[self.kind].sizes if self.kind in KINDS else ()
+        wanted = known[0] if known else None
         found: list[tuple[tuple[str, ...], str]] = []
         for name in ("hidden", "filters"):
             given = getattr(self, name) is not None
@@ -241,9 +242,15 @@ class ModelSection(Section):
                 found.append(((name,), f"missing; a {self.kind} model needs it, such as {name} = [128, 64]"))
             elif name not in known and given:
                 found.append(((name,), f"has no effect on a model of kind '{self.kind}'; remove it"))
+        if "activation" in self.model_fields_set and known and not KINDS[self.kind].has_activation:
+            found.append((("activation",), f"has no effect on a model of kind '{self.kind}'; remove it"))
         if found:
             raise problems_at("model", found)
         return self
+
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """The sizes that a model of a built-in kind takes, by key."""
+        return {name: getattr(self, name) or () for name in KINDS[self.kind].sizes} if self.kind in KINDS else {}
 
 
 class TrainingSection(Section):

@@ -11,9 +11,10 @@ from klsearch.vae.data.checks import check_columns, check_rows, check_varies
 from klsearch.vae.data.conditions import LABELS, Condition, encode_condition
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
-from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval
+from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval, one_hot_scaling
 from klsearch.vae.data.sources import read_source
 from klsearch.vae.data.splits import SPLITS, split_rows
+from klsearch.vae.data.tokens import find_alphabet
 
 __all__ = ["DataProblem", "Dataset", "Request", "load_dataset"]
 
@@ -106,7 +107,8 @@ def load_dataset(
         request: which rows of which source.
         missing: "refuse" data with missing values, or "mask" these.
         condition_on_labels: whether the labels are told of each row.
-        scaling: "auto", "none", "minmax" or "standard"; see `vae.data.scaling.fit_scaling`.
+        scaling: "auto", "none", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens", which become
+            one-hot.
         validation: share of the rows, above 0; without meaning where a column names the splits.
         test: share of the rows; 0 leaves the test split empty. The same holds of it.
         seed: from which the split is drawn.
@@ -123,7 +125,7 @@ def load_dataset(
     check_columns(raw, train)
     check_varies(raw.name, "the training split's", train)
     condition = encode_condition(raw, numbers, request.columns) if raw.conditions else None
-    fitted = fit_scaling(scaling, train)
+    fitted = one_hot_scaling(find_alphabet(raw)) if scaling == "tokens" else fit_scaling(scaling, train)
     scaled = {name: fitted.apply(raw.rows[numbers[name]]) for name in SPLITS}
     return Dataset(
         **scaled,

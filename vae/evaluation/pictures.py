@@ -10,7 +10,7 @@ from klsearch.vae.data.conditions import Condition
 from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.elbo import clip_log_var, sample_posterior
 from klsearch.vae.evaluation.evaluator import Members, joined, share_among
-from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
 from klsearch.vae.evaluation.training_mean import TrainingMean
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.stacking import StackedNetwork
@@ -21,6 +21,9 @@ _IMAGES = 8
 # Values that one kept image may have: 32×32 in colour, 55×55 in grey.
 _IMAGE_VALUES = 3072
 _LONGEST_SIDE = 4  # times the shorter one: beyond, it is a series rather than a picture
+_SERIES = 4
+_MOST_STEPS = 200
+_MOST_CHANNELS = 3
 _LATENTS = 5
 _TRAVERSED = np.linspace(-3.0, 3.0, 7)
 # As many posterior samples as final measures take.
@@ -37,6 +40,7 @@ def take_samples(
     *,
     columns: tuple[str, ...] | None = None,
     condition: Condition | None = None,
+    as_series: bool = False,
 ) -> Samples | None:
     """What the members make of the test split, or of validation where there is none.
 
@@ -47,19 +51,25 @@ def take_samples(
         members: one member by name; the latents of the first are traversed.
         columns: names of a table's columns.
         condition: what is told of each row, where the network is conditional.
+        as_series: whether rows [length] or [length, channels] are series, whatever else they may look like.
 
     Returns:
-        Pictures for rows that are images, errors by column for tables, None for rows of other shapes.
+        Pictures for rows that are images, series for longer ones, errors by column for tables, None for rows of other
+        shapes.
     """
     split = "test" if len(splits.get("test", ())) else "validation"
     models = _Models(network, objective, joined(list(members.values())), splits)
     told = None if condition is None else condition.splits[split]
     shape = network.input_shape
+    if as_series and len(shape) <= 2:
+        return _series_samples(models, splits, split, tuple(members), condition)
     if len(shape) == 1:
         named = columns or tuple(f"column {index + 1}" for index in range(shape[0]))
         return _column_errors(models, splits, split, tuple(members), named, told)
     image = image_shape(shape)
-    return None if image is None else _image_samples(models, splits, split, tuple(members), image, condition)
+    if image is not None:
+        return _image_samples(models, splits, split, tuple(members), image, condition)
+    return _series_samples(models, splits, split, tuple(members), condition) if len(shape) == 2 else None
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -85,8 +95,8 @@ class _Models:
         self.gaps = Gaps(splits)
         self._stacked = StackedNetwork(network)
         self._members = members
-        self._likelihood = objective.likelihood
-        self.training_mean = TrainingMean(objective.likelihood, splits["train"], self.gaps)
+        self._likelihood = objective.likelihood.for_rows(network.input_shape)
+        self.training_mean = TrainingMean(self._likelihood, splits["train"], self.gaps)
         self.count = len(members.clip_low)
         self.latent_dim = network.latent_dim
         rows = tf.TensorSpec([None, *network.input_shape], tf.float32)
@@ -218,6 +228,43 @@ def _commonest(condition: np.ndarray, count: int) -> np.ndarray:
     if times.min() == times.max() and len(found) > count:
         order = np.linspace(0, len(found) - 1, count).round().astype(np.int64)
     return np.asarray(found[np.resize(order[:count], count)])
+
+
+def _series_samples(
+    models: _Models,
+    splits: Mapping[str, np.ndarray],
+    split: str,
+    names: tuple[str, ...],
+    condition: Condition | None,
+) -> SeriesSamples:
+    rows = splits[split][:_SERIES]
+    length, channels = rows.shape[1:] if rows.ndim == 3 else (rows.shape[1], 1)
+    steps = np.unique(np.linspace(0, length - 1, _MOST_STEPS).round().astype(np.int64))
+    kept = np.arange(min(channels, _MOST_CHANNELS))
+    of_rows, of_prior, words = None, None, tuple[str, ...]()
+    if condition is not None:
+        of_rows, of_prior = condition.splits[split][:_SERIES], _commonest(condition.splits["train"], len(rows))
+        words = tuple(condition.encoding.decode(one) for one in of_prior)
+    unit = np.sum(_deviances_of_mean(models.training_mean, splits[split])) / len(splits[split])
+    output = models.reconstruct(rows, _noise(len(rows), models.latent_dim), of_rows)
+    prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
+
+    def series(values: np.ndarray) -> np.ndarray:
+        """Flattened rows [..., D] as [..., kept steps, kept channels]."""
+        shaped = values.reshape(*values.shape[:-1], length, channels)
+        return np.asarray(shaped[..., steps, :][..., kept], np.float64)
+
+    return SeriesSamples(
+        split=split,
+        names=names,
+        steps=steps,
+        channels=kept,
+        originals=series(_flat(rows)),
+        reconstructions=series(output),
+        unexplained=np.sum(models.deviance(output, _flat(rows)), axis=2, dtype=np.float64) / unit,
+        prior_samples=series(models.decode(prior, condition=of_prior)),
+        conditions=words,
+    )
 
 
 def _informative_latents(

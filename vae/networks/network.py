@@ -11,6 +11,16 @@ from typing import Any
 import keras
 
 from klsearch.vae.layers import SearchedDropout, dense
+from klsearch.vae.networks.blocks import (
+    activated,
+    condition_inputs,
+    latent_heads,
+    model_of,
+    narrowing,
+    output_shape,
+    told,
+    widening,
+)
 
 Factory = Callable[..., tuple[keras.Model, keras.Model]]
 
@@ -52,7 +62,7 @@ class Network:
             raise ValueError(f"the decoder must take {what}, but takes {given}.")
         if not isinstance(_output(self.decoder), keras.KerasTensor):
             raise ValueError(f"the decoder must give one tensor, but gives a {type(_output(self.decoder)).__name__}.")
-        made, expected = list(self.decoder.output_shape[1:]), list(_output_shape(self.input_shape, self.outputs))
+        made, expected = list(self.decoder.output_shape[1:]), list(output_shape(self.input_shape, self.outputs))
         if None in made or math.prod(made) != math.prod(expected):
             what = "rows" if self.outputs == 1 else f"{self.outputs} numbers for each value, rows"
             raise ValueError(f"the decoder must give {what} of shape {expected}, but gives {made}.")
@@ -84,11 +94,6 @@ class Network:
         """The encoder's layers on which `encoder_dropout` acts."""
         layers = self.encoder._flatten_layers(include_self=False)
         return [layer for layer in layers if isinstance(layer, SearchedDropout)]
-
-
-def _output_shape(input_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
-    """Of what a decoder gives for a row: as the row, with the numbers for each value on a last axis if several."""
-    return input_shape if outputs == 1 else (*input_shape, outputs)
 
 
 def _check_inputs(name: str, model: keras.Model) -> None:
@@ -142,49 +147,6 @@ def computing_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _latent_heads(features: keras.KerasTensor, latent_dim: int) -> list[keras.KerasTensor]:
-    """The two linear heads, with the recipe's Glorot-normal initial values."""
-    return [
-        dense(latent_dim, kernel_initializer="glorot_normal", name=name, dtype="float32")(features)
-        for name in ("z_mean", "z_log_var")
-    ]
-
-
-def _condition_inputs(width: int) -> list[keras.KerasTensor]:
-    """The second input of a conditional model; none where nothing is told."""
-    return [keras.Input((width,), name="condition")] if width else []
-
-
-def _told(h: keras.KerasTensor, condition: list[keras.KerasTensor]) -> keras.KerasTensor:
-    """Features [n, m] with the condition beside them."""
-    return keras.layers.Concatenate(dtype="float32")([h, *condition]) if condition else h
-
-
-def _model(first: keras.KerasTensor, condition: list[keras.KerasTensor], outputs: Any, name: str) -> keras.Model:
-    return keras.Model([first, *condition] if condition else first, outputs, name=name)
-
-
-def _narrowing(h: keras.KerasTensor, hidden: Sequence[int], activation: str) -> keras.KerasTensor:
-    """The encoder's dense hidden layers, with searched dropout after each."""
-    for units in hidden:
-        h = SearchedDropout()(dense(units, activation=activation)(h))
-    return h
-
-
-def _widening(h: keras.KerasTensor, hidden: Sequence[int], activation: str) -> keras.KerasTensor:
-    """The decoder's dense hidden layers: the encoder's mirrored."""
-    for units in reversed(hidden):
-        h = dense(units, activation=activation)(h)
-    return h
-
-
-def _activated(h: keras.KerasTensor, activation: str, last: Callable[..., keras.layers.Layer]) -> keras.KerasTensor:
-    """`h` through the decoder's last layer and an activation in float32."""
-    if keras.config.dtype_policy().compute_dtype == "float32":
-        return last(activation=activation)(h)  # in one layer, which is faster
-    return keras.layers.Activation(activation, dtype="float32")(last()(h))
-
-
 def dense_network(
     input_shape: tuple[int, ...],
     latent_dim: int,
@@ -211,16 +173,16 @@ def dense_network(
     inputs = keras.Input(input_shape)
     h = keras.ops.log1p(inputs) if log_input else inputs
     h = keras.layers.Flatten()(h) if len(input_shape) > 1 else h
-    condition = _condition_inputs(condition_width)
-    heads = _latent_heads(_narrowing(_told(h, condition), hidden, activation), latent_dim)
-    encoder = _model(inputs, condition, heads, "encoder")
-    latents, condition = keras.Input((latent_dim,)), _condition_inputs(condition_width)
-    h = _widening(_told(latents, condition), hidden, activation)
-    h = _activated(h, output_activation, partial(dense, math.prod(input_shape) * outputs))
-    shape = _output_shape(input_shape, outputs)
+    condition = condition_inputs(condition_width)
+    heads = latent_heads(narrowing(told(h, condition), hidden, activation), latent_dim)
+    encoder = model_of(inputs, condition, heads, "encoder")
+    latents, condition = keras.Input((latent_dim,)), condition_inputs(condition_width)
+    h = widening(told(latents, condition), hidden, activation)
+    h = activated(h, output_activation, partial(dense, math.prod(input_shape) * outputs))
+    shape = output_shape(input_shape, outputs)
     if len(shape) > 1:
         h = keras.layers.Reshape(shape, dtype="float32")(h)
-    return Network(encoder=encoder, decoder=_model(latents, condition, h, "decoder"), outputs=outputs)
+    return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)
 
 
 def conv_network(
@@ -248,23 +210,23 @@ def conv_network(
         h = keras.layers.Conv2D(count, 3, strides=2, padding="same", activation=activation)(h)
         h = SearchedDropout()(h)
     smallest = tuple(h.shape[1:])
-    h, condition = keras.layers.Flatten()(h), _condition_inputs(condition_width)
-    heads = _latent_heads(_narrowing(_told(h, condition), hidden, activation), latent_dim)
-    encoder = _model(inputs, condition, heads, "encoder")
+    h, condition = keras.layers.Flatten()(h), condition_inputs(condition_width)
+    heads = latent_heads(narrowing(told(h, condition), hidden, activation), latent_dim)
+    encoder = model_of(inputs, condition, heads, "encoder")
 
-    latents, condition = keras.Input((latent_dim,)), _condition_inputs(condition_width)
-    h = _widening(_told(latents, condition), hidden, activation)
+    latents, condition = keras.Input((latent_dim,)), condition_inputs(condition_width)
+    h = widening(told(latents, condition), hidden, activation)
     h = dense(math.prod(smallest), activation=activation)(h)
     h = keras.layers.Reshape(smallest)(h)
     for count in reversed(filters):
         h = keras.layers.Conv2DTranspose(count, 3, strides=2, padding="same", activation=activation)(h)
-    h = _activated(h, output_activation, partial(keras.layers.Conv2D, image_shape[2] * outputs, 3, padding="same"))
+    h = activated(h, output_activation, partial(keras.layers.Conv2D, image_shape[2] * outputs, 3, padding="same"))
     excess = [have - want for have, want in zip(h.shape[1:3], image_shape[:2], strict=True)]
     if any(excess):
         h = keras.layers.Cropping2D(tuple((0, over) for over in excess), dtype="float32")(h)
     if len(input_shape) == 2 or outputs > 1:
-        h = keras.layers.Reshape(_output_shape(input_shape, outputs), dtype="float32")(h)
-    return Network(encoder=encoder, decoder=_model(latents, condition, h, "decoder"), outputs=outputs)
+        h = keras.layers.Reshape(output_shape(input_shape, outputs), dtype="float32")(h)
+    return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)
 
 
 def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Network:
@@ -293,7 +255,7 @@ def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Netwo
         )(nothing)
         learned.append(keras.layers.Reshape((*network.input_shape, 1), dtype="float32")(biases))
     output = keras.layers.Concatenate(dtype="float32")([given, *learned])
-    decoder = _model(latents, network.decoder.inputs[1:], output, "decoder")
+    decoder = model_of(latents, network.decoder.inputs[1:], output, "decoder")
     return Network(encoder=network.encoder, decoder=decoder, outputs=network.outputs + len(starts))
 
 
@@ -321,9 +283,9 @@ def factory_network(
     if network.latent_dim != latent_dim:
         raise ValueError(f"the encoder has {network.latent_dim} latents, but latent_dim is {latent_dim}.")
     if network.condition_width != condition_width:
-        told = f"data.condition gives [n, {condition_width}]" if condition_width else "data.condition is not set"
+        given = f"data.condition gives [n, {condition_width}]" if condition_width else "data.condition is not set"
         taken = f"a condition [n, {network.condition_width}]" if network.condition_width else "no condition"
-        raise ValueError(f"the encoder takes {taken}, but {told}.")
+        raise ValueError(f"the encoder takes {taken}, but {given}.")
     network.latent_head_kernels()  # which L2 needs
     return network
 

@@ -80,7 +80,7 @@ class Population:
         weighting: Weighting | None = None,
         schedule: KlSchedule = LINEAR,
     ) -> None:
-        rows = len(splits["train"])
+        rows, objective = len(splits["train"]), objective.for_rows(network.input_shape)
         if rows < batch_size or not len(splits["validation"]):
             raise ValueError(
                 f"the training split ({rows} rows) must hold a batch of {batch_size}, and the validation split a row."

@@ -89,7 +89,7 @@ class _TimedStep:
 
     def __init__(self, network: Network, objective: Objective) -> None:
         self._stacked = stacking.StackedNetwork(network)
-        self._objective = objective
+        self._objective = objective.for_rows(network.input_shape)
 
     def __call__(self, members: _Members) -> tf.Tensor:
         """Their loss, after which they have moved."""

@@ -164,12 +164,12 @@ def module(text: str) -> Any:
 def snippet(definition_file: Path) -> Callable[..., Any]:
     """The file as a module, of settings and changes to the small study's definition."""
 
-    def make(settings: Hyperparameters, *changes: tuple[str, str], condition_width: int = 0) -> Any:
+    def make(settings: Hyperparameters, *changes: tuple[str, str], shape: tuple[int, ...] = (2,), **given: Any) -> Any:
         toml = definition_file.read_text()
         for old, new in changes:
             toml = toml.replace(old, new)
         definition = parse_definition(toml, "tiny.toml")
-        return module(settings_snippet(definition, settings, trial=7, expected="", condition_width=condition_width))
+        return module(settings_snippet(definition, settings, trial=7, expected="", shape=shape, **given))
 
     return make
 
@@ -255,7 +255,7 @@ def test_plain_keras_reaches_the_same_kl_with_them(workshop: "Workshop") -> None
         encoder_dropout=0.1,
         learning_rate=0.01,
     )
-    made = module(settings_snippet(workshop.definition, settings, trial=7, expected=""))
+    made = module(settings_snippet(workshop.definition, settings, trial=7, expected="", shape=(6,)))
     population, rows = workshop.population, workshop.dataset.splits
     for slot in range(4):
         population.start(slot, settings, slot)
@@ -293,11 +293,12 @@ def test_a_decoder_that_plain_keras_loads_is_scored_by_the_settings_as_in_the_se
     likelihood: Likelihood, snippet: Callable[..., Any], tmp_path: Path
 ) -> None:
     """And what the settings say of a decoder suffices for one of the user's own, that learns."""
-    made = snippet(SETTINGS, ("latent_dim = 3", f'latent_dim = 3\nlikelihood = "{likelihood.name}"'))
+    made = snippet(SETTINGS, ("latent_dim = 3", f'latent_dim = 3\nlikelihood = "{likelihood.name}"'), shape=(6,))
     rng = np.random.default_rng(0)
     rows = rng.poisson(np.exp(rng.normal(size=(200, 1)) + np.linspace(-1, 1, 6))).astype(np.float32)
     rows[:, 5] += 1  # so that none holds nothing but zeros
     rows = np.minimum(rows, 1) if likelihood.name == "bernoulli" else rows
+    rows = np.eye(6, dtype=np.float32)[np.argmax(rows, axis=1)] if likelihood.name == "categorical" else rows
     outputs = len(likelihood.parts)
     built = dense_network((6,), 3, hidden=[16], outputs=outputs, log_input=likelihood.log_input)
     network = with_learned_columns(built, likelihood.column_parts)
