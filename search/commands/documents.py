@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.proposed import proposed_kl_weights
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun, TrialRecord
 from klsearch.studies.summary import Summary, since_confirmed, summarize
@@ -48,6 +49,7 @@ def check_document(definition: StudyDefinition, dataset: "Dataset", expected: "E
         "scaling": dataset.scaling.words,
         "fingerprint": dataset.fingerprint,
         "estimate": None if expected is None else asdict(expected),
+        "proposal": asdict(proposed_kl_weights(definition, dataset)),
         "warnings": list(cautions(definition, dataset)),
         "warning_codes": [caution.code for caution in cautions(definition, dataset)],
         "notes": list(dataset.notes),
