@@ -274,9 +274,9 @@ def _proposal(definition: StudyDefinition, dataset: Dataset) -> str:
     weights = proposed_kl_weights(definition, dataset)
     told = f"kl_weight from {weights.low:g} to {weights.high:g}; {weights.reason}"
     soft = definition.model.likelihood == BERNOULLI.name and not are_binary(dataset.train)
-    return told + (
-        "; 'bernoulli' takes values between 0 and 1 for probabilities, so its error never is 0" if soft else ""
-    )
+    if not soft:
+        return told
+    return f"{told}; 'bernoulli' takes values between 0 and 1 for probabilities, so its error is never 0"
 
 
 def _column_lines(dataset: Dataset) -> list[str]:

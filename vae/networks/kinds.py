@@ -24,6 +24,7 @@ class Kind:
         needs: what rows it takes, in words.
         is_of_series: whether rows are drawn as series, whatever their shape.
         is_small: whether many members are worth training together.
+        trains_alone: whether its members never share a program: sums over steps have other bits in company.
         has_activation: whether `activation` is its to choose.
     """
 
@@ -33,6 +34,7 @@ class Kind:
     needs: str = ""
     is_of_series: bool = False
     is_small: bool = False
+    trains_alone: bool = False
     has_activation: bool = True
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
@@ -44,7 +46,12 @@ class Kind:
         return f"needs {self.needs}, but the data {what}; use 'dense'"
 
 
-_SERIES: Any = {"axes": (1, 2), "needs": "series, [rows, length] or [rows, length, channels]", "is_of_series": True}
+_SERIES: Any = {
+    "axes": (1, 2),
+    "needs": "series, [rows, length] or [rows, length, channels]",
+    "is_of_series": True,
+    "trains_alone": True,
+}
 KINDS: Mapping[str, Kind] = {
     "dense": Kind(sizes=("hidden",), workload=dense_workload, is_small=True),
     "conv": Kind(sizes=("filters", "hidden"), workload=conv_workload, axes=(2, 3), needs="images"),

@@ -9,6 +9,7 @@ import pytest
 from klsearch.vae.evaluation.evaluator import Evaluator
 from klsearch.vae.evaluation.plain_keras import plain_models
 from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.recurrent import recurrent_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
@@ -39,10 +40,11 @@ def test_what_is_given_has_the_shape_of_a_row(shape: tuple[int, ...], outputs: i
 
 
 @pytest.mark.slow("trains several populations")
-def test_equal_members_in_different_slots_have_equal_bits(train: Train, bits: Bits) -> None:
+def test_equal_members_in_different_slots_have_equal_bits_each_alone(train: Train, bits: Bits) -> None:
+    assert KINDS["recurrent"].trains_alone
     network, found = recurrent_network((20, 2), 2, **SIZES), []
     for slots, slot in ((2, 0), (4, 3)):
-        population = Population(network, SPLITS, Objective(), slots=slots, batch_size=64)
+        population = Population(network, SPLITS, Objective(), slots=slots, together=1, batch_size=64)
         for place in range(slots):
             population.start(place, SETTINGS, 7 if place == slot else place)
         train(population, 2)
