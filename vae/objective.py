@@ -1,7 +1,7 @@
 """How the loss is put together, and what a KL weight means under it."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.likelihood import Likelihood
@@ -20,6 +20,10 @@ class Objective:
     likelihood: Likelihood = GAUSSIAN
     reconstruction_reduction: Literal["sum", "mean"] = "sum"
     kl_reduction: Literal["mean", "sum"] = "mean"
+
+    def for_rows(self, shape: tuple[int, ...]) -> Self:
+        """The same for rows of a shape, which may say something about their likelihood."""
+        return replace(self, likelihood=self.likelihood.for_rows(shape))
 
     def reconstruction_scale(self, features: int) -> float:
         """What a row's error, summed over its `features`, is multiplied by."""

@@ -22,7 +22,8 @@ from klsearch.studies.ladder import CLOSING_RUNGS, count_rungs
 from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.machine import usable_cores
-from klsearch.vae.networks.workload import Workload, conv_workload, dense_workload
+from klsearch.vae.networks.kinds import KINDS
+from klsearch.vae.networks.workload import Workload
 
 _PRODUCT = 1024  # rows and columns: large enough that all cores are busy
 _NUMBERS = 4_000_000  # more than caches hold
@@ -123,12 +124,11 @@ def _confirmation_trainings(definition: StudyDefinition) -> int:
 
 
 def _workload(definition: StudyDefinition, dataset: Dataset) -> Workload | None:
-    model, shape = definition.model, dataset.shape
-    if model.kind == "dense":
-        return dense_workload(shape, model.latent_dim, hidden=model.hidden or ())
-    if model.kind == "conv":
-        return conv_workload(shape, model.latent_dim, filters=model.filters or (), hidden=model.hidden or ())
-    return None
+    model = definition.model
+    if model.kind not in KINDS:
+        return None
+    build = KINDS[model.kind].workload
+    return build(dataset.shape, model.latent_dim, **model.sizes(), condition_width=dataset.condition_width)
 
 
 def _epoch_seconds(workload: Workload, definition: StudyDefinition, dataset: Dataset, speed: Speed) -> float:
@@ -144,7 +144,7 @@ def _epoch_seconds(workload: Workload, definition: StudyDefinition, dataset: Dat
 def _memory(workload: Workload, definition: StudyDefinition, dataset: Dataset) -> int:
     """Bytes, with as many members at a time as there may be; the slots that are measured are often fewer."""
     most = most_slots(definition)
-    members = most if definition.model.kind == "dense" else min(most, usable_cores())
+    members = most if KINDS[definition.model.kind].is_small else min(most, usable_cores())
     member = _COPIES_PER_MEMBER * (workload.weights + definition.training.batch_size * workload.activations)
     data = _COPIES_OF_DATA * sum(dataset.rows.values()) * math.prod(dataset.shape)
     return _START_BYTES + _NUMBER_BYTES * (data + members * member)

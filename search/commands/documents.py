@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.proposed import proposed_kl_weights
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrainingRun, TrialRecord
 from klsearch.studies.summary import Summary, since_confirmed, summarize
@@ -51,6 +52,7 @@ def check_document(
         "scaling": dataset.scaling.words,
         "fingerprint": dataset.fingerprint,
         "estimate": None if expected is None else asdict(expected),
+        "proposal": asdict(proposed_kl_weights(definition, dataset)),
         "warnings": list(warnings),
         "warning_codes": [caution.code for caution in warnings],
         "notes": [*dataset.notes, *definition.translations(math.prod(dataset.shape))],

@@ -28,6 +28,7 @@ from klsearch.studies.summary import since_confirmed, summarize
 from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.gaps import Gaps
+from klsearch.vae.data.tokens import PADDING
 from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plain_models
 from klsearch.vae.hyperparameters import RULES, Hyperparameters
 from klsearch.vae.training.optimizer import ADAM, FALLS, OPTIMIZERS
@@ -124,7 +125,14 @@ def export_winner(
         "scaler.json": lambda path: path.write_text(describe_scaling(dataset), encoding="utf-8"),
         "best.toml": lambda path: path.write_text(_definition(loaded, best.number, row), encoding="utf-8"),
         "vae_settings.py": lambda path: path.write_text(
-            settings_snippet(loaded.definition, row.run.hyperparameters, trial=best.number, expected=_expected(record)),
+            settings_snippet(
+                loaded.definition,
+                row.run.hyperparameters,
+                trial=best.number,
+                expected=_expected(record),
+                shape=dataset.shape,
+                condition_width=dataset.condition_width,
+            ),
             encoding="utf-8",
         ),
     }
@@ -138,7 +146,7 @@ def export_winner(
         fresh=fresh,
         kl=run.kl,
         matches=not mismatches(row.result, again.result),
-        notes=(*_notes(loaded, again, models), *([since.sentence] if since else [])),
+        notes=(*_notes(loaded, dataset, again, models), *([since.sentence] if since else [])),
     )
 
 
@@ -157,7 +165,9 @@ def _chosen(study: StudyStorage, record: StudyRecord) -> tuple[TrainingRun, Row]
 
 def describe_scaling(dataset: Dataset) -> str:
     """How raw rows become the model's, and a table's columns numbers before that, as JSON."""
-    about: dict[str, Any] = {"formula": "scaled = (raw - offset) / scale", "columns": dataset.columns}
+    tokens = f"scaled[row, place, token] = 1 for the token of each place; a place without one ({PADDING}) is 0 in all"
+    formula = "scaled = (raw - offset) / scale" if dataset.scaling.alphabet is None else tokens
+    about: dict[str, Any] = {"formula": formula, "columns": dataset.columns}
     if dataset.table is not None:
         about["encoding"] = "raw = 1 in the column 'name=category' of the row's category, 0 in its others"
         about["table"] = [asdict(column) for column in dataset.table]
@@ -165,6 +175,8 @@ def describe_scaling(dataset: Dataset) -> str:
     if filling is not None:
         about["missing"] = "after scaling, a missing value is what 'filling' has in its place: the training mean"
         about["filling"] = filling.tolist()
+    if dataset.condition is not None:
+        about["condition"] = dataset.condition.encoding.as_json()
     return json.dumps({**about, **dataset.scaling.as_json()}, indent=2) + "\n"
 
 
@@ -191,10 +203,15 @@ def _expected(record: StudyRecord) -> str:
     return f"On {len(runs)} fresh seeds it ended at a KL of {min(kls):.3g} to {max(kls):.3g} nats per latent{lost}."
 
 
-def _notes(loaded: LoadedDefinition, again: RetrainedMember, models: PlainModels) -> tuple[str, ...]:
+def _notes(loaded: LoadedDefinition, dataset: Dataset, again: RetrainedMember, models: PlainModels) -> tuple[str, ...]:
     notes = [f"encoder.keras {note}" for note in loading_notes(models.encoder)]
     notes += [f"decoder.keras {note}" for note in loading_notes(models.decoder)]
     notes += [f"encoder.keras: {note}" for note in models.notes]
+    if dataset.condition_width:
+        notes.append(
+            f"encoder.keras takes [rows, condition] and decoder.keras [z, condition], the condition [n, "
+            f"{dataset.condition_width}] as scaler.json describes it"
+        )
     likelihood, brought = loaded.definition.objective().likelihood, again.network.brought
     if brought is not None and brought.logits is not None:
         notes.append("decoder.keras ends in your sigmoid: it gives reconstructions")
@@ -222,7 +239,15 @@ def _write(files: dict[str, Callable[[Path], Any]], folder: Path) -> None:
             os.replace(Path(unfinished) / name, folder / name)
 
 
-def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, trial: int, expected: str) -> str:
+def settings_snippet(
+    definition: StudyDefinition,
+    settings: Hyperparameters,
+    *,
+    trial: int,
+    expected: str,
+    shape: tuple[int, ...],
+    condition_width: int = 0,
+) -> str:
     """The text of `vae_settings.py`.
 
     Args:
@@ -230,6 +255,8 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         settings: to be written in full precision.
         trial: number of the one that they come from.
         expected: what a training with them is to reach, as a sentence.
+        shape: of a row.
+        condition_width: how many numbers are told of each row.
     """
     model, training = definition.model, definition.training
     template = Environment(
@@ -247,8 +274,9 @@ def settings_snippet(definition: StudyDefinition, settings: Hyperparameters, *, 
         latent_dim=model.latent_dim,
         epochs=training.epochs,
         batch_size=training.batch_size,
-        likelihood=definition.objective().likelihood,
+        likelihood=definition.objective().likelihood.for_rows(shape),
         masks=definition.data.missing == "mask",
+        conditional=condition_width,
         kl_reduction=definition.study.kl_reduction,
         schedule=training.schedule(),
         optimizer=OPTIMIZERS[training.optimizer].keras,

@@ -12,14 +12,17 @@ from klsearch.search.progress import banded, leading_training, rough_duration, w
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.definitions.proposed import proposed_kl_weights
 from klsearch.studies.definitions.sections import METHOD_NAMES
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Summary, since_confirmed, summarize
 from klsearch.studies.verdict.candidates import baseline_names, runs_of
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.proposals import are_binary
 from klsearch.vae.evaluation.probe import PROBE_WORDS
 from klsearch.vae.hyperparameters import Hyperparameters, shown_names
+from klsearch.vae.likelihoods.bernoulli import BERNOULLI
 from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:  # which loads TensorFlow
@@ -256,12 +259,22 @@ def check_text(
         *([] if own is None else [f"  {note}" for note in own.notes]),
         f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
         f"baselines: {', '.join(map(partial(_baseline_words, definition), definition.baseline_names()))}",
+        f"proposal: {_proposal(definition, dataset)}",
         _expected_line(loaded, expected),
         *(f"note: {note}" for note in (*dataset.notes, *definition.translations(math.prod(dataset.shape)))),
         *(f"warning: {caution}" for caution in cautions(definition, dataset)),
         *(f"warning: {caution}" for caution in (own.cautions if own is not None else ())),
     ]
     return "\n".join(lines)
+
+
+def _proposal(definition: StudyDefinition, dataset: Dataset) -> str:
+    weights = proposed_kl_weights(definition, dataset)
+    told = f"kl_weight from {weights.low:g} to {weights.high:g}; {weights.reason}"
+    soft = definition.model.likelihood == BERNOULLI.name and not are_binary(dataset.train)
+    if not soft:
+        return told
+    return f"{told}; 'bernoulli' takes values between 0 and 1 for probabilities, so its error is never 0"
 
 
 def _column_lines(dataset: Dataset) -> list[str]:

@@ -45,9 +45,13 @@ def list_studies(as_json: bool) -> None:
 
 @click.command(short_help="Write a commented definition to start from.")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--data", metavar="SOURCE", help="Fit it to these data: a file, a folder or package.module:function.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-def init(file: Path, force: bool) -> None:
-    """Write a commented study definition to FILE."""
+def init(file: Path, data: str | None, force: bool) -> None:
+    """Write a commented study definition to FILE.
+
+    With --data, likelihood, sizes and the range of KL weights are those that the data suggest, with the reasons.
+    """
     from klsearch.studies.definitions.catalog import template
     from klsearch.studies.files import write_atomically
 
@@ -55,8 +59,19 @@ def init(file: Path, force: bool) -> None:
         raise UsageError(f"{file} is a folder; name a file in it, say {file / 'study.toml'}.")
     if file.exists() and not force:
         raise UsageError(f"{file} exists; give --force to overwrite it.")
-    write_atomically(file, template())
+    write_atomically(file, template() if data is None else _definition_for(data, file))
     echo(f"Wrote {file}. Next: klsearch check {shlex.quote(str(file))}")
+
+
+def _definition_for(data: str, file: Path) -> str:
+    from klsearch.studies.definitions.proposed import propose_definition
+    from klsearch.vae.data.sources import is_path
+
+    folder = file.resolve().parent
+    if is_path(data):
+        path = Path(data).expanduser().resolve()
+        data = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    return propose_definition(data, folder, name=file.stem)
 
 
 @click.command(short_help="Validate a definition and its data without training.")

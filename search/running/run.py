@@ -29,6 +29,7 @@ from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.pca import pca_unexplained
 from klsearch.vae.evaluation.pictures import take_samples
 from klsearch.vae.evaluation.probe import fit_probe, probe_measure
+from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import Network
 
 
@@ -142,7 +143,15 @@ def _confirmation_tools(
         build_population=partial(
             build_population, definition, network, dataset, layout.for_members(definition.confirmation.seeds)
         ),
-        take_samples=partial(take_samples, network, definition.objective(), dataset.splits, columns=dataset.columns),
+        take_samples=partial(
+            take_samples,
+            network,
+            definition.objective(),
+            dataset.splits,
+            columns=dataset.columns,
+            condition=dataset.condition,
+            as_series=definition.model.kind in KINDS and KINDS[definition.model.kind].is_of_series,
+        ),
         fit_probe=_probe_fitter(dataset),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.measures import LATENT_NAMES, SCALAR_NAMES, Measures
 from klsearch.vae.evaluation.probe import Probe
-from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
 
 
 def encode_curves(curves: TrainingCurves) -> str:
@@ -54,7 +54,7 @@ def decode_probe(values: Mapping[str, Any] | None) -> Probe | None:
     return None if values is None else Probe(**values)
 
 
-_SAMPLES: dict[str, type[Samples]] = {"images": ImageSamples, "columns": ColumnErrors}
+_SAMPLES: dict[str, type[Samples]] = {"images": ImageSamples, "series": SeriesSamples, "columns": ColumnErrors}
 
 
 def encode_samples(samples: Samples) -> dict[str, Any]:

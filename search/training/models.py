@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import DataProblem, Dataset
 from klsearch.vae.data.readers.functions import is_function, load_object, with_line
 from klsearch.vae.likelihoods.likelihood import Likelihood
+from klsearch.vae.networks.conv1d import conv1d_network
+from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import (
     Network,
     computing_in,
@@ -25,12 +27,21 @@ from klsearch.vae.networks.network import (
     with_learned_columns,
 )
 from klsearch.vae.networks.own.adoption import ModelFaults, adopt
+from klsearch.vae.networks.own.conditional import check_condition_argument, conditional_network
 from klsearch.vae.networks.own.fresh import making_models
 from klsearch.vae.networks.own.pairs import find_pair, load_saved
+from klsearch.vae.networks.recurrent import recurrent_network
 from klsearch.vae.networks.stacking import initial_values
 from klsearch.vae.quiet import stdout_to_stderr
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance, Weighting
+
+_BUILDERS: Mapping[str, Callable[..., Network]] = {
+    "dense": dense_network,
+    "conv": conv_network,
+    "conv1d": conv1d_network,
+    "recurrent": recurrent_network,
+}
 
 
 def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
@@ -61,28 +72,19 @@ def _built(definition: StudyDefinition, dataset: Dataset, folder: Path, likeliho
     """The network, which gives for each value what the likelihood has the decoder work out."""
     model, outputs = definition.model, len(likelihood.parts)
     activation = likelihood.output_activation(unit_interval=dataset.unit_interval)
-    if model.kind == "dense":
-        return dense_network(
-            dataset.shape,
-            model.latent_dim,
-            hidden=model.hidden or (),
-            activation=model.activation,
-            output_activation=activation,
-            outputs=outputs,
-            log_input=likelihood.log_input,
-        )
-    if model.kind == "conv":
-        return conv_network(
-            dataset.shape,
-            model.latent_dim,
-            filters=model.filters or (),
-            hidden=model.hidden or (),
-            activation=model.activation,
-            output_activation=activation,
-            outputs=outputs,
-            log_input=likelihood.log_input,
-        )
-    return _user_network(definition, dataset, folder)
+    build = _BUILDERS.get(model.kind)
+    if build is None:
+        return _user_network(definition, dataset, folder)
+    return build(
+        dataset.shape,
+        model.latent_dim,
+        **model.sizes(),
+        **({"activation": model.activation} if KINDS[model.kind].has_activation else {}),
+        output_activation=activation,
+        outputs=outputs,
+        log_input=likelihood.log_input,
+        condition_width=dataset.condition_width,
+    )
 
 
 def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
@@ -94,20 +96,34 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
         except DataProblem as error:
             raise DefinitionError([f"model.kind: {error}"]) from error
         try:
-            network = adopt(
-                find_pair(named, dataset.shape, model.latent_dim, beside),
-                np.nan_to_num(dataset.train, nan=0.0),
-                model.latent_dim,
-                likelihood=definition.objective().likelihood,
-                latent_heads=model.latent_heads or (),
-                searched_dropout=model.searched_dropout or (),
-            )
+            check_condition_argument(named, dataset.condition_width)
+            network = _own_network(definition, dataset, named, beside)
             initial_values(network)  # which every trial draws again
             return network
         except ModelFaults as error:
             raise DefinitionError([f"model.kind: {model.kind}: {fault}" for fault in error.faults]) from error
         except (Exception, SystemExit) as error:
             raise DefinitionError([f"model.kind: {model.kind}: {with_line(error, folder)}"]) from error
+
+
+def _own_network(definition: StudyDefinition, dataset: Dataset, named: Any, beside: Mapping[str, Any]) -> Network:
+    model, likelihood = definition.model, definition.objective().likelihood
+    if dataset.condition_width:
+        if model.latent_heads or model.searched_dropout:
+            raise ValueError(
+                "with data.condition, latent_heads and searched_dropout mean nothing: let the encoder give [z_mean, "
+                "z_log_var], and put klsearch.SearchedDropout layers where dropout is searched."
+            )
+        width = dataset.condition_width
+        return conditional_network(named, dataset.shape, model.latent_dim, likelihood=likelihood, condition_width=width)
+    return adopt(
+        find_pair(named, dataset.shape, model.latent_dim, beside),
+        np.nan_to_num(dataset.train, nan=0.0),
+        model.latent_dim,
+        likelihood=likelihood,
+        latent_heads=model.latent_heads or (),
+        searched_dropout=model.searched_dropout or (),
+    )
 
 
 def _load_own(kind: str, folder: Path) -> tuple[Any, Mapping[str, Any]]:
@@ -165,6 +181,7 @@ def build_population(
         network,
         splits,
         definition.objective(),
+        conditions=dataset.conditions,
         slots=layout.slots,
         together=layout.together,
         batch_size=definition.training.batch_size,

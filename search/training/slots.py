@@ -10,6 +10,7 @@ from klsearch.search.training.step_times import StepTimes
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.machine import free_memory
+from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import Network
 from klsearch.vae.training.slot_timing import seconds_per_member
 
@@ -48,6 +49,8 @@ def auto_layout(
     least = least_together(definition)
     shards = min(max(1, threads // processes), most // least)
     candidates = [2**power for power in range(12) if least <= 2**power <= most // shards]
+    if definition.model.kind in KINDS and KINDS[definition.model.kind].trains_alone:
+        candidates = candidates[:1]
     times, remembered = None if anew else memory.recall(candidates), ", remembered from an earlier study"
     if times is None:
         say("Measuring how many members to train at a time…")

@@ -13,8 +13,10 @@ from klsearch.studies.definitions.problems import mend
 from klsearch.studies.definitions.toml_source import KeyPath
 from klsearch.studies.errors import DataError, DefinitionError
 from klsearch.vae.data.cautions import Caution
+from klsearch.vae.data.conditions import LABELS
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
+from klsearch.vae.networks.kinds import KINDS
 
 _Problems = list[tuple[KeyPath, str]]
 Examine = Callable[[StudyDefinition, Dataset, Path], object]
@@ -96,9 +98,11 @@ def _try_to_load(definition: StudyDefinition, folder: Path) -> tuple[Dataset | N
                 labels=section.labels,
                 group=section.group,
                 split_column=section.split_column,
+                condition=section.condition if isinstance(section.condition, tuple) else (),
                 columns=section.columns,
             ),
             missing=section.missing,
+            condition_on_labels=section.condition == LABELS,
             scaling=definition.objective().likelihood.scaling if section.scaling == "auto" else section.scaling,
             validation=section.split.validation,
             test=section.split.test,
@@ -121,8 +125,9 @@ def _misfits(definition: StudyDefinition, dataset: Dataset) -> _Problems:
     known = [np.nan_to_num(split, nan=0.0) if have_gaps(split) else split for split in dataset.splits.values()]
     if misfit := likelihood.misfit(known, dataset.scaling.kind):
         found.append((("model", "likelihood"), f"model.likelihood = '{likelihood.name}' {misfit}"))
-    if definition.model.kind == "conv" and len(dataset.shape) == 1:
-        found.append((("model", "kind"), "model.kind = 'conv' needs images, but the data are a table; use 'dense'"))
+    kind = definition.model.kind
+    if kind in KINDS and (misfit := KINDS[kind].misfit(dataset.shape)):
+        found.append((("model", "kind"), f"model.kind = '{kind}' {misfit}"))
     if seeds > 0 and rows["test"] == 0:
         text = "no row is in the test split, on which the winner is scored; name some, or set confirmation.seeds = 0"
         found.append((("confirmation", "seeds"), text))

@@ -259,7 +259,8 @@ class StudyDefinition(Section):
         business of the data's own fingerprint.
         """
         study = self.study.model_dump(include={"seed", "kl_band", "kl_reduction", "penalty", "sampler", "pruner"})
-        unknown = {"columns": {}, "missing": "refuse"}  # to studies that were made before these keys
+        # To studies that were made before these keys:
+        unknown: dict[str, Any] = {"columns": {}, "missing": "refuse", "condition": None}
         left_out = {key for key, default in unknown.items() if getattr(self.data, key) == default}
         data = self.data.model_dump(exclude=left_out) | {"source": PurePath(self.data.source).name}
         parts = {"study": study, "data": data, "gates": self.gates.model_dump(include={"window"})}

@@ -16,8 +16,10 @@ from klsearch.studies.definitions.space import (
     problem,
     problems_at,
 )
+from klsearch.vae.data.conditions import LABELS
 from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.objective import Objective, OwnLoss
 from klsearch.vae.training.optimizer import ADAM, FALLS, OPTIMIZERS, Learning
 from klsearch.vae.training.schedules import LINEAR, SHAPES, KlSchedule
@@ -47,9 +49,18 @@ def _check_all(word: str) -> str:
     return word
 
 
+def _check_labels(word: str) -> str | tuple[str, ...]:
+    return word if word == LABELS else (word,)
+
+
+_Names = Annotated[tuple[_Text, ...], Field(min_length=1, strict=False)]
 _NamesOrAll = Annotated[
-    Annotated[tuple[_Text, ...], Field(min_length=1, strict=False), Tag(NUMBER_TAG)]
-    | Annotated[Literal["all"], BeforeValidator(_check_all), Tag(WORD_TAG)],
+    Annotated[_Names, Tag(NUMBER_TAG)] | Annotated[Literal["all"], BeforeValidator(_check_all), Tag(WORD_TAG)],
+    Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
+]
+# Columns by name, one of them without brackets too; or the labels.
+_Condition = Annotated[
+    Annotated[_Names, Tag(NUMBER_TAG)] | Annotated[_Text, AfterValidator(_check_labels), Tag(WORD_TAG)],
     Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),
 ]
 
@@ -172,7 +183,8 @@ class DataSection(Section):
         split_column: column that holds train, validation or test for each row, instead of `split`.
         labels: column of labels, taken out of the data.
         group: column whose equal values stay together in one split, taken out of the data.
-        columns: what a column of a table is taken for, where the guess is wrong.
+        condition: columns, arrays or names that are told to encoder and decoder instead of being learned; or "labels".
+        columns: what a column of a table, or a condition, is taken for, where the guess is wrong.
         missing: whether missing values are refused, or masked.
     """
 
@@ -184,6 +196,7 @@ class DataSection(Section):
     split_column: _Text | None = None
     labels: _Text | None = None
     group: _Text | None = None
+    condition: _Condition | None = None
     columns: dict[str, Literal["number", "category", "count", "ignore"]] = Field(default_factory=dict)
     missing: Literal["refuse", "mask"] = "refuse"
 
@@ -213,9 +226,10 @@ class ModelSection(Section):
     """`[model]`: the architecture.
 
     Attributes:
-        kind: "dense", "conv", or for the user's own "package.module:name", "file.py:name" or a saved "file.keras".
-        hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any; the decoder
-            mirrors them.
+        kind: "dense", "conv", "conv1d", "recurrent", or for the user's own "package.module:name", "file.py:name" or a
+            saved "file.keras".
+        hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any, or of its recurrent
+            ones; the decoder mirrors them.
         filters: filters of the convolutional encoder's layers; the decoder mirrors them.
         latent_dim: d, the number of latents.
         activation: of the hidden layers.
@@ -225,7 +239,7 @@ class ModelSection(Section):
         searched_dropout: of such a model, the names of the Dropout layers in the encoder whose rate is searched.
     """
 
-    kind: Annotated[str, Field(pattern=r"^(dense|conv|([A-Za-z_][\w.]*|.+\.py):[A-Za-z_]\w*|.+\.keras)$")]
+    kind: Annotated[str, Field(pattern=rf"^({'|'.join(KINDS)}|([A-Za-z_][\w.]*|.+\.py):[A-Za-z_]\w*|.+\.keras)$")]
     hidden: _Sizes | None = None
     filters: _Sizes | None = None
     latent_dim: Count
@@ -242,8 +256,8 @@ class ModelSection(Section):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
-        wanted = {"dense": "hidden", "conv": "filters"}.get(self.kind)
-        known = {"dense": ("hidden",), "conv": ("filters", "hidden")}.get(self.kind, ())
+        known = KINDS[self.kind].sizes if self.kind in KINDS else ()
+        wanted = known[0] if known else None
         found: list[tuple[tuple[str, ...], str]] = []
         for name in ("hidden", "filters"):
             given = getattr(self, name) is not None
@@ -254,9 +268,15 @@ class ModelSection(Section):
         for name in ("latent_heads", "searched_dropout"):
             if getattr(self, name) is not None and not self.is_own:
                 found.append(((name,), "is for models of your own alone; remove it"))
+        if "activation" in self.model_fields_set and known and not KINDS[self.kind].has_activation:
+            found.append((("activation",), f"has no effect on a model of kind '{self.kind}'; remove it"))
         if found:
             raise problems_at("model", found)
         return self
+
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """The sizes that a model of a built-in kind takes, by key."""
+        return {name: getattr(self, name) or () for name in KINDS[self.kind].sizes} if self.kind in KINDS else {}
 
 
 class TrainingSection(Section):

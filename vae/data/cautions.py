@@ -1,12 +1,11 @@
 """What is not wrong with data but may surprise, in a line each for their user."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
 from klsearch.vae.data.readers.raw import RawData
 from klsearch.vae.data.scaling import Scaling
+from klsearch.vae.data.tokens import PADDING, full_blocks, one_hot_width
 
 # Beyond this, unscaled values are known to make KL explode; standardised ones seldom pass 10.
 _HUGE = 100.0
@@ -21,6 +20,7 @@ _LEAST_COUNT = 3  # the largest value
 _LEAST_IDS = 20  # rows
 _LEAST_MISSING = 3  # rows that have the value, and different values of the others
 _FAR = 2.0  # times the range of all other values
+_MOSTLY = 0.5  # of the rows
 _DENSE = 2  # times as many whole numbers as rows that row numbers may be spread over
 
 
@@ -48,6 +48,9 @@ def cautions_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[Caut
         train: the training rows, raw.
         scaling: as fitted on them.
     """
+    if scaling.alphabet is not None:
+        found = {"repeated-rows": _duplicates(raw), "padding": _padding(train, scaling)}
+        return tuple(Caution(text, code) for code, text in found.items() if text)
     found = {
         "constant-columns": _constant_columns(raw, train),
         UNSCALED: _huge_range(train, scaling),
@@ -90,47 +93,33 @@ def _few_rows(train: np.ndarray) -> str:
 
 def _one_hot(raw: RawData, train: np.ndarray) -> str:
     flat = train.reshape(len(train), -1)
-    if (blocks := list(_full_blocks(flat))) and train.ndim == 2:
+    if (blocks := list(full_blocks(flat))) and train.ndim == 2:
         first = _named(raw, np.array(blocks[0]))
         more = f" and {len(blocks) - 1} more such blocks" if len(blocks) > 1 else ""
         what = f"columns {first}{more} hold one 1 in every row"
-    elif width := _padded_width(train, flat):
+    elif width := one_hot_width(train):
         what = f"each block of {width} columns holds one 1{'' if blocks else ', some none (padding)'}"
     else:
         return ""
     return (
-        f"{what}, as one-hot categories do; a categorical likelihood is not available yet, and this one takes the "
-        "columns for independent"
+        f"{what}, as one-hot categories do; model.likelihood = 'categorical' is made for them where all rows are such "
+        "blocks of one width, empty ones being padding; others take the columns for independent"
     )
 
 
-def _full_blocks(flat: np.ndarray) -> Iterator[range]:
-    """Neighbouring columns of zeros and ones of which exactly one is 1 in every row."""
-    binary = np.all(np.isin(flat, (0, 1)), axis=0)
-    start = 0
-    while start < flat.shape[1]:
-        ones, end = np.zeros(len(flat)), start
-        while end < flat.shape[1] and binary[end] and ones.max() <= 1 and ones.min() == 0:
-            ones += flat[:, end]
-            end += 1
-        if ones.min() == ones.max() == 1 and end - start >= _LEAST_BLOCK:
-            yield range(start, end)
-            start = end
-        else:
-            start += 1
-
-
-def _padded_width(train: np.ndarray, flat: np.ndarray) -> int:
-    """The width of blocks of zeros and ones of which every one holds one 1 at most, and most hold one; 0 for none."""
-    if not np.isin(flat, (0, 1)).all():
-        return 0
-    columns = flat.shape[1]
-    widths = [train.shape[-1]] if train.ndim > 2 else [w for w in range(_LEAST_BLOCK, columns) if columns % w == 0]
-    for width in widths:
-        ones = flat.reshape(len(flat), -1, width).sum(axis=2, dtype=np.float64)
-        if width >= _LEAST_BLOCK and ones.max() == 1 and ones.mean() > 1 / 2:
-            return width
-    return 0
+def _padding(train: np.ndarray, scaling: Scaling) -> str:
+    """Token sequences that end in the same token again and again, as padded ones do."""
+    if scaling.alphabet is None or scaling.alphabet.is_one_hot:
+        return ""
+    last = train[:, -1]
+    ends = last == last[0]
+    tail = np.all(train[:, -2:] == last[0], axis=1)
+    if last[0] == PADDING or ends.mean() < _MOSTLY or tail.mean() < _MOSTLY:
+        return ""
+    return (
+        f"most rows end in token {last[0]:g}, again and again, as padding does; write {PADDING} for a place without a "
+        "token, which is then left out of what is learned"
+    )
 
 
 def _counts(train: np.ndarray, scaling: Scaling) -> str:

@@ -2,17 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from klsearch.vae.data.cautions import Caution, cautions_of
 from klsearch.vae.data.checks import check_columns, check_rows, check_varies
+from klsearch.vae.data.conditions import LABELS, Condition, encode_condition
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
-from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval
+from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval, one_hot_scaling
 from klsearch.vae.data.sources import read_source
 from klsearch.vae.data.splits import SPLITS, split_rows
+from klsearch.vae.data.tokens import find_alphabet
 
 __all__ = ["DataProblem", "Dataset", "Request", "load_dataset"]
 
@@ -26,6 +28,7 @@ class Dataset:
         validation: the same.
         test: the same; may have no rows.
         labels: a label for each row by split; None where the data have none.
+        condition: what is told of each row, by split, with how it became numbers; None where nothing is.
         scaling: how raw values became these, fitted on the training split.
         unit_interval: whether every value of training and validation lies in [0, 1], so that a decoder may end in a
             sigmoid; the test rows have no say in what is trained.
@@ -49,6 +52,7 @@ class Dataset:
     warnings: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
+    condition: Condition | None = None
     table: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +74,16 @@ class Dataset:
         return self.train.shape[1:]
 
     @property
+    def condition_width(self) -> int:
+        """How many numbers are told of each row; 0 where nothing is."""
+        return 0 if self.condition is None else self.condition.encoding.width
+
+    @property
+    def conditions(self) -> Mapping[str, np.ndarray] | None:
+        """What is told of each row, by split, float32 [n, width]; None where nothing is."""
+        return None if self.condition is None else self.condition.splits
+
+    @property
     def rows(self) -> dict[str, int]:
         """The number of rows by split."""
         return {name: len(rows) for name, rows in self.splits.items()}
@@ -79,6 +93,7 @@ def load_dataset(
     request: Request,
     *,
     missing: str = "refuse",
+    condition_on_labels: bool = False,
     scaling: str = "auto",
     validation: float = 0.15,
     test: float = 0.15,
@@ -91,7 +106,9 @@ def load_dataset(
     Args:
         request: which rows of which source.
         missing: "refuse" data with missing values, or "mask" these.
-        scaling: "auto", "none", "minmax" or "standard"; see `vae.data.scaling.fit_scaling`.
+        condition_on_labels: whether the labels are told of each row.
+        scaling: "auto", "none", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens", which become
+            one-hot.
         validation: share of the rows, above 0; without meaning where a column names the splits.
         test: share of the rows; 0 leaves the test split empty. The same holds of it.
         seed: from which the split is drawn.
@@ -101,30 +118,45 @@ def load_dataset(
     """
     raw = read_source(request)
     check_rows(raw, missing=missing)
+    if condition_on_labels:
+        raw = _with_labels_told(raw, request.labels)
     numbers = split_rows(raw, validation=validation, test=test, seed=seed)
     train = raw.rows[numbers["train"]]
     check_columns(raw, train)
     check_varies(raw.name, "the training split's", train)
-    fitted = fit_scaling(scaling, train)
+    condition = encode_condition(raw, numbers, request.columns) if raw.conditions else None
+    fitted = one_hot_scaling(find_alphabet(raw)) if scaling == "tokens" else fit_scaling(scaling, train)
     scaled = {name: fitted.apply(raw.rows[numbers[name]]) for name in SPLITS}
     return Dataset(
         **scaled,
         labels=None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS},
         scaling=fitted,
         unit_interval=in_unit_interval(scaled[name] for name in SPLITS if name != "test"),
-        fingerprint=_fingerprint(scaled, fitted),
+        fingerprint=_fingerprint(scaled, fitted, condition),
         warnings=(
             *_warn_of_fewer_rows(raw, request.rows),
             *cautions_of(raw, train, fitted),
             *_warn_of_values_beyond(fitted, scaled),
         ),
-        notes=(*raw.notes, *_note_gaps(raw)),
+        notes=(*raw.notes, *_note_gaps(raw), *_note_condition(raw, condition)),
         columns=raw.columns,
+        condition=condition,
         table=raw.table,
     )
 
 
-def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling) -> str:
+def _with_labels_told(raw: RawData, named: str | None) -> RawData:
+    if raw.labels is None:
+        raise DataProblem(f"{raw.name}: data.condition = '{LABELS}', but there are none; name them with data.labels")
+    return replace(raw, conditions={**raw.conditions, named or "label": raw.labels})
+
+
+def _note_condition(raw: RawData, condition: Condition | None) -> tuple[str, ...]:
+    columns = () if condition is None else condition.encoding.columns
+    return tuple(f"{raw.name}: the condition {column.words}" for column in columns)
+
+
+def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling, condition: Condition | None) -> str:
     digest = hashlib.sha256()
     for name in SPLITS:
         digest.update(f"{name} {splits[name].shape} ".encode())
@@ -132,6 +164,10 @@ def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling) -> str:
         # Of the many NaN, one.
         digest.update((np.where(np.isnan(rows), np.float32(np.nan), rows) if have_gaps(rows) else rows).tobytes())
     digest.update(np.ascontiguousarray([scaling.offset, scaling.scale], "<f8").tobytes())
+    if condition is not None:
+        digest.update(repr(condition.encoding).encode())
+        for name in SPLITS:
+            digest.update(np.ascontiguousarray(condition.splits[name], "<f4").tobytes())
     return digest.hexdigest()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
+from klsearch.vae.data.tokens import Alphabet
 
 # Rows scaled at a time: bounds the float64 copy that full precision takes on its way to float32.
 _CHUNK = 4096
@@ -17,36 +18,46 @@ class Scaling:
     """An affine map, scaled = (raw − offset) ÷ scale, by column or for all values alike.
 
     Attributes:
-        kind: "none", "counts" (none, for they are whole numbers), "minmax" (training values to [0, 1]), "standard"
-            (mean 0, standard deviation 1) or "image" (0–255 to [0, 1]).
+        kind: "none", "counts" (none, for they are whole numbers), "tokens" (one-hot), "minmax" (training values to
+            [0, 1]), "standard" (mean 0, standard deviation 1) or "image" (0–255 to [0, 1]).
         offset: float64, of a row's shape or of shape [] for all values alike.
         scale: the same; never 0.
+        alphabet: of tokens, which become one-hot; None of numbers.
     """
 
     kind: str
     offset: np.ndarray
     scale: np.ndarray
+    alphabet: Alphabet | None = None
 
     @property
     def words(self) -> str:
         """The scaling as a sentence part, such as "minmax by column, over the training split"."""
         if self.kind in ("none", "counts"):
             return "none"
+        if self.alphabet is not None:
+            return f"one-hot of {self.alphabet.classes} tokens"
         if self.kind == "image":
             return "0–255 to 0–1"
         return f"{self.kind}{' by column' if self.offset.ndim else ''}, over the training split"
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """Scaled rows, float32, of the same shape."""
-        scaled = np.empty(rows.shape, np.float32)
+        """Scaled rows, float32, of the same shape; tokens [n, length] as [n, length, classes]."""
+        scaled = np.empty((len(rows), *self._scale(rows[:1]).shape[1:]), np.float32)
         for start in range(0, len(rows), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            scaled[chunk] = (rows[chunk].astype(np.float64) - self.offset) / self.scale
+            scaled[chunk] = self._scale(rows[chunk])
         return scaled
+
+    def _scale(self, rows: np.ndarray) -> np.ndarray:
+        if self.alphabet is not None:
+            return self.alphabet.encode(rows)
+        return np.asarray((rows.astype(np.float64) - self.offset) / self.scale)
 
     def as_json(self) -> dict[str, Any]:
         """The scaling as JSON values."""
-        return {"kind": self.kind, "offset": self.offset.tolist(), "scale": self.scale.tolist()}
+        numbers = {"kind": self.kind, "offset": self.offset.tolist(), "scale": self.scale.tolist()}
+        return numbers if self.alphabet is None else {**numbers, "classes": self.alphabet.classes}
 
 
 def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
@@ -71,6 +82,11 @@ def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
     mean, deviation = known_moments(rows, axis)
     # Rounding leaves a constant column a deviation of 1e-17 or so, which must not be divided by.
     return _scaling(chosen, mean, np.where(high > low, deviation, 0.0))
+
+
+def one_hot_scaling(alphabet: Alphabet) -> Scaling:
+    """Tokens as zeros and ones."""
+    return Scaling(kind="tokens", offset=np.zeros([]), scale=np.ones([]), alphabet=alphabet)
 
 
 def in_unit_interval(splits: Iterable[np.ndarray]) -> bool:

@@ -63,7 +63,7 @@ def _of_numbers(raw: RawData) -> RawData:
 
 def _digits(request: Request) -> RawData:
     """The 1,797 images of 8×8 pixels in 0–16 that scikit-learn ships."""
-    request.refuse("array", *request.beside_rows, because="these data come with their labels and nothing else")
+    request.refuse("array", *request.beside_keys, because="these data come with their labels and nothing else")
     table = _read_digits()
     rows, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(int)
     return RawData(name="digits", rows=rows[: request.rows], labels=labels[: request.rows])
@@ -86,7 +86,7 @@ def _read_digits() -> np.ndarray:
 
 def _read_packaged(request: Request, folders: tuple[Path, ...], download: Callable[[str], RawData]) -> RawData:
     """A well-known set of 70,000 images: from the first folder that holds its IDX files, else downloaded."""
-    request.refuse("array", *request.beside_rows, because="these data come with their labels and nothing else")
+    request.refuse("array", *request.beside_keys, because="these data come with their labels and nothing else")
     for folder in (parent / request.source for parent in folders):
         if folder.is_dir() and (files := idx_files(folder)):
             return read_idx_folder(folder, files, request)

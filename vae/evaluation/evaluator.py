@@ -85,17 +85,28 @@ class Evaluator:
         network: the architecture.
         splits: rows by split name, each float32 [n, *shape], NaN where a value is missing; "train" must be among them.
         objective: likelihood and reductions.
+        conditions: what is told of each row, by split as the rows, float32 [n, c]; None where nothing is.
 
     Attributes:
         gaps: how missing values are dealt with.
     """
 
-    def __init__(self, network: Network, splits: Mapping[str, np.ndarray], objective: Objective) -> None:
+    def __init__(
+        self,
+        network: Network,
+        splits: Mapping[str, np.ndarray],
+        objective: Objective,
+        *,
+        conditions: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self._stacked = StackedNetwork(network)
-        self._objective = objective
+        self._objective = objective = objective.for_rows(network.input_shape)
         self._latent_dim = network.latent_dim
         self._features = math.prod(network.input_shape)
         self._splits = {**splits, _FITTED_SPLIT: evenly_spaced(splits["train"])}
+        self._conditions = {} if conditions is None else dict(conditions)
+        if conditions is not None:
+            self._conditions[_FITTED_SPLIT] = evenly_spaced(conditions["train"])
         self.gaps = Gaps(splits)
         mean = TrainingMean(objective.likelihood, splits["train"], self.gaps)
         self._spread = mean.spread.astype(np.float32)
@@ -117,11 +128,18 @@ class Evaluator:
         share = tf.constant((np.arange(chunks * size) < count) / np.float32(count), tf.float32)
         low, high = clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis]
         all_rows, all_noise = tf.constant(rows[taken]), tf.constant(noise[taken][np.newaxis])
+        told = self._told("validation", taken)
 
         def add(chunk: tf.Tensor, means: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             first = chunk * size
             mean, raw, log_var, reconstruction, deviances = self._trace(
-                weights, others, clip_low, clip_high, all_rows[first : first + size], all_noise[:, first : first + size]
+                weights,
+                others,
+                clip_low,
+                clip_high,
+                all_rows[first : first + size],
+                all_noise[:, first : first + size],
+                None if told is None else told[first : first + size],
             )
             values = [
                 tf.reduce_mean(kl_elements(mean, log_var), axis=2),
@@ -143,7 +161,7 @@ class Evaluator:
         # Rows beyond the last repeat it: see PACKET.
         taken = np.minimum(np.arange(-(-count // PACKET) * PACKET), count - 1)
         rows = self._splits[split][taken]
-        noise = self._split_noise(split)[:samples, taken]
+        noise, told = self._split_noise(split)[:samples, taken], self._told(split, taken)
         bounds = tf.constant(members.clip_low), tf.constant(members.clip_high)
         size = max(1, _CALL_VALUES // (samples * self._features * PACKET)) * PACKET
         parts = [
@@ -153,6 +171,7 @@ class Evaluator:
                 *bounds,
                 tf.constant(rows[first : first + size]),
                 tf.constant(noise[:, first : first + size]),
+                None if told is None else told[first : first + size],
             )
             for first in range(0, len(rows), size)
         ]
@@ -215,6 +234,10 @@ class Evaluator:
         likelihood = self._objective.likelihood
         return share * likelihood.distortion(errors, features=self._features, train_errors=train_errors)
 
+    def _told(self, split: str, rows: np.ndarray) -> tf.Tensor | None:
+        """The condition of some rows of a split, [n, c]; None where nothing is told."""
+        return tf.constant(self._conditions[split][rows]) if self._conditions else None
+
     def _split_noise(self, split: str) -> np.ndarray:
         """The fixed posterior noise of a split: float32 [8, n, d], the same for every member and trial."""
         if split not in self._noise:
@@ -231,16 +254,19 @@ class Evaluator:
         clip_high: tf.Tensor,
         rows: tf.Tensor,
         noise: tf.Tensor,
+        condition: tf.Tensor | None,
     ) -> tuple[tf.Tensor, ...]:
         """μ, raw and clipped z_log_var [K, n, d], reconstruction and deviance [K, n] averaged over the samples."""
         slots, n, samples = tf.shape(clip_low)[0], tf.shape(rows)[0], tf.shape(noise)[0]
         rows, known = self.gaps.separate(rows)
-        shared = tf.broadcast_to(rows[tf.newaxis], tf.concat([[slots], tf.shape(rows)], axis=0))
-        mean, raw, _ = self._stacked.encode(weights, others, shared, training=False)
+        shared = share_among(slots, rows)
+        told = None if condition is None else share_among(slots, condition)
+        mean, raw, _ = self._stacked.encode(weights, others, shared, training=False, condition=told)
         log_var = clip_log_var(raw, clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis])
         z = sample_posterior(mean[:, tf.newaxis], log_var[:, tf.newaxis], noise)  # [K, S, n, d]
         flat_z = tf.reshape(z, [slots, samples * n, self._latent_dim])
-        output, _ = self._stacked.decode(weights, others, flat_z, training=False)
+        told = None if condition is None else tf.tile(told, [1, samples, 1])  # as flat_z: sample by sample
+        output, _ = self._stacked.decode(weights, others, flat_z, training=False, condition=told)
         output = tf.reshape(output, [slots, samples, n, output.shape[2]])
         flat_rows, likelihood = tf.reshape(rows, [n, self._features]), self._objective.likelihood
         known = None if known is None else tf.reshape(known, [n, self._features])
@@ -270,6 +296,11 @@ def _prior_mismatch(outcome: Outcome) -> np.ndarray:
     m = np.mean(outcome.mean, axis=1)
     v = np.var(outcome.mean, axis=1) + np.mean(np.exp(outcome.log_var), axis=1)
     return np.asarray(0.5 * (v + np.square(m) - 1 - np.log(v)))
+
+
+def share_among(slots: tf.Tensor | int, values: tf.Tensor) -> tf.Tensor:
+    """Values [n, ...] for each of so many members, [K, n, ...]."""
+    return tf.broadcast_to(values[tf.newaxis], tf.concat([[slots], tf.shape(values)], axis=0))
 
 
 def joined(members: Sequence[Members]) -> Members:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from klsearch.vae.data.conditions import Condition
 from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.elbo import clip_log_var, sample_posterior
-from klsearch.vae.evaluation.evaluator import Members, joined
-from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.evaluation.evaluator import Members, joined, share_among
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
 from klsearch.vae.evaluation.training_mean import TrainingMean
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.stacking import StackedNetwork
@@ -20,6 +21,9 @@ _IMAGES = 8
 # Values that one kept image may have: 32×32 in colour, 55×55 in grey.
 _IMAGE_VALUES = 3072
 _LONGEST_SIDE = 4  # times the shorter one: beyond, it is a series rather than a picture
+_SERIES = 4
+_MOST_STEPS = 200
+_MOST_CHANNELS = 3
 _LATENTS = 5
 _TRAVERSED = np.linspace(-3.0, 3.0, 7)
 # As many posterior samples as final measures take.
@@ -35,6 +39,8 @@ def take_samples(
     members: Mapping[str, Members],
     *,
     columns: tuple[str, ...] | None = None,
+    condition: Condition | None = None,
+    as_series: bool = False,
 ) -> Samples | None:
     """What the members make of the test split, or of validation where there is none.
 
@@ -44,18 +50,26 @@ def take_samples(
         splits: rows by split name, float32 [n, *shape], NaN where a value is missing; "test" may have none.
         members: one member by name; the latents of the first are traversed.
         columns: names of a table's columns.
+        condition: what is told of each row, where the network is conditional.
+        as_series: whether rows [length] or [length, channels] are series, whatever else they may look like.
 
     Returns:
-        Pictures for rows that are images, errors by column for tables, None for rows of other shapes.
+        Pictures for rows that are images, series for longer ones, errors by column for tables, None for rows of other
+        shapes.
     """
     split = "test" if len(splits.get("test", ())) else "validation"
     models = _Models(network, objective, joined(list(members.values())), splits)
+    told = None if condition is None else condition.splits[split]
     shape = network.input_shape
+    if as_series and len(shape) <= 2:
+        return _series_samples(models, splits, split, tuple(members), condition)
     if len(shape) == 1:
         named = columns or tuple(f"column {index + 1}" for index in range(shape[0]))
-        return _column_errors(models, splits, split, tuple(members), named)
+        return _column_errors(models, splits, split, tuple(members), named, told)
     image = image_shape(shape)
-    return None if image is None else _image_samples(models, splits, split, tuple(members), image)
+    if image is not None:
+        return _image_samples(models, splits, split, tuple(members), image, condition)
+    return _series_samples(models, splits, split, tuple(members), condition) if len(shape) == 2 else None
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -81,29 +95,33 @@ class _Models:
         self.gaps = Gaps(splits)
         self._stacked = StackedNetwork(network)
         self._members = members
-        self._likelihood = objective.likelihood
-        self.training_mean = TrainingMean(objective.likelihood, splits["train"], self.gaps)
+        self._likelihood = objective.likelihood.for_rows(network.input_shape)
+        self.training_mean = TrainingMean(self._likelihood, splits["train"], self.gaps)
         self.count = len(members.clip_low)
         self.latent_dim = network.latent_dim
         rows = tf.TensorSpec([None, *network.input_shape], tf.float32)
         latents = tf.TensorSpec([self.count, None, network.latent_dim], tf.float32)
-        self._encode = tf.function(self._trace_encode, autograph=False, input_signature=[rows])
+        told = [tf.TensorSpec([None, network.condition_width], tf.float32)] if network.condition_width else []
+        self._encode = tf.function(self._trace_encode, autograph=False, input_signature=[rows, *told])
         like = tf.TensorSpec([None, len(self.training_mean.values)], tf.float32)
-        self._decode = tf.function(self._trace_decode, autograph=False, input_signature=[latents, like])
+        self._decode = tf.function(self._trace_decode, autograph=False, input_signature=[latents, like, *told])
 
-    def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, rows: np.ndarray, condition: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """μ and clipped z_log_var, each float32 [M, n, d]."""
-        mean, log_var = self._encode(tf.constant(self.gaps.fill(rows)))
+        mean, log_var = self._encode(tf.constant(self.gaps.fill(rows)), *_as_tensors(condition))
         return mean.numpy(), log_var.numpy()
 
-    def decode(self, latents: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    def decode(
+        self, latents: np.ndarray, like: np.ndarray | None = None, *, condition: np.ndarray | None = None
+    ) -> np.ndarray:
         """Reconstructions in the space of the data, float32 [M, n, D], of latents [M, n, d].
 
         What the decoder is not asked for, such as a row's total, is that of the rows `like` [n, D], or of the training
         mean.
         """
         rows = self.training_mean.values[np.newaxis] if like is None else like
-        return np.asarray(self._decode(tf.constant(latents, tf.float32), tf.constant(rows, tf.float32)).numpy())
+        given = tf.constant(latents, tf.float32), tf.constant(rows, tf.float32)
+        return np.asarray(self._decode(*given, *_as_tensors(condition)).numpy())
 
     def deviance(self, output: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Of reconstructions [M, n, D] from rows [n, D], value by value; 0 for their gaps."""
@@ -111,21 +129,30 @@ class _Models:
         found = self._likelihood.deviance.between(tf.constant(output), tf.constant(rows), spread)
         return self.gaps.leave_out(found.numpy(), rows)
 
-    def reconstruct(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def reconstruct(self, rows: np.ndarray, noise: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
         """Reconstructions from the posterior samples that `noise` [n, d] gives, float32 [M, n, D]."""
-        mean, log_var = self.encode(rows)
-        return self.decode(sample_posterior(mean, log_var, noise).numpy(), like=_flat(self.gaps.fill(rows)))
+        mean, log_var = self.encode(rows, condition)
+        z = sample_posterior(mean, log_var, noise).numpy()
+        return self.decode(z, like=_flat(self.gaps.fill(rows)), condition=condition)
 
-    def _trace_encode(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        members = self._members
-        shared = tf.broadcast_to(rows[tf.newaxis], tf.concat([[self.count], tf.shape(rows)], axis=0))
-        mean, raw, _ = self._stacked.encode(members.weights, members.others, shared, training=False)
+    def _shared(self, condition: tuple[tf.Tensor, ...]) -> tf.Tensor | None:
+        return share_among(self.count, condition[0]) if condition else None
+
+    def _trace_encode(self, rows: tf.Tensor, *condition: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        members, told = self._members, self._shared(condition)
+        shared = share_among(self.count, rows)
+        mean, raw, _ = self._stacked.encode(members.weights, members.others, shared, training=False, condition=told)
         low, high = (tf.constant(bound)[:, tf.newaxis, tf.newaxis] for bound in (members.clip_low, members.clip_high))
         return mean, clip_log_var(raw, low, high)
 
-    def _trace_decode(self, latents: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        output, _ = self._stacked.decode(self._members.weights, self._members.others, latents, training=False)
+    def _trace_decode(self, latents: tf.Tensor, like: tf.Tensor, *condition: tf.Tensor) -> tf.Tensor:
+        members, told = self._members, self._shared(condition)
+        output, _ = self._stacked.decode(members.weights, members.others, latents, training=False, condition=told)
         return self._likelihood.mean(output, like)
+
+
+def _as_tensors(condition: np.ndarray | None) -> list[tf.Tensor]:
+    return [] if condition is None else [tf.constant(condition, tf.float32)]
 
 
 def _noise(*shape: int) -> np.ndarray:
@@ -152,12 +179,22 @@ def _image_samples(
     split: str,
     names: tuple[str, ...],
     image: tuple[int, int, int],
+    condition: Condition | None,
 ) -> ImageSamples:
     rows = splits[split][:_IMAGES]
+    told = None if condition is None else condition.splits[split]
+    of_rows = None if told is None else told[:_IMAGES]
+    of_prior, words, of_first = None, tuple[str, ...](), ""
+    if condition is not None:
+        of_prior = _commonest(condition.splits["train"], len(rows))
+        words = tuple(condition.encoding.decode(one) for one in of_prior)
+        of_first = condition.encoding.decode(condition.splits[split][0])
     unit = np.sum(_deviances_of_mean(models.training_mean, splits[split])) / len(splits[split])
-    output = models.reconstruct(rows, _noise(len(rows), models.latent_dim))
+    output = models.reconstruct(rows, _noise(len(rows), models.latent_dim), of_rows)
     prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
-    latents, latent_kl = _informative_latents(models, splits[split][:_CALL_ROWS])
+    latents, latent_kl = _informative_latents(
+        models, splits[split][:_CALL_ROWS], None if told is None else told[:_CALL_ROWS]
+    )
     low, high = float(np.nanmin(splits["train"])), float(np.nanmax(splits["train"]))
 
     def pixels(values: np.ndarray) -> np.ndarray:
@@ -171,30 +208,84 @@ def _image_samples(
         originals=pixels(_flat(models.gaps.fill(rows))),
         reconstructions=pixels(output),
         unexplained=np.sum(models.deviance(output, _flat(rows)), axis=2, dtype=np.float64) / unit,
-        prior_samples=pixels(models.decode(prior)),
-        traversal=pixels(_traversal(models, rows, latents)),
+        prior_samples=pixels(models.decode(prior, condition=of_prior)),
+        traversal=pixels(_traversal(models, rows, latents, of_rows)),
         latents=latents,
         latent_kl=latent_kl,
         values=_TRAVERSED,
+        conditions=words,
+        traversed_condition=of_first,
     )
 
 
-def _informative_latents(models: _Models, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _commonest(condition: np.ndarray, count: int) -> np.ndarray:
+    """So many conditions [count, c] of rows [n, c]: the commonest first, and again from the first if they are fewer.
+
+    Where none is commoner than another, as numbers hardly are, they are taken from all over their range.
+    """
+    found, times = np.unique(condition, axis=0, return_counts=True)
+    order = np.argsort(-times, kind="stable")
+    if times.min() == times.max() and len(found) > count:
+        order = np.linspace(0, len(found) - 1, count).round().astype(np.int64)
+    return np.asarray(found[np.resize(order[:count], count)])
+
+
+def _series_samples(
+    models: _Models,
+    splits: Mapping[str, np.ndarray],
+    split: str,
+    names: tuple[str, ...],
+    condition: Condition | None,
+) -> SeriesSamples:
+    rows = splits[split][:_SERIES]
+    length, channels = rows.shape[1:] if rows.ndim == 3 else (rows.shape[1], 1)
+    steps = np.unique(np.linspace(0, length - 1, _MOST_STEPS).round().astype(np.int64))
+    kept = np.arange(min(channels, _MOST_CHANNELS))
+    of_rows, of_prior, words = None, None, tuple[str, ...]()
+    if condition is not None:
+        of_rows, of_prior = condition.splits[split][:_SERIES], _commonest(condition.splits["train"], len(rows))
+        words = tuple(condition.encoding.decode(one) for one in of_prior)
+    unit = np.sum(_deviances_of_mean(models.training_mean, splits[split])) / len(splits[split])
+    output = models.reconstruct(rows, _noise(len(rows), models.latent_dim), of_rows)
+    prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
+
+    def series(values: np.ndarray) -> np.ndarray:
+        """Flattened rows [..., D] as [..., kept steps, kept channels]."""
+        shaped = values.reshape(*values.shape[:-1], length, channels)
+        return np.asarray(shaped[..., steps, :][..., kept], np.float64)
+
+    return SeriesSamples(
+        split=split,
+        names=names,
+        steps=steps,
+        channels=kept,
+        originals=series(_flat(rows)),
+        reconstructions=series(output),
+        unexplained=np.sum(models.deviance(output, _flat(rows)), axis=2, dtype=np.float64) / unit,
+        prior_samples=series(models.decode(prior, condition=of_prior)),
+        conditions=words,
+    )
+
+
+def _informative_latents(
+    models: _Models, rows: np.ndarray, condition: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """The first model's latents of the most KL, with their KL in nats."""
-    mean, log_var = (values[0].astype(np.float64) for values in models.encode(rows))
+    mean, log_var = (values[0].astype(np.float64) for values in models.encode(rows, condition))
     kl = np.mean(0.5 * (np.square(mean) + np.expm1(log_var) - log_var), axis=0)
     order = np.argsort(-kl, kind="stable")[:_LATENTS]
     return order, kl[order]
 
 
-def _traversal(models: _Models, rows: np.ndarray, latents: np.ndarray) -> np.ndarray:
-    """Outputs of the first model, [latents, steps, D]."""
-    mean, _ = models.encode(rows)
+def _traversal(models: _Models, rows: np.ndarray, latents: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
+    """Outputs of the first model, [latents, steps, D], under the first row's condition."""
+    mean, _ = models.encode(rows, condition)
     wanted = np.tile(mean[0, 0], (len(latents), len(_TRAVERSED), 1))
     for row, latent in zip(wanted, latents, strict=True):
         row[:, latent] = _TRAVERSED
     flat = wanted.reshape(-1, models.latent_dim)
-    output = models.decode(np.broadcast_to(flat, (models.count, *flat.shape)))[0]
+    told = None if condition is None else np.tile(condition[:1], (len(flat), 1))
+    output = models.decode(np.broadcast_to(flat, (models.count, *flat.shape)), condition=told)[0]
     return np.asarray(output.reshape(len(latents), len(_TRAVERSED), -1))
 
 
@@ -216,12 +307,15 @@ def _column_errors(
     split: str,
     names: tuple[str, ...],
     columns: tuple[str, ...],
+    condition: np.ndarray | None,
 ) -> ColumnErrors:
     rows = splits[split]
     deviances = np.zeros((models.count, len(columns)))
-    for chunk, noise in _chunks(rows, models.latent_dim):
+    for chunk, noise in _chunks(len(rows), models.latent_dim):
+        told = None if condition is None else condition[chunk]
         for one in noise:
-            deviances += np.sum(models.deviance(models.reconstruct(chunk, one), chunk), axis=1, dtype=np.float64)
+            output = models.reconstruct(rows[chunk], one, told)
+            deviances += np.sum(models.deviance(output, rows[chunk]), axis=1, dtype=np.float64)
     of_mean = _deviances_of_mean(models.training_mean, rows)
     varying = np.flatnonzero(of_mean > 0)
     unexplained = deviances[:, varying] / _COLUMN_SAMPLES / of_mean[varying]
@@ -237,8 +331,9 @@ def _column_errors(
     )
 
 
-def _chunks(rows: np.ndarray, latent_dim: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _chunks(rows: int, latent_dim: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Some rows at a time with their posterior noise [samples, n, d]."""
-    noise = _noise(_COLUMN_SAMPLES, len(rows), latent_dim)
-    for first in range(0, len(rows), _CALL_ROWS):
-        yield rows[first : first + _CALL_ROWS], noise[:, first : first + _CALL_ROWS]
+    noise = _noise(_COLUMN_SAMPLES, rows, latent_dim)
+    for first in range(0, rows, _CALL_ROWS):
+        chunk = slice(first, first + _CALL_ROWS)
+        yield chunk, noise[:, chunk]

@@ -18,9 +18,10 @@ class PlainModels:
     """A member's encoder and decoder, apart from the network that trained it.
 
     Attributes:
-        encoder: rows [n, *shape] → [μ, z_log_var], each [n, d]; z_log_var is clipped to the member's bounds. A user's
-            own gives all that it gave when it was brought, samples of the clipped z_log_var included.
-        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape]; a user's own with its sigmoid.
+        encoder: rows [n, *shape], or [rows, condition], → [μ, z_log_var], each [n, d]; z_log_var is clipped to the
+            member's bounds. A user's own gives all that it gave when it was brought, samples of the clipped one included.
+        decoder: z [n, d], or [z, condition], → what the likelihood makes a reconstruction of, [n, *shape]; a user's own
+            with its sigmoid.
         notes: in what a user's own differ from what was brought.
     """
 
@@ -159,7 +160,7 @@ def _clipped(
     if places[0] == places[1]:
         mean, log_var = keras.ops.split(outputs[places[0]], 2, axis=1)
         both = keras.ops.concatenate([mean, _clip(log_var, low, high)], axis=1)
-        return keras.Model(encoder.inputs[0], keras.tree.pack_sequence_as(output, [both]), name=encoder.name), ()
+        return keras.Model(_inputs(encoder), keras.tree.pack_sequence_as(output, [both]), name=encoder.name), ()
     mean, log_var = (outputs[place] for place in places)
     rest = [place for place in range(len(outputs)) if place not in places]
     outputs[places[1]] = _clip(log_var, low, high)
@@ -169,11 +170,16 @@ def _clipped(
         left = (
             "the encoder gives z_mean and the clipped z_log_var alone: its other outputs are made of the unclipped one"
         )
-        return keras.Model(encoder.inputs[0], [mean, outputs[places[1]]], name=encoder.name), (left,)
+        return keras.Model(_inputs(encoder), [mean, outputs[places[1]]], name=encoder.name), (left,)
     drawn = sampler([mean, outputs[places[1]]]) if sampler is not None else []
     for place, tensor in zip(rest, drawn, strict=True):
         outputs[place] = tensor
-    return keras.Model(encoder.inputs[0], keras.tree.pack_sequence_as(output, outputs), name=encoder.name), ()
+    return keras.Model(_inputs(encoder), keras.tree.pack_sequence_as(output, outputs), name=encoder.name), ()
+
+
+def _inputs(encoder: keras.Model) -> Any:
+    """What it takes: rows, or with a condition a list of both."""
+    return encoder.inputs if len(encoder.inputs) > 1 else encoder.inputs[0]
 
 
 def _clip(log_var: keras.KerasTensor, low: float, high: float) -> keras.KerasTensor:

@@ -22,6 +22,8 @@ class ImageSamples:
         latents: which latents those are, the most informative first, shape [latents].
         latent_kl: their KL in nats, shape [latents].
         values: shape [steps].
+        conditions: of conditional models, what each prior sample was told, in words, shape [n]; empty of others.
+        traversed_condition: the same of the traversal: the first row's; empty of others.
 
     Raises:
         ValueError: the arrays do not fit together.
@@ -37,6 +39,8 @@ class ImageSamples:
     latents: np.ndarray
     latent_kl: np.ndarray
     values: np.ndarray
+    conditions: tuple[str, ...] = ()
+    traversed_condition: str = ""
 
     def __post_init__(self) -> None:
         n, image = len(self.originals), self.originals.shape[1:]
@@ -46,6 +50,53 @@ class ImageSamples:
             "prior_samples": (len(self.names), n, *image),
             "traversal": (len(self.latents), len(self.values), *image),
             "latent_kl": (len(self.latents),),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} must have shape {list(shape)}, but has {list(getattr(self, name).shape)}.")
+        if len(self.conditions) not in (0, n):
+            raise ValueError(
+                f"conditions must name none or each of {n} prior samples, but name {len(self.conditions)}."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SeriesSamples:
+    """Series and what each of M models makes of them, in the space in which models are trained.
+
+    Attributes:
+        split: the split that the originals are from.
+        names: of the models, shape [M].
+        steps: numbers of the steps that are kept, of long series only some, shape [length].
+        channels: numbers of the channels that are kept, of many only the first, shape [channels].
+        originals: shape [n, length, channels]; NaN where a value is missing.
+        reconstructions: from one posterior sample each, shape [M, n, length, channels].
+        unexplained: deviance of each reconstruction over the split's mean deviance of predicting the training mean,
+            shape [M, n].
+        prior_samples: decoded draws from the prior, the same for every model, shape [M, n, length, channels].
+        conditions: of conditional models, what each prior sample was told, in words, shape [n]; empty of others.
+
+    Raises:
+        ValueError: the arrays do not fit together.
+    """
+
+    split: str
+    names: tuple[str, ...]
+    steps: np.ndarray
+    channels: np.ndarray
+    originals: np.ndarray
+    reconstructions: np.ndarray
+    unexplained: np.ndarray
+    prior_samples: np.ndarray
+    conditions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        models, n, kept = len(self.names), len(self.originals), (len(self.steps), len(self.channels))
+        expected = {
+            "originals": (n, *kept),
+            "reconstructions": (models, n, *kept),
+            "unexplained": (models, n),
+            "prior_samples": (models, n, *kept),
         }
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
@@ -80,4 +131,4 @@ class ColumnErrors:
             raise ValueError(f"unexplained must have shape {list(shape)}, but has {list(self.unexplained.shape)}.")
 
 
-Samples = ImageSamples | ColumnErrors
+Samples = ImageSamples | SeriesSamples | ColumnErrors

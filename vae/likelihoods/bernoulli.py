@@ -17,7 +17,7 @@ class Bernoulli(LogLikelihood):
 
     name: ClassVar[str] = "bernoulli"
     error_name: ClassVar[str] = "cross-entropy in nats"
-    keras_error: ClassVar[str] = "ops.binary_crossentropy(rows, output, from_logits=True)"
+    keras_error: str = "ops.binary_crossentropy(rows, output, from_logits=True)"
     output_name: ClassVar[str] = "logits"
     keras_mean: ClassVar[str | None] = "keras.ops.sigmoid(output)"
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from klsearch.vae.likelihoods.bernoulli import BERNOULLI
+from klsearch.vae.likelihoods.categorical import CATEGORICAL
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.gaussian_variance import GAUSSIAN_COLUMN_VARIANCE, GAUSSIAN_VARIANCE
 from klsearch.vae.likelihoods.likelihood import Likelihood
@@ -15,6 +16,6 @@ LIKELIHOODS: Mapping[str, Likelihood] = {
     one.name: one
     for one in (
         *(GAUSSIAN, BERNOULLI, GAUSSIAN_VARIANCE, GAUSSIAN_COLUMN_VARIANCE, STUDENT_T),
-        *(POISSON, NEGATIVE_BINOMIAL, ZERO_INFLATED_NEGATIVE_BINOMIAL),
+        *(POISSON, NEGATIVE_BINOMIAL, ZERO_INFLATED_NEGATIVE_BINOMIAL, CATEGORICAL),
     )
 }

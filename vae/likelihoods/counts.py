@@ -80,7 +80,7 @@ class LibraryLikelihood(CountLikelihood):
     """
 
     column_parts: ClassVar[Mapping[str, float]] = {"log_dispersion": 0.0}
-    deviance: ClassVar[Deviance] = Deviance(
+    deviance: Deviance = Deviance(
         words="negative binomial deviance",
         whole="deviance",
         between=_deviance,

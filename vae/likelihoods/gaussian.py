@@ -18,7 +18,7 @@ class Gaussian(Likelihood):
 
     name: ClassVar[str] = "gaussian"
     error_name: ClassVar[str] = "squared error"
-    keras_error: ClassVar[str] = "ops.square(rows - output)"
+    keras_error: str = "ops.square(rows - output)"
     output_name: ClassVar[str] = "the reconstruction itself"
     fits_variance: ClassVar[bool] = True
 

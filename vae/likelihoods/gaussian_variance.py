@@ -18,7 +18,7 @@ class GaussianVariance(LocationLikelihood):
     name: ClassVar[str] = "gaussian_variance"
     error_name: ClassVar[str] = "negative log-likelihood in nats"
     parts: ClassVar[tuple[str, ...]] = ("mean", "log_var")
-    keras_error: ClassVar[str] = f"""\
+    keras_error: str = f"""\
 variance = ops.exp(log_var) + {_LEAST_VARIANCE}
 0.5 * (math.log(2 * math.pi) + ops.log(variance) + ops.square(rows - mean) / variance)"""
     output_name: ClassVar[str] = "two numbers for each value on a last axis: mean, log-variance"

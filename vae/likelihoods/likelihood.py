@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -34,12 +34,12 @@ class Likelihood(ABC):
 
     name: ClassVar[str]
     error_name: ClassVar[str]
-    keras_error: ClassVar[str]
+    keras_error: str
     output_name: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ("output",)
     column_parts: ClassVar[Mapping[str, float]] = {}
     keras_mean: ClassVar[str | None] = None
-    deviance: ClassVar[Deviance] = SQUARED_ERROR
+    deviance: Deviance = SQUARED_ERROR
     scaling: ClassVar[str] = "auto"
     log_input: ClassVar[bool] = False
     fits_variance: ClassVar[bool] = False
@@ -53,6 +53,11 @@ class Likelihood(ABC):
     def outputs(self) -> int:
         """How many these are."""
         return len(self.all_parts)
+
+    def for_rows(self, shape: tuple[int, ...]) -> Self:
+        """The likelihood of rows of a shape: itself, unless their shape says something about it."""
+        del shape
+        return self
 
     def split(self, output: "tf.Tensor") -> list["tf.Tensor"]:
         """The parts of an output [..., D · outputs], whose numbers for one value stand together: each [..., D]."""

@@ -21,7 +21,7 @@ class NegativeBinomial(LibraryLikelihood):
 
     name: ClassVar[str] = "negative_binomial"
     parts: ClassVar[tuple[str, ...]] = ("log_share",)
-    keras_error: ClassVar[str] = f"{KERAS_LOG_PROBABILITY}-log_p"
+    keras_error: str = f"{KERAS_LOG_PROBABILITY}-log_p"
     output_name: ClassVar[str] = (
         "two numbers for each value on a last axis: logits of its share of the row's total, ln α"
     )

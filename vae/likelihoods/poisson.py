@@ -25,8 +25,8 @@ class Poisson(CountLikelihood):
     """P(x; e^output): the decoder gives the logarithm of the rate, and the error is −ln p(x)."""
 
     name: ClassVar[str] = "poisson"
-    keras_error: ClassVar[str] = "ops.exp(output) - rows * output + tf.math.lgamma(rows + 1.0)"
-    deviance: ClassVar[Deviance] = Deviance(words="Poisson deviance", whole="deviance", between=_deviance)
+    keras_error: str = "ops.exp(output) - rows * output + tf.math.lgamma(rows + 1.0)"
+    deviance: Deviance = Deviance(words="Poisson deviance", whole="deviance", between=_deviance)
     output_name: ClassVar[str] = "the logarithm of the rate"
     keras_mean: ClassVar[str | None] = "keras.ops.exp(output)"
 

@@ -43,13 +43,11 @@ class StudentT(LocationLikelihood):
     error_name: ClassVar[str] = "negative log-likelihood in nats"
     parts: ClassVar[tuple[str, ...]] = ("mean",)
     column_parts: ClassVar[Mapping[str, float]] = {"log_scale": 0.0}
-    keras_error: ClassVar[str] = f"""\
+    keras_error: str = f"""\
 scale = ops.exp(log_scale) + {_LEAST_SCALE}
 distance = ops.log1p(ops.square((rows - mean) / scale) / {_FREEDOM})
 {_CONSTANT!r} + ops.log(scale) + {(_FREEDOM + 1) / 2} * distance"""
-    deviance: ClassVar[Deviance] = Deviance(
-        words="Student's t deviance", whole="deviance", between=_deviance, spread=_spread
-    )
+    deviance: Deviance = Deviance(words="Student's t deviance", whole="deviance", between=_deviance, spread=_spread)
     output_name: ClassVar[str] = "two numbers for each value on a last axis: mean, ln of its column's scale"
     keras_mean: ClassVar[str | None] = "output[..., 0]"
 

@@ -14,7 +14,7 @@ class ZeroInflatedNegativeBinomial(LibraryLikelihood):
 
     name: ClassVar[str] = "zero_inflated_negative_binomial"
     parts: ClassVar[tuple[str, ...]] = ("log_share", "zero_logit")
-    keras_error: ClassVar[str] = f"""\
+    keras_error: str = f"""\
 {KERAS_LOG_PROBABILITY}either = ops.logaddexp(zero_logit, log_p)
 ops.softplus(zero_logit) - ops.where(rows == 0, either, log_p)"""
     output_name: ClassVar[str] = (

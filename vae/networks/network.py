@@ -1,7 +1,7 @@
 """Encoders and decoders as ordinary Keras models: dense, convolutional, or the user's own."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +10,16 @@ from typing import Any
 import keras
 
 from klsearch.vae.layers import SearchedDropout, dense
+from klsearch.vae.networks.blocks import (
+    activated,
+    condition_inputs,
+    latent_heads,
+    model_of,
+    narrowing,
+    output_shape,
+    told,
+    widening,
+)
 from klsearch.vae.networks.own.brought import Brought
 from klsearch.vae.networks.own.heads import layer_behind
 
@@ -19,9 +29,9 @@ class Network:
     """One architecture, built once; every member holds its own values of these models' variables.
 
     Attributes:
-        encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d].
-        decoder: z [n, d] → what the likelihood makes a reconstruction of, [n, *shape], or [n, *shape, outputs] where
-            each value has several numbers.
+        encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d]; a conditional one takes [rows, condition [n, c]].
+        decoder: z [n, d], or [z, condition], → what the likelihood makes a reconstruction of, [n, *shape], or
+            [n, *shape, outputs] where each value has several numbers.
         outputs: how many numbers the decoder gives for each value.
         brought: a user's own models, which these two are views of; None for ours.
 
@@ -35,8 +45,8 @@ class Network:
     brought: Brought | None = None
 
     def __post_init__(self) -> None:
-        _check_input("encoder", self.encoder)
-        _check_input("decoder", self.decoder)
+        _check_inputs("encoder", self.encoder)
+        _check_inputs("decoder", self.decoder)
         heads = _output(self.encoder)
         if not isinstance(heads, list | tuple) or len(heads) != 2:
             count = len(self.encoder.outputs)
@@ -44,22 +54,30 @@ class Network:
         shapes = [list(head.shape) for head in heads]
         if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] is None:
             raise ValueError(f"the encoder's outputs must both have shape [n, latent_dim], but have {shapes}.")
-        if list(self.decoder.input_shape) != shapes[0]:
-            raise ValueError(
-                f"the decoder must take [n, {self.latent_dim}], but takes {list(self.decoder.input_shape)}."
-            )
+        wanted = [shapes[0], *([[None, self.condition_width]] if self.condition_width else [])]
+        taken = [list(tensor.shape) for tensor in self.decoder.inputs]
+        if taken != wanted:
+            latents = f"[n, {self.latent_dim}]"
+            what = f"{latents} and the condition [n, {self.condition_width}]" if self.condition_width else latents
+            given = taken[0] if len(taken) == 1 else taken
+            raise ValueError(f"the decoder must take {what}, but takes {given}.")
         if not isinstance(_output(self.decoder), keras.KerasTensor):
             raise ValueError(f"the decoder must give one tensor, but gives a {type(_output(self.decoder)).__name__}.")
-        given, wanted = list(self.decoder.output_shape[1:]), list(_output_shape(self.input_shape, self.outputs))
+        made, expected = list(self.decoder.output_shape[1:]), list(output_shape(self.input_shape, self.outputs))
         # Flat, or with axes of length 1, the values come in the same order; in another shape they might not.
-        if [size for size in given if size != 1] not in ([size for size in wanted if size != 1], [math.prod(wanted)]):
+        if _without_ones(made) not in (_without_ones(expected), [math.prod(expected)]):
             what = "rows" if self.outputs == 1 else f"{self.outputs} numbers for each value, rows"
-            raise ValueError(f"the decoder must give {what} of shape {wanted}, but gives {given}.")
+            raise ValueError(f"the decoder must give {what} of shape {expected}, but gives {made}.")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one row."""
-        return tuple(self.encoder.input_shape[1:])
+        return tuple(self.encoder.inputs[0].shape[1:])
+
+    @property
+    def condition_width(self) -> int:
+        """c, how many numbers are told of each row; 0 where the network is not conditional."""
+        return int(self.encoder.inputs[1].shape[1]) if len(self.encoder.inputs) > 1 else 0
 
     @property
     def latent_dim(self) -> int:
@@ -78,19 +96,21 @@ class Network:
         return [layer for layer in layers if isinstance(layer, SearchedDropout)]
 
 
-def _output_shape(input_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
-    """Of what a decoder gives for a row: as the row, with the numbers for each value on a last axis if several."""
-    return input_shape if outputs == 1 else (*input_shape, outputs)
-
-
-def _check_input(name: str, model: keras.Model) -> None:
-    """Refuse a model that is not built of one input of a known shape (a subclass of `keras.Model`, say)."""
+def _check_inputs(name: str, model: keras.Model) -> None:
+    """Refuse a model that is not built of one input of a known shape, or of two where the second is a condition."""
     inputs = getattr(model, "inputs", None)
-    if not inputs or len(inputs) != 1 or None in inputs[0].shape[1:]:
+    shapes = [list(tensor.shape) for tensor in inputs] if inputs else []
+    if not 1 <= len(shapes) <= 2 or any(None in shape[1:] for shape in shapes):
         raise ValueError(
-            f"the {name} must be a functional or sequential Keras model with one input of fixed shape, "
-            f"but {model.name!r} has {[list(tensor.shape) for tensor in inputs] if inputs else 'none yet'}."
+            f"the {name} must be a functional or sequential Keras model with one input of fixed shape, and a second "
+            f"only for a condition, but {model.name!r} has {shapes or 'none yet'}."
         )
+    if len(shapes) == 2 and len(shapes[1]) != 2:
+        raise ValueError(f"the {name}'s second input is the condition, [n, numbers], but has shape {shapes[1]}.")
+
+
+def _without_ones(shape: list[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _output(model: keras.Model) -> Any:
@@ -115,35 +135,6 @@ def computing_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _latent_heads(features: keras.KerasTensor, latent_dim: int) -> list[keras.KerasTensor]:
-    """The two linear heads, with the recipe's Glorot-normal initial values."""
-    return [
-        dense(latent_dim, kernel_initializer="glorot_normal", name=name, dtype="float32")(features)
-        for name in ("z_mean", "z_log_var")
-    ]
-
-
-def _narrowing(h: keras.KerasTensor, hidden: Sequence[int], activation: str) -> keras.KerasTensor:
-    """The encoder's dense hidden layers, with searched dropout after each."""
-    for units in hidden:
-        h = SearchedDropout()(dense(units, activation=activation)(h))
-    return h
-
-
-def _widening(h: keras.KerasTensor, hidden: Sequence[int], activation: str) -> keras.KerasTensor:
-    """The decoder's dense hidden layers: the encoder's mirrored."""
-    for units in reversed(hidden):
-        h = dense(units, activation=activation)(h)
-    return h
-
-
-def _activated(h: keras.KerasTensor, activation: str, last: Callable[..., keras.layers.Layer]) -> keras.KerasTensor:
-    """`h` through the decoder's last layer and an activation in float32."""
-    if keras.config.dtype_policy().compute_dtype == "float32":
-        return last(activation=activation)(h)  # in one layer, which is faster
-    return keras.layers.Activation(activation, dtype="float32")(last()(h))
-
-
 def dense_network(
     input_shape: tuple[int, ...],
     latent_dim: int,
@@ -153,6 +144,7 @@ def dense_network(
     output_activation: str = "linear",
     outputs: int = 1,
     log_input: bool = False,
+    condition_width: int = 0,
 ) -> Network:
     """A dense VAE: input-hidden…-latent-…hidden-input, searched dropout after each hidden layer of the encoder.
 
@@ -164,18 +156,21 @@ def dense_network(
         output_activation: of the decoder's last layer; see `Likelihood.output_activation`.
         outputs: how many numbers the decoder works out for each value.
         log_input: whether the encoder takes ln(1 + x) first.
+        condition_width: how many numbers are told of each row, to encoder and decoder.
     """
     inputs = keras.Input(input_shape)
     h = keras.ops.log1p(inputs) if log_input else inputs
     h = keras.layers.Flatten()(h) if len(input_shape) > 1 else h
-    encoder = keras.Model(inputs, _latent_heads(_narrowing(h, hidden, activation), latent_dim), name="encoder")
-    latents = keras.Input((latent_dim,))
-    h = _widening(latents, hidden, activation)
-    h = _activated(h, output_activation, partial(dense, math.prod(input_shape) * outputs))
-    shape = _output_shape(input_shape, outputs)
+    condition = condition_inputs(condition_width)
+    heads = latent_heads(narrowing(told(h, condition), hidden, activation), latent_dim)
+    encoder = model_of(inputs, condition, heads, "encoder")
+    latents, condition = keras.Input((latent_dim,)), condition_inputs(condition_width)
+    h = widening(told(latents, condition), hidden, activation)
+    h = activated(h, output_activation, partial(dense, math.prod(input_shape) * outputs))
+    shape = output_shape(input_shape, outputs)
     if len(shape) > 1:
         h = keras.layers.Reshape(shape, dtype="float32")(h)
-    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"), outputs=outputs)
+    return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)
 
 
 def conv_network(
@@ -188,6 +183,7 @@ def conv_network(
     output_activation: str = "linear",
     outputs: int = 1,
     log_input: bool = False,
+    condition_width: int = 0,
 ) -> Network:
     """A convolutional VAE for images [h, w] or [h, w, channels].
 
@@ -202,22 +198,23 @@ def conv_network(
         h = keras.layers.Conv2D(count, 3, strides=2, padding="same", activation=activation)(h)
         h = SearchedDropout()(h)
     smallest = tuple(h.shape[1:])
-    h = keras.layers.Flatten()(h)
-    encoder = keras.Model(inputs, _latent_heads(_narrowing(h, hidden, activation), latent_dim), name="encoder")
+    h, condition = keras.layers.Flatten()(h), condition_inputs(condition_width)
+    heads = latent_heads(narrowing(told(h, condition), hidden, activation), latent_dim)
+    encoder = model_of(inputs, condition, heads, "encoder")
 
-    latents = keras.Input((latent_dim,))
-    h = _widening(latents, hidden, activation)
+    latents, condition = keras.Input((latent_dim,)), condition_inputs(condition_width)
+    h = widening(told(latents, condition), hidden, activation)
     h = dense(math.prod(smallest), activation=activation)(h)
     h = keras.layers.Reshape(smallest)(h)
     for count in reversed(filters):
         h = keras.layers.Conv2DTranspose(count, 3, strides=2, padding="same", activation=activation)(h)
-    h = _activated(h, output_activation, partial(keras.layers.Conv2D, image_shape[2] * outputs, 3, padding="same"))
+    h = activated(h, output_activation, partial(keras.layers.Conv2D, image_shape[2] * outputs, 3, padding="same"))
     excess = [have - want for have, want in zip(h.shape[1:3], image_shape[:2], strict=True)]
     if any(excess):
         h = keras.layers.Cropping2D(tuple((0, over) for over in excess), dtype="float32")(h)
     if len(input_shape) == 2 or outputs > 1:
-        h = keras.layers.Reshape(_output_shape(input_shape, outputs), dtype="float32")(h)
-    return Network(encoder=encoder, decoder=keras.Model(latents, h, name="decoder"), outputs=outputs)
+        h = keras.layers.Reshape(output_shape(input_shape, outputs), dtype="float32")(h)
+    return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)
 
 
 def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Network:
@@ -246,6 +243,6 @@ def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Netwo
         )(nothing)
         learned.append(keras.layers.Reshape((*network.input_shape, 1), dtype="float32")(biases))
     output = keras.layers.Concatenate(dtype="float32")([given, *learned])
-    decoder = keras.Model(latents, output, name="decoder")
+    decoder = model_of(latents, network.decoder.inputs[1:], output, "decoder")
     brought = None if network.brought is None else replace(network.brought, decoder=decoder)
     return replace(network, decoder=decoder, outputs=network.outputs + len(starts), brought=brought)

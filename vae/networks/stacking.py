@@ -85,36 +85,56 @@ class StackedNetwork:
         self._encoder_others = len(network.encoder.non_trainable_variables)
 
     def encode(
-        self, weights: Stacked, others: Stacked, rows: tf.Tensor, *, training: bool
+        self,
+        weights: Stacked,
+        others: Stacked,
+        rows: tf.Tensor,
+        *,
+        training: bool,
+        condition: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, Effects]:
-        """μ and raw z_log_var, each float32 [K, n, d], of rows [K, n, *shape], and the encoder's effects."""
-        (mean, log_var), effects = _call_each(
-            self.network.encoder, weights[: self._encoder_weights], others[: self._encoder_others], rows, training
-        )
+        """μ and raw z_log_var, each float32 [K, n, d], of rows [K, n, *shape], and the encoder's effects.
+
+        A conditional network is given the condition [K, n, c] of the rows too.
+        """
+        weights, others = weights[: self._encoder_weights], others[: self._encoder_others]
+        (mean, log_var), effects = _call_each(self.network.encoder, weights, others, _inputs(rows, condition), training)
         return tf.cast(mean, tf.float32), tf.cast(log_var, tf.float32), effects
 
     def decode(
-        self, weights: Stacked, others: Stacked, latents: tf.Tensor, *, training: bool
+        self,
+        weights: Stacked,
+        others: Stacked,
+        latents: tf.Tensor,
+        *,
+        training: bool,
+        condition: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, Effects]:
-        """Flattened outputs, float32 [K, n, D], of latents [K, n, d], and the decoder's effects."""
-        output, effects = _call_each(
-            self.network.decoder, weights[self._encoder_weights :], others[self._encoder_others :], latents, training
-        )
+        """Flattened outputs, float32 [K, n, D], of latents [K, n, d], and the decoder's effects.
+
+        A conditional network is given a condition [K, n, c] too.
+        """
+        weights, others = weights[self._encoder_weights :], others[self._encoder_others :]
+        output, effects = _call_each(self.network.decoder, weights, others, _inputs(latents, condition), training)
         features = int(tf.TensorShape(output.shape[2:]).num_elements())
         output = tf.cast(tf.reshape(output, [tf.shape(output)[0], tf.shape(output)[1], features]), tf.float32)
         return output, effects
 
 
+def _inputs(values: tf.Tensor, condition: tf.Tensor | None) -> Any:
+    return values if condition is None else [values, condition]
+
+
 def _call_each(
-    model: keras.Model, weights: Stacked, others: Stacked, inputs: tf.Tensor, training: bool
+    model: keras.Model, weights: Stacked, others: Stacked, inputs: Any, training: bool
 ) -> tuple[Any, Effects]:
     """`model` called for each member on its own values and inputs; outputs and effects are stacked."""
 
-    def call(member: tuple[Stacked, Stacked, tf.Tensor]) -> Any:
+    def call(member: tuple[Stacked, Stacked, Any]) -> Any:
         return model.stateless_call(*member, training=training, return_losses=True)
 
     members = (list(weights), list(others), inputs)
-    if inputs.shape[0] == 1:
+    if tf.nest.flatten(inputs)[0].shape[0] == 1:
         # One member needs no vectorising, which would only add reshapes (and loops, for convolutions).
         called = call(tf.nest.map_structure(lambda values: tf.squeeze(values, 0), members))
         called = tf.nest.map_structure(lambda values: tf.expand_dims(values, 0), called)

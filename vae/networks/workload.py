@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 _KERNEL = 3 * 3
+SERIES_KERNEL = 5
+"""Steps that a convolution of series spans."""
 _STRIDE = 2
 
 
@@ -34,14 +36,22 @@ class Workload:
 _NOTHING = Workload(multiply_adds=0, weights=0, activations=0)
 
 
-def dense_workload(input_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int]) -> Workload:
+def dense_workload(
+    input_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int], condition_width: int = 0
+) -> Workload:
     """The workload of `vae.networks.network.dense_network`, by the same arguments."""
     features = math.prod(input_shape)
-    return _between(features, latent_dim, hidden) + _dense((hidden[0] if hidden else latent_dim), features)
+    narrowest = hidden[0] if hidden else latent_dim + condition_width
+    return _between(features, latent_dim, hidden, condition_width) + _dense(narrowest, features)
 
 
 def conv_workload(
-    input_shape: Sequence[int], latent_dim: int, *, filters: Sequence[int], hidden: Sequence[int]
+    input_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    filters: Sequence[int],
+    hidden: Sequence[int],
+    condition_width: int = 0,
 ) -> Workload:
     """The workload of `vae.networks.network.conv_network`, by the same arguments."""
     height, width, channels = input_shape if len(input_shape) == 3 else (*input_shape, 1)
@@ -50,7 +60,8 @@ def conv_workload(
         height, width = -(-height // _STRIDE), -(-width // _STRIDE)
         total += _convolution(given, made, positions=height * width, outputs=height * width)
     smallest = height * width * filters[-1]
-    total += _between(smallest, latent_dim, hidden) + _dense((hidden[0] if hidden else latent_dim), smallest)
+    narrowest = hidden[0] if hidden else latent_dim + condition_width
+    total += _between(smallest, latent_dim, hidden, condition_width) + _dense(narrowest, smallest)
     for given, made in pairwise([filters[-1], *reversed(filters)]):
         positions = height * width
         height, width = _STRIDE * height, _STRIDE * width
@@ -58,11 +69,57 @@ def conv_workload(
     return total + _convolution(filters[0], channels, positions=height * width, outputs=height * width)
 
 
-def _between(features: int, latent_dim: int, hidden: Sequence[int]) -> Workload:
-    """The encoder's dense layers from so many features, and the decoder's, but for its last."""
+def conv1d_workload(
+    input_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    filters: Sequence[int],
+    hidden: Sequence[int] = (),
+    condition_width: int = 0,
+) -> Workload:
+    """The workload of `vae.networks.conv1d.conv1d_network`, by the same arguments."""
+    length, channels = input_shape if len(input_shape) == 2 else (*input_shape, 1)
+    total = _NOTHING
+    for given, made in pairwise([channels, *filters]):
+        length = -(-length // _STRIDE)
+        total += _convolution(given, made, positions=length, outputs=length, kernel=SERIES_KERNEL)
+    smallest = length * filters[-1]
+    narrowest = hidden[0] if hidden else latent_dim + condition_width
+    total += _between(smallest, latent_dim, hidden, condition_width) + _dense(narrowest, smallest)
+    for given, made in pairwise([filters[-1], *reversed(filters)]):
+        total += _convolution(given, made, positions=length, outputs=_STRIDE * length, kernel=SERIES_KERNEL)
+        length *= _STRIDE
+    return total + _convolution(filters[0], channels, positions=length, outputs=length, kernel=SERIES_KERNEL)
+
+
+def recurrent_workload(
+    input_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int], condition_width: int = 0
+) -> Workload:
+    """The workload of `vae.networks.recurrent.recurrent_network`, by the same arguments."""
+    length, channels = input_shape if len(input_shape) == 2 else (*input_shape, 1)
+    encoding = [_recurrent(given, made, steps=length) for given, made in pairwise([channels, *hidden])]
+    latents = latent_dim + condition_width
+    decoding = [_recurrent(given, made, steps=length) for given, made in pairwise([latents, *reversed(hidden)])]
+    heads = _dense(hidden[-1] + condition_width, 2 * latent_dim)
+    last = _dense(hidden[0], channels)
+    last = Workload(
+        multiply_adds=last.multiply_adds * length, weights=last.weights, activations=last.activations * length
+    )
+    return sum([*encoding, *decoding], heads) + last
+
+
+def _recurrent(given: int, made: int, *, steps: int) -> Workload:
+    """A gated recurrent unit: three gates, each of the input and of the state, with a bias for both."""
+    kernels = 3 * made * (given + made)
+    return Workload(multiply_adds=steps * kernels, weights=kernels + 6 * made, activations=steps * made)
+
+
+def _between(features: int, latent_dim: int, hidden: Sequence[int], condition_width: int) -> Workload:
+    """The encoder's dense layers from so many features, and the decoder's, but for its last; both are told as much."""
+    features, latents = features + condition_width, latent_dim + condition_width
     narrowing = sum((_dense(given, made) for given, made in pairwise([features, *hidden])), _NOTHING)
     heads = _dense(hidden[-1] if hidden else features, 2 * latent_dim)
-    widening = sum((_dense(given, made) for given, made in pairwise([latent_dim, *reversed(hidden)])), _NOTHING)
+    widening = sum((_dense(given, made) for given, made in pairwise([latents, *reversed(hidden)])), _NOTHING)
     return narrowing + heads + widening
 
 
@@ -70,14 +127,15 @@ def _dense(given: int, made: int) -> Workload:
     return Workload(multiply_adds=given * made, weights=given * made + made, activations=made)
 
 
-def _convolution(given: int, made: int, *, positions: int, outputs: int) -> Workload:
-    """A 3×3 convolution between channels.
+def _convolution(given: int, made: int, *, positions: int, outputs: int, kernel: int = _KERNEL) -> Workload:
+    """A convolution between channels.
 
     Args:
         given: channels in.
         made: channels out.
         positions: places at which its kernel is applied: outputs, or for a transposed one inputs.
         outputs: places at which it gives a number per channel.
+        kernel: places that it spans.
     """
-    kernel = _KERNEL * given * made
-    return Workload(multiply_adds=kernel * positions, weights=kernel + made, activations=made * outputs)
+    weights = kernel * given * made
+    return Workload(multiply_adds=weights * positions, weights=weights + made, activations=made * outputs)

@@ -1,7 +1,7 @@
 """K members trained together by one compiled program: the only training path."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
@@ -53,6 +53,8 @@ class Population:
         network: the architecture, built once.
         splits: rows by split name ("train", "validation", perhaps "test"), float32 [n, *shape]; NaN where a
             value is missing.
+        conditions: what is told of each row, by split as the rows, float32 [n, c]; None where the network is not
+            conditional.
         objective: likelihood and reductions.
         slots: K, the number of members trained at a time.
         together: how many of them one thread trains as one program, a divisor of `slots`; all of them if None.
@@ -72,6 +74,7 @@ class Population:
         splits: dict[str, np.ndarray],
         objective: Objective,
         *,
+        conditions: Mapping[str, np.ndarray] | None = None,
         slots: int,
         together: int | None = None,
         batch_size: int,
@@ -80,7 +83,7 @@ class Population:
         schedule: KlSchedule = LINEAR,
         learning: Learning = ADAM,
     ) -> None:
-        rows = len(splits["train"])
+        rows, objective = len(splits["train"]), objective.for_rows(network.input_shape)
         if rows < batch_size or not len(splits["validation"]):
             raise ValueError(
                 f"the training split ({rows} rows) must hold a batch of {batch_size}, and the validation split a row."
@@ -93,10 +96,11 @@ class Population:
         self._batch_size = batch_size
         self._train_rows = rows
         self._clips_gradients = clips_gradients
-        self._evaluator = Evaluator(network, splits, objective)
+        self._evaluator = Evaluator(network, splits, objective, conditions=conditions)
         self._program = Program(
             network,
             splits["train"],
+            None if conditions is None else conditions["train"],
             self._evaluator,
             objective,
             members=self.together,

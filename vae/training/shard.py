@@ -38,6 +38,7 @@ class _Step:
     """What one step needs of every member."""
 
     rows: tf.Tensor  # [k, B, *shape]
+    condition: tf.Tensor | None  # [k, B, c]
     noise: tf.Tensor  # [k, B, d]
     kl_weight: tf.Tensor  # [k], annealed
     settings: dict[str, tf.Tensor]  # each [k]: every hyperparameter by name
@@ -51,6 +52,7 @@ class Program:
     Args:
         network: the architecture, built once.
         train_rows: float32 [n, *shape], NaN where a value is missing.
+        condition: what is told of them, float32 [n, c]; None where nothing is.
         evaluator: of the same network.
         objective: likelihood and reductions.
         members: k, the number of members trained together.
@@ -65,6 +67,7 @@ class Program:
         self,
         network: Network,
         train_rows: np.ndarray,
+        condition: np.ndarray | None,
         evaluator: Evaluator,
         objective: Objective,
         *,
@@ -81,6 +84,7 @@ class Program:
         self.members = members
         self.steps_per_epoch = -(-len(train_rows) // batch_size)
         self.train_rows = tf.constant(train_rows)
+        self._condition = None if condition is None else tf.constant(condition)
         self._evaluator = evaluator
         self._gaps = evaluator.gaps
         self._objective = objective
@@ -168,8 +172,10 @@ class Program:
 
         # A slice of known size: much of the program is then worked out when it is traced.
         order = tf.slice(plan.order, [0, index * self._batch_size], [self.members, size])
+        visited = pad(order)
         step = _Step(
-            rows=tf.gather(self.train_rows, pad(order)),
+            rows=tf.gather(self.train_rows, visited),
+            condition=None if self._condition is None else tf.gather(self._condition, visited),
             noise=pad(self._posterior_noise(plan, index, size)),
             kl_weight=pad(plan.kl_weight[index]),
             settings={name: pad(values) for name, values in plan.settings.items()},
@@ -198,11 +204,11 @@ class Program:
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
         """KL (mean over latents), reconstruction, KL weight and total, [k, 4]; updated other variables; memory."""
         rows, known = self._gaps.separate(step.rows)
-        mean, raw, encoding = self._stacked.encode(weights, others, rows, training=True)
+        mean, raw, encoding = self._stacked.encode(weights, others, rows, training=True, condition=step.condition)
         low, high = (step.settings[bound][:, tf.newaxis, tf.newaxis] for bound in ("clip_low", "clip_high"))
         log_var = clip_log_var(raw, low, high)
         z = sample_posterior(mean, log_var, step.noise)
-        output, decoding = self._stacked.decode(weights, others, z, training=True)
+        output, decoding = self._stacked.decode(weights, others, z, training=True, condition=step.condition)
         features = math.prod(self.network.input_shape)
         rows = tf.reshape(rows, [*rows.shape[:2], features])
         known = None if known is None else tf.reshape(known, rows.shape)

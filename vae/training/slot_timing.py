@@ -30,6 +30,7 @@ class _Members(NamedTuple):
     squares: list[tf.Variable]
     others: list[tf.Tensor]
     rows: tf.Tensor
+    condition: tf.Tensor | None
     noise: tf.Tensor
 
 
@@ -88,7 +89,7 @@ class _TimedStep:
 
     def __init__(self, network: Network, objective: Objective) -> None:
         self._stacked = stacking.StackedNetwork(network)
-        self._objective = objective
+        self._objective = objective.for_rows(network.input_shape)
 
     def __call__(self, members: _Members) -> tf.Tensor:
         """Their loss, after which they have moved."""
@@ -96,9 +97,9 @@ class _TimedStep:
         rows, noise = members.rows, members.noise
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            mean, log_var, _ = self._stacked.encode(weights, others, rows, training=True)
+            mean, log_var, _ = self._stacked.encode(weights, others, rows, training=True, condition=members.condition)
             z = sample_posterior(mean, log_var, noise)
-            output, _ = self._stacked.decode(weights, others, z, training=True)
+            output, _ = self._stacked.decode(weights, others, z, training=True, condition=members.condition)
             flat = tf.reshape(rows, [*tf.unstack(tf.shape(rows)[:2]), math.prod(self._stacked.network.input_shape)])
             errors = reconstruction_error(flat, output, self._objective.likelihood)
             loss = tf.reduce_sum(errors) + tf.reduce_sum(kl_elements(mean, log_var))
@@ -126,5 +127,6 @@ def _members(network: Network, rows: np.ndarray, count: int) -> _Members:
         squares=[hold(np.zeros_like(values)) for values in trainable],
         others=[tf.constant(repeat(variable.numpy())) for variable in stacking.other_variables(network)],
         rows=tf.constant(repeat(rows)),
+        condition=tf.zeros([count, len(rows), network.condition_width]) if network.condition_width else None,
         noise=tf.constant(repeat(np.zeros((len(rows), network.latent_dim), np.float32))),
     )

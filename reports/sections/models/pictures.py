@@ -11,9 +11,10 @@ from klsearch.reports.figures.svg import NAMES, draw, image_height
 from klsearch.reports.page import Block, Exhibit, Gallery, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared_candidates, seeds_words
 from klsearch.reports.readings.models import mean_mismatch
+from klsearch.reports.sections.models.series import series_blocks
 from klsearch.reports.wording import capitalized, count, number
 from klsearch.studies.record import StudyRecord
-from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
 
 # Of a table's columns, so many of the worst and of the best are shown.
 _COLUMNS = 8
@@ -21,13 +22,15 @@ _NARROW = 84  # points for the short names beside a row of images
 
 
 def pictures_section(study: StudyRecord) -> Section:
-    """Originals, reconstructions, samples and a latent traversal; or the worst and best columns of a table."""
+    """Originals, reconstructions, samples and a latent traversal; series; or the worst and best columns of a table."""
     return Section(identity="pictures", title="What do the models make of the data?", blocks=_blocks(study))
 
 
 def _blocks(study: StudyRecord) -> tuple[Block, ...]:
     if isinstance(study.samples, ImageSamples):
         return _image_blocks(study, study.samples)
+    if isinstance(study.samples, SeriesSamples):
+        return series_blocks(study, study.samples, _names(study, study.samples))
     if isinstance(study.samples, ColumnErrors):
         return _column_blocks(study, study.samples)
     if study.winner is None:
@@ -54,7 +57,7 @@ def _deviance(study: StudyRecord) -> str:
     return study.definition.objective().likelihood.deviance.words
 
 
-def _names(study: StudyRecord, samples: ImageSamples | ColumnErrors) -> tuple[str, ...]:
+def _names(study: StudyRecord, samples: Samples) -> tuple[str, ...]:
     """The models as the report calls them."""
     return tuple("winner" if name == f"trial {study.winner}" else name for name in samples.names)
 
@@ -132,8 +135,8 @@ def _prior_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
         _Grid(images=samples.prior_samples, labels=names),
         title="Drawn from the prior",
         caption=(
-            f"The same random latents decoded by each model. They look like data only where the latents follow the "
-            f"prior; prior mismatch, nats per latent: {told}."
+            f"The same random latents decoded by each model{_conditions(samples)}. They look like data only where the "
+            f"latents follow the prior; prior mismatch, nats per latent: {told}."
         ),
         alternative=(
             f"{count(samples.prior_samples.shape[1], 'image')} decoded from the prior by each model; prior mismatch in "
@@ -148,6 +151,17 @@ def _prior_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
             rows=rows,
         ),
     )
+
+
+def _conditions(samples: ImageSamples) -> str:
+    """Under which conditions the prior was drawn from, as a part of a sentence; empty for models without."""
+    if not samples.conditions:
+        return ""
+    return f" under the commonest conditions, from the left: {'; '.join(samples.conditions)}"
+
+
+def _traversed_condition(samples: ImageSamples) -> str:
+    return f" The condition is that row's: {samples.traversed_condition}." if samples.traversed_condition else ""
 
 
 def _traversal_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
@@ -171,7 +185,7 @@ def _traversal_exhibit(study: StudyRecord, samples: ImageSamples) -> Exhibit:
         title=f"One latent at a time, {name}",
         caption=(
             f"The first row's latents, of which one is set from {ends}; the most informative latents first. A latent "
-            f"that changes nothing carries nothing."
+            f"that changes nothing carries nothing.{_traversed_condition(samples)}"
         ),
         alternative=f"Decoded images as one latent goes from {ends}. KL of each latent in nats: {told}.",
         data=Table(

@@ -117,7 +117,7 @@ def uncommented(lines: list[str], chosen: set[int]) -> str:
 
 
 # Alone or beside any other, these cannot be used for the digits, which are neither a file nor a table.
-OF_FILES = ("array", "labels", "group", "split_column")
+OF_FILES = ("array", "labels", "group", "split_column", "condition")
 # Lines of a convolution, of a model of one's own, and of a cyclical schedule, which the template has not.
 OF_OTHER_KINDS = ("filters", "latent_heads", "searched_dropout", "cycles", "ramp_share")
 

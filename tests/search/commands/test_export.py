@@ -164,12 +164,12 @@ def module(text: str) -> Any:
 def snippet(definition_file: Path) -> Callable[..., Any]:
     """The file as a module, of settings and changes to the small study's definition."""
 
-    def make(settings: Hyperparameters, *changes: tuple[str, str]) -> Any:
+    def make(settings: Hyperparameters, *changes: tuple[str, str], shape: tuple[int, ...] = (2,), **given: Any) -> Any:
         toml = definition_file.read_text()
         for old, new in changes:
             toml = toml.replace(old, new)
         definition = parse_definition(toml, "tiny.toml")
-        return module(settings_snippet(definition, settings, trial=7, expected=""))
+        return module(settings_snippet(definition, settings, trial=7, expected="", shape=shape, **given))
 
     return make
 
@@ -272,7 +272,7 @@ def test_plain_keras_reaches_the_same_kl_with_them(workshop: "Workshop") -> None
         encoder_dropout=0.1,
         learning_rate=0.01,
     )
-    made = module(settings_snippet(workshop.definition, settings, trial=7, expected=""))
+    made = module(settings_snippet(workshop.definition, settings, trial=7, expected="", shape=(6,)))
     population, rows = workshop.population, workshop.dataset.splits
     for slot in range(4):
         population.start(slot, settings, slot)
@@ -310,11 +310,12 @@ def test_a_decoder_that_plain_keras_loads_is_scored_by_the_settings_as_in_the_se
     likelihood: Likelihood, snippet: Callable[..., Any], tmp_path: Path
 ) -> None:
     """And what the settings say of a decoder suffices for one of the user's own, that learns."""
-    made = snippet(SETTINGS, ("latent_dim = 3", f'latent_dim = 3\nlikelihood = "{likelihood.name}"'))
+    made = snippet(SETTINGS, ("latent_dim = 3", f'latent_dim = 3\nlikelihood = "{likelihood.name}"'), shape=(6,))
     rng = np.random.default_rng(0)
     rows = rng.poisson(np.exp(rng.normal(size=(200, 1)) + np.linspace(-1, 1, 6))).astype(np.float32)
     rows[:, 5] += 1  # so that none holds nothing but zeros
     rows = np.minimum(rows, 1) if likelihood.name == "bernoulli" else rows
+    rows = np.eye(6, dtype=np.float32)[np.argmax(rows, axis=1)] if likelihood.name == "categorical" else rows
     outputs = len(likelihood.parts)
     built = dense_network((6,), 3, hidden=[16], outputs=outputs, log_input=likelihood.log_input)
     network = with_learned_columns(built, likelihood.column_parts)
@@ -378,6 +379,21 @@ def test_the_scaler_encodes_and_decodes_a_table_with_plain_pandas(tmp_path: Path
     assert np.allclose(raw["age"], frame["age"])
 
 
+def test_the_scaler_says_how_a_condition_becomes_numbers(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": range(40), "ward": ["b", "a"] * 20, "age": np.linspace(20.5, 80, 40)})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    dataset = load_dataset(Request(source="rows.csv", folder=tmp_path, condition=("ward", "age")))
+    told = json.loads(describe_scaling(dataset))["condition"]
+    assert told["columns"] == ["ward=a", "ward=b", "age"]
+    ward, age = told["table"]
+    encoded = np.column_stack(
+        [*(frame["ward"] == word for word in ward["categories"]), (frame["age"] - age["offset"]) / age["scale"]]
+    ).astype(np.float32)
+    assert dataset.conditions is not None
+    of_splits = np.concatenate([dataset.conditions[name] for name in dataset.splits])
+    assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, of_splits.tolist()))
+
+
 def test_a_table_with_gaps_is_filled_as_the_scaler_says(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(40, 3))
     rows[::7, 1] = np.nan
@@ -403,3 +419,28 @@ def test_the_snippet_of_masked_data_neither_sees_nor_scores_missing_values(snipp
     rows = np.tile(np.array([[0.0, np.nan], [np.nan, 0.25]], np.float32), (32, 1))
     assert np.all(np.isfinite(vae.fit(rows, batch_size=32, epochs=2, verbose=0).history["loss"]))
     assert all(np.all(np.isfinite(values)) for values in vae.get_weights())
+
+
+@pytest.mark.parametrize("missing", ["refuse", "mask"])
+def test_the_snippet_of_a_conditional_study_takes_the_condition_second(
+    snippet: Callable[..., Any], missing: str
+) -> None:
+    made = snippet(
+        SETTINGS,
+        ('source = "rows.csv"', f'source = "rows.csv"\ncondition = ["ward"]\nmissing = "{missing}"'),
+        condition_width=3,
+    )
+    assert "vae.fit([rows, condition]," in made.__doc__
+    inputs, latents, told = keras.Input((2,)), keras.Input((made.LATENT_DIM,)), keras.Input((3,))
+    beside = keras.layers.Concatenate()
+    vae = made.VAE(
+        keras.Model([inputs, told], made.latent_heads(beside([inputs, told]))),
+        keras.Model([latents, told], keras.layers.Dense(2)(beside([latents, told]))),
+        rows=64,
+        **({"filling": [0.0, 0.5]} if missing == "mask" else {}),
+    )
+    vae.compile(keras.optimizers.Adam(0.1))
+    condition = np.eye(3, dtype=np.float32)[np.arange(96) % 3]
+    rows = condition[:, :2] * 5  # which the condition alone gives away
+    losses = vae.fit([rows, condition], batch_size=32, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] / 2

@@ -18,7 +18,7 @@ from klsearch.search.storage.encoding import (
 )
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
-from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
 
 rows = arrays(np.float32, st.tuples(st.integers(0, 5), st.just(10)), elements=st.floats(width=32))
 numbers = st.floats() | st.just(math.nan)
@@ -106,6 +106,23 @@ def test_pictures_come_back_as_they_were(pixels: np.ndarray, error: float) -> No
 def test_column_errors_come_back_as_they_were() -> None:
     samples = ColumnErrors(
         split="validation", names=("trial 3",), columns=("Größe", "b"), unexplained=np.array([[0.3, 0.1]]), of=7
+    )
+    assert_same(decode_samples(json.loads(json.dumps(encode_samples(samples)))), samples)
+
+
+def test_series_come_back_as_they_were() -> None:
+    series = np.random.default_rng(0).normal(size=(2, 5, 1))
+    series[0, 2] = np.nan
+    samples = SeriesSamples(
+        split="test",
+        names=("trial 3",),
+        steps=np.arange(5),
+        channels=np.arange(1),
+        originals=series,
+        reconstructions=series[np.newaxis],
+        unexplained=np.full((1, 2), 0.5),
+        prior_samples=series[np.newaxis],
+        conditions=("a", "b"),
     )
     assert_same(decode_samples(json.loads(json.dumps(encode_samples(samples)))), samples)
 

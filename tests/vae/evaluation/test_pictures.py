@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from klsearch.vae.evaluation.evaluator import Evaluator, Members
 from klsearch.vae.evaluation.pictures import image_shape, take_samples
-from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, SeriesSamples
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
@@ -207,3 +207,21 @@ def test_the_errors_of_a_column_are_those_of_its_known_values() -> None:
     known, mean = splits["test"][3:, 2], splits["train"][:, 2].mean()
     of_c = taken.unexplained[1, taken.columns.index("c")]
     assert of_c == pytest.approx(np.sum((known / 2) ** 2) / np.sum((known - mean) ** 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(500, 2), (30, 30), (40,)])
+def test_series_are_kept_beside_their_reconstructions(shape: tuple[int, ...]) -> None:
+    """Rows that could be images or tables are kept as series where they are said to be some."""
+    rows = np.random.default_rng(0).normal(size=(6, *shape)).astype(np.float32)
+    rows[0, 3] = np.nan
+    features = math.prod(shape)
+    models = {"a": flat_member(np.eye(features), np.eye(features))}
+    splits = {"train": rows, "validation": rows, "test": rows}
+    taken = take_samples(flat_network(shape, features), Objective(), splits, models, as_series=shape != (500, 2))
+    assert isinstance(taken, SeriesSamples)
+    kept = rows[:4].reshape(4, shape[0], -1)[:, taken.steps][..., :3]
+    np.testing.assert_array_equal(taken.originals, kept.astype(float))
+    known = ~np.isnan(kept)
+    np.testing.assert_allclose(taken.reconstructions[0][known], kept[known], atol=1e-5)
+    assert len(taken.steps) == min(shape[0], 200) and taken.steps[-1] == shape[0] - 1
+    assert taken.prior_samples.shape == taken.reconstructions.shape

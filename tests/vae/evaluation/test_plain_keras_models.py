@@ -58,6 +58,13 @@ NETWORKS = {
 }
 
 
+CONDITIONAL = {
+    "dense, conditional": lambda: dense_network(SHAPE, 3, hidden=(13, 9), condition_width=2),
+    "conv, conditional": lambda: conv_network(SHAPE, 3, filters=(4,), hidden=(), condition_width=2),
+}
+CONDITIONS = {name: np.eye(2, dtype=np.float32)[np.arange(len(rows)) % 2] for name, rows in SPLITS.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A network, a member that it trained for three epochs, and its plain models."""
@@ -95,6 +102,29 @@ def member_of(train: Callable[[Population, int], None]) -> MemberOf:
 @pytest.fixture(params=list(NETWORKS))
 def trained(request: pytest.FixtureRequest, member_of: MemberOf) -> Trained:
     return member_of(request.param)
+
+
+@pytest.mark.parametrize("kind", CONDITIONAL)
+def test_plain_models_of_a_conditional_network_take_the_condition_second(
+    kind: str, train: Callable[[Population, int], None], tmp_path: Path
+) -> None:
+    network = CONDITIONAL[kind]()
+    population = Population(network, SPLITS, Objective(), conditions=CONDITIONS, slots=2, batch_size=32)
+    population.start(1, SETTINGS, 3)
+    train(population, 3)
+    member = population.member(1)
+    models = plain_models(network, member)
+    models.decoder.save(tmp_path / "decoder.keras")
+    decoder = keras.models.load_model(tmp_path / "decoder.keras")
+    evaluator = Evaluator(network, SPLITS, Objective(), conditions=CONDITIONS)
+    outcome, told = evaluator.outcome(member, "validation", samples=1), CONDITIONS["validation"]
+    mean, log_var = (np.asarray(values) for values in models.encoder([SPLITS["validation"], told]))
+    np.testing.assert_allclose(mean, outcome.mean[0], rtol=1e-4, atol=1e-5)
+    noise = np.random.Generator(np.random.Philox(0)).standard_normal((8, 24, 3), dtype=np.float32)[0]
+    z = mean + np.exp(0.5 * log_var) * noise
+    squared = np.sum((SPLITS["validation"] - np.asarray(decoder([z, told]))) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(squared, outcome.deviance[0], rtol=1e-4)
+    assert not np.allclose(decoder([z, told]), decoder([z, told[:, ::-1]]), atol=1e-3), "the condition has a say"
 
 
 def test_plain_models_compute_what_the_member_computes(trained: Trained) -> None:

@@ -63,6 +63,7 @@ def fit(populate: Populate, train: Callable[[Population, int], None]) -> Fit:
 
     def run(likelihood: Likelihood, splits: Splits, epochs: int) -> Fitted:
         network, population = populate(likelihood, splits, 2)
+        likelihood = likelihood.for_rows(network.input_shape)
         for slot in range(2):
             population.start(slot, Hyperparameters(kl_weight=1.0, learning_rate=3e-3, annealing_epochs=20), seed=slot)
         train(population, epochs)

@@ -9,11 +9,13 @@ import pytest
 import tensorflow as tf
 
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.likelihoods.categorical import CATEGORICAL
 from klsearch.vae.likelihoods.counts import CountLikelihood
 from klsearch.vae.likelihoods.likelihood import Likelihood
 
 ROOT = Path(__file__).parents[3]
 COUNTS = tf.constant([[0.0, 1.0, 3.0], [12.0, 0.0, 2.0]])
+TOKENS = tf.constant([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 VALUES = tf.constant([[0.0, 1.0, 0.25], [1.0, 0.0, 0.5]])
 
 each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
@@ -21,7 +23,14 @@ each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), id
 
 def rows_of(likelihood: Likelihood) -> tf.Tensor:
     """Two rows of three values that it can score."""
+    if likelihood is CATEGORICAL:
+        return TOKENS
     return COUNTS if isinstance(likelihood, CountLikelihood) else VALUES
+
+
+def moved(likelihood: Likelihood, rows: tf.Tensor) -> tf.Tensor:
+    """A reconstruction that is near but wrong."""
+    return (rows + 0.01) / 1.03 if likelihood is CATEGORICAL else rows * 1.01 + 0.01
 
 
 def output_of(likelihood: Likelihood) -> tf.Tensor:
@@ -58,9 +67,10 @@ def test_the_gradient_of_the_error_is_that_of_its_finite_differences(likelihood:
 def test_no_reconstruction_is_nearer_than_the_row_itself(likelihood: Likelihood) -> None:
     rows = rows_of(likelihood)
     itself = likelihood.deviance.between(rows, rows, tf.ones([3])).numpy()
-    moved = likelihood.deviance.between(rows * 1.01 + 0.01, rows, tf.ones([3])).numpy()
+    wrong = likelihood.deviance.between(moved(likelihood, rows), rows, tf.ones([3])).numpy()
     assert itself == pytest.approx(np.zeros((2, 3)), abs=1e-5)
-    assert np.all(moved > itself)
+    counted = rows.numpy() > 0 if likelihood is CATEGORICAL else np.full(rows.shape, True)
+    assert np.all(wrong[counted] > itself[counted])
 
 
 @each_likelihood

@@ -106,13 +106,13 @@ class Subclassed(keras.Model):
 def test_models_without_one_input_of_fixed_shape_are_refused(inputs: keras.KerasTensor) -> None:
     fitting = encoder([linear(2)(inputs), linear(2)(inputs)], inputs)
     open_ended = keras.Input((None, 4))
-    two = [inputs, keras.Input((1,))]
+    three = [inputs, keras.Input((1,)), keras.Input((1,))]
     expected = "must be a functional or sequential Keras model with one input of fixed shape"
     for unfit in (
         Subclassed(),
         keras.Sequential([linear(4)]),
         keras.Model(open_ended, linear(2)(open_ended)),
-        keras.Model(two, keras.layers.Concatenate()(two)),
+        keras.Model(three, keras.layers.Concatenate()(three)),
     ):
         with pytest.raises(ValueError, match=f"the encoder {expected}"):
             Network(encoder=unfit, decoder=decoder())

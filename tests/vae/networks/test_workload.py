@@ -6,8 +6,16 @@ from typing import Any
 import keras
 import pytest
 
+from klsearch.vae.networks.conv1d import conv1d_network
 from klsearch.vae.networks.network import Network, conv_network, dense_network
-from klsearch.vae.networks.workload import Workload, conv_workload, dense_workload
+from klsearch.vae.networks.recurrent import recurrent_network
+from klsearch.vae.networks.workload import (
+    Workload,
+    conv1d_workload,
+    conv_workload,
+    dense_workload,
+    recurrent_workload,
+)
 
 DENSE: list[tuple[tuple[int, ...], int, list[int]]] = [((6,), 3, [16]), ((8, 8), 8, [128, 64]), ((28, 28, 3), 2, [])]
 CONV: list[tuple[tuple[int, ...], int, list[int], list[int]]] = [
@@ -22,7 +30,8 @@ def counted(network: Network) -> Workload:
     multiply_adds = activations = 0
     models = (network.encoder, network.decoder)
     for layer in (layer for model in models for layer in model.layers if hasattr(layer, "kernel")):
-        at = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
+        is_transposed = isinstance(layer, keras.layers.Conv2DTranspose | keras.layers.Conv1DTranspose)
+        at = layer.input if is_transposed else layer.output
         multiply_adds += math.prod(layer.kernel.shape) * math.prod(at.shape[1:-1])
         activations += math.prod(layer.output.shape[1:])
     weights: list[Any] = [variable for model in models for variable in model.trainable_variables]
@@ -43,6 +52,41 @@ def test_a_convolutional_model_is_counted_as_it_is_built(
 ) -> None:
     network = conv_network(shape, latent_dim, filters=filters, hidden=hidden)
     assert conv_workload(shape, latent_dim, filters=filters, hidden=hidden) == counted(network)
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters", "hidden", "told"), [((12, 3), [4], [], 0), ((25,), [4, 8], [10], 0), ((7, 2), [3, 5], [6], 2)]
+)
+def test_a_convolutional_model_of_series_is_counted_as_it_is_built(
+    shape: tuple[int, ...], filters: list[int], hidden: list[int], told: int
+) -> None:
+    network = conv1d_network(shape, 3, filters=filters, hidden=hidden, condition_width=told)
+    assert conv1d_workload(shape, 3, filters=filters, hidden=hidden, condition_width=told) == counted(network)
+
+
+@pytest.mark.parametrize(("shape", "hidden", "told"), [((12, 3), [4], 0), ((25,), [8, 5], 0), ((7, 2), [8, 5], 2)])
+def test_a_recurrent_model_is_counted_as_it_is_built(shape: tuple[int, ...], hidden: list[int], told: int) -> None:
+    network = recurrent_network(shape, 3, hidden=hidden, condition_width=told)
+    expected = counted(network)  # of all but the recurrent layers, and of all weights
+    for layer in (layer for model in (network.encoder, network.decoder) for layer in model.layers):
+        if isinstance(layer, keras.layers.GRU):
+            kernels = layer.cell.kernel, layer.cell.recurrent_kernel
+            expected += Workload(
+                multiply_adds=shape[0] * sum(math.prod(kernel.shape) for kernel in kernels),
+                weights=0,
+                activations=shape[0] * layer.units,
+            )
+    assert recurrent_workload(shape, 3, hidden=hidden, condition_width=told) == expected
+
+
+@pytest.mark.parametrize(("filters", "hidden"), [(None, [16, 8]), ([4], [8])])
+def test_a_conditional_model_is_counted_as_it_is_built(filters: list[int] | None, hidden: list[int]) -> None:
+    if filters is None:
+        found = dense_workload((8, 8), 3, hidden=hidden, condition_width=5)
+        assert found == counted(dense_network((8, 8), 3, hidden=hidden, condition_width=5))
+    else:
+        found = conv_workload((8, 8), 3, filters=filters, hidden=hidden, condition_width=5)
+        assert found == counted(conv_network((8, 8), 3, filters=filters, hidden=hidden, condition_width=5))
 
 
 def test_the_digits_model_has_the_products_that_one_counts_by_hand() -> None:

@@ -17,7 +17,7 @@ _SUFFIX = ".npy"
 def read_npy(request: Request) -> RawData:
     """The rows of an .npy file; only those asked for are read."""
     request.refuse("array", because="only an .npz holds several arrays")
-    request.refuse(*request.beside_rows, because="an .npy has no columns by name; use an .npz, .csv or .parquet")
+    request.refuse(*request.beside_keys, because="an .npy has no columns by name; use an .npz, .csv or .parquet")
     name = request.path.name
     try:
         # Mapped, not read: the shape is known before memory is taken.
@@ -38,11 +38,12 @@ def read_npz(request: Request) -> RawData:
         with zipfile.ZipFile(request.path) as archive:
             held = [member.removesuffix(_SUFFIX) for member in archive.namelist() if member.endswith(_SUFFIX)]
             chosen = _choose_array(name, held, request)
-            for array in (chosen, *(_check_held(name, array, held) for array in request.beside_rows.values())):
+            for array in (chosen, *(_check_held(name, array, held) for array in _beside(request))):
                 refuse_beyond_memory(f"{name} ({array})", *_size_and_itemsize(archive, array))
         with np.load(request.path, allow_pickle=False) as arrays:
             rows = arrays[chosen]
-            beside = {key: arrays[_check_held(name, array, held)] for key, array in request.beside_rows.items()}
+            beside = {key: arrays[array] for key, array in request.beside_rows.items()}
+            conditions = {array: arrays[array] for array in request.condition}
     except DataProblem:
         raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
@@ -57,7 +58,23 @@ def read_npz(request: Request) -> RawData:
         labels=beside["labels"][first] if "labels" in beside else None,
         group=beside["group"][first] if "group" in beside else None,
         split=beside["split_column"][first] if "split_column" in beside else None,
+        conditions={array: _check_leading(name, array, values, rows)[first] for array, values in conditions.items()},
     )
+
+
+def _beside(request: Request) -> list[str]:
+    """The names of the arrays that are not the rows."""
+    return [*request.beside_rows.values(), *request.condition]
+
+
+def _check_leading(name: str, array: str, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The values of a condition, if it has as many as there are rows."""
+    if values.shape[:1] != rows.shape[:1]:
+        raise DataProblem(
+            f"{name}: the condition '{array}' must hold a value for each of {len(rows)} rows, but has shape "
+            f"{list(values.shape)}"
+        )
+    return values
 
 
 def _check_one_per_row(name: str, array: str, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -75,7 +92,7 @@ def _choose_array(name: str, held: list[str], request: Request) -> str:
     """The array that holds the rows: the one named, else the only one left."""
     if request.array is not None:
         return _check_held(name, request.array, held)
-    left = [array for array in held if array not in request.beside_rows.values()]
+    left = [array for array in held if array not in _beside(request)]
     if len(left) != 1:
         raise DataProblem(f"{name}: holds {_list_names(held)}; say which are the data with data.array")
     return left[0]

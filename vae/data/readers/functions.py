@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ def is_function(source: str) -> bool:
 def read_function(request: Request) -> RawData:
     """The rows that the user's function returns, called without arguments.
 
-    It may return an array [N, *row shape], a pair (rows, labels), a pandas data frame, or a `tf.data.Dataset` whose
-    elements are rows or (row, label) pairs; batches are unbatched where they show: they vary in size, or hold labels.
+    It may return an array [N, *row shape], a pair (rows, labels), a triple (rows, labels or None, condition), a pandas
+    data frame, or a `tf.data.Dataset` whose elements are rows, (row, label) or (row, label, condition); batches are
+    unbatched where they show: they vary in size, or hold labels.
 
     Raises:
         DataProblem: with the function's own error and the line that raised it, or with what it returned instead.
@@ -46,11 +48,47 @@ def _take(request: Request, returned: Any) -> RawData:
     request.refuse("array", *request.beside_rows, because="what the function returns has no columns by name")
     if hasattr(returned, "as_numpy_iterator"):
         returned = _from_tensorflow(name, returned, request.rows)
+    conditions = dict[str, np.ndarray]()
+    if _is_triple(returned):
+        *returned, condition = returned
+        returned = tuple(returned)
+        conditions = _take_conditions(request, condition)
+    elif request.condition:
+        request.refuse("condition", because="return three values, (rows, labels or None, condition), or a data frame")
     rows, labels = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
     if labels is not None:
         labels = _take_first(name, labels, request.rows)
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    return RawData(name=name, rows=_take_first(name, rows, request.rows), labels=labels)
+    return RawData(name=name, rows=_take_first(name, rows, request.rows), labels=labels, conditions=conditions)
+
+
+def _is_triple(returned: Any) -> bool:
+    """Tell whether these are rows, labels and a condition, and not three rows."""
+    return isinstance(returned, tuple) and len(returned) == 3 and getattr(returned[0], "ndim", 0) > 1
+
+
+def _take_conditions(request: Request, condition: Any) -> dict[str, np.ndarray]:
+    """The third value by the names of `data.condition`: an array under the only one, or a dictionary of arrays."""
+    name, asked = request.source, request.condition
+    held = condition if isinstance(condition, Mapping) else None
+    if not asked:
+        names = ", ".join(f'"{key}"' for key in held) if held else '"name"'
+        raise DataProblem(
+            f"{name}: returned three values, of which the third is taken for a condition; say so with data.condition = "
+            f"[{names}], or return two"
+        )
+    if held is None and len(asked) > 1:
+        raise DataProblem(
+            f"{name}: data.condition names {len(asked)} conditions, but the third value is one; return a dictionary of "
+            "them by name"
+        )
+    by_name = {asked[0]: condition} if held is None else held
+    for key in asked:
+        if key not in by_name:
+            raise DataProblem(
+                f"{name}: has no condition '{key}' (data.condition); it has {', '.join(map(str, by_name))}"
+            )
+    return {key: _take_first(name, by_name[key], request.rows) for key in asked}
 
 
 def load_function(source: str, folder: Path) -> Any:
@@ -137,12 +175,14 @@ def _take_first(name: str, values: Any, count: int | None) -> np.ndarray:
 
 
 def _from_tensorflow(name: str, dataset: Any, count: int | None) -> Any:
-    """The elements of a `tf.data.Dataset` as one array, or as (rows, labels)."""
+    """The elements of a `tf.data.Dataset` as one array, or as (rows, labels), or with a condition as third."""
     paired = isinstance(dataset.element_spec, tuple)
     parts = dataset.element_spec if paired else (dataset.element_spec,)
-    if len(parts) > 2 or not all(hasattr(part, "shape") for part in parts):
-        raise DataProblem(f"{name}: the data set's elements must be rows or (row, label) pairs; map them to that")
-    if _is_batched(*(part.shape for part in parts)):
+    if len(parts) > 3 or not all(hasattr(part, "shape") for part in parts):
+        raise DataProblem(
+            f"{name}: the data set's elements must be rows, (row, label) or (row, label, condition); map them to that"
+        )
+    if _is_batched(*(part.shape for part in parts[:2])):
         dataset = dataset.unbatch()
     if count is not None:
         dataset = dataset.take(count)

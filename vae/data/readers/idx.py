@@ -34,7 +34,7 @@ def read_idx_folder(folder: Path, files: list[Path], request: Request) -> RawDat
 
     Files of one dimension hold labels, all others hold rows.
     """
-    request.refuse("array", *request.beside_rows, because="IDX files name nothing within; their labels are found")
+    request.refuse("array", *request.beside_keys, because="IDX files name nothing within; their labels are found")
     arrays = {path: _read(path) for path in files}
     row_files = [path for path, array in arrays.items() if array.ndim > 1]
     labels = [array for array in arrays.values() if array.ndim == 1]

@@ -23,7 +23,7 @@ def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
     Raises:
         DataProblem: a file cannot be read, or differs from the first one in size or colour; it is named.
     """
-    request.refuse("array", *request.beside_rows, because="image files have no columns; use an .npz, .csv or .parquet")
+    request.refuse("array", *request.beside_keys, because="image files have no columns; use an .npz, .csv or .parquet")
     wanted = files[: request.rows]
     first = _pixels(folder, wanted[0])
     refuse_beyond_memory(folder.name, len(wanted) * first.size, 1)

@@ -43,6 +43,7 @@ class RawData:
         labels: a label for each row, shape [N].
         group: for each row what keeps it together with others, shape [N].
         split: for each row the name of its split, shape [N].
+        conditions: what is told of each row, by name, shape [N] or [N, numbers].
         first_line: the line of row 0 in a text file whose every row is one line; None elsewhere.
         notes: what the reader did that its user may not expect.
     """
@@ -54,6 +55,7 @@ class RawData:
     labels: np.ndarray | None = None
     group: np.ndarray | None = None
     split: np.ndarray | None = None
+    conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
     first_line: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -84,6 +86,7 @@ class Request:
         labels: column (or array in an .npz) of labels, which is not trained on.
         group: column (or array) whose equal values stay together in one split, which is not trained on.
         split_column: column (or array) that names each row's split.
+        condition: columns (or arrays) that are told of each row instead of being learned.
         columns: for columns of a table whose guess is wrong, "number", "category", "count" or "ignore".
     """
 
@@ -94,6 +97,7 @@ class Request:
     labels: str | None = None
     group: str | None = None
     split_column: str | None = None
+    condition: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -107,9 +111,17 @@ class Request:
         named = {"labels": self.labels, "group": self.group, "split_column": self.split_column}
         return {key: column for key, column in named.items() if column is not None}
 
+    @property
+    def beside_keys(self) -> tuple[str, ...]:
+        """The keys that name such columns."""
+        return (*self.beside_rows, *(["condition"] if self.condition else []))
+
     def refuse(self, *keys: str, because: str) -> None:
-        """Refuse the keys, among `array` and those of `beside_rows`, that this source cannot use."""
+        """Refuse the keys, among `array` and `beside_keys`, that this source cannot use."""
         given = [key for key in keys if getattr(self, key) is not None]
+        if given == ["condition"]:
+            named = ", ".join(map(repr, self.condition))
+            raise DataProblem(f"{self.source}: data.condition = [{named}] cannot be used: {because}")
         if given:
             raise DataProblem(f"{self.source}: data.{given[0]} = '{getattr(self, given[0])}' cannot be used: {because}")
 

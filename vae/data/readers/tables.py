@@ -138,8 +138,10 @@ def from_frame(
         twice = frame.columns[frame.columns.duplicated()][0]
         raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
-    data = frame.drop(columns=list(request.beside_rows.values()))
-    encoded = encode_columns(name, data, request.columns, first_line)
+    conditions = {column: _read_condition(name, frame, column) for column in request.condition}
+    data = frame.drop(columns=list({*request.beside_rows.values(), *conditions}))
+    asked = {column: kind for column, kind in request.columns.items() if column not in conditions}
+    encoded = encode_columns(name, data, asked, first_line)
     return RawData(
         name=name,
         rows=encoded.frame.to_numpy(dtype=np.float64, na_value=np.nan),
@@ -148,6 +150,7 @@ def from_frame(
         labels=beside.get("labels"),
         group=beside.get("group"),
         split=beside.get("split_column"),
+        conditions=conditions,
         first_line=first_line,
         notes=(*notes, *encoded.notes),
     )
@@ -155,10 +158,24 @@ def from_frame(
 
 def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:
     """One column of labels, groups or splits: numbers as they are, anything else as text."""
+    values = _find_column(name, frame, key, column)
+    refuse_missing(name, column, values.isna().to_numpy())
+    return values.to_numpy() if is_numeric(values) else values.astype(str).to_numpy(dtype=np.str_)
+
+
+def _read_condition(name: str, frame: "pd.DataFrame", column: str) -> np.ndarray:
+    """One column that is a condition: numbers as they are, anything else as text, None where it is missing."""
+    values = _find_column(name, frame, "condition", column)
+    if is_numeric(values):
+        return values.to_numpy() if not values.isna().any() else values.to_numpy(np.float64, na_value=np.nan)
+    words = values.astype(str).to_numpy(dtype=object)
+    words[values.isna().to_numpy()] = None
+    return words if values.isna().any() else words.astype(np.str_)
+
+
+def _find_column(name: str, frame: "pd.DataFrame", key: str, column: str) -> "pd.Series[Any]":
     if column not in frame.columns:
         near = difflib.get_close_matches(column, frame.columns, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(frame.columns)}"
         raise DataProblem(f"{name}: has no column '{column}' (data.{key}); {hint}")
-    values = frame[column]
-    refuse_missing(name, column, values.isna().to_numpy())
-    return values.to_numpy() if is_numeric(values) else values.astype(str).to_numpy(dtype=np.str_)
+    return frame[column]

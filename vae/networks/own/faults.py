@@ -42,7 +42,7 @@ def _of_layers(model: keras.Model) -> Iterator[str]:
     for layer in model._flatten_layers(include_self=False):
         if getattr(layer, "stateful", False):
             yield (
-                f"the layer {layer.name!r} is stateful, so that each batch would go on from the last: set stateful=False"
+                f"the layer {layer.name!r} is stateful, so that a batch would go on from the last: set stateful=False"
             )
 
 

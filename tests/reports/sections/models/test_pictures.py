@@ -53,6 +53,16 @@ def test_rows_bear_the_names_of_the_candidates(study: StudyRecord) -> None:
     assert ">latent 5</text>" in picture_exhibits(study)["traversal"].svg
 
 
+def test_captions_name_the_conditions_under_which_conditional_models_draw(study: StudyRecord) -> None:
+    assert isinstance(study.samples, ImageSamples)
+    words = tuple(f"digit {place}" for place in range(10))
+    told = replace(study, samples=replace(study.samples, conditions=words, traversed_condition="digit 3"))
+    shown = picture_exhibits(told)
+    assert f"under the commonest conditions, from the left: {'; '.join(words)}." in shown["prior-samples"].caption
+    assert shown["traversal"].caption.endswith("The condition is that row's: digit 3.")
+    assert not any("condition" in one.caption for one in picture_exhibits(study).values())
+
+
 def test_captions_and_tables_hold_the_numbers(study: StudyRecord) -> None:
     samples = study.samples
     assert isinstance(samples, ImageSamples)

@@ -208,8 +208,15 @@ def test_one_hot_labels_of_a_tensorflow_data_set_are_no_batch(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("tail", "reason"),
     [
-        ("data.map(lambda row, label: {'image': row, 'label': label})", "must be rows or (row, label) pairs"),
-        ("data.map(lambda row, label: (row, label, label))", "must be rows or (row, label) pairs"),
+        (
+            "data.map(lambda row, label: {'image': row, 'label': label})",
+            "must be rows, (row, label) or (row, label, cond",
+        ),
+        (
+            "data.map(lambda row, label: (row, label, label, 1))",
+            "must be rows, (row, label) or (row, label, condition)",
+        ),
+        ("data.map(lambda row, label: (row, label, label))", "returned three values, of which the third is taken for"),
         ("data.map(lambda row, label: (row[:label], label))", "rows differ in shape; make them alike"),
     ],
 )
@@ -242,3 +249,31 @@ def test_what_the_function_writes_past_python_stays_off_standard_output(
 
 def test_a_frame_that_fails_when_it_is_read_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refusal_of_function(tmp_path, "return type('Odd', (), {'iloc': 1})()")
+
+
+def test_a_third_value_is_the_condition_that_the_definition_names(tmp_path: Path) -> None:
+    body = "return np.eye(6), None, ['a', 'b'] * 3"
+    raw = read(tmp_path, body, condition=("batch",), rows=4)
+    assert raw.labels is None
+    assert raw.conditions["batch"].tolist() == ["a", "b", "a", "b"]
+    by_name = read(tmp_path, "return np.eye(6), None, {'a': range(6), 'b': range(6)}", condition=("b",))
+    assert list(by_name.conditions) == ["b"]
+
+
+def test_three_rows_are_no_condition(tmp_path: Path) -> None:
+    assert read(tmp_path, "return ([1, 2], [3, 4], [5, 6])").rows.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "condition", "reason"),
+    [
+        ("return np.eye(3), None, [1, 2, 3]", (), 'a condition; say so with data.condition = ["name"], or return two'),
+        ("return np.eye(3), None, [1, 2, 3]", ("a", "b"), "names 2 conditions, but the third value is one"),
+        ("return np.eye(3), None, {'a': [1, 2, 3]}", ("b",), "has no condition 'b' (data.condition); it has a"),
+        ("return np.eye(3), [1, 2, 3]", ("a",), "data.condition = ['a'] cannot be used: return three values"),
+    ],
+)
+def test_a_second_input_is_called_a_condition_wherever_it_does_not_fit(
+    tmp_path: Path, body: str, condition: tuple[str, ...], reason: str
+) -> None:
+    assert reason in refusal_of_function(tmp_path, body, condition=condition)

@@ -1,0 +1,117 @@
+"""A definition for data that nobody has written one for."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from klsearch.studies.definitions.catalog import template
+from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.errors import DataError
+from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
+from klsearch.vae.data.gaps import have_gaps
+from klsearch.vae.data.proposals import Choice, KlWeights, choose_kl_weights, choose_likelihood
+from klsearch.vae.data.sources import is_path, read_source
+from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.objective import Objective
+
+_COMMENT_AT = 29  # where the template's comments begin
+_BATCHES = 8  # in an epoch, at the least
+_SERIES_RATIO = 4  # of length to channels, from which rows are no pictures
+_FEW_FEATURES = 32
+
+
+def proposed_kl_weights(definition: StudyDefinition, dataset: Dataset) -> KlWeights:
+    """The KL weights that the data of a definition suggest, under its loss."""
+    return _kl_weights(definition.objective(), dataset, definition.model.latent_dim)
+
+
+def propose_definition(source: str, folder: Path, *, name: str) -> str:
+    """The template with what the data suggest, and why, in its comments.
+
+    Args:
+        source: as `[data] source` has it.
+        folder: where the definition will stand, to which its paths are relative.
+        name: of the study.
+
+    Raises:
+        DataError: the data cannot be read or trained on.
+    """
+    request = Request(source=source, folder=folder)
+    try:
+        raw = read_source(request)
+        missing = "mask" if have_gaps(raw.rows) else "refuse"
+        choice = choose_likelihood(raw.rows)
+        dataset = load_dataset(request, missing=missing, scaling=LIKELIHOODS[choice.likelihood].scaling)
+    except DataProblem as error:
+        raise DataError(str(error)) from error
+    text = template()
+    for section, key, value, why in _lines(source, dataset, choice, missing=missing, name=name):
+        text = _put(text, section, key, value, why)
+    about = f"rows of {'×'.join(map(str, dataset.shape))} values"
+    return text.replace("# A study of your own:", f"# From {source}, {sum(dataset.rows.values()):,} {about}:", 1)
+
+
+def _lines(
+    source: str, dataset: Dataset, choice: Choice, *, missing: str, name: str
+) -> list[tuple[str, str, Any, str]]:
+    """Section, key, value and reason of what differs from the template."""
+    features, rows = math.prod(dataset.shape), dataset.rows["train"]
+    latents = max(1, min(8, features // 4))
+    objective = Objective(likelihood=LIKELIHOODS[choice.likelihood])
+    weights = _kl_weights(objective, dataset, latents)
+    unit = objective.unit_kl_weight(features, latents)
+    small = features < _FEW_FEATURES or rows < features
+    few = f"small, for {rows:,} training rows of {features:,} values overfit" if rows < features else ""
+    batch = 2 ** max(1, min(7, int(math.log2(max(2, rows // _BATCHES)))))
+    is_series = len(dataset.shape) == 2 and dataset.shape[0] > _SERIES_RATIO * dataset.shape[1]
+    found = [
+        ("study", "name", name, f"also the name of the run folder, runs/{name}"),
+        ("data", "source", source, "relative to this file" if is_path(source) else ""),
+        ("data", "scaling", "auto", f"here: {dataset.scaling.words}"),
+        ("model", "latent_dim", latents, ""),
+        ("model", "likelihood", choice.likelihood, choice.reason),
+        ("training", "batch_size", batch, ""),
+        ("space", "kl_weight", {"low": weights.low, "high": weights.high, "log": True}, weights.reason),
+        ("baselines.mine", "kl_weight", float(f"{unit:.3g}"), "a plain VAE's, β = 1; put in what you have now"),
+    ]
+    if missing == "mask":
+        found.append(("data", "missing", missing, "values are missing, and left out of what is learned"))
+    if is_series:
+        found.append(("model", "kind", "conv1d", "series; compare with 'recurrent', and with 'dense' without filters"))
+        found.append(("model", "filters", [16, 32], ""))
+        found.append(("model", "hidden", [32], few))
+    else:
+        found.append(("model", "hidden", [32] if small else [128, 64], few))
+    return found
+
+
+def _kl_weights(objective: Objective, dataset: Dataset, latent_dim: int) -> KlWeights:
+    return choose_kl_weights(
+        dataset.train,
+        unit=objective.unit_kl_weight(math.prod(dataset.shape), latent_dim),
+        is_squared_error=objective.likelihood.fits_variance,
+    )
+
+
+def _put(text: str, section: str, key: str, value: Any, why: str) -> str:
+    """The template with another value of a key, which may be behind a # there."""
+    start = text.index(f"[{section}]")
+    # With what its comment goes on to say in the lines below, which another reason takes the place of.
+    rest = r"(?:\n {10,}#[^\n]*)*" if why else ""
+    line = re.compile(rf"^(?:# )?{key} = [^#\n]*(#[^\n]*)?{rest}$", re.MULTILINE)
+    found = line.search(text, start)
+    assert found is not None, f"the template has no {key} in [{section}]"
+    comment = f"# {why}" if why else found.group(1) or ""
+    put = f"{key} = {_toml(value)}".ljust(_COMMENT_AT) + comment
+    return text[: found.start()] + put.rstrip() + text[found.end() :]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

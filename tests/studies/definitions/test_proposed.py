@@ -1,0 +1,62 @@
+"""Definitions that data suggest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits
+
+from klsearch.search.cli import main
+from klsearch.studies.definitions.catalog import load_definition
+from klsearch.studies.definitions.data import load_with_data
+from klsearch.studies.definitions.proposed import propose_definition
+from klsearch.studies.errors import DataError
+
+RNG = np.random.default_rng(0)
+ROWS = {
+    "table": load_breast_cancer().data,
+    "images": load_digits().images,
+    "counts": RNG.poisson(RNG.gamma(1.0, 9.0, size=(200, 12))),
+    "wide": RNG.normal(size=(60, 500)),
+    "gaps": np.where(RNG.uniform(size=(200, 6)) < 0.1, np.nan, RNG.normal(size=(200, 6))),
+    "series": np.sin(np.arange(50) + RNG.normal(size=(100, 50)))[..., np.newaxis],
+    "tokens": np.eye(6)[RNG.integers(0, 6, size=(80, 9))],
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_what_is_proposed_is_a_valid_definition_of_the_data(tmp_path: Path, kind: str) -> None:
+    np.save(tmp_path / "rows.npy", ROWS[kind])
+    (tmp_path / "mine.toml").write_text(propose_definition("rows.npy", tmp_path, name="mine"))
+    loaded, dataset = load_with_data(tmp_path / "mine.toml")
+    definition = loaded.definition
+    assert definition.study.name == "mine"
+    assert definition.training.batch_size <= dataset.rows["train"]
+    expected = {"counts": "negative_binomial", "tokens": "categorical"}.get(kind, "gaussian")
+    assert definition.model.likelihood == expected
+    assert definition.model.kind == ("conv1d" if kind == "series" else "dense")
+    assert definition.data.missing == ("mask" if kind == "gaps" else "refuse")
+    assert ("overfit" in loaded.toml) == (kind == "wide")
+    assert loaded.toml.startswith("# From rows.npy, ")
+    text = loaded.toml.splitlines()
+    (line,) = [line for line in text if line.startswith("kl_weight = {")]
+    assert "# " in line
+
+
+def test_data_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.npy: no such file or folder"):
+        propose_definition("nowhere.npy", tmp_path, name="mine")
+
+
+def test_init_names_data_relative_to_the_definition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "below").mkdir()
+    np.save(tmp_path / "below" / "rows.npy", ROWS["table"])
+    monkeypatch.chdir(tmp_path / "below")
+    assert main(["init", "../mine.toml", "--data", "rows.npy"]) == 0
+    assert load_definition(tmp_path / "mine.toml").definition.data.source == "below/rows.npy"
+    assert main(["check", "../mine.toml"]) == 0
+    told = capsys.readouterr().out
+    assert "proposal: kl_weight from " in told
+    assert "a linear VAE keeps no latent" in told

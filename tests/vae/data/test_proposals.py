@@ -1,0 +1,59 @@
+"""What data suggest, against data whose nature is known."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from klsearch.vae.data.proposals import choose_kl_weights, choose_likelihood, largest_eigenvalue
+from klsearch.vae.data.tokens import Alphabet
+
+RNG = np.random.default_rng(0)
+MEANS = np.linspace(1, 20, 8)
+DIGITS = load_digits().images / 16
+
+
+@pytest.mark.parametrize(
+    ("rows", "likelihood", "reason"),
+    [
+        (RNG.normal(size=(300, 5)), "gaussian", "numbers"),
+        (DIGITS, "gaussian", "'bernoulli' would take them for probabilities"),
+        ((DIGITS > 0.5).astype(np.uint8), "bernoulli", "zeros and ones"),
+        (RNG.poisson(MEANS, size=(500, 8)), "poisson", "counts"),
+        (RNG.poisson(RNG.gamma(2.0, MEANS / 2, size=(500, 8))), "negative_binomial", "times their mean"),
+        (Alphabet(5, is_one_hot=False).encode(RNG.integers(0, 5, size=(90, 7))), "categorical", "one-hot tokens, 5"),
+        (RNG.integers(0, 256, size=(50, 8, 8)), "gaussian", "numbers"),  # pixels are no counts
+    ],
+)
+def test_the_likelihood_follows_from_what_the_rows_are(rows: np.ndarray, likelihood: str, reason: str) -> None:
+    chosen = choose_likelihood(rows)
+    assert chosen.likelihood == likelihood
+    assert reason in chosen.reason
+
+
+def test_missing_values_have_no_say() -> None:
+    rows = RNG.poisson(MEANS, size=(500, 8)).astype(float)
+    rows[::7, 3] = np.nan
+    assert choose_likelihood(rows).likelihood == "poisson"
+
+
+def test_a_row_of_zeros_leaves_no_library_size() -> None:
+    rows = RNG.poisson(RNG.gamma(2.0, MEANS / 2, size=(500, 8)))
+    rows[3] = 0
+    assert choose_likelihood(rows).likelihood == "poisson"
+
+
+@pytest.mark.parametrize("shape", [(2000, 6), (40, 300)])
+def test_the_largest_eigenvalue_is_that_of_the_covariance(shape: tuple[int, int]) -> None:
+    rows = RNG.normal(size=shape) * np.linspace(1, 3, shape[1])
+    some = rows[np.unique(np.linspace(0, shape[0] - 1, min(shape[0], 1024)).astype(int))]
+    expected = np.linalg.eigvalsh(np.cov(some.T, bias=True))[-1]
+    assert largest_eigenvalue(rows.astype(np.float32)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_kl_weights_end_where_a_linear_model_keeps_no_latent() -> None:
+    """Rows that vary along one line by a variance of 9: β = 18 takes its last latent."""
+    rows = (3 * RNG.normal(size=(1000, 1)) * [1, 0, 0]).astype(np.float32)
+    found = choose_kl_weights(rows, unit=0.5, is_squared_error=True)
+    assert (found.low, found.high) == (pytest.approx(9e-4, rel=0.15), pytest.approx(9, rel=0.15))
+    around = choose_kl_weights(rows, unit=0.5, is_squared_error=False)
+    assert (around.low, around.high) == (0.005, 5.0)

@@ -1,0 +1,93 @@
+"""Tokens: how many there are, what they become, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
+from klsearch.vae.data.readers.raw import RawData
+from klsearch.vae.data.tokens import Alphabet, find_alphabet
+
+TOKENS = np.random.default_rng(0).integers(0, 5, size=(60, 7))
+TOKENS[0, 0] = 4
+TOKENS[::3, 5:] = -1
+
+
+def load(folder: Path, rows: np.ndarray, scaling: str = "tokens", missing: str = "refuse") -> Dataset:
+    np.save(folder / "rows.npy", rows)
+    return load_dataset(Request(source="rows.npy", folder=folder), scaling=scaling, missing=missing)
+
+
+def test_whole_numbers_become_one_hot_and_minus_one_nothing(tmp_path: Path) -> None:
+    data = load(tmp_path, TOKENS)
+    assert data.shape == (7, 5)
+    assert data.scaling.words == "one-hot of 5 tokens"
+    assert data.scaling.as_json()["classes"] == 5
+    rows = np.concatenate(list(data.splits.values()))
+    back = np.where(rows.any(axis=2), rows.argmax(axis=2), -1)
+    assert sorted(map(tuple, back.tolist())) == sorted(map(tuple, TOKENS.tolist()))
+
+
+def test_missing_tokens_are_padding_where_gaps_are_masked(tmp_path: Path) -> None:
+    data = load(tmp_path, np.where(TOKENS < 0, np.nan, TOKENS), missing="mask")
+    assert np.array_equal(data.train, load(tmp_path, TOKENS).train)
+
+
+def test_one_hot_rows_are_taken_as_they_are_flat_or_not(tmp_path: Path) -> None:
+    one_hot = Alphabet(5, is_one_hot=False).encode(TOKENS)
+    expected = load(tmp_path, TOKENS).train
+    assert np.array_equal(load(tmp_path, one_hot.astype(np.uint8)).train, expected)
+    assert np.array_equal(load(tmp_path, one_hot.reshape(60, -1)).train, expected)
+    assert load(tmp_path, one_hot.reshape(60, -1)).shape == (7, 5)
+
+
+def test_tokens_of_two_kinds_are_no_one_hot_blocks() -> None:
+    binary = np.random.default_rng(0).integers(0, 2, size=(200, 12))
+    assert find_alphabet(RawData(name="rows", rows=binary)) == Alphabet(2, is_one_hot=False)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        ((3, 2), 1.5, "rows: 1.5 at column 2, row 3 (counted from 0) is no whole number, as tokens are"),
+        ((3, 2), -2, "rows: -2 at column 2, row 3 (counted from 0) is out of range: tokens count from 0 on, and -1"),
+        ((3, 2), 1e9, "rows: 1e+09 at column 2, row 3 (counted from 0) is out of range: tokens must lie below 100,000"),
+    ],
+)
+def test_a_token_out_of_range_is_refused_with_its_place(place: tuple[int, int], value: float, reason: str) -> None:
+    rows = TOKENS.astype(np.float64)
+    rows[place] = value
+    with pytest.raises(DataProblem) as caught:
+        find_alphabet(RawData(name="rows", rows=rows))
+    assert str(caught.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (np.full((4, 3, 5), 0.5), "0.5 at pixel [0, 0], row 0"),
+        (np.ones((4, 3, 5)), "place 0 of row 0 (counted from 0) holds 5 tokens; give one or none"),
+        (np.ones((4, 3, 5, 2)), "rows of shape [3, 5, 2] are no tokens; give [rows, length] or one-hot"),
+    ],
+)
+def test_rows_that_are_no_tokens_are_refused(rows: np.ndarray, reason: str) -> None:
+    with pytest.raises(DataProblem) as caught:
+        find_alphabet(RawData(name="rows", rows=rows))
+    assert reason in str(caught.value)
+
+
+def test_rows_that_end_in_one_token_again_and_again_are_told_how_padding_is_written(tmp_path: Path) -> None:
+    padded = np.where(TOKENS < 0, 0, TOKENS)
+    padded[:, 4:] = 0
+    (line,) = [one for one in load(tmp_path, padded).warnings if one.code == "padding"]
+    assert "most rows end in token 0, again and again, as padding does; write -1" in line
+    assert not [one for one in load(tmp_path, TOKENS).warnings if one.code == "padding"]
+
+
+def test_one_hot_rows_under_another_likelihood_are_told_of_the_categorical_one(tmp_path: Path) -> None:
+    tokens = np.where(np.random.default_rng(1).uniform(size=TOKENS.shape) < 0.1, -1, TOKENS)
+    flat = Alphabet(5, is_one_hot=False).encode(tokens).reshape(60, -1)
+    (line,) = [one for one in load(tmp_path, flat, scaling="auto").warnings if one.code == "one-hot"]
+    assert line.startswith("each block of 5 columns holds one 1, some none (padding), as one-hot categories do; ")
+    assert "model.likelihood = 'categorical'" in line

@@ -1,0 +1,121 @@
+"""What data suggest: their likelihood, and the KL weights worth searching."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from klsearch.vae.data.tokens import one_hot_width
+
+_LOOKED_AT = 1024  # rows, from all over them
+_LEAST_COUNT = 3  # the largest value of counts; below, chance alone may look like it
+_OVERDISPERSED = 1.5  # variance over mean, of the median column
+# Trainings to search over, from where all latents collapse down to far below a plain VAE.
+_DECADES = 4
+# Around a plain VAE, where what collapses is not known beforehand.
+_BELOW, _ABOVE = 1e-2, 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A likelihood for data, and why.
+
+    Attributes:
+        likelihood: its name.
+        reason: in a line.
+    """
+
+    likelihood: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KlWeights:
+    """The KL weights worth searching.
+
+    Attributes:
+        low: the least.
+        high: the largest.
+        reason: in a line.
+    """
+
+    low: float
+    high: float
+    reason: str
+
+
+def choose_likelihood(rows: np.ndarray) -> Choice:
+    """A likelihood for raw training rows [n, *shape], in which NaN stands for what is missing."""
+    some = rows[_evenly(len(rows))]
+    known = some[~np.isnan(some)] if some.dtype.kind == "f" else some.ravel()
+    low, high = float(known.min()), float(known.max())
+    if width := one_hot_width(some):
+        return Choice(likelihood="categorical", reason=f"one-hot tokens, {width} of them")
+    if low >= 0 and high <= 1:
+        if are_binary(some):
+            return Choice(likelihood="bernoulli", reason="zeros and ones")
+        return Choice(
+            likelihood="gaussian",
+            reason="in [0, 1], but not 0 or 1; 'bernoulli' would take them for probabilities, and never reach 0",
+        )
+    if rows.ndim == 2 and low >= 0 and high >= _LEAST_COUNT and bool(np.all(known == np.rint(known))):
+        return _of_counts(some)
+    return Choice(likelihood="gaussian", reason="numbers; 'student_t' if some are far out")
+
+
+def are_binary(rows: np.ndarray) -> bool:
+    """Tell whether rows hold zeros and ones alone, but for what is missing."""
+    some = rows[_evenly(len(rows))]
+    return bool(np.isin(some[~np.isnan(some)] if some.dtype.kind == "f" else some, (0, 1)).all())
+
+
+def _of_counts(rows: np.ndarray) -> Choice:
+    mean, variance = np.nanmean(rows, axis=0), np.nanvar(rows, axis=0)
+    ratio = float(np.median(variance[mean > 0] / mean[mean > 0]))
+    if ratio <= _OVERDISPERSED or bool((np.nansum(rows, axis=1) == 0).any()):
+        return Choice(likelihood="poisson", reason=f"counts, whose variance is {ratio:.2g} times their mean")
+    return Choice(likelihood="negative_binomial", reason=f"counts, whose variance is {ratio:.2g} times their mean")
+
+
+def choose_kl_weights(train: np.ndarray, *, unit: float, is_squared_error: bool) -> KlWeights:
+    """The KL weights worth searching for scaled training rows [n, *shape], NaN where a value is missing.
+
+    A linear VAE with squared errors keeps a latent only where an eigenvalue λ of the data's covariance exceeds half
+    its weight in units of β = 1 (Lucas et al. 2019): from 2 λ₁ on none of them carries anything. No deeper one was seen
+    to keep any far beyond.
+
+    Args:
+        train: the rows.
+        unit: the KL weight that stands for β = 1.
+        is_squared_error: whether that is what the loss is made of.
+    """
+    if not is_squared_error:
+        return KlWeights(
+            low=_rounded(_BELOW * unit), high=_rounded(_ABOVE * unit), reason=f"around a plain VAE's, {unit:.3g}"
+        )
+    largest = largest_eigenvalue(train)
+    edge = 2 * largest * unit
+    return KlWeights(
+        low=_rounded(edge / 10**_DECADES),
+        high=_rounded(edge),
+        reason=f"from about {edge:.3g} on a linear VAE keeps no latent (largest variance along a line: {largest:.3g})",
+    )
+
+
+def largest_eigenvalue(train: np.ndarray) -> float:
+    """λ₁ of the covariance of rows [n, *shape], of at most 1,024 of them; what is missing counts as the mean."""
+    rows = train[_evenly(len(train))].reshape(-1, math.prod(train.shape[1:])).astype(np.float64)
+    centred = rows - np.nanmean(rows, axis=0)
+    centred = np.where(np.isnan(centred), 0.0, centred)
+    products = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    return float(np.linalg.eigvalsh(products)[-1]) / len(centred)
+
+
+def _evenly(count: int) -> np.ndarray:
+    found: np.ndarray = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
+    return found
+
+
+def _rounded(value: float) -> float:
+    """To one digit: 2 λ₁ is a bound for linear models, not a measurement."""
+    return float(f"{value:.0e}")

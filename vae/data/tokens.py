@@ -1,0 +1,113 @@
+"""Sequences of tokens: whole numbers, or one-hot, which models are given."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from klsearch.vae.data.readers.raw import DataProblem, RawData, refuse_beyond_memory
+
+PADDING = -1
+"""The whole number that stands for no token."""
+_LEAST_BLOCK = 3  # columns that share a one; below it, chance alone may look like it
+_MOST_CLASSES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The tokens of a sequence.
+
+    Attributes:
+        classes: how many there are.
+        is_one_hot: whether rows hold a 1 in the place of their token, and not the token itself.
+    """
+
+    classes: int
+    is_one_hot: bool
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of tokens as float32 [n, length, classes]: 1 for the token of a place, 0 in all where it has none."""
+        if self.is_one_hot:
+            return np.asarray(np.nan_to_num(rows.reshape(len(rows), -1, self.classes), nan=0.0), np.float32)
+        return np.asarray(rows[:, :, np.newaxis] == np.arange(self.classes), np.float32)
+
+
+def find_alphabet(raw: RawData) -> Alphabet:
+    """The tokens of all rows: which there are is no part of what is learned.
+
+    Whole numbers from 0 on are tokens, of which there is one more than the largest says; −1 and missing values stand
+    for none. Zeros and ones are one-hot tokens where rows are [length, classes], or blocks of columns with one 1 each.
+
+    Raises:
+        DataProblem: the rows hold something else, with the place of the first; or would not fit into memory as one-hot.
+    """
+    rows = raw.rows
+    if rows.ndim == 3:
+        return Alphabet(_count_one_hot(raw), is_one_hot=True)
+    if rows.ndim != 2:
+        raise DataProblem(
+            f"{raw.name}: rows of shape {list(rows.shape[1:])} are no tokens; give [rows, length] or one-hot [rows, "
+            "length, classes]"
+        )
+    if width := one_hot_width(rows):
+        return Alphabet(width, is_one_hot=True)
+    wrong = ~np.isnan(rows) & (rows != np.rint(rows)) if rows.dtype.kind == "f" else np.zeros(rows.shape, bool)
+    _refuse_where(raw, wrong, "is no whole number, as tokens are")
+    _refuse_where(raw, rows < PADDING, f"is out of range: tokens count from 0 on, and {PADDING} stands for none")
+    _refuse_where(raw, rows >= _MOST_CLASSES, f"is out of range: tokens must lie below {_MOST_CLASSES:,}")
+    classes = max(2, int(np.nanmax(rows)) + 1)
+    refuse_beyond_memory(f"{raw.name} (one-hot of {classes:,} tokens)", rows.size * classes, 0)
+    return Alphabet(classes, is_one_hot=False)
+
+
+def _count_one_hot(raw: RawData) -> int:
+    rows = raw.rows
+    known = np.nan_to_num(rows, nan=0.0) if rows.dtype.kind == "f" else rows
+    _refuse_where(raw, (known != 0) & (known != 1), "is neither 0 nor 1, as one-hot tokens are")
+    ones = known.sum(axis=2, dtype=np.int64)
+    if ones.max() > 1:
+        row, place = (int(index) for index in np.argwhere(ones > 1)[0])
+        raise DataProblem(
+            f"{raw.name}: place {place} of {raw.place(row)} holds {ones[row, place]} tokens; give one or none"
+        )
+    return int(rows.shape[2])
+
+
+def _refuse_where(raw: RawData, wrong: np.ndarray, why: str) -> None:
+    if wrong.any():
+        row, *place = (int(index) for index in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        raise DataProblem(f"{raw.name}: {raw.rows[(row, *place)]:g} at {raw.place(row, *place)} {why}")
+
+
+def one_hot_width(rows: np.ndarray) -> int:
+    """The width of blocks of zeros and ones of which every one holds one 1 at most, and most hold one; 0 for none.
+
+    Args:
+        rows: [n, columns], or [n, length, classes], whose blocks are known.
+    """
+    flat = rows.reshape(len(rows), -1)
+    if not np.isin(flat, (0, 1)).all():
+        return 0
+    columns = flat.shape[1]
+    widths = [rows.shape[-1]] if rows.ndim > 2 else [w for w in range(_LEAST_BLOCK, columns) if columns % w == 0]
+    for width in widths:
+        ones = flat.reshape(len(flat), -1, width).sum(axis=2, dtype=np.float64)
+        if width >= _LEAST_BLOCK and ones.max() == 1 and ones.mean() > 1 / 2:
+            return width
+    return 0
+
+
+def full_blocks(flat: np.ndarray) -> Iterator[range]:
+    """Neighbouring columns of zeros and ones, [n, columns], of which exactly one is 1 in every row."""
+    binary = np.all(np.isin(flat, (0, 1)), axis=0)
+    start = 0
+    while start < flat.shape[1]:
+        ones, end = np.zeros(len(flat)), start
+        while end < flat.shape[1] and binary[end] and ones.max() <= 1 and ones.min() == 0:
+            ones += flat[:, end]
+            end += 1
+        if ones.min() == ones.max() == 1 and end - start >= _LEAST_BLOCK:
+            yield range(start, end)
+            start = end
+        else:
+            start += 1

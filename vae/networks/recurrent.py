@@ -1,0 +1,55 @@
+"""Recurrent networks for series."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import keras
+
+from klsearch.vae.layers import SearchedDropout
+from klsearch.vae.networks.blocks import (
+    activated,
+    condition_inputs,
+    latent_heads,
+    model_of,
+    output_shape,
+    series_shape,
+    told,
+)
+from klsearch.vae.networks.network import Network
+
+
+def recurrent_network(
+    input_shape: tuple[int, ...],
+    latent_dim: int,
+    *,
+    hidden: Sequence[int],
+    output_activation: str = "linear",
+    outputs: int = 1,
+    log_input: bool = False,
+    condition_width: int = 0,
+) -> Network:
+    """A recurrent VAE for series [length, channels], or [length] of one channel.
+
+    Each of `hidden` is a gated recurrent unit (Cho et al. 2014) of so many states; the last state of the last one, with
+    the condition, gives the latents. The decoder mirrors them: it is given the latents at every step and never the
+    values before it, so that what it gives comes from the latents alone.
+
+    Args: see `vae.networks.network.dense_network`.
+    """
+    length, channels = series_shape(input_shape)
+    inputs, condition = keras.Input(input_shape), condition_inputs(condition_width)
+    h = keras.ops.log1p(inputs) if log_input else inputs
+    h = h if len(input_shape) == 2 else keras.layers.Reshape((length, channels))(h)
+    for place, units in enumerate(hidden):
+        h = keras.layers.GRU(units, return_sequences=place < len(hidden) - 1)(h)
+        h = SearchedDropout()(h)
+    encoder = model_of(inputs, condition, latent_heads(told(h, condition), latent_dim), "encoder")
+
+    latents, condition = keras.Input((latent_dim,)), condition_inputs(condition_width)
+    h = keras.layers.RepeatVector(length)(told(latents, condition))
+    for units in reversed(hidden):
+        h = keras.layers.GRU(units, return_sequences=True)(h)
+    h = activated(h, output_activation, partial(keras.layers.Dense, channels * outputs))
+    if len(input_shape) == 1 or outputs > 1:
+        h = keras.layers.Reshape(output_shape(input_shape, outputs), dtype="float32")(h)
+    return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)
