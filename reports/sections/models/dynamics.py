@@ -26,6 +26,7 @@ from klsearch.reports.readings.response_words import format_slope
 from klsearch.reports.readings.responses import Responses, training_gap
 from klsearch.reports.readings.rivals import curves_note
 from klsearch.reports.readings.units import kl_factor, kl_unit
+from klsearch.reports.sections.models.latent_maps import latent_map_blocks
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import capitalized, count, listed, number, share, spread, within
 from klsearch.studies.record import StudyRecord, TrainingRun
@@ -55,6 +56,7 @@ def _blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
         Prose(text=_describe_gap(study, measured)),
         *_mismatch_blocks(study),
         *_latent_blocks(study),
+        *latent_map_blocks(study),
     )
 
 
