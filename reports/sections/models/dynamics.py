@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from klsearch.reports.figures.latent_map_exhibits import latent_map_blocks
 from klsearch.reports.figures.legends import line_legend
 from klsearch.reports.figures.paint import Band, paint_curves, paint_latents
 from klsearch.reports.figures.svg import draw
@@ -26,7 +27,6 @@ from klsearch.reports.readings.response_words import format_slope
 from klsearch.reports.readings.responses import Responses, training_gap
 from klsearch.reports.readings.rivals import curves_note
 from klsearch.reports.readings.units import kl_factor, kl_unit
-from klsearch.reports.sections.models.latent_maps import latent_map_blocks
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import capitalized, count, listed, number, share, spread, within
 from klsearch.studies.record import StudyRecord, TrainingRun

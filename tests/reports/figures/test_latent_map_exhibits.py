@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from klsearch.reports.figures.latent_map_exhibits import latent_map_blocks
 from klsearch.reports.page import Gallery, Prose
-from klsearch.reports.sections.models.latent_maps import latent_map_blocks
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.evaluation.latent_map import map_latents
 

@@ -76,7 +76,7 @@ def _exhibit(
         alternative=alternative,
         svg=draw(identity, alternative, partial(paint_map, groups=groups)),
         data=Table(
-            caption="Mean place by label",
+            caption=f"Mean place by label, {who}",
             columns=("label", "rows", "first principal axis", "second"),
             rows=rows,
         ),
