@@ -383,7 +383,7 @@ def paint_map(axes: Axes, groups: Sequence[tuple[np.ndarray, MapStyle]]) -> None
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(_PLAIN)
-    _label(axes, "first principal axis of μ", "second")
+    _label(axes, "first principal axis of μ", "second principal axis")
 
 
 def paint_surface(

@@ -266,8 +266,7 @@ class StudyStorage:
         """Keep what the members of these rows of a confirmation make of a few rows of data."""
         values = {"samples": samples, "latents": latent_map}
         kept = {name: None if value is None else encode_samples(value) for name, value in values.items()}
-        kept |= {"rows": list(rows)}
-        self._storage.set_study_user_attr(self._study_id, _SAMPLES, json.dumps(kept))
+        self._storage.set_study_user_attr(self._study_id, _SAMPLES, json.dumps({"rows": list(rows), **kept}))
 
     def confirmation_samples(self) -> Samples | None:
         """The samples that confirmed members made of a few rows of data; None where they are not kept. Never writes."""

@@ -15,6 +15,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ladder import LADDER, rung_settings
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, DataFacts, RunState, StudyRecord, TrialRecord
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, final_kl, judge, kl_slope
 from klsearch.vae.diagnostics.measures import Measures
@@ -324,7 +325,9 @@ def hostile_study() -> StudyRecord:
         resume_command=HOSTILE,
         samples=column_samples(study, [HOSTILE, *(f"column {number}" for number in range(30))]),
         provenance={HOSTILE: HOSTILE},
-        data=replace(study.data or DataFacts(rows={}, shape=(), scaling="", fingerprint=""), warnings=(HOSTILE,)),
+        data=replace(
+            study.data or DataFacts(rows={}, shape=(), scaling="", fingerprint=""), warnings=(Caution(HOSTILE),)
+        ),
     )
 
 

@@ -339,6 +339,7 @@ def test_printing_shows_every_section_and_opens_what_is_folded(open_report: Open
     for heading in page.locator("h2").all():
         assert heading.is_visible()
     assert page.get_by_text("a comment that must survive").is_visible()
+    assert page.locator("footer").is_hidden(), "it would have the last page to itself"
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
     assert pdf.count(b"/Type /Page\n") > 5
