@@ -14,6 +14,7 @@ from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
 from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.latent_map import LatentMap
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import Samples
 from klsearch.vae.hyperparameters import Hyperparameters
@@ -215,6 +216,7 @@ class StudyRecord:
         procedure: how the winner is found and proven.
         samples: what the winner ("trial 37") and the baselines make of a few rows, as names of its models; None where
             that is not stored.
+        latent_map: where a few rows lie in the latent spaces of the same models; None where that is not stored.
         provenance: versions, machine and commands by name, in display order.
         test_looks: how many times the test split was scored.
         warm_start: which trials of an earlier study it began with, in words; empty without.
@@ -239,6 +241,7 @@ class StudyRecord:
     reference: Reference | None = None
     procedure: Procedure = Procedure.RACE
     samples: Samples | None = None
+    latent_map: LatentMap | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     test_looks: int = 0
     warm_start: str = ""

@@ -25,7 +25,9 @@ WINGS = {
     "studies": (
         "errors", "files", "definitions", "procedure", "ranking", "record", "ladder", "response", "verdict", "summary",
     ),
-    "reports": ("visible", "page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report"),
+    "reports": (
+        "visible", "paths", "page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report",
+    ),
     "search": (
         "layout", "seeds", "stopping", "progress",
         "storage", "training", "trials", "confirmation", "running", "run_study", "commands", "cli",

@@ -9,7 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from klsearch.reports.figures.palette import BAND, INK, MUTED, OUTCOMES, line_style
+from klsearch.reports.figures.palette import BAND, INK, LINES, MUTED, OUTCOMES, LineStyle, line_style
 from klsearch.reports.figures.scales import Scale, fitted_scale, kl_scale, log_ticks, positive_scale, round_up
 from klsearch.reports.figures.svg import point
 from klsearch.reports.readings.models import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
@@ -352,6 +352,38 @@ def paint_effects(axes: Axes, effects: Sequence[tuple[str, Change]]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     _label(axes, "most over least, factor (logarithmic)" if as_factors else "change over the range, %", "")
+
+
+@dataclass(frozen=True, slots=True)
+class MapStyle:
+    """The style of one class of rows: of more than there are colours, the shapes differ too."""
+
+    line: LineStyle
+    shape: LineStyle
+
+    @classmethod
+    def of(cls, place: int) -> "MapStyle":
+        """The style of the class at this place."""
+        return cls(line_style(place), line_style(place + place // len(LINES)))
+
+
+def paint_map(axes: Axes, groups: Sequence[tuple[np.ndarray, MapStyle]]) -> None:
+    """Rows in a plane, [n, 2] by class, on equal scales."""
+    for places, style in groups:
+        axes.scatter(
+            places[:, 0],
+            places[:, 1],
+            s=14,
+            marker=style.shape.marker,
+            color=style.line.color,
+            alpha=0.75,
+            linewidths=0,
+        )
+    axes.set_aspect("equal", adjustable="datalim")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axis.set_major_formatter(_PLAIN)
+    _label(axes, "first principal axis of μ", "second principal axis")
 
 
 def paint_surface(

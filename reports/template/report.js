@@ -54,7 +54,7 @@
 
   // The points of a figure are links: one stop of the Tab key leads to them, the arrows from one to the next.
   all("figure > svg:has(a)").forEach((svg) => {
-    const place = (point) => point.querySelector("use").x.baseVal.value;
+    const place = (point) => point.getBoundingClientRect().x;
     const points = all("a", svg).sort((a, b) => place(a) - place(b));
     const reading = document.createElement("p");
     reading.className = "reading";

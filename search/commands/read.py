@@ -147,13 +147,13 @@ def without_samples(record: "StudyRecord") -> "StudyRecord":
     from klsearch.vae.data.cautions import NAMING
 
     if record.data is None:
-        return replace(record, samples=None)
+        return replace(record, samples=None, latent_map=None)
     # What an earlier release warned of has no code; what names a column quotes it.
     warnings = tuple(
         one for one in record.data.warnings if one.code not in NAMING and (one.code or not _COLUMN.search(one))
     )
     notes = tuple(line for line in record.data.notes if not _COLUMN.search(line))
-    return replace(record, samples=None, data=replace(record.data, warnings=warnings, notes=notes))
+    return replace(record, samples=None, latent_map=None, data=replace(record.data, warnings=warnings, notes=notes))
 
 
 def _run_folder(place: "Place") -> Path:

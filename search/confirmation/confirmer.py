@@ -24,12 +24,14 @@ from klsearch.search.training.worker import Worker
 from klsearch.studies.record import RunState
 from klsearch.vae.data.splits import SPLITS
 from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.evaluation.latent_map import LatentMap
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import Samples
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.weighting import Weighting
 
 FitProbe = Callable[[Mapping[str, np.ndarray]], Probe | None]
+MapLatents = Callable[[Mapping[str, np.ndarray]], LatentMap]
 TakeSamples = Callable[[Mapping[str, Members]], Samples | None]
 
 
@@ -41,11 +43,13 @@ class ConfirmationTools:
         build_population: gives one that trains members by a rule of their own.
         take_samples: gives the report's pictures of members by label.
         fit_probe: gives a member's linear probe from its μ by split; None where the data have no labels for one.
+        map_latents: gives the report's map of members' μ of the test split by label; None for none.
     """
 
     build_population: Callable[[Weighting], Population]
     take_samples: TakeSamples
     fit_probe: FitProbe | None
+    map_latents: MapLatents | None = None
 
 
 class Confirmer:
@@ -187,8 +191,12 @@ class Confirmer:
             return
         self._train_forgotten(shown)
         self._pause()
-        samples = self._tools.take_samples({row.run.label: self._member(row) for row in shown})
-        self._rows.replace_samples(samples, numbers)
+        members = {row.run.label: self._member(row) for row in shown}
+        samples, latent_map = self._tools.take_samples(members), None
+        if self._tools.map_latents is not None:
+            means = self._population.latent_means(list(members.values()), "test")
+            latent_map = self._tools.map_latents(dict(zip(members, means, strict=True)))
+        self._rows.replace_samples(samples, numbers, latent_map)
 
     def _begin(self, phase: str, *, done: int, total: int) -> None:
         self._progress.begin(phase, done=done, total=total, kl_unit=self._definition.thresholds().kl_unit)

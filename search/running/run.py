@@ -26,6 +26,7 @@ from klsearch.studies.files import remove_unfinished
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.response import Decision
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.evaluation.latent_map import map_latents
 from klsearch.vae.evaluation.pca import pca_unexplained
 from klsearch.vae.evaluation.pictures import take_samples
 from klsearch.vae.evaluation.probe import fit_probe, probe_measure
@@ -153,6 +154,7 @@ def _confirmation_tools(
             as_series=definition.model.kind in KINDS and KINDS[definition.model.kind].is_of_series,
         ),
         fit_probe=_probe_fitter(dataset),
+        map_latents=partial(map_latents, labels=dataset.labels, split="test"),
     )
 
 

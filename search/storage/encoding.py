@@ -11,6 +11,7 @@ import numpy as np
 
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.measures import LATENT_NAMES, SCALAR_NAMES, Measures
+from klsearch.vae.evaluation.latent_map import LatentMap
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
 
@@ -54,19 +55,27 @@ def decode_probe(values: Mapping[str, Any] | None) -> Probe | None:
     return None if values is None else Probe(**values)
 
 
-_SAMPLES: dict[str, type[Samples]] = {"images": ImageSamples, "series": SeriesSamples, "columns": ColumnErrors}
+Kept = Samples | LatentMap
+"""What is kept of the data for the report."""
+
+_KEPT: dict[str, type[Kept]] = {
+    "images": ImageSamples,
+    "series": SeriesSamples,
+    "columns": ColumnErrors,
+    "latents": LatentMap,
+}
 
 
-def encode_samples(samples: Samples) -> dict[str, Any]:
+def encode_samples(samples: Kept) -> dict[str, Any]:
     """The samples as JSON values, arrays compressed."""
-    kind = next(name for name, record in _SAMPLES.items() if isinstance(samples, record))
+    kind = next(name for name, record in _KEPT.items() if isinstance(samples, record))
     values = {field.name: getattr(samples, field.name) for field in fields(samples)}
     return {"kind": kind} | {name: _encoded(value) for name, value in values.items()}
 
 
-def decode_samples(values: Mapping[str, Any]) -> Samples:
+def decode_samples(values: Mapping[str, Any]) -> Any:
     """The samples that `encode_samples` wrote."""
-    record = _SAMPLES[values["kind"]]
+    record = _KEPT[values["kind"]]
     return record(**{name: _decoded(value) for name, value in values.items() if name != "kind"})
 
 

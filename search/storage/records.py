@@ -114,6 +114,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         data=facts.data,
         reference=facts.reference,
         samples=storage.confirmation_samples(),
+        latent_map=storage.confirmation_latents(),
         provenance=facts.provenance,
         test_looks=len(facts.test_looks),
         warm_start=facts.warm_start,

@@ -45,6 +45,7 @@ from klsearch.search.storage.rows import FINISHED, EarlierTrial, NewRow, Result,
 from klsearch.studies.definitions.sections import CONFIRMATION_ENDING, RESERVED_ENDINGS, TURNS_ENDING
 from klsearch.studies.errors import StorageError, StudyConflict
 from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.latent_map import LatentMap
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import Samples
 
@@ -259,18 +260,30 @@ class StudyStorage:
         text = self._attributes().get(_SAMPLES)
         return () if text is None else tuple(json.loads(text)["rows"])
 
-    def replace_samples(self, samples: Samples | None, rows: Sequence[int]) -> None:
+    def replace_samples(
+        self, samples: Samples | None, rows: Sequence[int], latent_map: LatentMap | None = None
+    ) -> None:
         """Keep what the members of these rows of a confirmation make of a few rows of data."""
-        kept = {"rows": list(rows), "samples": None if samples is None else encode_samples(samples)}
-        self._storage.set_study_user_attr(self._study_id, _SAMPLES, json.dumps(kept))
+        values = {"samples": samples, "latents": latent_map}
+        kept = {name: None if value is None else encode_samples(value) for name, value in values.items()}
+        self._storage.set_study_user_attr(self._study_id, _SAMPLES, json.dumps({"rows": list(rows), **kept}))
 
     def confirmation_samples(self) -> Samples | None:
         """The samples that confirmed members made of a few rows of data; None where they are not kept. Never writes."""
+        found: Samples | None = self._kept("samples")
+        return found
+
+    def confirmation_latents(self) -> LatentMap | None:
+        """Where confirmed members put a few rows of data; None where that is not kept. Never writes."""
+        found: LatentMap | None = self._kept("latents")
+        return found
+
+    def _kept(self, name: str) -> Any:
         try:
             attributes = StudyStorage(self._storage, self.name + CONFIRMATION_ENDING)._attributes()
         except KeyError:
             return None
-        kept = json.loads(attributes.get(_SAMPLES, '{"samples": null}'))["samples"]
+        kept = json.loads(attributes.get(_SAMPLES, "{}")).get(name)
         return None if kept is None else decode_samples(kept)
 
     def create_row(

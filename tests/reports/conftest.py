@@ -15,9 +15,11 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ladder import LADDER, rung_settings
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, DataFacts, RunState, StudyRecord, TrialRecord
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, final_kl, judge, kl_slope
 from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.latent_map import LatentMap, map_latents
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
 from klsearch.vae.hyperparameters import Hyperparameters
 
@@ -259,7 +261,15 @@ def make_study(trials: int = 60, *, seeds: int = 8, **changes: Any) -> StudyReco
     if not seeds or not trials:
         return study
     study = confirm(study, seeds)
-    return replace(study, samples=image_samples(study))
+    return replace(study, samples=image_samples(study), latent_map=latent_map(study))
+
+
+def latent_map(study: StudyRecord) -> LatentMap:
+    """Sixty rows of ten classes in the latent space of each confirmed model."""
+    rng, names = np.random.default_rng(5), image_samples(study).names
+    labels = np.arange(60) % 10
+    means = {name: rng.normal(size=(60, 8)) + labels[:, np.newaxis] * rng.normal(size=8) for name in names}
+    return map_latents(means, {"train": labels, "test": labels}, "test")
 
 
 def image_samples(study: StudyRecord) -> ImageSamples:
@@ -315,7 +325,9 @@ def hostile_study() -> StudyRecord:
         resume_command=HOSTILE,
         samples=column_samples(study, [HOSTILE, *(f"column {number}" for number in range(30))]),
         provenance={HOSTILE: HOSTILE},
-        data=replace(study.data or DataFacts(rows={}, shape=(), scaling="", fingerprint=""), warnings=(HOSTILE,)),
+        data=replace(
+            study.data or DataFacts(rows={}, shape=(), scaling="", fingerprint=""), warnings=(Caution(HOSTILE),)
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from klsearch.reports.figures.latent_map_exhibits import latent_map_blocks
 from klsearch.reports.figures.legends import line_legend
 from klsearch.reports.figures.paint import Band, paint_curves, paint_latents
 from klsearch.reports.figures.svg import draw
@@ -55,6 +56,7 @@ def _blocks(study: StudyRecord, measured: Responses) -> tuple[Block, ...]:
         Prose(text=_describe_gap(study, measured)),
         *_mismatch_blocks(study),
         *_latent_blocks(study),
+        *latent_map_blocks(study),
     )
 
 

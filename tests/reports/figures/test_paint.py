@@ -143,8 +143,10 @@ def test_seeds_are_filled_where_they_pass_and_left_out_where_they_diverged(axes:
     assert places(filled) == [(1, -0.22)]
     assert places(other) == [(4, 1)], "one seed stands in the middle of its row"
     assert places(none) == []
-    assert len(hollow.get_facecolor()) == 0 and to_hex(filled.get_facecolor()[0]) == to_hex(LINES[0].color)
-    assert to_hex(other.get_edgecolor()[0]) == to_hex(LINES[1].color)
+    assert np.asarray(hollow.get_facecolor()).size == 0 and to_hex(np.asarray(filled.get_facecolor())[0]) == to_hex(
+        LINES[0].color
+    )
+    assert to_hex(np.asarray(other.get_edgecolor())[0]) == to_hex(LINES[1].color)
     assert filled.get_urls()[0] == "run-winner-0 winner, seed 0: KL 1"
 
 

@@ -89,5 +89,5 @@ def test_the_two_that_matter_most_are_drawn_together_with_every_trial(study: Stu
     assert (
         0.5 * min(t.unexplained for t in finished)
         < least
-        <= min(float(cell) for row in surface.data.rows for cell in row[1:])
+        <= min(float(str(cell)) for row in surface.data.rows for cell in row[1:])
     )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from klsearch.studies.procedure import Procedure
 from klsearch.vae.diagnostics.gates import judge
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.evaluation.latent_map import map_latents
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import ColumnErrors
 from klsearch.vae.hyperparameters import BEFORE, Hyperparameters
@@ -147,6 +149,7 @@ class Confirmation:
                 build_population=lambda rule: pytest.fail("every baseline is weighed by its settings"),
                 take_samples=self._take_samples,
                 fit_probe=lambda means: PROBE,
+                map_latents=partial(map_latents, labels=None, split="test"),
             ),
             KeptMembers(self._folder, "f", say=pytest.fail),
             worker=Worker(owner=this_process()),
@@ -223,6 +226,9 @@ def test_winner_and_baselines_are_scored_on_test_once_and_other_leaders_never(
         assert list(row.result.measures) == ["validation"] + ["test"] * (row not in raced)
         assert row.probe == (None if row in raced else PROBE)
     assert confirmation.sampled == [[winner, "before", "after", "mine"]]
+    kept = study.confirmation_latents()
+    assert kept is not None and kept.names == (winner, "before", "after", "mine")
+    assert kept.places.shape == (4, kept.of, 2)
     assert not (tmp_path / "confirmed").exists(), "nobody will ask for its members any more"
 
     assert confirmation.confirm(train=refuse_to_train), "whoever comes later finds it done"

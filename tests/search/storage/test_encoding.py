@@ -18,6 +18,7 @@ from klsearch.search.storage.encoding import (
 )
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
+from klsearch.vae.evaluation.latent_map import map_latents
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
 
 rows = arrays(np.float32, st.tuples(st.integers(0, 5), st.just(10)), elements=st.floats(width=32))
@@ -135,3 +136,13 @@ def assert_same(one: Samples, other: Samples) -> None:
             np.testing.assert_array_equal(first, second, strict=True)
         else:
             assert first == second
+
+
+def test_a_map_of_latents_comes_back_as_it_was() -> None:
+    means = {"trial 3": np.random.default_rng(0).normal(size=(30, 4)), "mine": np.full((30, 4), np.nan)}
+    labels = np.arange(30) % 3
+    kept = map_latents(means, {"train": labels, "test": labels}, "test")
+    back = decode_samples(json.loads(json.dumps(encode_samples(kept), allow_nan=False)))
+    assert (back.split, back.names, back.labels, back.of) == (kept.split, kept.names, kept.labels, kept.of)
+    np.testing.assert_array_equal(back.places, kept.places)
+    np.testing.assert_array_equal(back.shares, kept.shares)

@@ -144,7 +144,7 @@ def test_the_numbers_of_the_advice_and_of_the_proof_are_those_of_the_files(make:
 def test_the_numbers_of_the_reasons_and_differences_are_those_of_the_files(study: StudyRecord) -> None:
     html, page = render_report(study), report_page(study)
     trials, runs = carried(html, "trials.csv"), carried(html, "confirmation.csv")
-    gates = [name for name in trials if name.startswith("gate_")]
+    gates = [name for name in map(str, trials) if name.startswith("gate_")]
     said = sentences(page)
     passed, of = re.findall(r"Every gate is passed by (\d+) of (\d+) trials", said)[0]
     assert (int(passed), int(of)) == (int(trials[gates].all(axis=1).sum()), len(trials))
