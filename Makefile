@@ -1,9 +1,12 @@
-# What a developer types: `make help` lists it. Everything runs in .venv, installed from requirements.lock with its
-# hashes, and installed again only when that file or pyproject.toml changes.
+# What a developer types: `make help` lists it. Everything runs in .venv, installed from lock files with their hashes, and
+# installed again only when they or pyproject.toml change: `make demo` takes what klsearch runs with, the others add the
+# developers' tools.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LEAN := $(VENV)/lean
 INSTALLED := $(VENV)/installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A process for each core, but no more than memory allows: each holds TensorFlow and what the tests compile, over 1 GB.
 IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
@@ -12,7 +15,7 @@ IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
-demo: $(INSTALLED) ## search the digits study and say where its report is
+demo: $(LEAN) ## search the digits study and say where its report is
 	$(BIN)/klsearch run digits
 
 test: $(INSTALLED) ## all tests; those that need a browser are named and left out where there is no Chromium
@@ -36,19 +39,27 @@ format: $(INSTALLED) ## put the code into the form that lint asks for
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: ## write requirements.lock again, from pyproject.toml, with the newest releases
+COMPILE := build/lock/bin/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest --upgrade \
+  --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+lock: ## write both lock files again, from pyproject.toml, with the newest releases
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet uv
-	build/lock/bin/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest --all-extras --group dev \
-	  --upgrade --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+	$(COMPILE) --all-extras --group dev --output-file requirements-dev.lock
+	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock
 	@rm -rf build/lock
 
-$(INSTALLED): pyproject.toml requirements.lock
+$(LEAN): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
 	  echo "klsearch needs Python 3.11, 3.12 or 3.13, for which TensorFlow is built; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
 	    "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing into $(VENV): 3 GB, about three minutes. This happens once."
+	@echo "Installing what klsearch runs with into $(VENV): 2.6 GB, about two minutes. This happens once."
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes --requirement requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(INSTALLED): $(LEAN) requirements-dev.lock
+	@echo "Adding the developers' tools to $(VENV): 0.6 GB, about a minute. This happens once."
+	$(PIP) --require-hashes --requirement requirements-dev.lock
 	@touch $@

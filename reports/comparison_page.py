@@ -79,9 +79,7 @@ def _side(study: StudyRecord, label: str) -> _Side:
 def _banner(comparison: Comparison, sides: _Sides) -> Banner:
     word, tone, sentence = _conclusion(comparison, sides)
     partial = " ".join(f"{side.label}: {notice}" for side in sides if (notice := partial_notice(side.study)))
-    tiles = tuple(
-        Tile(label=side.label, value=str(side.summary.verdict), detail=side.summary.sentence) for side in sides
-    )
+    tiles = tuple(Tile(label=side.label, value=str(side.summary.verdict), detail=side.summary.why) for side in sides)
     return Banner(word=word, tone=tone, sentence=sentence, tiles=tiles, partial=partial)
 
 

@@ -72,8 +72,12 @@ def render_comparison(first: StudyRecord, second: StudyRecord) -> str:
     return _render(comparison_page(without_paths(first), without_paths(second)))
 
 
-def _render(page: Page) -> str:
-    script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
+def render_head(study: StudyRecord) -> str:
+    """The report's head alone, for notebooks: HTML with its style in place, which changes nothing around it."""
+    return _environment().get_template("head.html.j2").render(study=study.name, banner=banner(study, summarize(study)))
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE),
         autoescape=True,
@@ -82,11 +86,20 @@ def _render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["code"] = _escape_with_code
-    html = environment.get_template("report.html.j2").render(
-        page=page,
-        style=(_TEMPLATE / "report.css").read_text(encoding="utf-8"),
-        script=script,
-        script_hash=_csp_hash(script),
+    return environment
+
+
+def _render(page: Page) -> str:
+    script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
+    html = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            style=(_TEMPLATE / "report.css").read_text(encoding="utf-8"),
+            script=script,
+            script_hash=_csp_hash(script),
+        )
     )
     return show_hidden(html)
 

@@ -11,6 +11,7 @@ import pandas as pd
 from klsearch.reports.visible import as_cell, show_hidden
 from klsearch.studies.files import write_atomically
 from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
+from klsearch.vae.diagnostics.curves import CURVE_NAMES
 from klsearch.vae.diagnostics.gates import GATE_NAMES
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.hyperparameters import NAMES, WHOLE
@@ -64,6 +65,35 @@ def confirmation_frame(study: StudyRecord) -> pd.DataFrame:
             **_cost(runs),
         }
     )
+
+
+def curves_frame(study: StudyRecord) -> pd.DataFrame:
+    """One row per epoch of every finished training, those of the trials first, at full precision.
+
+    Columns: name ("trial 3" of the search, else as in `confirmation_frame`), part ("search", "race" or "proof"), seed,
+    epoch from 1, then what was measured in it: KL in nats as a mean over latents, reconstruction, KL weight and total
+    in training; the same and `unexplained` on the validation split; the share of log-variances at a clip bound.
+    """
+    named: list[tuple[str, str, TrainingRun]] = [
+        *((f"trial {trial.number}", "search", trial) for trial in study.trials),
+        *((run.candidate, "race", run) for run in study.race),
+        *((confirmed_name(study, run), "proof", run) for run in study.confirmation),
+    ]
+    frames = [
+        pd.DataFrame(
+            {
+                "name": _text([name] * run.curves.epochs),
+                "part": _text([part] * run.curves.epochs),
+                "seed": _integers([run.seed] * run.curves.epochs),
+                "epoch": _integers(list(range(1, run.curves.epochs + 1))),
+                **{curve: _floats(getattr(run.curves, curve)) for curve in CURVE_NAMES},
+            }
+        )
+        for name, part, run in named
+        if run.curves is not None
+    ]
+    columns = ["name", "part", "seed", "epoch", *CURVE_NAMES]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def confirmed_name(study: StudyRecord, run: ConfirmationRun) -> str:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import click
 
 from klsearch.search.commands import audit, read, tools, train
-from klsearch.search.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, echo
+from klsearch.search.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from klsearch.search.stopping import end_quietly
+from klsearch.search.terminal.printing import echo, show
 from klsearch.studies.errors import KlsearchError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="klsearch", message="klsearch %(version)s")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere.")
 def cli(debug: bool) -> None:
     """Find the settings that keep a variational autoencoder's KL term in its band.
 
@@ -49,6 +51,16 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        return _run([argument for argument in given if argument != "--debug"], debug=debug)
+    finally:
+        if arguments is None:
+            end_quietly()
+
+
+def _run(given: list[str], *, debug: bool) -> int:
+    """Run a command; the exit code."""
     as_json = "--json" in given
     try:
         status = cli.main(given, prog_name="klsearch", standalone_mode=False)
@@ -67,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return EXIT_FAILED
     except Exception as error:
-        if "--debug" in given:
+        if debug:
             echo(traceback.format_exc(), err=True, nl=False)
         exit_code = error.exit_code if isinstance(error, KlsearchError) else EXIT_FAILED
         return _fail(_describe(error), exit_code, as_json=as_json)
@@ -88,5 +100,5 @@ def _fail(message: str, exit_code: int, *, as_json: bool) -> int:
     if as_json:
         echo(as_text(error_document(message, exit_code)))
     else:
-        echo("\n".join(f"klsearch: {line}" for line in message.splitlines()), err=True)
+        show("\n".join(f"klsearch: {line}" for line in message.splitlines()), err=True)
     return exit_code

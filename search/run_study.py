@@ -1,11 +1,16 @@
 """Running a study: the one call behind `klsearch run`, `resume` and `confirm`."""
 
+from contextlib import ExitStack
+
 from klsearch.search.layout import most_slots
-from klsearch.search.progress import Progress, Silence
+from klsearch.search.running.done.nothing_to_do import find_finished
+from klsearch.search.running.done.outputs import has_outputs, write_outputs
 from klsearch.search.running.options import RunOptions
 from klsearch.search.stopping import Stopper
 from klsearch.search.storage.place import Place, new_place
 from klsearch.search.storage.records import stored_layout
+from klsearch.search.terminal.notebook import fitting_progress
+from klsearch.search.terminal.progress import Progress, Silence, say_if_long
 from klsearch.search.training.tensorflow import load_tensorflow, silence_loops, threads_left_over
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.data import load_data
@@ -17,7 +22,7 @@ def run_study(
     place: Place | None = None,
     options: RunOptions | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
     stopper: Stopper | None = None,
 ) -> StudyRecord:
     """Start or continue a study, confirm its winner, and write `report.html` and `trials.csv` into the run folder.
@@ -26,8 +31,14 @@ def run_study(
         loaded: what to search.
         place: the run folder and the storage; None for `runs/NAME` in the working folder.
         options: how to run it; None for the defaults.
-        progress: is told what happens; None for silence.
+        progress: True to show it, in the cell of a notebook, else on standard error; False for silence; or a listener
+            of your own.
         stopper: is asked about once a second whether to stop; None to go on to the end.
+
+    Nothing of this process stays changed but what loading TensorFlow fixes where it is not loaded yet: how many
+    threads it computes with, that it takes memory of a GPU as it needs it, and in the environment TF_CPP_MIN_LOG_LEVEL
+    and KERAS_BACKEND. The log levels of Optuna and TensorFlow are lowered meanwhile. Keras may not be set to another
+    backend than TensorFlow.
 
     Returns:
         The study as stored. It is partial if `stopper` stopped it: what was running stays so in the storage, and goes
@@ -39,16 +50,35 @@ def run_study(
         KeyboardInterrupt: a signal came before there was anything to save, or one that `stopper` does not listen for;
             then the next run goes on from the last checkpoint.
     """
-    options, progress = options or RunOptions(), progress or Silence()
+    with ExitStack() as showing:
+        listener: Progress = Silence()
+        if progress is True:
+            listener = showing.enter_context(fitting_progress())
+        elif progress is not False:
+            listener = progress
+        return _run(loaded, place, options or RunOptions(), progress=listener, stopper=stopper or Stopper())
+
+
+def _run(
+    loaded: LoadedDefinition, place: Place | None, options: RunOptions, *, progress: Progress, stopper: Stopper
+) -> StudyRecord:
     if options.until_converged:
         loaded = override(loaded, stop="decided")
     place = place or new_place(loaded.definition.study.name)
-    dataset = load_data(loaded.definition, loaded.folder)  # what is wrong with them should not wait for TensorFlow
-    progress.say("Loading TensorFlow…")
-    layout = stored_layout(place)
-    members = options.given_slots or most_slots(loaded.definition)
-    load_tensorflow(within=threads_left_over(members) if layout is None else layout.within)
-    from klsearch.search.running.run import train_study
+    with stopper.interrupt_at_once():
+        with say_if_long(progress, "Loading the data…"):  # what is wrong with them should not wait for TensorFlow
+            dataset = load_data(loaded.definition, loaded.folder)
+        if finished := find_finished(loaded, dataset, place, options):
+            record, done = finished
+            progress.say(f"Nothing to do: {done}; `--trials N` for more.")
+            if not has_outputs(place):
+                write_outputs(record, place, progress=progress, stopper=stopper)
+            return record
+        progress.say("Loading TensorFlow…")
+        layout = stored_layout(place)
+        members = options.given_slots or most_slots(loaded.definition)
+        load_tensorflow(within=threads_left_over(members) if layout is None else layout.within)
+        from klsearch.search.running.run import train_study
 
     with silence_loops():
-        return train_study(loaded, dataset, place, options, progress=progress, stopper=stopper or Stopper())
+        return train_study(loaded, dataset, place, options, progress=progress, stopper=stopper)

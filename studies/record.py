@@ -1,7 +1,7 @@
 """Plain records of what a study leaves in its storage: the only thing a report is made of."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -29,7 +29,7 @@ class RunState(StrEnum):
     RUNNING = "running"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TrainingRun:
     """One training of one model: what a trial and a confirmation run have in common.
 
@@ -66,6 +66,11 @@ class TrainingRun:
     started: datetime | None = None
     ended: datetime | None = None
 
+    def _describe(self, name: str) -> str:
+        """One line that stands for the record, whose curves would fill pages."""
+        measured = "" if math.isnan(self.score) else f", score {self.score:.4g}, KL {self.kl:.4g} nats per latent"
+        return f"<{type(self).__name__} {name}, seed {self.seed}: {self.state.value}{measured}>"
+
     @property
     def epochs(self) -> int:
         """Epochs trained."""
@@ -92,7 +97,7 @@ class TrainingRun:
         return self.measures.unexplained if self.measures is not None else math.nan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TrialRecord(TrainingRun):
     """One trial of the search.
 
@@ -112,6 +117,9 @@ class TrialRecord(TrainingRun):
     is_void: bool = False
     progress: Mapping[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return self._describe(str(self.number))
+
     @property
     def rank(self) -> Rank:
         """Its place among the study's trials."""
@@ -123,7 +131,7 @@ class TrialRecord(TrainingRun):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ConfirmationRun(TrainingRun):
     """One training of a leading trial or a baseline on a fresh seed.
 
@@ -138,6 +146,9 @@ class ConfirmationRun(TrainingRun):
     trial: int | None = None
     test: Measures | None = None
     probe: Probe | None = None
+
+    def __repr__(self) -> str:
+        return self._describe(f"of {self.candidate}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +205,7 @@ class Reference:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StudyRecord:
     """A study as its storage holds it.
 
@@ -224,6 +235,7 @@ class StudyRecord:
         closing: the trainings of the same ladder at the winner's other settings; none before there is a winner.
         storage: the storage's URL without its password.
         resume_command: what continues this study.
+        head: gives the head of its report as HTML, for notebooks; None where nothing does.
     """
 
     name: str
@@ -249,6 +261,16 @@ class StudyRecord:
     closing: tuple[ConfirmationRun, ...] = ()
     storage: str = ""
     resume_command: str = ""
+    head: Callable[["StudyRecord"], str] | None = None
+
+    def __repr__(self) -> str:
+        finished, asked = len(self.counted), self.definition.study.trials
+        winner = "not confirmed" if self.winner is None else f"winner: trial {self.winner}"
+        return f"<StudyRecord {self.name!r}: {finished} of {asked} trials finished, {winner}>"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows."""
+        return None if self.head is None else self.head(self)
 
     @property
     def finished(self) -> tuple[TrialRecord, ...]:

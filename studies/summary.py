@@ -41,18 +41,23 @@ class Summary(Standing):
     """What the study says of itself.
 
     Attributes:
-        sentence: why, with its numbers: the seeds that pass, why others fail, what the winner costs.
+        why: the reasons, with their numbers: the seeds that pass, why others fail, what the winner costs.
         interval: Wilson's 95 % interval of the pass rate.
         causes: why seeds of the winner fail, the most frequent first.
         price: of the winner in reconstruction, against each baseline.
         next: what to do first.
     """
 
-    sentence: str
+    why: str
     interval: tuple[float, float]
     causes: tuple[SeedCause, ...]
     price: tuple[Price, ...]
     next: Advice
+
+    @property
+    def sentence(self) -> str:
+        """The verdict and why."""
+        return f"{self.verdict.capitalize()}: {self.why}"
 
 
 def edges(study: StudyRecord, trial: TrialRecord) -> tuple[tuple[str, str], ...]:
@@ -101,7 +106,7 @@ def summarize(study: StudyRecord) -> Summary:
     price = prices(study)
     return Summary(
         **numbers,
-        sentence=_sentence(study, standing, causes, price),
+        why=_why(study, standing, causes, price),
         interval=wilson_interval(passed, seeds),
         causes=causes,
         price=price,
@@ -188,7 +193,7 @@ def _later(study: StudyRecord) -> list[TrialRecord]:
     return [trial for trial in ended if trial.ended is not None and last is not None and trial.ended > last]
 
 
-def _sentence(study: StudyRecord, standing: Standing, causes: tuple[SeedCause, ...], price: tuple[Price, ...]) -> str:
+def _why(study: StudyRecord, standing: Standing, causes: tuple[SeedCause, ...], price: tuple[Price, ...]) -> str:
     """Why the verdict is what it is."""
     own = own_settings_words(study)
     parts = [_standing_words(study, standing)]
@@ -207,7 +212,7 @@ def _sentence(study: StudyRecord, standing: Standing, causes: tuple[SeedCause, .
         if (other := dominating(study)) is not None:
             parts.append(
                 f"Trial {other.number} reconstructs better (`unexplained` {other.unexplained:.3g}) with a KL nearer "
-                "the middle of the band, and misses only *settled*."
+                "the middle of the band, and misses only `settled`."
             )
     return " ".join(parts)
 

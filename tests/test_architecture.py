@@ -29,7 +29,7 @@ WINGS = {
         "visible", "paths", "page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report",
     ),
     "search": (
-        "layout", "seeds", "stopping", "progress",
+        "layout", "seeds", "stopping", "terminal",
         "storage", "training", "trials", "confirmation", "running", "run_study", "commands", "cli",
     ),
 }  # fmt: skip

@@ -2,8 +2,12 @@
 
 from typing import Any
 
-import keras
-import tensorflow as tf
+from klsearch.vae.quiet import require_tensorflow_backend
+
+require_tensorflow_backend()  # this file is the first that a program of the user's loads
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 _PHILOX = 1  # Salmon et al. 2011; the number that TensorFlow's operations know it by
 

@@ -14,16 +14,29 @@ _START_UP = re.compile(
 )
 
 
+def require_tensorflow_backend() -> None:
+    """Have Keras, where it is not loaded yet, load with TensorFlow behind it, for which all of this is written.
+
+    Raises:
+        ImportError: Keras is loaded with another backend, or the environment asks for another.
+    """
+    if "keras" in sys.modules:
+        asked, way_out = sys.modules["keras"].config.backend(), "set KERAS_BACKEND=tensorflow before Keras is loaded"
+    else:  # the environment decides over Keras's own file
+        asked, way_out = os.environ.setdefault("KERAS_BACKEND", "tensorflow"), "set KERAS_BACKEND=tensorflow"
+    if asked != "tensorflow":
+        raise ImportError(f"Keras is set to {asked!r}, and klsearch trains with TensorFlow alone; {way_out}.")
+
+
 @contextmanager
 def hide_start_up_lines() -> Iterator[None]:
     """A block in which TensorFlow may be loaded; what else is written to standard error is shown when it ends.
 
     If the block fails, all of it is shown.
     """
-    # Read when the libraries are loaded; who has loaded them already keeps the environment that they were loaded in.
+    # Read when the library is loaded; who has loaded it already keeps the environment that it was loaded in.
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as aside:
@@ -31,6 +44,8 @@ def hide_start_up_lines() -> Iterator[None]:
         hidden = _START_UP
         try:
             yield
+        except KeyboardInterrupt:  # which is no failure of what is loaded
+            raise
         except BaseException:
             hidden = re.compile(rb"(?!)")
             raise

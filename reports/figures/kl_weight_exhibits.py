@@ -35,7 +35,8 @@ def marks_on_axis(study: StudyRecord, runs: WeighedRuns) -> tuple[tuple[int, Can
     )
 
 
-def _exhibit(study: StudyRecord, runs: WeighedRuns, measure: WeighedMeasure) -> Exhibit:
+def weight_plot(study: StudyRecord, runs: WeighedRuns, measure: WeighedMeasure) -> WeightPlot:
+    """The drawing of one measure."""
     space, band = study.definition.space.searched()["kl_weight"], study.definition.thresholds().kl_band
     points = runs.points(measure.read)
     marks = [
@@ -43,18 +44,22 @@ def _exhibit(study: StudyRecord, runs: WeighedRuns, measure: WeighedMeasure) -> 
         for place, one in marks_on_axis(study, runs)
     ]
     weights = [space.low, space.high, *(mark.x for mark in marks)]
-    is_kl = measure.name == "KL"
-    plot = WeightPlot(
+    return WeightPlot(
         points=points,
         joined=runs.ladder is not None,
         marks=marks,
         across=range_scale(Range(low=min(weights), high=max(weights), log=space.log)),
         up=_scale(study, measure, np.array([*points.y, *(mark.y for mark in marks)]), band),
-        band=band if is_kl else None,
+        band=band if measure.name == "KL" else None,
         in_band=() if runs.ladder is None else runs.ladder.in_band,
         label=measure.label,
     )
-    data = _ladder_table(runs, measure) if runs.ladder is not None else _bins_table(space, points, measure)
+
+
+def _exhibit(study: StudyRecord, runs: WeighedRuns, measure: WeighedMeasure) -> Exhibit:
+    space, band = study.definition.space.searched()["kl_weight"], study.definition.thresholds().kl_band
+    plot, is_kl = weight_plot(study, runs, measure), measure.name == "KL"
+    data = _ladder_table(runs, measure) if runs.ladder is not None else _bins_table(space, plot.points, measure)
     parts = data.rows[: len(runs.trials)] if runs.ladder is not None else data.rows
     told = "; ".join(f"{row[0]}: {row[-1]}" for row in parts)
     how = "one training each" if runs.ladder is not None else "median of the trials in each part of its range"

@@ -23,7 +23,7 @@ NAMES = 118
 _PALETTE_COLORS = 32
 _ADDRESS = "xlink:href"
 
-_STYLE: dict[RcKeyType, str | float | bool] = {
+STYLE: dict[RcKeyType, str | float | bool] = {
     "axes.edgecolor": MUTED,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -70,7 +70,7 @@ def draw(
         below: room for the horizontal axis in points, where it is not the usual one.
     """
     bottom = _BELOW if below is None else below
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": identity}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": identity}):
         figure = Figure(figsize=(_WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
         # Margins are fixed, so that panels side by side line up, and because a computed layout draws everything twice.
         width, tall = _WIDTH - left - _RIGHT, height - bottom - _ABOVE

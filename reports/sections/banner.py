@@ -28,7 +28,7 @@ def banner(study: StudyRecord, summary: Summary) -> Banner:
     return Banner(
         word=summary.verdict.capitalize(),
         tone=_TONES[summary.verdict],
-        sentence=f"{summary.sentence} First: {_uncapitalised(summary.next.action)}.",
+        sentence=f"{summary.why} First: {_uncapitalised(summary.next.action)}.",
         tiles=(*_model_tiles(study, summary), *_search_tiles(study)),
         partial=partial_notice(study),
         outdated="" if since is None else since.sentence,

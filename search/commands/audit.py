@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from klsearch.search.commands.options import echo, json_option
+from klsearch.search.commands.options import json_option
+from klsearch.search.terminal.printing import echo, show
 from klsearch.studies.errors import UsageError
 
 
@@ -49,7 +50,10 @@ def diagnose(
         raise UsageError(str(problem)) from problem
     except OSError as problem:
         raise UsageError(f"{history}: cannot be read: {problem.strerror or problem}") from problem
-    echo(as_text(diagnosis_document(found)) if as_json else diagnosis_text(found))
+    if as_json:
+        echo(as_text(diagnosis_document(found)))
+    else:
+        show(diagnosis_text(found))
 
 
 @click.command(short_help="Which settings of a Keras VAE of yours have no effect.")
@@ -93,4 +97,7 @@ def audit(make: str, source: str, as_json: bool) -> None:
                 raise UsageError(f"{make}: {problem}") from problem
     except DataProblem as problem:
         raise UsageError(str(problem)) from problem
-    echo(as_text(audit_document(found)) if as_json else audit_text(found))
+    if as_json:
+        echo(as_text(audit_document(found)))
+    else:
+        show(audit_text(found))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # which load TensorFlow or Optuna
     from klsearch.search.commands.check import Estimate, OwnModel
     from klsearch.search.commands.doctor import Health
     from klsearch.search.running.reproduction import Reproduction
+    from klsearch.search.storage.leases import Activity
     from klsearch.vae.data.datasets import Dataset
     from klsearch.vae.diagnostics.audit.audit import Audit
     from klsearch.vae.diagnostics.diagnosis import Diagnosis
@@ -106,12 +107,12 @@ def best_document(study: StudyRecord) -> Document:
     }
 
 
-def trials_document(study: StudyRecord) -> Document:
-    """Every trial, in ascending number."""
-    return {"study": study.name, "trials": [_trial_entry(trial) for trial in study.trials]}
+def trials_document(study: StudyRecord, trials: Sequence[TrialRecord]) -> Document:
+    """Some of a study's trials."""
+    return {"study": study.name, "trials": [_trial_entry(trial) for trial in trials]}
 
 
-def status_document(study: StudyRecord) -> Document:
+def status_document(study: StudyRecord, activity: "Activity") -> Document:
     """The state of the study."""
     summary = summarize(study)
     own = [trial for trial in study.trials if not trial.warm_start]
@@ -133,6 +134,8 @@ def status_document(study: StudyRecord) -> Document:
         "since_confirmed": _since_confirmed(study),
         "ladder": _ladder(study),
         "best": None if summary.best is None else _trial(summary.best),
+        "is_worked_on": activity.is_worked_on,
+        "seconds_left": activity.left,
         "running": [{"trial": trial.number, **trial.progress} for trial in running],
     }
 
@@ -183,7 +186,7 @@ def _ladder(study: StudyRecord) -> Document | None:
 def _claims(summary: Summary) -> Document:
     """Why, at what price, and what to do first: as the terminal and the report say it."""
     return {
-        "sentence": summary.sentence,
+        "sentence": summary.why,
         "causes": [{"name": cause.name, "seeds": cause.seeds} for cause in summary.causes],
         "price": [{**asdict(price), "words": price.words} for price in summary.price],
         "next": {**asdict(summary.next), "code_for": summary.next.code_for},

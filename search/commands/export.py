@@ -12,12 +12,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.reports.wording import number
-from klsearch.search.progress import Progress
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import confirmed_rows, study_record
 from klsearch.search.storage.rows import Row
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.retraining import RetrainedMember, mismatches, retrain
 from klsearch.studies.definitions.catalog import LoadedDefinition, with_baseline
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -33,8 +33,6 @@ from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plai
 from klsearch.vae.hyperparameters import RULES, Hyperparameters
 from klsearch.vae.training.optimizer import ADAM, FALLS, OPTIMIZERS
 
-_FILES = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
@@ -48,6 +46,7 @@ class Exported:
         seed: of the training whose weights the models hold.
         fresh: whether that is one of the confirmation's seeds, and not the trial's own.
         kl: final KL of that training, mean over latents, nats, validation.
+        window: over how many epochs it is a mean.
         matches: whether it was trained again to the same bits as are stored.
         notes: what loading the models needs beside Keras, and how they are to be used, one line each.
     """
@@ -59,20 +58,9 @@ class Exported:
     seed: int
     fresh: bool
     kl: float
+    window: int
     matches: bool
     notes: tuple[str, ...]
-
-
-def check_folder(folder: Path, *, force: bool) -> None:
-    """Refuse a folder that holds something, unless forced: then the files of an export are replaced, and no others.
-
-    Raises:
-        UsageError: it is a file, or holds something.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; name a folder.")
-    if folder.exists() and any(folder.iterdir()) and not force:
-        raise UsageError(f"{folder} is not empty; give --force to replace {', '.join(_FILES)} in it.")
 
 
 def export_winner(
@@ -81,7 +69,6 @@ def export_winner(
     place: Place,
     folder: Path,
     *,
-    force: bool,
     progress: Progress,
 ) -> Exported:
     """Write the confirmed winner into a folder; without one, the best trial so far.
@@ -94,14 +81,12 @@ def export_winner(
         dataset: its data.
         place: where the study is.
         folder: where to write; made if missing.
-        force: whether to replace the files of an export in a folder that holds something.
         progress: is told what happens.
 
     Raises:
-        UsageError: the folder holds something, no trial has finished, or a class of the user's own cannot be copied.
+        UsageError: no trial has finished, or a class of the user's own cannot be copied.
         StudyConflict: the data are not those that the study was trained on.
     """
-    check_folder(folder, force=force)
     with open_storage(place.url, create=False) as storage:
         study = StudyStorage.load(storage, place.name)
         record = study_record(study, url=place.shown_url, resume_command=place.resume_command)
@@ -145,6 +130,7 @@ def export_winner(
         seed=row.run.seed,
         fresh=fresh,
         kl=run.kl,
+        window=record.definition.gates.window,
         matches=not mismatches(row.result, again.result),
         notes=(*_notes(loaded, dataset, again, models), *([since.sentence] if since else [])),
     )

@@ -8,14 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from klsearch.reports.visible import show_hidden
-
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
-
-
-def echo(message: object, *, err: bool = False, nl: bool = True) -> None:
-    """Print for the user, on standard output unless `err`: no text from elsewhere acts on the terminal."""
-    click.echo(show_hidden(str(message)), err=err, nl=nl)
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -111,7 +104,7 @@ result_options = _options(
 training_options = _options(
     click.option("--trials", type=click.IntRange(1), metavar="N", help="Finished trials in the study in all."),
     timeout_option,
-    click.option("--slots", type=Slots(), default="auto", show_default=True, help="Members trained together."),
+    click.option("--slots", type=Slots(), default="auto", show_default=True, help="Trials trained at a time."),
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that search."),
     click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Where they run."),
     click.option("--scheduler", metavar="ADDRESS", help="The Dask cluster's, say tcp://host:8786."),

@@ -3,6 +3,8 @@
 Heavy libraries load inside the commands.
 """
 
+import hashlib
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +13,20 @@ from typing import TYPE_CHECKING
 import click
 
 from klsearch.search.commands.options import (
-    echo,
     json_option,
     run_argument,
     storage_options,
 )
+from klsearch.search.terminal.printing import echo, show, show_in_place, table_width
 from klsearch.studies.errors import UsageError
 
 if TYPE_CHECKING:
     from klsearch.search.storage.place import Place
-    from klsearch.studies.record import StudyRecord
+    from klsearch.studies.record import StudyRecord, TrialRecord
 
 _COLUMN = re.compile(r"\bcolumns? '")  # which a note names in quotes
+_WATCH_SECONDS = 2.0
+_SORTS = ("number", "best", "score", "kl", "unexplained", "seconds")
 _PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 
 
@@ -36,13 +40,17 @@ def status(run: str | None, storage: str | None, study: str | None, watch: bool,
     from klsearch.search.commands.documents import as_text, status_document
     from klsearch.search.commands.text import status_text
     from klsearch.search.storage.place import known_place
-    from klsearch.search.storage.records import load_study, watch_study
+    from klsearch.search.storage.records import look_at_study, watch_study
 
     if watch and as_json:
         raise UsageError("give --watch or --json, not both: --json prints one document.")
     place = known_place(run, storage=storage, study=study)
-    for record in watch_study(place, seconds=2.0) if watch else [load_study(place)]:
-        echo(as_text(status_document(record)) if as_json else status_text(record))
+    if watch:
+        show_in_place(status_text(record, activity) for record, activity in watch_study(place, seconds=_WATCH_SECONDS))
+    elif as_json:
+        echo(as_text(status_document(*look_at_study(place))))
+    else:
+        show(status_text(*look_at_study(place)))
 
 
 @click.command(short_help="The winner.")
@@ -57,7 +65,10 @@ def best(run: str | None, storage: str | None, study: str | None, as_json: bool)
     from klsearch.search.storage.records import load_study
 
     record = load_study(known_place(run, storage=storage, study=study))
-    echo(as_text(best_document(record)) if as_json else best_text(record))
+    if as_json:
+        echo(as_text(best_document(record)))
+    else:
+        show(best_text(record, width=table_width()))
 
 
 @click.command(short_help="All trials.")
@@ -65,8 +76,20 @@ def best(run: str | None, storage: str | None, study: str | None, as_json: bool)
 @storage_options
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-def trials(run: str | None, storage: str | None, study: str | None, as_json: bool, as_csv: bool) -> None:
-    """Every trial of RUN."""
+@click.option(
+    "--sort",
+    type=click.Choice(_SORTS),
+    default="number",
+    show_default=True,
+    help="Ascending; best: the best first.",
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than the first N.")
+@click.option("--feasible", is_flag=True, help="Only those that meet every constraint gate.")
+def trials(
+    run: str | None, storage: str | None, study: str | None, as_json: bool, as_csv: bool,
+    sort: str, limit: int | None, feasible: bool,
+) -> None:  # fmt: skip
+    """The trials of RUN: all, or those that are asked for."""
     from klsearch.search.commands.documents import as_text, trials_document
     from klsearch.search.storage.place import known_place
     from klsearch.search.storage.records import load_study
@@ -74,16 +97,27 @@ def trials(run: str | None, storage: str | None, study: str | None, as_json: boo
     if as_json and as_csv:
         raise UsageError("give --json or --csv, not both.")
     record = load_study(known_place(run, storage=storage, study=study))
+    chosen = _choose_trials(record, sort=sort, limit=limit, feasible=feasible)
     if as_json:
-        echo(as_text(trials_document(record)))
+        echo(as_text(trials_document(record, chosen)))
     elif as_csv:
         from klsearch.reports import tables
 
-        echo(tables.as_csv(tables.trials_frame(record)), nl=False)
+        echo(tables.as_csv(tables.trials_frame(replace(record, trials=chosen))), nl=False)
     else:
         from klsearch.search.commands.text import trials_text
 
-        echo(trials_text(record))
+        show(trials_text(record, chosen, width=table_width()))
+
+
+def _choose_trials(record: "StudyRecord", *, sort: str, limit: int | None, feasible: bool) -> "tuple[TrialRecord, ...]":
+    """Trials in an order; where they have no such value they come last."""
+    chosen = [trial for trial in record.trials if trial.feasible or not feasible]
+    if sort == "best":
+        chosen.sort(key=lambda trial: trial.rank)
+    else:
+        chosen.sort(key=lambda trial: (math.isnan(getattr(trial, sort)), getattr(trial, sort)))
+    return tuple(chosen[:limit])
 
 
 @click.command(short_help="Write the HTML report again.")
@@ -121,7 +155,7 @@ def report(
 @click.argument("second")
 @click.option("--storage", metavar="URL", help="Where both are; FIRST and SECOND are then names of studies.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: compared-with-….html in FIRST."
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: compared-….html in FIRST."
 )
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 @json_option
@@ -135,11 +169,29 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     _check_output(output, "comparison.html")
     places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
-    path = output or _run_folder(places[0]) / f"compared-with-{places[1].name}.html"
+    path = output or _run_folder(places[0]) / comparison_file(*places)
     write_comparison(records[0], records[1], path)
-    echo(as_text(comparison_document(records[0], records[1])) if as_json else path)
+    if as_json:
+        echo(as_text(comparison_document(records[0], records[1])))
+    else:
+        from klsearch.reports.comparison_page import comparison_page
+
+        headline = comparison_page(records[0], records[1]).banner
+        show(f"{headline.word}: {headline.sentence}\n{path}")
     if open_it:
         click.launch(str(path))
+
+
+def comparison_file(first: "Place", second: "Place") -> str:
+    """The name of a page beside the first run: no other pair's.
+
+    Runs side by side differ by their folders' names; what lies elsewhere is told apart by a digest of where.
+    """
+    names = [place.folder.name if place.is_made else place.name for place in (first, second)]
+    if not (second.is_made and second.folder.parent == first.folder.parent):
+        where = str(second.folder) if second.is_made else f"{second.shown_url} {second.name}"
+        names.append(hashlib.sha256(where.encode()).hexdigest()[:8])
+    return f"compared-{'-'.join([names[0], 'with', *names[1:]])}.html"
 
 
 def without_samples(record: "StudyRecord") -> "StudyRecord":

@@ -1,6 +1,8 @@
 """The text that the command line prints for people."""
 
 import math
+import shlex
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -8,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.wording import NOTHING, number
-from klsearch.search.progress import banded, leading_training, rough_duration, watched_values
+from klsearch.search.storage.leases import Activity
+from klsearch.search.terminal.progress import banded, leading_training, left_words, rough_duration, watched_values
+from klsearch.search.terminal.tables import table_lines
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -17,7 +21,8 @@ from klsearch.studies.definitions.sections import METHOD_NAMES
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import Summary, since_confirmed, summarize
-from klsearch.studies.verdict.candidates import baseline_names, runs_of
+from klsearch.studies.verdict.candidates import baseline_names, best_trial, runs_of
+from klsearch.studies.verdict.words import count
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.proposals import are_binary
 from klsearch.vae.evaluation.probe import PROBE_WORDS
@@ -32,29 +37,67 @@ if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.vae.diagnostics.audit.audit import Audit
     from klsearch.vae.diagnostics.diagnosis import Diagnosis
 
+_WORKED_ON = Activity(is_worked_on=True)
 _MOST_COLUMNS = 40  # of a table that `check` prints; `--json` has them all
 
 
-def result_text(study: StudyRecord, *, report: Path | None, stopped: bool) -> str:
+def result_text(study: StudyRecord, *, report: Path | None, stopped: bool, width: int | None = None) -> str:
     """The end of a run: verdict, winner beside the baselines, how to go on if it is not whole, where the report is."""
-    lines = [best_text(study)]
+    lines = [best_text(study, width=width)]
     done, budget = len(study.counted), study.definition.study.trials
     if stopped or done < budget:
         lines.append(f"\n{done} of {budget} trials are done. Go on with: {study.resume_command}")
+    elif study.winner is not None:
+        lines += ["\nThen:", *_then_lines(study)]
     if report is not None:
         lines.append(f"\nReport: {report}")
     return "\n".join(lines)
 
 
-def best_text(study: StudyRecord) -> str:
+def _then_lines(study: StudyRecord) -> list[str]:
+    """The commands that people give once a winner is proven."""
+    options = study.resume_command.partition("klsearch resume ")[2]
+    run, _, storage = options.partition("--storage ")
+    named = f"{run} best"
+    if storage:
+        named = f"{shlex.quote(study.name)} best --storage {storage.partition(' --study ')[0]}"
+    commands = {
+        f"klsearch report {options} --open": "read the report",
+        f"klsearch export {named}": "take the winner away as Keras models",
+        f"klsearch confirm {options} --seeds {2 * study.definition.confirmation.seeds}": "prove it on more seeds",
+    }
+    width = max(map(len, commands))
+    return [f"  {command.ljust(width)}  # {purpose}" for command, purpose in commands.items()]
+
+
+def best_text(study: StudyRecord, *, width: int | None = None) -> str:
     """The verdict, the winner's settings, and what it reaches beside the baselines."""
     summary = summarize(study)
-    lines = [f"{summary.verdict.value.upper()}: {summary.sentence}", *_since_confirmed_lines(study)]
+    lines = [f"{summary.verdict.value.upper()}: {summary.why}", *_since_confirmed_lines(study)]
     what_next = [f"Next: {summary.next.words}", *(f"  {line}" for line in summary.next.code.splitlines())]
     if summary.best is None:
         return "\n".join([lines[0], *what_next])
-    lines += ["", *_settings_lines(summary, study), "", *_table(_standing_rows(study, summary.best)), "", *what_next]
-    return "\n".join(lines)
+    lines += ["", *_settings_lines(summary, study), ""]
+    lines += [*table_lines(_standing_rows(study, summary.best), width=width), ""]
+    return "\n".join([*lines, *_choice_lines(study), *what_next])
+
+
+def _choice_lines(study: StudyRecord) -> list[str]:
+    """Why the winner is not the trial that scored best, where it is not."""
+    best = best_trial(study.trials)
+    winner = next((trial for trial in study.trials if trial.number == study.winner), None)
+    if best is None or winner is None or best is winner:
+        return []
+    scores = f"score {number(best.score)} against {number(winner.score)}"
+    seeds = len({run.seed for run in study.race})
+    raced = any(run.trial == best.number for run in study.race)
+    if not seeds:
+        why = "the winner was chosen on the seeds of the proof"
+    elif raced:
+        why = f"on the {seeds} seeds of the race trial {winner.number} was chosen, by gates passed, then by score"
+    else:
+        why = f"a model of all trials expects more of others, of which trial {winner.number} won on {seeds} seeds"
+    return [f"Trial {best.number} was best in the search, on one seed ({scores}); {why}.", ""]
 
 
 def _since_confirmed_lines(study: StudyRecord) -> list[str]:
@@ -81,7 +124,7 @@ def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
     """A table of the winner beside the baselines; of the best trial alone before confirmation."""
     confirmed = runs_of(study, "winner")
     if not confirmed:
-        header = ["", _kl_header(study), "unexplained", "active latents"]
+        header = ["on validation", _kl_header(study), "unexplained", "active latents"]
         active = f"{best.measures.active_units} of {best.measures.latent_dim}" if best.measures else NOTHING
         return [header, [f"trial {best.number}", number(kl_factor(study) * best.kl), number(best.unexplained), active]]
     split = "test" if any(run.test is not None for run in confirmed) else "validation"
@@ -131,18 +174,6 @@ def _count_passed(runs: tuple[ConfirmationRun, ...]) -> int:
     return sum(run.passed for run in runs)
 
 
-def _table(rows: list[list[str]]) -> list[str]:
-    """Rows as aligned lines, the first column to the left."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def export_text(exported: "Exported") -> str:
     """The files that an export wrote, and the training they are of."""
     winner = "the winner" if exported.confirmed else "the best so far, not confirmed"
@@ -150,7 +181,8 @@ def export_text(exported: "Exported") -> str:
     same = "with the stored result bit for bit" if exported.matches else "but NOT with the stored result"
     lines = [
         f"Trial {exported.trial}, {winner}, trained again on {seed}, {same}: "
-        f"KL {number(exported.kl)} nats per latent on validation.",
+        f"KL {number(exported.kl)} nats per latent on the validation split, mean of the last "
+        f"{count(exported.window, 'epoch')}.",
         *(f"  {exported.folder / name}" for name in exported.files),
         *(f"note: {note}." for note in exported.notes),
     ]
@@ -182,37 +214,63 @@ def _format_exact(value: Any) -> str:
     return "no number" if math.isnan(value) else f"{'minus ' if value < 0 else ''}infinity"
 
 
-def status_text(study: StudyRecord) -> str:
-    """The state of the study: counts, the leading running trials' latest values, best so far."""
+def status_text(study: StudyRecord, activity: Activity = _WORKED_ON) -> str:
+    """The state of the study: counts, whether anything runs, the leading running trial's latest values, best so far."""
     summary = summarize(study)
     own = [trial for trial in study.trials if not trial.warm_start]
+    words = {state: state.value for state in RunState}
+    if not activity.is_worked_on:
+        words[RunState.RUNNING] = "cut off"
     counts = ", ".join(
-        f"{count} {state.value}" for state in RunState if (count := sum(trial.state is state for trial in own))
+        f"{count} {word}" for state, word in words.items() if (count := sum(trial.state is state for trial in own))
     )
     lines = [
-        f"{study.name}: {len(study.counted)} of {study.definition.study.trials} trials done ({counts or 'none yet'})"
+        f"{study.name}: {len(study.counted)} of {study.definition.study.trials} trials done ({counts or 'none yet'})",
+        *_activity_lines(study, activity),
     ]
     if study.warm_start:
         lines.append(f"warm start: {study.warm_start}")
     if (ladder := ladder_of(study)) is not None:
         lines.append(ladder.sentence)
     running = {t.number: t.progress for t in study.trials if t.state is RunState.RUNNING and t.progress}
-    if (ahead := leading_training(running)) is not None:
+    if activity.is_worked_on and (ahead := leading_training(running)) is not None:
         values = banded(running, study.definition)[ahead]
         lines.append(f"running trial {ahead}: {watched_values(values, kl_unit(study))}")
     if summary.best is not None:
         best = summary.best
         kl = f"KL {number(kl_factor(study) * best.kl)} {kl_unit(study)}" if math.isfinite(best.kl) else "diverged"
-        lines.append(f"best trial {best.number}: score {number(best.score)}, {kl}")
+        lead = "winner: trial" if study.winner == best.number else "best trial"
+        lines.append(f"{lead} {best.number}: score {number(best.score)}, {kl}")
     if trainings := (*study.race, *study.confirmation):
         done = sum(run.state is RunState.COMPLETE for run in trainings)
         lines.append(f"confirmation: {done} of {len(trainings)} trainings done")
-    lines += [f"{summary.verdict.value}: {summary.sentence}", *_since_confirmed_lines(study)]
+    lines += [summary.sentence, *_since_confirmed_lines(study)]
     return "\n".join(lines)
 
 
-def trials_text(study: StudyRecord) -> str:
-    """A table of all trials."""
+def _activity_lines(study: StudyRecord, activity: Activity) -> list[str]:
+    """Whether a process works on the study, for how long still; else what is unfinished and how to go on."""
+    if activity.is_worked_on:
+        return [] if activity.left is None else [left_words(activity.left)]
+    missing = _unfinished_part(study)
+    if not missing:
+        return ["nothing runs: all is done"]
+    return [f"nothing runs, and {missing} is unfinished. Go on with: {study.resume_command}"]
+
+
+def _unfinished_part(study: StudyRecord) -> str:
+    """What of a study is still to be done; empty where nothing is."""
+    own = [trial for trial in study.trials if not trial.warm_start]
+    if len(study.counted) < study.definition.study.trials or any(trial.state is RunState.RUNNING for trial in own):
+        return "the search"
+    if not study.definition.confirmation.seeds:
+        return ""
+    running = any(run.state is RunState.RUNNING for run in (*study.race, *study.confirmation))
+    return "the proof" if study.winner is None or running else ""
+
+
+def trials_text(study: StudyRecord, trials: Sequence[TrialRecord], *, width: int | None = None) -> str:
+    """A table of some trials."""
     searched = list(study.definition.space.searched())
     header = ["trial", "state", "score", _kl_header(study), "unexplained", "gates failed", *searched, "origin"]
     rows = [
@@ -226,9 +284,11 @@ def trials_text(study: StudyRecord) -> str:
             *(number(getattr(trial.hyperparameters, name)) for name in searched),
             trial.origin,
         ]
-        for trial in study.trials
+        for trial in trials
     ]
-    return "\n".join(_table([header, *rows]))
+    left = len(study.trials) - len(trials)
+    more = [f"{left} more {'trial is' if left == 1 else 'trials are'} not shown."] if left else []
+    return "\n".join([*table_lines([header, *rows], width=width), *more])
 
 
 def diagnosis_text(diagnosis: "Diagnosis") -> str:
@@ -264,6 +324,7 @@ def check_text(
         *(f"note: {note}" for note in (*dataset.notes, *definition.translations(math.prod(dataset.shape)))),
         *(f"warning: {caution}" for caution in cautions(definition, dataset)),
         *(f"warning: {caution}" for caution in (own.cautions if own is not None else ())),
+        f"Next: klsearch run {shlex.quote(str(loaded.path or definition.study.name))}",
     ]
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 Heavy libraries load inside the commands.
 """
 
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ import click
 
 from klsearch.search.commands.options import (
     EXIT_FAILED,
-    echo,
     json_option,
     named_storage_option,
     run_argument,
@@ -21,11 +21,14 @@ from klsearch.search.commands.options import (
     storage_options,
     study_argument,
 )
+from klsearch.search.terminal.printing import echo, show
 from klsearch.studies.errors import UsageError
 
+_EXPORTED = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_settings.py")
+
 if TYPE_CHECKING:
-    from klsearch.search.progress import Progress
     from klsearch.search.storage.place import Place
+    from klsearch.search.terminal.progress import Progress
 
 
 @click.command("list", short_help="The built-in studies.")
@@ -96,7 +99,7 @@ def check(study_or_file: str, as_json: bool) -> None:
     if as_json:
         echo(as_text(check_document(loaded.definition, dataset, expected, own)))
     else:
-        echo(check_text(loaded, dataset, expected, own=own))
+        show(check_text(loaded, dataset, expected, own=own))
 
 
 @click.command(short_help="Versions, devices, memory and storage.")
@@ -133,14 +136,30 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
     from klsearch.search.storage.records import stored_definition
     from klsearch.studies.definitions.data import load_data
 
+    _check_folder(folder, force=force)  # before anything is loaded or trained
     place = named_place(run, storage)
     loaded = stored_definition(place)
     dataset = load_data(loaded.definition, loaded.folder)
     with _training_again(place) as progress:
         from klsearch.search.commands.export import export_winner
 
-        exported = export_winner(loaded, dataset, place, folder, force=force, progress=progress)
-    echo(export_text(exported))
+        exported = export_winner(loaded, dataset, place, folder, progress=progress)
+    show(export_text(exported))
+
+
+def _check_folder(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that cannot be written, or holds something, unless forced: then an export's files are replaced.
+
+    Raises:
+        UsageError: it is a file, holds something, or may not be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a folder.")
+    if folder.exists() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder} is not empty; give --force to replace {', '.join(_EXPORTED)} in it.")
+    there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UsageError(f"{folder} cannot be written: {there} is {'not writable' if there.is_dir() else 'a file'}.")
 
 
 @click.command(short_help="Train a trial again and compare.")
@@ -166,15 +185,18 @@ def reproduce(run: str, trial: int, storage: str | None, as_json: bool) -> int:
         from klsearch.search.running.reproduction import reproduce_trial
 
         found = reproduce_trial(loaded, dataset, place, trial, progress=progress)
-    echo(as_text(reproduction_document(found)) if as_json else reproduction_text(found))
+    if as_json:
+        echo(as_text(reproduction_document(found)))
+    else:
+        show(reproduction_text(found))
     return 0 if found.matches else EXIT_FAILED
 
 
 @contextmanager
 def _training_again(place: "Place") -> "Iterator[Progress]":
     """A block that trains what is stored once more, in a process set up as the one that trained it first."""
-    from klsearch.search.progress import Terminal
     from klsearch.search.storage.records import stored_layout
+    from klsearch.search.terminal.live import Terminal
     from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 
     take_this_process()

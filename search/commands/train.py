@@ -12,7 +12,6 @@ import click
 from klsearch.search.commands.options import (
     EXIT_INTERRUPTED,
     EXIT_NOT_STABLE,
-    echo,
     result_options,
     run_argument,
     storage_options,
@@ -20,6 +19,7 @@ from klsearch.search.commands.options import (
     timeout_option,
     training_options,
 )
+from klsearch.search.terminal.printing import echo, show, table_width
 from klsearch.studies.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -113,10 +113,11 @@ class _Options:
 
 
 def _train(loaded: "LoadedDefinition", place: "Place", given: _Options) -> int:
-    from klsearch.search.progress import Silence, Terminal
     from klsearch.search.run_study import run_study
     from klsearch.search.running.options import RunOptions
     from klsearch.search.stopping import Interrupted, Stopper
+    from klsearch.search.terminal.live import Terminal
+    from klsearch.search.terminal.progress import Silence
     from klsearch.search.training.tensorflow import take_this_process
     from klsearch.studies.summary import summarize
     from klsearch.vae.diagnostics.gates import Verdict
@@ -136,7 +137,7 @@ def _train(loaded: "LoadedDefinition", place: "Place", given: _Options) -> int:
     take_this_process()
     stopper = Stopper(given.timeout)
     try:
-        with stopper.listen(), Terminal(live=not given.no_progress) as terminal:
+        with Terminal(live=not given.no_progress) as terminal, stopper.listen(terminal.answer_signal):
             progress = Silence() if given.quiet else terminal
             record = run_study(loaded, place, options, progress=progress, stopper=stopper)
     except Interrupted as error:
@@ -159,4 +160,5 @@ def _print_result(record: "StudyRecord", place: "Place", stopper: "Stopper", *, 
         echo(as_text(best_document(record)))
     else:
         report = None if stopper.signalled else place.folder / "report.html"
-        echo(result_text(record, report=report, stopped=stopper.signalled or stopper.stopped))
+        stopped = stopper.signalled or stopper.stopped
+        show(result_text(record, report=report, stopped=stopped, width=table_width()))

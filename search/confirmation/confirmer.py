@@ -10,18 +10,23 @@ from optuna.trial import TrialState
 
 from klsearch.search.confirmation.candidates import baselines, leading_trials
 from klsearch.search.confirmation.contest import Contest, choose_winner
+from klsearch.search.confirmation.finished import confirmation_digest
 from klsearch.search.confirmation.kept_members import KeptMembers
+from klsearch.search.confirmation.outlook import closing_ahead, stages
 from klsearch.search.confirmation.source import ConfirmationSource, rows_to_show
-from klsearch.search.progress import Progress
+from klsearch.search.layout import Layout
 from klsearch.search.storage.records import closing_runs, confirmed_rows, trial_records
 from klsearch.search.storage.rows import Row, Run, one_of_each, trial_number
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.forecast import Forecast, Stage
+from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import weighting_of
 from klsearch.search.training.retraining import RetrainingSource
 from klsearch.search.training.trainer import Source
 from klsearch.search.training.worker import Worker
 from klsearch.studies.record import RunState
+from klsearch.studies.verdict.words import count
 from klsearch.vae.data.splits import SPLITS
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.evaluation.latent_map import LatentMap
@@ -44,12 +49,14 @@ class ConfirmationTools:
         take_samples: gives the report's pictures of members by label.
         fit_probe: gives a member's linear probe from its μ by split; None where the data have no labels for one.
         map_latents: gives the report's map of members' μ of the test split by label; None for none.
+        ahead: what follows the confirmation, for the time left.
     """
 
     build_population: Callable[[Weighting], Population]
     take_samples: TakeSamples
     fit_probe: FitProbe | None
     map_latents: MapLatents | None = None
+    ahead: Sequence[Stage] = ()
 
 
 class Confirmer:
@@ -61,6 +68,7 @@ class Confirmer:
         members: keeps what was trained until the test split has scored it.
         worker: who trains.
         progress: is told what happens.
+        forecast: is told what is still to be trained.
         train: trains what a source gives of the confirmation's rows in a population, compiled or not.
         pause: is called between trainings and measurements that may take long: others are to know that this one lives.
     """
@@ -73,6 +81,7 @@ class Confirmer:
         *,
         worker: Worker,
         progress: Progress,
+        forecast: Forecast,
         train: Callable[[Population, Source], None],
         pause: Callable[[], None],
     ) -> None:
@@ -83,6 +92,7 @@ class Confirmer:
         self._members = members
         self._worker = worker
         self._progress = progress
+        self._forecast = forecast
         self._train_in = train
         self._pause = pause
 
@@ -102,7 +112,10 @@ class Confirmer:
         race = leaders if len(leaders) > 1 or contest.race == contest.proof else []
         opening = [run for one in race for run in one.runs(contest.race)]
         opening += [run for one in others for run in one.runs(contest.opening)]
-        raced = self._train_runs("racing the leading trials" if race else "training the baselines", opening)
+        settled = contest.race == contest.proof
+        left = [] if settled else stages(self._definition, self._layout, [], beside=len(contest.proof))
+        phase = "racing the leading trials" if race else "training the baselines"
+        raced = self._train_runs(phase, opening, ahead=[*left, *self._closing_ahead(contest)])
         if raced is None:
             return False
         winner = leaders[0]
@@ -115,7 +128,8 @@ class Confirmer:
         ]
         proof = [run for one in (winner, *staying) for run in one.runs(contest.proof)]
         closing = closing_runs(self._definition, winner.hyperparameters) if self._study.facts.ladder else []
-        if self._train_runs("confirming on fresh seeds", proof, along=closing) is None:
+        after = self._closing_ahead(contest)
+        if self._train_runs("confirming on fresh seeds", proof, along=closing, ahead=after) is None:
             return False
         names = [one.label for one in others]
         self._score_on_test({winner.label, *names})
@@ -124,9 +138,21 @@ class Confirmer:
         self._keep_samples([winner.label, *names])
         self._train_runs("drawing the winner's ladder", closing)
         self._members.remove_files()
+        digest = confirmation_digest(self._definition, self._study.counted_numbers())
+        self._study.change_facts(confirmed_as=digest)
         return True
 
-    def _train_runs(self, phase: str, wanted: Sequence[Run], *, along: Sequence[Run] = ()) -> list[Row] | None:
+    @property
+    def _layout(self) -> Layout:
+        return self._study.facts.layout
+
+    def _closing_ahead(self, contest: Contest) -> list[Stage]:
+        ladder = closing_ahead(self._layout, proof=len(contest.proof), ladder=self._study.facts.ladder)
+        return [*ladder, *self._tools.ahead]
+
+    def _train_runs(
+        self, phase: str, wanted: Sequence[Run], *, along: Sequence[Run] = (), ahead: Sequence[Stage] = ()
+    ) -> list[Row] | None:
         """Train what is not trained yet, that of one rule after that of another; all of their rows.
 
         Slots that would idle in the last wave of those without a rule take what may be trained along.
@@ -142,7 +168,7 @@ class Confirmer:
                 group,
                 worker=self._worker,
                 keep=self._members.keep,
-                tell=self._progress.count,
+                tell=self._tell,
             )
             for rule, group in by_rule.items()
         }
@@ -150,16 +176,24 @@ class Confirmer:
             sources[None].train_along(along, self._population.slots)
         if remaining := sum(source.remaining for source in sources.values()):
             self._begin(phase, done=len(wanted) - remaining, total=len(wanted))
+        waiting = [one for rule, source in sources.items() if source.remaining for one in by_rule[rule]]
         for rule, source in sources.items():
             if source.remaining:
-                self._train(rule, source)
+                waiting = [run for run in waiting if run not in by_rule[rule]]
+                self._train(rule, source, source.remaining, [*stages(self._definition, self._layout, waiting), *ahead])
         known = {row.run: row for row in one_of_each(self._rows.rows())}
         rows = [known[run] for run in wanted]
         return None if any(row.result is None and row.state is not TrialState.FAIL for row in rows) else rows
 
-    def _train(self, rule: Weighting | None, source: Source) -> None:
-        """Train what a source gives by a rule; by the settings' KL weight if None."""
-        self._train_in(self._population if rule is None else self._tools.build_population(rule), source)
+    def _tell(self, ended: None) -> None:
+        self._forecast.count()
+        self._progress.count(ended)
+
+    def _train(self, rule: Weighting | None, source: Source, trainings: int, ahead: Sequence[Stage]) -> None:
+        """Train what a source gives by a rule, so many; by the settings' KL weight if None. Others are ahead."""
+        population = self._population if rule is None else self._tools.build_population(rule)
+        self._forecast.begin(Stage(trainings=trainings, slots=population.slots), ahead)
+        self._train_in(population, source)
 
     def _score_on_test(self, labels: Set[str]) -> None:
         """Measure the confirmed members of these candidates on the test split, those that it has not scored yet."""
@@ -168,6 +202,7 @@ class Confirmer:
         if not unscored:
             return
         self._train_forgotten(unscored)
+        self._progress.say("Scoring the winner and the baselines on the test split…")
         self._note_test_look()
         for first in range(0, len(unscored), self._population.slots):
             group = unscored[first : first + self._population.slots]
@@ -205,14 +240,14 @@ class Confirmer:
         """Train those of some confirmed rows again whose members no process has kept."""
         forgotten = [row for row in wanted if self._members.find(row.run) is None]
         if forgotten:
-            self._progress.say(f"Training {len(forgotten)} confirmed members again, whose weights were not kept.")
+            self._progress.say(f"Training {count(len(forgotten), 'model')} again, whose weights were lost.")
             self._begin("training again", done=0, total=len(forgotten))
         by_rule: dict[Weighting | None, list[Row]] = {}
         for row in forgotten:
             by_rule.setdefault(weighting_of(self._definition, row.run.method), []).append(row)
         for rule, group in by_rule.items():
-            again = RetrainingSource(group, keep=self._members.keep, tell=self._progress.count)
-            self._train(rule, again)
+            again = RetrainingSource(group, keep=self._members.keep, tell=self._tell)
+            self._train(rule, again, len(group), self._tools.ahead)
 
     def _member(self, row: Row) -> Members:
         """A confirmed row's member, which is kept or was trained again."""

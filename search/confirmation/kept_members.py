@@ -40,7 +40,7 @@ class KeptMembers:
         try:
             return _read(path)
         except DamagedFile:
-            self._say(f"warning: {set_aside(path)}; its member is trained again.")
+            self._say(f"warning: {set_aside(path)}; its model is trained again.")
         except OSError:
             pass
         return None
@@ -53,7 +53,7 @@ class KeptMembers:
             self._in_memory[run] = member
             if not self._failed:
                 self._say(
-                    f"warning: a trained member could not be kept ({self._folder}: {error.strerror}); it is trained "
+                    f"warning: a trained model could not be kept ({self._folder}: {error.strerror}); it is trained "
                     "again if the process is killed before the winner is known."
                 )
             self._failed = True

@@ -9,7 +9,6 @@ from optuna.storages import BaseStorage
 
 from klsearch.search.confirmation.seeds_asked import with_all_seeds
 from klsearch.search.layout import Layout, layout_of, most_slots
-from klsearch.search.progress import Progress
 from klsearch.search.running.auto_band import find_reference
 from klsearch.search.running.options import RunOptions
 from klsearch.search.running.versions import name_earlier, provenance
@@ -19,6 +18,7 @@ from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of
 from klsearch.search.storage.rows import EarlierTrial
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.slots import auto_layout
 from klsearch.search.training.step_times import StepTimes, circumstances
 from klsearch.search.training.tensorflow import threads_within

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from klsearch.search.progress import Progress
 from klsearch.search.running.versions import EARLIER, provenance
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.rows import FINISHED, Row
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.retraining import Mismatch, mismatches, retrain
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.errors import UsageError

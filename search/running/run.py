@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from klsearch.search.confirmation.confirmer import ConfirmationTools, FitProbe
+from klsearch.search.confirmation.outlook import proof_ahead
 from klsearch.search.layout import Layout
-from klsearch.search.progress import Progress
 from klsearch.search.running.create import StudyRequest, begin_study
+from klsearch.search.running.done.outputs import write_outputs
 from klsearch.search.running.options import RunOptions
 from klsearch.search.running.session import open_session
 from klsearch.search.running.workers import search_with_workers
@@ -16,12 +18,14 @@ from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.forecast import Stage
+from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import build_network, build_population
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.errors import KlsearchError, StorageError
+from klsearch.studies.errors import StorageError
 from klsearch.studies.files import remove_unfinished
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.response import Decision
@@ -32,6 +36,8 @@ from klsearch.vae.evaluation.pictures import take_samples
 from klsearch.vae.evaluation.probe import fit_probe, probe_measure
 from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import Network
+
+_REPORT_SECONDS = 4.0  # and what comes before it: scores on the test split, pictures
 
 
 def train_study(
@@ -86,7 +92,7 @@ def train_study(
             ) from error
         record = study_record(study, url=place.shown_url, resume_command=place.resume_command)
     if not stopper.signalled:
-        _write_outputs(record, place)
+        write_outputs(record, place, progress=progress, stopper=stopper)
     return record
 
 
@@ -99,20 +105,25 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
     loaded, options = definition_of(study), request.options
     definition, layout = study.facts.settle(loaded.definition), study.facts.layout
     population = build_population(definition, request.network, request.dataset, layout)
-    if not options.in_this_process:
-        search_with_workers(study, definition, request.place, options, progress=request.progress, stop=stopper)
     assignment = Assignment(
         study=study,
         definition=definition,
         population=population,
         alone=request.place.embedded,
     )
-    with open_session(assignment, request.place, progress=request.progress, stopper=stopper) as session:
+    confirms = options.confirm and definition.confirmation.seeds > 0
+    proof = proof_ahead(definition, layout, study.facts.procedure, ladder=study.facts.ladder) if confirms else []
+    report = Stage(seconds=_REPORT_SECONDS)
+    listeners: dict[str, Any] = dict(progress=request.progress, ahead=[*proof, report])
+    if not options.in_this_process:
+        search_with_workers(study, definition, request.place, options, stop=stopper, **listeners)
+    with open_session(assignment, request.place, stopper=stopper, **listeners) as session:
         session.search()
         _end_early(study, loaded, request, session.decide())
-        if options.confirm and definition.confirmation.seeds:
+        if confirms:
             _measure_pca(study, request.dataset, definition)
-            session.confirm(_confirmation_tools(definition, request.network, request.dataset, layout))
+            tools = _confirmation_tools(definition, request.network, request.dataset, layout)
+            session.confirm(replace(tools, ahead=[report]))
 
 
 def _end_early(study: StudyStorage, loaded: LoadedDefinition, request: StudyRequest, found: Decision | None) -> None:
@@ -163,18 +174,3 @@ def _probe_fitter(dataset: Dataset) -> FitProbe | None:
     if dataset.labels is None or measure is None:
         return None
     return partial(fit_probe, labels=dataset.labels, measure=measure)
-
-
-def _write_outputs(record: StudyRecord, place: Place) -> None:
-    """Write `trials.csv` and `report.html` into the run folder."""
-    from klsearch.reports.report import write_report  # pandas and Matplotlib, which training need not wait for
-    from klsearch.reports.tables import write_trials_csv
-
-    try:
-        write_trials_csv(record, place.folder / "trials.csv")
-        write_report(record, place.folder / "report.html")
-    except OSError as error:
-        raise KlsearchError(
-            f"{error.filename}: {error.strerror}. All results are in the storage; `{place.resume_command}` writes "
-            "what is missing."
-        ) from error

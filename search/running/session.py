@@ -1,7 +1,7 @@
 """One process's work on one study: search, then confirm, from where a killed process left it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -9,10 +9,11 @@ from optuna.exceptions import StorageInternalError
 
 from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
-from klsearch.search.progress import Progress, banded, leading_training
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner, this_process
+from klsearch.search.terminal.forecast import Forecast, Stage
+from klsearch.search.terminal.progress import EndedTraining, Progress, banded, leading_training
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.checkpoint import Course, claim_course, remove_left_courses
 from klsearch.search.training.trainer import Saving, Source, Trainer
@@ -21,6 +22,7 @@ from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.judging import best_so_far
 from klsearch.search.trials.source import TrialSource
 from klsearch.studies.response import Decision
+from klsearch.studies.verdict.words import count
 from klsearch.vae.training.population import Population
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
@@ -37,6 +39,7 @@ class Session:
         progress: is told what happens.
         stopper: says whether a signal came.
         stop: whether to stop now; None to ask `stopper`.
+        ahead: what follows the search, for the time left.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Session:
         progress: Progress,
         stopper: Stopper,
         stop: Callable[[], bool] | None = None,
+        ahead: Sequence[Stage] = (),
     ) -> None:
         self._assignment = assignment
         self._study = study = assignment.study
@@ -59,8 +63,12 @@ class Session:
         self._progress = progress
         self._stopper = stopper
         self._stop: Callable[[], bool] = stop or stopper
+        self._ahead = ahead
+        self._is_searching = False
+        self._done = 0  # trials that had finished, and those that this process has since
         self._owner = this_process()
         self._last_alive = 0.0
+        self._forecast = Forecast(assignment.definition.training.epochs)
         self._worker = Worker(
             owner=self._owner,
             course=course.name,
@@ -86,18 +94,19 @@ class Session:
         left, budget = self._study.running_rows(), self._definition.study.trials
         if left or self._count_finished():
             mine = sum(self._worker.may_take(row.owner) for row in left)
-            done = f"{self._count_finished()} of {budget} trials done, {mine} taken up again"
-            self._progress.say(f"Going on with {self._study.name}: {done}.")
+            state = f"{self._count_finished()} of {budget} trials done, {mine} taken up again"
+            self._progress.say(f"Going on with {self._study.name}: {state}.")
         self._compile(self._population)
-        best = best_so_far(self._definition, self._study)
+        best, done = best_so_far(self._definition, self._study), self._count_finished()
         unit = self._definition.thresholds().kl_unit
-        self._progress.begin("trials", done=self._count_finished(), total=budget, best=best, kl_unit=unit)
+        self._progress.begin("trials", done=done, total=budget, best=best, kl_unit=unit)
+        self._begin_forecast(done)
         source = TrialSource(
             self._study,
             self._definition,
             budget=budget,
             worker=self._worker,
-            tell=self._progress.count,
+            tell=self._tell_trial,
             decider=self._decider,
         )
         trainer, said = self._trainer(self._population, searching=True), False
@@ -111,6 +120,18 @@ class Session:
                     self._progress.say("Other processes train the last trials; waiting for them.")
                 said = True
                 self._wait(_WAIT_SECONDS)
+
+    def _begin_forecast(self, done: int) -> None:
+        self._is_searching, self._done = True, done
+        slots = self._population.slots
+        self._forecast.begin(Stage(trainings=self._decider.expect(done) - done, slots=slots), self._ahead)
+
+    def _tell_trial(self, ended: EndedTraining) -> None:
+        self._progress.count(ended)
+        self._forecast.count()
+        self._done += 1
+        if self._assignment.alone:
+            self._forecast.expect(self._decider.expect(self._done) - self._done)
 
     def is_searched(self) -> bool:
         """Tell whether the study's budget is met, or the search is decided and that is enough."""
@@ -136,7 +157,7 @@ class Session:
         Raises:
             Interrupted: asked to stop before.
         """
-        said = False
+        said = self._is_searching = False
 
         def wait(seconds: float) -> None:
             nonlocal said
@@ -157,6 +178,7 @@ class Session:
             KeptMembers(self._members_folder, self._study.facts.fingerprint, say=self._progress.say),
             worker=self._worker,
             progress=self._progress,
+            forecast=self._forecast,
             train=self._train_confirmed,
             pause=lambda: self._wait(0.0),
         )
@@ -174,9 +196,11 @@ class Session:
         if self._stop():
             raise Interrupted
         if not population.traces():
-            self._progress.say(f"Compiling one program for {population.slots} members at a time…")
+            self._progress.say(f"Compiling the training program, for {count(population.slots, 'trial')} at a time…")
+            began = time.monotonic()
             with self._stopper.interrupt_at_once():
                 population.compile()
+            self._forecast.compiled(time.monotonic() - began)
 
     def _saving(self, study: str) -> Saving:
         return Saving(course=self._course, study=study)
@@ -194,18 +218,27 @@ class Session:
 
     def _say_alive(self, progress: Mapping[int, Mapping[str, float]]) -> None:
         if time.monotonic() - self._last_alive >= _ALIVE_SECONDS:
-            self._study.leases.say_alive(self._owner, progress)
+            self._study.leases.say_alive(self._owner, progress, left=self._forecast.left())
+            if self._is_searching and not self._assignment.alone:  # others train of the same budget
+                done = self._count_finished()
+                share = self._study.leases.count_workers()
+                self._forecast.expect(-(-(self._decider.expect(done) - done) // max(1, share)))
             self._last_alive = time.monotonic()
 
     def _trainer(self, population: Population, *, searching: bool) -> Trainer:
         """A trainer that tells the storage of the leading trial."""
 
         def watch(running: Mapping[int, Mapping[str, float]]) -> None:
-            self._progress.watch(banded(running, self._definition))
+            self._forecast.watch(running)
+            self._progress.watch(banded(running, self._definition), self._forecast.left())
             number = leading_training(running)
             self._say_alive({} if number is None or not searching else {number: running[number]})
 
-        return Trainer(population, epochs=self._definition.training.epochs, watch=watch, stop=self._stop)
+        def stop() -> bool:  # is asked before each advance
+            self._forecast.start()
+            return self._stop()
+
+        return Trainer(population, epochs=self._definition.training.epochs, watch=watch, stop=stop)
 
 
 @contextmanager
@@ -216,11 +249,14 @@ def open_session(
     progress: Progress,
     stopper: Stopper,
     stop: Callable[[], bool] | None = None,
+    ahead: Sequence[Stage] = (),
 ) -> Iterator[Session]:
     """A session, from where a killed process left one if there was one; its lease ends with the block."""
     fingerprint = assignment.study.facts.fingerprint
     with claim_course(place.checkpoints, fingerprint, say=progress.say) as course:
-        session = Session(assignment, course, place.kept_members, progress=progress, stopper=stopper, stop=stop)
+        session = Session(
+            assignment, course, place.kept_members, progress=progress, stopper=stopper, stop=stop, ahead=ahead
+        )
         try:
             yield session
         except StorageInternalError:

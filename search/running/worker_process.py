@@ -77,12 +77,12 @@ def _search(task: Task, stopper: Stopper) -> None:
     take_this_process()
     load_tensorflow(task.threads, within=task.within)
 
-    from klsearch.search.progress import WarningLines
     from klsearch.search.running.session import open_session
     from klsearch.search.storage.database.patience import Patience
     from klsearch.search.storage.opening import open_storage
     from klsearch.search.storage.records import definition_of
     from klsearch.search.storage.study import StudyStorage
+    from klsearch.search.terminal.progress import WarningLines
     from klsearch.search.training.assignment import Assignment
     from klsearch.search.training.models import build_network, build_population
     from klsearch.search.trials.score import SCORING

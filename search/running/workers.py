@@ -1,7 +1,7 @@
 """Several workers on one study, started by joblib: processes of this machine, or those of a Dask cluster."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import joblib
 from optuna.trial import TrialState
 
-from klsearch.search.progress import Progress, banded
 from klsearch.search.running.options import RunOptions
 from klsearch.search.running.worker_process import Failure, Task, work, work_here
 from klsearch.search.stopping import Interrupted
@@ -17,6 +16,8 @@ from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import trial_label
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.forecast import Forecast, Stage
+from klsearch.search.terminal.progress import Progress, banded
 from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.judging import best_so_far, ended_early, judge_training
 from klsearch.search.trials.ladder import LadderTeller
@@ -39,6 +40,7 @@ def search_with_workers(
     *,
     progress: Progress,
     stop: Callable[[], bool],
+    ahead: Sequence[Stage] = (),
 ) -> None:
     """Search a study with workers until its budget is met, or it is decided and that is enough.
 
@@ -52,6 +54,7 @@ def search_with_workers(
         options: how many workers, and where they run.
         progress: is told what happens.
         stop: whether to stop now.
+        ahead: what follows the search, for the time left.
 
     Raises:
         Interrupted: `stop` said so; the workers have saved what they had in training.
@@ -66,6 +69,7 @@ def search_with_workers(
         progress.say(f"Searching with {count} workers…")
         best, unit = best_so_far(definition, study), definition.thresholds().kl_unit
         progress.begin("trials", done=overseer.finished, total=budget, best=best, kl_unit=unit)
+        overseer.begin_forecast(count * study.facts.layout.slots, ahead)
         threads = None if options.scheduler else max(1, usable_cores() // count)
         function = work if options.scheduler else work_here
         task = Task(place=place, starter=this_process(), threads=threads, within=study.facts.layout.within)
@@ -144,6 +148,12 @@ class _Overseer:
         self._decider = Decider(study, definition)
         self._told = set(study.counted_numbers())
         self._ladder = LadderTeller(study, definition, progress.say)
+        self._forecast = Forecast(definition.training.epochs)
+
+    def begin_forecast(self, slots: int, ahead: Sequence[Stage]) -> None:
+        """Reckon the time left with so many slots of all workers, and what follows the search."""
+        left = self._decider.expect(self.finished) - self.finished
+        self._forecast.begin(Stage(trainings=left, slots=slots), ahead)
 
     @property
     def finished(self) -> int:
@@ -186,7 +196,7 @@ class _Overseer:
                     line = f"warning: a worker failed, {count - known} of {count} go on: {failure.reason}"
                     self._progress.say(line)
                 warned = known
-                self._study.leases.say_alive(this_process(), {})
+                self._study.leases.say_alive(this_process(), {}, left=self._forecast.left())
                 thread.join(_LOOK_SECONDS)
         except (Interrupted, KeyboardInterrupt):
             self._study.leases.say_gone(this_process())
@@ -208,6 +218,9 @@ class _Overseer:
             if row.result is not None:
                 ended, _ = judge_training(self._definition, trial_label(number), row.result)
                 self._progress.count(ended if row.state is TrialState.COMPLETE else ended_early(ended))
+                self._forecast.count()
+                self._forecast.expect(self._decider.expect(self.finished) - self.finished)
         self._ladder.look()
         running = {row.number: row.progress for row in self._study.running_rows() if row.progress}
-        self._progress.watch(banded(running, self._definition))
+        self._forecast.look(running)
+        self._progress.watch(banded(running, self._definition), self._forecast.left())

@@ -40,6 +40,7 @@ class StudyFacts:
             then; 0 in a study that began without, whose course depends on when its trials end.
         recipe_fills: whether what a baseline of the user's own leaves out is that of "before", as it was when studies
             of earlier releases began; it is off since.
+        confirmed_as: for what the confirmation was last finished, see `search.confirmation.finished`; empty before.
     """
 
     layout: Layout
@@ -57,6 +58,7 @@ class StudyFacts:
     procedure: Procedure = Procedure.OWN_SEEDS
     scoring: Mapping[str, int] = field(default_factory=_FIRST_SCORING.copy)
     recipe_fills: bool = False
+    confirmed_as: str = ""
 
     @property
     def fingerprint(self) -> str:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -16,6 +17,19 @@ LEASE_SECONDS = 60.0
 _LONG_AGO_SECONDS = 24 * 3600.0
 _GONE, _NEVER = 0.0, -1.0  # what a worker said last, where it is no time
 _PREFIX = "klsearch:worker:"  # + owner: when it last said that it lives, and the progress of its trials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What is known of the processes that work on a study.
+
+    Attributes:
+        is_worked_on: whether there is any.
+        left: seconds until all is done, as it forecasts; None where that is not known.
+    """
+
+    is_worked_on: bool
+    left: float | None = None
 
 
 class Leases:
@@ -32,9 +46,11 @@ class Leases:
         self._read: dict[str, Any] | None = None  # within `reading`
         self._heard: dict[str, tuple[float, float]] = {}  # by worker: what it said last, and when that was first read
 
-    def say_alive(self, owner: Owner, progress: Mapping[int, Mapping[str, float]]) -> None:
-        """Renew a worker's lease, with the latest epoch of each of its trainings by number."""
-        said = {"at": time.time(), "progress": {str(k): dict(v) for k, v in progress.items()}}
+    def say_alive(
+        self, owner: Owner, progress: Mapping[int, Mapping[str, float]], *, left: float | None = None
+    ) -> None:
+        """Renew a worker's lease, with the latest epoch of each of its trainings by number, and the seconds left."""
+        said = {"at": time.time(), "progress": {str(k): dict(v) for k, v in progress.items()}, "left": left}
         self._storage.set_study_user_attr(self._study_id, _key(owner), json.dumps(said))
 
     def say_gone(self, owner: Owner) -> None:
@@ -75,8 +91,25 @@ class Leases:
 
     def is_worked_on(self) -> bool:
         """Tell whether any worker lives, so far as this process can know by now."""
+        return self.count_workers() > 0
+
+    def count_workers(self) -> int:
+        """Count the workers that live, so far as this process can know by now."""
+        return len(self._living())
+
+    def activity(self) -> Activity:
+        """What the living workers tell: of the time left the one that spoke last."""
+        living = self._living()
+        said = [json.loads(text) for owner in living if (text := self._attributes().get(_key(owner)))]
+        known = [(one["at"], one["left"]) for one in said if one.get("left") is not None]
+        if not known:
+            return Activity(is_worked_on=bool(living))
+        at, left = max(known)
+        return Activity(is_worked_on=True, left=max(0.0, float(left) - max(0.0, time.time() - at)))
+
+    def _living(self) -> list[Owner]:
         workers = [_owner(key) for key in self._attributes() if key.startswith(_PREFIX)]
-        return any(not self.is_dead(owner) for owner in workers)
+        return [owner for owner in workers if not self.is_dead(owner)]
 
     def _attributes(self) -> dict[str, Any]:
         return self._storage.get_study_user_attrs(self._study_id) if self._read is None else self._read

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from klsearch.search.layout import Layout
 from klsearch.search.seeds import confirmation_seed, race_seeds, shared_seed
+from klsearch.search.storage.leases import Activity
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.rows import Row, Run, one_of_each, trial_number
@@ -43,8 +44,19 @@ def load_study(place: Place) -> StudyRecord:
         return study_record(study, url=place.shown_url, resume_command=place.resume_command)
 
 
-def watch_study(place: Place, *, seconds: float) -> Iterator[StudyRecord]:
-    """The study as `load_study` gives it, again after so many seconds each, until no process works on it.
+def look_at_study(place: Place) -> tuple[StudyRecord, Activity]:
+    """The study as `load_study` gives it, and whether any process works on it now.
+
+    Raises:
+        StorageError: there is no such study, or its storage cannot be read.
+    """
+    with open_storage(place.url, create=False) as storage:
+        study = StudyStorage.load(storage, place.name)
+        return study_record(study, url=place.shown_url, resume_command=place.resume_command), study.leases.activity()
+
+
+def watch_study(place: Place, *, seconds: float) -> Iterator[tuple[StudyRecord, Activity]]:
+    """What `look_at_study` gives, again after so many seconds each, until no process works on the study.
 
     Raises:
         StorageError: there is no such study, or its storage cannot be read.
@@ -52,9 +64,9 @@ def watch_study(place: Place, *, seconds: float) -> Iterator[StudyRecord]:
     with open_storage(place.url, create=False) as storage:
         study = StudyStorage.load(storage, place.name)
         while True:
-            goes_on = study.leases.is_worked_on()
-            yield study_record(study, url=place.shown_url, resume_command=place.resume_command)
-            if not goes_on:
+            activity = study.leases.activity()
+            yield study_record(study, url=place.shown_url, resume_command=place.resume_command), activity
+            if not activity.is_worked_on:
                 return
             time.sleep(seconds)
 
@@ -122,7 +134,14 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         closing=tuple(_confirmation(row, definition) for row in closing_rows(storage, definition)),
         storage=url,
         resume_command=resume_command,
+        head=_render_head,
     )
+
+
+def _render_head(study: StudyRecord) -> str:
+    from klsearch.reports.report import render_head  # Matplotlib and Jinja2, which reading a study need not wait for
+
+    return render_head(study)
 
 
 def trial_records(storage: StudyStorage, definition: StudyDefinition) -> list[TrialRecord]:

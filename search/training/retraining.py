@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klsearch.search.progress import Progress
 from klsearch.search.storage.encoding import decode_measures, encode_measures
 from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.rows import Result, Row, Run
+from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.trainer import Job, Trainer, UnsharedSource, job_again

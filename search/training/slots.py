@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from klsearch.search.layout import Layout, least_together, most_slots
+from klsearch.search.terminal.progress import step_time
 from klsearch.search.training.step_times import StepTimes
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.studies.verdict.words import count
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.machine import free_memory
 from klsearch.vae.networks.kinds import KINDS
@@ -53,16 +55,16 @@ def auto_layout(
         candidates = candidates[:1]
     times, remembered = None if anew else memory.recall(candidates), ", remembered from an earlier study"
     if times is None:
-        say("Measuring how many members to train at a time…")
+        say("Measuring how many trials to train at a time…")
         rows, remembered = dataset.train[:batch_size], ""
         times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards)
         memory.keep(candidates, times)
     layout = best_layout(times, trials=definition.study.trials, least=least, most=most, shards=shards)
-    seconds = ", ".join(f"{1000 * value:.2g} ms at {count * shards}" for count, value in times.items())
+    seconds = ", ".join(f"{step_time(value)} with {number * shards}" for number, value in times.items())
     why = "" if layout.together > 1 else "; sharing a program makes none of them faster, so each trains alone"
     say(
-        f"Training {layout.slots} members at a time, {layout.together} in each of {shards} threads (one step of one "
-        f"member took {seconds}{remembered}{why}; chosen for {definition.study.trials} trials)."
+        f"Training {count(layout.slots, 'trial')} at a time, {layout.together} in each of {count(shards, 'thread')}. A "
+        f"training step of one took {seconds} at a time{remembered}{why}."
     )
     return layout
 

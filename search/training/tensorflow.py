@@ -5,6 +5,7 @@ perhaps: it is left as it was.
 """
 
 import gc
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,8 +14,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
+from klsearch.studies.errors import UsageError
 from klsearch.vae.machine import usable_cores
-from klsearch.vae.quiet import hide_start_up_lines
+from klsearch.vae.quiet import hide_start_up_lines, require_tensorflow_backend
 
 # Keras loads them, and scikit-learn with them, for parts of itself that training does not use.
 _LOADED_IF_USED = ("keras.wrappers", "matplotlib.pyplot")
@@ -26,17 +28,27 @@ def take_this_process() -> None:
     """Say that this process is ours: the command line's or a worker's, whose settings nobody else relies on."""
     global _ours
     _ours = True
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever other programs of the user's are set to
 
 
 def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
     """Import TensorFlow; its notes about devices and instruction sets are shown only if the import fails.
 
-    Where a host has loaded it already, it is the host's, and its settings stay.
+    Where a host has loaded it already, it is the host's, and its settings stay. Where it has not, threads and the
+    memory of GPUs are set for the whole process, and TF_CPP_MIN_LOG_LEVEL and KERAS_BACKEND in its environment.
 
     Args:
         threads: how many operations may run at a time; None for one on each core.
         within: how many threads share the work within an operation.
+
+    Raises:
+        UsageError: Keras is set to another backend than TensorFlow.
     """
+    try:
+        require_tensorflow_backend()
+    except ImportError as error:
+        raise UsageError(str(error)) from error
     if "tensorflow" in sys.modules and not _ours:
         return
     with hide_start_up_lines(), _pause_collection(), _put_off_modules():

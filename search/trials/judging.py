@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from klsearch.search.progress import EndedTraining
 from klsearch.search.storage.process import Owner
 from klsearch.search.storage.rows import Result, trial_label
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.progress import EndedTraining
 from klsearch.search.trials.score import constraints, score
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ranking import Rank

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 
 from optuna.trial import FrozenTrial, TrialState
 
-from klsearch.search.progress import EndedTraining
 from klsearch.search.seeds import shared_seed, trial_seed
 from klsearch.search.storage.leases import LEASE_SECONDS
 from klsearch.search.storage.rows import FINISHED, NewRow, Result, Row, Run, trial_label
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.progress import EndedTraining
 from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.trainer import Job, Source, job_again
 from klsearch.search.training.worker import Worker

@@ -22,7 +22,7 @@ _BUILT_IN = ("digits", "fashion-mnist")
 _MAX_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LoadedDefinition:
     """A definition with what surrounds it.
 
@@ -37,6 +37,9 @@ class LoadedDefinition:
     toml: str
     folder: Path
     path: Path | None
+
+    def __repr__(self) -> str:
+        return f"<LoadedDefinition {self.definition.study.name!r} from {self.path or 'no file'}>"
 
     def toml_for_any_folder(self) -> str:
         """The text with a relative source made absolute, so that a copy of it elsewhere means the same data."""
@@ -192,5 +195,5 @@ def _read(path: Path) -> str:
 def _unknown_study(path: Path) -> str:
     here = [str(path.parent / file.name) for file in path.parent.glob("*.toml")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(str(path), [*_BUILT_IN, *here], n=2, cutoff=0.75)
-    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ";"
-    return f"{path}: no built-in study and no file of that name{hint} `klsearch list` names the built-in studies"
+    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
+    return f"{path}: no built-in study and no file of that name{hint} `klsearch list` names the built-in studies."

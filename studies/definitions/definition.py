@@ -105,7 +105,7 @@ class StudyDefinition(Section):
         enough = longest + 4 * window
         if self.training.epochs < enough:
             found["short-training"] = (
-                f"training.epochs: {self.training.epochs} epochs are too short to judge *settled*; with annealing up "
+                f"training.epochs: {self.training.epochs} epochs are too short to judge `settled`; with annealing up "
                 f"to {longest} epochs and a window of {window}, train at least {enough}"
             )
         if self.study.trials < MIN_FINISHED_TRIALS:

@@ -65,7 +65,8 @@ def _syntax_problem(message: str, text: str, where: str) -> str:
         return f"{where}: is not TOML: {message}"
     line = int(place[1]) if place[1] else text.rstrip("\n").count("\n") + 1
     column = f"column {place[2]}" if place[2] else "at the end"
-    return f"{_place(where, line)}: is not TOML: {message[: place.start()].lower()} ({column})"
+    hint = "; text stands in quotes" if message.startswith("Invalid value") else ""
+    return f"{_place(where, line)}: is not TOML: {message[: place.start()].lower()} ({column}){hint}"
 
 
 def _line(lines: dict[KeyPath, int], path: KeyPath) -> int:

@@ -41,8 +41,8 @@ _RULES = {
     "bool_type": "must be true or false",
     "string_type": "must be text in quotes",
     "tuple_type": "must be an array, such as [1, 2]",
-    "model_type": "must be a table",
-    "dict_type": "must be a table",
+    "model_type": "must be a table{example}",
+    "dict_type": "must be a table{example}",
     "finite_number": "must be finite",
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
@@ -157,9 +157,64 @@ def _in_words(error: ErrorDetails, path: KeyPath) -> str:
         return "missing table" if len(path) == 1 else "missing"
     if kind == "extra_forbidden":
         return _unknown_key(path)
-    rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:]).format(**error.get("ctx", {}))
+    rule = _RULES.get(kind, error["msg"][:1].lower() + error["msg"][1:])
+    rule = rule.format(**{"example": _table_example(path), **error.get("ctx", {})})
+    if kind in _TYPES and len(path) == 2 and path[0] == "space":
+        rule = f"{rule} or a range {{ low = …, high = … }}"
     near = _nearest(value, re.findall(r"'(.*?)'", rule)) if isinstance(value, str) else None
-    return f"{rule}, but is {_shown(value)}" + (f", did you mean '{near}'?" if near else "")
+    meant = f"'{near}'" if near else _meant(kind, value, path)
+    return f"{rule}, but is {_shown(value)}" + (f", did you mean {meant}?" if meant else "")
+
+
+_TYPES = ("int_type", "float_type")
+
+
+def _meant(kind: str, value: Any, path: KeyPath) -> str | None:
+    """A value of the right type, as TOML writes it, that one of a wrong type probably means; None where none does."""
+    numbers = _numbers(value)
+    if kind in _TYPES and path[0] == "space" and len(path) == 2 and len(numbers) > 1 and min(numbers) < max(numbers):
+        return f"{{ low = {min(numbers):g}, high = {max(numbers):g} }}"
+    if kind in _TYPES and len(numbers) == 1 and (kind == "float_type" or numbers[0].is_integer()):
+        return f"{numbers[0]:g}"
+    if path == ("study", "kl_band") and len(numbers) == 1:
+        numbers = [0.0, *numbers]
+    if kind == "tuple_type" and numbers:
+        return f"[{', '.join(f'{each:g}' for each in numbers)}]"
+    if kind == "bool_type":
+        return {"yes": "true", "true": "true", "1": "true", "no": "false", "false": "false", "0": "false"}.get(
+            str(value).lower()
+        )
+    if kind == "string_type" and isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        return f'"{value[0]}"'
+    return None
+
+
+def _numbers(value: Any) -> list[float]:
+    """The numbers that a value is, or holds, or spells; none where it holds anything else."""
+    if isinstance(value, bool):
+        return []
+    if isinstance(value, int | float):
+        return [float(value)]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, str):
+        parts = value.strip("[]() ").split(",")
+        try:
+            return [float(part) for part in parts]
+        except ValueError:
+            return []
+    found = [_numbers(part) for part in value] if isinstance(value, list) else [[]]
+    return [one for part in found for one in part] if all(len(part) == 1 for part in found) else []
+
+
+def _table_example(path: KeyPath) -> str:
+    """What may stand in the table at `path`."""
+    section = _section_in(_section_around(path).model_fields[str(path[-1])].annotation) if _is_key(path) else None
+    return f", such as {{ {', '.join(f'{key} = …' for key in list(section.model_fields)[:2])} }}" if section else ""
+
+
+def _is_key(path: KeyPath) -> bool:
+    return str(path[-1]) in _section_around(path).model_fields
 
 
 def _unknown_key(path: KeyPath) -> str:
@@ -203,7 +258,15 @@ def _fields(annotation: Any) -> Collection[str]:
     return section.model_fields if section else ()
 
 
+def _as_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_as_toml(part)}' for key, part in value.items())} }}"
+    return repr(value)
+
+
 def _shown(value: Any) -> str:
     """A value as TOML writes it, cut to a length that fits a line."""
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    text = _as_toml(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

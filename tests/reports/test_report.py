@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ import numpy as np
 import pytest
 
 from klsearch.reports.page import Block, Cell, Exhibit, Facts, Fold, Gallery, Page, Prose, Steps, Table, TrialTable
-from klsearch.reports.report import render_report, report_page, write_report
+from klsearch.reports.report import render_head, render_report, report_page, write_report
+from klsearch.reports.sections.banner import banner
 from klsearch.studies.record import StudyRecord
+from klsearch.studies.summary import summarize
 from klsearch.vae.evaluation.samples import ImageSamples
 
 Make = Callable[..., StudyRecord]
@@ -291,3 +294,25 @@ def test_a_report_says_what_it_said(name: str, study_of_kind: Callable[[str], St
 @pytest.mark.slow("draws ten thousand trials")
 def test_a_report_of_ten_thousand_trials_says_what_it_said(ten_thousand: StudyRecord) -> None:
     agrees("ten thousand trials", ten_thousand)
+
+
+def test_the_head_for_notebooks_says_what_the_head_of_the_report_says(study: StudyRecord) -> None:
+    text = unescape(re.sub(r"</?code>", "`", render_head(study)))
+    text = re.sub(r"<[^>]+>", " ", text)
+    head = banner(study, summarize(study))
+    for said in (study.name, head.word, head.sentence, *(tile.detail for tile in head.tiles)):
+        assert said in text
+
+
+def test_the_head_for_notebooks_changes_nothing_around_it_and_loads_nothing(study: StudyRecord) -> None:
+    rendered = render_head(study)
+    assert not re.search(r"<(script|style|link|img|iframe|html|body)|url\(|https?:", rendered)
+
+
+def test_names_in_the_head_for_notebooks_are_text(study: StudyRecord) -> None:
+    assert "<b>x</b>" not in render_head(replace(study, name="<b>x</b>"))
+
+
+def test_a_record_shows_it_in_a_notebook_where_something_renders_it(study: StudyRecord) -> None:
+    assert study._repr_html_() is None
+    assert replace(study, head=render_head)._repr_html_() == render_head(study)

@@ -27,7 +27,6 @@ from klsearch.search.confirmation.candidates import Candidate
 from klsearch.search.confirmation.contest import Contest
 from klsearch.search.confirmation.source import ConfirmationSource
 from klsearch.search.layout import Layout
-from klsearch.search.progress import EndedTraining
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.opening import open_storage
@@ -35,6 +34,7 @@ from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import study_record
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.progress import EndedTraining
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.trainer import Saving, Source, Trainer, Watch
 from klsearch.search.training.worker import Worker
@@ -331,7 +331,7 @@ class Told:
         """Keep a training."""
         self.ended.append(ended)
 
-    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None:
+    def watch(self, running: Mapping[int, Mapping[str, float]], left: float | None = None) -> None:
         """Keep nothing."""
 
 

@@ -48,7 +48,7 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
     assert document["notes"] == []
     assert document["warning_codes"] == ["short-training"]
     (warning,) = document["warnings"]
-    assert "too short to judge *settled*" in warning
+    assert "too short to judge `settled`" in warning
 
 
 HOSTILE = "\x1b]0;title\x07\x1b[31m\x9b5m\u202e"
@@ -171,7 +171,7 @@ def test_data_that_are_not_there_are_named(klsearch: Klsearch, definition_file: 
     ("arguments", "pattern"),
     [
         (["run", "digts"], r"digts: no built-in study and no file of that name; did you mean 'digits'\?"),
-        (["run", "nowhere.toml"], "nowhere.toml: no built-in study and no file of that name; `klsearch list` names"),
+        (["run", "nowhere.toml"], "nowhere.toml: no built-in study and no file of that name. `klsearch list` names"),
         (["run", "."], r"\.: is a folder, not a study definition"),
         (["check", "nothing"], "nothing: no built-in study"),
         (["run"], "Missing argument 'STUDY'"),
@@ -286,10 +286,11 @@ def test_the_version_is_told(klsearch: Klsearch) -> None:
 
 
 def test_debug_shows_where_an_error_came_from(klsearch: Klsearch) -> None:
-    called = klsearch("--debug", "best", "nothing")
-    assert called.code == 2
-    assert "Traceback" in called.err
-    assert called.err.splitlines()[-1].startswith("klsearch: nothing: no such run folder")
+    for arguments in (["--debug", "best", "nothing"], ["best", "nothing", "--debug"], ["best", "--debug", "nothing"]):
+        called = klsearch(*arguments)
+        assert called.code == 2
+        assert "Traceback" in called.err
+        assert called.err.splitlines()[-1].startswith("klsearch: nothing: no such run folder")
 
 
 def test_output_that_nobody_reads_any_more_ends_quietly(

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.search.progress import EndedTraining
 from klsearch.search.run_study import run_study
 from klsearch.search.running.options import RunOptions
 from klsearch.search.storage.place import new_place
+from klsearch.search.terminal.progress import EndedTraining
 from klsearch.studies.definitions.catalog import load_definition, override
 
 pytestmark = pytest.mark.slow("searches whole studies")
@@ -30,7 +30,7 @@ class Interrupted:
             self.pressed = True
             raise KeyboardInterrupt
 
-    def watch(self, running: Mapping[int, Mapping[str, float]]) -> None: ...
+    def watch(self, running: Mapping[int, Mapping[str, float]], left: float | None = None) -> None: ...
 
 
 @pytest.mark.parametrize("workers", [1, 2])

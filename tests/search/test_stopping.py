@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -39,15 +42,54 @@ def test_a_time_that_is_not_over_does_not_stop() -> None:
     assert not Stopper(timeout=3600.0)()
 
 
-def test_the_first_signal_asks_to_stop_and_the_second_ends_the_process() -> None:
+def test_the_first_signal_asks_to_stop_and_is_answered_once() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        before, stopper = signal.getsignal(number), Stopper()
-        with stopper.listen():
+        before, stopper, answered = signal.getsignal(number), Stopper(), threading.Event()
+        with stopper.listen(lambda terminal, answered=answered: answered.set()):  # type: ignore[misc]
             os.kill(os.getpid(), number)
             assert stopper.signalled
             assert stopper()
-            assert signal.getsignal(number) is signal.SIG_DFL
+            assert answered.wait(10)
         assert signal.getsignal(number) is before
+        assert signal.set_wakeup_fd(-1) == -1, "nothing listens any more"
+
+
+_BUSY = """
+import time
+from klsearch.search.stopping import Stopper
+with Stopper().listen():
+    print("listening", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_ends_the_process_at_once(number: signal.Signals, environment: dict[str, str]) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _BUSY], stdout=subprocess.PIPE, env=environment, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "listening\n"
+    for _ in range(2):
+        process.send_signal(number)
+        time.sleep(0.3)
+    assert process.wait(10) == 128 + number
+    process.stdout.close()
+
+
+def test_a_block_with_nothing_to_save_is_left_at_once_and_no_error_takes_the_interrupt_s_place() -> None:
+    stopper = Stopper()
+    with stopper.listen():
+        with pytest.raises(KeyboardInterrupt), stopper.interrupt_at_once():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        with pytest.raises(KeyboardInterrupt), stopper.interrupt_at_once():
+            pytest.fail("nothing more is begun")
+    swallowed = Stopper()
+    with swallowed.listen(), pytest.raises(KeyboardInterrupt), swallowed.interrupt_at_once():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ImportError("a library that takes it for an error of its own") from error
+    with pytest.raises(ImportError), Stopper().interrupt_at_once():
+        raise ImportError("one of its own")
 
 
 STEPS, STEP_SECONDS = 60, 0.2

@@ -353,7 +353,8 @@ def test_where_neither_passes_on_any_seed_nothing_is_as_good_as_the_winner() -> 
 def test_the_verdict_and_why(made: StudyRecord, verdict: Verdict, sentence: str) -> None:
     found = summarize(made)
     assert found.verdict is verdict
-    assert found.sentence.startswith(sentence)
+    assert found.why.startswith(sentence)
+    assert found.sentence == f"{found.verdict.capitalize()}: {found.why}"
 
 
 def test_the_confirmed_winner_is_best_even_where_another_trial_scored_lower() -> None:
@@ -377,7 +378,8 @@ def test_trials_of_a_warm_start_are_no_evidence_of_this_search(own: int, verdict
     trials = [replace(trial(number), warm_start=number < 30) for number in range(30 + own)]
     found = summarize(study_with(trials, confirm("trial 0", ALL)))
     assert found.verdict is verdict
-    assert found.sentence.startswith(sentence)
+    assert found.why.startswith(sentence)
+    assert found.sentence == f"{found.verdict.capitalize()}: {found.why}"
 
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ class PlainModels:
 
     Attributes:
         encoder: rows [n, *shape], or [rows, condition], → [μ, z_log_var], each [n, d]; z_log_var is clipped to the
-            member's bounds. A user's own gives all that it gave when it was brought, samples of the clipped one included.
+            member's bounds. A user's own gives all that it gave when it was brought, samples too, of the clipped one.
         decoder: z [n, d], or [z, condition], → what the likelihood makes a reconstruction of, [n, *shape]; a user's own
             with its sigmoid.
         notes: in what a user's own differ from what was brought.

@@ -17,7 +17,7 @@ from klsearch.reports.report import report_page
 from klsearch.reports.sections import evidence
 from klsearch.reports.sections.models import dynamics, pictures
 from klsearch.search.commands.text import best_text, reproduction_text, status_text, trials_text
-from klsearch.search.progress import watched_values
+from klsearch.search.terminal.progress import watched_values
 from klsearch.studies.record import StudyRecord, TrainingRun
 
 Run = TypeVar("Run", bound=TrainingRun)
@@ -84,7 +84,7 @@ def test_no_text_of_a_study_with_diverged_seeds_says_nan_or_inf(
     study = data.draw(studies_that_diverge(make, diverged))
     assert not faulty(texts_in(report_page(study)))
     assert not faulty(texts_in(comparison_page(study, make(20, space=space(1e-3, 1.0)))))
-    assert not faulty([status_text(study), trials_text(study)])
+    assert not faulty([status_text(study), trials_text(study, study.trials)])
     # Settings are written as TOML, where -inf is a number.
     assert not faulty(line for line in best_text(study).splitlines() if " = " not in line)
 

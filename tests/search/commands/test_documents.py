@@ -17,6 +17,7 @@ from klsearch.search.commands.documents import (
     trials_document,
 )
 from klsearch.search.seeds import confirmation_seed, race_seeds, shared_seed
+from klsearch.search.storage.leases import Activity
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.gates import GATE_NAMES, wilson_interval
@@ -37,6 +38,7 @@ BEST = {
     *("causes", "price", "next", "pca", "same_as"),
     *TRIAL,
 }
+IDLE = Activity(is_worked_on=False)
 CONFIRMED = {"name", "method", "trial", "seed", "passed", "split", "kl", "unexplained", "probe"}
 LISTED = {
     *("number", "state", "origin", "warm_start", "score", "kl", "kl_sum", "unexplained", "feasible", "hyperparameters"),
@@ -56,6 +58,8 @@ STATUS = {
         "counts",
         "slots",
         "warm_start",
+        "is_worked_on",
+        "seconds_left",
         "confirmation",
     ),
     *("confirmation", "best", "running", "since_confirmed", "ladder"),
@@ -186,8 +190,8 @@ def test_a_study_without_trials_has_the_same_fields_with_nothing_in_them(
     assert set(best) == BEST
     assert {best[name] for name in TRIAL} == {None}
     assert (best["verdict"], best["confirmation"], best["interval"]) == ("not enough evidence", [], [0.0, 1.0])
-    assert json.loads(as_text(trials_document(empty)))["trials"] == []
-    status = json.loads(as_text(status_document(empty)))
+    assert json.loads(as_text(trials_document(empty, ())))["trials"] == []
+    status = json.loads(as_text(status_document(empty, IDLE)))
     assert set(status) == STATUS
     assert status["best"] is None
 
@@ -198,13 +202,15 @@ def test_a_running_trial_is_listed_without_results_and_watched_in_the_status(
     workshop.search(study, 2, epochs=3)
     running = study.running_rows()[0]
     study.leases.say_alive(running.owner, {running.number: {"epoch": 3.0, "epochs": 12.0, "kl": 2.5, "kl_weight": 0.1}})
-    (first, second) = json.loads(as_text(trials_document(record(study))))["trials"]
+    seen = record(study)
+    (first, second) = json.loads(as_text(trials_document(seen, seen.trials)))["trials"]
     assert (first["state"], second["state"]) == ("running", "running")
     assert [first[name] for name in ("score", "kl", "kl_sum", "unexplained", "seconds")] == [None] * 5
     assert (first["gates"], first["epochs"], first["feasible"]) == ({}, 0, False)
-    status = json.loads(as_text(status_document(record(study))))
+    status = json.loads(as_text(status_document(seen, replace(IDLE, is_worked_on=True, left=2.5))))
     assert status["running"] == [{"trial": 0, "epoch": 3.0, "epochs": 12.0, "kl": 2.5, "kl_weight": 0.1}]
     assert status["counts"]["running"] == 2
+    assert (status["is_worked_on"], status["seconds_left"]) == (True, 2.5)
 
 
 def test_numbers_that_are_not_finite_are_null_wherever_they_stand() -> None:

@@ -120,6 +120,11 @@ def test_an_export_replaces_nothing_unasked_and_only_its_own_files_when_forced(
     refused = klsearch("export", finished.folder, tmp_path)
     assert (refused.code, refused.out) == (2, "")
     assert f"{tmp_path} is not empty; give --force to replace " in refused.err
+    assert "Loading" not in refused.err, "before anything is trained"
+    (tmp_path / "file").touch()
+    for folder, why in ((tmp_path / "file", "is a file; name a folder."), (tmp_path / "file" / "in", "is a file.")):
+        refused = klsearch("export", finished.folder, folder)
+        assert (refused.code, refused.err.endswith(f"{why}\n"), "Loading" in refused.err) == (2, True, False)
     assert (tmp_path / "best.toml").read_text() == "mine\n"
     assert klsearch("export", finished.folder, tmp_path, "--force").code == 0
     assert {path.name for path in tmp_path.iterdir()} == {*FILES, "notes.txt"}

@@ -23,6 +23,7 @@ from klsearch.search.commands.text import (
     trials_text,
 )
 from klsearch.search.running.reproduction import Reproduction
+from klsearch.search.storage.leases import Activity
 from klsearch.search.training.retraining import Mismatch
 from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
@@ -127,7 +128,7 @@ def runs_of(
 
 def test_the_status_of_a_study_that_has_just_begun() -> None:
     assert status_text(study_of()) == (
-        "made: 0 of 20 trials done (none yet)\nnot enough evidence: No trial has finished yet (0 started)."
+        "made: 0 of 20 trials done (none yet)\nNot enough evidence: No trial has finished yet (0 started)."
     )
 
 
@@ -148,8 +149,44 @@ def test_the_status_counts_own_trials_by_state_and_shows_the_leading_and_the_bes
         "warm start: 1 trial of digits",
         "running trial 6: epoch 8/60  KL 1.23 nats per latent  reconstruction 12.35  KL weight 0.125  total not finite",
         "best trial 0: score 0.1, KL 1.5 nats per latent",
-        "not enough evidence: Only 3 trials have finished beside 1 of an earlier study; 20 are needed to judge.",
+        "Not enough evidence: Only 3 trials have finished beside 1 of an earlier study; 20 are needed to judge.",
     ]
+
+
+def study_with(count: int) -> StudyRecord:
+    return study_of(*(trial(number) for number in range(count)))
+
+
+WORKED_ON = Activity(is_worked_on=True, left=203.0)
+IDLE = Activity(is_worked_on=False)
+
+
+def test_the_status_of_a_study_that_is_worked_on_says_how_long_it_has_left() -> None:
+    running = unfinished(1, RunState.RUNNING, progress={"epoch": 0, "epochs": 60})
+    lines = status_text(study_of(trial(0), running), WORKED_ON).splitlines()
+    assert lines[:2] == ["made: 1 of 20 trials done (1 complete, 1 running)", "about 3 min left"]
+    assert lines[2] == "running trial 1: first epoch"
+
+
+def test_the_status_of_a_study_whose_process_was_killed_says_what_is_unfinished_and_how_to_go_on() -> None:
+    running = unfinished(1, RunState.RUNNING, progress={"epoch": 9, "epochs": 60})
+    searching = status_text(study_of(trial(0), running), IDLE).splitlines()
+    assert searching[:2] == [
+        "made: 1 of 20 trials done (1 complete, 1 cut off)",
+        f"nothing runs, and the search is unfinished. Go on with: {RESUME}",
+    ]
+    assert not any(line.startswith("running") for line in searching)
+    done = study_with(20)
+    cut_off = replace(runs_of("before", [1.0], passed=1)[0], state=RunState.RUNNING)
+    for proving in (done, replace(done, race=(cut_off,)), replace(done, winner=0, confirmation=(cut_off,))):
+        assert status_text(proving, IDLE).splitlines()[1] == (
+            f"nothing runs, and the proof is unfinished. Go on with: {RESUME}"
+        )
+
+
+def test_the_status_of_a_study_that_is_done_says_so() -> None:
+    confirmed = replace(study_with(20), winner=3, confirmation=runs_of("trial 3", [1.0] * 8, passed=8))
+    assert status_text(confirmed, IDLE).splitlines()[1] == "nothing runs: all is done"
 
 
 def test_the_status_counts_the_confirmation_s_trainings_and_names_trials_that_came_after_it() -> None:
@@ -192,8 +229,8 @@ def test_before_a_confirmation_the_best_so_far_stands_alone_with_the_gates_that_
     assert lines[2] == "Trial 3, the best so far (in the search it failed: settled, alive):"
     assert lines[3] == "  kl_weight = 0.3333"
     assert lines[-2:] == [
-        "         KL per latent  unexplained  active latents",
-        "trial 3           12.5         0.25          3 of 4",
+        "on validation  KL per latent  unexplained  active latents",
+        "trial 3                 12.5         0.25          3 of 4",
     ]
 
 
@@ -236,10 +273,6 @@ def test_a_candidate_that_was_not_probed_has_a_dash_where_others_have_a_probe() 
     assert [line.split()[-1] for line in lines[-2:]] == ["0.5", "–"]
 
 
-def study_with(count: int) -> StudyRecord:
-    return study_of(*(trial(number) for number in range(count)))
-
-
 @pytest.mark.parametrize(
     ("done", "stopped", "told"), [(20, False, False), (20, True, True), (19, False, True), (25, False, False)]
 )
@@ -262,12 +295,66 @@ def test_trials_are_a_table_with_a_column_for_each_searched_hyperparameter() -> 
         trial(1, "settled", "clipping", kl=1234.5678, score=0.123456),
         unfinished(12, RunState.RUNNING),
     )
-    assert trials_text(study_of(*trials)).splitlines() == [
+    assert trials_text(study_of(*trials), trials, width=80).splitlines() == [
+        "                               KL per                  gates     kl_  annealing_",
+        "trial     state   score        latent  unexplained    failed  weight      epochs",
+        "0      complete    0.25           1.5         0.25         –  0.3333          10",
+        "1      complete  0.1235          1235       0.1235  settled,  0.3333          10",
+        "                                                    clipping",
+        "12      running       –             –            –         –  0.3333          10",
+        "",
+        "trial  origin",
+        "0      before",
+        "1      search",
+        "12     search",
+    ]
+    assert trials_text(study_of(*trials), trials).splitlines() == [
         "trial     state   score  KL per latent  unexplained      gates failed  kl_weight  annealing_epochs  origin",
         "0      complete    0.25            1.5         0.25                 –     0.3333                10  before",
         "1      complete  0.1235           1235       0.1235  settled,clipping     0.3333                10  search",
         "12      running       –              –            –                 –     0.3333                10  search",
     ]
+
+
+def test_a_table_of_some_trials_says_how_many_there_are_beside() -> None:
+    trials = tuple(trial(number) for number in range(3))
+    assert trials_text(study_of(*trials), trials[1:]).splitlines()[-1] == "1 more trial is not shown."
+    assert trials_text(study_of(*trials), trials[:1]).splitlines()[-1] == "2 more trials are not shown."
+
+
+def test_a_winner_that_was_not_the_best_in_the_search_says_why_in_one_sentence() -> None:
+    """Trial 1 scored best, on the one seed of the search."""
+    trials = (trial(0, score=0.25), trial(1, score=0.125))
+    confirmed = runs_of("trial 0", [1.0, 3.0], passed=2)
+    raced = tuple(
+        replace(run, candidate=f"trial {number}", trial=number)
+        for number in (0, 1)
+        for run in runs_of(f"trial {number}", [1.0] * 3, passed=3)
+    )
+    study = study_of(*trials, confirmation=confirmed, winner=0, race=raced)
+    why = "Trial 1 was best in the search, on one seed (score 0.125 against 0.25); "
+    assert f"\n{why}on the 3 seeds of the race trial 0 was chosen, by gates passed, then by score.\n" in best_text(
+        study
+    )
+    alone = replace(study, race=raced[:3])
+    told = "a model of all trials expects more of others, of which trial 0 won on 3 seeds."
+    assert f"\n{why}{told}\n" in best_text(alone)
+    assert "was best in the search" not in best_text(replace(study, winner=1))
+
+
+def test_a_result_with_a_winner_ends_with_the_commands_that_come_next() -> None:
+    confirmed = replace(study_with(20), winner=3, confirmation=runs_of("trial 3", [1.0] * 8, passed=8))
+    lines = result_text(confirmed, report=Path("runs/made/report.html"), stopped=False).splitlines()
+    assert lines[lines.index("Then:") :] == [
+        "Then:",
+        "  klsearch report runs/made --open       # read the report",
+        "  klsearch export runs/made best         # take the winner away as Keras models",
+        "  klsearch confirm runs/made --seeds 16  # prove it on more seeds",
+        "",
+        "Report: runs/made/report.html",
+    ]
+    shared = replace(confirmed, resume_command="klsearch resume --storage sqlite:///x.db --study made")
+    assert "  klsearch export made best --storage sqlite:///x.db " in result_text(shared, report=None, stopped=False)
 
 
 def test_under_summed_kl_every_line_and_table_gives_the_sum_over_the_latents_and_says_so() -> None:
@@ -279,9 +366,9 @@ def test_under_summed_kl_every_line_and_table_gives_the_sum_over_the_latents_and
     asked = asked.model_copy(update={"study": asked.study.model_copy(update={"kl_reduction": "sum"})})
     summed = replace(study, definition=asked)
     latents = asked.model.latent_dim
-    status, best, table = status_text(summed), best_text(summed).splitlines(), trials_text(summed).splitlines()
+    status, best, table = status_text(summed), best_text(summed).splitlines(), trials_text(summed, trials).splitlines()
     assert f"running trial 1: epoch 8/60  KL {1.25 * latents:.3g} nats over all latents  " in status
-    assert f"best trial 0: score 0.25, KL {1.5 * latents:g} nats over all latents" in status
+    assert f"winner: trial 0: score 0.25, KL {1.5 * latents:g} nats over all latents" in status
     assert "  KL over all latents  " in table[0]
     assert table[1].split()[3] == f"{1.5 * latents:g}"
     heading = next(index for index, line in enumerate(best) if "  KL over all latents  " in line)
@@ -292,7 +379,7 @@ def test_under_summed_kl_every_line_and_table_gives_the_sum_over_the_latents_and
 
 
 def test_a_study_without_trials_is_a_table_without_rows() -> None:
-    assert trials_text(study_of()).split() == [
+    assert trials_text(study_of(), ()).split() == [
         *("trial", "state", "score", "KL", "per", "latent", "unexplained", "gates", "failed"),
         *("kl_weight", "annealing_epochs", "origin"),
     ]
@@ -306,6 +393,7 @@ EXPORTED = Exported(
     seed=123,
     fresh=True,
     kl=1.23456,
+    window=5,
     matches=True,
     notes=("rows must be scaled",),
 )
@@ -314,7 +402,7 @@ EXPORTED = Exported(
 def test_an_export_names_what_was_trained_again_and_the_files() -> None:
     assert export_text(EXPORTED).splitlines() == [
         "Trial 7, the winner, trained again on fresh seed 123, with the stored result bit for bit: KL 1.235 nats per "
-        "latent on validation.",
+        "latent on the validation split, mean of the last 5 epochs.",
         f"  {Path('out/encoder.keras')}",
         f"  {Path('out/best.toml')}",
         "note: rows must be scaled.",
@@ -325,7 +413,7 @@ def test_an_export_of_what_is_not_confirmed_or_came_out_otherwise_says_so() -> N
     text = export_text(replace(EXPORTED, confirmed=False, fresh=False, matches=False, files=(), notes=()))
     assert text == (
         "Trial 7, the best so far, not confirmed, trained again on its own seed 123, but NOT with the stored result: "
-        "KL 1.235 nats per latent on validation."
+        "KL 1.235 nats per latent on the validation split, mean of the last 5 epochs."
     )
 
 
@@ -396,5 +484,5 @@ def test_a_check_tells_data_search_cost_and_warnings(
     assert rest[4].startswith(told)
     assert rest[4].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
     assert rest.pop(5) == "note: tabs", "what was recognised is no warning"
-    assert rest[5].startswith("warning: training.epochs: 12 epochs are too short to judge *settled*")
-    assert rest[6:] == ["warning: few rows", "warning: a clip"]
+    assert rest[5].startswith("warning: training.epochs: 12 epochs are too short to judge `settled`")
+    assert rest[6:] == ["warning: few rows", "warning: a clip", f"Next: klsearch run {definition_file}"]

@@ -12,7 +12,6 @@ import pytest
 
 from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
-from klsearch.search.progress import Silence
 from klsearch.search.seeds import confirmation_seed, race_seeds
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.opening import open_storage
@@ -21,6 +20,8 @@ from klsearch.search.storage.process import this_process
 from klsearch.search.storage.records import closing_rows, confirmed_rows, load_study, raced_rows
 from klsearch.search.storage.rows import Result, Run
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.forecast import Forecast
+from klsearch.search.terminal.progress import Silence
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.trainer import Source
 from klsearch.search.training.worker import Worker
@@ -66,6 +67,7 @@ def test_others_learn_that_the_process_lives_while_it_measures_on_the_test_split
         KeptMembers(tmp_path / "confirmed", "f", say=pytest.fail),
         worker=Worker(owner=this_process()),
         progress=Silence(),
+        forecast=Forecast(1),
         train=lambda population, source: workshop.train(source),
         pause=pause,
     )
@@ -87,7 +89,7 @@ def test_samples_that_were_lost_are_made_again_of_the_same_models(
         StudyStorage.load(storage, place.name).confirmation().replace_samples(None, [])
     for told in (1, 0):
         called = klsearch("resume", finished_copy.folder)
-        assert called.err.count("Training 4 confirmed members again") == told
+        assert called.err.count("Training 4 models again") == told
         assert called.err.count("training again 4/4\n") == told
         after = load_study(place).samples
         assert isinstance(after, ColumnErrors)
@@ -108,7 +110,7 @@ def test_an_interrupted_confirmation_goes_on_to_the_same_result(
     assert load_study(place).winner is None
     called = klsearch("resume", finished_copy.folder, "--json")
     assert called.code == 0
-    assert "Training 27 confirmed members again, whose weights were not kept." in called.err
+    assert "Training 27 models again, whose weights were lost." in called.err
     cut_off, whole = load_study(place), load_study(known_place(str(finished.folder), storage=None, study=None))
     assert called.document == klsearch("best", finished.folder, "--json").document
     assert (whole.test_looks, cut_off.test_looks) == (1, 2), "every look at the test split is counted"
@@ -154,6 +156,7 @@ class Confirmation:
             KeptMembers(self._folder, "f", say=pytest.fail),
             worker=Worker(owner=this_process()),
             progress=self.told,
+            forecast=Forecast(1),
             train=lambda population, source: train_in(source),
             pause=lambda: None,
         ).confirm()

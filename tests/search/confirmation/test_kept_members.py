@@ -68,7 +68,7 @@ def test_a_file_that_is_damaged_is_set_aside_with_one_line_and_holds_no_member(t
         kept = KeptMembers(tmp_path, "f", say=said.append)
         assert kept.find(RUN) is None and kept.find(RUN) is None
         (line,) = said
-        assert line.endswith(f"it was set aside as {file.name}.damaged; its member is trained again.")
+        assert line.endswith(f"it was set aside as {file.name}.damaged; its model is trained again.")
 
 
 def test_a_full_disk_costs_a_warning_and_no_member(

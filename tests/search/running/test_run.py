@@ -100,7 +100,7 @@ def test_a_study_that_is_deleted_while_it_is_trained_is_a_storage_error(
     def delete(phase: str, **values: Any) -> None:
         optuna.delete_study(study_name="tiny", storage=url)
 
-    monkeypatch.setattr("klsearch.search.progress.Silence.begin", staticmethod(delete))
+    monkeypatch.setattr("klsearch.search.terminal.progress.Silence.begin", staticmethod(delete))
     options = ("--slots", 2, "--storage", url, "--out", definition_file.parent / "run", "--quiet")
     called = klsearch("run", definition_file, *options)
     assert (called.code, called.out) == (4, "")

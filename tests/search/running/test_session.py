@@ -11,13 +11,13 @@ import pytest
 from optuna.trial import TrialState
 
 from klsearch.search.confirmation.confirmer import ConfirmationTools
-from klsearch.search.progress import Silence
 from klsearch.search.running.session import open_session
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Result, Run
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.progress import Silence
 from klsearch.search.training.assignment import Assignment
 from klsearch.vae.hyperparameters import Hyperparameters
 

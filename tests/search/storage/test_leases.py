@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from optuna.study import StudyDirection
 
-from klsearch.search.storage.leases import LEASE_SECONDS, Leases, progress_of_workers
+from klsearch.search.storage.leases import LEASE_SECONDS, Activity, Leases, progress_of_workers
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.study import StudyStorage
@@ -148,3 +148,23 @@ def test_the_progress_that_each_worker_told_last_is_found_among_a_study_s_attrib
             ON_A_MAC: {"3": {"epoch": 2.0, "kl": 0.5}, "4": {"epoch": 1.0}},
             ELSEWHERE: {},
         }
+
+
+def test_the_time_left_is_what_the_living_worker_that_spoke_last_forecasts_less_what_has_passed(
+    study: StudyStorage, clock: Clock
+) -> None:
+    leases = study.leases
+    assert leases.activity() == Activity(is_worked_on=False)
+    leases.say_alive(this_process(), {})
+    assert leases.activity() == Activity(is_worked_on=True)
+    leases.say_alive(this_process(), {}, left=100.0)
+    clock.seconds += 5.0
+    leases.say_alive(ELSEWHERE, {}, left=60.0)
+    leases.say_alive(DEAD, {}, left=1000.0)
+    clock.seconds += 10.0
+    assert leases.activity() == Activity(is_worked_on=True, left=50.0)
+    assert leases.count_workers() == 2
+    leases.say_gone(ELSEWHERE)
+    assert leases.activity() == Activity(is_worked_on=True, left=85.0)
+    leases.say_gone(this_process())
+    assert leases.activity() == Activity(is_worked_on=False)

@@ -45,7 +45,7 @@ def test_a_study_is_watched_until_the_last_process_that_works_on_it_is_gone(
     owner, process = other
     say_alive(finished_copy.folder, owner)
     seen = watch_study(known_place(str(finished_copy.folder)), seconds=0.01)
-    assert [len(next(seen).counted) for _ in range(3)] == [24, 24, 24]
+    assert [len(next(seen)[0].counted) for _ in range(3)] == [24, 24, 24]
     process.kill()
     process.wait()
     assert len(list(seen)) == 1, "once more, as the process left it"

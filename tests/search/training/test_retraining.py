@@ -12,10 +12,10 @@ import pytest
 from optuna.trial import TrialState
 
 from klsearch.search.confirmation.candidates import Candidate
-from klsearch.search.progress import Silence
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
+from klsearch.search.terminal.progress import Silence
 from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.retraining import Mismatch, RetrainingSource, mismatches, retrain
 from klsearch.studies.definitions.catalog import LoadedDefinition

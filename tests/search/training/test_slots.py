@@ -59,7 +59,7 @@ def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
     auto_layout(
         network, workshop.dataset, workshop.definition, threads=1, processes=1, memory=no_memory, say=said.append
     )
-    assert [int(count) for count in re.findall(r" ms at (\d+)", said[-1])] == measured
+    assert [int(count) for count in re.findall(r" ms with (\d+)", said[-1])] == measured
 
 
 @pytest.mark.slow("compiles and measures steps of many sizes")

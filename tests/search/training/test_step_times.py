@@ -245,7 +245,7 @@ def test_a_second_study_of_the_same_model_measures_nothing(
         out = definition_file.parent / name
         called = klsearch("run", definition_file, "--out", out, "--no-confirm", "--timeout", "0s", *options)
         assert called.code == 0, called.err
-        line = "\n".join(line for line in called.err.splitlines() if " members at a time, " in line)
+        line = "\n".join(line for line in called.err.splitlines() if " at a time, " in line)
         return line, stored_layout(known_place(str(out), storage=None, study=None))
 
     first, layout = run("first")

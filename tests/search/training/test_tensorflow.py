@@ -148,3 +148,34 @@ def test_a_program_that_has_not_keeps_its_garbage_collector_and_optuna_s_log(
 ) -> None:
     (frozen, enabled, verbosity), _ = host(small, environment)
     assert (frozen, enabled, verbosity) == (True, True, 20)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_process_of_ours_trains_with_tensorflow_whatever_keras_is_set_to(
+    backend: str, environment: dict[str, str]
+) -> None:
+    code = (
+        "from klsearch.search.training.tensorflow import load_tensorflow, take_this_process\n"
+        "take_this_process(); load_tensorflow()\n"
+        "import keras; print(keras.config.backend())"
+    )
+    asked = environment | {"KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=asked, check=False)
+    assert (done.stdout, done.stderr) == ("tensorflow\n", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("import klsearch; klsearch.SearchedDropout", "ImportError"),
+        ("from klsearch.search.training.tensorflow import load_tensorflow; load_tensorflow()", "UsageError"),
+    ],
+)
+def test_a_host_whose_keras_is_set_to_another_backend_is_told_so_in_one_line(
+    code: str, error: str, environment: dict[str, str]
+) -> None:
+    asked = environment | {"KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=asked, check=False)
+    told = "Keras is set to 'jax', and klsearch trains with TensorFlow alone; set KERAS_BACKEND=tensorflow."
+    assert done.stderr.splitlines()[-1].partition(": ")[2] == told
+    assert done.stderr.splitlines()[-1].partition(": ")[0].rpartition(".")[2] == error

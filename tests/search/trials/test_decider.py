@@ -143,3 +143,20 @@ def test_trials_that_rest_on_a_decision_nobody_has_made_yet_are_not_asked_for(
     decider = Decider(study, stopping(workshop, "decided"))
     assert decider.find_limit() == 23
     assert not decider.is_decided()
+
+
+def test_how_many_trials_there_will_be_is_the_budget_or_a_guess_that_a_decision_corrects(
+    workshop: "Workshop", study: StudyStorage, make_result: ByHand
+) -> None:
+    """The workshop's study has a budget of 24."""
+    assert Decider(study, stopping(workshop, "budget")).expect(0) == 24
+    tables = stopping(workshop, "decided").model_dump(exclude_unset=True)
+    tables["study"] |= {"trials": 100}
+    decider = Decider(study, StudyDefinition.model_validate(tables))
+    assert (decider.expect(0), decider.expect(37)) == (35, 37), "as many as it usually takes, and those there are"
+    add_trials(study, make_result, 40, slope=-1.0)
+    assert not decider.is_decided()
+    assert decider.expect(40) in (50, 60), "at least as many as the next decision rests on"
+    decided = Decider(study, StudyDefinition.model_validate(tables))
+    add_trials(study, make_result, 60, slope=0.0, first=1)
+    assert decided.expect(100) == 100

@@ -33,7 +33,7 @@ def test_annealing_must_leave_a_window_of_full_weight(good: str, only_problem: O
 
 def test_without_annealing_even_two_epochs_are_accepted_with_a_warning(good: str) -> None:
     text = good.replace("annealing_epochs = { low = 0, high = 20 }", "").replace("epochs = 40", "epochs = 2")
-    assert "too short to judge *settled*" in parse_definition(text, "my.toml").cautions()[0]
+    assert "too short to judge `settled`" in parse_definition(text, "my.toml").cautions()[0]
 
 
 def test_a_variance_is_only_fitted_to_a_gaussian_decoder(good: str, problems: Problems) -> None:

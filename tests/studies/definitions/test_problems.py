@@ -111,7 +111,13 @@ def test_a_sound_definition_has_no_problems() -> None:
         ),
         (
             {"study": 3, "space": {"kl_weight": [1, 2]}},
-            {("study",): "must be a table, but is 3", ("space", "kl_weight"): "must be a number, but is [1, 2]"},
+            {
+                ("study",): "must be a table, such as { name = …, seed = … }, but is 3",
+                ("space", "kl_weight"): (
+                    "must be a number or a range { low = …, high = … }, but is [1, 2], "
+                    "did you mean { low = 1, high = 2 }?"
+                ),
+            },
         ),
         (
             {"study": {"name": "x" * 90, "seed": "y" * 90}},
@@ -128,7 +134,7 @@ def test_a_sound_definition_has_no_problems() -> None:
             {"confirmation": {"seeds": True, "top": 1.0}},
             {
                 ("confirmation", "seeds"): "must be a whole number, but is true",
-                ("confirmation", "top"): "must be a whole number, but is 1.0",
+                ("confirmation", "top"): "must be a whole number, but is 1.0, did you mean 1?",
             },
         ),
         (

@@ -1,5 +1,6 @@
 """Rows that a function of the user's own gives."""
 
+import contextlib
 import difflib
 import importlib
 import re
@@ -31,12 +32,16 @@ def read_function(request: Request) -> RawData:
     data frame, or a `tf.data.Dataset` whose elements are rows, (row, label) or (row, label, condition); batches are
     unbatched where they show: they vary in size, or hold labels.
 
+    Meanwhile the working folder is that of the definition, so that paths in the function are relative to it, as they
+    are in the definition.
+
     Raises:
         DataProblem: with the function's own error and the line that raised it, or with what it returned instead.
     """
-    returned = _call(request)
-    with reading(request.source), stdout_to_stderr():
-        return _take(request, returned)
+    with contextlib.chdir(request.folder):
+        returned = _call(request)
+        with reading(request.source), stdout_to_stderr():
+            return _take(request, returned)
 
 
 def _take(request: Request, returned: Any) -> RawData:

@@ -50,6 +50,17 @@ def test_an_array_is_taken_as_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_paths_in_the_function_are_relative_to_the_definition_s_folder_and_the_working_folder_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "definitions").mkdir()
+    np.save(tmp_path / "definitions" / "kept.npy", np.ones((6, 2)))
+    monkeypatch.chdir(tmp_path)
+    assert read(tmp_path / "definitions", 'return np.load("kept.npy")').rows.shape == (6, 2)
+    refusal_of_function(tmp_path / "definitions", 'return np.load("lost.npy")')
+    assert Path.cwd() == tmp_path
+
+
 def test_what_the_function_prints_stays_off_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read(tmp_path, "print('loading'); return [[1, 2], [3, 4]]")
     printed = capsys.readouterr()

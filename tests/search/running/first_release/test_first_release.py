@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Klsearch = Callable[..., "Called"]
 
-KEPT = Path(__file__).with_name("first_release")
+KEPT = Path(__file__).parent
 
 
 @pytest.fixture

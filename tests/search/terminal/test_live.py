@@ -1,48 +1,34 @@
 """What the user sees while a study runs."""
 
+import fcntl
 import io
 import os
 import pty
 import re
+import struct
+import sys
+import termios
 import time
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search.progress import (
-    EndedTraining,
-    Silence,
-    Terminal,
-    WarningLines,
-    banded,
-    leading_training,
-    watched_values,
-)
-from klsearch.studies.ranking import Rank
+from klsearch.search.terminal.live import PhaseState, Terminal
+from klsearch.search.terminal.progress import WarningLines, banded, watched_values
+from tests.search.terminal.conftest import VALUES, ended_training
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
 
-VALUES = {
-    **{"epoch": 37.0, "epochs": 60.0, "kl": 2.34567, "reconstruction": 1.1644, "kl_weight": 0.1, "total": 1.3991},
-    **{"validation_kl": 9.0, "nonfinite_steps": 0.0},
-}
+HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 
 
 def shown(*, live: bool = False) -> tuple[Terminal, io.StringIO]:
     err = io.StringIO()
     with redirect_stderr(err):
         return Terminal(live=live), err
-
-
-def ended_training(label: str, score: float, kl: float = 2.0, *, violation: float = 0.0) -> EndedTraining:
-    return EndedTraining(label=label, kl=kl, rank=Rank.of(complete=True, violations={"band": violation}, score=score))
-
-
-def test_the_four_values_that_the_recipe_watches_are_shown() -> None:
-    text = watched_values(VALUES)
-    assert text == "epoch 37/60  KL 2.35  reconstruction 1.164  KL weight 0.1  total 1.399"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +38,7 @@ def test_running_and_best_are_told_in_the_unit_of_the_band_which_is_named(
     workshop: "Workshop", monkeypatch: pytest.MonkeyPatch, reduction: str, told: str
 ) -> None:
     """The workshop's model has 3 latents."""
-    monkeypatch.setattr("klsearch.search.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("klsearch.search.terminal.live._PLAIN_SECONDS", 0.0)
     asked = workshop.definition
     asked = asked.model_copy(update={"study": asked.study.model_copy(update={"kl_reduction": reduction})})
     unit = asked.thresholds().kl_unit
@@ -61,15 +47,6 @@ def test_running_and_best_are_told_in_the_unit_of_the_band_which_is_named(
     terminal.count(ended_training("trial 0", 0.5))
     terminal.watch(banded({1: VALUES, 2: {"epoch": 0.0, "epochs": 60.0}}, asked))
     assert f"score 0.5, KL 2 {unit} · running 1: epoch 37/60  {told}" in err.getvalue()
-
-
-def test_before_the_first_epoch_there_is_nothing_to_watch() -> None:
-    assert watched_values({"epoch": 0.0, "epochs": 60.0}) == "first epoch"
-
-
-def test_the_leading_training_is_the_farthest_of_the_lowest_number() -> None:
-    assert leading_training({5: {"epoch": 3.0}, 4: {"epoch": 7.0}, 6: {"epoch": 7.0}}) == 4
-    assert leading_training({}) is None
 
 
 def test_without_a_terminal_a_line_sums_up_each_phase() -> None:
@@ -84,27 +61,30 @@ def test_without_a_terminal_a_line_sums_up_each_phase() -> None:
 
 
 def test_without_a_terminal_a_line_now_and_then_says_where_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("klsearch.search.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("klsearch.search.terminal.live._PLAIN_SECONDS", 0.0)
     terminal, err = shown()
     terminal.begin("trials", done=0, total=20)
     terminal.count(ended_training("trial 0", 0.5))
-    terminal.watch({4: VALUES, 3: VALUES})
+    terminal.watch({4: VALUES, 3: VALUES}, 37.0)
     line = err.getvalue()
-    assert line.startswith(
-        f"trials 1/20 · best trial 0: score 0.5, KL 2 · running 3: {watched_values(VALUES)} · about "
-    )
-    assert line.endswith(" left\n")
+    leader = f"running 3: {watched_values(VALUES)}"
+    assert line == f"trials 1/20 · best trial 0: score 0.5, KL 2 · {leader} · about 40 s left\n"
 
 
-def test_time_left_counts_trainings_that_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("klsearch.search.progress._PLAIN_SECONDS", 0.0)
+def test_the_time_left_is_that_of_all_that_is_to_come_and_passes_between_two_tellings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("klsearch.search.terminal.live._PLAIN_SECONDS", 0.0)
     terminal, err = shown()
     terminal.begin("trials", done=10, total=20)
     terminal.watch({10: {**VALUES, "epoch": 0.0}})
-    assert err.getvalue().splitlines()[-1].endswith("time left unknown yet")
-    terminal.watch({10: {**VALUES, "epoch": 30.0}})
-    assert err.getvalue().splitlines()[-1].endswith("s left")
-    assert "time left unknown yet" not in err.getvalue().splitlines()[-1]
+    assert err.getvalue().splitlines()[-1].endswith(" · time left unknown")
+    terminal.watch({10: VALUES}, 203.0)
+    assert err.getvalue().splitlines()[-1].endswith(" · about 3 min left")
+    state = PhaseState("trials", done=0, total=2)
+    state.watch({}, 0.01)
+    time.sleep(0.02)
+    assert state.line().endswith("about 10 s left"), "never less than none"
 
 
 def test_a_feasible_training_is_better_than_any_other() -> None:
@@ -172,15 +152,6 @@ def test_what_would_act_on_the_terminal_is_written_out() -> None:
     ]
 
 
-def test_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    silence = Silence()
-    silence.say("something")
-    silence.begin("trials", done=0, total=1)
-    silence.watch({0: VALUES})
-    silence.count(ended_training("trial 0", 0.1))
-    assert capsys.readouterr() == ("", "")
-
-
 def plain_text(drawn: bytes) -> str:
     """What was drawn on a terminal, without its commands and with single spaces."""
     return " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode(errors="ignore")).split())
@@ -202,7 +173,7 @@ def test_on_a_terminal_the_leader_s_values_are_shown_live_and_leave_with_the_pha
         with redirect_stderr(tty), Terminal(live=True) as terminal:
             terminal.begin("trials", done=0, total=2)
             terminal.count(ended_training("[red]before\x1b]0;title", 0.5))
-            terminal.watch({1: VALUES})
+            terminal.watch({1: VALUES}, 203.0)
             text = read_until(reader, "total 1.399")
             terminal.count(ended_training("trial 1", 0.25))
         last = "trials 2/2 · best trial 1: score 0.25, KL 2"
@@ -210,4 +181,43 @@ def test_on_a_terminal_the_leader_s_values_are_shown_live_and_leave_with_the_pha
     assert "trials 1/2" in text
     assert r"best [red]before\u001b]0;title: score 0.5, KL 2" in text, "a name is neither markup nor a command"
     assert " ".join(f"running 1: {watched_values(VALUES)}".split()) in text, "folded where the terminal is narrow"
-    assert " left" in text
+    assert "about 3 min left" in text
+
+
+def drawn_by(act: Callable[[Terminal], None], *, columns: int = 80) -> bytes:
+    """All that is written to a terminal of so many columns meanwhile, its commands included."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    os.set_blocking(ours, False)
+    with io.FileIO(ours, "r") as reader, os.fdopen(theirs, "w") as tty:
+        with redirect_stderr(tty), Terminal(live=True) as terminal:
+            act(terminal)
+        tty.flush()
+        return reader.read() or b""
+
+
+def test_on_a_terminal_lines_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    said = "KL is in the band for KL weights 0.017 to 1 (6 trainings, all else as the recipe, as far as it goes)."
+    lines = drawn_by(lambda terminal: terminal.say(said)).decode().split("\r\n")
+    assert " ".join(" ".join(lines).split()) == said
+    assert max(map(len, lines)) <= 80
+    assert len(lines) > 2
+
+
+def test_a_warning_is_told_from_other_lines_by_its_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    drawn = drawn_by(lambda terminal: terminal.say("warning: too short"))
+    assert drawn == b"\x1b[1;33mwarning:\x1b[0m too short\r\n"
+
+
+def test_after_a_signal_nothing_is_live_any_more_and_the_cursor_is_back() -> None:
+    def act(terminal: Terminal) -> None:
+        terminal.begin("trials", done=0, total=2)
+        terminal.answer_signal(sys.stderr.fileno())
+        terminal.begin("confirming", done=0, total=2)
+
+    drawn = drawn_by(act)
+    assert drawn.count(HIDE) == drawn.count(SHOW) == 1
+    assert drawn.index(HIDE) < drawn.index(SHOW) < drawn.index(b"Stopping; Ctrl-C again leaves at once.\r\n")
