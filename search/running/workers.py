@@ -68,7 +68,9 @@ def search_with_workers(
         progress.begin("trials", done=overseer.finished, total=budget, best=best, kl_unit=unit)
         threads = None if options.scheduler else max(1, usable_cores() // count)
         function = work if options.scheduler else work_here
-        task = Task(place=place, starter=this_process(), threads=threads, within=study.facts.layout.within)
+        # A scheduler passes tasks on in clear, and keeps them.
+        sent = place.without_password() if options.scheduler else place
+        task = Task(place=sent, starter=this_process(), threads=threads, within=study.facts.layout.within)
         while overseer.finished < budget:
             finished = overseer.finished
             failures = overseer.oversee(

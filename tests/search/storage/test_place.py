@@ -1,6 +1,7 @@
 """Where a study lives."""
 
 import json
+import pickle
 import re
 import shlex
 from pathlib import Path
@@ -76,6 +77,38 @@ def test_a_run_folder_remembers_its_storage_but_no_password() -> None:
     assert new().url == known("tiny").url, "run continues where the study is"
     assert known("tiny", storage=url).url == url
     assert "secret" not in "".join(path.read_text() for path in Path("runs/tiny").iterdir())
+
+
+def test_a_storage_that_only_a_folder_names_is_not_used(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql+psycopg://me@foreign.example/studies"
+    (work / "foreign").mkdir()
+    (work / "foreign" / "run.json").write_text(json.dumps({"study": "tiny", "storage": url}))
+    way_out = re.escape(f"If you trust it, name it once: --storage {url}")
+    for name in (lambda: known("foreign"), lambda: new(out=work / "foreign")):
+        with pytest.raises(UsageError, match=way_out):
+            name()
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@db/studies")
+    with pytest.raises(UsageError, match=way_out):
+        known("foreign")
+    assert known("foreign", storage=url).url == url
+    assert known("foreign").url == url, "it was named before"
+    monkeypatch.setenv("KLSEARCH_CACHE", "/proc/nowhere")
+    with pytest.raises(UsageError, match=way_out):
+        known("foreign")
+    assert known("foreign", storage=url).url == url
+
+
+def test_what_is_sent_to_other_machines_holds_no_password_and_they_have_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = new(storage="postgresql+psycopg://me:secret@db/studies")
+    sent = place.without_password()
+    assert b"secret" not in pickle.dumps(sent)
+    assert sent.with_own_password() == sent
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@elsewhere/studies")
+    assert sent.with_own_password() == sent
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@db/studies")
+    assert sent.with_own_password() == place
 
 
 def test_the_environment_names_the_storage_of_a_new_study(monkeypatch: pytest.MonkeyPatch, work: Path) -> None:
