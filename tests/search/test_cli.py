@@ -70,6 +70,20 @@ def test_no_name_from_elsewhere_reaches_the_terminal_raw(klsearch: Klsearch, def
     assert checked[1].document["columns"][0]["name"] == HOSTILE
 
 
+@pytest.mark.parametrize("command", [("init",), ("report", "RUN", "-o")])
+def test_no_link_and_no_device_is_replaced(command: tuple[str, ...], klsearch: Klsearch, work: Path) -> None:
+    (work / "precious.toml").write_text("precious")
+    (work / "link").symlink_to("precious.toml")
+    (work / "dangling").symlink_to("nowhere")
+    os.mkfifo(work / "pipe")
+    force = ["--force"] if command[0] == "init" else []
+    for name in ("link", "dangling", "pipe", "/dev/null"):
+        called = klsearch(*command, name, *force)
+        assert called.code == 2
+        assert re.search(r"so it is not (replaced|overwritten); name another file\.\n$", called.err), called.err
+    assert ((work / "link").is_symlink(), (work / "precious.toml").read_text()) == (True, "precious")
+
+
 def test_there_is_one_place_that_prints() -> None:
     root = Path(__file__).parents[2] / "search"
     printing = {
