@@ -106,6 +106,22 @@ def test_a_damaged_line_in_the_middle_is_named_by_its_number(tmp_path: Path) -> 
     assert path.read_bytes() == b"".join(lines), "nothing is lost of what a copy may mend"
 
 
+def test_a_machine_that_loses_its_power_loses_the_last_records_alone(tmp_path: Path) -> None:
+    """What was not flushed is cut off anywhere: what was written before can be read, and gone on with."""
+    path = tmp_path / "journal"
+    with open_storage(f"journal:///{path}", create=True) as storage:
+        for name in ("first", "second", "third"):
+            storage.create_new_study([StudyDirection.MINIMIZE], name)
+    whole = path.read_bytes()
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with open_storage(f"journal:///{path}", create=True) as storage:
+            names = [study.study_name for study in storage.get_all_studies()]
+            assert names == ["first", "second", "third"][: whole[:end].count(b"\n")]
+            storage.create_new_study([StudyDirection.MINIMIZE], "next")
+            assert [study.study_name for study in storage.get_all_studies()] == [*names, "next"]
+
+
 def test_no_line_in_which_a_bit_has_changed_is_taken_for_a_record(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     JournalFile(str(path)).append_logs([RECORD, NEXT])
