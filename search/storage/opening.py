@@ -84,6 +84,11 @@ def file_of(url: str) -> Path | None:
     return Path(parsed.database) if file_based and parsed.database else None
 
 
+def with_file(url: str, file: Path) -> str:
+    """The URL of a sqlite or journal storage, with another file behind it."""
+    return _parse(url).set(database=str(file)).render_as_string(hide_password=False)
+
+
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from klsearch.search.storage.database.known import is_known_storage, remember_storage
-from klsearch.search.storage.opening import JOURNAL, absolute_url, embedded_url, without_password
+from klsearch.search.storage.opening import JOURNAL, absolute_url, embedded_url, file_of, with_file, without_password
 from klsearch.studies.errors import StorageError, StudyConflict, UsageError
 from klsearch.studies.files import write_atomically
 
@@ -167,7 +167,10 @@ def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place
         raise StudyConflict(f"{folder} holds study {name!r}, not {study!r}; name another run folder.")
     known = told or embedded_url(folder)
     given = storage or (os.environ.get(STORAGE_VARIABLE) if told else None)
-    if given is not None and without_password(absolute_url(given)) == known:
+    is_lost = told is not None and (file := file_of(told)) is not None and not file.exists()
+    if is_lost and (beside := folder / file.name).exists():
+        known = with_file(known, beside)  # which moved with the folder
+    elif given is not None and (without_password(absolute_url(given)) == known or (is_lost and storage is not None)):
         known = absolute_url(given)
         remember_storage(without_password(known))
     elif storage is not None:

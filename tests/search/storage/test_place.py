@@ -45,6 +45,19 @@ def test_a_run_folder_that_moved_is_still_the_run(work: Path) -> None:
     assert known("moved").url == f"journal:///{work}/moved/storage.journal"
 
 
+def test_a_storage_that_moved_with_its_run_folder_or_by_itself_is_still_the_run_s(work: Path) -> None:
+    url = f"sqlite:///{work}/runs/tiny/study.db"
+    new(storage=url).create(TOML)
+    (work / "runs" / "tiny" / "study.db").touch()
+    (work / "runs" / "tiny").rename(work / "moved")
+    assert known("moved").url == f"sqlite:///{work}/moved/study.db"
+    (work / "moved" / "study.db").rename(work / "elsewhere.db")
+    place = known("moved", storage="sqlite:///elsewhere.db")
+    assert place.url == f"sqlite:///{work}/elsewhere.db"
+    place.create(TOML)
+    assert known("moved").url == place.url, "the folder knows it from then on"
+
+
 @pytest.mark.parametrize("name", ["a b", "50%20", "was?ist#das", "ä", "$(touch PWNED)", "x'; touch PWNED; '"])
 def test_a_folder_of_any_name_holds_its_own_storage_and_can_be_pasted(name: str, work: Path) -> None:
     new(out=work / name).create(TOML)
