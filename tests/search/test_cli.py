@@ -84,6 +84,30 @@ def test_no_link_and_no_device_is_replaced(command: tuple[str, ...], klsearch: K
     assert ((work / "link").is_symlink(), (work / "precious.toml").read_text()) == (True, "precious")
 
 
+SECRET = "t0p5ecret"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+psycopg://me:{SECRET}@127.0.0.1:1/studies",
+        f"postgresql://me%3A{SECRET}@127.0.0.1:1/studies",
+        f"postgresql+psycopg://me:%25{SECRET}@127.0.0.1:1/studies?sslpassword={SECRET}&options=-c%20x.password%3D{SECRET}",
+        f"postgresql+psycopg://127.0.0.1:1/host=127.0.0.1%20password={SECRET}",
+        f"postgresql+psycopg://127.0.0.1:1/x?dbname=postgresql%3A%2F%2Fme:{SECRET}%40db",
+        f"postgresql+psycopg://me@db:{SECRET}/studies",
+        f"postgresql+psycopg://me:p@{SECRET}@db/studies",
+        f"postgresql+psycopg2://me:{SECRET}@127.0.0.1:1/studies",
+        f"mysql://me:{SECRET}@127.0.0.1:1/studies",
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_no_password_is_told_however_it_is_written(url: str, debug: bool, klsearch: Klsearch) -> None:
+    called = klsearch(*(["--debug"] if debug else []), "status", "--storage", url, "--study", "mine")
+    assert called.code == 4
+    assert SECRET not in called.out + called.err
+
+
 def test_there_is_one_place_that_prints() -> None:
     root = Path(__file__).parents[2] / "search"
     printing = {
