@@ -90,6 +90,15 @@ def test_commands_left_out_are_still_on_the_front_page() -> None:
     assert set(NOT_RUN_HERE) <= set(commands("README.md"))
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_tests_that_a_page_names_are_there(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", text_of(page)))
+    written = {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    assert named <= written
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_definitions_are_accepted(name: str, tmp_path: Path) -> None:
     for block in code_blocks(name, "toml"):

@@ -1,4 +1,4 @@
-"""Memory and cores that this process may use of its machine, and its processor's name.
+"""Memory and cores that this process may use of its machine, its processor's name, and the user's cache folder.
 
 A container or a service often gets less than the machine has, by a limit on its control group or on one around it.
 psutil tells what the machine has, and joblib reads the outermost group alone, so the groups are read here.
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import psutil
 
+CACHE_VARIABLE = "KLSEARCH_CACHE"
 _ROOT = Path("/")
 
 
@@ -110,3 +111,17 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
+
+
+def cache_folder() -> Path:
+    """The folder of this user in which klsearch keeps what it can find out again.
+
+    Raises:
+        RuntimeError: the home folder is not known.
+    """
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given)
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    if not caches.is_absolute():  # which the specification says to ignore
+        caches = Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
+    return caches / "klsearch"

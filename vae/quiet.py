@@ -59,13 +59,20 @@ def hide_start_up_lines() -> Iterator[None]:
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """A block of others' code, whose output, from C as well, goes where it does not mix with our results."""
+    """A block of others' code, whose output, from C as well, goes where it does not mix with our results.
+
+    Another working folder ends with the block, and so does a copy of this process that the code made (fork): it would
+    go on as if it were the command.
+    """
     sys.stdout.flush()
-    kept = os.dup(1)
+    kept, process, folder = os.dup(1), os.getpid(), os.getcwd()
     os.dup2(2, 1)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
+        if os.getpid() != process:
+            os._exit(0)
         os.dup2(kept, 1)
         os.close(kept)
+        os.chdir(folder)

@@ -215,14 +215,18 @@ def _notes(loaded: LoadedDefinition, dataset: Dataset, again: RetrainedMember, m
 
 
 def _write(files: dict[str, Callable[[Path], Any]], folder: Path) -> None:
-    """Write all files beside the folder first, then move each there in one step."""
+    """Write all files beside the folder first, then move them there in one step; each, if it holds something."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished:
+        whole = Path(unfinished) / "whole"
+        whole.mkdir()
         for name, write in files.items():
-            write(Path(unfinished) / name)
-        folder.mkdir(exist_ok=True)
-        for name in files:
-            os.replace(Path(unfinished) / name, folder / name)
+            write(whole / name)
+        if folder.exists() and any(folder.iterdir()):
+            for name in files:
+                os.replace(whole / name, folder / name)
+        else:
+            os.replace(whole, folder)
 
 
 def settings_snippet(

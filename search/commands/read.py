@@ -219,6 +219,8 @@ def _run_folder(place: "Place") -> Path:
 
 def _check_output(output: Path | None, example: str) -> None:
     """Refuse a file to write a page to if it is something else than a page of ours, which may be renewed."""
+    if output is not None and output.is_symlink():
+        raise UsageError(f"{output} is a link, so it is not replaced; name another file.")
     if output is None or not output.exists():
         return
     if output.is_dir():

@@ -60,6 +60,8 @@ def init(file: Path, data: str | None, force: bool) -> None:
 
     if file.is_dir():
         raise UsageError(f"{file} is a folder; name a file in it, say {file / 'study.toml'}.")
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise UsageError(f"{file} is a link or a device, so it is not replaced; name another file.")
     if file.exists() and not force:
         raise UsageError(f"{file} exists; give --force to overwrite it.")
     write_atomically(file, template() if data is None else _definition_for(data, file))

@@ -88,9 +88,9 @@ def _search(task: Task, stopper: Stopper) -> None:
     from klsearch.search.trials.score import SCORING
     from klsearch.studies.definitions.data import load_data
 
-    progress = WarningLines(sys.stderr)
-    with open_storage(task.place.url, create=False, patience=Patience(say=progress.say, stop=stopper)) as storage:
-        study = StudyStorage.load(storage, task.place.name)
+    progress, place = WarningLines(sys.stderr), task.place.with_own_password()
+    with open_storage(place.url, create=False, patience=Patience(say=progress.say, stop=stopper)) as storage:
+        study = StudyStorage.load(storage, place.name)
         loaded = definition_of(study)
         dataset = load_data(loaded.definition, loaded.folder)
         if dataset.fingerprint != study.facts.data.fingerprint:
@@ -106,7 +106,7 @@ def _search(task: Task, stopper: Stopper) -> None:
             alone=False,
         )
         stop = _stop_when(stopper, lambda: study.leases.is_dead(task.starter))
-        with open_session(assignment, task.place, progress=progress, stopper=stopper, stop=stop) as session:
+        with open_session(assignment, place, progress=progress, stopper=stopper, stop=stop) as session:
             session.search()
 
 

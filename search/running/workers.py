@@ -1,9 +1,13 @@
 """Several workers on one study, started by joblib: processes of this machine, or those of a Dask cluster."""
 
+import logging
+import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import joblib
@@ -29,6 +33,8 @@ _LOOK_SECONDS = 1.0
 # The workers save, and end; a worker that is in the middle of compiling takes longest.
 _GOODBYE_SECONDS = 30.0
 _DEATHS = 3
+_LOST_SECONDS = 10.0  # in which a connection may come back
+_ADDRESS = re.compile(r"((tcp|tls)://)?([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}")
 _EACH_WHEN_IT_ENDS: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
 
 
@@ -65,18 +71,21 @@ def search_with_workers(
     if overseer.finished >= budget or overseer.is_over():
         return
     deaths = 0
-    with _pool(options) as (count, parallel):
+    with _pool(options) as pool:
+        count = pool.count
         progress.say(f"Searching with {count} workers…")
         best, unit = best_so_far(definition, study), definition.thresholds().kl_unit
         progress.begin("trials", done=overseer.finished, total=budget, best=best, kl_unit=unit)
         overseer.begin_forecast(count * study.facts.layout.slots, ahead)
         threads = None if options.scheduler else max(1, usable_cores() // count)
         function = work if options.scheduler else work_here
-        task = Task(place=place, starter=this_process(), threads=threads, within=study.facts.layout.within)
+        # A scheduler passes tasks on in clear, and keeps them.
+        sent = place.without_password() if options.scheduler else place
+        task = Task(place=sent, starter=this_process(), threads=threads, within=study.facts.layout.within)
         while overseer.finished < budget:
             finished = overseer.finished
             failures = overseer.oversee(
-                lambda: parallel(joblib.delayed(function)(task) for _ in range(count)), count=count, stop=stop
+                lambda: pool.parallel(joblib.delayed(function)(task) for _ in range(count)), pool=pool, stop=stop
             )
             if failures is not None:
                 if overseer.is_over():
@@ -105,16 +114,38 @@ def worker_count(options: RunOptions) -> int:
         return len(client.nthreads())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pool:
+    """Where workers run.
+
+    Attributes:
+        count: of workers.
+        parallel: what starts that many.
+        scheduler: the address of the Dask cluster's; None for processes of this machine.
+        client: of that cluster.
+    """
+
+    count: int
+    parallel: joblib.Parallel
+    scheduler: str | None = None
+    client: Any = None
+
+    def is_reached(self) -> bool:
+        """Tell whether workers can be heard of now."""
+        return self.client is None or self.client.status == "running"
+
+
 @contextmanager
-def _pool(options: RunOptions) -> Iterator[tuple[int, joblib.Parallel]]:
-    """The number of workers, and what starts that many."""
+def _pool(options: RunOptions) -> Iterator[_Pool]:
     if options.scheduler is None:
-        yield options.workers, joblib.Parallel(n_jobs=options.workers, backend="loky", **_EACH_WHEN_IT_ENDS)
+        count = options.workers
+        yield _Pool(count=count, parallel=joblib.Parallel(n_jobs=count, backend="loky", **_EACH_WHEN_IT_ENDS))
         return
     with _cluster(options.scheduler) as client:
         count = len(client.nthreads())
         with joblib.parallel_config(backend="dask", client=client, pure=False):
-            yield count, joblib.Parallel(n_jobs=count, **_EACH_WHEN_IT_ENDS)
+            parallel = joblib.Parallel(n_jobs=count, **_EACH_WHEN_IT_ENDS)
+            yield _Pool(count=count, parallel=parallel, scheduler=options.scheduler, client=client)
 
 
 @contextmanager
@@ -124,11 +155,14 @@ def _cluster(scheduler: str) -> Iterator[Any]:
         from distributed import Client  # an optional dependency
     except ImportError as error:
         raise UsageError(f"{error}; install klsearch[dask].") from error
+    if not _ADDRESS.fullmatch(scheduler):
+        raise UsageError(f"{scheduler!r} is not the address of a Dask scheduler; write it as tcp://HOST:PORT.")
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told in one line
     try:
         client = Client(scheduler, timeout=5, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
+    except Exception as error:  # each way of talking to it has errors of its own
         raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
-    with client:
+    try:
         cores = client.nthreads()  # type: ignore[no-untyped-call]
         if not cores or set(cores.values()) != {1}:
             raise UsageError(
@@ -136,6 +170,17 @@ def _cluster(scheduler: str) -> Iterator[Any]:
                 "them with `dask worker ADDRESS --nthreads 1`."
             )
         yield client
+    finally:
+        with suppress(Exception):  # a scheduler that is gone need not be taken leave of
+            client.close(timeout=2)  # type: ignore[no-untyped-call]
+
+
+class _SchedulerGone(KlsearchError):
+    def __init__(self, pool: _Pool) -> None:
+        super().__init__(
+            f"the Dask scheduler at {pool.scheduler} went away, and its workers with it. What was trained is kept; "
+            "start the cluster and give the same command again to go on."
+        )
 
 
 class _Overseer:
@@ -165,12 +210,13 @@ class _Overseer:
         return self._decider.is_over()
 
     def oversee(
-        self, start: Callable[[], Iterable[Failure | None]], *, count: int, stop: Callable[[], bool]
+        self, start: Callable[[], Iterable[Failure | None]], *, pool: _Pool, stop: Callable[[], bool]
     ) -> list[Failure] | None:
         """The failures of the workers that `start` starts, each told when it is known; None if some were killed.
 
         Raises:
             Interrupted: `stop` said so.
+            KlsearchError: the scheduler went away.
         """
         self._study.leases.say_alive(this_process(), {})
         back: list[Failure | None] = []
@@ -183,7 +229,7 @@ class _Overseer:
             except BaseException as error:
                 broken.append(error)
 
-        warned = 0
+        warned, reached, count = 0, time.monotonic(), pool.count
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         try:
@@ -191,6 +237,9 @@ class _Overseer:
                 if stop():
                     raise Interrupted
                 self._look()
+                reached = time.monotonic() if pool.is_reached() else reached
+                if time.monotonic() - reached > _LOST_SECONDS:
+                    raise _SchedulerGone(pool)
                 known = len(back)
                 for failure in filter(None, back[warned:known] if known < count else ()):
                     line = f"warning: a worker failed, {count - known} of {count} go on: {failure.reason}"
@@ -203,10 +252,15 @@ class _Overseer:
             thread.join(_GOODBYE_SECONDS)
             self._look()
             raise
+        except _SchedulerGone:
+            self._study.leases.say_gone(this_process())  # workers that still live end
+            raise
         self._look()
         for error in broken:
             if isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker":
                 return None
+            if not pool.is_reached():
+                raise _SchedulerGone(pool) from error
             raise error
         return [failure for failure in back if failure is not None]
 

@@ -30,7 +30,7 @@ class StudyFacts:
         winner: number of the confirmed winner; None before.
         confirmed_among: how many trials had finished when it was last chosen; None before, and where the first release
             chose it.
-        test_looks: when the test split was scored, UTC.
+        test_looks: when the test split was scored, UTC, and for which rows of the confirmation.
         reference: what the band was taken from; None where the definition says it.
         procedure: how it comes to its winner.
         scoring: versions of the measures and of the score that its trials share.

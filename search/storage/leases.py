@@ -13,10 +13,8 @@ from klsearch.search.storage.process import Owner
 
 # A worker says that it lives far more often; one of another machine that was silent for so long is dead.
 LEASE_SECONDS = 60.0
-# No two clocks differ by as much: a worker that said for the last time so long ago that it lives is dead at once.
-_LONG_AGO_SECONDS = 24 * 3600.0
-_GONE, _NEVER = 0.0, -1.0  # what a worker said last, where it is no time
-_PREFIX = "klsearch:worker:"  # + owner: when it last said that it lives, and the progress of its trials
+_GONE = 0.0  # what a worker says when it leaves, in place of a time
+_PREFIX = "klsearch:worker:"  # + owner: what it said last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +42,19 @@ class Leases:
         self._storage = storage
         self._study_id = study_id
         self._read: dict[str, Any] | None = None  # within `reading`
-        self._heard: dict[str, tuple[float, float]] = {}  # by worker: what it said last, and when that was first read
+        self._heard: dict[str, tuple[str | None, float]] = {}  # by worker: what it said last, and when that was read
 
     def say_alive(
         self, owner: Owner, progress: Mapping[int, Mapping[str, float]], *, left: float | None = None
     ) -> None:
         """Renew a worker's lease, with the latest epoch of each of its trainings by number, and the seconds left."""
-        said = {"at": time.time(), "progress": {str(k): dict(v) for k, v in progress.items()}, "left": left}
+        # The time is for people. That something was said is told by the beat, on whose clock nothing else depends.
+        said = {
+            "at": time.time(),
+            "beat": time.monotonic_ns(),
+            "progress": {str(k): dict(v) for k, v in progress.items()},
+            "left": left,
+        }
         self._storage.set_study_user_attr(self._study_id, _key(owner), json.dumps(said))
 
     def say_gone(self, owner: Owner) -> None:
@@ -70,20 +74,17 @@ class Leases:
         """Tell whether a worker no longer trains: it said so, its process is gone, or its lease ran out in silence.
 
         Of a process on this machine the system knows; it may be silent: one step of a large model can outlast the
-        lease. Silence of others is measured on this process's own clock from when it last heard anything new, so that
-        clocks need not agree.
+        lease. Silence of others is measured on this process's own clock, which nobody sets, from when it last heard
+        anything new: whatever clocks of other machines show, and however they jump.
         """
         key = _key(owner)
-        text = self._attributes().get(key)
-        said = json.loads(text)["at"] if text is not None else _NEVER
-        if said == _GONE:
+        said = self._attributes().get(key)
+        if said is not None and json.loads(said)["at"] == _GONE:
             return True
         if owner.is_known_dead():
             return True
         if owner.is_known_alive():
             return False
-        if said != _NEVER and time.time() - said > _LONG_AGO_SECONDS:
-            return True
         now = time.monotonic()
         if self._heard.setdefault(key, (said, now))[0] != said:
             self._heard[key] = said, now

@@ -1,5 +1,6 @@
 """Opening Optuna storages by URL, each configured so that several processes may share it."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ JOURNAL = "storage.journal"
 _A_TABLE = "studies"  # that Optuna makes in every database
 _KINDS = "sqlite:///FILE, journal:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+_SECRET_WITHIN = re.compile(r"(pass|pwd|secret|token)\w*\s*=|://", re.IGNORECASE)  # a connection string as a value
 # What Optuna and the drivers raise when a storage goes away, and on what is none that they can read.
 _LOST = (SQLAlchemyError, StorageInternalError, ServerAway)
 _UNREADABLE = (*_LOST, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
@@ -50,15 +52,29 @@ def absolute_url(url: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown or stored: no password, in the address or among its options."""
+    """The URL as it may be shown or stored: no password, in the address, its parts or among its options."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         return "(not a storage URL)"
-    options = {name: value for name, value in parsed.query.items() if not _SECRET.search(name)}
-    return URL.create(
-        parsed.drivername, parsed.username, None, parsed.host, parsed.port, parsed.database, options
-    ).render_as_string()
+    options = {name: value for name, value in parsed.query.items() if not _may_tell_secret(name, value)}
+    user = None if parsed.username is None else parsed.username.partition(":")[0]  # of one written as me%3Apassword
+    database = None if _is_connection_string(parsed) else parsed.database
+    return URL.create(parsed.drivername, user, None, parsed.host, parsed.port, database, options).render_as_string()
+
+
+def _may_tell_secret(name: str, value: str | tuple[str, ...]) -> bool:
+    return bool(_SECRET.search(name)) or any(map(_SECRET_WITHIN.search, _each(value)))
+
+
+def _is_connection_string(parsed: URL) -> bool:
+    """Tell whether PostgreSQL's library would read more than a name from the part that names the database."""
+    named = [parsed.database or "", *_each(parsed.query.get("dbname", ()))]
+    return parsed.drivername.startswith("postgresql") and any("=" in name or "://" in name for name in named)
+
+
+def _each(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def file_of(url: str) -> Path | None:
@@ -66,6 +82,11 @@ def file_of(url: str) -> Path | None:
     parsed = _parse(url)
     file_based = parsed.drivername.startswith(("sqlite", "journal"))
     return Path(parsed.database) if file_based and parsed.database else None
+
+
+def with_file(url: str, file: Path) -> str:
+    """The URL of a sqlite or journal storage, with another file behind it."""
+    return _parse(url).set(database=str(file)).render_as_string(hide_password=False)
 
 
 def _parse(url: str) -> URL:
@@ -79,6 +100,11 @@ def _parse(url: str) -> URL:
         raise StorageError(f"storage {parsed.drivername!r} is not supported; give {_KINDS}.")
     if parsed.drivername.startswith(("sqlite", "journal")) and not parsed.database:
         raise StorageError(f"storage {without_password(url)!r} names no file; give {_KINDS}.")
+    if _is_connection_string(parsed):
+        raise StorageError(
+            "the storage URL's last part must be the name of a database; write user, password and options before and "
+            "behind it: postgresql+psycopg://USER:PASSWORD@HOST/DATABASE?OPTION=VALUE."
+        )
     return parsed
 
 
@@ -138,7 +164,23 @@ def _translate_errors(errors: tuple[type[Exception], ...], what: str) -> Iterato
 
 
 def _reason(error: Exception) -> str:
-    return f"{error}; install klsearch[postgres]." if isinstance(error, ImportError) else reason(error)
+    if isinstance(error, ImportError):
+        return f"{error}; install klsearch[postgres]."
+    told = reason(error)
+    if "authentication method requirement" in told:
+        told += "; if you trust it and the way to it, add ?require_auth=password,md5 to the URL."
+    return told
+
+
+def _no_password_in_clear(parsed: URL) -> dict[str, Any]:
+    """The options by which a password is told to nobody who asks for it as it is, or in a form easily guessed."""
+    given = "require_auth" in parsed.query or "PGREQUIREAUTH" in os.environ
+    if given or parsed.drivername not in ("postgresql", "postgresql+psycopg"):
+        return {}
+    from psycopg import pq  # an optional dependency, which the caller asked for
+
+    # Of what is left, SCRAM is what servers ask a password with. Libraries before 16 do not know the option.
+    return {"require_auth": "!password,!md5"} if pq.version() >= 160_000 else {}
 
 
 def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBStorage:
@@ -148,7 +190,9 @@ def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBSto
     else:
         # A machine that is gone must be noticed in seconds, not when TCP gives up after minutes.
         silence = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5}
-        own = {name: value for name, value in silence.items() if name not in parsed.query}
+        own = {name: value for name, value in silence.items() if name not in parsed.query} | _no_password_in_clear(
+            parsed
+        )
         options = {"pool_size": 2, "max_overflow": 1, "pool_pre_ping": True, "connect_args": own}
     if parsed.drivername == "postgresql":  # which SQLAlchemy takes for the driver before psycopg 3
         parsed = parsed.set(drivername="postgresql+psycopg")

@@ -6,10 +6,11 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from klsearch.search.storage.opening import JOURNAL, absolute_url, embedded_url, without_password
+from klsearch.search.storage.database.known import is_known_storage, remember_storage
+from klsearch.search.storage.opening import JOURNAL, absolute_url, embedded_url, file_of, with_file, without_password
 from klsearch.studies.errors import StorageError, StudyConflict, UsageError
 from klsearch.studies.files import write_atomically
 
@@ -37,6 +38,16 @@ class Place:
     def shown_url(self) -> str:
         """The URL as it may be shown."""
         return without_password(self.url)
+
+    def without_password(self) -> "Place":
+        """The place as it may be sent to other machines, whose own environment has the password."""
+        return replace(self, url=self.shown_url)
+
+    def with_own_password(self) -> "Place":
+        """The place with the password that this process's environment has for it, if it has one."""
+        own = os.environ.get(STORAGE_VARIABLE)
+        is_same = own is not None and not self.embedded and without_password(absolute_url(own)) == self.url
+        return replace(self, url=absolute_url(own)) if own is not None and is_same else self
 
     @property
     def checkpoints(self) -> Path:
@@ -115,7 +126,7 @@ def new_place(name: str, *, storage: str | None = None, out: Path | None = None)
     url = storage or os.environ.get(STORAGE_VARIABLE)
     if url is None:
         return Place(folder=folder, url=embedded_url(folder), name=name, embedded=True)
-    return Place(folder=folder, url=absolute_url(url), name=name, embedded=False)
+    return _named(folder, url, name)
 
 
 def known_place(run: str | None = None, *, storage: str | None = None, study: str | None = None) -> Place:
@@ -136,7 +147,7 @@ def known_place(run: str | None = None, *, storage: str | None = None, study: st
     folder = (Path("runs") / study).resolve()
     if (folder / _ABOUT).exists():
         return _place_of_run(folder, url, study)
-    return Place(folder=folder, url=absolute_url(url), name=study, embedded=False)
+    return _named(folder, url, study)
 
 
 def named_place(run: str, storage: str | None) -> Place:
@@ -145,17 +156,37 @@ def named_place(run: str, storage: str | None) -> Place:
 
 
 def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place:
-    """The place that a run folder tells of; `storage` and `study` may only repeat it, and add the password."""
+    """The place that a run folder tells of; `storage` and `study` may only repeat it, and add the password.
+
+    Raises:
+        UsageError: it tells of a storage that the user did not name, now or before: it may be anyone's.
+        StudyConflict: it tells of another study or storage.
+    """
     name, told = _about(folder)
     if study not in (None, name):
         raise StudyConflict(f"{folder} holds study {name!r}, not {study!r}; name another run folder.")
     known = told or embedded_url(folder)
     given = storage or (os.environ.get(STORAGE_VARIABLE) if told else None)
-    if given is not None and without_password(absolute_url(given)) == known:
+    is_lost = told is not None and (file := file_of(told)) is not None and not file.exists()
+    if is_lost and (beside := folder / file.name).exists():
+        known = with_file(known, beside)  # which moved with the folder
+    elif given is not None and (without_password(absolute_url(given)) == known or (is_lost and storage is not None)):
         known = absolute_url(given)
+        remember_storage(without_password(known))
     elif storage is not None:
         raise StudyConflict(f"the study in {folder} lies in {known}; leave --storage out, or name another run folder.")
+    elif told is not None and not is_known_storage(told):
+        raise UsageError(
+            f"{folder} says that its study lies in {told}, a storage that you have not named here before. If you trust "
+            f"it, name it once: --storage {shlex.quote(told)}"
+        )
     return Place(folder=folder, url=known, name=name, embedded=told is None)
+
+
+def _named(folder: Path, url: str, study: str) -> Place:
+    """The place of a study in a storage that the user named."""
+    remember_storage(without_password(absolute_url(url)))
+    return Place(folder=folder, url=absolute_url(url), name=study, embedded=False)
 
 
 def _folder(run: str) -> Path:

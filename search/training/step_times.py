@@ -4,9 +4,7 @@ import hashlib
 import inspect
 import json
 import math
-import os
 import platform
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,10 +19,9 @@ from klsearch.search.training.models import clips_gradients
 from klsearch.search.training.tensorflow import threads_within
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.files import write_atomically
-from klsearch.vae.machine import processor_name, total_memory, usable_cores
+from klsearch.vae.machine import cache_folder, processor_name, total_memory, usable_cores
 from klsearch.vae.networks.network import Network
 
-CACHE_VARIABLE = "KLSEARCH_CACHE"
 _LARGEST_FILE = 100_000  # bytes: many times what one takes
 _LIBRARIES = ("klsearch", "tensorflow", "keras", "numpy")
 _Count = Annotated[int, Field(ge=1, le=4096)]
@@ -103,20 +100,6 @@ class StepTimes:
         if not self._has_said:
             self._say(f"warning: {what}.")
         self._has_said = True
-
-
-def cache_folder() -> Path:
-    """The folder of this user in which klsearch keeps what it can find out again.
-
-    Raises:
-        RuntimeError: the home folder is not known.
-    """
-    if given := os.environ.get(CACHE_VARIABLE):
-        return Path(given)
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "")
-    if not caches.is_absolute():  # which the specification says to ignore
-        caches = Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
-    return caches / "klsearch"
 
 
 def circumstances(

@@ -76,7 +76,7 @@ class TrialSource(Source):
         self._settled: set[int] = set()  # trained again though finished: how long is settled
         self._mine: dict[int, Hyperparameters] = {}  # what this worker trains or has trained, by number
         self._again: list[int] = []  # asked for by this course after its checkpoint, in this order
-        self._awake = time.time()
+        self._awake = _clocks()
 
     def go_on(self, checkpoint: Checkpoint) -> dict[int, Job]:
         """The jobs of a checkpoint that are still this course's.
@@ -90,9 +90,15 @@ class TrialSource(Source):
             jobs = {}
             for slot, number in sorted(checkpoint.numbers.items(), key=lambda item: item[1]):
                 row = next((row for row in rows if row.number == number and self._is_of_course(row)), None)
-                if row is None or (row.state is TrialState.RUNNING and not (room > 0 and self._claim(row))):
+                if row is None:
                     continue
-                room -= row.state is TrialState.RUNNING
+                if row.state is TrialState.RUNNING:
+                    if room <= 0:
+                        continue
+                    room -= 1
+                    if not self._claim(row):
+                        room += self._has_failed(row)
+                        continue
                 jobs[slot] = self._job(row)
             self.position = checkpoint.position
             self._again = [row.number for row in rows if row.number > self.position and self._is_of_course(row)]
@@ -113,10 +119,13 @@ class TrialSource(Source):
                     break
                 if row.state in FINISHED:
                     jobs.append(self._job(row))
-                elif row.state is TrialState.RUNNING and room > 0 and self._claim(row):
-                    state = None if row.number in self._again else self._worker.find_stranded(row.number)
-                    jobs.append(Job(number=row.number, run=row.run, state=state))
+                elif row.state is TrialState.RUNNING and room > 0:
                     room -= 1
+                    if self._claim(row):
+                        state = None if row.number in self._again else self._worker.find_stranded(row.number)
+                        jobs.append(Job(number=row.number, run=row.run, state=state))
+                    else:
+                        room += self._has_failed(row)
             self._take_on(jobs)
             self._learn(list(rows.values()))
             self._again = [number for number in self._again if number not in self._mine]
@@ -134,9 +143,8 @@ class TrialSource(Source):
 
     def find_lost(self) -> Set[int]:
         """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
-        now = time.time()
-        silent, self._awake = now - self._awake, now
-        if silent < LEASE_SECONDS:
+        before, self._awake = self._awake, _clocks()
+        if max(abs(now - then) for now, then in zip(self._awake, before, strict=True)) < LEASE_SECONDS:
             return frozenset()
         kept = {
             row.number
@@ -245,6 +253,10 @@ class TrialSource(Source):
             return False
         return self._storage.take_over(row.number, self._worker.owner, course=self._worker.course)
 
+    def _has_failed(self, row: Row) -> bool:
+        """Tell whether a row that could not be claimed leaves its room: any other is trained or finished after all."""
+        return self._storage.row(row.number).state is TrialState.FAIL
+
     def _find_untried(self, rows: Iterable[Row]) -> list[tuple[str, dict[str, float]]]:
         """Baselines and rungs still to be tried, in order: all come before the search, and those of void rows again."""
         own = [row for row in rows if not row.warm_start]
@@ -301,3 +313,8 @@ class TrialSource(Source):
     def _seed(self, number: int) -> int:
         study = self._definition.study.seed
         return trial_seed(study, number) if self._procedure is Procedure.OWN_SEEDS else shared_seed(study)
+
+
+def _clocks() -> tuple[float, float]:
+    """The time of day, which may be set but goes on while a machine is suspended, and the clock that does not."""
+    return time.time(), time.monotonic()

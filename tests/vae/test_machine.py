@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from klsearch.vae.machine import free_memory, total_memory, usable_cores
+from klsearch.vae.machine import cache_folder, free_memory, total_memory, usable_cores
 
 MEGABYTE = 2**20  # limits below are so low that the machine itself has more
 UNLIMITED = {"memory.limit_in_bytes": 2**63 - 4096, "memory.usage_in_bytes": 5 * MEGABYTE}
@@ -147,3 +147,19 @@ def test_a_process_bound_to_a_core_has_one(tmp_path: Path) -> None:
         assert usable_cores(tmp_path) == 1
     finally:
         os.sched_setaffinity(0, bound)
+
+
+def test_the_folder_is_the_user_s_own_for_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KLSEARCH_CACHE")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr("sys.platform", "linux")
+    for given, folder in (
+        ("/caches", "/caches/klsearch"),
+        ("", "/home/me/.cache/klsearch"),
+        ("relative", "/home/me/.cache/klsearch"),  # which the specification says to ignore
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+        assert cache_folder() == Path(folder)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert cache_folder() == Path("/home/me/Library/Caches/klsearch")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,18 @@ def test_a_program_that_has_loaded_tensorflow_keeps_its_environment(monkeypatch:
     with hide_start_up_lines():
         pass
     assert dict(os.environ) == before
+
+
+OTHERS = """
+import os, sys
+from klsearch.vae.quiet import stdout_to_stderr
+with stdout_to_stderr():
+    os.chdir("/")
+    os.fork()
+print(os.getcwd())
+"""
+
+
+def test_code_of_others_changes_no_folder_and_makes_no_second_command(tmp_path: Path) -> None:
+    called = subprocess.run([sys.executable, "-c", OTHERS], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (called.stdout, called.stderr) == (f"{tmp_path}\n", "")

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from klsearch.search.commands.export import describe_scaling, settings_snippet
+from klsearch.search.commands.export import _write, describe_scaling, settings_snippet
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
 from klsearch.studies.definitions.data import load_data
@@ -449,3 +449,19 @@ def test_the_snippet_of_a_conditional_study_takes_the_condition_second(
     rows = condition[:, :2] * 5  # which the condition alone gives away
     losses = vae.fit([rows, condition], batch_size=32, epochs=20, verbose=0).history["loss"]
     assert losses[-1] < losses[0] / 2
+
+
+def test_an_export_that_is_cut_off_leaves_nothing_and_one_that_is_not_comes_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "best"
+
+    def cut_off(path: Path) -> None:
+        assert not folder.exists()
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _write({"a": lambda path: path.write_text("a"), "b": cut_off}, folder)
+    assert list(tmp_path.iterdir()) == []
+    _write({name: lambda path: path.write_text(path.name) for name in "ab"}, folder)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "a", "b": "b"}
+    assert list(tmp_path.iterdir()) == [folder]

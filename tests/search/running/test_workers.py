@@ -6,16 +6,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from optuna.trial import TrialState
 
-from klsearch.search.running.workers import _Overseer
+from klsearch.search.running.options import RunOptions
+from klsearch.search.running.workers import _Overseer, worker_count
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.rows import Row
 from klsearch.search.storage.study import StudyStorage
+from klsearch.studies.errors import UsageError
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Process, Told, Workshop
@@ -142,9 +145,15 @@ def test_a_worker_that_fails_is_told_at_once_and_counts_only_if_the_budget_is_no
         assert len(rows_in(tmp_path / "run")) == 8
 
 
+@dataclass(frozen=True)
+class Cluster:
+    address: str
+    scheduler: "Process"
+
+
 @pytest.fixture
-def cluster(start: Start, tmp_path: Path) -> str:
-    """The address of a Dask scheduler with two worker processes of one thread each, on this machine alone."""
+def cluster(start: Start, tmp_path: Path) -> Cluster:
+    """A Dask scheduler with two worker processes of one thread each, on this machine alone."""
     dask, log = (sys.executable, "-m"), tmp_path / "scheduler.log"
     scheduler = start(
         *dask, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard",
@@ -159,17 +168,45 @@ def cluster(start: Start, tmp_path: Path) -> str:
             cwd=tmp_path, err=tmp_path / "worker.log",
         )  # fmt: skip
     scheduler.wait_until(lambda: log.read_text().count("Register worker") == 2)
-    return address[1]
+    return Cluster(address[1], scheduler)
 
 
 @pytest.mark.faults
-def test_the_workers_of_a_dask_cluster_search_together(run: Run, cluster: str, rows_in: RowsIn, tmp_path: Path) -> None:
-    process = run("--backend", "dask", "--scheduler", cluster)
+def test_the_workers_of_a_dask_cluster_search_together(
+    run: Run, cluster: Cluster, rows_in: RowsIn, tmp_path: Path
+) -> None:
+    process = run("--backend", "dask", "--scheduler", cluster.address)
     assert process.wait(timeout=LONGEST_SECONDS) == 0, (tmp_path / "err").read_text()
     assert "Searching with 2 workers" in (tmp_path / "err").read_text()
     rows = rows_in(tmp_path / "run")
     assert_every_row_complete(rows, TRIALS)
     assert len({row.owner for row in rows}) == 2
+
+
+@pytest.mark.faults
+def test_a_scheduler_that_is_killed_is_one_line_soon(
+    run: Run, cluster: Cluster, rows_in: RowsIn, tmp_path: Path
+) -> None:
+    process = run("--backend", "dask", "--scheduler", cluster.address)
+    process.wait_until(lambda: len(rows_in(tmp_path / "run")) > 4)
+    cluster.scheduler.kill()
+    killed = time.monotonic()
+    assert process.wait(timeout=LONGEST_SECONDS) == 1
+    assert time.monotonic() - killed < 60
+    err = (tmp_path / "err").read_text()
+    last = err.splitlines()[-1]
+    assert last.startswith(f"klsearch: the Dask scheduler at {cluster.address} went away, and its workers with it. ")
+    assert last.endswith("start the cluster and give the same command again to go on.")
+    assert "distributed" not in err
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", " ", "nonsense", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "http://127.0.0.1:1", "\x00:1"],
+)
+def test_what_is_no_address_of_a_scheduler_is_refused_at_once(address: str) -> None:
+    with pytest.raises(UsageError, match="is not the address of a Dask scheduler; write it as tcp://HOST:PORT"):
+        worker_count(RunOptions(scheduler=address))
 
 
 def test_a_scheduler_that_is_not_there_is_one_clear_line(klsearch: Klsearch, definition_file: Path) -> None:

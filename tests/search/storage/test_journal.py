@@ -3,13 +3,17 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from klsearch.search.storage.journal import JournalFile
@@ -70,7 +74,9 @@ def test_a_line_that_was_cut_off_is_dropped_before_the_next_is_written(
     journal = JournalFile(str(path))
     journal.append_logs([NEXT])
     assert list(journal.read_logs(0)) == [*whole, NEXT]
-    assert [json.loads(line) for line in path.read_bytes().splitlines()] == [*whole, NEXT]
+    assert [json.loads(line) | {"crc": ""} for line in path.read_bytes().splitlines()] == [
+        record | {"crc": ""} for record in [*whole, NEXT]
+    ]
     journal.close()
 
 
@@ -98,6 +104,71 @@ def test_a_damaged_line_in_the_middle_is_named_by_its_number(tmp_path: Path) -> 
         open_storage(url, create=True).__enter__()
     assert "\n" not in str(refused.value)
     assert path.read_bytes() == b"".join(lines), "nothing is lost of what a copy may mend"
+
+
+def test_a_machine_that_loses_its_power_loses_the_last_records_alone(tmp_path: Path) -> None:
+    """What was not flushed is cut off anywhere: what was written before can be read, and gone on with."""
+    path = tmp_path / "journal"
+    with open_storage(f"journal:///{path}", create=True) as storage:
+        for name in ("first", "second", "third"):
+            storage.create_new_study([StudyDirection.MINIMIZE], name)
+    whole = path.read_bytes()
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with open_storage(f"journal:///{path}", create=True) as storage:
+            names = [study.study_name for study in storage.get_all_studies()]
+            assert names == ["first", "second", "third"][: whole[:end].count(b"\n")]
+            storage.create_new_study([StudyDirection.MINIMIZE], "next")
+            assert [study.study_name for study in storage.get_all_studies()] == [*names, "next"]
+
+
+def test_no_line_in_which_a_bit_has_changed_is_taken_for_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    JournalFile(str(path)).append_logs([RECORD, NEXT])
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for index in range(8 * (first - 19)):  # its checksum apart, in which nothing stands that is read
+        damaged = bytearray(whole)
+        damaged[index // 8] ^= 1 << index % 8
+        path.write_bytes(damaged)
+        with pytest.raises(StorageInternalError, match="line 1 is damaged"):
+            list(JournalFile(str(path)).read_logs(0))
+
+
+def test_a_journal_of_optuna_or_of_an_earlier_release_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    JournalFileBackend(str(path)).append_logs([RECORD])
+    journal = JournalFile(str(path))
+    journal.append_logs([NEXT])
+    journal.close()
+    assert list(journal.read_logs(0)) == [RECORD, NEXT]
+    assert [log["op_code"] for log in JournalFileBackend(str(path)).read_logs(0)] == [0, 1], "and the other way round"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda path: path.unlink(), "it was removed meanwhile"),
+        (lambda path: path.rename(path.with_name("aside")), "it was removed meanwhile"),
+        (
+            lambda path: shutil.copy(path, path.with_name("copy")).replace(path),
+            "it was replaced by another file meanwhile",
+        ),
+        (lambda path: path.write_bytes(b""), "it was cut off meanwhile"),
+    ],
+)
+def test_a_journal_that_is_no_longer_the_same_is_neither_read_nor_written(
+    change: Callable[[Path], object], told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal"
+    says = pytest.raises(StorageError, match=f"the storage journal:.*/journal stopped answering: {told}")
+    with says as refused, open_storage(f"journal:///{path}", create=True) as storage:
+        storage.create_new_study([StudyDirection.MINIMIZE], "first")
+        change(path)
+        left = path.read_bytes() if path.exists() else None
+        storage.create_new_study([StudyDirection.MINIMIZE], "second")
+    assert "\n" not in str(refused.value)
+    assert (path.read_bytes() if path.exists() else None) == left
 
 
 def test_nothing_is_appended_while_another_holds_the_file(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Opening storages."""
 
 import gc
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +45,11 @@ SECRET = "t0p5ecret"
         (f"postgresql+psycopg://me@db/studies?sslpassword={SECRET}", "postgresql+psycopg://me@db/studies"),
         ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
         ("journal:////tmp/x", "journal:////tmp/x"),
+        (f"postgresql+psycopg://me%3A{SECRET}@db/studies", "postgresql+psycopg://me@db/studies"),
+        (f"postgresql+psycopg://db/host=db%20password={SECRET}", "postgresql+psycopg://db"),
+        (f"postgresql+psycopg://db/postgresql%3A%2F%2Fme:{SECRET}@db", "postgresql+psycopg://db"),
+        (f"postgresql+psycopg://db/studies?dbname=password%3D{SECRET}", "postgresql+psycopg://db"),
+        (f"postgresql+psycopg://db/studies?options=password%3D{SECRET}", "postgresql+psycopg://db/studies"),
         (SECRET, "(not a storage URL)"),
         (f"postgresql://me@db:{SECRET}/studies", "(not a storage URL)"),
     ],
@@ -57,6 +65,8 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
         (f"postgresql://me:pw@db:{SECRET}/studies", "this is not a storage URL"),
         (f"mysql://me:{SECRET}@db/studies", "storage 'mysql' is not supported; give sqlite:///FILE"),
         (f"postgresql+psycopg://me:p@{SECRET}@db/studies", "write one that belongs to the password as %40"),
+        (f"postgresql+psycopg://db/host=db%20password={SECRET}", "last part must be the name of a database"),
+        (f"postgresql+psycopg://db/x?dbname=password%3D{SECRET}", "last part must be the name of a database"),
         ("sqlite://", "names no file"),
         ("journal://", "names no file"),
         (
@@ -125,6 +135,41 @@ def test_a_plain_postgresql_url_means_the_driver_that_klsearch_comes_with(postgr
         assert isinstance(storage.get_all_studies(), list)
 
 
+@contextmanager
+def server_that_asks_for(kind: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """A server that asks every client for its password in a way; its port, and what clients answered."""
+    told: list[bytes] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                with listener.accept()[0] as client, suppress(OSError):
+                    while client.recv(4096)[4:8] == struct.pack("!I", 80877103):  # may it be encrypted? No.
+                        client.sendall(b"N")
+                    client.sendall(b"R" + struct.pack("!I", 4 + len(kind)) + kind)
+                    told.append(client.recv(4096))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1], told
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("kind", [struct.pack("!I", 3), struct.pack("!I", 5) + b"salt"], ids=["clear", "md5"])
+def test_no_password_is_told_to_a_server_that_asks_for_it_in_clear(
+    kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", SECRET)
+    with server_that_asks_for(kind) as (port, told):
+        for url in (f"postgresql+psycopg://me@127.0.0.1:{port}/x", f"postgresql://me:{SECRET}@127.0.0.1:{port}/x"):
+            with pytest.raises(StorageError, match=r"add \?require_auth=password,md5"), open_storage(url, create=False):
+                pass
+        assert set(told) <= {b""}
+        with pytest.raises(StorageError), open_storage(f"{url}?require_auth=password,md5", create=False):
+            pass
+        assert told[-1].startswith(b"p"), "it is told where the user asked for that"
+
+
 def test_a_wrong_password_is_a_storage_error_that_does_not_repeat_it(postgres: str) -> None:
     wrong = postgres.replace("sw0rdfish", SECRET)
     says = pytest.raises(StorageError, match='password authentication failed for user "searcher"')
@@ -156,6 +201,7 @@ def test_a_relative_file_becomes_absolute_and_a_server_stays(tmp_path: Path, mon
 
 WRITE = """
 import sys
+import threading
 from klsearch.search.storage.opening import open_storage
 with open_storage(sys.argv[1], create=True) as storage:
     study = storage.get_study_id_from_name("shared")

@@ -1,6 +1,7 @@
 """Where a study lives."""
 
 import json
+import pickle
 import re
 import shlex
 from pathlib import Path
@@ -44,6 +45,19 @@ def test_a_run_folder_that_moved_is_still_the_run(work: Path) -> None:
     assert known("moved").url == f"journal:///{work}/moved/storage.journal"
 
 
+def test_a_storage_that_moved_with_its_run_folder_or_by_itself_is_still_the_run_s(work: Path) -> None:
+    url = f"sqlite:///{work}/runs/tiny/study.db"
+    new(storage=url).create(TOML)
+    (work / "runs" / "tiny" / "study.db").touch()
+    (work / "runs" / "tiny").rename(work / "moved")
+    assert known("moved").url == f"sqlite:///{work}/moved/study.db"
+    (work / "moved" / "study.db").rename(work / "elsewhere.db")
+    place = known("moved", storage="sqlite:///elsewhere.db")
+    assert place.url == f"sqlite:///{work}/elsewhere.db"
+    place.create(TOML)
+    assert known("moved").url == place.url, "the folder knows it from then on"
+
+
 @pytest.mark.parametrize("name", ["a b", "50%20", "was?ist#das", "ä", "$(touch PWNED)", "x'; touch PWNED; '"])
 def test_a_folder_of_any_name_holds_its_own_storage_and_can_be_pasted(name: str, work: Path) -> None:
     new(out=work / name).create(TOML)
@@ -76,6 +90,38 @@ def test_a_run_folder_remembers_its_storage_but_no_password() -> None:
     assert new().url == known("tiny").url, "run continues where the study is"
     assert known("tiny", storage=url).url == url
     assert "secret" not in "".join(path.read_text() for path in Path("runs/tiny").iterdir())
+
+
+def test_a_storage_that_only_a_folder_names_is_not_used(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql+psycopg://me@foreign.example/studies"
+    (work / "foreign").mkdir()
+    (work / "foreign" / "run.json").write_text(json.dumps({"study": "tiny", "storage": url}))
+    way_out = re.escape(f"If you trust it, name it once: --storage {url}")
+    for name in (lambda: known("foreign"), lambda: new(out=work / "foreign")):
+        with pytest.raises(UsageError, match=way_out):
+            name()
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@db/studies")
+    with pytest.raises(UsageError, match=way_out):
+        known("foreign")
+    assert known("foreign", storage=url).url == url
+    assert known("foreign").url == url, "it was named before"
+    monkeypatch.setenv("KLSEARCH_CACHE", "/proc/nowhere")
+    with pytest.raises(UsageError, match=way_out):
+        known("foreign")
+    assert known("foreign", storage=url).url == url
+
+
+def test_what_is_sent_to_other_machines_holds_no_password_and_they_have_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = new(storage="postgresql+psycopg://me:secret@db/studies")
+    sent = place.without_password()
+    assert b"secret" not in pickle.dumps(sent)
+    assert sent.with_own_password() == sent
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@elsewhere/studies")
+    assert sent.with_own_password() == sent
+    monkeypatch.setenv("KLSEARCH_STORAGE", "postgresql+psycopg://me:secret@db/studies")
+    assert sent.with_own_password() == place
 
 
 def test_the_environment_names_the_storage_of_a_new_study(monkeypatch: pytest.MonkeyPatch, work: Path) -> None:

@@ -67,6 +67,7 @@ def test_check_builds_a_model_of_the_user_s_own_but_cannot_tell_its_cost(klsearc
         ({"def build": "def built"}, "{0} has no 'build', did you mean 'built'?"),
         ({"import keras": "import none"}, "importing it failed: ModuleNotFoundError: No module named 'none' ({0}:1)"),
         ({"def build": "def"}, "importing it failed: SyntaxError"),
+        ({"Dense(latent_dim)": "Dense(exit(0))"}, "SystemExit: 0"),
         ({"Dense(latent_dim)": "Dense(0)"}, "ValueError: Received an invalid value for `units`"),
         ({"Dense(latent_dim)": "Dense(7)"}, "ValueError: the encoder has 7 latents, but latent_dim is 3.\n"),
         ({"keras.Model(rows, heads), ": ""}, "ValueError: the model must be or give (encoder, decoder), two Keras"),

@@ -17,7 +17,7 @@ from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import stored_layout
 from klsearch.search.training import slots, step_times
 from klsearch.search.training.models import build_network
-from klsearch.search.training.step_times import StepTimes, cache_folder, circumstances
+from klsearch.search.training.step_times import StepTimes, circumstances
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.vae.networks.network import Network, conv_network, dense_network
@@ -123,22 +123,6 @@ def test_a_pipe_is_not_waited_for(cache: Path) -> None:
     os.mkfifo(file)
     assert memory(said).recall([1]) is None
     assert len(said) == 1
-
-
-def test_the_folder_is_the_user_s_own_for_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KLSEARCH_CACHE")
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setattr("sys.platform", "linux")
-    for given, folder in (
-        ("/caches", "/caches/klsearch"),
-        ("", "/home/me/.cache/klsearch"),
-        ("relative", "/home/me/.cache/klsearch"),  # which the specification says to ignore
-    ):
-        monkeypatch.setenv("XDG_CACHE_HOME", given)
-        assert cache_folder() == Path(folder)
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert cache_folder() == Path("/home/me/Library/Caches/klsearch")
 
 
 def own_network(shape: tuple[int, ...], latent_dim: int) -> tuple[keras.Model, keras.Model]:

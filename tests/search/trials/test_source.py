@@ -120,6 +120,31 @@ def test_no_trial_is_asked_for_before_those_it_rests_on_have_ended(workshop: "Wo
     assert source.take(8) == []
 
 
+@pytest.mark.parametrize("is_failed", [False, True])
+def test_a_trial_that_ends_while_it_is_claimed_takes_its_room_unless_it_failed(
+    workshop: "Workshop", study: StudyStorage, monkeypatch: pytest.MonkeyPatch, is_failed: bool
+) -> None:
+    """Its worker lives, and was taken for dead: what it finishes counts."""
+    workshop.search(study, 2)
+    done = study.row(0)
+    assert done.result is not None
+    late = study.create_row(RUN, DEAD)
+    take_over = StudyStorage.take_over
+
+    def end_first(storage: StudyStorage, number: int, owner: Owner, *, course: str = "") -> bool:
+        if is_failed:
+            storage.void_row(late, "void")
+        else:
+            storage.finish_row(late, done.result, owner=DEAD, score=1.0, constraints={})  # type: ignore[arg-type]
+        return take_over(storage, number, owner, course=course)
+
+    monkeypatch.setattr(StudyStorage, "take_over", end_first)
+    worker = Worker(owner=this_process(), course="", is_dead=study.leases.is_dead)
+    decider = Decider(study, workshop.definition)
+    source = TrialSource(study, workshop.definition, budget=3, worker=worker, tell=print, decider=decider)
+    assert [job.number for job in source.take(4)] == ([late + 1] if is_failed else [])
+
+
 def test_a_search_that_goes_on_knows_its_best_trial(workshop: "Workshop", study: StudyStorage) -> None:
     assert best_so_far(workshop.definition, study) is None
     ended = workshop.search(study, 8)

@@ -1,5 +1,6 @@
 """Definitions from TOML: every problem at once, each in its place."""
 
+import time
 import tomllib
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,24 @@ def test_a_sound_definition_is_read_with_its_defaults(good: str) -> None:
     assert definition.study.kl_band == (0.0, 5.0)
     assert definition.confirmation.seeds == 8
     assert definition.training.batch_size == 128
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "9" * 5000, "is not TOML: Exceeds the limit"),
+        ("x = " + "[" * 5000 + "]" * 5000, "is not TOML"),
+        (".".join(["a"] * 100_000) + " = 1\n", "is no definition: it has 200,004 characters"),
+        ("".join(f"k{number} = 1\n" for number in range(60_000)), "is no definition: it has 648,890 characters"),
+    ],
+    ids=["digits", "brackets", "parts", "keys"],
+)
+def test_what_no_one_wrote_by_hand_is_one_line_at_once(text: str, words: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(DefinitionError, match=words) as refused:
+        parse_definition(text, "my.toml")
+    assert time.monotonic() - began < 5
+    assert len(refused.value.problems) == 1
 
 
 def test_annealing_must_leave_a_window_of_full_weight(good: str, only_problem: OnlyProblem) -> None:
