@@ -69,7 +69,8 @@ def search_rate(dropout: keras.layers.Dropout) -> SearchedDropout:
         )
     dropout._tracker.lock()
     dropout.own_rate, dropout.rate = own_rate, dropout.searched_rate
-    return dropout
+    searched: SearchedDropout = dropout
+    return searched
 
 
 def keep_rate(searched: SearchedDropout) -> None:

@@ -394,7 +394,8 @@ class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hype
             "kl_weight": beta * objective.unit_kl_weight(features, latent_dim),
             "l2": None if self.l2 is None else self.l2 * scale,
         }
-        return self.model_copy(update={**changes, **dict.fromkeys(_TERMS)})
+        copied: Self = self.model_copy(update={**changes, **dict.fromkeys(_TERMS)})
+        return copied
 
 
 class ConfirmationSection(Section):

@@ -226,7 +226,8 @@ class Learning:
     def rates(self, epochs: ArrayLike, learning_rates: ArrayLike) -> np.ndarray:
         """The members' learning rates [K], each in an epoch of its own, counted from 0."""
         progress = np.minimum(np.asarray(epochs, np.float64) / self.epochs, 1.0)
-        return np.asarray(learning_rates, np.float64) * FALLS[self.schedule].share(progress)
+        rates: np.ndarray = np.asarray(learning_rates, np.float64) * FALLS[self.schedule].share(progress)
+        return rates
 
 
 ADAM = Learning()

@@ -1,6 +1,7 @@
 """Gated recurrent units over series: what they give, and that they learn."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from klsearch.vae.training.population import Population
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
 SETTINGS = Hyperparameters(kl_weight=0.01, learning_rate=1e-2, encoder_dropout=0.1)
-SIZES = {"hidden": [16, 12]}
+SIZES: dict[str, Any] = {"hidden": [16, 12]}
 
 
 def waves(count: int, length: int = 20) -> np.ndarray:

@@ -139,9 +139,9 @@ def _operation_behind(tensor: keras.KerasTensor) -> Any:
 
 def _is_plain(encoder: Any, pair: Sequence[keras.KerasTensor]) -> bool:
     """Whether the encoder gives just these two in a list."""
-    outputs = getattr(encoder, "outputs", None)
+    outputs = getattr(encoder, "outputs", None) or ()
     listed = isinstance(getattr(encoder, "output", None), list | tuple)
-    same = bool(outputs) and len(outputs) == 2 and all(a is b for a, b in zip(outputs, pair, strict=True))
+    same = len(outputs) == 2 and all(a is b for a, b in zip(outputs, pair, strict=True))
     return same and listed and takes_plain(encoder)
 
 

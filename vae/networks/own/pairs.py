@@ -91,9 +91,9 @@ def _pair_in(given: Any) -> Pair:
         return _by_name([(getattr(one, "name", ""), one) for one in given], given)
     if isinstance(given, Mapping):
         return _by_name([(str(name), one) for name, one in given.items()], given)
-    held = {"encoder": getattr(given, "encoder", None), "decoder": getattr(given, "decoder", None)}
-    if all(map(_is_model, held.values())):
-        return Pair(**held)
+    encoder, decoder = getattr(given, "encoder", None), getattr(given, "decoder", None)
+    if isinstance(encoder, keras.layers.Layer) and isinstance(decoder, keras.layers.Layer):
+        return Pair(encoder=encoder, decoder=decoder)
     layers = [(layer.name, layer) for layer in getattr(given, "layers", ())] if _is_model(given) else []
     return _by_name([*getattr(given, "__dict__", {}).items(), *layers], given)
 
@@ -105,7 +105,7 @@ def _by_name(named: Iterable[tuple[str, Any]], given: Any) -> Pair:
         ValueError: there is none, or more than one.
     """
     models = [(name, model) for name, model in named if _is_model(model)]
-    found = []
+    found: list[tuple[str, Any]] = []
     for pattern in (_ENCODER, _DECODER):
         fitting: dict[int, tuple[str, Any]] = {}
         for name, model in models:
@@ -140,7 +140,8 @@ def _count_inputs(model: keras.layers.Layer) -> int | None:
     inputs = getattr(model, "inputs", None)
     if not inputs or len(inputs) != 1 or None in inputs[0].shape[1:]:
         return None
-    return math.prod(inputs[0].shape[1:])
+    count: int = math.prod(inputs[0].shape[1:])
+    return count
 
 
 def load_saved(file: Path) -> Any:
