@@ -134,8 +134,8 @@ def _put_sound(document: dict[str, Any], path: KeyPath) -> None:
 
 def _has_no(model: dict[str, Any], size: str) -> bool:
     """Whether models of this kind, which may be the user's own, have no such sizes."""
-    kind = model.get("kind")
-    return size not in (KINDS[kind].sizes if kind in KINDS else ())
+    kind = KINDS.get(str(model.get("kind")))
+    return kind is None or size not in kind.sizes
 
 
 def _holder(document: dict[str, Any], path: KeyPath) -> Any:
