@@ -185,9 +185,9 @@ def examine_own_model(definition: StudyDefinition, dataset: Dataset, folder: Pat
     from klsearch.vae.networks.stacking import trainable_variables
 
     network = build_network(definition, dataset, folder)
-    assert network.brought is not None
+    brought = network.brought  # None of a conditional one, which is taken to the letter
     return OwnModel(
         weights=sum(int(math.prod(variable.shape)) for variable in trainable_variables(network)),
-        notes=network.brought.notes,
-        cautions=network.brought.cautions,
+        notes=brought.notes if brought is not None else (),
+        cautions=brought.cautions if brought is not None else (),
     )

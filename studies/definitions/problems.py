@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.space import TAGS, Section
 from klsearch.studies.definitions.toml_source import KeyPath
+from klsearch.vae.networks.kinds import KINDS
 
 # What stands in for a required key that is wrong or missing while the rest is checked; none leads to a complaint.
 _SOUND: dict[KeyPath, Any] = {
@@ -31,8 +32,8 @@ _SOUND: dict[KeyPath, Any] = {
     ("space", "kl_weight"): {"low": 0.1, "high": 1.0},
 }
 
-# The kinds of model that have these keys.
-_KINDS: dict[KeyPath, tuple[str, ...]] = {("model", "hidden"): ("dense", "conv"), ("model", "filters"): ("conv",)}
+# Keys of the model that some kinds have.
+_SIZES = ("hidden", "filters")
 
 # The rule that an error of pydantic names, by its type.
 _RULES = {
@@ -125,10 +126,16 @@ def _as_written(path: KeyPath, written: dict[KeyPath, str]) -> KeyPath:
 def _put_sound(document: dict[str, Any], path: KeyPath) -> None:
     """Put a sound value at `path` if there must be one; take away what is there if not."""
     holder = _holder(document, path)
-    if path in _SOUND and holder.get("kind") in _KINDS.get(path, (holder.get("kind"),)):
+    if path in _SOUND and not (path[0] == "model" and path[-1] in _SIZES and _has_no(holder, str(path[-1]))):
         holder[path[-1]] = deepcopy(_SOUND[path])
     else:
         holder.pop(path[-1], None)
+
+
+def _has_no(model: dict[str, Any], size: str) -> bool:
+    """Whether models of this kind, which may be the user's own, have no such sizes."""
+    kind = KINDS.get(str(model.get("kind")))
+    return kind is None or size not in kind.sizes
 
 
 def _holder(document: dict[str, Any], path: KeyPath) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from klsearch.search.commands.check import Estimate, Speed, estimate, measure_speed
+from klsearch.search.commands.check import Estimate, Speed, estimate, examine_own_model, measure_speed
 from klsearch.search.commands.documents import check_document
 from klsearch.search.commands.text import check_text
 from klsearch.studies.definitions.catalog import template
@@ -17,6 +17,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Baseline
 from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.networks.kinds import KINDS
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
@@ -80,6 +81,11 @@ def test_memory_grows_with_the_members_that_may_train_at_a_time(definition: Stud
 def test_a_model_of_the_user_s_own_has_no_estimate(definition: StudyDefinition, dataset: Dataset) -> None:
     own = changed(definition, "model", kind="mine:build", hidden=None)
     assert estimate(own, dataset, SPEED) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_of_ours_is_none_of_the_user_s_own(kind: str, definition: StudyDefinition, dataset: Dataset) -> None:
+    assert examine_own_model(changed(definition, "model", kind=kind), dataset, Path()) is None
 
 
 def test_this_machine_calculates_at_some_speed() -> None:

@@ -481,6 +481,7 @@ def test_a_check_tells_data_search_cost_and_warnings(
         "search: 24 trials over kl_weight, annealing_epochs, encoder_dropout",
     ]
     assert rest[3] == "baselines: before, after, mine"
+    assert rest.pop(4).startswith("proposal: kl_weight from ")
     assert rest[4].startswith(told)
     assert rest[4].endswith(" GB are free") is (expected is not None and expected.memory > 10**15)
     assert rest.pop(5) == "note: tabs", "what was recognised is no warning"

@@ -127,6 +127,31 @@ def test_what_has_no_effect_on_a_model_of_one_s_own_is_told_in_one_message_with_
     assert [line.split(": ")[1] for line in told] == ["model.hidden", "space.encoder_dropout"]
 
 
+CONDITIONAL = """\
+import keras
+
+
+def build(input_shape, latent_dim, condition_shape):
+    rows, z = keras.Input(input_shape), keras.Input((latent_dim,))
+    told = [keras.Input(condition_shape) for _ in range(2)]
+    h = keras.layers.Concatenate()([rows, told[0]])
+    heads = [keras.layers.Dense(latent_dim)(h) for _ in range(2)]
+    output = keras.layers.Dense(*input_shape)(keras.layers.Concatenate()([z, told[1]]))
+    return keras.Model([rows, told[0]], heads), keras.Model([z, told[1]], output)
+"""
+
+
+def test_check_takes_a_conditional_model_of_one_s_own(
+    klsearch: Klsearch, own_model: Path, edit: Callable[[Path, str, str], None]
+) -> None:
+    """Of 5 columns, told the sixth: 2 heads of 6 · 3 + 3 weights, and an output of 4 · 5 + 5."""
+    own_model.write_text(CONDITIONAL)
+    edit(own_model.with_name("tiny.toml"), 'source = "rows.csv"', 'source = "rows.csv"\ncondition = ["f"]')
+    called = klsearch("check", "tiny.toml")
+    assert called.code == 0, called.err
+    assert "\nmodel: mine:build, 67 weights\n" in called.out
+
+
 TELLING = """\
 import keras
 

@@ -11,6 +11,7 @@ import numpy as np
 from klsearch.vae.networks.own.probe import Probe, as_array, has_kernel
 
 _LOG_VAR = re.compile(r"log_?_?(var|sigma|std|scale)|logv|lv(_|$)", re.IGNORECASE)
+_LOG_DEVIATION = re.compile(r"log_?(sigma|std|scale)", re.IGNORECASE)
 _MEAN = re.compile(r"mean|(^|_)(mu|loc)($|_|\d)", re.IGNORECASE)
 _PROBED_ROWS = 16
 
@@ -67,9 +68,17 @@ def take_heads(encoder: keras.layers.Layer, rows: np.ndarray, named: Sequence[st
     layers = _head_layers(view, encoder, rows, named)
     if places is not None and not named and _are_reversed(encoder, layers, [labels[place] for place in places]):
         first, second = (_words(encoder, layer) for layer in layers)
+        if places[0] == places[1]:
+            raise ValueError(f"the encoder's one output begins with {first!r}; let z_mean be its first half.")
         notes = [f"the encoder gives {first!r} before {second!r}: {second!r} is taken for z_mean"]
         places, layers = (places[1], places[0]), (layers[1], layers[0])
         view = keras.Model(inputs, [pair[1], pair[0]], name=encoder.name)
+    deviations = [name for name in names_of(encoder, layers[1]) if _LOG_DEVIATION.search(name)]
+    if deviations:
+        notes.append(
+            f"{deviations[0]!r} is taken for a log-variance; if it is the logarithm of a standard deviation, give "
+            "twice that"
+        )
     return Heads(encoder=view, layers=layers, places=places, notes=tuple(notes))
 
 

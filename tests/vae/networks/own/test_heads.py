@@ -210,3 +210,8 @@ def test_an_encoder_that_takes_a_list_or_dictionary_of_one_is_given_rows(
     mean, log_var = linear(2), linear(2)
     heads = take_heads(keras.Model(pack(inputs), [mean(inputs), log_var(inputs)]), ROWS, ())
     np.testing.assert_array_equal(heads.encoder(ROWS)[0], mean(ROWS))
+
+
+def test_a_name_that_speaks_of_a_standard_deviation_is_told(inputs: keras.KerasTensor) -> None:
+    (note,) = heads_of(inputs, [linear(2, "z_mean")(inputs), linear(2, "z_log_sigma")(inputs)]).notes
+    assert note.startswith("'z_log_sigma' is taken for a log-variance; if it is the logarithm of a standard deviation")
