@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.space import TAGS, Section
 from klsearch.studies.definitions.toml_source import KeyPath
+from klsearch.vae.networks.kinds import KINDS
 
 # What stands in for a required key that is wrong or missing while the rest is checked; none leads to a complaint.
 _SOUND: dict[KeyPath, Any] = {
@@ -32,7 +33,9 @@ _SOUND: dict[KeyPath, Any] = {
 }
 
 # The kinds of model that have these keys.
-_KINDS: dict[KeyPath, tuple[str, ...]] = {("model", "hidden"): ("dense", "conv"), ("model", "filters"): ("conv",)}
+_KINDS: dict[KeyPath, tuple[str, ...]] = {
+    ("model", size): tuple(name for name, kind in KINDS.items() if size in kind.sizes) for size in ("hidden", "filters")
+}
 
 # The rule that an error of pydantic names, by its type.
 _RULES = {
@@ -52,7 +55,8 @@ _RULES = {
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must be 'dense', 'conv', or your own: 'my_vae:name', 'my_vae.py:name' or 'file.keras'",
+    "string_pattern_mismatch": f"must be {', '.join(map(repr, KINDS))}, or your own: 'my_vae:name', 'my_vae.py:name' "
+    "or 'file.keras'",
 }
 
 
