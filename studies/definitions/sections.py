@@ -252,7 +252,7 @@ class ModelSection(Section):
     @property
     def is_own(self) -> bool:
         """Whether the model is the user's own."""
-        return self.kind not in ("dense", "conv")
+        return self.kind not in KINDS
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
