@@ -59,7 +59,7 @@ class Likelihood(ABC):
     def for_rows(self, shape: tuple[int, ...]) -> Self:
         """The likelihood of rows of a shape: itself, unless it is made of that."""
         make: Any = type(self)
-        return make(shape) if self.takes_shape else self  # type: ignore[no-any-return]
+        return make(shape) if self.takes_shape else self
 
     def split(self, output: "tf.Tensor") -> list["tf.Tensor"]:
         """The parts of an output [..., D · outputs], whose numbers for one value stand together: each [..., D]."""
