@@ -51,8 +51,8 @@ def auto_layout(
     least = least_together(definition)
     shards = min(max(1, threads // processes), most // least)
     candidates = [2**power for power in range(12) if least <= 2**power <= most // shards]
-    if definition.model.kind in KINDS and KINDS[definition.model.kind].trains_alone:
-        candidates = candidates[:1]
+    alone = definition.model.kind in KINDS and KINDS[definition.model.kind].trains_alone
+    candidates = candidates[:1] if alone else candidates
     times, remembered = None if anew else memory.recall(candidates), ", remembered from an earlier study"
     if times is None:
         say("Measuring how many trials to train at a time…")
@@ -61,7 +61,8 @@ def auto_layout(
         memory.keep(candidates, times)
     layout = best_layout(times, trials=definition.study.trials, least=least, most=most, shards=shards)
     seconds = ", ".join(f"{step_time(value)} with {number * shards}" for number, value in times.items())
-    why = "" if layout.together > 1 else "; sharing a program makes none of them faster, so each trains alone"
+    slow = "sharing a program makes none of them faster, so each trains alone"
+    why = "" if layout.together > 1 else "; models of series train each alone" if alone else f"; {slow}"
     say(
         f"Training {count(layout.slots, 'trial')} at a time, {layout.together} in each of {count(shards, 'thread')}. A "
         f"training step of one took {seconds} at a time{remembered}{why}."

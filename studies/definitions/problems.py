@@ -53,7 +53,8 @@ _RULES = {
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must be 'dense', 'conv', or your own: 'my_vae:name', 'my_vae.py:name' or 'file.keras'",
+    "string_pattern_mismatch": f"must be {', '.join(map(repr, KINDS))}, or your own: 'my_vae:name', 'my_vae.py:name' "
+    "or 'file.keras'",
 }
 
 

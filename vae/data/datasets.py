@@ -138,7 +138,7 @@ def load_dataset(
             *cautions_of(raw, train, fitted),
             *_warn_of_values_beyond(fitted, scaled),
         ),
-        notes=(*raw.notes, *_note_gaps(raw), *_note_condition(raw, condition)),
+        notes=(*raw.notes, *_note_gaps(raw, fitted), *_note_condition(raw, condition)),
         columns=raw.columns,
         condition=condition,
         table=raw.table,
@@ -171,13 +171,14 @@ def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling, condition: 
     return digest.hexdigest()
 
 
-def _note_gaps(raw: RawData) -> tuple[str, ...]:
+def _note_gaps(raw: RawData, scaling: Scaling) -> tuple[str, ...]:
     if not have_gaps(raw.rows):
         return ()
     missing = np.isnan(raw.rows)
     rows = int(missing.reshape(len(missing), -1).any(axis=1).sum())
     found = f"{int(missing.sum()):,} of {missing.size:,} values are missing, in {rows:,} of {len(missing):,} rows"
-    return (f"{raw.name}: {found}; the encoder is given the training mean for them, and nothing is measured of them",)
+    given = "the training mean" if scaling.alphabet is None else "no token"
+    return (f"{raw.name}: {found}; the encoder is given {given} for them, and nothing is measured of them",)
 
 
 def _warn_of_fewer_rows(raw: RawData, wanted: int | None) -> tuple[Caution, ...]:

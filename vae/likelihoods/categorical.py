@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Categorical(LogLikelihood):
     """Cat(x; softmax(output)) at every place of one-hot rows; the error is −ln p(x), 0 where a place holds none.
 
     Args:
-        classes: how many tokens there are; all of a row's features if None.
+        shape: of a row, whose last axis says how many tokens there are; all of its features if None.
     """
 
     name: ClassVar[str] = "categorical"
@@ -51,9 +51,10 @@ class Categorical(LogLikelihood):
     output_name: ClassVar[str] = "logits of the tokens at each place"
     keras_mean: ClassVar[str | None] = "keras.ops.softmax(output)"
     scaling: ClassVar[str] = "tokens"
+    takes_shape: ClassVar[bool] = True
 
-    def __init__(self, classes: int | None = None) -> None:
-        self._classes = classes
+    def __init__(self, shape: tuple[int, ...] | None = None) -> None:
+        self._classes = classes = None if shape is None else shape[-1]
         self.deviance = Deviance(
             words="categorical deviance",
             whole="deviance",
@@ -62,10 +63,6 @@ class Categorical(LogLikelihood):
         )
         apart = f"ops.reshape(output, (ops.shape(rows)[0], -1, {classes}))" if classes else "output"
         self.keras_error = f"log_shares = ops.reshape(ops.log_softmax({apart}), ops.shape(rows))\n-rows * log_shares"
-
-    def for_rows(self, shape: tuple[int, ...]) -> Self:
-        """Of as many tokens as the last axis of a row has."""
-        return type(self)(shape[-1])
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """−x ln softmax(output)."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Likelihood(ABC):
         deviance: what `unexplained` is a share of.
         scaling: what `data.scaling = "auto"` means for its rows.
         log_input: whether our encoders take ln(1 + x) of the rows first, which spans orders of magnitude.
+        takes_shape: whether it is made of the shape of a row.
         fits_variance: whether the loss leaves a variance open, which a σ-VAE fits to each batch.
     """
 
@@ -42,6 +43,7 @@ class Likelihood(ABC):
     deviance: Deviance = SQUARED_ERROR
     scaling: ClassVar[str] = "auto"
     log_input: ClassVar[bool] = False
+    takes_shape: ClassVar[bool] = False
     fits_variance: ClassVar[bool] = False
 
     @property
@@ -55,9 +57,9 @@ class Likelihood(ABC):
         return len(self.all_parts)
 
     def for_rows(self, shape: tuple[int, ...]) -> Self:
-        """The likelihood of rows of a shape: itself, unless their shape says something about it."""
-        del shape
-        return self
+        """The likelihood of rows of a shape: itself, unless it is made of that."""
+        make: Any = type(self)
+        return make(shape) if self.takes_shape else self
 
     def split(self, output: "tf.Tensor") -> list["tf.Tensor"]:
         """The parts of an output [..., D · outputs], whose numbers for one value stand together: each [..., D]."""

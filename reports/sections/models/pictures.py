@@ -7,11 +7,11 @@ import numpy as np
 
 from klsearch.reports.figures.legends import mark_legend
 from klsearch.reports.figures.paint import paint_columns, paint_images
+from klsearch.reports.figures.series_exhibits import series_blocks
 from klsearch.reports.figures.svg import NAMES, draw, image_height
 from klsearch.reports.page import Block, Exhibit, Gallery, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared_candidates, seeds_words
 from klsearch.reports.readings.models import mean_mismatch
-from klsearch.reports.sections.models.series import series_blocks
 from klsearch.reports.wording import capitalized, count, number
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples

@@ -36,8 +36,8 @@ OnlyProblem = Callable[[str, str], str]
         ("{ low = -20, high = -4 }", "{ low = -1e308, high = 1e308 }", "my.toml:14: space.clip_low: low and high lie "
          "too far apart for floating-point numbers; give a narrower range"),
         ("high = 20", "high = 9.5", "my.toml:16: space.annealing_epochs.high: must be a whole number, but is 9.5"),
-        ('"dense"', '"dens"', "my.toml:7: model.kind: must be 'dense', 'conv', or your own: 'my_vae:name', "
-         "'my_vae.py:name' or 'file.keras', "
+        ('"dense"', '"dens"', "my.toml:7: model.kind: must be 'dense', 'conv', 'conv1d', 'recurrent', or "
+         "your own: 'my_vae:name', 'my_vae.py:name' or 'file.keras', "
          "but is 'dens', did you mean 'dense'?"),
         ("epochs = 40", "epochs = 40\nprecision = 3", "my.toml:12: training.precision: must be 'float32' or "
          "'mixed_bfloat16', but is 3"),

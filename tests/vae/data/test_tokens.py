@@ -31,6 +31,7 @@ def test_whole_numbers_become_one_hot_and_minus_one_nothing(tmp_path: Path) -> N
 
 def test_missing_tokens_are_padding_where_gaps_are_masked(tmp_path: Path) -> None:
     data = load(tmp_path, np.where(TOKENS < 0, np.nan, TOKENS), missing="mask")
+    assert "the encoder is given no token for them" in data.notes[0]
     assert np.array_equal(data.train, load(tmp_path, TOKENS).train)
 
 

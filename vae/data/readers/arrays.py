@@ -15,7 +15,7 @@ _SUFFIX = ".npy"
 
 
 def read_npy(request: Request) -> RawData:
-    """The rows of an .npy file; only those asked for are read."""
+    """The rows of an .npy file, mapped into memory: only those asked for are ever read."""
     request.refuse("array", because="only an .npz holds several arrays")
     request.refuse(*request.beside_keys, because="an .npy has no columns by name; use an .npz, .csv or .parquet")
     name = request.path.name
@@ -28,7 +28,7 @@ def read_npy(request: Request) -> RawData:
         return RawData(name=name, rows=np.array(mapped))
     wanted = mapped[: request.rows]
     refuse_beyond_memory(name, wanted.size, wanted.itemsize)
-    return RawData(name=name, rows=np.array(wanted))
+    return RawData(name=name, rows=wanted)
 
 
 def read_npz(request: Request) -> RawData:

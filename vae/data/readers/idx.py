@@ -46,7 +46,8 @@ def read_idx_folder(folder: Path, files: list[Path], request: Request) -> RawDat
                 f"{path}: rows of shape {list(arrays[path].shape[1:])} cannot join those of {row_files[0].name}, "
                 f"of shape {list(arrays[row_files[0]].shape[1:])}; keep them in folders of their own"
             )
-    rows = np.concatenate([arrays[path] for path in row_files])[: request.rows]
+    parts = [arrays[path] for path in row_files]
+    rows = (parts[0] if len(parts) == 1 else np.concatenate(parts))[: request.rows]
     matching = [len(array) for array in labels] == [len(arrays[path]) for path in row_files]
     return RawData(
         name=folder.name,
@@ -56,13 +57,16 @@ def read_idx_folder(folder: Path, files: list[Path], request: Request) -> RawDat
 
 
 def _read(path: Path) -> np.ndarray:
-    """One file's array."""
+    """One file's array; an unpacked one is mapped into memory, and read where it is used."""
     opened: IO[bytes] = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[assignment]
     with reading(str(path)), opened as file:
         try:
             dtype, shape = _header(path, file)
             refuse_beyond_memory(path.name, math.prod(shape), dtype.itemsize)
             needed = math.prod(shape) * dtype.itemsize
+            if path.suffix != ".gz" and path.stat().st_size - file.tell() >= needed > 0:
+                mapped = np.memmap(path, dtype, mode="r", offset=file.tell(), shape=shape)
+                return mapped.astype(dtype.newbyteorder("="), copy=False)
             content = file.read(needed)
             while path.suffix == ".gz" and file.read(_CHUNK):
                 pass  # The checksum of a packed file is compared at its end.

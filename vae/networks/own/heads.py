@@ -93,7 +93,8 @@ def call_on(model: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[keras.Ke
     inputs = getattr(model, "inputs", None)
     if inputs and (len(inputs) != 1 or None in inputs[0].shape[1:]):
         taken = [list(tensor.shape) for tensor in inputs]
-        raise ValueError(f"{model.name!r} must take one input of fixed shape, but takes {taken}.")
+        second = "; a second one is a condition, for which set data.condition" if len(inputs) == 2 else ""
+        raise ValueError(f"{model.name!r} must take one input of fixed shape, but takes {taken}{second}.")
     if inputs and tuple(inputs[0].shape[1:]) == shape:
         return inputs[0], _output(model)
     begin = keras.Input(shape)
