@@ -90,7 +90,7 @@ def _environment() -> Environment:
 
 
 def _render(page: Page) -> str:
-    script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
+    script = _slim((_TEMPLATE / "report.js").read_text(encoding="utf-8"))
     html = (
         _environment()
         .get_template("report.html.j2")
@@ -128,6 +128,22 @@ def report_page(study: StudyRecord) -> Page:
         ),
         as_of=as_of(study),
     )
+
+
+_LITERAL = re.compile(r'("(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|/(?! )(?:[^/\\\n]|\\.)+/g?)')
+_ROOMY = re.compile(r" ?(=>|===|!==|&&|\|\||\?\?|[<>]=?|[=?:+,*-]) ?|(?<=[\[{(,;])\s| (?=\})")
+
+
+def _slim(script: str) -> str:
+    """The script without comments, indentation, and spaces outside of literals that mean nothing.
+
+    >>> _slim("  const a = [1, 2].map((b) => `${b} , `);")
+    'const a=[1,2].map((b)=>`${b} , `);'
+    """
+    lines = [line.strip() for line in script.splitlines()]
+    text = "\n".join(line for line in lines if line and not line.startswith("//"))
+    parts = enumerate(_LITERAL.split(text))
+    return "".join(part if at % 2 else _ROOMY.sub(lambda match: match[1] or "", part) for at, part in parts)
 
 
 def _csp_hash(script: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates
 from klsearch.reports.readings.rivals import weight_word
-from klsearch.reports.readings.trials import Scatter, trial_outcome
+from klsearch.reports.readings.trials import Scatter, TrialOutcome, trial_outcome
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
 from klsearch.studies.ladder import Ladder, ladder_of
@@ -50,11 +50,13 @@ class WeighedRuns:
     Attributes:
         ladder: the study's; None where it has none, and trials differ in all that was searched.
         trials: the ladder's, or else all, trained to their end, in ascending KL weight; diverged ones too.
+        outcomes: of the trials: read once for all figures, since there may be thousands.
         marks: who is compared and has a KL weight, with its place among all who are compared.
     """
 
     ladder: Ladder | None
     trials: tuple[TrialRecord, ...]
+    outcomes: tuple[TrialOutcome, ...]
     marks: tuple[tuple[int, CandidateRuns], ...]
 
     def points(self, read: Callable[[TrainingRun], float]) -> Scatter:
@@ -62,7 +64,7 @@ class WeighedRuns:
         return Scatter(
             x=np.array([trial.hyperparameters.kl_weight for trial in self.trials], dtype=float),
             y=np.array([read(trial) for trial in self.trials], dtype=float),
-            outcomes=tuple(trial_outcome(trial) for trial in self.trials),
+            outcomes=self.outcomes,
             trials=tuple(trial.number for trial in self.trials),
         )
 
@@ -72,10 +74,12 @@ def weighed_runs(study: StudyRecord) -> WeighedRuns:
     ladder = ladder_of(study)
     rungs = None if ladder is None else {rung.trial for rung in ladder.rungs}
     trials = [trial for trial in study.complete if rungs is None or trial.number in rungs]
+    trials.sort(key=lambda trial: trial.hyperparameters.kl_weight)
     candidates = enumerate(compared_candidates(study))
     return WeighedRuns(
         ladder=ladder,
-        trials=tuple(sorted(trials, key=lambda trial: trial.hyperparameters.kl_weight)),
+        trials=tuple(trials),
+        outcomes=tuple(map(trial_outcome, trials)),
         marks=tuple((place, one) for place, one in candidates if weight_word(study, one.name) is None),
     )
 

@@ -55,11 +55,13 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
 
 def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
     """At most 500 trials: those that failed or diverged (at most 250), then the best of the rest; the best first."""
-    ranked = sorted(study.trials, key=lambda trial: (_is_failure(trial), trial.rank))
-    if len(ranked) <= _MOST_ROWS:
-        return tuple(ranked)
-    failed = [trial for trial in ranked if _is_failure(trial)][:_MOST_FAILED]
-    rest = [trial for trial in ranked if not _is_failure(trial)][: _MOST_ROWS - len(failed)]
+    sides: dict[bool, list[TrialRecord]] = {False: [], True: []}
+    for trial in study.trials:
+        sides[_is_failure(trial)].append(trial)
+    rest, failed = (sorted(sides[one], key=lambda trial: trial.rank) for one in (False, True))
+    if len(study.trials) > _MOST_ROWS:
+        failed = failed[:_MOST_FAILED]
+        rest = rest[: _MOST_ROWS - len(failed)]
     return (*rest, *failed)
 
 

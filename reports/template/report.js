@@ -34,44 +34,38 @@
 
   if (find("trial-tools")) {
     const rows = all("#trial-table tbody tr");
-    const [words, column, low, high, outcome] = ["words", "column", "low", "high", "outcome"].map((one) => find(`trial-${one}`));
-    const filter = () => {
-      low.disabled = high.disabled = column.value === "";
-      const bounded = column.value !== "" && low.value + high.value !== "";
+    const [words, column, low, high, outcome] = all("#trial-tools :is(input, select)");
+    find("trial-tools").oninput = () => {
+      const at = column.value;
+      const bounded = at && low.value + high.value;
       rows.forEach((row) => {
-        const text = (column.value === "" ? row : row.cells[column.value]).textContent.trim();
-        const value = text === "" ? NaN : Number(text);
-        const inside = value >= (low.value === "" ? -Infinity : Number(low.value)) && value <= (high.value === "" ? Infinity : Number(high.value));
-        const fits = ["", row.dataset.outcome].includes(outcome.value) && (!bounded || inside);
-        row.hidden = !(fits && text.toLowerCase().includes(words.value.toLowerCase()));
+        const text = (at ? row.cells[at] : row).textContent.toLowerCase().trim();
+        const [value, least, most] = [text, low.value || "-Infinity", high.value || "Infinity"].map(parseFloat);
+        const fits = !bounded || (value >= least && value <= most);
+        row.hidden = !(fits && ["", row.dataset.outcome].includes(outcome.value) && text.includes(words.value.toLowerCase()));
       });
       find("trial-count").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows fit.`;
     };
-    [words, low, high].forEach((one) => one.addEventListener("input", filter));
-    [column, outcome].forEach((one) => one.addEventListener("change", filter));
     find("trial-tools").hidden = false;
   }
 
   // The points of a figure are links: one stop of the Tab key leads to them, the arrows from one to the next.
-  all("figure > svg:has(a)").forEach((svg) => {
-    const place = (point) => point.getBoundingClientRect().x;
-    const points = all("a", svg).sort((a, b) => place(a) - place(b));
-    const reading = document.createElement("p");
-    reading.className = "reading";
-    reading.ariaHidden = true;
-    svg.after(reading);
-    const read = ({ target }) => { reading.textContent = target.closest("a")?.textContent ?? ""; };
-    ["focusin", "pointerover"].forEach((event) => svg.addEventListener(event, read));
-    points.forEach((point, at) => point.setAttribute("tabindex", at ? -1 : 0));
-    svg.addEventListener("keydown", (event) => {
-      const at = points.indexOf(event.target);
-      const [next, last] = [{ ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: points.length - 1 }[event.key], points.length - 1];
-      if (at < 0 || next === undefined) return;
+  all(".reading").forEach((reading) => {
+    const svg = reading.previousElementSibling;
+    const left = (point) => point.getBoundingClientRect().x;
+    const points = all("a", svg).sort((a, b) => left(a) - left(b));
+    const stop = (at) => points.forEach((point) => { point.tabIndex = point === at ? 0 : -1; });
+    svg.onpointerover = ({ target }) => { reading.textContent = target.closest("a")?.textContent; };
+    svg.addEventListener("focusin", svg.onpointerover);
+    svg.onkeydown = (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
       event.preventDefault();
-      const to = points[Math.min(Math.max(next, 0), last)];
-      points.forEach((point) => point.setAttribute("tabindex", point === to ? 0 : -1));
+      const to = points.at((points.indexOf(event.target) + step) % points.length);
+      stop(to);
       to.focus();
-    });
+    };
+    stop(points[0]);
   });
 
   const content = async (link) => {

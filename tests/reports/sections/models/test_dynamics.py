@@ -31,7 +31,8 @@ def dynamics_prose(study: StudyRecord) -> str:
 
 def test_the_four_watched_curves_and_the_latents_are_drawn(study: StudyRecord) -> None:
     assert list(dynamics_exhibits(study)) == [
-        *("curve-validation-kl", "curve-validation-reconstruction", "curve-kl-weight", "curve-total", "latents")
+        *("curve-validation-kl", "curve-validation-reconstruction", "curve-kl-weight", "curve-total", "latents"),
+        *("latent-map-0", "latent-map-1"),
     ]
 
 
