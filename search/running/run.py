@@ -18,7 +18,7 @@ from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.terminal.forecast import Stage
+from klsearch.search.terminal.forecast import REPORT
 from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.models import build_network, build_population
@@ -36,8 +36,6 @@ from klsearch.vae.evaluation.pictures import take_samples
 from klsearch.vae.evaluation.probe import fit_probe, probe_measure
 from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import Network
-
-_REPORT_SECONDS = 4.0  # and what comes before it: scores on the test split, pictures
 
 
 def train_study(
@@ -113,8 +111,7 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
     )
     confirms = options.confirm and definition.confirmation.seeds > 0
     proof = proof_ahead(definition, layout, study.facts.procedure, ladder=study.facts.ladder) if confirms else []
-    report = Stage(seconds=_REPORT_SECONDS)
-    listeners: dict[str, Any] = dict(progress=request.progress, ahead=[*proof, report])
+    listeners: dict[str, Any] = dict(progress=request.progress, ahead=[*proof, REPORT])
     if not options.in_this_process:
         search_with_workers(study, definition, request.place, options, stop=stopper, **listeners)
     with open_session(assignment, request.place, stopper=stopper, **listeners) as session:
@@ -123,7 +120,7 @@ def _search(study: StudyStorage, request: StudyRequest, stopper: Stopper) -> Non
         if confirms:
             _measure_pca(study, request.dataset, definition)
             tools = _confirmation_tools(definition, request.network, request.dataset, layout)
-            session.confirm(replace(tools, ahead=[report]))
+            session.confirm(replace(tools, ahead=[REPORT]))
 
 
 def _end_early(study: StudyStorage, loaded: LoadedDefinition, request: StudyRequest, found: Decision | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from klsearch.search.terminal.forecast import Forecast, Stage
+from klsearch.search.terminal.forecast import REPORT, Forecast, Stage
 
 
 class Clock:
@@ -78,14 +78,14 @@ def test_a_slot_that_is_free_earlier_takes_the_next_training_earlier(forecast: F
 def test_what_follows_counts_in_proportion_to_its_slots_with_what_compiling_took(
     forecast: Forecast, clock: Clock
 ) -> None:
-    ahead = [Stage(trainings=9, slots=4), Stage(trainings=3, slots=2, compiles=True), Stage(seconds=5.0)]
+    ahead = [Stage(trainings=9, slots=4), Stage(trainings=3, slots=2, compiles=True), REPORT]
     clock.now += 7.0
     forecast.compiled(7.0)
     forecast.begin(Stage(trainings=4, slots=4), ahead)
     train(forecast, clock, 0, 1, 2, 3)
-    assert forecast.left() == pytest.approx(3 * EPOCHS * 2.0 + (2 * EPOCHS * 1.0 + 7.0) + 5.0)
+    assert forecast.left() == pytest.approx(3 * EPOCHS * 2.0 + (2 * EPOCHS * 1.0 + 7.0) + 7.0)
     forecast.begin(Stage(trainings=9, slots=4), ahead[1:])
-    assert forecast.left() == pytest.approx(3 * EPOCHS * 2.0 + 27.0 + 5.0), "before its first epoch by the pace before"
+    assert forecast.left() == pytest.approx(3 * EPOCHS * 2.0 + 27.0 + 7.0), "before its first epoch by the pace before"
 
 
 def test_what_comes_before_the_first_epoch_is_no_part_of_the_pace(forecast: Forecast, clock: Clock) -> None:
