@@ -168,10 +168,10 @@ def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place
     known = told or embedded_url(folder)
     given = storage or (os.environ.get(STORAGE_VARIABLE) if told else None)
     file = None if told is None else file_of(told)
-    is_lost = file is not None and not file.exists()
-    if file is not None and is_lost and (beside := folder / file.name).exists():
-        known = with_file(known, beside)  # which moved with the folder
-    elif given is not None and (without_password(absolute_url(given)) == known or (is_lost and storage is not None)):
+    lost = file if file is not None and not file.exists() else None
+    if lost is not None and (folder / lost.name).exists():
+        known = with_file(known, folder / lost.name)  # which moved with the folder
+    elif given is not None and (without_password(absolute_url(given)) == known or (lost and storage is not None)):
         known = absolute_url(given)
         remember_storage(without_password(known))
     elif storage is not None:

@@ -151,7 +151,7 @@ def test_a_journal_of_optuna_or_of_an_earlier_release_is_read_and_gone_on_with(t
         (lambda path: path.unlink(), "it was removed meanwhile"),
         (lambda path: path.rename(path.with_name("aside")), "it was removed meanwhile"),
         (
-            lambda path: Path(shutil.copy(path, path.with_name("copy"))).replace(path),
+            lambda path: os.replace(shutil.copy(path, path.with_name("copy")), path),
             "it was replaced by another file meanwhile",
         ),
         (lambda path: path.write_bytes(b""), "it was cut off meanwhile"),
