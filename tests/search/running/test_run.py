@@ -131,6 +131,7 @@ def test_whoever_has_no_time_left_is_warned_and_has_a_study_a_report_and_a_table
         f"warning: {record.definition.cautions()[0]}",
         "warning: few rows",
         "Stopped; what was trained is kept.",
+        "Writing the report…",
     ]
     assert (record.name, record.trials, record.storage) == ("tiny", (), place.url)
     assert record.resume_command == f"klsearch resume {place.folder}"

@@ -153,7 +153,6 @@ def test_the_time_left_is_what_the_living_worker_that_spoke_last_forecasts_less_
     study: StudyStorage, clock: Clock
 ) -> None:
     leases = study.leases
-    assert leases.activity() == Activity(is_worked_on=False)
     leases.say_alive(this_process(), {})
     assert leases.activity() == Activity(is_worked_on=True)
     leases.say_alive(this_process(), {}, left=100.0)
