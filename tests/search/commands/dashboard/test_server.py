@@ -62,7 +62,11 @@ def serve(served_folder: Path, command: list[str], environment: dict[str, str]) 
             )
             assert told is not None
             address, host, page, number = told.groups()
-            yield Served(address, host, page, f"/api/studies/{number}")
+            try:
+                yield Served(address, host, page, f"/api/studies/{number}")
+            except BaseException:
+                process.kill()  # else what is wrong would wait for it
+                raise
             process.send_signal(signal.SIGINT)
             assert process.stderr.read() == ""
         assert process.returncode == 0
