@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
@@ -19,7 +21,7 @@ pytest.importorskip("optuna_dashboard", reason="klsearch[dashboard] is not insta
 if TYPE_CHECKING:
     from playwright.sync_api import Playwright
 
-    from tests.search.conftest import Called, Finished
+    from tests.search.conftest import Called
 
 Klsearch = Callable[..., "Called"]
 
@@ -36,11 +38,17 @@ Serve = Callable[..., AbstractContextManager[Served]]
 
 
 @pytest.fixture
-def serve(finished: "Finished", command: list[str], environment: dict[str, str]) -> Serve:
+def served_folder(tmp_path: Path) -> Path:
+    """A run folder, whose study has finished."""
+    return Path(shutil.copytree(Path(__file__).parents[2] / "running" / "first_release", tmp_path / "run"))
+
+
+@pytest.fixture
+def serve(served_folder: Path, command: list[str], environment: dict[str, str]) -> Serve:
     @contextmanager
     def served(*options: str) -> Iterator[Served]:
         with subprocess.Popen(
-            [*command, "dashboard", str(finished.folder), "--port", "0", *options],
+            [*command, "dashboard", str(served_folder), "--port", "0", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -54,7 +62,11 @@ def serve(finished: "Finished", command: list[str], environment: dict[str, str])
             )
             assert told is not None
             address, host, page, number = told.groups()
-            yield Served(address, host, page, f"/api/studies/{number}")
+            try:
+                yield Served(address, host, page, f"/api/studies/{number}")
+            except BaseException:
+                process.kill()  # else what is wrong would wait for it
+                raise
             process.send_signal(signal.SIGINT)
             assert process.stderr.read() == ""
         assert process.returncode == 0
@@ -70,7 +82,10 @@ def refused(opener: OpenerDirector, request: Request) -> str:
         return str(json.load(error.value)["reason"])
 
 
-def test_it_shows_the_study_to_whoever_has_its_address_until_it_is_interrupted(serve: Serve) -> None:
+def test_it_shows_the_study_to_whoever_has_its_address_until_it_is_interrupted(
+    serve: Serve, served_folder: Path
+) -> None:
+    trials = json.loads((served_folder / "trials.json").read_text())
     with serve() as served:
         stranger, browser = build_opener(), build_opener(HTTPCookieProcessor())
         assert "open the whole address" in refused(stranger, Request(served.host + served.api))
@@ -79,7 +94,7 @@ def test_it_shows_the_study_to_whoever_has_its_address_until_it_is_interrupted(s
             assert answer.url == served.host + served.page
         with browser.open(served.host + served.api) as answer:
             study = json.load(answer)
-        assert (study["name"], len(study["trials"])) == ("tiny", 24)
+        assert (study["name"], len(study["trials"])) == ("tiny", len(trials["trials"]))
         delete = Request(served.host + served.api, method="DELETE")
         assert "this dashboard only reads" in refused(browser, delete)
         rebound = Request(served.host + served.api, headers={"Host": "rebound.example"})
@@ -111,9 +126,9 @@ def test_in_a_browser_it_works_and_no_other_page_reaches_it(
         page.get_by_text("tiny").first.wait_for()  # nothing was renamed
 
 
-def test_a_port_that_is_taken_is_one_line_with_the_way_out(finished: "Finished", klsearch: Klsearch) -> None:
+def test_a_port_that_is_taken_is_one_line_with_the_way_out(served_folder: Path, klsearch: Klsearch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        called = klsearch("dashboard", finished.folder, "--port", port)
+        called = klsearch("dashboard", served_folder, "--port", port)
     assert called.code == 2
     assert called.err == f"klsearch: cannot listen on port {port}: Address already in use; give another --port.\n"
