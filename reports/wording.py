@@ -35,7 +35,7 @@ def within(value: float, low: float, high: float, *, sign: str = "") -> tuple[st
         sign: "+" to show that of positive numbers too.
 
     >>> within(-13.4987, -15.451, -11.546), within(0.12345, 0.12001, 0.12687), within(4321, 3000, 5600)
-    (('-13.5', '-15.5 to -11.5'), ('0.1234', '0.1200 to 0.1269'), ('4300', '3000 to 5600'))
+    (('-13.5', '-15.5 to -11.5'), ('0.1235', '0.1200 to 0.1269'), ('4300', '3000 to 5600'))
     >>> within(1.5, -math.inf, math.inf)
     ('1.5', '–')
     """

@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / room / "README.m
 # Options of other programs, and what looks like one in CSS.
 FOREIGN_OPTIONS = {"--nthreads", "--ink", "--muted", "--line", "--band", "--series-"}
 # Files that a user has or klsearch writes, and one of somebody else's code.
-FOREIGN_FILES = {"my_vae.py", "my_data.py", "vae_settings.py", "keras.py", "NAME.py", "PID.py"}
+FOREIGN_FILES = {"file.py", "vae.py", "my_vae.py", "my_data.py", "vae_settings.py", "keras.py", "NAME.py", "PID.py"}
 
 
 def strings(path: Path) -> Iterator[str]:

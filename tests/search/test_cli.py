@@ -38,7 +38,7 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
     assert set(document) == {
         *("schema_version", "study", "valid", "trials", "rows", "shape", "scaling", "fingerprint", "warnings"),
         "warning_codes",
-        *("estimate", "columns", "notes"),
+        *("estimate", "columns", "notes", "proposal", "model_notes"),
     }
     assert set(document["estimate"]) == {"trainings", "seconds", "memory"}
     assert (document["study"], document["valid"], document["trials"]) == ("tiny", True, 24)
@@ -115,8 +115,9 @@ def test_there_is_one_place_that_prints() -> None:
         for path in root.rglob("*.py")
         if re.search(r"\b(click\.echo|print|secho|print_exc|console\.print)\(", path.read_text())
     }
-    # The lines of a running study; and a document for the process that asked for it.
-    assert printing == {"commands/options.py", "progress.py", "commands/doctor.py"}
+    # Texts, and the lines of a running study; and a document for the process that asked for it.
+    terminal = {f"terminal/{name}.py" for name in ("printing", "progress", "live", "notebook")}
+    assert printing == {*terminal, "commands/doctor.py"}
 
 
 def test_init_writes_a_definition_that_is_valid_and_never_overwrites_unasked(klsearch: Klsearch, work: Path) -> None:

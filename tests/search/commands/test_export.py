@@ -127,7 +127,7 @@ def test_an_export_replaces_nothing_unasked_and_only_its_own_files_when_forced(
         assert (refused.code, refused.err.endswith(f"{why}\n"), "Loading" in refused.err) == (2, True, False)
     assert (tmp_path / "best.toml").read_text() == "mine\n"
     assert klsearch("export", finished.folder, tmp_path, "--force").code == 0
-    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "notes.txt", "file"}
     assert (tmp_path / "notes.txt").read_text() == "mine too\n"
     assert "[study]" in (tmp_path / "best.toml").read_text()
     assert klsearch("export", finished.folder, tmp_path / "notes.txt").code == 2

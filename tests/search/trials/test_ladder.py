@@ -92,7 +92,7 @@ def test_a_study_killed_on_its_ladder_is_the_uninterrupted_one_once_resumed(
 def test_two_workers_share_the_rungs_out_and_train_none_twice(
     workshop: "Workshop", study: StudyStorage, other: tuple[Owner, "subprocess.Popen[str]"]
 ) -> None:
-    study.change_facts(ladder=5)
+    study.change_facts(ladder=5, lag=8)
     owners = (this_process(), other[0])
     for owner in owners:
         study.leases.say_alive(owner, {})

@@ -209,7 +209,8 @@ def test_a_warm_start_is_shown_wherever_the_study_is(
         for name in ("score", "kl", "hyperparameters", "seed", "gates", "seconds", "epochs"):
             assert trial[name] == original[name]
     status = klsearch("status", tmp_path / "run").out
-    assert status.startswith(f"new: 2 of 2 trials done (2 complete)\nwarm start: {count} of 24 complete trials")
+    assert status.startswith("new: 2 of 2 trials done (2 complete)\n")
+    assert f"\nwarm start: {count} of 24 complete trials" in status
     assert f"tiny trial {narrower_start.rows[0].number}\n" in klsearch("trials", tmp_path / "run").out
     report = (tmp_path / "run" / "report.html").read_text()
     assert f"{count} more from an earlier study" in report

@@ -180,7 +180,5 @@ def test_a_stateful_layer_is_refused_by_name() -> None:
     h = keras.layers.LSTM(4, stateful=True, name="memory")(rows)
     encoder = keras.Model(rows, [keras.layers.Dense(2)(h) for _ in range(2)])
     pair = Pair(encoder=encoder, decoder=keras.Model(z, keras.layers.Dense(64)(z)))
-    with pytest.raises(
-        ValueError, match="the layer 'memory' is stateful, so that each batch would go on from the last"
-    ):
+    with pytest.raises(ValueError, match="the layer 'memory' is stateful, so that a batch would go on from the last"):
         adopt(pair, np.zeros((16, 8, 8), np.float32), 2)
