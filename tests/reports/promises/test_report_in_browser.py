@@ -54,7 +54,7 @@ class Opened:
         self.page = context.new_page()
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(path.as_uri())
+        self.page.goto(path.as_uri(), timeout=120_000)  # milliseconds, for busy machines
 
     def _answer(self, route: Route) -> None:
         if route.request.url.startswith(("file:", "data:", "blob:")):
