@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-from optuna.storages import BaseStorage
+from typing import TYPE_CHECKING, Any
 
 from klsearch.search.storage.process import Owner
+
+if TYPE_CHECKING:  # what only prints shall not wait for it
+    from optuna.storages import BaseStorage
 
 # A worker says that it lives far more often; one of another machine that was silent for so long is dead.
 LEASE_SECONDS = 60.0
@@ -38,7 +39,7 @@ class Leases:
         study_id: the study's, in it.
     """
 
-    def __init__(self, storage: BaseStorage, study_id: int) -> None:
+    def __init__(self, storage: "BaseStorage", study_id: int) -> None:
         self._storage = storage
         self._study_id = study_id
         self._read: dict[str, Any] | None = None  # within `reading`
