@@ -31,7 +31,8 @@ from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.data.tokens import PADDING
 from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plain_models
 from klsearch.vae.hyperparameters import RULES, Hyperparameters
-from klsearch.vae.training.optimizer import ADAM, FALLS, OPTIMIZERS
+from klsearch.vae.training.optimizer import OPTIMIZERS
+from klsearch.vae.training.schedules import ADAM, FALLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

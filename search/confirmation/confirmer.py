@@ -257,18 +257,7 @@ class Confirmer:
 
     def _note_test_look(self, rows: Sequence[Row]) -> None:
         """Count a look at the test split, before it is taken; one that was cut off and is taken again is the same."""
-        looks, numbers = self._study.facts.test_looks, {row.number for row in rows}
-        if looks and numbers <= looked_at(looks[-1]):
-            return
-        look = f"{datetime.now(UTC).isoformat(timespec='seconds')} rows {','.join(map(str, sorted(numbers)))}"
-        self._study.change_facts(test_looks=(*looks, look))
-
-
-def looked_at(look: str) -> set[int]:
-    """The numbers of the rows that a look was noted for; none of one that an earlier release noted.
-
-    >>> sorted(looked_at("2026-03-01T00:00:00+00:00 rows 7,12")), looked_at("2026-03-01T00:00:00+00:00")
-    ([7, 12], set())
-    """
-    _, told, numbers = look.partition(" rows ")
-    return {int(number) for number in numbers.split(",")} if told else set()
+        facts, numbers = self._study.facts, {row.number for row in rows}
+        if not numbers <= set(facts.looked_at):
+            looks = (*facts.test_looks, datetime.now(UTC).isoformat(timespec="seconds"))
+            self._study.change_facts(test_looks=looks, looked_at=tuple(sorted(numbers)))

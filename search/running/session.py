@@ -185,6 +185,7 @@ class Session:
 
     def _train_confirmed(self, population: Population, source: Source) -> None:
         self._compile(population)
+        self._forecast.start()
         saving = self._saving(self._study.confirmation().name)
         self._trainer(population, searching=False).train(source, saving)
 
@@ -234,11 +235,7 @@ class Session:
             number = leading_training(running)
             self._say_alive({} if number is None or not searching else {number: running[number]})
 
-        def stop() -> bool:  # is asked before each advance
-            self._forecast.start()
-            return self._stop()
-
-        return Trainer(population, epochs=self._definition.training.epochs, watch=watch, stop=stop)
+        return Trainer(population, epochs=self._definition.training.epochs, watch=watch, stop=self._stop)
 
 
 @contextmanager

@@ -30,7 +30,8 @@ class StudyFacts:
         winner: number of the confirmed winner; None before.
         confirmed_among: how many trials had finished when it was last chosen; None before, and where the first release
             chose it.
-        test_looks: when the test split was scored, UTC, and for which rows of the confirmation.
+        test_looks: when the test split was scored, UTC.
+        looked_at: the rows of the confirmation for which it was scored last.
         reference: what the band was taken from; None where the definition says it.
         procedure: how it comes to its winner.
         scoring: versions of the measures and of the score that its trials share.
@@ -51,6 +52,7 @@ class StudyFacts:
     winner: int | None = None
     confirmed_among: int | None = None
     test_looks: tuple[str, ...] = ()
+    looked_at: tuple[int, ...] = ()
     reference: Reference | None = None
     warm_start: str = ""
     ladder: int = 0
@@ -101,7 +103,13 @@ class StudyFacts:
         reference = values.get("reference")
         if reference is not None:
             reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})
-        found = {"layout": layout, "data": data, "test_looks": tuple(values["test_looks"]), "reference": reference}
+        found = {
+            "layout": layout,
+            "data": data,
+            "test_looks": tuple(values["test_looks"]),
+            "looked_at": tuple(values.get("looked_at", ())),
+            "reference": reference,
+        }
         procedure = Procedure(values.get("procedure", Procedure.OWN_SEEDS))
         values = {"recipe_fills": True, **values}
         # Shares of importance were stored until a model of the trials took their place.

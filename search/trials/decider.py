@@ -17,8 +17,8 @@ from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 
 # After so many more trials the model is fitted anew. The same trials give the same decision, whoever asks when.
 _EVERY = 10
-# On digits 33 trials decided in the mean.
-_USUALLY = 35
+# On digits 33 trials decided in the mean, of 20, 30, …
+_USUALLY = 30
 # A gain so many times the tolerance is not used up by as many trials as the next decision rests on.
 _FAR = 2.0
 
@@ -47,30 +47,31 @@ class Decider:
         self._counted = 0
         self._decision: Decision | None = None
 
-    def is_decided(self) -> bool:
-        """Tell whether more search no longer pays, where the study asks for no more than that."""
-        return self._look(self._study.trials())[1]
-
     def is_over(self) -> bool:
         """Tell whether the search is decided, and every trial that was to be asked for before that is finished."""
         trials = self._study.trials()
-        if not self._look(trials)[1] or any(trial.state is TrialState.RUNNING for trial in trials):
-            return False
-        limit = self.find_limit()
-        return limit is None or len(trials) >= limit
+        counted, is_decided = self._look(trials)
+        is_running = any(trial.state is TrialState.RUNNING for trial in trials)
+        return is_decided and not is_running and len(trials) >= self._first_after(trials, counted)
 
     def find_limit(self) -> int | None:
-        """The number of the first trial that may not be asked for, decided or not known yet; None if any may be.
-
-        A trial rests on those that are as far before it as the study's lag says, or farther, and on what they decide.
-        """
-        trials, lag = self._study.trials(), self._study.facts.lag
-        counted, is_decided = self._look(trials)
-        own = _own(trials)
-        if self._definition.study.stop == "budget" or not (is_decided or lag):
+        """The number of the first trial that may not be asked for, decided or not known yet; None if any may be."""
+        if self._definition.study.stop == "budget":
             return None
-        deciding = counted if is_decided else _following(counted)
-        return own[deciding - 1].number + max(lag, 1) if len(own) >= deciding else None
+        trials = self._study.trials()
+        counted, is_decided = self._look(trials)
+        if is_decided:
+            return self._first_after(trials, counted)
+        following = _following(counted)
+        is_awaited = self._study.facts.lag > 0 and len(_own(trials)) >= following
+        return self._first_after(trials, following) if is_awaited else None
+
+    def _first_after(self, trials: Sequence[FrozenTrial], counted: int) -> int:
+        """The number of the first trial that rests on what the study's first so many decide.
+
+        A trial rests on those that are as far before it as the study's lag says, or farther.
+        """
+        return _own(trials)[counted - 1].number + max(self._study.facts.lag, 1)
 
     def _look(self, trials: Sequence[FrozenTrial]) -> tuple[int, bool]:
         """By how many trials a decision was looked for, and whether it is reached; looks on as far as trials go."""
@@ -96,17 +97,17 @@ class Decider:
     def expect(self, finished: int) -> int:
         """The number of trials with which the search will probably end, when so many have finished.
 
-        Where it ends once it is decided, that is a guess: as many as it usually takes, then as many more as the latest
-        decision asks for.
+        Where it ends once it is decided, that is a guess: as many as that usually takes, then as many more as the
+        latest decision asks for, and those that do not rest on it.
         """
         budget = self._definition.study.trials
         if self._definition.study.stop == "budget":
             return budget
-        found = self._decision
-        if found is None or self._counted < MIN_FINISHED_TRIALS:
-            return min(budget, max(_USUALLY, finished))
-        more = 0 if found.reached else _EVERY * (1 + (found.gain > _FAR * found.tolerance))
-        return min(budget, max(self._counted + more, finished))
+        found, deciding = self._decision, _USUALLY
+        if found is not None:
+            more = 0 if found.reached else _EVERY * (1 + (found.gain > _FAR * found.tolerance))
+            deciding = self._counted + more
+        return min(budget, max(deciding + max(self._study.facts.lag, 1) - 1, finished))
 
     def _decide(self, trials: Sequence[FrozenTrial], own: Sequence[FrozenTrial]) -> Decision | None:
         """What some of the study's own trials say, with those of a warm start."""

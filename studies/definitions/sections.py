@@ -21,8 +21,8 @@ from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.objective import Objective, OwnLoss
-from klsearch.vae.training.optimizer import ADAM, FALLS, OPTIMIZERS, Learning
-from klsearch.vae.training.schedules import LINEAR, SHAPES, KlSchedule
+from klsearch.vae.training.optimizer import OPTIMIZERS
+from klsearch.vae.training.schedules import ADAM, FALLS, LINEAR, SHAPES, KlSchedule, Learning
 
 Count = Annotated[int, Field(ge=1)]
 _Text = Annotated[str, Field(min_length=1)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,20 +17,25 @@ _EPSILON = 1e-7
 _RHO = 0.9
 _WEIGHT_DECAY = 0.004
 
-# What a learning rate that falls ends at, as a share of what it began with.
-_LAST_SHARE = 0.01
 
-Move = Callable[
-    [
-        Sequence["tf.Variable"],
-        Sequence["tf.Variable"],
-        Sequence["tf.Variable"],
-        Sequence["tf.Tensor"],
-        "tf.Tensor",
-        "tf.Tensor",
-    ],
-    None,
-]
+class Step(NamedTuple):
+    """A step of k members along their gradients.
+
+    Attributes:
+        weights: stacked, each [k, ...]; they are moved.
+        means: a first moment of each weight, which an optimizer may keep.
+        squares: a second one.
+        gradients: of each weight.
+        size: of each member's step, [k].
+        learning_rate: of each member, [k].
+    """
+
+    weights: Sequence["tf.Variable"]
+    means: Sequence["tf.Variable"]
+    squares: Sequence["tf.Variable"]
+    gradients: Sequence["tf.Tensor"]
+    size: "tf.Tensor"
+    learning_rate: "tf.Tensor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +45,12 @@ class Optimizer:
     Attributes:
         keras: its class in `keras.optimizers`.
         step_size: of a member's own steps, from 0, and learning rates.
-        move: moves stacked variables [K, ...], with two moments of each, along gradients, by step sizes and learning
-            rates [K].
+        move: takes a step.
     """
 
     keras: str
     step_size: Callable[[ArrayLike, ArrayLike], np.ndarray]
-    move: Move
+    move: Callable[[Step], None]
 
 
 def _per_member(values: "tf.Tensor", like: "tf.Tensor") -> "tf.Tensor":
@@ -80,27 +84,20 @@ def adam_step(
     return weights - _per_member(step_size, gradient) * mean / (tf.sqrt(square) + _EPSILON), mean, square
 
 
-def adam(
-    weights: Sequence["tf.Variable"],
-    means: Sequence["tf.Variable"],
-    squares: Sequence["tf.Variable"],
-    gradients: Sequence["tf.Tensor"],
-    step_size: "tf.Tensor",
-    learning_rate: "tf.Tensor",
-) -> None:
-    """Move stacked variables and their two moments, each [K, ...], by one Adam step of size `step_size` [K]."""
+def adam(step: Step) -> None:
+    """Move weights and both their moments by one Adam step; the learning rate is in its size."""
     import tensorflow as tf
 
-    del learning_rate  # it is in the step size
-    if weights[0].shape[0] == 1:
+    each = zip(step.weights, step.means, step.squares, step.gradients, strict=True)
+    if step.weights[0].shape[0] == 1:
         # A variable that another gradient has yet to read would be copied before it is changed in place.
-        rate = step_size[0]
-        with tf.control_dependencies(gradients):
-            for variable, mean, square, gradient in zip(weights, means, squares, gradients, strict=True):
-                _adam_in_place(variable, mean, square, gradient, rate)
+        size = step.size[0]
+        with tf.control_dependencies(step.gradients):
+            for variable, mean, square, gradient in each:
+                _adam_in_place(variable, mean, square, gradient, size)
         return
-    for variable, mean, square, gradient in zip(weights, means, squares, gradients, strict=True):
-        moved = adam_step(variable.read_value(), mean.read_value(), square.read_value(), gradient, step_size)
+    for variable, mean, square, gradient in each:
+        moved = adam_step(variable.read_value(), mean.read_value(), square.read_value(), gradient, step.size)
         for held, value in zip((variable, mean, square), moved, strict=True):
             held.assign(value)
 
@@ -125,55 +122,32 @@ def _adam_in_place(
     )
 
 
-def _adamw(
-    weights: Sequence["tf.Variable"],
-    means: Sequence["tf.Variable"],
-    squares: Sequence["tf.Variable"],
-    gradients: Sequence["tf.Tensor"],
-    step_size: "tf.Tensor",
-    learning_rate: "tf.Tensor",
-) -> None:
+def _adamw(step: Step) -> None:
     """Adam after every weight has lost a share of itself (Loshchilov & Hutter 2019)."""
     import tensorflow as tf
 
-    with tf.control_dependencies(gradients):
-        for variable in weights:
-            lost = _per_member(learning_rate * _WEIGHT_DECAY, variable)
+    with tf.control_dependencies(step.gradients):
+        for variable in step.weights:
+            lost = _per_member(step.learning_rate * _WEIGHT_DECAY, variable)
             variable.assign(variable.read_value() - variable.read_value() * lost)
-    adam(weights, means, squares, gradients, step_size, learning_rate)
+    adam(step)
 
 
-def _rmsprop(
-    weights: Sequence["tf.Variable"],
-    means: Sequence["tf.Variable"],
-    squares: Sequence["tf.Variable"],
-    gradients: Sequence["tf.Tensor"],
-    step_size: "tf.Tensor",
-    learning_rate: "tf.Tensor",
-) -> None:
+def _rmsprop(step: Step) -> None:
     """A step along each gradient over the root of its moving mean square (Tieleman & Hinton 2012)."""
     import tensorflow as tf
 
-    del means, step_size
-    for variable, square, gradient in zip(weights, squares, gradients, strict=True):
+    for variable, square, gradient in zip(step.weights, step.squares, step.gradients, strict=True):
         moving = square.read_value() * _RHO + tf.square(gradient) * (1 - _RHO)
         root = tf.maximum(tf.sqrt(moving + _EPSILON), 1e-12)  # else an approximate operation: see `clip_norm`
-        variable.assign(variable.read_value() - _per_member(learning_rate, gradient) * gradient / root)
+        variable.assign(variable.read_value() - _per_member(step.learning_rate, gradient) * gradient / root)
         square.assign(moving)
 
 
-def _sgd(
-    weights: Sequence["tf.Variable"],
-    means: Sequence["tf.Variable"],
-    squares: Sequence["tf.Variable"],
-    gradients: Sequence["tf.Tensor"],
-    step_size: "tf.Tensor",
-    learning_rate: "tf.Tensor",
-) -> None:
+def _sgd(step: Step) -> None:
     """A step against each gradient, without momentum."""
-    del means, squares, step_size
-    for variable, gradient in zip(weights, gradients, strict=True):
-        variable.assign(variable.read_value() - _per_member(learning_rate, gradient) * gradient)
+    for variable, gradient in zip(step.weights, step.gradients, strict=True):
+        variable.assign(variable.read_value() - _per_member(step.learning_rate, gradient) * gradient)
 
 
 def _plain(step: ArrayLike, learning_rate: ArrayLike) -> np.ndarray:
@@ -188,46 +162,3 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "sgd": Optimizer(keras="SGD", step_size=_plain, move=_sgd),
 }
 """The optimizers that a definition can name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fall:
-    """How a learning rate falls over a training: its share at a share of the epochs, and the same in plain Keras."""
-
-    share: Callable[[np.ndarray], np.ndarray]
-    keras: str
-
-
-FALLS: Mapping[str, _Fall] = {
-    "constant": _Fall(share=np.ones_like, keras="1.0"),
-    "cosine": _Fall(
-        share=lambda p: _LAST_SHARE + (1 - _LAST_SHARE) * (1 + np.cos(np.pi * p)) / 2,
-        keras=f"{_LAST_SHARE} + {1 - _LAST_SHARE} * (1.0 + math.cos(math.pi * progress)) / 2.0",
-    ),
-    "exponential": _Fall(share=lambda p: _LAST_SHARE**p, keras=f"{_LAST_SHARE} ** progress"),
-}
-"""The ways in which a learning rate may fall that a definition can name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learning:
-    """How members move along their gradients.
-
-    Attributes:
-        optimizer: a name in `OPTIMIZERS`.
-        schedule: a name in `FALLS`: of the learning rate over the epochs, at whose end it stays what it is.
-        epochs: of a training.
-    """
-
-    optimizer: str = "adam"
-    schedule: str = "constant"
-    epochs: int = 1
-
-    def rates(self, epochs: ArrayLike, learning_rates: ArrayLike) -> np.ndarray:
-        """The members' learning rates [K], each in an epoch of its own, counted from 0."""
-        progress = np.minimum(np.asarray(epochs, np.float64) / self.epochs, 1.0)
-        rates: np.ndarray = np.asarray(learning_rates, np.float64) * FALLS[self.schedule].share(progress)
-        return rates
-
-
-ADAM = Learning()

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 from klsearch.vae.networks import streams
-from klsearch.vae.training.optimizer import ADAM, OPTIMIZERS, Learning
-from klsearch.vae.training.schedules import LINEAR, KlSchedule, kl_weight_at
+from klsearch.vae.training.optimizer import OPTIMIZERS
+from klsearch.vae.training.schedules import ADAM, LINEAR, KlSchedule, Learning, kl_weight_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,8 @@ from klsearch.vae.evaluation.evaluator import Evaluator, Members, joined
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.training.optimizer import ADAM, Learning
 from klsearch.vae.training.plan import Clock
-from klsearch.vae.training.schedules import LINEAR, KlSchedule
+from klsearch.vae.training.schedules import ADAM, LINEAR, KlSchedule, Learning
 from klsearch.vae.training.shard import Program, Shard
 from klsearch.vae.training.snapshot import MemberState, Snapshot
 from klsearch.vae.training.threads import side_by_side, threads

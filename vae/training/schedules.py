@@ -1,4 +1,4 @@
-"""Schedules over the steps: the annealed KL weight and Adam's step size. Pure; broadcast over members."""
+"""Schedules over the steps: the annealed KL weight, learning rates, Adam's step size. Pure; broadcast over members."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 
 BETA_1 = 0.9
 BETA_2 = 0.999
+# What a learning rate that falls ends at, as a share of what it began with.
+_LAST_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,49 @@ def kl_weight_at(
     ramp = np.asarray(annealing_epochs, dtype=np.float64) * steps_per_epoch
     progress = np.asarray(step, dtype=np.float64) / np.maximum(ramp, 1.0)
     return np.asarray(kl_weight, dtype=np.float64) * np.where(ramp > 0, schedule.share(progress), 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fall:
+    """How a learning rate falls over a training: its share at a share of the epochs, and the same in plain Keras."""
+
+    share: Callable[[np.ndarray], np.ndarray]
+    keras: str
+
+
+FALLS: Mapping[str, _Fall] = {
+    "constant": _Fall(share=np.ones_like, keras="1.0"),
+    "cosine": _Fall(
+        share=lambda p: _LAST_SHARE + (1 - _LAST_SHARE) * (1 + np.cos(np.pi * p)) / 2,
+        keras=f"{_LAST_SHARE} + {1 - _LAST_SHARE} * (1.0 + math.cos(math.pi * progress)) / 2.0",
+    ),
+    "exponential": _Fall(share=lambda p: _LAST_SHARE**p, keras=f"{_LAST_SHARE} ** progress"),
+}
+"""The ways in which a learning rate may fall that a definition can name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """How members move along their gradients.
+
+    Attributes:
+        optimizer: a name in `OPTIMIZERS`.
+        schedule: a name in `FALLS`: of the learning rate over the epochs, at whose end it stays what it is.
+        epochs: of a training.
+    """
+
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    epochs: int = 1
+
+    def rates(self, epochs: ArrayLike, learning_rates: ArrayLike) -> np.ndarray:
+        """The members' learning rates [K], each in an epoch of its own, counted from 0."""
+        progress = np.minimum(np.asarray(epochs, np.float64) / self.epochs, 1.0)
+        rates: np.ndarray = np.asarray(learning_rates, np.float64) * FALLS[self.schedule].share(progress)
+        return rates
+
+
+ADAM = Learning()
 
 
 def adam_step_size(step: ArrayLike, learning_rate: ArrayLike) -> np.ndarray:

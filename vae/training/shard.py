@@ -13,9 +13,9 @@ from klsearch.vae.evaluation.evaluator import Evaluator
 from klsearch.vae.networks import stacking, streams
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.training.optimizer import OPTIMIZERS, Learning, clip_norm
+from klsearch.vae.training.optimizer import OPTIMIZERS, Step, clip_norm
 from klsearch.vae.training.plan import Clock, Plan, plan_epoch
-from klsearch.vae.training.schedules import KlSchedule
+from klsearch.vae.training.schedules import KlSchedule, Learning
 from klsearch.vae.training.weighting import Terms, Weighting
 
 
@@ -192,9 +192,8 @@ class Program:
         gradients = [unpad(tf.convert_to_tensor(gradient)) for gradient in found]
         if self._clips_gradients:
             gradients = [clip_norm(gradient, plan.settings["clipnorm"]) for gradient in gradients]
-        moments = state.means, state.squares
-        move = OPTIMIZERS[self.learning.optimizer].move
-        move(state.weights, *moments, gradients, plan.step_size[index], plan.learning_rate)
+        moved = state.weights, state.means, state.squares
+        OPTIMIZERS[self.learning.optimizer].move(Step(*moved, gradients, plan.step_size[index], plan.learning_rate))
         for variable, value in zip([*state.others, *state.memory], [*updated, *kept], strict=True):
             variable.assign(unpad(value))
         return unpad(measured)

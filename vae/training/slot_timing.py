@@ -13,7 +13,7 @@ from klsearch.vae.elbo import kl_elements, reconstruction_error, sample_posterio
 from klsearch.vae.networks import stacking
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
-from klsearch.vae.training.optimizer import adam
+from klsearch.vae.training.optimizer import Step, adam
 from klsearch.vae.training.threads import threads
 
 _ROUNDS = 6
@@ -106,7 +106,7 @@ class _TimedStep:
         found = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients = [tf.convert_to_tensor(gradient) for gradient in found]
         step_size = tf.fill([tf.shape(rows)[0]], _STEP_SIZE)
-        adam(members.weights, members.means, members.squares, gradients, step_size, step_size)
+        adam(Step(members.weights, members.means, members.squares, gradients, step_size, step_size))
         return loss
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae.training.optimizer import FALLS, OPTIMIZERS, Learning, adam, clip_norm
+from klsearch.vae.training.optimizer import OPTIMIZERS, Step, adam, clip_norm
 from klsearch.vae.training.schedules import adam_step_size
 
 RATES = np.array([0.01, 0.3])
@@ -23,7 +23,7 @@ def test_every_member_moves_as_under_the_optimizer_of_keras(name: str, members: 
     rates = tf.constant(RATES[members], tf.float32)
     for step, gradient in enumerate(GRADIENTS[:, members]):
         step_size = tf.constant(optimizer.step_size(np.full(len(members), step), RATES[members]), tf.float32)
-        optimizer.move([stacked], [mean], [square], [tf.constant(gradient)], step_size, rates)
+        optimizer.move(Step([stacked], [mean], [square], [tf.constant(gradient)], step_size, rates))
     for place, member in enumerate(members):
         alone = keras.Variable(start)
         theirs = getattr(keras.optimizers, optimizer.keras)(RATES[member])
@@ -37,21 +37,10 @@ def test_every_member_moves_as_under_the_optimizer_of_keras(name: str, members: 
 def test_a_member_counts_its_own_steps() -> None:
     variable, mean, square = (tf.Variable(tf.zeros([2, 1])) for _ in range(3))
     step_size = tf.constant(adam_step_size([0, 100], 0.1), tf.float32)
-    adam([variable], [mean], [square], [tf.ones([2, 1])], step_size, tf.fill([2], 0.1))
+    adam(Step([variable], [mean], [square], [tf.ones([2, 1])], step_size, tf.fill([2], 0.1)))
     # Bias correction makes the first step ±0.1; a member said to be at step 100 gets hardly any.
     assert variable[0, 0].numpy() == pytest.approx(-0.1, rel=1e-4)
     assert variable[1, 0].numpy() == pytest.approx(-0.1 * 0.1 / math.sqrt(0.001) * math.sqrt(1 - 0.999**101), rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "shares"),
-    [("constant", [1, 1, 1, 1]), ("cosine", [1, 0.505, 0.01, 0.01]), ("exponential", [1, 0.1, 0.01, 0.01])],
-)
-def test_a_learning_rate_falls_over_its_member_s_own_epochs(schedule: str, shares: list[float]) -> None:
-    rates = Learning(schedule=schedule, epochs=10).rates([0, 5, 10, 99], [2.0, 2.0, 2.0, 3.0])
-    np.testing.assert_allclose(rates, np.array(shares) * [2, 2, 2, 3])
-    for progress, share in zip((0.0, 0.5, 1.0), shares, strict=False):
-        assert eval(FALLS[schedule].keras, {"math": math, "progress": progress}) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from klsearch.vae.layers import SearchedDropout, dense
 from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.objective import Objective
-from klsearch.vae.training.optimizer import OPTIMIZERS, Learning
+from klsearch.vae.training.optimizer import OPTIMIZERS
 from klsearch.vae.training.population import Population
+from klsearch.vae.training.schedules import Learning
 
 pytestmark = pytest.mark.slow("compiles populations of many sizes")
 

@@ -1,9 +1,11 @@
-"""The annealed KL weight and Adam's step size, as tables."""
+"""The annealed KL weight, learning rates and Adam's step size, as tables."""
+
+import math
 
 import numpy as np
 import pytest
 
-from klsearch.vae.training.schedules import SHAPES, KlSchedule, adam_step_size, kl_weight_at
+from klsearch.vae.training.schedules import FALLS, SHAPES, KlSchedule, Learning, adam_step_size, kl_weight_at
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,14 @@ def test_no_shape_matters_without_annealing(shape: str) -> None:
 def test_the_words_of_a_cyclical_schedule_name_its_cycles() -> None:
     words = KlSchedule(shape="cyclical", cycles=3, ramp_share=0.25).words
     assert words == "rises linearly from 0 in each of 3 cycles, over 25% of it, and is then full,"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [("constant", [1, 1, 1, 1]), ("cosine", [1, 0.505, 0.01, 0.01]), ("exponential", [1, 0.1, 0.01, 0.01])],
+)
+def test_a_learning_rate_falls_over_its_member_s_own_epochs(schedule: str, shares: list[float]) -> None:
+    rates = Learning(schedule=schedule, epochs=10).rates([0, 5, 10, 99], [2.0, 2.0, 2.0, 3.0])
+    np.testing.assert_allclose(rates, np.array(shares) * [2, 2, 2, 3])
+    for progress, share in zip((0.0, 0.5, 1.0), shares, strict=False):
+        assert eval(FALLS[schedule].keras, {"math": math, "progress": progress}) == pytest.approx(share)
