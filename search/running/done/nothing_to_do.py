@@ -66,7 +66,8 @@ def _done_words(study: StudyStorage, asked: LoadedDefinition, dataset: Dataset, 
     words = f"{len(counted)} of {'at most ' if decided else ''}{budget} trials{decided}"
     if not (options.confirm and definition.confirmation.seeds):
         return words
-    is_confirmed = facts.confirmed_as == confirmation_digest(facts.settle(definition), counted)
+    digest = confirmation_digest(facts.settle(definition), counted)
+    is_confirmed = facts.confirmed_as == digest and bool(study.confirmation().sampled_rows())
     return f"{words}, confirmed" if is_confirmed else ""
 
 
