@@ -19,8 +19,8 @@ _LEFT_OUT = "left out; `klsearch report --with-paths` shows it"
 def without_paths(study: StudyRecord) -> StudyRecord:
     """The study without its storage's address and the folders of absolute paths, wherever a text of it holds them.
 
-    A command that named a storage then finds it in `KLSEARCH_STORAGE`, and one that named a folder by its whole path is
-    to be run beside that folder.
+    A command that named a storage then takes it from `KLSEARCH_STORAGE`, and one that named a folder by its whole path
+    is to be run beside that folder.
     """
     source = _cut(study.definition.data.source)
     data = study.definition.data.model_copy(update={"source": source})
@@ -32,7 +32,7 @@ def without_paths(study: StudyRecord) -> StudyRecord:
         confirmation=tuple(map(_shown, study.confirmation)),
         provenance={name: _cut(value) for name, value in study.provenance.items()},
         storage=f"{study.storage.partition(':')[0]} ({_LEFT_OUT})",
-        resume_command=_cut(_STORAGE.sub("", study.resume_command), mark=""),
+        resume_command=_cut(_STORAGE.sub(' --storage "$KLSEARCH_STORAGE"', study.resume_command), mark=""),
     )
 
 

@@ -54,7 +54,7 @@ def run_study(
         listener: Progress = Silence()
         if progress is True:
             listener = showing.enter_context(fitting_progress())
-        elif progress is not False:
+        elif progress:
             listener = progress
         return _run(loaded, place, options or RunOptions(), progress=listener, stopper=stopper or Stopper())
 
@@ -70,8 +70,8 @@ def _run(
             dataset = load_data(loaded.definition, loaded.folder)
         if finished := find_finished(loaded, dataset, place, options):
             record, done = finished
-            progress.say(f"Nothing to do: {done}; `--trials N` for more.")
-            if not has_outputs(place):
+            progress.say(f"Nothing to do: {done}; `{place.resume_command} --trials N` for more.")
+            if not has_outputs(place, record):
                 write_outputs(record, place, progress=progress, stopper=stopper)
             return record
         progress.say("Loading TensorFlow…")

@@ -1,6 +1,7 @@
 """Plain records of what a study leaves in its storage: the only thing a report is made of."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -222,6 +223,7 @@ class StudyRecord:
             proof chose it, or one trial led alone.
         winner: number of the confirmed winner; None until confirmed.
         confirmed_among: how many trials had finished when it was last chosen; None where that is not known.
+        is_confirmed: whether nothing of the confirmation of what is there now is left to do.
         data: what it was trained on; None before the first run loaded it.
         reference: what the band was taken from; None where the definition says it.
         procedure: how the winner is found and proven.
@@ -249,6 +251,7 @@ class StudyRecord:
     race: tuple[ConfirmationRun, ...] = ()
     winner: int | None = None
     confirmed_among: int | None = None
+    is_confirmed: bool = False
     data: DataFacts | None = None
     reference: Reference | None = None
     procedure: Procedure = Procedure.RACE
@@ -267,6 +270,17 @@ class StudyRecord:
         finished, asked = len(self.counted), self.definition.study.trials
         winner = "not confirmed" if self.winner is None else f"winner: trial {self.winner}"
         return f"<StudyRecord {self.name!r}: {finished} of {asked} trials finished, {winner}>"
+
+    def command(self, verb: str) -> str:
+        """The command that does something with this study; empty where it is not known what continues it."""
+        return self.resume_command.replace("klsearch resume", f"klsearch {verb}", 1)
+
+    @property
+    def export_command(self) -> str:
+        """The command that takes its best trial away; where a storage is named, the study stands for a run folder."""
+        if named := re.fullmatch(r"klsearch resume --storage (.+) --study (.+)", self.resume_command):
+            return f"klsearch export {named[2]} best --storage {named[1]}"
+        return f"{self.command('export')} best" if self.resume_command else ""
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows."""

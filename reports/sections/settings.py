@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -79,14 +78,10 @@ def weight_table(study: StudyRecord, settings: Hyperparameters) -> Table:
 
 def _export(study: StudyRecord, summary: Summary) -> tuple[Code, ...]:
     """The command that gives the winner as Keras models, with these settings as code for a training loop."""
-    asked = study.resume_command.removeprefix("klsearch resume ")
-    if not _is_usable(summary) or asked == study.resume_command:
+    if not (_is_usable(summary) and study.export_command):
         return ()
-    run, storage = asked, ""
-    if named := re.fullmatch(r"--storage (.+) --study (.+)", asked):
-        run, storage = named[2], f" --storage {named[1]}"
     label = "Take it away: Keras models, scaler, and these settings in plain Keras"
-    return (Code(label=label, text=f"klsearch export {run} best{storage}"),)
+    return (Code(label=label, text=study.export_command),)
 
 
 def _compared_settings(study: StudyRecord) -> dict[str, Hyperparameters]:

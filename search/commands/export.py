@@ -216,14 +216,14 @@ def _notes(loaded: LoadedDefinition, dataset: Dataset, again: RetrainedMember, m
 
 
 def _write(files: dict[str, Callable[[Path], Any]], folder: Path) -> None:
-    """Write all files beside the folder first, then move them there in one step; each, if it holds something."""
+    """Write all files beside the folder first, then move them there: in one step where it is new."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished:
         whole = Path(unfinished) / "whole"
         whole.mkdir()
         for name, write in files.items():
             write(whole / name)
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists():
             for name in files:
                 os.replace(whole / name, folder / name)
         else:

@@ -56,15 +56,11 @@ def result_text(study: StudyRecord, *, report: Path | None, stopped: bool, width
 
 def _then_lines(study: StudyRecord) -> list[str]:
     """The commands that people give once a winner is proven."""
-    options = study.resume_command.partition("klsearch resume ")[2]
-    run, _, storage = options.partition("--storage ")
-    named = f"{run} best"
-    if storage:
-        named = f"{shlex.quote(study.name)} best --storage {storage.partition(' --study ')[0]}"
+    seeds = 2 * study.definition.confirmation.seeds
     commands = {
-        f"klsearch report {options} --open": "read the report",
-        f"klsearch export {named}": "take the winner away as Keras models",
-        f"klsearch confirm {options} --seeds {2 * study.definition.confirmation.seeds}": "prove it on more seeds",
+        f"{study.command('report')} --open": "read the report",
+        study.export_command: "take the winner away as Keras models",
+        f"{study.command('confirm')} --seeds {seeds}": "prove it on more seeds",
     }
     width = max(map(len, commands))
     return [f"  {command.ljust(width)}  # {purpose}" for command, purpose in commands.items()]
@@ -263,10 +259,7 @@ def _unfinished_part(study: StudyRecord) -> str:
     own = [trial for trial in study.trials if not trial.warm_start]
     if len(study.counted) < study.definition.study.trials or any(trial.state is RunState.RUNNING for trial in own):
         return "the search"
-    if not study.definition.confirmation.seeds:
-        return ""
-    running = any(run.state is RunState.RUNNING for run in (*study.race, *study.confirmation))
-    return "the proof" if study.winner is None or running else ""
+    return "" if study.is_confirmed or not study.definition.confirmation.seeds else "the proof"
 
 
 def trials_text(study: StudyRecord, trials: Sequence[TrialRecord], *, width: int | None = None) -> str:

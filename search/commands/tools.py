@@ -159,9 +159,11 @@ def _check_folder(folder: Path, *, force: bool) -> None:
         raise UsageError(f"{folder} is a file; name a folder.")
     if folder.exists() and any(folder.iterdir()) and not force:
         raise UsageError(f"{folder} is not empty; give --force to replace {', '.join(_EXPORTED)} in it.")
-    there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise UsageError(f"{folder} cannot be written: {there} is {'not writable' if there.is_dir() else 'a file'}.")
+    beside = next(above for above in folder.absolute().parents if above.exists())  # where it is prepared
+    for there in (beside, *([folder.absolute()] if folder.exists() else [])):
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            why = "not writable" if there.is_dir() else "a file"
+            raise UsageError(f"{folder} cannot be written: {there} is {why}.")
 
 
 @click.command(short_help="Train a trial again and compare.")

@@ -10,11 +10,11 @@ from optuna.trial import TrialState
 
 from klsearch.search.confirmation.candidates import baselines, leading_trials
 from klsearch.search.confirmation.contest import Contest, choose_winner
-from klsearch.search.confirmation.finished import confirmation_digest
 from klsearch.search.confirmation.kept_members import KeptMembers
 from klsearch.search.confirmation.outlook import closing_ahead, stages
 from klsearch.search.confirmation.source import ConfirmationSource, rows_to_show
 from klsearch.search.layout import Layout
+from klsearch.search.storage.facts import confirmation_digest
 from klsearch.search.storage.records import closing_runs, confirmed_rows, trial_records
 from klsearch.search.storage.rows import Row, Run, one_of_each, trial_number
 from klsearch.search.storage.study import StudyStorage
@@ -102,6 +102,7 @@ class Confirmer:
 
     def confirm(self) -> bool:
         """Confirm the study; False if another process took that over, because this one was silent for too long."""
+        counted = self._study.counted_numbers()  # what others finish meanwhile is not confirmed
         trials = trial_records(self._study, self._definition)
         procedure = self._study.facts.procedure
         leaders, others = leading_trials(self._definition, trials, procedure), baselines(self._definition)
@@ -136,9 +137,10 @@ class Confirmer:
         finished = sum(trial.state in (RunState.COMPLETE, RunState.PRUNED) for trial in trials)
         self._study.change_facts(winner=trial_number(winner.label), confirmed_among=finished)
         self._keep_samples([winner.label, *names])
-        self._train_runs("drawing the winner's ladder", closing)
+        if self._train_runs("drawing the winner's ladder", closing) is None:
+            return False
         self._members.remove_files()
-        digest = confirmation_digest(self._definition, self._study.counted_numbers())
+        digest = confirmation_digest(self._definition, counted)
         self._study.change_facts(confirmed_as=digest)
         return True
 

@@ -98,10 +98,11 @@ def _create(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
     if options.warm_start is not None:  # first of all, for it may be refused
         start = find_warm_start(definition, request.dataset, options.warm_start)
         say(f"Warm start: {start.words}.")
-    layout, reference = _new_layout(request), None
+    workers, reference = worker_count(options), None
+    layout = _new_layout(request, workers)
     if definition.study.kl_band == "auto":
         reference = find_reference(definition, request.network, request.dataset, layout, say=say, stop=request.stop)
-    facts = _new_facts(request, layout, reference)
+    facts = _new_facts(request, layout, workers, reference)
     earlier: tuple[EarlierTrial, ...] = ()
     if start is not None:
         facts = replace(facts, warm_start=start.words)
@@ -110,7 +111,7 @@ def _create(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
     return StudyStorage.create(storage, request.place.name, definition=text, facts=facts, earlier=earlier)
 
 
-def _new_layout(request: StudyRequest) -> Layout:
+def _new_layout(request: StudyRequest, workers: int) -> Layout:
     options, threads = request.options, side_by_side()
     if options.given_slots is not None:
         layout = layout_of(options.given_slots, request.definition, threads)
@@ -120,7 +121,7 @@ def _new_layout(request: StudyRequest) -> Layout:
         layout = auto_layout(
             request.network,
             request.dataset,
-            _share(definition, worker_count(options)),
+            _share(definition, workers),
             threads=threads,
             processes=processes,
             memory=StepTimes(known, say=say),
@@ -136,7 +137,7 @@ def _share(definition: StudyDefinition, workers: int) -> StudyDefinition:
     return definition.model_copy(update={"study": definition.study.model_copy(update={"trials": trials})})
 
 
-def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | None) -> StudyFacts:
+def _new_facts(request: StudyRequest, layout: Layout, workers: int, reference: Reference | None) -> StudyFacts:
     dataset = request.dataset
     return StudyFacts(
         layout=layout,
@@ -158,7 +159,7 @@ def _new_facts(request: StudyRequest, layout: Layout, reference: Reference | Non
         procedure=Procedure.RACE,
         scoring=SCORING,
         ladder=count_rungs(request.definition),
-        lag=max(most_slots(request.definition), layout.slots * worker_count(request.options)),
+        lag=max(most_slots(request.definition), layout.slots * workers),
     )
 
 

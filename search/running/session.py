@@ -219,10 +219,11 @@ class Session:
 
     def _say_alive(self, progress: Mapping[int, Mapping[str, float]]) -> None:
         if time.monotonic() - self._last_alive >= _ALIVE_SECONDS:
-            self._study.leases.say_alive(self._owner, progress, left=self._forecast.left())
+            left = self._forecast.left() if self._ahead else None  # one that does not know what follows is silent
+            self._study.leases.say_alive(self._owner, progress, left=left)
             if self._is_searching and not self._assignment.alone:  # others train of the same budget
                 done = self._count_finished()
-                share = self._study.leases.count_workers()
+                share = self._study.leases.count_training()
                 self._forecast.expect(-(-(self._decider.expect(done) - done) // max(1, share)))
             self._last_alive = time.monotonic()
 

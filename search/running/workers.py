@@ -157,10 +157,13 @@ def _cluster(scheduler: str) -> Iterator[Any]:
         raise UsageError(f"{error}; install klsearch[dask].") from error
     if not _ADDRESS.fullmatch(scheduler):
         raise UsageError(f"{scheduler!r} is not the address of a Dask scheduler; write it as tcp://HOST:PORT.")
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told in one line
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)  # what goes wrong is told in one line
     try:
         client = Client(scheduler, timeout=5, set_as_default=False)  # type: ignore[no-untyped-call]
     except Exception as error:  # each way of talking to it has errors of its own
+        logger.setLevel(before)
         raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
     try:
         cores = client.nthreads()  # type: ignore[no-untyped-call]
@@ -173,6 +176,7 @@ def _cluster(scheduler: str) -> Iterator[Any]:
     finally:
         with suppress(Exception):  # a scheduler that is gone need not be taken leave of
             client.close(timeout=2)  # type: ignore[no-untyped-call]
+        logger.setLevel(before)
 
 
 class _SchedulerGone(KlsearchError):

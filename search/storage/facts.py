@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any, Self
@@ -41,7 +41,7 @@ class StudyFacts:
             then; 0 in a study that began without, whose course depends on when its trials end.
         recipe_fills: whether what a baseline of the user's own leaves out is that of "before", as it was when studies
             of earlier releases began; it is off since.
-        confirmed_as: for what the confirmation was last finished, see `search.confirmation.finished`; empty before.
+        confirmed_as: for what the confirmation was last finished, see `confirmation_digest`; empty before.
     """
 
     layout: Layout
@@ -85,6 +85,10 @@ class StudyFacts:
             definition = definition.model_copy(update={"baselines": definition.filled_baselines()})
         return definition.settle(features=self.data.features, kl_band=band)
 
+    def is_confirmed(self, definition: StudyDefinition, counted: Collection[int]) -> bool:
+        """Tell whether nothing of a confirmation is left to do, under a settled definition and after these trials."""
+        return self.confirmed_as == confirmation_digest(definition, counted)
+
     def as_json(self) -> dict[str, Any]:
         """The facts as JSON values."""
         codes = [warning.code for warning in self.data.warnings]
@@ -115,3 +119,14 @@ class StudyFacts:
         # Shares of importance were stored until a model of the trials took their place.
         kept = {name: value for name, value in values.items() if name != "importance"}
         return cls(**{**kept, **found, "procedure": procedure})
+
+
+def confirmation_digest(definition: StudyDefinition, counted: Collection[int]) -> str:
+    """One short string for all that a confirmation depends on: who is trained on what, how judged, after which trials.
+
+    Args:
+        definition: of the study, settled.
+        counted: numbers of the trials that had finished.
+    """
+    asked = definition.model_dump(mode="json", include={"confirmation", "gates", "baselines"})
+    return hashlib.sha256(json.dumps([asked, sorted(counted)], sort_keys=True).encode()).hexdigest()[:32]

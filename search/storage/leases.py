@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # what only prints shall not wait for it
 
 # A worker says that it lives far more often; one of another machine that was silent for so long is dead.
 LEASE_SECONDS = 60.0
+# Clocks of machines differ by less, as a rule.
+_LONG_SILENCE_SECONDS = 900.0
 _GONE = 0.0  # what a worker says when it leaves, in place of a time
 _PREFIX = "klsearch:worker:"  # + owner: what it said last
 
@@ -93,21 +95,33 @@ class Leases:
 
     def is_worked_on(self) -> bool:
         """Tell whether any worker lives, so far as this process can know by now."""
-        return self.count_workers() > 0
+        with self.reading():
+            return bool(self._living())
 
-    def count_workers(self) -> int:
-        """Count the workers that live, so far as this process can know by now."""
-        return len(self._living())
+    def count_training(self) -> int:
+        """Count the workers that live and train, so far as this process can know by now."""
+        with self.reading():
+            attributes = self._attributes()
+            return sum(bool(json.loads(attributes[_key(owner)])["progress"]) for owner in self._living())
 
     def activity(self) -> Activity:
-        """What the living workers tell: of the time left the one that spoke last."""
-        living = self._living()
-        said = [json.loads(text) for owner in living if (text := self._attributes().get(_key(owner)))]
-        known = [(one["at"], one["left"]) for one in said if one.get("left") is not None]
+        """What the living workers tell: of the time left the one that spoke last.
+
+        Whoever asks once cannot watch for silence. One of another machine whose last word is long past, as clocks of
+        machines go, is therefore told as gone: people are told so, no worker goes by it.
+        """
+        with self.reading():
+            attributes = self._attributes()
+            said = {owner: json.loads(attributes[_key(owner)]) for owner in self._living()}
+        now = time.time()
+        spoke = [
+            one for owner, one in said.items() if owner.is_known_alive() or now - one["at"] < _LONG_SILENCE_SECONDS
+        ]
+        known = [(one["at"], one["left"]) for one in spoke if one.get("left") is not None]
         if not known:
-            return Activity(is_worked_on=bool(living))
+            return Activity(is_worked_on=bool(spoke))
         at, left = max(known)
-        return Activity(is_worked_on=True, left=max(0.0, float(left) - max(0.0, time.time() - at)))
+        return Activity(is_worked_on=True, left=max(0.0, float(left) - max(0.0, now - at)))
 
     def _living(self) -> list[Owner]:
         workers = [_owner(key) for key in self._attributes() if key.startswith(_PREFIX)]

@@ -67,12 +67,16 @@ class Place:
     @property
     def resume_command(self) -> str:
         """The command that continues the study from the present working folder."""
+        return self.command("resume")
+
+    def command(self, verb: str) -> str:
+        """The command that does something with the study, from the present working folder."""
         if not self.is_made:
-            return f"klsearch resume --storage {shlex.quote(self.shown_url)} --study {shlex.quote(self.name)}"
+            return f"klsearch {verb} --storage {shlex.quote(self.shown_url)} --study {shlex.quote(self.name)}"
         folder = str(self.folder)
         if self.folder.is_relative_to(Path.cwd()):
             folder = str(self.folder.relative_to(Path.cwd()))
-        return f"klsearch resume {shlex.quote(f'./{folder}' if folder.startswith('-') else folder)}"
+        return f"klsearch {verb} {shlex.quote(f'./{folder}' if folder.startswith('-') else folder)}"
 
     def create(self, definition: str) -> None:
         """Make the run folder, or write its definition again."""
@@ -169,19 +173,25 @@ def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place
     given = storage or (os.environ.get(STORAGE_VARIABLE) if told else None)
     file = None if told is None else file_of(told)
     lost = file if file is not None and not file.exists() else None
-    if lost is not None and (folder / lost.name).exists():
-        known = with_file(known, folder / lost.name)  # which moved with the folder
-    elif given is not None and (without_password(absolute_url(given)) == known or (lost and storage is not None)):
+    if given is not None and (without_password(absolute_url(given)) == known or (lost and _is_moved(storage, lost))):
         known = absolute_url(given)
         remember_storage(without_password(known))
+    elif lost is not None and storage is None and (folder / lost.name).exists():
+        known = with_file(known, folder / lost.name)  # which moved with the folder
     elif storage is not None:
         raise StudyConflict(f"the study in {folder} lies in {known}; leave --storage out, or name another run folder.")
     elif told is not None and not is_known_storage(told):
         raise UsageError(
             f"{folder} says that its study lies in {told}, a storage that you have not named here before. If you trust "
-            f"it, name it once: --storage {shlex.quote(told)}"
+            f"it, name it once: klsearch status {shlex.quote(str(folder))} --storage {shlex.quote(told)}"
         )
     return Place(folder=folder, url=known, name=name, embedded=told is None)
+
+
+def _is_moved(storage: str | None, lost: Path) -> bool:
+    """Whether a storage that the user names is a file that is there, of the name of one that is not."""
+    file = None if storage is None else file_of(absolute_url(storage))
+    return file is not None and file.name == lost.name and file.exists()
 
 
 def _named(folder: Path, url: str, study: str) -> Place:

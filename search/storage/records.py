@@ -123,6 +123,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         procedure=facts.procedure,
         winner=facts.winner,
         confirmed_among=facts.confirmed_among,
+        is_confirmed=facts.is_confirmed(definition, storage.counted_numbers()),
         data=facts.data,
         reference=facts.reference,
         samples=storage.confirmation_samples(),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 _MOST_PACKED = 2000
 _RECENT_SECONDS = 120.0  # long enough to hold the pauses in which new trials are asked for
-_RECENT_SHARE = 0.5
 _COMPILING_SECONDS = 3.0  # until one has been compiled
 
 
@@ -97,9 +96,8 @@ class Forecast:
         self._running, self._ticks = epochs, ticks
         now = self._clock()
         self._samples.append((now, self._ticks))
-        recent = max(_RECENT_SECONDS, _RECENT_SHARE * (now - self._samples[0][0]))
         # The oldest sample stays until the next one is old enough: an epoch may be longer than that.
-        while len(self._samples) > 2 and now - self._samples[1][0] >= recent:
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _RECENT_SECONDS:
             self._samples.popleft()
 
     def left(self) -> float | None:

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import trial_record
-from klsearch.search.storage.row_attributes import is_warm_start
+from klsearch.search.storage.row_attributes import is_row, is_warm_start
 from klsearch.search.storage.rows import FINISHED
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -43,6 +43,8 @@ class Decider:
         self._study = study
         self._definition = definition
         self._is_dead = is_dead
+        self._lag = max(study.facts.lag, 1)
+        self._waits = study.facts.lag > 0  # for decisions that others make
         self._records: dict[int, TrialRecord] = {}
         self._counted = 0
         self._decision: Decision | None = None
@@ -63,7 +65,7 @@ class Decider:
         if is_decided:
             return self._first_after(trials, counted)
         following = _following(counted)
-        is_awaited = self._study.facts.lag > 0 and len(_own(trials)) >= following
+        is_awaited = self._waits and len(_own(trials)) >= following
         return self._first_after(trials, following) if is_awaited else None
 
     def _first_after(self, trials: Sequence[FrozenTrial], counted: int) -> int:
@@ -71,7 +73,7 @@ class Decider:
 
         A trial rests on those that are as far before it as the study's lag says, or farther.
         """
-        return _own(trials)[counted - 1].number + max(self._study.facts.lag, 1)
+        return _own(trials)[counted - 1].number + self._lag
 
     def _look(self, trials: Sequence[FrozenTrial]) -> tuple[int, bool]:
         """By how many trials a decision was looked for, and whether it is reached; looks on as far as trials go."""
@@ -103,11 +105,11 @@ class Decider:
         budget = self._definition.study.trials
         if self._definition.study.stop == "budget":
             return budget
-        found, deciding = self._decision, _USUALLY
-        if found is not None:
-            more = 0 if found.reached else _EVERY * (1 + (found.gain > _FAR * found.tolerance))
-            deciding = self._counted + more
-        return min(budget, max(deciding + max(self._study.facts.lag, 1) - 1, finished))
+        counted, is_decided = self._study.decided()
+        deciding = counted if is_decided else max(counted + _EVERY, _USUALLY)
+        if self._decision is not None and self._counted == counted and not is_decided:
+            deciding = counted + _EVERY * (1 + (self._decision.gain > _FAR * self._decision.tolerance))
+        return min(budget, max(deciding + self._lag - 1, finished))
 
     def _decide(self, trials: Sequence[FrozenTrial], own: Sequence[FrozenTrial]) -> Decision | None:
         """What some of the study's own trials say, with those of a warm start."""
@@ -133,7 +135,9 @@ def _following(counted: int) -> int:
 
 def _own(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The study's own trials, in ascending number, without those of a warm start and those that failed."""
-    return [trial for trial in trials if trial.state is not TrialState.FAIL and not is_warm_start(trial)]
+    return [
+        trial for trial in trials if is_row(trial) and trial.state is not TrialState.FAIL and not is_warm_start(trial)
+    ]
 
 
 def _finished_first(own: Sequence[FrozenTrial]) -> list[FrozenTrial]:

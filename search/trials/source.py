@@ -130,16 +130,17 @@ class TrialSource(Source):
             self._learn(list(rows.values()))
             self._again = [number for number in self._again if number not in self._mine]
             self.position = max([self.position, *self._mine])
-            wanted = min(free - len(jobs), self._count_askable(rows.values(), limit, room))
+            wanted = min(free - len(jobs), self._count_askable(rows.values(), len(trials), limit, room))
             return jobs + self._ask(wanted, trials, self._find_untried(rows.values()))
 
     def has_more(self) -> bool:
         """Tell whether there are trials to take now: the budget allows more than others train and have finished."""
-        rows = self._storage.rows(results=False)
+        trials = self._storage.trials()
+        rows = self._storage.rows_of(trials)
         if self._room(rows) <= 0:
             return False
         left = self._rows_left_running({row.number: row for row in rows})
-        return bool(left) or self._count_askable(rows, self._decider.find_limit(), 1) > 0
+        return bool(left) or self._count_askable(rows, len(trials), self._decider.find_limit(), 1) > 0
 
     def find_lost(self) -> Set[int]:
         """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
@@ -225,14 +226,14 @@ class TrialSource(Source):
         counted = sum(row.state in FINISHED and not row.warm_start for row in rows)
         return self._budget - counted - living
 
-    def _count_askable(self, rows: Collection[Row], limit: int | None, most: int) -> int:
-        """How many trials, of so many, may be asked for now: they rest on finished ones, and on what is decided."""
-        ends = [len(rows) + most]
+    def _count_askable(self, rows: Collection[Row], first: int, limit: int | None, most: int) -> int:
+        """How many trials from a number on, of so many, may be asked for: they rest on finished and decided ones."""
+        ends = [first + most]
         if limit is not None:
             ends.append(limit)
         if self._lag:
             ends += [row.number + self._lag for row in rows if row.state is TrialState.RUNNING]
-        return max(0, min(ends) - len(rows))
+        return max(0, min(ends) - first)
 
     def _rows_left_running(self, rows: Mapping[int, Row]) -> list[Row]:
         """Rows that nobody trains any more."""

@@ -37,7 +37,7 @@ def test_what_is_no_folder_stays(private: StudyRecord) -> None:
     assert shown.definition_toml == '[data]\nsource = "…/rows.csv"  # half, 1/2\n'
     assert shown.definition.data.source == "…/rows.csv"
     assert shown.trials[0].error.endswith('File "…/vae.py", line 3\nOSError: …/x.npy and …/y.npy')
-    assert shown.resume_command == "klsearch resume --study digits"
+    assert shown.resume_command == 'klsearch resume --storage "$KLSEARCH_STORAGE" --study digits'
 
 
 @pytest.mark.parametrize(

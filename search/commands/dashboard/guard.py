@@ -63,7 +63,7 @@ class Guard:
         if not _is_of_this_page(environ):
             return _refuse(start, "this page is for this machine alone, by the address that klsearch printed")
         if environ["REQUEST_METHOD"] in _READING and self._takes_token(environ):
-            cookie = f"{_cookie_name(environ)}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
+            cookie = f"{_cookie_name(environ)}={self._cookie}; Path=/; HttpOnly; SameSite=Lax"
             page = quote(environ["PATH_INFO"].lstrip("/"), encoding="latin-1")  # as WSGI decodes it
             start("303 See Other", [("Location", f"/{page}"), ("Set-Cookie", cookie)])
             return []

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from klsearch.search.confirmation.finished import confirmation_digest
 from klsearch.search.confirmation.seeds_asked import with_all_seeds
 from klsearch.search.running.options import RunOptions
 from klsearch.search.storage.opening import open_storage
@@ -66,8 +65,7 @@ def _done_words(study: StudyStorage, asked: LoadedDefinition, dataset: Dataset, 
     words = f"{len(counted)} of {'at most ' if decided else ''}{budget} trials{decided}"
     if not (options.confirm and definition.confirmation.seeds):
         return words
-    digest = confirmation_digest(facts.settle(definition), counted)
-    is_confirmed = facts.confirmed_as == digest and bool(study.confirmation().sampled_rows())
+    is_confirmed = facts.is_confirmed(facts.settle(definition), counted) and study.confirmation().sampled_rows()
     return f"{words}, confirmed" if is_confirmed else ""
 
 

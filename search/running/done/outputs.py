@@ -9,9 +9,12 @@ from klsearch.studies.record import StudyRecord
 _TRIALS, _REPORT = "trials.csv", "report.html"
 
 
-def has_outputs(place: Place) -> bool:
-    """Tell whether both files are there."""
-    return all((place.folder / name).exists() for name in (_TRIALS, _REPORT))
+def has_outputs(place: Place, record: StudyRecord) -> bool:
+    """Tell whether both files are there, and no training has ended since they were written."""
+    files = [place.folder / name for name in (_TRIALS, _REPORT)]
+    runs = (*record.trials, *record.race, *record.confirmation, *record.closing)
+    last = max((run.ended.timestamp() for run in runs if run.ended is not None), default=0.0)
+    return all(file.is_file() and file.stat().st_mtime >= last for file in files)
 
 
 def write_outputs(record: StudyRecord, place: Place, *, progress: Progress, stopper: Stopper) -> None:
@@ -26,7 +29,7 @@ def write_outputs(record: StudyRecord, place: Place, *, progress: Progress, stop
         with stopper.interrupt_at_once():
             _write(record, place)
     except KeyboardInterrupt:
-        command = place.resume_command.replace("klsearch resume", "klsearch report", 1)
+        command = place.resume_command
         progress.say(f"Stopped before the report was written. All results are stored; `{command}` writes it.")
         if not stopper.signalled:
             raise

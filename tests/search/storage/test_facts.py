@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from klsearch.search.layout import Layout
-from klsearch.search.storage.facts import StudyFacts
+from klsearch.search.storage.facts import StudyFacts, confirmation_digest
+from klsearch.studies.definitions.catalog import load_definition, override
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.record import DataFacts, Reference
 from klsearch.vae.data.cautions import Caution
@@ -116,3 +117,14 @@ def test_a_band_that_was_found_settles_the_definition(definition_file: Path) -> 
 def test_a_band_that_is_given_stays(definition_file: Path) -> None:
     definition = parse_definition(definition_file.read_text(), "tiny.toml")
     assert FACTS.settle(definition).thresholds().kl_band == (0.0, 5.0)
+
+
+def test_whatever_changes_what_is_proven_changes_the_digest_and_nothing_else_does(definition_file: Path) -> None:
+    text = definition_file.read_text()
+    digest = confirmation_digest(parse_definition(text, "tiny.toml"), [0, 1, 2])
+    for old, new in (("seeds = 8", "seeds = 9"), ("kl_weight = 0.1", "kl_weight = 0.2"), ("window = 2", "window = 3")):
+        changed = parse_definition(text.replace(old, new), "tiny.toml")
+        assert confirmation_digest(changed, [0, 1, 2]) != digest
+    same = override(load_definition(definition_file), trials=99).definition
+    assert confirmation_digest(same, [2, 1, 0]) == digest
+    assert confirmation_digest(same, [0, 1, 2, 3]) != digest

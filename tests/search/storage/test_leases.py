@@ -161,8 +161,20 @@ def test_the_time_left_is_what_the_living_worker_that_spoke_last_forecasts_less_
     leases.say_alive(DEAD, {}, left=1000.0)
     clock.seconds += 10.0
     assert leases.activity() == Activity(is_worked_on=True, left=50.0)
-    assert leases.count_workers() == 2
+    assert leases.count_training() == 0
+    leases.say_alive(ELSEWHERE, {3: {"epoch": 1.0}}, left=50.0)
+    assert leases.count_training() == 1
     leases.say_gone(ELSEWHERE)
     assert leases.activity() == Activity(is_worked_on=True, left=85.0)
     leases.say_gone(this_process())
+    assert leases.activity() == Activity(is_worked_on=False)
+
+
+def test_who_asks_once_takes_a_worker_elsewhere_for_gone_that_said_nothing_for_a_quarter_of_an_hour(
+    study: StudyStorage, clock: Clock
+) -> None:
+    study.leases.say_alive(ELSEWHERE, {}, left=60.0)
+    clock.seconds += 901.0
+    leases = study.leases
+    assert not leases.is_dead(ELSEWHERE), "a worker watches for itself"
     assert leases.activity() == Activity(is_worked_on=False)

@@ -54,7 +54,7 @@ def test_whoever_has_the_address_is_led_to_the_page_without_its_token_and_stays_
     guard = Guard(secret, can_write=False)
     led = ask(guard, guard.address(PAGE))
     assert (led.status, led.headers["Location"]) == ("303 See Other", "/dashboard/studies/1")
-    assert led.headers["Set-Cookie"].endswith("; Path=/; HttpOnly; SameSite=Strict")
+    assert led.headers["Set-Cookie"].endswith("; Path=/; HttpOnly; SameSite=Lax")
     assert ask(guard, PAGE, cookie=f"other={{}}; {cookie_of(guard)}").text == "secret"
 
 

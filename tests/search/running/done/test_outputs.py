@@ -19,13 +19,22 @@ if TYPE_CHECKING:
 
 def test_both_files_are_written_again(finished_copy: "Finished", told: "Told") -> None:
     place = known_place(str(finished_copy.folder))
-    assert has_outputs(place)
+    record = load_study(place)
+    assert has_outputs(place, record)
     for name in ("report.html", "trials.csv"):
         (place.folder / name).unlink()
-    assert not has_outputs(place)
-    write_outputs(load_study(place), place, progress=told, stopper=Stopper())
-    assert has_outputs(place)
+    assert not has_outputs(place, record)
+    write_outputs(record, place, progress=told, stopper=Stopper())
+    assert has_outputs(place, record)
     assert told.lines == ["Writing the report…"]
+
+
+def test_files_from_before_the_last_training_are_none_of_it(finished_copy: "Finished") -> None:
+    place = known_place(str(finished_copy.folder))
+    record = load_study(place)
+    ended = max(run.ended for run in record.confirmation if run.ended is not None).timestamp()
+    os.utime(place.folder / "report.html", (ended - 60, ended - 60))
+    assert not has_outputs(place, record)
 
 
 def test_a_signal_leaves_the_report_unwritten_and_says_what_writes_it(
@@ -43,7 +52,7 @@ def test_a_signal_leaves_the_report_unwritten_and_says_what_writes_it(
         write_outputs(record, place, progress=told, stopper=stopper)
     assert stopper.signalled
     assert not (place.folder / "report.html").exists()
-    command = place.resume_command.replace("resume", "report")
+    command = place.resume_command
     assert told.lines[1] == (f"Stopped before the report was written. All results are stored; `{command}` writes it.")
 
 
