@@ -173,7 +173,7 @@ def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place
     given = storage or (os.environ.get(STORAGE_VARIABLE) if told else None)
     file = None if told is None else file_of(told)
     lost = file if file is not None and not file.exists() else None
-    if given is not None and (without_password(absolute_url(given)) == known or (lost and _is_moved(storage, lost))):
+    if given is not None and (without_password(absolute_url(given)) == known or (lost and _is_there(storage))):
         known = absolute_url(given)
         remember_storage(without_password(known))
     elif lost is not None and storage is None and (folder / lost.name).exists():
@@ -188,10 +188,10 @@ def _place_of_run(folder: Path, storage: str | None, study: str | None) -> Place
     return Place(folder=folder, url=known, name=name, embedded=told is None)
 
 
-def _is_moved(storage: str | None, lost: Path) -> bool:
-    """Whether a storage that the user names is a file that is there, of the name of one that is not."""
+def _is_there(storage: str | None) -> bool:
+    """Whether a storage that the user names is a file that exists."""
     file = None if storage is None else file_of(absolute_url(storage))
-    return file is not None and file.name == lost.name and file.exists()
+    return file is not None and file.exists()
 
 
 def _named(folder: Path, url: str, study: str) -> Place:

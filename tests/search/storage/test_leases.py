@@ -173,6 +173,7 @@ def test_the_time_left_is_what_the_living_worker_that_spoke_last_forecasts_less_
 def test_who_asks_once_takes_a_worker_elsewhere_for_gone_that_said_nothing_for_a_quarter_of_an_hour(
     study: StudyStorage, clock: Clock
 ) -> None:
+    study.leases.say_gone(this_process())
     study.leases.say_alive(ELSEWHERE, {}, left=60.0)
     clock.seconds += 901.0
     leases = study.leases

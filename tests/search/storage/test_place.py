@@ -96,7 +96,7 @@ def test_a_storage_that_only_a_folder_names_is_not_used(work: Path, monkeypatch:
     url = "postgresql+psycopg://me@foreign.example/studies"
     (work / "foreign").mkdir()
     (work / "foreign" / "run.json").write_text(json.dumps({"study": "tiny", "storage": url}))
-    way_out = re.escape(f"If you trust it, name it once: --storage {url}")
+    way_out = re.escape(f"If you trust it, name it once: klsearch status {work}/foreign --storage {url}")
     with pytest.raises(UsageError, match=way_out):
         known("foreign")
     with pytest.raises(UsageError, match=way_out):

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished
 
 Klsearch = Callable[..., "Called"]
-NOTHING = "Nothing to do: 24 of 24 trials, confirmed; `--trials N` for more.\n"
 COUNT_TENSORFLOW = (
     "import sys; from klsearch.search.cli import main; code = main(sys.argv[1:]); "
     "print('tensorflow' in sys.modules, code, file=sys.stderr)"
 )
+
+
+def nothing(folder: Path) -> str:
+    return f"Nothing to do: 24 of 24 trials, confirmed; `klsearch resume {folder} --trials N` for more.\n"
 
 
 @pytest.mark.parametrize("command", ["run", "resume"])
@@ -32,7 +35,7 @@ def test_what_is_done_is_told_at_once_without_loading_tensorflow(
         capture_output=True, text=True, env=environment, check=True,
     )  # fmt: skip
     assert time.monotonic() - began < 60, "18 seconds on an idle machine when it trained nothing"
-    assert called.stderr.removeprefix("Loading the data…\n") == f"{NOTHING}False 0\n", (
+    assert called.stderr.removeprefix("Loading the data…\n") == f"{nothing(finished.folder)}False 0\n", (
         "a slow machine loads for a while"
     )
     assert called.stdout == finished.called.out, "the result as it was"
@@ -41,7 +44,7 @@ def test_what_is_done_is_told_at_once_without_loading_tensorflow(
 def test_a_report_that_is_missing_is_written_again(finished_copy: "Finished", klsearch: Klsearch) -> None:
     (finished_copy.folder / "report.html").unlink()
     called = klsearch("resume", finished_copy.folder)
-    assert called.err.endswith(f"{NOTHING}Writing the report…\n")
+    assert called.err.endswith(f"{nothing(finished_copy.folder)}Writing the report…\n")
     assert (finished_copy.folder / "report.html").exists()
 
 
