@@ -37,7 +37,6 @@ if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.vae.diagnostics.audit.audit import Audit
     from klsearch.vae.diagnostics.diagnosis import Diagnosis
 
-_WORKED_ON = Activity(is_worked_on=True)
 _MOST_COLUMNS = 40  # of a table that `check` prints; `--json` has them all
 
 
@@ -210,7 +209,7 @@ def _format_exact(value: Any) -> str:
     return "no number" if math.isnan(value) else f"{'minus ' if value < 0 else ''}infinity"
 
 
-def status_text(study: StudyRecord, activity: Activity = _WORKED_ON) -> str:
+def status_text(study: StudyRecord, activity: Activity) -> str:
     """The state of the study: counts, whether anything runs, the leading running trial's latest values, best so far."""
     summary = summarize(study)
     own = [trial for trial in study.trials if not trial.warm_start]

@@ -169,6 +169,8 @@ def _reason(error: Exception) -> str:
     told = reason(error)
     if "authentication method requirement" in told:
         told += "; if you trust it and the way to it, add ?require_auth=password,md5 to the URL."
+    if "no password supplied" in told:
+        told += "; set KLSEARCH_STORAGE to the URL with its password, on a cluster where the workers are started."
     return told
 
 

@@ -52,6 +52,9 @@ DEFINITION = StudyDefinition.model_validate(
 SETTINGS = Hyperparameters(kl_weight=1 / 3, clip_high=2.0, annealing_epochs=10)
 RESUME = "klsearch resume runs/made"
 
+WORKED_ON = Activity(is_worked_on=True)
+IDLE = Activity(is_worked_on=False)
+
 
 def measures_with(kl: float, *, unexplained: float = 0.25, active: int = 3) -> Measures:
     latent = np.full(4, kl / 2)
@@ -128,7 +131,7 @@ def runs_of(
 
 
 def test_the_status_of_a_study_that_has_just_begun() -> None:
-    assert status_text(study_of()) == (
+    assert status_text(study_of(), WORKED_ON) == (
         "made: 0 of 20 trials done (none yet)\nNot enough evidence: No trial has finished yet (0 started)."
     )
 
@@ -145,7 +148,7 @@ def test_the_status_counts_own_trials_by_state_and_shows_the_leading_and_the_bes
         unfinished(6, RunState.RUNNING, progress={"epoch": 8, **watched}),
         unfinished(7, RunState.RUNNING),
     )
-    assert status_text(study_of(*trials, warm_start="1 trial of digits")).splitlines() == [
+    assert status_text(study_of(*trials, warm_start="1 trial of digits"), WORKED_ON).splitlines() == [
         "made: 3 of 20 trials done (2 complete, 1 pruned, 1 failed, 3 running)",
         "warm start: 1 trial of digits",
         "running trial 6: epoch 8/60  KL 1.23 nats per latent  reconstruction 12.35  KL weight 0.125  total not finite",
@@ -158,13 +161,9 @@ def study_with(count: int) -> StudyRecord:
     return study_of(*(trial(number) for number in range(count)))
 
 
-WORKED_ON = Activity(is_worked_on=True, left=203.0)
-IDLE = Activity(is_worked_on=False)
-
-
 def test_the_status_of_a_study_that_is_worked_on_says_how_long_it_has_left() -> None:
     running = unfinished(1, RunState.RUNNING, progress={"epoch": 0, "epochs": 60})
-    lines = status_text(study_of(trial(0), running), WORKED_ON).splitlines()
+    lines = status_text(study_of(trial(0), running), replace(WORKED_ON, left=203.0)).splitlines()
     assert lines[:2] == ["made: 1 of 20 trials done (1 complete, 1 running)", "about 3 min left"]
     assert lines[2] == "running trial 1: first epoch"
 
@@ -186,7 +185,7 @@ def test_the_status_of_a_study_whose_process_was_killed_says_what_is_unfinished_
 
 
 def test_the_status_of_a_study_that_is_done_says_so() -> None:
-    confirmed = replace(study_with(20), winner=3, confirmation=runs_of("trial 3", [1.0] * 8, passed=8))
+    confirmed = replace(study_with(20), is_confirmed=True)
     assert status_text(confirmed, IDLE).splitlines()[1] == "nothing runs: all is done"
 
 
@@ -195,7 +194,7 @@ def test_the_status_counts_the_confirmation_s_trainings_and_names_trials_that_ca
     trials = tuple(trial(number, score=0.5 - number / 10, ended=ends[number]) for number in range(2))
     running = replace(runs_of("before", [1.0], passed=1)[0], state=RunState.RUNNING)
     confirmed = (*runs_of("trial 0", [1.0, 1.0], passed=2), running)
-    lines = status_text(study_of(*trials, confirmation=confirmed, winner=0, confirmed_among=1)).splitlines()
+    lines = status_text(study_of(*trials, confirmation=confirmed, winner=0, confirmed_among=1), WORKED_ON).splitlines()
     assert lines[2] == "confirmation: 2 of 3 trainings done"
     assert lines[-1] == (
         "note: The winner, trial 0, was confirmed before 1 more trial finished; trial 1 scores better (0.4 against "
@@ -344,7 +343,7 @@ def test_a_winner_that_was_not_the_best_in_the_search_says_why_in_one_sentence()
 
 
 def test_a_result_with_a_winner_ends_with_the_commands_that_come_next() -> None:
-    confirmed = replace(study_with(20), winner=3, confirmation=runs_of("trial 3", [1.0] * 8, passed=8))
+    confirmed = replace(study_with(20), is_confirmed=True)
     lines = result_text(confirmed, report=Path("runs/made/report.html"), stopped=False).splitlines()
     assert lines[lines.index("Then:") :] == [
         "Then:",
@@ -367,7 +366,11 @@ def test_under_summed_kl_every_line_and_table_gives_the_sum_over_the_latents_and
     asked = asked.model_copy(update={"study": asked.study.model_copy(update={"kl_reduction": "sum"})})
     summed = replace(study, definition=asked)
     latents = asked.model.latent_dim
-    status, best, table = status_text(summed), best_text(summed).splitlines(), trials_text(summed, trials).splitlines()
+    status, best, table = (
+        status_text(summed, WORKED_ON),
+        best_text(summed).splitlines(),
+        trials_text(summed, trials).splitlines(),
+    )
     assert f"running trial 1: epoch 8/60  KL {1.25 * latents:.3g} nats over all latents  " in status
     assert f"winner: trial 0: score 0.25, KL {1.5 * latents:g} nats over all latents" in status
     assert "  KL over all latents  " in table[0]

@@ -170,6 +170,16 @@ def test_no_password_is_told_to_a_server_that_asks_for_it_in_clear(
         assert told[-1].startswith(b"p"), "it is told where the user asked for that"
 
 
+def test_who_has_no_password_for_a_server_learns_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    monkeypatch.setenv("PGPASSFILE", "/none")
+    says = pytest.raises(StorageError, match="no password supplied; set KLSEARCH_STORAGE to the URL with its password")
+    with server_that_asks_for(struct.pack("!I", 3)) as (port, _):
+        url = f"postgresql+psycopg://me@127.0.0.1:{port}/x?require_auth=password"
+        with says, open_storage(url, create=False):
+            pass
+
+
 def test_a_wrong_password_is_a_storage_error_that_does_not_repeat_it(postgres: str) -> None:
     wrong = postgres.replace("sw0rdfish", SECRET)
     says = pytest.raises(StorageError, match='password authentication failed for user "searcher"')
