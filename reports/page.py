@@ -227,6 +227,7 @@ class Page:
         sections: in the order of reading.
         as_of: when the last record was written; empty where there is none.
         kind: what it is, and of what, before the study's name.
+        origin: what it was written from.
     """
 
     study: str
@@ -234,3 +235,4 @@ class Page:
     sections: tuple[Section, ...]
     as_of: str
     kind: str = "report · study"
+    origin: str = "the study's records"

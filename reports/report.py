@@ -8,8 +8,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from klsearch.reports.comparison_page import comparison_page
 from klsearch.reports.page import Page
+from klsearch.reports.pages.comparison import comparison_page
+from klsearch.reports.pages.watched import watched_page
 from klsearch.reports.paths import without_paths
 from klsearch.reports.readings.causes import causes
 from klsearch.reports.readings.responses import responses
@@ -30,6 +31,7 @@ from klsearch.reports.visible import show_hidden
 from klsearch.studies.files import write_atomically
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
+from klsearch.vae.diagnostics.watched import Watched
 
 _TEMPLATE = Path(__file__).with_name("template")
 
@@ -70,6 +72,21 @@ def write_comparison(first: StudyRecord, second: StudyRecord, path: Path) -> Pat
 def render_comparison(first: StudyRecord, second: StudyRecord) -> str:
     """Two studies side by side, as HTML like the report's."""
     return _render(comparison_page(without_paths(first), without_paths(second)))
+
+
+def write_watched(watched: Watched, path: Path, *, name: str) -> Path:
+    """Write the page of a training that `KLMonitor` watched to a file, as `write_report` does. Gives the path.
+
+    Args:
+        watched: what was seen.
+        path: of the file.
+        name: of the model.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_atomically(path, _render(watched_page(watched, name)))
+    return path
 
 
 def render_head(study: StudyRecord) -> str:

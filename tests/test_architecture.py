@@ -26,7 +26,7 @@ WINGS = {
         "errors", "files", "definitions", "procedure", "ranking", "record", "ladder", "response", "verdict", "summary",
     ),
     "reports": (
-        "visible", "paths", "page", "wording", "tables", "readings", "figures", "sections", "comparison_page", "report",
+        "visible", "paths", "page", "wording", "tables", "readings", "figures", "sections", "pages", "report",
     ),
     "search": (
         "layout", "seeds", "stopping", "terminal",

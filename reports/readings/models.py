@@ -162,11 +162,12 @@ class LatentProfile:
 
 def latent_profiles(study: StudyRecord) -> tuple[LatentProfile, ...]:
     """The latents of every compared candidate, on the validation split; one never measured is left out."""
-    profiles = (_latent_profile(candidate) for candidate in compared_candidates(study))
+    profiles = (latent_profile(candidate) for candidate in compared_candidates(study))
     return tuple(profile for profile in profiles if profile is not None)
 
 
-def _latent_profile(candidate: CandidateRuns) -> LatentProfile | None:
+def latent_profile(candidate: CandidateRuns) -> LatentProfile | None:
+    """The latents of one candidate; None where none of its runs was measured."""
     measured = [run.measures for run in candidate.runs if _is_measured(run)]
     sorted_parts = [_sorted_parts(measures) for measures in measured if measures is not None]
     if not sorted_parts:

@@ -174,7 +174,7 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     if as_json:
         echo(as_text(comparison_document(records[0], records[1])))
     else:
-        from klsearch.reports.comparison_page import comparison_page
+        from klsearch.reports.pages.comparison import comparison_page
 
         headline = comparison_page(records[0], records[1]).banner
         show(f"{headline.word}: {headline.sentence}\n{path}")

@@ -10,7 +10,6 @@ from klsearch.vae.diagnostics.gates import KL_FLOOR_NATS, GateThresholds, relati
 from klsearch.vae.diagnostics.histories import History
 
 VERDICTS = ("healthy", "still_moving", "annealing", "runaway", "collapsed", "diverged", "unknown")
-BAND = (0.0, 5.0)  # nats per latent
 _NEXT = {
     "healthy": "Keep these settings; `klsearch run` tells on fresh seeds whether they hold.",
     "still_moving": "Train longer, about as many epochs again, and diagnose again.",
@@ -71,7 +70,7 @@ def diagnose(
         history: the training.
         latent_dim: d; KL is then a sum over d latents unless it is said to be a mean.
         kl_reduction: "mean" if KL is a mean over latents, "sum" if it is their sum; None if nobody knows.
-        thresholds: of the gates; here window and slope.
+        thresholds: of the gates; here window, slope and band, which is in nats per latent.
     """
     limits = thresholds or GateThresholds()
     window, most = limits.window, limits.max_kl_slope
@@ -106,7 +105,7 @@ def diagnose(
         reasons=(reason, level, *history.notes, *_unknowns(history, divisor, kl, assumed=kl_reduction is None)),
         numbers=numbers,
         columns=history.columns,
-        next=_next(verdict, kl, divisor, history.kl.size, window),
+        next=_next(verdict, kl, divisor, history.kl.size, limits),
     )
 
 
@@ -121,12 +120,12 @@ def _judge(
     limits: GateThresholds,
 ) -> tuple[str, str]:
     """The verdict and the sentence that carries it."""
-    window, most, high = limits.window, limits.max_kl_slope, BAND[1]
+    window, most, (low, high) = limits.window, limits.max_kl_slope, limits.kl_band
     if history.nonfinite_epochs:
         return "diverged", f"{history.nonfinite_epochs} epochs hold values that are not finite."
     if history.kl.size < window:
         return "unknown", f"{history.kl.size} epochs are too few: KL is judged over {window} at least."
-    if _explodes(steady, window):
+    if _explodes(steady, window, high):
         return "runaway", f"KL jumped to {history.kl[-1]:.4g}, over {_EXPLOSION:g} times what it was just before."
     if weight is not None and steady.size < window:
         again = ", as it did before: the annealing is cyclical" if _is_cyclical(weight) else ""
@@ -146,12 +145,17 @@ def _judge(
     if per_latent is not None and per_latent > high and not (moving and motion.slope < 0):
         return (
             "runaway",
-            f"KL is at {per_latent:.3g} nats per latent, above the band of {BAND[0]:g} to {high:g}; it {trend}.",
+            f"KL is at {per_latent:.3g} nats per latent, above the band of {low:g} to {high:g}; it {trend}.",
         )
     if grows and (per_latent is None or 2 * per_latent > high):
         return "runaway", f"KL grows without slowing down; it {trend}."
     if moving:
         return "still_moving", f"KL {trend}."
+    if abs(motion.slope) > most:
+        return "unknown", (
+            f"KL may still move: {motion.slope:+.2%} per epoch over the last {motion.window} epochs "
+            f"(± {motion.error:.2%}; up to {most:.0%} counts as settled)."
+        )
     if known < KL_FLOOR_NATS:
         return "collapsed", f"KL is near zero ({known:.2g} nats) and {trend}: the latents carry nothing."
     if improvement is not None and improvement <= 0:
@@ -161,7 +165,7 @@ def _judge(
             f"KL {trend}, at a level that is fine for a sum over {math.ceil(kl / high)} latents or more and a runaway "
             f"for a mean over latents."
         )
-    return "healthy", f"KL {trend}, and lies in the band of {BAND[0]:g} to {high:g} nats per latent."
+    return "healthy", f"KL {trend}, and lies in the band of {low:g} to {high:g} nats per latent."
 
 
 def _weight(history: History, window: int) -> np.ndarray | None:
@@ -206,9 +210,9 @@ def _noise(kl: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.diff(kl, n=2) ** 2) / 6)) if kl.size > 2 else 0.0
 
 
-def _explodes(kl: np.ndarray, window: int) -> bool:
+def _explodes(kl: np.ndarray, window: int, high: float) -> bool:
     before = kl[-2 * window : -1]
-    return before.size >= window and kl[-1] > max(_EXPLOSION * float(np.median(before)), 10 * BAND[1])
+    return before.size >= window and kl[-1] > max(_EXPLOSION * float(np.median(before)), 10 * high)
 
 
 def _slows_down(kl: np.ndarray) -> bool:
@@ -246,7 +250,8 @@ def _unknowns(history: History, divisor: int | None, kl: float, *, assumed: bool
     return [*sentences, "How many latents are active, and how large errors are beside the data, cannot be seen."]
 
 
-def _next(verdict: str, kl: float, divisor: int | None, epochs: int, window: int) -> str:
-    if verdict == "unknown" and divisor is None and kl > BAND[1] and epochs >= 2 * window:
+def _next(verdict: str, kl: float, divisor: int | None, epochs: int, limits: GateThresholds) -> str:
+    window, high = limits.window, limits.kl_band[1]
+    if verdict == "unknown" and divisor is None and kl > high and epochs >= 2 * window:
         return "Give --latent-dim D if the column is a sum over D latents, or --kl-reduction mean if it is their mean."
     return _NEXT[verdict].format(window=window)

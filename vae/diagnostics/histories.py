@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,20 +188,33 @@ def _is_validation(column: str) -> bool:
     return re.match(r"(val|valid|validation)[_/ ]", column.lower()) is not None
 
 
-def _recognise(found: list[str], given: Mapping[str, str], path: Path) -> dict[str, str]:
-    """The columns by what they hold; those of validation rows as "validation kl" and so on."""
-    listed = ", ".join(found)
-    columns = {}
+def recognise(found: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The columns by what they hold, as far as their names tell; those of validation rows as "validation kl" and so on.
+
+    `given` names the columns of some of them.
+    """
+    columns = dict(given or {})
     for meaning, names in _NAMES.items():
-        if (name := given.get(meaning)) is not None:
-            if name not in found:
-                raise HistoryProblem(f"{path} has no column of numbers '{name}'; it has: {listed}.")
-            columns[meaning] = name
+        if meaning in columns:
             continue
         for split in ("", "validation "):
             of_split = [column for column in found if _is_validation(column) == bool(split)]
             matches = [column for name in names for column in of_split if _bare(column) == name]
             columns |= {split + meaning: matches[0]} if matches else {}
+    return columns
+
+
+def _recognise(found: list[str], given: Mapping[str, str], path: Path) -> dict[str, str]:
+    """The columns of a file.
+
+    Raises:
+        HistoryProblem: one that is given is not there, or none is known to be KL.
+    """
+    listed = ", ".join(found)
+    for name in given.values():
+        if name not in found:
+            raise HistoryProblem(f"{path} has no column of numbers '{name}'; it has: {listed}.")
+    columns = recognise(found, given)
     if not {"kl", "validation kl"} & columns.keys():
         raise HistoryProblem(f"{path}: no column is known to be the KL term; name it with --kl; there are: {listed}.")
     return columns

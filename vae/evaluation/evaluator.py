@@ -198,25 +198,14 @@ class Evaluator:
         """The final measures of each member on a split, in the members' order."""
         outcome = self.outcome(members, split, samples=FINAL_SAMPLES)
         mean_part, variance_part = outcome.kl_parts()
-        low, high = outcome.clip_shares(members)
-        reconstruction, unexplained = self.reconstruction(outcome), self.unexplained(outcome, split)
         elbo = -(self._distortion(members, outcome, split) + np.sum(mean_part + variance_part, axis=1))
-        active = np.sum(np.var(outcome.mean, axis=1) >= _ACTIVE_VARIANCE, axis=1)
-        mismatch = _prior_mismatch(outcome)
-        return [
-            Measures(
-                reconstruction=float(reconstruction[k]),
-                unexplained=float(unexplained[k]),
-                elbo=float(elbo[k]),
-                active_units=int(active[k]),
-                clip_share_low=float(low[k]),
-                clip_share_high=float(high[k]),
-                kl_mean_part=mean_part[k],
-                kl_variance_part=variance_part[k],
-                prior_mismatch=mismatch[k],
-            )
-            for k in range(len(members.clip_low))
-        ]
+        return gather_measures(
+            outcome,
+            members,
+            reconstruction=self.reconstruction(outcome),
+            unexplained=self.unexplained(outcome, split),
+            elbo=elbo,
+        )
 
     def _distortion(self, members: Members, outcome: Outcome, split: str) -> np.ndarray:
         """E[−log p(x|z)] of what is known of a row, in nats, shape [K].
@@ -277,6 +266,31 @@ class Evaluator:
             tf.reduce_mean(reconstruction_error(flat_rows, output, likelihood, known), axis=1),
             tf.reduce_mean(deviance(flat_rows, output, likelihood, self._spread, known), axis=1),
         )
+
+
+@_QUIET
+def gather_measures(
+    outcome: Outcome, members: Members, *, reconstruction: np.ndarray, unexplained: np.ndarray, elbo: np.ndarray
+) -> list[Measures]:
+    """What each member made of a split, in the members' order; the three arrays have shape [K]."""
+    mean_part, variance_part = outcome.kl_parts()
+    low, high = outcome.clip_shares(members)
+    active = np.sum(np.var(outcome.mean, axis=1) >= _ACTIVE_VARIANCE, axis=1)
+    mismatch = _prior_mismatch(outcome)
+    return [
+        Measures(
+            reconstruction=float(reconstruction[k]),
+            unexplained=float(unexplained[k]),
+            elbo=float(elbo[k]),
+            active_units=int(active[k]),
+            clip_share_low=float(low[k]),
+            clip_share_high=float(high[k]),
+            kl_mean_part=mean_part[k],
+            kl_variance_part=variance_part[k],
+            prior_mismatch=mismatch[k],
+        )
+        for k in range(len(members.clip_low))
+    ]
 
 
 def _share(flags: tf.Tensor) -> tf.Tensor:

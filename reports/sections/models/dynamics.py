@@ -278,12 +278,13 @@ def _latent_blocks(study: StudyRecord) -> tuple[Block, ...]:
     if not profiles:
         return ()
     return (
-        Gallery(exhibits=(_latent_exhibit(profiles),), legend=line_legend(study)),
-        Prose(text=_describe_parts(profiles[0])),
+        Gallery(exhibits=(latent_exhibit(profiles),), legend=line_legend(study)),
+        Prose(text=describe_parts(profiles[0])),
     )
 
 
-def _latent_exhibit(profiles: tuple[LatentProfile, ...]) -> Exhibit:
+def latent_exhibit(profiles: tuple[LatentProfile, ...]) -> Exhibit:
+    """KL per latent: the first profile's two parts as bars, the others as lines."""
     told = "; ".join(f"{_describe_profile(profile)}" for profile in profiles)
     alternative = f"KL per latent in nats, sorted within each seed: {told}."
     others = "Lines: the others. " if len(profiles) > 1 else ""
@@ -324,7 +325,8 @@ def _latent_table(profiles: tuple[LatentProfile, ...]) -> Table:
     )
 
 
-def _describe_parts(profile: LatentProfile) -> str:
+def describe_parts(profile: LatentProfile) -> str:
+    """The share of the KL that clipping can act on."""
     total = float(np.sum(profile.kl))
     part = float(np.sum(profile.variance_part)) / total if total > 0 else math.nan
     return (

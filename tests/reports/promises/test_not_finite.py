@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klsearch.reports.comparison_page import comparison_page
 from klsearch.reports.figures import search_exhibits
 from klsearch.reports.page import Code
+from klsearch.reports.pages.comparison import comparison_page
 from klsearch.reports.report import report_page
 from klsearch.reports.sections import evidence
 from klsearch.reports.sections.models import dynamics, pictures
 from klsearch.search.commands.text import best_text, reproduction_text, status_text, trials_text
+from klsearch.search.storage.leases import Activity
 from klsearch.search.terminal.progress import watched_values
 from klsearch.studies.record import StudyRecord, TrainingRun
 
@@ -84,7 +85,7 @@ def test_no_text_of_a_study_with_diverged_seeds_says_nan_or_inf(
     study = data.draw(studies_that_diverge(make, diverged))
     assert not faulty(texts_in(report_page(study)))
     assert not faulty(texts_in(comparison_page(study, make(20, space=space(1e-3, 1.0)))))
-    assert not faulty([status_text(study), trials_text(study, study.trials)])
+    assert not faulty([status_text(study, Activity(is_worked_on=True)), trials_text(study, study.trials)])
     # Settings are written as TOML, where -inf is a number.
     assert not faulty(line for line in best_text(study).splitlines() if " = " not in line)
 
@@ -116,4 +117,4 @@ def test_what_differs_in_a_trial_that_diverged_is_told_in_words() -> None:
 
 def test_a_best_trial_that_diverged_is_called_so(unconfirmed: StudyRecord) -> None:
     lost = replace(unconfirmed, trials=tuple(replace(trial, kl=math.nan) for trial in unconfirmed.trials))
-    assert ", diverged\n" in status_text(lost)
+    assert ", diverged\n" in status_text(lost, Activity(is_worked_on=True))

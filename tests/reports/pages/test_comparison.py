@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from klsearch.reports.comparison_page import comparison_page
 from klsearch.reports.page import Block, Gallery, Page, Prose, Table
+from klsearch.reports.pages.comparison import comparison_page
 from klsearch.reports.report import render_comparison, write_comparison
 from klsearch.reports.tables import confirmation_frame
 from klsearch.reports.wording import number, within

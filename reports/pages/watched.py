@@ -1,0 +1,158 @@
+"""A training of a user's own that was watched, with the words, figures and gates of a study's report."""
+
+import math
+from datetime import UTC, datetime
+
+import numpy as np
+
+from klsearch.reports.page import Banner, Block, Gallery, Mark, Page, Prose, Section, Step, Steps, Table, Tile, Tone
+from klsearch.reports.readings.candidates import CandidateRuns
+from klsearch.reports.readings.models import WATCHED, curve_band, latent_profile
+from klsearch.reports.sections.models.dynamics import curve_exhibits, describe_parts, latent_exhibit
+from klsearch.reports.wording import capitalized, count, duration, number, share, spread, utc
+from klsearch.studies.record import RunState, TrainingRun
+from klsearch.vae.diagnostics.diagnosis import Diagnosis
+from klsearch.vae.diagnostics.gates import GATES, GateThresholds, final_kl
+from klsearch.vae.diagnostics.watched import FAULTS, Watched
+from klsearch.vae.hyperparameters import Hyperparameters
+
+_SEARCH = (
+    "`klsearch init mine.toml --data SOURCE` writes a definition, which `klsearch run mine.toml` searches and "
+    "proves on fresh seeds. Your present settings are its `[baselines.mine]`."
+)
+
+
+def watched_page(watched: Watched, name: str) -> Page:
+    """The content of the page of a model's training, without a line of HTML."""
+    told = watched.diagnose()
+    return Page(
+        study=name,
+        kind="watched training · model",
+        origin="what KLMonitor saw of a training",
+        banner=_banner(watched, told),
+        sections=(
+            Section(identity="next", title="What next?", blocks=_next_blocks(watched, told)),
+            Section(identity="dynamics", title="What did the KL do?", blocks=_curve_blocks(watched)),
+            Section(identity="gates", title="Would it pass?", blocks=_gate_blocks(watched)),
+            Section(identity="measured", title="What was measured?", blocks=_measured_blocks(watched)),
+        ),
+        as_of=utc(datetime.now(UTC)),
+    )
+
+
+def _tone(verdict: str) -> Tone:
+    if verdict in FAULTS:
+        return "bad"
+    return "good" if verdict == "healthy" else "caution"
+
+
+def _banner(watched: Watched, told: Diagnosis) -> Banner:
+    curves, measures = watched.curves, watched.measures
+    band = spread(*watched.thresholds.kl_band)
+    kl = final_kl(curves, watched.thresholds.window)
+    weight = float(curves.kl_weight[-1])
+    tiles = [Tile(label="Final KL", value=number(kl), detail=f"nats per latent, band {band}")]
+    if measures is not None:
+        latents = measures.latent_dim
+        needed = watched.thresholds.active_units_needed(latents)
+        tiles += [
+            Tile(label="Unexplained", value=number(measures.unexplained), detail="of the variance of the watched rows"),
+            Tile(
+                label="Active latents",
+                value=f"{measures.active_units} of {latents}",
+                detail=f"at least {needed} needed",
+            ),
+        ]
+    known = "at the end of training" if math.isfinite(weight) else "not known: name it as KLMonitor(kl_weight=…)"
+    tiles.append(Tile(label="KL weight", value=number(weight), detail=known))
+    return Banner(
+        word=capitalized(told.verdict.replace("_", " ")),
+        tone=_tone(told.verdict),
+        sentence=f"{told.reasons[0]} First: {told.next[:1].lower()}{told.next[1:]}",
+        tiles=tuple(tiles),
+    )
+
+
+def _next_blocks(watched: Watched, told: Diagnosis) -> tuple[Block, ...]:
+    lines = ["[baselines.mine]"]
+    if math.isfinite(weight := float(watched.curves.kl_weight[-1])):
+        lines.append(f"kl_weight = {weight:g}         # in the terms of your own loss: see the three lines below")
+    lines += [
+        '# reconstruction = "sum"     # over a row\'s values, or "mean"',
+        '# kl = "sum"                 # over latents, "mean", or "batch sum"',
+        "# reconstruction_weight = 1",
+    ]
+    first = Step(action=told.next.rstrip("."), reason=" ".join(told.reasons))
+    return (Steps(items=(first, Step(action="Search the settings", reason=_SEARCH, code="\n".join(lines)))),)
+
+
+def _candidate(watched: Watched) -> CandidateRuns:
+    weight = float(watched.curves.kl_weight[-1])
+    run = TrainingRun(
+        state=RunState.COMPLETE,
+        hyperparameters=Hyperparameters(kl_weight=weight if math.isfinite(weight) else 0.0),
+        seed=0,
+        curves=watched.curves,
+        measures=watched.measures,
+        gates=watched.gates,
+    )
+    return CandidateRuns(name="training", label="training", runs=(run,))
+
+
+def _curve_blocks(watched: Watched) -> tuple[Block, ...]:
+    candidate = _candidate(watched)
+    bands = {curve: curve_band(candidate, curve, 1.0) for curve in WATCHED}
+    exhibits = curve_exhibits(
+        {
+            curve: () if band is None or not np.any(np.isfinite(band.median)) else (band,)
+            for curve, band in bands.items()
+        },
+        unit=GateThresholds().kl_unit,
+        shade=watched.thresholds.kl_band,
+        loss="sum",
+    )
+    profile = latent_profile(candidate)
+    if profile is None:
+        return (Gallery(exhibits=exhibits),)
+    return (
+        Gallery(exhibits=exhibits),
+        Gallery(exhibits=(latent_exhibit((profile,)),)),
+        Prose(text=describe_parts(profile)),
+    )
+
+
+def _gate_blocks(watched: Watched) -> tuple[Block, ...]:
+    gates = watched.gates
+    rows = tuple(
+        (
+            gate.name,
+            Mark(text="passes", tone="good") if gate.passed else Mark(text="misses", tone="bad"),
+            number(gate.value),
+            f"{gate.threshold} {watched.thresholds.kl_unit}" if rule.in_band_unit else gate.threshold,
+            rule.meaning,
+        )
+        for gate, rule in zip(gates, GATES, strict=True)
+    )
+    table = Table(
+        caption="The gates of a study, for this one training",
+        columns=("gate", "", "measured", "threshold", "passes when"),
+        rows=rows,
+        words=(0, 1, 2, 3, 4),
+    )
+    text = (
+        "One training is one seed: another may miss what this one passes. A study proves settings on at least eight "
+        "seeds that chose nothing."
+    )
+    return table, Prose(text=text)
+
+
+def _measured_blocks(watched: Watched) -> tuple[Block, ...]:
+    text = (
+        f"After each of {count(watched.curves.epochs, 'epoch')}, on {count(watched.rows, 'row')} that training did not "
+        f"see, with dropout off and the same noise each time: KL, ½(e^lv + μ² − 1 − lv), mean over rows and latents; "
+        f"the reconstruction error, squared, summed over a row's values, of the decoder's output as the reconstruction "
+        f"itself (KLMonitor(logits=True) puts a sigmoid on it); `unexplained`, that over the error of predicting the "
+        f"rows' mean. Total and KL weight are those of the training, as `fit` logs them."
+    )
+    took = f"Training took {duration(watched.seconds)}; watching took {share(watched.cost)} of it."
+    return Prose(text=text), Prose(text=took)

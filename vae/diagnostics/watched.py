@@ -1,0 +1,104 @@
+"""A training of a user's own that was watched: what is judged from its curves and its latents together."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from klsearch.vae.diagnostics.curves import TrainingCurves
+from klsearch.vae.diagnostics.diagnosis import Diagnosis, diagnose
+from klsearch.vae.diagnostics.gates import Gate, GateThresholds, judge
+from klsearch.vae.diagnostics.histories import History, recognise
+from klsearch.vae.diagnostics.measures import Measures
+
+CLIP_BOUND = "clip_bound"
+FAULTS = ("runaway", "collapsed", "diverged", CLIP_BOUND)
+"""The verdicts that a training is better stopped for."""
+
+_NEXT = {
+    CLIP_BOUND: "Widen the clip of the log-variance where it holds latents that matter, or raise the KL weight.",
+    "still_moving": "Train longer, about as many epochs again.",
+    "annealing": "Train on until the KL weight has been full for at least {window} epochs.",
+    "unknown": "Train longer.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Watched:
+    """A training up to its latest epoch.
+
+    Attributes:
+        curves: on the rows that were watched, KL a mean over latents; what the loss is made of as `fit` logs it.
+        measures: of the latest weights on the same rows; None before the first look, and once they were not finite.
+        logged: what else `fit` logged, by its name there: loss, its parts, metrics; one value an epoch.
+        thresholds: of the gates; the band in nats per latent.
+        rows: how many rows were watched.
+        seconds: of the training.
+        watching: of them, what watching took, without its first two looks, which compile and are timed.
+    """
+
+    curves: TrainingCurves
+    measures: Measures | None
+    logged: Mapping[str, tuple[float, ...]]
+    thresholds: GateThresholds
+    rows: int
+    seconds: float
+    watching: float
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """What a study asks of every training."""
+        return judge(self.curves, self.measures, self.thresholds)
+
+    @property
+    def cost(self) -> float:
+        """The share of the training's time that watching took."""
+        return self.watching / self.seconds if self.seconds > 0 else math.nan
+
+    def diagnose(self) -> Diagnosis:
+        """Whether its KL is well, as `klsearch diagnose` says it, with what the latents add."""
+        found = diagnose(self._history(), kl_reduction="mean", thresholds=self.thresholds)
+        # The rest of the reasons says what a history alone cannot tell.
+        found = replace(found, reasons=found.reasons[:2], next=self._next(found.verdict, found.next))
+        if self.measures is None or found.verdict in FAULTS:
+            return found
+        latents, share = self.measures.latent_dim, self.measures.clip_share
+        active, needed = self.measures.active_units, self.thresholds.active_units_needed(latents)
+        told = f"{active} of {latents} latents are active; {needed} are needed."
+        if share > (most := self.thresholds.max_clip_share):
+            at_bound = (
+                f"The log-variance lies at a clip bound in {share:.1%} of rows and latents, more than {most:.0%}."
+            )
+            return replace(
+                found, verdict=CLIP_BOUND, reasons=(at_bound, *found.reasons, told), next=self._next(CLIP_BOUND)
+            )
+        if found.verdict == "healthy" and active < needed:
+            lower = "Lower the KL weight or anneal it for longer."
+            return replace(found, verdict="collapsed", reasons=(told, *found.reasons), next=lower)
+        return replace(found, reasons=(*found.reasons, told))
+
+    def _next(self, verdict: str, otherwise: str = "") -> str:
+        return _NEXT.get(verdict, otherwise).format(window=self.thresholds.window)
+
+    def _history(self) -> History:
+        curves = self.curves
+        weight = None if np.any(np.isnan(curves.kl_weight)) else curves.kl_weight.astype(float)
+        return History(
+            kl=curves.validation_kl.astype(float),
+            reconstruction=curves.validation_reconstruction.astype(float),
+            kl_weight=weight,
+            implied_weight=self._implied_weight(),
+            nonfinite_epochs=int(np.count_nonzero(curves.nonfinite_steps)),
+            columns={"kl": "kl_per_latent"},
+        )
+
+    def _implied_weight(self) -> np.ndarray | None:
+        """(loss − reconstruction) ÷ KL as `fit` logs them, [T]; None where one of them has no known name."""
+        names = recognise(tuple(self.logged))
+        if not {"loss", "reconstruction", "kl"} <= names.keys():
+            return None
+        loss, error, kl = (np.array(self.logged[names[part]], float) for part in ("loss", "reconstruction", "kl"))
+        with np.errstate(all="ignore"):
+            implied: np.ndarray = (loss - error) / kl
+        return implied
