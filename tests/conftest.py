@@ -15,6 +15,8 @@ os.environ.pop("KLSEARCH_STORAGE", None)
 # So must what was measured in the developer's own studies.
 _cache = tempfile.TemporaryDirectory(prefix="klsearch-cache-")
 os.environ["KLSEARCH_CACHE"] = _cache.name
+# A worker of pytest-xdist is told a width, for which tables would be cut.
+os.environ.pop("COLUMNS", None)
 # A shell starts what it runs in the background with Ctrl-C ignored, which processes of tests would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -35,7 +35,8 @@ def find_finished(
             if place.name not in StudyStorage.names(storage):
                 return None
             study = StudyStorage.load(storage, place.name)
-            words = _done_words(study, with_all_seeds(loaded, study), dataset, options)
+            is_kept = with_all_seeds(loaded, study) is loaded  # else it is to be said that no seed is dropped
+            words = _done_words(study, loaded, dataset, options) if is_kept else ""
             if not words:
                 return None
             return study_record(study, url=place.shown_url, resume_command=place.resume_command), words
@@ -57,6 +58,8 @@ def _done_words(study: StudyStorage, asked: LoadedDefinition, dataset: Dataset, 
     if not is_same or study.running_rows():
         return ""
     budget, decided = definition.study.trials, ""
+    if budget <= len(counted) < definition_of(study).definition.study.trials:
+        return ""  # it is to be declared over
     if len(counted) < budget:
         is_known = definition.study.stop == "decided" and study.decided()[1]
         if not (is_known and Decider(study, facts.settle(definition)).is_over()):

@@ -64,10 +64,7 @@ def test_progress_goes_to_standard_error_and_holds_no_noise(finished: "Finished"
     assert any(line.startswith("confirming on fresh seeds 32/32") for line in lines)
 
 
-def test_texts_for_people_agree_with_the_documents(
-    finished: "Finished", klsearch: Klsearch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)  # which a runner of tests may set
+def test_texts_for_people_agree_with_the_documents(finished: "Finished", klsearch: Klsearch) -> None:
     document = klsearch("best", finished.folder, "--json").document
     best = klsearch("best", finished.folder).out
     assert best.startswith(f"{document['verdict'].upper()}: {document['sentence']}\n")

@@ -196,8 +196,7 @@ def drawn_by(act: Callable[[Terminal], None], *, columns: int = 80) -> bytes:
         return reader.read() or b""
 
 
-def test_on_a_terminal_lines_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_on_a_terminal_lines_break_between_words() -> None:
     said = "KL is in the band for KL weights 0.017 to 1 (6 trainings, all else as the recipe, as far as it goes)."
     lines = drawn_by(lambda terminal: terminal.say(said)).decode().split("\r\n")
     assert " ".join(" ".join(lines).split()) == said
