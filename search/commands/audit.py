@@ -69,6 +69,7 @@ def audit(make: str, source: str, as_json: bool) -> None:
     from klsearch.search.commands.documents import as_text, audit_document
     from klsearch.search.commands.text import audit_text
     from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
+    from klsearch.studies.definitions.audited import define_audited
     from klsearch.vae.data.datasets import load_dataset
     from klsearch.vae.data.readers.functions import is_function, load_function, with_line
     from klsearch.vae.data.readers.raw import DataProblem, Request
@@ -78,7 +79,7 @@ def audit(make: str, source: str, as_json: bool) -> None:
     take_this_process()
     here = Path.cwd()
     try:
-        rows = load_dataset(Request(source=source, folder=here)).splits["train"]
+        dataset = load_dataset(Request(source=source, folder=here))
         load_tensorflow()
         from klsearch.vae.diagnostics.audit.audit import audit_model
         from klsearch.vae.diagnostics.audit.laboratory import AuditProblem
@@ -92,12 +93,14 @@ def audit(make: str, source: str, as_json: bool) -> None:
                 raise UsageError(f"{make}: {with_line(error, here)}") from error
             model, callbacks = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
             try:
-                found = audit_model(model, rows, callbacks)
+                found = audit_model(model, dataset.train, callbacks)
             except AuditProblem as problem:
                 raise UsageError(f"{make}: {problem}") from problem
     except DataProblem as problem:
         raise UsageError(str(problem)) from problem
+    # A study takes models alone.
+    definition = "" if isinstance(made, tuple) else define_audited(make, source, dataset, found.facts)
     if as_json:
-        echo(as_text(audit_document(found)))
+        echo(as_text(audit_document(found, definition)))
     else:
-        show(audit_text(found))
+        show(audit_text(found, definition))

@@ -71,10 +71,10 @@ def diagnosis_document(diagnosis: "Diagnosis") -> Document:
     return asdict(diagnosis)
 
 
-def audit_document(audit: "Audit") -> Document:
-    """What `audit` finds of a model."""
+def audit_document(audit: "Audit", definition: str) -> Document:
+    """What `audit` finds of a model, and the definition that searches its settings; "" where there is none."""
     findings = [{"code": each.code, "evidence": each.evidence, "remedy": each.remedy} for each in audit.findings]
-    return {"findings": findings, "facts": dict(audit.facts)}
+    return {"findings": findings, "facts": dict(audit.facts), "definition": definition}
 
 
 def error_document(message: str, exit_code: int) -> Document:

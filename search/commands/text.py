@@ -289,11 +289,13 @@ def diagnosis_text(diagnosis: "Diagnosis") -> str:
     return "\n".join([diagnosis.verdict.replace("_", " ").capitalize(), *reasons, f"Next: {diagnosis.next}"])
 
 
-def audit_text(audit: "Audit") -> str:
-    """What `audit` finds of a model, one line a finding, then the facts."""
+def audit_text(audit: "Audit", definition: str) -> str:
+    """What `audit` finds of a model, a line a finding, then the facts and the definition that searches its settings."""
     findings = [f"{each.code}: {each.evidence} Remedy: {each.remedy}" for each in audit.findings]
     facts = [f"  {name} = {NOTHING if value is None else value}" for name, value in audit.facts.items()]
-    return "\n".join([*(findings or ["No finding: what is set has an effect."]), "Facts:", *facts])
+    search = ["Next: klsearch run mine.toml, where mine.toml is:", *(f"  {line}" for line in definition.splitlines())]
+    found = findings or ["No finding: what is set has an effect."]
+    return "\n".join([*found, "Facts:", *facts, *(search if definition else [])])
 
 
 def check_text(

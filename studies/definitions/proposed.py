@@ -23,7 +23,7 @@ _FEW_FEATURES = 32
 
 def proposed_kl_weights(definition: StudyDefinition, dataset: Dataset) -> KlWeights:
     """The KL weights that the data of a definition suggest, under its loss."""
-    return _kl_weights(definition.objective(), dataset, definition.model.latent_dim)
+    return kl_weights(definition.objective(), dataset, definition.model.latent_dim)
 
 
 def propose_definition(source: str, folder: Path, *, name: str) -> str:
@@ -59,7 +59,7 @@ def _lines(
     features, rows = math.prod(dataset.shape), dataset.rows["train"]
     latents = max(1, min(8, features // 4))
     objective = Objective(likelihood=LIKELIHOODS[choice.likelihood])
-    weights = _kl_weights(objective, dataset, latents)
+    weights = kl_weights(objective, dataset, latents)
     unit = objective.unit_kl_weight(features, latents)
     small = features < _FEW_FEATURES or rows < features
     few = f"small, for {rows:,} training rows of {features:,} values overfit" if rows < features else ""
@@ -86,7 +86,8 @@ def _lines(
     return found
 
 
-def _kl_weights(objective: Objective, dataset: Dataset, latent_dim: int) -> KlWeights:
+def kl_weights(objective: Objective, dataset: Dataset, latent_dim: int) -> KlWeights:
+    """The KL weights that data suggest for a model of so many latents."""
     return choose_kl_weights(
         dataset.train,
         unit=objective.unit_kl_weight(math.prod(dataset.shape), latent_dim),
@@ -103,13 +104,14 @@ def _put(text: str, section: str, key: str, value: Any, why: str) -> str:
     found = line.search(text, start)
     assert found is not None, f"the template has no {key} in [{section}]"
     comment = f"# {why}" if why else found.group(1) or ""
-    put = f"{key} = {_toml(value)}".ljust(_COMMENT_AT) + comment
+    put = f"{key} = {toml_value(value)}".ljust(_COMMENT_AT) + comment
     return text[: found.start()] + put.rstrip() + text[found.end() :]
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it, on one line."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {toml_value(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -97,3 +97,8 @@ def test_a_model_of_one_s_own_is_audited(tmp_path: Path) -> None:
     assert {each["code"] for each in document["findings"]} == {"noise_unused", "kl_weight_frozen"}
     assert document["facts"]["kl_reduction"] == "mean"
     assert document["facts"]["beta_effective"] == pytest.approx(0.2 / 4, rel=1e-3)
+    (tmp_path / "mine.toml").write_text(document["definition"], encoding="utf-8")
+    checked = subprocess.run(
+        [*command[:3], "check", "mine.toml"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "your β = 0.05" in checked.stdout, "its settings are searched as the study's, and its own stand beside them"
