@@ -2,7 +2,7 @@ from .reports.report import render_comparison, render_report, write_comparison, 
 from .reports.figures.plots import plot_curves, plot_kl_weight, plot_proof
 from .reports.tables import confirmation_frame, curves_frame, trials_frame, write_trials_csv
 from .search.run_study import run_study
-from .search.running.monitor import KLMonitor
+from .search.terminal.monitor import KLMonitor
 from .search.running.options import RunOptions
 from .search.storage.place import Place, known_place, new_place
 from .search.storage.records import load_study

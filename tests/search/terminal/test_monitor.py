@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from klsearch.search.running.monitor import KLMonitor
+from klsearch.search.terminal.monitor import KLMonitor
 from klsearch.studies.errors import UsageError
 from klsearch.vae.diagnostics.diagnosis import diagnose
 from klsearch.vae.diagnostics.histories import read_history

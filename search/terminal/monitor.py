@@ -1,4 +1,4 @@
-"""Watching a training of one's own: a Keras callback for `fit`."""
+"""Telling how a training of one's own goes: a Keras callback for `fit`."""
 
 import csv
 import io
