@@ -67,6 +67,11 @@ class Probe:
             for now, aim, then in zip(after, wanted, before, strict=True)
         ]
 
+    def changes(self, layer: keras.layers.Layer) -> list[bool]:
+        """Of each output, whether it depends on what the layer gives."""
+        after = self.outputs({id(layer.kernel): layer.kernel.value * 2.0})
+        return [not np.array_equal(now, then) for now, then in zip(after, self.outputs(), strict=True)]
+
 
 def as_array(tensor: Any) -> np.ndarray:
     """What a model gave, whatever precision it computes in: float32."""
