@@ -17,6 +17,7 @@ _DECODER = re.compile(r"dec|generat|reconstr", re.IGNORECASE)
 # Names of arguments that say what to give for them.
 _SHAPE = ("input_shape", "shape", "image_shape", "row_shape", "data_shape")
 _FEATURES = ("input_dim", "original_dim", "data_dim", "input_size", "n_features", "features")
+_LOOSE = ("shape", "features")  # which may be something else where the user has a value for them
 _LATENTS = ("latent_dim", "latent_dims", "latent_size", "latents", "n_latent", "z_dim", "z_size", "encoding_dim")
 
 
@@ -48,12 +49,12 @@ def find_pair(named: Any, input_shape: tuple[int, ...], latent_dim: int, beside:
     Raises:
         ValueError: there are none, or the function needs what nobody can give it.
     """
-    given = _make(named, input_shape, latent_dim, beside) if _is_maker(named) else named
+    given = _make(named, input_shape, latent_dim, beside) if is_maker(named) else named
     pair = _pair_in(given)
     return _put_in_order(pair, math.prod(input_shape), latent_dim)
 
 
-def _is_maker(named: Any) -> bool:
+def is_maker(named: Any) -> bool:
     """Whether it is to be called; a model, which can be called too, is there already."""
     return inspect.isclass(named) or (callable(named) and not _is_model(named) and not hasattr(named, "encoder"))
 
@@ -74,7 +75,8 @@ def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Map
     required = [one for one in taken if one.default is one.empty]
     strange = [one.name for one in required if one.name not in known or one.kind is one.POSITIONAL_ONLY]
     if not strange:
-        return maker(**{one.name: known[one.name] for one in taken if one.name in known})
+        loose = [one.name for one in taken if one.name in _LOOSE and one not in required]
+        return maker(**{one.name: known[one.name] for one in taken if one.name in known and one.name not in loose})
     if len(required) == 2 and not {"encoder", "decoder"} & {one.name for one in required}:
         return maker(input_shape, latent_dim)
     raise ValueError(

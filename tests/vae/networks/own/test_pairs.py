@@ -65,6 +65,9 @@ def found(named: Any, **beside: Any) -> Pair:
         lambda shape, latents: (ENCODER, DECODER) if (shape, latents) == ((4,), 2) else None,
         lambda latent_dim, original_dim: (ENCODER, DECODER) if (latent_dim, original_dim) == (2, 4) else None,
         lambda hidden=64: (ENCODER, DECODER) if hidden == 64 else None,
+        lambda shape="round", features=("a", "b"): (
+            (ENCODER, DECODER) if (shape, len(features)) == ("round", 2) else None
+        ),
         lambda *sizes: (ENCODER, DECODER) if sizes == ((4,), 2) else None,
     ],
 )
