@@ -66,7 +66,8 @@ def adopt(
     wrong, cautions = find_faults(heads, decoder, rows, likelihood)
     if wrong:
         raise ModelFaults(wrong)
-    notes = [*pair.notes, *heads.notes, *own_losses(heads, rows)]
+    losses, staying = own_losses(heads.encoder, [rows])
+    notes = [*pair.notes, *heads.notes, *losses]
     logits = take_logits(decoder) if decoder.is_sigmoid and likelihood.name == "bernoulli" else None
     notes += [] if logits is None else [logits.note]
     notes += _search_dropouts(heads, pair.encoder, searched_dropout)
@@ -83,7 +84,7 @@ def adopt(
         kernels=heads.kernels,
         logits=logits,
         notes=tuple(notes),
-        cautions=(*cautions, *uncopied_layers(heads.encoder, decoder.model)),
+        cautions=(*cautions, *staying, *uncopied_layers(heads.encoder, decoder.model)),
     )
     trained = decoder.model if logits is None else logits.model
     return Network(encoder=heads.encoder, decoder=trained, outputs=len(likelihood.parts), brought=brought)

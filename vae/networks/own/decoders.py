@@ -25,12 +25,12 @@ class Decoder:
     Attributes:
         model: z [n, d] → what the likelihood makes a reconstruction of; shares the brought decoder's variables.
         reach: the least and greatest value that the brought decoder gives; infinite where there is no bound.
-        adds_up: whether its values add up to 1 along the last axis, as those of a softmax do.
+        adds_up: how many values in a row, one after the other, add up to 1 as those of a softmax do; 0 where none do.
     """
 
     model: keras.Model
     reach: tuple[float, float]
-    adds_up: bool
+    adds_up: int
 
     @property
     def is_sigmoid(self) -> bool:
@@ -77,9 +77,17 @@ def _rounded(bound: float) -> float:
     return round(bound, 4) if math.isfinite(bound) else bound
 
 
-def _adds_up(output: np.ndarray) -> bool:
-    wide = output.ndim > 1 and output.shape[-1] > 1
-    return bool(wide and output.min() >= 0 and np.allclose(output.sum(axis=-1), 1, atol=1e-4))
+def _adds_up(output: np.ndarray) -> int:
+    """How many values add up to 1: those along the last axis, or of the whole row; 0 for neither."""
+    widths = (output.shape[-1], math.prod(output.shape[1:]))
+    return next((width for width in widths if width > 1 and add_up(output, width, within=1e-4)), 0)
+
+
+def add_up(rows: np.ndarray, width: int, *, within: float) -> bool:
+    """Whether each `width` values of rows [n, …], one after the other, are shares of 1."""
+    if math.prod(rows.shape[1:]) % width or rows.min() < 0:
+        return False
+    return bool(np.allclose(rows.reshape(-1, width).sum(axis=-1), 1, atol=within))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

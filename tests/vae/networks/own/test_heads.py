@@ -205,7 +205,9 @@ def test_named_halves_of_one_output_must_come_in_this_order() -> None:
 
 @pytest.mark.parametrize("named", [("fc_mu", "fc_log_var"), ("mu", "fc_logvar")])
 def test_a_name_of_nothing_is_refused_with_what_there_is(named: tuple[str, str], inputs: keras.KerasTensor) -> None:
-    with pytest.raises(ValueError, match=r"no layer '(mu|fc_log_var)' .*; layers with a kernel: fc_logvar, fc_mu, hidd"):
+    with pytest.raises(
+        ValueError, match=r"no layer '(mu|fc_log_var)' .*; layers with a kernel: fc_logvar, fc_mu, hidd"
+    ):
         take_heads(Subclassed(), ROWS, named)
     with pytest.raises(ValueError, match=r"no output and no layer '.*' for model.latent_heads; outputs: a, b; layers "):
         heads_of(inputs, [linear(2, "a")(inputs), linear(2, "b")(inputs)], *named)
