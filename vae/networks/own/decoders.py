@@ -12,7 +12,7 @@ import numpy as np
 
 from klsearch.vae.networks.own.changes import note_change
 from klsearch.vae.networks.own.heads import call_on, layer_behind, takes_plain
-from klsearch.vae.networks.own.probe import Probe, as_array
+from klsearch.vae.networks.own.probe import CLOSE, Probe, as_array
 
 _PROBED_ROWS = 64
 _LEAST = 1e-7  # Keras's own distance of a probability from 0 and 1
@@ -54,7 +54,19 @@ def take_decoder(decoder: keras.layers.Layer, latent_dim: int) -> Decoder:
         raise ValueError(f"the decoder must give one tensor, but gives a {kind}.")
     plain = bool(inputs) and output is flat[0] and takes_plain(decoder)
     model = decoder if plain else keras.Model(begin, flat[0], name=decoder.name)
-    probe = Probe(model, _latents(latent_dim))
+    return probe_decoder(model)
+
+
+def probe_decoder(model: keras.Model, condition: np.ndarray | None = None) -> Decoder:
+    """What a decoder of one tensor can give.
+
+    Args:
+        model: takes z [n, d], or [z, condition].
+        condition: of some rows, float32 [n, c], where it is told of one.
+    """
+    latents = _latents(int(model.inputs[0].shape[1]))
+    told = [] if condition is None else [condition[: len(latents)]]
+    probe = Probe(model, *[values[: min(map(len, [latents, *told]))] for values in (latents, *told)])
     adds_up = _adds_up(probe.outputs()[0])
     return Decoder(model=model, reach=(0.0, 1.0) if adds_up else _reach(probe), adds_up=adds_up)
 
@@ -80,7 +92,7 @@ def _rounded(bound: float) -> float:
 def _adds_up(output: np.ndarray) -> int:
     """How many values add up to 1: those along the last axis, or of the whole row; 0 for neither."""
     widths = (output.shape[-1], math.prod(output.shape[1:]))
-    return next((width for width in widths if width > 1 and add_up(output, width, within=1e-4)), 0)
+    return next((width for width in widths if width > 1 and add_up(output, width, within=CLOSE)), 0)
 
 
 def add_up(rows: np.ndarray, width: int, *, within: float) -> bool:

@@ -13,7 +13,7 @@ from klsearch.vae.likelihoods.likelihood import Likelihood, LocationLikelihood
 from klsearch.vae.networks.own.changes import note_change, variables_kept
 from klsearch.vae.networks.own.decoders import Decoder, add_up
 from klsearch.vae.networks.own.heads import Heads
-from klsearch.vae.networks.own.probe import Probe, as_array
+from klsearch.vae.networks.own.probe import Probe, as_array, probed_inputs
 
 _PROBED_ROWS = 16
 _BEYOND = 1e-3  # of the data's range: rounding of a scaler
@@ -21,19 +21,24 @@ _ROUNDING = 1e-3  # of shares that add up to 1
 
 
 def find_faults(
-    heads: Heads, decoder: Decoder, rows: np.ndarray, likelihood: Likelihood
+    heads: Heads,
+    decoder: Decoder,
+    rows: np.ndarray,
+    likelihood: Likelihood,
+    condition: np.ndarray | None = None,
 ) -> tuple[list[str], list[Caution]]:
     """What is wrong with a user's models, and what is not but may surprise.
 
     Args:
         heads: the encoder's.
         decoder: as it was brought.
-        rows: those to be trained on, float32 [n, *shape], without gaps.
+        rows: those to be trained on, float32 [n, *shape]; NaN where a value is missing.
         likelihood: of the rows.
+        condition: of the rows, float32 [n, c], where the models are told of one.
     """
     if refused := [*_of_layers(heads.encoder), *_of_layers(decoder.model)]:
         return refused, []
-    probe = Probe(heads.encoder, rows[:_PROBED_ROWS])
+    probe = Probe(heads.encoder, *(values[:_PROBED_ROWS] for values in probed_inputs(rows, condition)))
     mean, log_var = (probe.reach(layer, place) for place, layer in enumerate(heads.layers))
     wrong = [*_of_mean(mean), *_of_log_var(log_var), *_of_decoder(decoder, rows, likelihood)]
     return wrong, [*_bounded_mean(mean), *_bounded_log_var(log_var)]
@@ -88,7 +93,7 @@ def _bounded_log_var(reach: tuple[float, float]) -> Iterator[Caution]:
 
 def _of_decoder(decoder: Decoder, rows: np.ndarray, likelihood: Likelihood) -> Iterator[str]:
     low, high = decoder.reach
-    least, greatest = float(np.min(rows)), float(np.max(rows))
+    least, greatest = float(np.nanmin(rows)), float(np.nanmax(rows))
     margin = _BEYOND * (greatest - least)
     bounded = math.isfinite(low) or math.isfinite(high)
     takes_unit = _gives_mean(likelihood) or likelihood.name == "bernoulli"  # elsewhere no end in [0, 1] is the way out

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ _DECODER = re.compile(r"dec|generat|reconstr", re.IGNORECASE)
 _SHAPE = ("input_shape", "shape", "image_shape", "row_shape", "data_shape")
 _FEATURES = ("input_dim", "original_dim", "data_dim", "input_size", "n_features", "features")
 _LOOSE = ("shape", "features")  # which may be something else where the user has a value for them
+_CONDITION = "condition_shape"
 _LATENTS = ("latent_dim", "latent_dims", "latent_size", "latents", "n_latent", "z_dim", "z_size", "encoding_dim")
 
 
@@ -36,7 +38,9 @@ class Pair:
     notes: tuple[str, ...] = ()
 
 
-def find_pair(named: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any]) -> Pair:
+def find_pair(
+    named: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any], condition_width: int = 0
+) -> Pair:
     """The encoder and the decoder in what a user's name stands for.
 
     Args:
@@ -45,22 +49,48 @@ def find_pair(named: Any, input_shape: tuple[int, ...], latent_dim: int, beside:
         input_shape: of one row.
         latent_dim: d.
         beside: what the user's module holds by name, for a class that takes an `encoder` and a `decoder`.
+        condition_width: how many numbers are told of each row; 0 where nothing is.
 
     Raises:
-        ValueError: there are none, or the function needs what nobody can give it.
+        ValueError: there are none, or the function needs what nobody can give it, or is not told of the condition.
     """
-    given = _make(named, input_shape, latent_dim, beside) if is_maker(named) else named
+    given = named
+    if _is_maker(named):
+        given = _make(_tell(named, condition_width), input_shape, latent_dim, beside)
     pair = _pair_in(given)
     return _put_in_order(pair, math.prod(input_shape), latent_dim)
 
 
-def is_maker(named: Any) -> bool:
+def _is_maker(named: Any) -> bool:
     """Whether it is to be called; a model, which can be called too, is there already."""
     return inspect.isclass(named) or (callable(named) and not _is_model(named) and not hasattr(named, "encoder"))
 
 
 def _is_model(value: Any) -> bool:
     return isinstance(value, keras.layers.Layer)
+
+
+def _tell(maker: Any, condition_width: int) -> Any:
+    """The function or class, told how wide the condition is; one that takes both models has them from elsewhere.
+
+    Raises:
+        ValueError: it is not told of the condition, or asks for one where there is none.
+    """
+    parameters = inspect.signature(maker).parameters
+    one = parameters.get(_CONDITION)
+    takes_any = not inspect.isclass(maker) and any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    if condition_width and (one is not None or takes_any):
+        return partial(maker, **{_CONDITION: (condition_width,)})
+    if condition_width and not {"encoder", "decoder"} <= set(parameters):
+        raise ValueError(
+            "data.condition is set, but the model factory has no parameter condition_shape; name a function "
+            "(input_shape, latent_dim, condition_shape) that gives an encoder and a decoder of two inputs each."
+        )
+    if one is not None and one.default is one.empty:
+        raise ValueError(
+            "the model factory asks for condition_shape, but data.condition is not set; set it, or give it a default."
+        )
+    return maker
 
 
 def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any]) -> Any:
@@ -79,8 +109,9 @@ def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Map
         return maker(**{one.name: known[one.name] for one in taken if one.name in known and one.name not in loose})
     if len(required) == 2 and not {"encoder", "decoder"} & {one.name for one in required}:
         return maker(input_shape, latent_dim)
+    name = getattr(getattr(maker, "func", maker), "__name__", "the model factory")
     raise ValueError(
-        f"{maker.__name__}() needs {' and '.join(map(repr, strange))}, and nobody knows what to give for it; name a "
+        f"{name}() needs {' and '.join(map(repr, strange))}, and nobody knows what to give for it; name a "
         "function without arguments that gives the model, or one of (input_shape, latent_dim)."
     )
 

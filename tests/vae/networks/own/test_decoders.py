@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from klsearch.vae.networks.network import computing_in
 from klsearch.vae.networks.own.decoders import add_up, take_decoder, take_logits
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
@@ -63,6 +64,13 @@ def test_a_softmax_adds_up_over_the_values_that_it_was_taken_of() -> None:
     z = keras.Input((2,))
     places = keras.layers.Softmax()(keras.layers.Reshape((2, 3))(keras.layers.Dense(6)(z)))
     assert take_decoder(keras.Model(z, places), 2).adds_up == 3
+
+
+@pytest.mark.parametrize("features", [2, 784])
+def test_a_softmax_is_known_by_8_bits_of_its_values(features: int) -> None:
+    with computing_in("mixed_bfloat16"):
+        assert take_decoder(ending("softmax", features), 2).adds_up == features
+        assert take_decoder(ending("sigmoid", features), 2).adds_up == 0
 
 
 def test_shares_of_1_are_counted_off_one_after_the_other() -> None:

@@ -90,7 +90,7 @@ class Silent(keras.layers.Layer):
 def test_weights_without_an_initializer_have_keras_s_own() -> None:
     with making_models():
         layer = Silent()
-        layer.build((None, 400))
+        layer.build((1, 400))
     again = initializer_of(layer.w, layer)(layer.w.shape)
     assert np.std(again) == pytest.approx(np.std(layer.w), rel=0.05), "drawn from the same distribution"
     assert np.abs(again).max() == pytest.approx(0.1, rel=0.01), "Glorot's √(6 / (400 + 200))"
