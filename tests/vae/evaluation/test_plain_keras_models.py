@@ -185,13 +185,37 @@ class Doubled(keras.layers.Layer):
         return 2 * inputs
 
 
+class Halved(Doubled):
+    """Another."""
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Registered(Doubled):
+    """One that Keras knows once it is imported."""
+
+
 def test_what_loading_needs_beside_keras_is_named() -> None:
     inputs = keras.Input((5,))
     h = Doubled()(keras.layers.Lambda(lambda values: values + 1, name="shift")(inputs))
-    first, second = loading_notes(keras.Model(inputs, h))
-    assert first == "holds code in the Lambda layer 'shift': loads only with safe_mode=False"
-    assert second.startswith("needs your layer ")
-    assert "Doubled" in second
+    assert loading_notes(keras.Model(inputs, Registered()(Halved()(h)))) == [
+        "holds code in the Lambda layer 'shift': loads only with safe_mode=False",
+        f"needs your layer {__name__}.Registered: import it first",
+        f"needs your layers {__name__}.Doubled and {__name__}.Halved: load it with custom_objects="
+        f'{{"Doubled": {__name__}.Doubled, "Halved": {__name__}.Halved}}',
+    ]
+
+
+def test_importing_a_layer_of_one_s_own_is_enough_where_it_is_registered_and_only_there(tmp_path: Path) -> None:
+    def saved(layer: type[Doubled]) -> Path:
+        inputs = keras.Input((5,))
+        keras.Model(inputs, layer()(inputs)).save(tmp_path / "model.keras")
+        return tmp_path / "model.keras"
+
+    keras.models.load_model(saved(Registered))
+    file = saved(Doubled)
+    with pytest.raises(TypeError, match="Could not locate class 'Doubled'"):
+        keras.models.load_model(file)
+    keras.models.load_model(file, custom_objects={"Doubled": Doubled})
 
 
 @pytest.mark.parametrize("trained", ["dense"], indirect=True)

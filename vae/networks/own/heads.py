@@ -271,11 +271,12 @@ def _two_of(
             f"such as model.latent_heads = {_toml(labels[:2])}."
         )
     rest = [label for place, label in enumerate(labels) if place not in places]
-    if not rest and places == (0, 1):
-        return places, []
-    taken = f"{labels[places[0]]!r} is taken for z_mean and {labels[places[1]]!r} for z_log_var"
-    left = f"; {', '.join(map(repr, rest))} is left out: samples are drawn by klsearch" if rest else ""
-    return places, [f"of the encoder's outputs {taken}{left}"]
+    mean, log_var = (labels[place] for place in places)
+    is_plain = places[0] < places[1] and ((mean, log_var) == ("z_mean", "z_log_var") or not rest)
+    said = [] if is_plain else [f"{mean!r} is taken for z_mean and {log_var!r} for z_log_var"]
+    verb = "is" if len(rest) == 1 else "are"
+    said += [f"{' and '.join(map(repr, rest))} {verb} left out: samples are drawn by klsearch"] if rest else []
+    return places, [f"of the encoder's outputs {'; '.join(said)}"] if said else []
 
 
 def _toml(names: Sequence[str]) -> str:

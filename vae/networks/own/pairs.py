@@ -4,7 +4,7 @@ import inspect
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,8 @@ def find_pair(
     given = named
     if _is_maker(named):
         given = _make(_tell(named, condition_width), input_shape, latent_dim, beside)
-    pair = _pair_in(given)
-    return _put_in_order(pair, math.prod(input_shape), latent_dim)
+    pair = _put_in_order(_pair_in(given), math.prod(input_shape), latent_dim)
+    return replace(pair, notes=(*pair.notes, *_uncalled(given)))
 
 
 def _is_maker(named: Any) -> bool:
@@ -129,6 +129,13 @@ def _pair_in(given: Any) -> Pair:
         return Pair(encoder=encoder, decoder=decoder)
     layers = [(layer.name, layer) for layer in getattr(given, "layers", ())] if _is_model(given) else []
     return _by_name([*getattr(given, "__dict__", {}).items(), *layers], given)
+
+
+def _uncalled(given: Any) -> list[str]:
+    """A line where a model has a training step of its own."""
+    if not isinstance(given, keras.Model) or type(given).train_step is keras.Model.train_step:
+        return []
+    return [f"{type(given).__name__}.train_step is not called: the loss is that of the study, with its KL weight"]
 
 
 def _by_name(named: Iterable[tuple[str, Any]], given: Any) -> Pair:

@@ -1,5 +1,6 @@
 """The outputs of an encoder that are z_mean and z_log_var, and the layers behind them."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -117,7 +118,19 @@ def test_a_third_output_that_is_drawn_is_left_out_and_said(inputs: keras.KerasTe
     heads = heads_of(inputs, [mean, log_var, Sampling(name="z")([mean, log_var])])
     assert heads.places == (0, 1)
     assert len(heads.encoder.outputs) == 2
-    assert heads.notes[0].endswith("'z' is left out: samples are drawn by klsearch")
+    (note,) = heads.notes
+    assert re.fullmatch(
+        r"of the encoder's outputs '\w+' is taken for z_mean and '\w+' for z_log_var; 'z' is left out: samples are drawn "
+        "by klsearch",
+        note,
+    )
+
+
+def test_names_that_are_plain_are_not_repeated(inputs: keras.KerasTensor) -> None:
+    outputs = [linear(2, name)(inputs) for name in ("z_mean", "z_log_var")]
+    assert heads_of(inputs, outputs).notes == ()
+    heads = heads_of(inputs, [*outputs, *[Sampling(name=name)(outputs) for name in ("z", "more")]])
+    assert heads.notes == ("of the encoder's outputs 'z' and 'more' are left out: samples are drawn by klsearch",)
 
 
 def test_names_tell_outputs_apart_in_any_order(inputs: keras.KerasTensor) -> None:

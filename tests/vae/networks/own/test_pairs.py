@@ -40,6 +40,19 @@ class OfItself(keras.Model):
         self.inference_net, self.generative_net = models(latent_dim=latent_dim)
 
 
+class Stepping(Whole):
+    """With a training step of its own."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        return {"loss": 0.0}
+
+
+def test_a_training_step_of_their_own_is_said_not_to_be_called() -> None:
+    assert found(Whole(ENCODER, DECODER)).notes == ()
+    (note,) = found(Stepping, encoder=ENCODER, decoder=DECODER).notes
+    assert note.startswith("Stepping.train_step is not called: ")
+
+
 def whole_graph() -> keras.Model:
     rows = keras.Input((4,))
     encoder, decoder = models()
