@@ -120,8 +120,8 @@ def test_a_third_output_that_is_drawn_is_left_out_and_said(inputs: keras.KerasTe
     assert len(heads.encoder.outputs) == 2
     (note,) = heads.notes
     assert re.fullmatch(
-        r"of the encoder's outputs '\w+' is taken for z_mean and '\w+' for z_log_var; 'z' is left out: samples are drawn "
-        "by klsearch",
+        r"of the encoder's outputs '\w+' is taken for z_mean and '\w+' for z_log_var; 'z' is left out: samples are "
+        "drawn by klsearch",
         note,
     )
 
