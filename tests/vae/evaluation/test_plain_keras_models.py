@@ -16,6 +16,8 @@ from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plai
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
 from klsearch.vae.networks.network import Network, conv_network, dense_network
+from klsearch.vae.networks.own.conditional import adopt_conditional
+from klsearch.vae.networks.own.pairs import Pair
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
@@ -58,7 +60,15 @@ NETWORKS = {
 }
 
 
-CONDITIONAL = {
+def own_conditional_network() -> Network:
+    """A conditional network of models that a user brought."""
+    made = dense_network(SHAPE, 3, hidden=(13,), condition_width=2)
+    pair = Pair(encoder=made.encoder, decoder=made.decoder)
+    return adopt_conditional(pair, SPLITS["train"], CONDITIONS["train"], 3)
+
+
+CONDITIONAL: dict[str, Callable[[], Network]] = {
+    "user's own, conditional": own_conditional_network,
     "dense, conditional": lambda: dense_network(SHAPE, 3, hidden=(13, 9), condition_width=2),
     "conv, conditional": lambda: conv_network(SHAPE, 3, filters=(4,), hidden=(), condition_width=2),
 }
