@@ -61,12 +61,12 @@ def search_rate(dropout: keras.layers.Dropout) -> SearchedDropout:
         raise ValueError(f"the rate of {dropout.name!r} cannot be searched, for it has a noise_shape; leave that out.")
     own_rate, dropout.__class__ = dropout.rate, SearchedDropout  # in place: graphs and attributes that hold it stay
     dropout._tracker.unlock()
-    if not hasattr(dropout, "seed_generator"):  # at a rate of 0 it has none
+    dropout.has_own_seeds = hasattr(dropout, "seed_generator")  # at a rate of 0 it has none
+    if not dropout.has_own_seeds:
         dropout.seed_generator = keras.random.SeedGenerator()
-    if not hasattr(dropout, "searched_rate"):
-        dropout.searched_rate = dropout.add_weight(
-            name="rate", shape=(), initializer="zeros", trainable=False, dtype="float32", autocast=False
-        )
+    dropout.searched_rate = dropout.add_weight(
+        name="rate", shape=(), initializer="zeros", trainable=False, dtype="float32", autocast=False
+    )
     dropout._tracker.lock()
     dropout.own_rate, dropout.rate = own_rate, dropout.searched_rate
     searched: SearchedDropout = dropout
@@ -74,8 +74,12 @@ def search_rate(dropout: keras.layers.Dropout) -> SearchedDropout:
 
 
 def keep_rate(searched: SearchedDropout) -> None:
-    """Turn what `search_rate` gave into the dropout layer that it was."""
+    """Turn what `search_rate` gave into the dropout layer that it was, with the variables that it had."""
     searched.__class__, searched.rate = keras.layers.Dropout, searched.own_rate
+    del searched.searched_rate
+    if not searched.has_own_seeds:
+        searched._tracker.untrack(searched.seed_generator)
+        del searched.seed_generator
 
 
 @keras.saving.register_keras_serializable(package="klsearch")

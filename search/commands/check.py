@@ -185,7 +185,7 @@ def examine_own_model(definition: StudyDefinition, dataset: Dataset, folder: Pat
     from klsearch.vae.networks.stacking import trainable_variables
 
     network = build_network(definition, dataset, folder)
-    brought = network.brought  # None of a conditional one, which is taken to the letter
+    brought = network.brought
     return OwnModel(
         weights=sum(int(math.prod(variable.shape)) for variable in trainable_variables(network)),
         notes=brought.notes if brought is not None else (),

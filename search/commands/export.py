@@ -206,7 +206,7 @@ def _notes(loaded: LoadedDefinition, dataset: Dataset, again: RetrainedMember, m
         notes.append(f"decoder.keras gives {likelihood.output_name}: a reconstruction is {likelihood.keras_mean}")
     settings = again.member
     if settings.clip_low[0] > -float("inf") or settings.clip_high[0] < float("inf"):
-        notes.append("encoder.keras gives z_mean and z_log_var, the latter clipped as in training")
+        notes.append("encoder.keras clips z_log_var as in training")
     definition = loaded.definition
     own = [definition.data.source] if ":" in definition.data.source else []
     own += [definition.model.kind] if definition.model.is_own else []
@@ -262,6 +262,7 @@ def settings_snippet(
         settings={name: _number(value) for name, value in asdict(settings).items()}
         | {"clipnorm": _number(settings.clipnorm) if math.isfinite(settings.clipnorm) else None},
         rules=RULES,
+        own=model.is_own,
         latent_dim=model.latent_dim,
         epochs=training.epochs,
         batch_size=training.batch_size,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from klsearch.search.layout import Layout
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -27,7 +26,7 @@ from klsearch.vae.networks.network import (
     with_learned_columns,
 )
 from klsearch.vae.networks.own.adoption import ModelFaults, adopt
-from klsearch.vae.networks.own.conditional import check_condition_argument, conditional_network
+from klsearch.vae.networks.own.conditional import adopt_conditional
 from klsearch.vae.networks.own.fresh import making_models
 from klsearch.vae.networks.own.pairs import find_pair, load_saved
 from klsearch.vae.networks.recurrent import recurrent_network
@@ -96,7 +95,6 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
         except DataProblem as error:
             raise DefinitionError([f"model.kind: {error}"]) from error
         try:
-            check_condition_argument(named, dataset.condition_width)
             network = _own_network(definition, dataset, named, beside)
             initial_values(network)  # which every trial draws again
             return network
@@ -108,17 +106,18 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
 def _own_network(definition: StudyDefinition, dataset: Dataset, named: Any, beside: Mapping[str, Any]) -> Network:
     model, likelihood = definition.model, definition.objective().likelihood
-    if dataset.condition_width:
-        if model.latent_heads or model.searched_dropout:
-            raise ValueError(
-                "with data.condition, latent_heads and searched_dropout mean nothing: let the encoder give [z_mean, "
-                "z_log_var], and put klsearch.SearchedDropout layers where dropout is searched."
-            )
-        width = dataset.condition_width
-        return conditional_network(named, dataset.shape, model.latent_dim, likelihood=likelihood, condition_width=width)
+    if dataset.conditions is not None and (model.latent_heads or model.searched_dropout):
+        raise ValueError(
+            "with data.condition, latent_heads and searched_dropout mean nothing: let the encoder give [z_mean, "
+            "z_log_var], and put klsearch.SearchedDropout layers where dropout is searched."
+        )
+    pair = find_pair(named, dataset.shape, model.latent_dim, beside, dataset.condition_width)
+    if dataset.conditions is not None:
+        told = dataset.conditions["train"]
+        return adopt_conditional(pair, dataset.train, told, model.latent_dim, likelihood=likelihood)
     return adopt(
-        find_pair(named, dataset.shape, model.latent_dim, beside),
-        np.nan_to_num(dataset.train, nan=0.0),
+        pair,
+        dataset.train,
         model.latent_dim,
         likelihood=likelihood,
         latent_heads=model.latent_heads or (),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae.layers import SearchedDropout, SlotFreeDense, dense
+from klsearch.vae.layers import SearchedDropout, SlotFreeDense, dense, keep_rate, search_rate
 
 ONES = np.ones((200, 100), np.float32)
 
@@ -51,6 +51,22 @@ def test_gradients_pass_dropout_where_the_values_did() -> None:
         tape.watch(values)
         kept = layer(values, training=True)
     np.testing.assert_array_equal(tape.gradient(kept, values), kept)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25])
+def test_a_dropout_whose_rate_was_searched_is_given_back_with_the_variables_that_it_had(rate: float) -> None:
+    layer = keras.layers.Dropout(rate)
+    had = [variable.path for variable in layer.variables]
+    for _ in range(2):
+        searched = search_rate(layer)
+        assert searched is layer
+        assert len(layer.variables) == 2, "a rate and a seed"
+        keep_rate(searched)
+        assert type(layer) is keras.layers.Dropout
+        assert layer.rate == rate
+        assert [variable.path for variable in layer.variables] == had
+    dropped = np.mean(layer(ONES, training=True).numpy() == 0)
+    assert dropped == pytest.approx(rate, abs=0.015)
 
 
 @pytest.mark.parametrize(

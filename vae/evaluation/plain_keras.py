@@ -63,9 +63,15 @@ def loading_notes(model: keras.Model) -> list[str]:
     lambdas = [layer.name for layer in layers if isinstance(layer, keras.layers.Lambda)]
     notes = [f"holds code in the Lambda layer {name!r}: loads only with safe_mode=False" for name in lambdas]
     classes = {type(layer) for layer in layers if type(layer).__module__.partition(".")[0] != "keras"}
-    names = sorted(f"{layer.__module__}.{layer.__qualname__}" for layer in classes)
+    names = {layer.__name__: f"{layer.__module__}.{layer.__qualname__}" for layer in classes}
     closed = sorted(layer.__qualname__ for layer in classes if not _takes_any(layer))
-    notes += [f"needs your layer {name}: import it first, or give it as custom_objects" for name in names]
+    unknown = sorted(layer.__name__ for layer in classes if keras.saving.get_registered_name(layer) == layer.__name__)
+    registered = sorted(name for kind, name in names.items() if kind not in unknown)
+    notes += [f"needs your layer {name}: import it first" for name in registered]
+    if unknown:  # importing a class is not enough for Keras, unless it is registered
+        own = " and ".join(names[kind] for kind in unknown)
+        given = ", ".join(f'"{kind}": {names[kind]}' for kind in unknown)
+        notes.append(f"needs your layer{'s' * (len(unknown) > 1)} {own}: load it with custom_objects={{{given}}}")
     return notes + [
         f"loads once {name}.__init__ takes **kwargs and gives them to super().__init__(), as Keras asks of a layer"
         for name in closed

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import keras
 
@@ -21,7 +20,7 @@ from klsearch.vae.networks.blocks import (
     widening,
 )
 from klsearch.vae.networks.own.brought import Brought
-from klsearch.vae.networks.own.heads import layer_behind
+from klsearch.vae.networks.own.heads import layer_behind, output_of, without_ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,7 @@ class Network:
     def __post_init__(self) -> None:
         _check_inputs("encoder", self.encoder)
         _check_inputs("decoder", self.decoder)
-        heads = _output(self.encoder)
+        heads = output_of(self.encoder)
         if not isinstance(heads, list | tuple) or len(heads) != 2:
             count = len(self.encoder.outputs)
             raise ValueError(f"the encoder must give a list of two outputs, [z_mean, z_log_var], but gives {count}.")
@@ -61,11 +60,11 @@ class Network:
             what = f"{latents} and the condition [n, {self.condition_width}]" if self.condition_width else latents
             given = taken[0] if len(taken) == 1 else taken
             raise ValueError(f"the decoder must take {what}, but takes {given}.")
-        if not isinstance(_output(self.decoder), keras.KerasTensor):
-            raise ValueError(f"the decoder must give one tensor, but gives a {type(_output(self.decoder)).__name__}.")
+        if not isinstance(output_of(self.decoder), keras.KerasTensor):
+            raise ValueError(f"the decoder must give one tensor, but gives a {type(output_of(self.decoder)).__name__}.")
         made, expected = list(self.decoder.output_shape[1:]), list(output_shape(self.input_shape, self.outputs))
         # Flat, or with axes of length 1, the values come in the same order; in another shape they might not.
-        if _without_ones(made) not in (_without_ones(expected), [math.prod(expected)]):
+        if without_ones(made) not in (without_ones(expected), [math.prod(expected)]):
             what = "rows" if self.outputs == 1 else f"{self.outputs} numbers for each value, rows"
             raise ValueError(f"the decoder must give {what} of shape {expected}, but gives {made}.")
 
@@ -107,17 +106,6 @@ def _check_inputs(name: str, model: keras.Model) -> None:
         )
     if len(shapes) == 2 and len(shapes[1]) != 2:
         raise ValueError(f"the {name}'s second input is the condition, [n, numbers], but has shape {shapes[1]}.")
-
-
-def _without_ones(shape: list[int]) -> list[int]:
-    return [size for size in shape if size != 1]
-
-
-def _output(model: keras.Model) -> Any:
-    """What calling a model gives: a tensor, or a list or dictionary of them."""
-    if isinstance(model, keras.Sequential):  # which has no `output` before it is called
-        return model.outputs[0] if len(model.outputs) == 1 else model.outputs
-    return model.output
 
 
 @contextmanager
@@ -231,7 +219,7 @@ def with_learned_columns(network: Network, starts: Mapping[str, float]) -> Netwo
         return network
     latents, places = network.decoder.inputs[0], math.prod(network.input_shape)
     nothing = keras.layers.Rescaling(0.0, dtype="float32")(latents)
-    given = keras.layers.Reshape((*network.input_shape, network.outputs), dtype="float32")(_output(network.decoder))
+    given = keras.layers.Reshape((*network.input_shape, network.outputs), dtype="float32")(output_of(network.decoder))
     learned = []
     for name, start in starts.items():
         biases = dense(

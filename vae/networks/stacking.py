@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from klsearch.vae.networks import streams
 from klsearch.vae.networks.network import Network
+from klsearch.vae.networks.own.fresh import initializer_of
 
 Stacked = Sequence[tf.Tensor]  # each [K, *variable shape]
 
@@ -182,7 +183,7 @@ def _drawing(
     variable: keras.Variable, layer: keras.layers.Layer, seeds: keras.random.SeedGenerator
 ) -> Callable[[], Any]:
     """A function that gives a variable's initial values, drawing from `seeds` if they are random."""
-    initializer = _initializer(variable, layer)
+    initializer = initializer_of(variable, layer)
     if "seed" in getattr(initializer, "get_config", dict)():
         copy = initializer.__class__.from_config({**initializer.get_config(), "seed": None})
         copy.seed = seeds
@@ -194,19 +195,6 @@ def _drawing(
             f"({type(layer).__name__}) hold a Keras initializer with a seed as {variable.name}_initializer."
         )
     return lambda: built
-
-
-def _initializer(variable: keras.Variable, layer: keras.layers.Layer) -> Any:
-    """A variable's initializer, which Keras keeps on the layer under a name made from the variable's; None if unknown.
-
-    Recurrent and separable layers say `recurrent_initializer` of their `recurrent_kernel`, depthwise ones
-    `depthwise_initializer` of their `kernel`.
-    """
-    for name in (variable.name, variable.name.removesuffix("_kernel"), "depthwise"):
-        initializer = getattr(layer, f"{name}_initializer", None)
-        if initializer is not None:
-            return initializer
-    return getattr(variable, "drawn_by", None)  # see `vae.networks.own.fresh`
 
 
 def _is_constant(values: np.ndarray) -> bool:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from sklearn.datasets import load_digits
 
 from klsearch.search.commands.export import _write, describe_scaling, settings_snippet
 from klsearch.search.storage.place import known_place
@@ -465,3 +467,99 @@ def test_an_export_that_is_cut_off_leaves_nothing_and_one_that_is_not_comes_whol
     _write({name: lambda path: path.write_text(path.name) for name in "ab"}, folder)
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "a", "b": "b"}
     assert list(tmp_path.iterdir()) == [folder]
+
+
+TUTORIAL = """\
+import keras
+from keras import layers, ops
+
+
+class Sampling(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator(1337)
+
+    def call(self, inputs):
+        z_mean, z_log_var = inputs
+        epsilon = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+        return z_mean + ops.exp(0.5 * z_log_var) * epsilon
+
+
+class VAE(keras.Model):
+    def __init__(self, encoder, decoder, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder, self.decoder = encoder, decoder
+
+    def train_step(self, data):
+        raise AssertionError("their train_step is not called")
+
+
+def build_vae():
+    rows, z = keras.Input((8, 8, 1)), keras.Input((2,))
+    h = layers.Dense(16, activation="relu")(layers.Flatten()(rows))
+    z_mean, z_log_var = layers.Dense(2, name="z_mean")(h), layers.Dense(2, name="z_log_var")(h)
+    encoder = keras.Model(rows, [z_mean, z_log_var, Sampling()([z_mean, z_log_var])], name="encoder")
+    image = layers.Reshape((8, 8, 1))(layers.Dense(64, activation="sigmoid")(layers.Dense(16, activation="relu")(z)))
+    return VAE(encoder, keras.Model(z, image, name="decoder"))
+"""
+TAKEN_HOME = """
+import json, sys
+import keras, numpy as np
+import tutorial
+encoder = keras.models.load_model("best/encoder.keras", {given})
+decoder = keras.models.load_model("best/decoder.keras")
+scaler = json.load(open("best/scaler.json"))
+rows = (np.load("digits.npy")[..., np.newaxis] - scaler["offset"]) / scaler["scale"]
+z_mean, z_log_var, z = encoder(rows)
+np.savez("given.npz", z_mean=z_mean, z_log_var=z_log_var, z=z, rows=rows, reconstruction=decoder(z_mean))
+assert not any(name.partition(".")[0] == "klsearch" for name in sys.modules)
+"""
+
+
+@pytest.mark.slow("searches with a model of one's own")
+def test_a_tutorial_s_vae_is_searched_as_it_is_and_taken_home_as_it_was(
+    klsearch: Klsearch, work: Path, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The models load in Keras alone, by what the export says; their output is that of the training."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (work / "tutorial.py").write_text(TUTORIAL)
+    np.save(work / "digits.npy", load_digits().images[:300].astype(np.float32))
+    write(
+        work,
+        ("trials = 24", "trials = 2"),
+        ('source = "rows.csv"', 'source = "digits.npy"'),
+        ('kind = "dense"\nhidden = [16]', 'kind = "tutorial.py:build_vae"\nlikelihood = "bernoulli"'),
+        ("latent_dim = 3", "latent_dim = 2"),
+        ("kl_weight = { low = 1e-3, high = 10.0, log = true }", "kl_weight = 0.1\nclip_high = { low = -2, high = -1 }"),
+        ("encoder_dropout = { low = 0.0, high = 0.4 }\n", ""),
+        ("seeds = 8\ntop = 2", "seeds = 0"),
+    )
+    called = klsearch("run", "tiny.toml", "--out", "run", "--slots", 2)
+    assert called.code == 0, called.err
+    assert "note: tutorial.py:build_vae: of the encoder's outputs 'sampling' is left out" in called.err
+    called = klsearch("export", "run", "best")
+    assert called.code == 0, called.err
+    assert "with the stored result bit for bit" in called.out
+
+    (given,) = re.findall(r"encoder\.keras needs your layer tutorial\.Sampling: load it with (.*)\.$", called.out, re.M)
+    home = subprocess.run(
+        [sys.executable, "-c", TAKEN_HOME.replace("{given}", given)],
+        cwd=work,
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert home.returncode == 0, home.stderr
+    given_back = np.load(work / "given.npz")
+    settings = module((work / "best" / "vae_settings.py").read_text())
+    mean, log_var = given_back["z_mean"], given_back["z_log_var"]
+    assert log_var.max() <= settings.CLIP_HIGH < -1
+    noise = (given_back["z"] - mean) / np.exp(log_var / 2)
+    assert np.std(noise) == pytest.approx(1, abs=0.1), "600 draws, at the clipped variance"
+    rows, reconstruction = given_back["rows"], given_back["reconstruction"]
+    assert 0 < reconstruction.min() < reconstruction.max() < 1, "it ends in their sigmoid"
+    study = load_study(known_place("run", storage=None, study=None))
+    best = summarize(study).best
+    assert best is not None and best.measures is not None
+    unexplained = np.sum((reconstruction - rows) ** 2) / np.sum((rows - rows.mean(axis=0)) ** 2)
+    assert unexplained == pytest.approx(best.measures.unexplained, rel=0.3)

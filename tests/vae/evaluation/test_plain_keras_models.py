@@ -16,6 +16,8 @@ from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plai
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
 from klsearch.vae.networks.network import Network, conv_network, dense_network
+from klsearch.vae.networks.own.conditional import adopt_conditional
+from klsearch.vae.networks.own.pairs import Pair
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 
@@ -58,7 +60,15 @@ NETWORKS = {
 }
 
 
-CONDITIONAL = {
+def own_conditional_network() -> Network:
+    """A conditional network of models that a user brought."""
+    made = dense_network(SHAPE, 3, hidden=(13,), condition_width=2)
+    pair = Pair(encoder=made.encoder, decoder=made.decoder)
+    return adopt_conditional(pair, SPLITS["train"], CONDITIONS["train"], 3)
+
+
+CONDITIONAL: dict[str, Callable[[], Network]] = {
+    "user's own, conditional": own_conditional_network,
     "dense, conditional": lambda: dense_network(SHAPE, 3, hidden=(13, 9), condition_width=2),
     "conv, conditional": lambda: conv_network(SHAPE, 3, filters=(4,), hidden=(), condition_width=2),
 }
@@ -185,13 +195,37 @@ class Doubled(keras.layers.Layer):
         return 2 * inputs
 
 
+class Halved(Doubled):
+    """Another."""
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Registered(Doubled):
+    """One that Keras knows once it is imported."""
+
+
 def test_what_loading_needs_beside_keras_is_named() -> None:
     inputs = keras.Input((5,))
     h = Doubled()(keras.layers.Lambda(lambda values: values + 1, name="shift")(inputs))
-    first, second = loading_notes(keras.Model(inputs, h))
-    assert first == "holds code in the Lambda layer 'shift': loads only with safe_mode=False"
-    assert second.startswith("needs your layer ")
-    assert "Doubled" in second
+    assert loading_notes(keras.Model(inputs, Registered()(Halved()(h)))) == [
+        "holds code in the Lambda layer 'shift': loads only with safe_mode=False",
+        f"needs your layer {__name__}.Registered: import it first",
+        f"needs your layers {__name__}.Doubled and {__name__}.Halved: load it with custom_objects="
+        f'{{"Doubled": {__name__}.Doubled, "Halved": {__name__}.Halved}}',
+    ]
+
+
+def test_importing_a_layer_of_one_s_own_is_enough_where_it_is_registered_and_only_there(tmp_path: Path) -> None:
+    def saved(layer: type[Doubled]) -> Path:
+        inputs = keras.Input((5,))
+        keras.Model(inputs, layer()(inputs)).save(tmp_path / "model.keras")
+        return tmp_path / "model.keras"
+
+    keras.models.load_model(saved(Registered))
+    file = saved(Doubled)
+    with pytest.raises(TypeError, match="Could not locate class 'Doubled'"):
+        keras.models.load_model(file)
+    keras.models.load_model(file, custom_objects={"Doubled": Doubled})
 
 
 @pytest.mark.parametrize("trained", ["dense"], indirect=True)

@@ -7,17 +7,19 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.layers import SearchedDropout, keep_rate, search_rate
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.likelihood import Likelihood
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.own.brought import Brought
 from klsearch.vae.networks.own.changes import note_change, undo_changes
-from klsearch.vae.networks.own.decoders import take_decoder, take_logits
+from klsearch.vae.networks.own.decoders import Decoder, take_decoder, take_logits
 from klsearch.vae.networks.own.faults import find_faults, own_losses, uncopied_layers
 from klsearch.vae.networks.own.fresh import forget_training
 from klsearch.vae.networks.own.heads import Heads, names_of, take_heads
 from klsearch.vae.networks.own.pairs import Pair
+from klsearch.vae.networks.own.probe import probed_inputs
 
 
 class ModelFaults(ValueError):
@@ -45,7 +47,7 @@ def adopt(
 
     Args:
         pair: the models.
-        rows: those to be trained on, float32 [n, *shape], without gaps.
+        rows: those to be trained on, float32 [n, *shape]; NaN where a value is missing.
         latent_dim: d.
         likelihood: what the decoder's output is taken for.
         latent_heads: names of two outputs or layers of the encoder, z_mean's and z_log_var's; empty to find them.
@@ -57,25 +59,16 @@ def adopt(
     """
     for model in (pair.encoder, pair.decoder):
         undo_changes(model)
-    heads = take_heads(pair.encoder, rows, latent_heads)
+    heads = take_heads(pair.encoder, probed_inputs(rows)[0], latent_heads)
     found = int(heads.encoder.outputs[0].shape[1])
     if found != latent_dim:
         raise ValueError(f"the encoder has {found} latents, but latent_dim is {latent_dim}.")
     decoder = take_decoder(pair.decoder, latent_dim)
-    _check_apart(heads.encoder, decoder.model)
-    wrong, cautions = find_faults(heads, decoder, rows, likelihood)
-    if wrong:
-        raise ModelFaults(wrong)
-    notes = [*pair.notes, *heads.notes, *own_losses(heads, rows)]
+    changes, cautions = make_ready(heads, decoder, rows, likelihood)
+    notes = [*pair.notes, *heads.notes, *changes]
     logits = take_logits(decoder) if decoder.is_sigmoid and likelihood.name == "bernoulli" else None
     notes += [] if logits is None else [logits.note]
     notes += _search_dropouts(heads, pair.encoder, searched_dropout)
-    learned = [path for model in (heads.encoder, decoder.model) for path in forget_training(model)]
-    if learned:
-        notes.append(
-            f"comes with trained weights ({learned[0]}{' and others' if len(learned) > 1 else ''}): every trial starts "
-            "afresh from the layers' initializers, but for layers with trainable = False"
-        )
     brought = Brought(
         encoder=pair.encoder,
         decoder=pair.decoder,
@@ -83,10 +76,43 @@ def adopt(
         kernels=heads.kernels,
         logits=logits,
         notes=tuple(notes),
-        cautions=(*cautions, *uncopied_layers(heads.encoder, decoder.model)),
+        cautions=tuple(cautions),
     )
     trained = decoder.model if logits is None else logits.model
     return Network(encoder=heads.encoder, decoder=trained, outputs=len(likelihood.parts), brought=brought)
+
+
+def make_ready(
+    heads: Heads, decoder: Decoder, rows: np.ndarray, likelihood: Likelihood, condition: np.ndarray | None = None
+) -> tuple[list[str], list[Caution]]:
+    """Refuse models that would train and come to nothing, and take from them a KL of their own and what they learned.
+
+    Args:
+        heads: the encoder's.
+        decoder: as it was brought.
+        rows: those to be trained on, float32 [n, *shape]; NaN where a value is missing.
+        likelihood: what the decoder's output is taken for.
+        condition: of the rows, float32 [n, c], where the models are told of one.
+
+    Returns:
+        What was taken from them, one line each, and what may surprise.
+
+    Raises:
+        ModelFaults: they would train, but not as their user means it.
+        ValueError: they share variables.
+    """
+    _check_apart(heads.encoder, decoder.model)
+    wrong, cautions = find_faults(heads, decoder, rows, likelihood, condition)
+    if wrong:
+        raise ModelFaults(wrong)
+    notes, staying = own_losses(heads.encoder, probed_inputs(rows, condition))
+    learned = [path for model in (heads.encoder, decoder.model) for path in forget_training(model)]
+    if learned:
+        notes.append(
+            f"comes with trained weights ({learned[0]}{' and others' if len(learned) > 1 else ''}): every trial starts "
+            "afresh from the layers' initializers, but for layers with trainable = False"
+        )
+    return notes, [*cautions, *staying, *uncopied_layers(heads.encoder, decoder.model)]
 
 
 def _check_apart(encoder: keras.Model, decoder: keras.Model) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from klsearch.vae.networks.own.changes import note_change
 from klsearch.vae.networks.own.heads import call_on, layer_behind, takes_plain
-from klsearch.vae.networks.own.probe import Probe, as_array
+from klsearch.vae.networks.own.probe import CLOSE, Probe, as_array
 
 _PROBED_ROWS = 64
 _LEAST = 1e-7  # Keras's own distance of a probability from 0 and 1
@@ -25,12 +25,12 @@ class Decoder:
     Attributes:
         model: z [n, d] → what the likelihood makes a reconstruction of; shares the brought decoder's variables.
         reach: the least and greatest value that the brought decoder gives; infinite where there is no bound.
-        adds_up: whether its values add up to 1 along the last axis, as those of a softmax do.
+        adds_up: how many values in a row, one after the other, add up to 1 as those of a softmax do; 0 where none do.
     """
 
     model: keras.Model
     reach: tuple[float, float]
-    adds_up: bool
+    adds_up: int
 
     @property
     def is_sigmoid(self) -> bool:
@@ -54,7 +54,19 @@ def take_decoder(decoder: keras.layers.Layer, latent_dim: int) -> Decoder:
         raise ValueError(f"the decoder must give one tensor, but gives a {kind}.")
     plain = bool(inputs) and output is flat[0] and takes_plain(decoder)
     model = decoder if plain else keras.Model(begin, flat[0], name=decoder.name)
-    probe = Probe(model, _latents(latent_dim))
+    return probe_decoder(model)
+
+
+def probe_decoder(model: keras.Model, condition: np.ndarray | None = None) -> Decoder:
+    """What a decoder of one tensor can give.
+
+    Args:
+        model: takes z [n, d], or [z, condition].
+        condition: of some rows, float32 [n, c], where it is told of one.
+    """
+    latents = _latents(int(model.inputs[0].shape[1]))
+    told = [] if condition is None else [condition[: len(latents)]]
+    probe = Probe(model, *[values[: min(map(len, [latents, *told]))] for values in (latents, *told)])
     adds_up = _adds_up(probe.outputs()[0])
     return Decoder(model=model, reach=(0.0, 1.0) if adds_up else _reach(probe), adds_up=adds_up)
 
@@ -77,9 +89,17 @@ def _rounded(bound: float) -> float:
     return round(bound, 4) if math.isfinite(bound) else bound
 
 
-def _adds_up(output: np.ndarray) -> bool:
-    wide = output.ndim > 1 and output.shape[-1] > 1
-    return bool(wide and output.min() >= 0 and np.allclose(output.sum(axis=-1), 1, atol=1e-4))
+def _adds_up(output: np.ndarray) -> int:
+    """How many values add up to 1: those along the last axis, or of the whole row; 0 for neither."""
+    widths = (output.shape[-1], math.prod(output.shape[1:]))
+    return next((width for width in widths if width > 1 and add_up(output, width, within=CLOSE)), 0)
+
+
+def add_up(rows: np.ndarray, width: int, *, within: float) -> bool:
+    """Whether each `width` values of rows [n, …], one after the other, are shares of 1."""
+    if math.prod(rows.shape[1:]) % width or rows.min() < 0:
+        return False
+    return bool(np.allclose(rows.reshape(-1, width).sum(axis=-1), 1, atol=within))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,7 +1,7 @@
 """What would train without a word and come to nothing: one line each, with the way out."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import keras
@@ -10,29 +10,35 @@ import numpy as np
 from klsearch.vae.data.cautions import Caution
 from klsearch.vae.likelihoods.gaussian import Gaussian
 from klsearch.vae.likelihoods.likelihood import Likelihood, LocationLikelihood
-from klsearch.vae.networks.own.changes import note_change
-from klsearch.vae.networks.own.decoders import Decoder
+from klsearch.vae.networks.own.changes import note_change, variables_kept
+from klsearch.vae.networks.own.decoders import Decoder, add_up
 from klsearch.vae.networks.own.heads import Heads
-from klsearch.vae.networks.own.probe import Probe, as_array
+from klsearch.vae.networks.own.probe import Probe, as_array, probed_inputs
 
 _PROBED_ROWS = 16
 _BEYOND = 1e-3  # of the data's range: rounding of a scaler
+_ROUNDING = 1e-3  # of shares that add up to 1
 
 
 def find_faults(
-    heads: Heads, decoder: Decoder, rows: np.ndarray, likelihood: Likelihood
+    heads: Heads,
+    decoder: Decoder,
+    rows: np.ndarray,
+    likelihood: Likelihood,
+    condition: np.ndarray | None = None,
 ) -> tuple[list[str], list[Caution]]:
     """What is wrong with a user's models, and what is not but may surprise.
 
     Args:
         heads: the encoder's.
         decoder: as it was brought.
-        rows: those to be trained on, float32 [n, *shape], without gaps.
+        rows: those to be trained on, float32 [n, *shape]; NaN where a value is missing.
         likelihood: of the rows.
+        condition: of the rows, float32 [n, c], where the models are told of one.
     """
     if refused := [*_of_layers(heads.encoder), *_of_layers(decoder.model)]:
         return refused, []
-    probe = Probe(heads.encoder, rows[:_PROBED_ROWS])
+    probe = Probe(heads.encoder, *(values[:_PROBED_ROWS] for values in probed_inputs(rows, condition)))
     mean, log_var = (probe.reach(layer, place) for place, layer in enumerate(heads.layers))
     wrong = [*_of_mean(mean), *_of_log_var(log_var), *_of_decoder(decoder, rows, likelihood)]
     return wrong, [*_bounded_mean(mean), *_bounded_log_var(log_var)]
@@ -87,10 +93,11 @@ def _bounded_log_var(reach: tuple[float, float]) -> Iterator[Caution]:
 
 def _of_decoder(decoder: Decoder, rows: np.ndarray, likelihood: Likelihood) -> Iterator[str]:
     low, high = decoder.reach
-    least, greatest = float(np.min(rows)), float(np.max(rows))
+    least, greatest = float(np.nanmin(rows)), float(np.nanmax(rows))
     margin = _BEYOND * (greatest - least)
     bounded = math.isfinite(low) or math.isfinite(high)
-    if decoder.adds_up and not _add_up(rows):
+    takes_unit = _gives_mean(likelihood) or likelihood.name == "bernoulli"  # elsewhere no end in [0, 1] is the way out
+    if takes_unit and decoder.adds_up and not add_up(rows, decoder.adds_up, within=_ROUNDING):
         yield (
             "the decoder ends in a softmax, so that a row's values add up to 1, which the data's do not: end it in a "
             "sigmoid, or in no activation"
@@ -112,10 +119,6 @@ def _of_decoder(decoder: Decoder, rows: np.ndarray, likelihood: Likelihood) -> I
 def _gives_mean(likelihood: Likelihood) -> bool:
     """Whether the decoder gives the reconstruction itself."""
     return isinstance(likelihood, Gaussian | LocationLikelihood) and len(likelihood.parts) == 1
-
-
-def _add_up(rows: np.ndarray) -> bool:
-    return bool(rows.min() >= 0 and np.allclose(rows.sum(axis=-1), 1, atol=1e-3))
 
 
 def _range(low: float, high: float) -> str:
@@ -142,40 +145,54 @@ def uncopied_layers(*models: keras.Model) -> list[Caution]:
     return found
 
 
-def own_losses(heads: Heads, rows: np.ndarray) -> list[str]:
+def own_losses(encoder: keras.Model, inputs: Sequence[np.ndarray]) -> tuple[list[str], list[Caution]]:
     """Silence what layers of the encoder add to the loss where that is a KL: its weight is put on from outside.
 
+    Args:
+        encoder: gives μ and raw z_log_var.
+        inputs: what it takes, float32 [n, …] each: rows, and a condition if it is told of one.
+
     Returns:
-        One line for each of these layers, and for each whose loss stays.
+        One line for each of these layers, and a caution for each whose loss stays.
     """
-    found = []
-    for layer, shares in _added_losses(heads.encoder, rows).items():
+    notes, cautions = [], []
+    for layer, shares in _added_losses(encoder, inputs).items():
         name = f"{layer.name!r} ({type(layer).__name__})"
         if np.ptp(shares) <= 1e-2 * np.max(np.abs(shares)):
             layer.__dict__["add_loss"] = _add_nothing
             note_change(layer, partial(layer.__dict__.pop, "add_loss", None))
-            found.append(
+            notes.append(
                 f"the encoder's layer {name} adds a KL of its own (add_loss), which is left out: the KL weight that is "
                 "searched would not act on it"
             )
         else:
-            found.append(f"the encoder's layer {name} adds a loss of its own (add_loss), which stays in every training")
-    return found
+            cautions.append(
+                Caution(
+                    f"model.kind: the encoder's layer {name} adds a loss of its own (add_loss), which stays in every "
+                    "training beside the searched KL weight: it is no fixed multiple of the KL of z_mean and "
+                    "z_log_var; if it is a KL, worked out from samples say, take it out",
+                    "own-loss",
+                )
+            )
+    return notes, cautions
 
 
 def _add_nothing(loss: object) -> None:
     del loss
 
 
-def _added_losses(encoder: keras.Model, rows: np.ndarray) -> dict[keras.layers.Layer, list[float]]:
+def _added_losses(encoder: keras.Model, inputs: Sequence[np.ndarray]) -> dict[keras.layers.Layer, list[float]]:
     """For each layer that adds losses, those over the KL of the encoder's outputs, on different batches of one size."""
-    size = min(_PROBED_ROWS, len(rows) // 3)
+    size = min(_PROBED_ROWS, len(inputs[0]) // 3)
     found: dict[int, tuple[keras.layers.Layer, list[float]]] = {}
-    for first in range(0, 3 * size, size):
-        mean, log_var = (as_array(head) for head in encoder(rows[first : first + size], training=True))
-        kl = float(np.sum(np.exp(log_var) + mean**2 - 1 - log_var))
-        for layer in encoder._flatten_layers():
-            if layer._losses and layer.activity_regularizer is None:
-                total = float(sum(np.sum(as_array(loss)) for loss in layer._losses))
-                found.setdefault(id(layer), (layer, []))[1].append(total / kl)
+    with variables_kept(encoder):
+        for first in range(0, 3 * size, size):
+            given = [values[first : first + size] for values in inputs]
+            called = encoder(given if len(given) > 1 else given[0], training=True)
+            mean, log_var = (as_array(head) for head in called)
+            kl = float(np.sum(np.exp(log_var) + mean**2 - 1 - log_var))
+            for layer in encoder._flatten_layers():
+                if layer._losses and layer.activity_regularizer is None:
+                    total = float(sum(np.sum(as_array(loss)) for loss in layer._losses))
+                    found.setdefault(id(layer), (layer, []))[1].append(total / kl)
     return dict(found.values())

@@ -27,8 +27,9 @@ def making_models() -> Iterator[None]:
     def remember(*arguments: Any, **keywords: Any) -> Any:
         variable = add_weight(*arguments, **keywords)
         given = keywords.get("initializer", arguments[2] if len(arguments) > 2 else None)
-        if given is not None:
-            variable.drawn_by = keras.initializers.get(given)
+        if given is None:  # Keras's own choice
+            given = "glorot_uniform" if "float" in variable.dtype else "zeros"
+        variable.drawn_by = keras.initializers.get(given)
         return variable
 
     global_state.set_global_attribute(_NAMES, defaultdict(int))
@@ -51,7 +52,7 @@ def forget_training(model: keras.Model) -> list[str]:
         if not layer.trainable:
             continue
         for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
-            initial = _initial(variable)
+            initial = _initial(variable, layer)
             if initial is not None and not np.array_equal(initial, variable.numpy()):
                 note_change(layer, partial(variable.assign, variable.numpy()))
                 variable.assign(initial)
@@ -59,10 +60,30 @@ def forget_training(model: keras.Model) -> list[str]:
     return found
 
 
-def _initial(variable: keras.Variable) -> np.ndarray | None:
+def initializer_of(variable: keras.Variable, layer: keras.layers.Layer) -> Any:
+    """What a variable's initial values were made by: as remembered, or as its layer keeps it; None if unknown.
+
+    Keras keeps it on the layer under a name made from the variable's. Recurrent and separable layers say
+    `recurrent_initializer` of their `recurrent_kernel`, depthwise ones `depthwise_initializer` of their `kernel`.
+    """
+    remembered = getattr(variable, "drawn_by", None)
+    if remembered is not None:
+        return remembered
+    for name in (variable.name, variable.name.removesuffix("_kernel"), "depthwise"):
+        initializer = getattr(layer, f"{name}_initializer", None)
+        if initializer is not None:
+            return initializer
+    return None
+
+
+def _initial(variable: keras.Variable, layer: keras.layers.Layer) -> np.ndarray | None:
     """A variable's initial values; None where they are random or unknown."""
-    initializer = getattr(variable, "drawn_by", None)
+    initializer = initializer_of(variable, layer)
     if initializer is None or "seed" in getattr(initializer, "get_config", dict)():
         return None
-    first, second = (np.asarray(initializer(variable.shape, dtype=variable.dtype)) for _ in range(2))
-    return first if np.array_equal(first, second) else None
+    first, second = (np.array(initializer(variable.shape, dtype=variable.dtype)) for _ in range(2))
+    if not np.array_equal(first, second):
+        return None
+    if initializer is getattr(layer, "bias_initializer", None) and getattr(layer, "unit_forget_bias", False):
+        first[layer.units : 2 * layer.units] = 1  # an LSTM's forget gate, of which its layer says no more
+    return first

@@ -1,5 +1,6 @@
 """The outputs of a user's encoder that are z_mean and z_log_var, and the layers that L2 acts on behind them."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,14 +49,12 @@ def take_heads(encoder: keras.layers.Layer, rows: np.ndarray, named: Sequence[st
         named: `latent_heads` of the definition: two outputs, or layers, in this order; empty to find them by name.
 
     Raises:
-        ValueError: they cannot be told; the message says how to name them.
+        ValueError: they cannot be told, or there is none of a name; the message says how to name them.
     """
     inputs, output = call_on(encoder, tuple(rows.shape[1:]))
     flat, labels = _outputs(output)
-    places, notes = None, list[str]()
-    if named and (found := [_named_tensor(encoder, name, flat, labels) for name in named]) and None not in found:
-        pair = found
-        places = _places(pair, flat)
+    if named:
+        pair, places, notes = _named_pair(encoder, inputs, rows, flat, labels, named)
     elif len(flat) == 1:
         pair, places, notes = _in_one(encoder, flat[0])
     else:
@@ -96,12 +95,12 @@ def call_on(model: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[keras.Ke
         second = "; a second one is a condition, for which set data.condition" if len(inputs) == 2 else ""
         raise ValueError(f"{model.name!r} must take one input of fixed shape, but takes {taken}{second}.")
     if inputs and tuple(inputs[0].shape[1:]) == shape:
-        return inputs[0], _output(model)
+        return inputs[0], output_of(model)
     begin = keras.Input(shape)
     if not inputs:
         return begin, model(begin)
     own = tuple(inputs[0].shape[1:])
-    if _without_ones(own) not in (_without_ones(shape), (int(np.prod(shape)),)):
+    if without_ones(own) not in (without_ones(shape), [math.prod(shape)]):
         raise ValueError(f"{model.name!r} takes rows of shape {list(own)}, not {list(shape)}.")
     return begin, model(as_taken(model, keras.layers.Reshape(own)(begin)))
 
@@ -117,11 +116,12 @@ def takes_plain(model: Any) -> bool:
     return not isinstance(getattr(model, "_inputs_struct", None), list | tuple | dict)
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)
+def without_ones(shape: Sequence[int]) -> list[int]:
+    """A shape without its axes of length 1, which change no order of values."""
+    return [size for size in shape if size != 1]
 
 
-def _output(model: keras.Model) -> Any:
+def output_of(model: keras.Model) -> Any:
     """What calling a model gives: a tensor, or a list or dictionary of them."""
     if isinstance(model, keras.Sequential):  # which has no `output` before it is called
         return model.outputs[0] if len(model.outputs) == 1 else model.outputs
@@ -153,6 +153,67 @@ def _is_plain(encoder: Any, pair: Sequence[keras.KerasTensor]) -> bool:
     listed = isinstance(getattr(encoder, "output", None), list | tuple)
     same = len(outputs) == 2 and all(a is b for a, b in zip(outputs, pair, strict=True))
     return same and listed and takes_plain(encoder)
+
+
+def _named_pair(
+    encoder: Any,
+    inputs: keras.KerasTensor,
+    rows: np.ndarray,
+    flat: list[keras.KerasTensor],
+    labels: list[str],
+    named: Sequence[str],
+) -> tuple[list[keras.KerasTensor], tuple[int, int] | None, list[str]]:
+    """Both heads as the user names them, and their places: a layer that no graph shows gives the output that it moves.
+
+    Raises:
+        ValueError: there is none of a name, or z_mean is the second half of one output.
+    """
+    seen = [_named_tensor(encoder, name, flat, labels) for name in named]
+    layers = [_named_layer(encoder, name) for name in named]
+    for name, tensor, layer in zip(named, seen, layers, strict=True):
+        if tensor is None and layer is None:
+            inside = [one for one in encoder._flatten_layers(include_self=False) if has_kernel(one)]
+            known = ", ".join(sorted({_words(encoder, one) for one in inside})) or "none"
+            raise ValueError(
+                f"the encoder has no output and no layer {name!r} for model.latent_heads; outputs: "
+                f"{', '.join(labels)}; layers with a kernel: {known}."
+            )
+    if None not in seen:
+        return seen, _places(seen, flat), []
+    candidates, places, _ = _in_one(encoder, flat[0]) if len(flat) == 1 else (flat, None, None)
+    steady = [0, 1] if len(flat) == 1 else _steady(encoder, rows)
+    probe = Probe(keras.Model(inputs, candidates), rows[:_PROBED_ROWS])
+    moved = [
+        tensor if tensor is not None else _moved_by(probe, layer, candidates, steady)
+        for tensor, layer in zip(seen, layers, strict=True)
+    ]
+    if None in moved or moved[0] is moved[1]:
+        if len(flat) > 1:
+            places = _two_of(encoder, rows, flat, labels)[0]
+            candidates = [flat[place] for place in places]
+        first, second = named
+        note = f"which outputs {first!r} and {second!r} give cannot be told: the first is taken for z_mean"
+        return list(candidates), places, [note]
+    if places == (0, 0) and moved[0] is candidates[1]:
+        raise ValueError(f"the encoder's one output begins with {named[1]!r}; let z_mean be its first half.")
+    return moved, places if len(flat) == 1 else _places(moved, flat), []
+
+
+def _moved_by(
+    probe: Probe, layer: keras.layers.Layer, tensors: Sequence[keras.KerasTensor], steady: Sequence[int]
+) -> Any:
+    """The one output, of those that are not drawn at random, that a layer is the head of, or at least acts on."""
+    for follows in (probe.moves(layer), probe.changes(layer)):
+        found = [place for place in steady if follows[place]]
+        if len(found) == 1:
+            return tensors[found[0]]
+    return None
+
+
+def _named_layer(encoder: Any, name: str) -> Any:
+    """The layer with a kernel of this name; None where there is none."""
+    inside = [layer for layer in encoder._flatten_layers(include_self=False) if has_kernel(layer)]
+    return next((layer for layer in inside if name in names_of(encoder, layer)), None)
 
 
 def _named_tensor(encoder: Any, name: str, flat: list[keras.KerasTensor], labels: list[str]) -> Any:
@@ -210,11 +271,12 @@ def _two_of(
             f"such as model.latent_heads = {_toml(labels[:2])}."
         )
     rest = [label for place, label in enumerate(labels) if place not in places]
-    if not rest and places == (0, 1):
-        return places, []
-    taken = f"{labels[places[0]]!r} is taken for z_mean and {labels[places[1]]!r} for z_log_var"
-    left = f"; {', '.join(map(repr, rest))} is left out: samples are drawn by klsearch" if rest else ""
-    return places, [f"of the encoder's outputs {taken}{left}"]
+    mean, log_var = (labels[place] for place in places)
+    is_plain = places[0] < places[1] and ((mean, log_var) == ("z_mean", "z_log_var") or not rest)
+    said = [] if is_plain else [f"{mean!r} is taken for z_mean and {log_var!r} for z_log_var"]
+    verb = "is" if len(rest) == 1 else "are"
+    said += [f"{' and '.join(map(repr, rest))} {verb} left out: samples are drawn by klsearch"] if rest else []
+    return places, [f"of the encoder's outputs {'; '.join(said)}"] if said else []
 
 
 def _toml(names: Sequence[str]) -> str:
@@ -240,7 +302,7 @@ def _head_layers(view: keras.Model, encoder: Any, rows: np.ndarray, named: Seque
         ValueError: there are none to be found.
     """
     inside = [layer for layer in view._flatten_layers(include_self=False) if has_kernel(layer)]
-    by_name = [next((layer for layer in inside if name in names_of(encoder, layer)), None) for name in named]
+    by_name = [_named_layer(encoder, name) for name in named]
     upstream = [layer_behind(output) for output in view.outputs]
     found = [one or other for one, other in zip(by_name or [None, None], upstream, strict=True)]
     if None in found:

@@ -4,7 +4,8 @@ import inspect
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _DECODER = re.compile(r"dec|generat|reconstr", re.IGNORECASE)
 # Names of arguments that say what to give for them.
 _SHAPE = ("input_shape", "shape", "image_shape", "row_shape", "data_shape")
 _FEATURES = ("input_dim", "original_dim", "data_dim", "input_size", "n_features", "features")
+_LOOSE = ("shape", "features")  # which may be something else where the user has a value for them
+_CONDITION = "condition_shape"
 _LATENTS = ("latent_dim", "latent_dims", "latent_size", "latents", "n_latent", "z_dim", "z_size", "encoding_dim")
 
 
@@ -35,7 +38,9 @@ class Pair:
     notes: tuple[str, ...] = ()
 
 
-def find_pair(named: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any]) -> Pair:
+def find_pair(
+    named: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any], condition_width: int = 0
+) -> Pair:
     """The encoder and the decoder in what a user's name stands for.
 
     Args:
@@ -44,13 +49,16 @@ def find_pair(named: Any, input_shape: tuple[int, ...], latent_dim: int, beside:
         input_shape: of one row.
         latent_dim: d.
         beside: what the user's module holds by name, for a class that takes an `encoder` and a `decoder`.
+        condition_width: how many numbers are told of each row; 0 where nothing is.
 
     Raises:
-        ValueError: there are none, or the function needs what nobody can give it.
+        ValueError: there are none, or the function needs what nobody can give it, or is not told of the condition.
     """
-    given = _make(named, input_shape, latent_dim, beside) if _is_maker(named) else named
-    pair = _pair_in(given)
-    return _put_in_order(pair, math.prod(input_shape), latent_dim)
+    given = named
+    if _is_maker(named):
+        given = _make(_tell(named, condition_width), input_shape, latent_dim, beside)
+    pair = _put_in_order(_pair_in(given), math.prod(input_shape), latent_dim)
+    return replace(pair, notes=(*pair.notes, *_uncalled(given)))
 
 
 def _is_maker(named: Any) -> bool:
@@ -60,6 +68,29 @@ def _is_maker(named: Any) -> bool:
 
 def _is_model(value: Any) -> bool:
     return isinstance(value, keras.layers.Layer)
+
+
+def _tell(maker: Any, condition_width: int) -> Any:
+    """The function or class, told how wide the condition is; one that takes both models has them from elsewhere.
+
+    Raises:
+        ValueError: it is not told of the condition, or asks for one where there is none.
+    """
+    parameters = inspect.signature(maker).parameters
+    one = parameters.get(_CONDITION)
+    takes_any = not inspect.isclass(maker) and any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    if condition_width and (one is not None or takes_any):
+        return partial(maker, **{_CONDITION: (condition_width,)})
+    if condition_width and not {"encoder", "decoder"} <= set(parameters):
+        raise ValueError(
+            "data.condition is set, but the model factory has no parameter condition_shape; name a function "
+            "(input_shape, latent_dim, condition_shape) that gives an encoder and a decoder of two inputs each."
+        )
+    if one is not None and one.default is one.empty:
+        raise ValueError(
+            "the model factory asks for condition_shape, but data.condition is not set; set it, or give it a default."
+        )
+    return maker
 
 
 def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any]) -> Any:
@@ -74,11 +105,13 @@ def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Map
     required = [one for one in taken if one.default is one.empty]
     strange = [one.name for one in required if one.name not in known or one.kind is one.POSITIONAL_ONLY]
     if not strange:
-        return maker(**{one.name: known[one.name] for one in taken if one.name in known})
+        loose = [one.name for one in taken if one.name in _LOOSE and one not in required]
+        return maker(**{one.name: known[one.name] for one in taken if one.name in known and one.name not in loose})
     if len(required) == 2 and not {"encoder", "decoder"} & {one.name for one in required}:
         return maker(input_shape, latent_dim)
+    name = getattr(getattr(maker, "func", maker), "__name__", "the model factory")
     raise ValueError(
-        f"{maker.__name__}() needs {' and '.join(map(repr, strange))}, and nobody knows what to give for it; name a "
+        f"{name}() needs {' and '.join(map(repr, strange))}, and nobody knows what to give for it; name a "
         "function without arguments that gives the model, or one of (input_shape, latent_dim)."
     )
 
@@ -96,6 +129,13 @@ def _pair_in(given: Any) -> Pair:
         return Pair(encoder=encoder, decoder=decoder)
     layers = [(layer.name, layer) for layer in getattr(given, "layers", ())] if _is_model(given) else []
     return _by_name([*getattr(given, "__dict__", {}).items(), *layers], given)
+
+
+def _uncalled(given: Any) -> list[str]:
+    """A line where a model has a training step of its own."""
+    if not isinstance(given, keras.Model) or type(given).train_step is keras.Model.train_step:
+        return []
+    return [f"{type(given).__name__}.train_step is not called: the loss is that of the study, with its KL weight"]
 
 
 def _by_name(named: Iterable[tuple[str, Any]], given: Any) -> Pair:

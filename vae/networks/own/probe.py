@@ -8,7 +8,19 @@ import keras
 import numpy as np
 
 _MODERATE, _EXTREME = 1e4, 1e7
-_CLOSE = 0.02  # for 8 bits of a number
+CLOSE = 0.02  # for 8 bits of a number
+_PROBED_ROWS = 48
+
+
+def probed_inputs(rows: np.ndarray, condition: np.ndarray | None = None) -> list[np.ndarray]:
+    """What an encoder is tried on: the first rows, 0 where a value is missing, and what is told of them if anything is.
+
+    Args:
+        rows: to be trained on, float32 [n, *shape]; NaN where a value is missing.
+        condition: of them, float32 [n, c].
+    """
+    some = np.nan_to_num(rows[:_PROBED_ROWS], nan=0.0)
+    return [some] if condition is None else [some, condition[:_PROBED_ROWS]]
 
 
 class Probe:
@@ -16,11 +28,11 @@ class Probe:
 
     Args:
         model: that can be called on a batch.
-        inputs: a batch.
+        inputs: a batch of each of its inputs.
     """
 
-    def __init__(self, model: keras.Model, inputs: np.ndarray) -> None:
-        self.model, self._inputs = model, inputs
+    def __init__(self, model: keras.Model, *inputs: np.ndarray) -> None:
+        self.model, self._inputs = model, list(inputs) if len(inputs) > 1 else inputs[0]
         self.layers = [layer for layer in model._flatten_layers(include_self=False) if has_kernel(layer)]
 
     def outputs(self, changes: Mapping[int, Any] | None = None) -> list[np.ndarray]:
@@ -63,9 +75,14 @@ class Probe:
             after = self.outputs({id(layer.kernel): layer.kernel.value * 2.0})
             wanted = [values * 2.0 for values in before]
         return [
-            not np.array_equal(now, then) and np.allclose(now, aim, rtol=_CLOSE, atol=_CLOSE)
+            not np.array_equal(now, then) and np.allclose(now, aim, rtol=CLOSE, atol=CLOSE)
             for now, aim, then in zip(after, wanted, before, strict=True)
         ]
+
+    def changes(self, layer: keras.layers.Layer) -> list[bool]:
+        """Of each output, whether it depends on what the layer gives."""
+        after = self.outputs({id(layer.kernel): layer.kernel.value * 2.0})
+        return [not np.array_equal(now, then) for now, then in zip(after, self.outputs(), strict=True)]
 
 
 def as_array(tensor: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +241,16 @@ def test_faults_are_told_together(digits: dict[str, np.ndarray]) -> None:
 def test_another_number_of_latents_is_refused(digits: dict[str, np.ndarray]) -> None:
     with pytest.raises(ValueError, match="the encoder has 4 latents, but latent_dim is 5"):
         adopted(lambda: graph(), digits["train"][:64], latent_dim=5, likelihood=GAUSSIAN)
+
+
+def test_rows_are_looked_at_where_they_lie_and_may_have_gaps(digits: dict[str, np.ndarray]) -> None:
+    row = np.where(np.arange(64) == 3, np.nan, digits["train"][0]).astype(np.float32)
+    rows = np.broadcast_to(row, (200_000, 64))
+    tracemalloc.start()
+    adopted(styles.dense_with_added_loss, rows)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.5 * rows.nbytes, "no copy of them all"
 
 
 class Linear(keras.layers.Layer):

@@ -1,8 +1,9 @@
 """What was changed in a layer is put back, last first."""
 
 import keras
+import numpy as np
 
-from klsearch.vae.networks.own.changes import note_change, undo_changes
+from klsearch.vae.networks.own.changes import note_change, undo_changes, variables_kept
 
 
 def test_changes_of_all_layers_are_put_back_once_and_last_first() -> None:
@@ -16,3 +17,13 @@ def test_changes_of_all_layers_are_put_back_once_and_last_first() -> None:
     assert [number for number in done if number < 7] == [2, 1, 0]
     undo_changes(model)
     assert len(done) == 4
+
+
+def test_variables_hold_after_the_block_what_they_held_before() -> None:
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    with variables_kept(layer):
+        layer(np.full((8, 3), 7.0), training=True)
+        assert float(layer.moving_mean[0]) > 0
+    assert float(layer.moving_mean[0]) == 0
+    assert float(layer.moving_variance[0]) == 1

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.vae.networks.own.decoders import take_decoder, take_logits
+from klsearch.vae.networks.network import computing_in
+from klsearch.vae.networks.own.decoders import add_up, take_decoder, take_logits
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
@@ -52,8 +53,33 @@ def test_what_a_decoder_can_give_is_found_by_pushing_its_last_layer(
 
 def test_a_softmax_is_no_sigmoid() -> None:
     softmax, sigmoid = (take_decoder(ending(name), 2) for name in ("softmax", "sigmoid"))
-    assert (softmax.adds_up, softmax.is_sigmoid) == (True, False)
-    assert (sigmoid.adds_up, sigmoid.is_sigmoid) == (False, True)
+    assert (softmax.adds_up, softmax.is_sigmoid) == (6, False)
+    assert (sigmoid.adds_up, sigmoid.is_sigmoid) == (0, True)
+
+
+def test_a_softmax_adds_up_over_the_values_that_it_was_taken_of() -> None:
+    model = ending("softmax")
+    reshaped = keras.Model(model.inputs[0], keras.layers.Reshape((2, 3))(model.outputs[0]))
+    assert take_decoder(reshaped, 2).adds_up == 6
+    z = keras.Input((2,))
+    places = keras.layers.Softmax()(keras.layers.Reshape((2, 3))(keras.layers.Dense(6)(z)))
+    assert take_decoder(keras.Model(z, places), 2).adds_up == 3
+
+
+@pytest.mark.parametrize("features", [2, 784])
+def test_a_softmax_is_known_by_8_bits_of_its_values(features: int) -> None:
+    with computing_in("mixed_bfloat16"):
+        assert take_decoder(ending("softmax", features), 2).adds_up == features
+        assert take_decoder(ending("sigmoid", features), 2).adds_up == 0
+
+
+def test_shares_of_1_are_counted_off_one_after_the_other() -> None:
+    rows = np.array([[0.25, 0.75, 1.0, 0.0], [0.5, 0.5, 0.0, 1.0]])
+    assert add_up(rows, 2, within=1e-6)
+    assert add_up(rows.reshape(2, 2, 2), 2, within=1e-6)
+    assert not add_up(rows, 4, within=1e-6), "a row adds up to 2"
+    assert not add_up(rows[:, :3], 2, within=1e-6), "3 values are no pairs"
+    assert not add_up(np.array([[1.5, -0.5]]), 2, within=1e-6), "no share is negative"
 
 
 def with_layer() -> keras.Model:

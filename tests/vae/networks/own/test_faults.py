@@ -86,6 +86,15 @@ def test_a_softmax_is_refused_unless_the_data_add_up_to_one() -> None:
     assert told(UNIT / UNIT.sum(axis=1, keepdims=True), end="softmax") == ("", [])
 
 
+@pytest.mark.parametrize("likelihood", ["poisson", "categorical"])
+def test_a_softmax_where_other_numbers_are_asked_for_is_not_sent_to_a_sigmoid(likelihood: str) -> None:
+    wrong, _ = told(np.round(UNIT * 9), end="softmax", likelihood=likelihood)
+    assert wrong == (
+        f"the decoder gives only values within 0 to 1, but '{likelihood}' takes {LIKELIHOODS[likelihood].output_name}: "
+        "end it in no activation"
+    )
+
+
 @pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial", "gaussian_variance"])
 def test_an_activation_that_a_likelihood_has_already_is_refused(likelihood: str) -> None:
     wrong, _ = told(np.round(UNIT * 9), end="softplus", likelihood=likelihood)
@@ -121,21 +130,43 @@ def with_layer(layer: keras.layers.Layer) -> Heads:
 @pytest.mark.parametrize("share", [1.0, 0.01])
 def test_a_kl_of_their_own_is_left_out_and_told_by_name(share: float) -> None:
     given = with_layer(OwnKl(share, name="kl_layer"))
-    (line,) = own_losses(given, ROWS)
+    (line,), cautions = own_losses(given.encoder, [ROWS])
+    assert cautions == []
     assert line.startswith("the encoder's layer 'kl_layer' (OwnKl) adds a KL of its own (add_loss), which is left out")
     given.encoder(ROWS, training=True)
     assert given.encoder.losses == []
 
 
-def test_a_loss_that_is_no_kl_stays_and_is_told_by_name() -> None:
-    given = with_layer(Sparse(name="sparse"))
-    (line,) = own_losses(given, ROWS)
-    assert (
-        line == "the encoder's layer 'sparse' (Sparse) adds a loss of its own (add_loss), which stays in every training"
-    )
+class SampledKl(OwnKl):
+    """ln q(z | x) − ln p(z) of one sample each, an estimate of the KL."""
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        mean, log_var = inputs
+        noise = keras.random.normal(keras.ops.shape(mean), seed=1)
+        z = mean + keras.ops.exp(0.5 * log_var) * noise
+        self.add_loss(0.5 * keras.ops.mean(keras.ops.sum(z**2 - log_var - noise**2, axis=-1)))
+        return [mean, log_var]
+
+
+@pytest.mark.parametrize("kind", [Sparse, SampledKl])
+def test_a_loss_that_is_no_multiple_of_the_kl_stays_and_is_warned_of_by_name(kind: type[OwnKl]) -> None:
+    given = with_layer(kind(name="extra"))
+    notes, (caution,) = own_losses(given.encoder, [ROWS])
+    assert (notes, caution.code) == ([], "own-loss")
+    assert f"the encoder's layer 'extra' ({kind.__name__}) adds a loss of its own (add_loss), which stays" in caution
     given.encoder(ROWS, training=True)
     assert len(given.encoder.losses) == 1
-    assert own_losses(heads(), ROWS) == []
+    assert own_losses(heads().encoder, [ROWS]) == ([], [])
+
+
+def test_looking_for_added_losses_moves_no_statistics_and_no_seed() -> None:
+    inputs = keras.Input((4,))
+    h = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(inputs))
+    encoder = keras.Model(inputs, OwnKl()([keras.layers.Dense(2)(h) for _ in range(2)]))
+    before = [variable.numpy() for variable in encoder.variables]
+    assert len(own_losses(encoder, [ROWS])[0]) == 1
+    for variable, value in zip(encoder.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
 
 
 class Given(keras.layers.Layer):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from klsearch.vae.networks.own.changes import undo_changes
-from klsearch.vae.networks.own.fresh import forget_training, making_models
+from klsearch.vae.networks.own.fresh import forget_training, initializer_of, making_models
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
@@ -64,3 +64,34 @@ def test_trained_biases_scales_and_statistics_start_afresh_but_for_frozen_layers
     undo_changes(made)
     for variable in made.variables:
         np.testing.assert_array_equal(variable, trained[variable.path])
+
+
+def test_a_model_that_was_made_elsewhere_forgets_too_by_what_its_layers_keep() -> None:
+    made = model()
+    assert forget_training(made) == [], "nor is an LSTM's forget bias, which starts at 1"
+    lstm = made.get_layer(index=1)
+    lstm.cell.bias.assign(np.arange(12.0))
+    paths = forget_training(made)
+    assert paths == [lstm.cell.bias.path]
+    np.testing.assert_array_equal(lstm.cell.bias, [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0])
+
+
+class Silent(keras.layers.Layer):
+    """Names no initializer at all."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.w = self.add_weight(shape=(shape[-1], 200))
+        self.steps = self.add_weight(shape=(), dtype="int32", trainable=False)
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.matmul(inputs, self.w)
+
+
+def test_weights_without_an_initializer_have_keras_s_own() -> None:
+    with making_models():
+        layer = Silent()
+        layer.build((1, 400))
+    again = initializer_of(layer.w, layer)(layer.w.shape)
+    assert np.std(again) == pytest.approx(np.std(layer.w), rel=0.05), "drawn from the same distribution"
+    assert np.abs(again).max() == pytest.approx(0.1, rel=0.01), "Glorot's √(6 / (400 + 200))"
+    assert int(initializer_of(layer.steps, layer)((), dtype="int32")) == 0

@@ -1,5 +1,6 @@
 """The outputs of an encoder that are z_mean and z_log_var, and the layers behind them."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -117,7 +118,19 @@ def test_a_third_output_that_is_drawn_is_left_out_and_said(inputs: keras.KerasTe
     heads = heads_of(inputs, [mean, log_var, Sampling(name="z")([mean, log_var])])
     assert heads.places == (0, 1)
     assert len(heads.encoder.outputs) == 2
-    assert heads.notes[0].endswith("'z' is left out: samples are drawn by klsearch")
+    (note,) = heads.notes
+    assert re.fullmatch(
+        r"of the encoder's outputs '\w+' is taken for z_mean and '\w+' for z_log_var; 'z' is left out: samples are "
+        "drawn by klsearch",
+        note,
+    )
+
+
+def test_names_that_are_plain_are_not_repeated(inputs: keras.KerasTensor) -> None:
+    outputs = [linear(2, name)(inputs) for name in ("z_mean", "z_log_var")]
+    assert heads_of(inputs, outputs).notes == ()
+    heads = heads_of(inputs, [*outputs, *[Sampling(name=name)(outputs) for name in ("z", "more")]])
+    assert heads.notes == ("of the encoder's outputs 'z' and 'more' are left out: samples are drawn by klsearch",)
 
 
 def test_names_tell_outputs_apart_in_any_order(inputs: keras.KerasTensor) -> None:
@@ -176,6 +189,43 @@ def test_a_class_that_gives_them_in_reversed_order_is_turned_round_by_its_names(
     assert heads.notes == ("the encoder gives 'fc_logvar' before 'fc_mu': 'fc_mu' is taken for z_mean",)
 
 
+@pytest.mark.parametrize(("turned", "sampled"), [(False, False), (True, False), (False, True), (True, True)])
+def test_named_layers_of_a_class_say_which_output_is_which(turned: bool, sampled: bool) -> None:
+    encoder = Subclassed(turned=turned, sampled=sampled)
+    encoder(ROWS)
+    mean, log_var = (encoder.fc_mu, encoder.fc_logvar)
+    for name, layer, names in (("mu", mean, ("fc_mu", "fc_logvar")), ("logvar", log_var, ("fc_logvar", "fc_mu"))):
+        heads = take_heads(encoder, ROWS, names)
+        hidden = keras.ops.relu(encoder.hidden(ROWS))
+        np.testing.assert_allclose(heads.encoder(ROWS)[0], layer(hidden), rtol=1e-5, atol=1e-6, err_msg=name)
+        assert heads.layers[0] is layer
+        assert heads.places == ((0, 1) if (layer is mean) is not turned else (1, 0))
+        assert heads.notes == ()
+
+
+class OneOutput(Subclassed):
+    """Gives both in one."""
+
+    def call(self, rows: Any) -> Any:
+        return keras.ops.concatenate(super().call(rows), axis=1)
+
+
+def test_named_halves_of_one_output_must_come_in_this_order() -> None:
+    assert take_heads(OneOutput(), ROWS, ("fc_mu", "fc_logvar")).places == (0, 0)
+    with pytest.raises(ValueError, match=r"^the encoder's one output begins with 'fc_logvar'; let z_mean be its first"):
+        take_heads(OneOutput(turned=True), ROWS, ("fc_mu", "fc_logvar"))
+
+
+@pytest.mark.parametrize("named", [("fc_mu", "fc_log_var"), ("mu", "fc_logvar")])
+def test_a_name_of_nothing_is_refused_with_what_there_is(named: tuple[str, str], inputs: keras.KerasTensor) -> None:
+    with pytest.raises(
+        ValueError, match=r"no layer '(mu|fc_log_var)' .*; layers with a kernel: fc_logvar, fc_mu, hidd"
+    ):
+        take_heads(Subclassed(), ROWS, named)
+    with pytest.raises(ValueError, match=r"no output and no layer '.*' for model.latent_heads; outputs: a, b; layers "):
+        heads_of(inputs, [linear(2, "a")(inputs), linear(2, "b")(inputs)], *named)
+
+
 def test_heads_that_no_output_follows_are_named_by_the_user() -> None:
     encoder = Subclassed(squashed=True)
     encoder(ROWS)
@@ -183,6 +233,11 @@ def test_heads_that_no_output_follows_are_named_by_the_user() -> None:
     with pytest.raises(ValueError, match=r"name them in model\.latent_heads .* fc_logvar, fc_mu, hidden\.$"):
         take_heads(encoder, ROWS, ())
     assert take_heads(encoder, ROWS, ("fc_mu", "fc_logvar")).layers == (encoder.fc_mu, encoder.fc_logvar)
+    encoder.turned = True
+    turned = take_heads(encoder, ROWS, ("fc_mu", "fc_logvar"))
+    assert turned.places == (1, 0), "each output still depends on one of them alone"
+    (note,) = take_heads(encoder, ROWS, ("hidden", "fc_mu")).notes
+    assert note == "which outputs 'hidden' and 'fc_mu' give cannot be told: the first is taken for z_mean"
 
 
 def test_rows_are_shaped_as_the_encoder_takes_them() -> None:

@@ -40,6 +40,19 @@ class OfItself(keras.Model):
         self.inference_net, self.generative_net = models(latent_dim=latent_dim)
 
 
+class Stepping(Whole):
+    """With a training step of its own."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        return {"loss": 0.0}
+
+
+def test_a_training_step_of_their_own_is_said_not_to_be_called() -> None:
+    assert found(Whole(ENCODER, DECODER)).notes == ()
+    (note,) = found(Stepping, encoder=ENCODER, decoder=DECODER).notes
+    assert note.startswith("Stepping.train_step is not called: ")
+
+
 def whole_graph() -> keras.Model:
     rows = keras.Input((4,))
     encoder, decoder = models()
@@ -65,6 +78,9 @@ def found(named: Any, **beside: Any) -> Pair:
         lambda shape, latents: (ENCODER, DECODER) if (shape, latents) == ((4,), 2) else None,
         lambda latent_dim, original_dim: (ENCODER, DECODER) if (latent_dim, original_dim) == (2, 4) else None,
         lambda hidden=64: (ENCODER, DECODER) if hidden == 64 else None,
+        lambda shape="round", features=("a", "b"): (
+            (ENCODER, DECODER) if (shape, len(features)) == ("round", 2) else None
+        ),
         lambda *sizes: (ENCODER, DECODER) if sizes == ((4,), 2) else None,
     ],
 )
@@ -109,6 +125,47 @@ def test_a_function_that_needs_what_nobody_knows_is_refused_by_its_argument() ->
 
     with pytest.raises(ValueError, match=r"^build\(\) needs 'width' and 'depth', and nobody knows"):
         found(build)
+
+
+def told(input_shape: tuple[int, ...], latent_dim: int, condition_shape: tuple[int, ...] = (0,)) -> Any:
+    return (ENCODER, DECODER) if (input_shape, latent_dim, condition_shape) == ((4,), 2, (3,)) else None
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        told,
+        lambda rows, d, condition_shape: told(rows, d, condition_shape),
+        lambda input_shape, latent_dim, **others: told(input_shape, latent_dim, **others),
+        (ENCODER, DECODER),
+    ],
+)
+def test_a_function_is_told_how_wide_the_condition_is(named: Any) -> None:
+    pair = find_pair(named, (4,), 2, {}, 3)
+    assert (pair.encoder, pair.decoder) == (ENCODER, DECODER)
+
+
+def test_a_class_that_is_given_both_models_needs_no_condition() -> None:
+    pair = find_pair(Whole, (4,), 2, {"encoder": ENCODER, "decoder": DECODER}, 3)
+    assert (pair.encoder, pair.decoder) == (ENCODER, DECODER)
+
+
+@pytest.mark.parametrize("named", [lambda input_shape, latent_dim: None, OfItself])
+def test_a_function_or_class_that_is_not_told_of_the_condition_is_refused(named: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"^data\.condition is set, but the model factory has no parameter condition_sha"
+    ):
+        find_pair(named, (4,), 2, {}, 3)
+
+
+def test_a_condition_that_is_asked_for_must_be_there() -> None:
+    def demanding(input_shape: tuple[int, ...], latent_dim: int, condition_shape: tuple[int, ...]) -> None:
+        del input_shape, latent_dim, condition_shape
+
+    with pytest.raises(
+        ValueError, match=r"asks for condition_shape, but data\.condition is not set; set it, or give it"
+    ):
+        found(demanding)
 
 
 def saved(path: Path, model: keras.Model) -> Path:
