@@ -1,5 +1,6 @@
 """Drawing: each function paints one small record into axes. What there is to see is decided in the data, not here."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,16 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from klsearch.reports.figures.palette import BAND, INK, LINES, MUTED, OUTCOMES, LineStyle, line_style
+from klsearch.reports.figures.palette import (
+    BAND,
+    INK,
+    LINES,
+    MUTED,
+    OUTCOMES,
+    LineStyle,
+    OutcomeStyle,
+    line_style,
+)
 from klsearch.reports.figures.scales import Scale, fitted_scale, kl_scale, log_ticks, positive_scale, round_up
 from klsearch.reports.figures.svg import point
 from klsearch.reports.readings.models import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
@@ -301,23 +311,40 @@ def paint_progress(axes: Axes, search: ScoreHistory) -> None:
 
 
 def _paint_outcomes(axes: Axes, points: Scatter, names: tuple[str, str]) -> None:
-    rasterized = int(np.sum(points.drawable)) > _RASTERIZE_ABOVE
+    is_cloud = int(np.sum(points.drawable)) > _RASTERIZE_ABOVE
     for outcome, style in OUTCOMES.items():
         where = points.where(outcome) & points.drawable
+        if is_cloud:
+            _paint_cloud(axes, points.x[where], points.y[where], style)
+            continue
         axes.scatter(
             points.x[where],
             points.y[where],
-            s=8 if rasterized else 22,
+            s=22,
             marker=style.marker,
-            linewidths=0.8 if rasterized else 1.2,
+            linewidths=1.2,
             facecolors=style.color if style.filled or style.marker == "x" else "none",
             edgecolors=None if style.marker == "x" else style.color,
-            alpha=1 if rasterized else 0.85,
-            rasterized=rasterized,
-            # Points on the upper edge are whole.
-            clip_on=rasterized,
-            urls=[] if rasterized else _addresses(_trial_points(points, where, outcome, names)),
+            alpha=0.85,
+            clip_on=False,  # points on the upper edge are whole
+            urls=_addresses(_trial_points(points, where, outcome, names)),
         )
+
+
+def _paint_cloud(axes: Axes, x: np.ndarray, y: np.ndarray, style: OutcomeStyle) -> None:
+    """Many points as a picture: the markers of a line, which take a tenth of a scatter's time."""
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker=style.marker,
+        markersize=math.sqrt(8),
+        markeredgewidth=0.8,
+        markerfacecolor=style.color if style.filled else "none",
+        markeredgecolor=style.color,
+        zorder=1,  # where scatters lie, below lines
+        rasterized=True,
+    )
 
 
 def _trial_points(points: Scatter, where: np.ndarray, outcome: str, names: tuple[str, str]) -> list[str]:
