@@ -1,5 +1,6 @@
 """Where rows lie in the latent space: of the winner, and of the settings that the user has."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -49,20 +50,21 @@ def _classes_of(found: LatentMap) -> tuple[str, ...]:
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).removeprefix("-").isdigit()
+    return re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", text) is not None
 
 
 def _exhibit(
     study: StudyRecord, found: LatentMap, name: str, classes: Sequence[str], styles: dict[str, MapStyle]
 ) -> Exhibit:
     places, held = found.places[_at(found, name)], share(float(found.shares[_at(found, name)]))
-    who = f"winner ({name})" if name == f"trial {study.winner}" else name
+    is_winner = name == f"trial {study.winner}"
+    who = f"winner ({name})" if is_winner else name
     labels = np.array(found.labels)
     groups = [(places[labels == one], styles[one]) for one in classes] or [(places, MapStyle.of(0))]
     spread = [number(float(value)) for value in np.std(places, axis=0)]
     alternative = (
-        f"Latent means of the {who} on their two principal axes, which hold {held} of their variance; standard "
-        f"deviations {spread[0]} and {spread[1]}."
+        f"Latent means of {'the ' * is_winner}{who} on their two principal axes, which hold {held} of their variance; "
+        f"standard deviations {spread[0]} and {spread[1]}."
     )
     rows = tuple(
         (one, str(len(group)), *(number(float(value)) for value in np.mean(group, axis=0)))

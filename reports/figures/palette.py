@@ -78,10 +78,9 @@ class OutcomeStyle:
 
 
 OUTCOMES = {
-    TrialOutcome.VOID: OutcomeStyle("#868686", "P", False, _PLUS),
     TrialOutcome.MISSED: OutcomeStyle("#868686", "s", False, _SQUARE),
     TrialOutcome.PRUNED: OutcomeStyle("#a06cb4", "v", False, _DOWN),
     TrialOutcome.FAILED: OutcomeStyle("#d55e00", "x", False, _CROSS),
     TrialOutcome.PASSED: OutcomeStyle("#009e73", "o", True, _CIRCLE),
 }
-"""By outcome, in the order of drawing: what passes lies on top."""
+"""By outcome, in the order of drawing: what passes lies on top. What was never trained is not drawn."""

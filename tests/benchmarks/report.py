@@ -8,7 +8,7 @@ from tests.reports.conftest import many_trials
 
 
 def measure_report() -> dict[str, Any]:
-    """Seconds of a processor, of a first report, which loads what it takes, and of a further one; the page's size in MB."""
+    """Processor seconds of a first report, which loads what it takes, and of a further one; the page's size in MB."""
     study, other = many_trials(), many_trials()
     began = time.process_time()
     render_report(study)
