@@ -71,7 +71,7 @@ def write_comparison(first: StudyRecord, second: StudyRecord, path: Path) -> Pat
 
 def render_comparison(first: StudyRecord, second: StudyRecord) -> str:
     """Two studies side by side, as HTML like the report's."""
-    return _render(comparison_page(without_paths(first), without_paths(second)))
+    return _render(comparison_page(first, second))
 
 
 def write_watched(watched: Watched, path: Path, *, name: str) -> Path:
@@ -91,7 +91,8 @@ def write_watched(watched: Watched, path: Path, *, name: str) -> Path:
 
 def render_head(study: StudyRecord) -> str:
     """The report's head alone, for notebooks: HTML with its style in place, which changes nothing around it."""
-    return _environment().get_template("head.html.j2").render(study=study.name, banner=banner(study, summarize(study)))
+    template = _environment().get_template("head.html.j2")
+    return show_hidden(template.render(study=study.name, banner=banner(study, summarize(study))))
 
 
 def _environment() -> Environment:

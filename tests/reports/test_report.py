@@ -132,6 +132,7 @@ def test_what_turns_the_writing_or_acts_on_a_terminal_is_shown_as_such(make: Mak
     html = render_report(replace(study, name=hidden, definition_toml=hidden, provenance={hidden: hidden}))
     assert not set("\u202e\u2066\x1b") & set(html)
     assert html.count(r"\u202egpj.exe\u2066 \u001b[31m") > 5
+    assert not set("\u202e\u2066\x1b") & set(render_head(replace(study, name=hidden)))
 
 
 def test_a_study_under_way_says_that_it_is_partial_and_how_to_go_on(html_of: Callable[[str], str]) -> None:
