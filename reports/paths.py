@@ -137,7 +137,7 @@ def _cut_name(path: str) -> str:
     """What stands behind the last slash of an absolute path, behind a mark; another text as it is.
 
     >>> _cut_name("/home/o'brien/my data/x.npz"), _cut_name("package.module:name"), _cut_name("/home/me/images/")
-    ("…/x.npz", 'package.module:name', '…/images')
+    ('…/x.npz', 'package.module:name', '…/images')
     """
     root = re.match(_ROOT, path)
     if root is None:
