@@ -16,6 +16,7 @@ from klsearch.reports.figures.palette import (
     LINES,
     MUTED,
     OUTCOMES,
+    PAPER,
     LineStyle,
     OutcomeStyle,
     line_style,
@@ -34,6 +35,7 @@ Band = tuple[float, float]
 _RASTERIZE_ABOVE = 500
 _LONGEST_NAME = 16
 _MOST_PERCENT = 3.0  # a change beyond it is drawn as a factor
+_NAMES_APART = 0.07  # of the longer side of a map
 _GAP = 0.06  # between images, of their width
 # A tick at 0.30000000000000004 is one at 0.3.
 _PLAIN = FuncFormatter(lambda value, _: number(round(value, 12)))
@@ -414,23 +416,60 @@ class MapStyle:
         return cls(line_style(place), line_style(place + place // len(LINES)))
 
 
-def paint_map(axes: Axes, groups: Sequence[tuple[np.ndarray, MapStyle]]) -> None:
-    """Rows in a plane, [n, 2] by class, on equal scales."""
-    for places, style in groups:
+@dataclass(frozen=True, slots=True, eq=False)
+class MapGroup:
+    """Rows of one class in a plane, [n, 2]; without a name where there are no classes."""
+
+    name: str
+    places: np.ndarray
+    style: MapStyle
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The mean place, [2]."""
+        middle: np.ndarray = np.mean(self.places, axis=0)
+        return middle
+
+
+def paint_map(axes: Axes, groups: Sequence[MapGroup]) -> None:
+    """Rows in a plane on equal scales; the name of a class at its mean place, but for one that would hide another."""
+    for places, style in ((one.places, one.style) for one in groups):
         axes.scatter(
             places[:, 0],
             places[:, 1],
-            s=14,
+            s=16,
             marker=style.shape.marker,
             color=style.line.color,
-            alpha=0.75,
+            alpha=0.7,
             linewidths=0,
         )
+    _name_middles(axes, groups)
     axes.set_aspect("equal", adjustable="datalim")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(_PLAIN)
     _label(axes, "first principal axis of μ", "second principal axis")
+
+
+def _name_middles(axes: Axes, groups: Sequence[MapGroup]) -> None:
+    every = np.concatenate([one.places for one in groups])
+    apart = _NAMES_APART * float(np.max(np.ptp(every, axis=0)))
+    named: list[np.ndarray] = []
+    for one in groups:
+        if not one.name or any(np.linalg.norm(one.middle - other) < apart for other in named):
+            continue
+        named.append(one.middle)
+        axes.annotate(
+            _shorten(one.name),
+            (one.middle[0], one.middle[1]),
+            ha="center",
+            va="center",
+            fontsize=10,
+            fontweight="bold",
+            color=INK,
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": one.style.line.color, "alpha": 0.85},
+            zorder=4,
+        )
 
 
 def paint_surface(

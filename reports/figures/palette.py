@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from klsearch.reports.readings.trials import TrialOutcome
 
 # Stand-ins that matplotlib writes into the SVG and that `reports.figures.svg` turns into CSS variables.
-INK, MUTED, GRID, BAND = "#010101", "#020202", "#030303", "#040404"
+INK, MUTED, GRID, BAND, PAPER = "#010101", "#020202", "#030303", "#040404", "#060606"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ CSS_VARIABLES = {
     MUTED: "--muted",
     GRID: "--line",
     BAND: "--band",
+    PAPER: "--page",
     **{style.color: f"--series-{index}" for index, style in enumerate(LINES)},
 }
 

@@ -238,10 +238,12 @@ def _stop_or_search_on(study: StudyRecord) -> tuple[Advice, ...]:
     found = None if response is None else response.decide()
     if found is None:
         return ()
+    gain, tolerance = share(found.gain), share(found.tolerance)
+    if gain == tolerance:
+        gain, tolerance = (f"{100 * value:.2g} %" for value in (found.gain, found.tolerance))
     compared = (
         f"By a model of {found.trials} trials, another setting is expected to lower `unexplained` by "
-        f"{share(found.gain)} of trial {found.leader}'s at most; up to {share(found.tolerance)} is within the noise of "
-        "training."
+        f"{gain} of trial {found.leader}'s at most; up to {tolerance} is within the noise of training."
     )
     if found.reached:
         return (

@@ -17,12 +17,15 @@ from matplotlib.text import Annotation
 from numpy.testing import assert_allclose, assert_array_equal
 
 from klsearch.reports.figures.paint import (
+    MapGroup,
+    MapStyle,
     PointMark,
     paint_columns,
     paint_curves,
     paint_effects,
     paint_images,
     paint_latents,
+    paint_map,
     paint_progress,
     paint_rate_distortion,
     paint_seeds,
@@ -339,6 +342,29 @@ def test_effects_of_many_times_are_factors_on_a_logarithmic_axis_that_begins_at_
     assert axes.get_xlim()[0] == 1
     assert_allclose([(left, width) for left, _, width, _ in bars(axes)], [(1, 20), (1, 0)])
     assert line_points(axes.lines[0]) == [(16, 0), (31, 0)]
+
+
+def test_a_class_is_named_at_its_mean_place_unless_that_would_hide_another_name(axes: Axes) -> None:
+    around = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 3.0], [0.0, 1.0]])  # whose mean is (0, 1)
+    groups = [
+        MapGroup("a", around, MapStyle.of(0)),
+        MapGroup("b", around + 0.1, MapStyle.of(1)),
+        MapGroup("seventeen letters", around + 10.0, MapStyle.of(8)),
+    ]
+    paint_map(axes, groups)
+    assert [places(one) for one in axes.collections] == [[tuple(at) for at in one.places] for one in groups]
+    assert [(one.get_text(), one.xy) for one in axes.texts if isinstance(one, Annotation)] == [
+        ("a", (0.0, 1.0)),
+        ("seventeen lette…", (10.0, 11.0)),
+    ]
+    first, ninth = axes.collections[0], axes.collections[2]
+    assert_array_equal(first.get_facecolor(), ninth.get_facecolor())
+    assert MapStyle.of(0).shape.marker != MapStyle.of(8).shape.marker, "of one colour, and of two shapes"
+
+
+def test_rows_without_classes_have_no_names(axes: Axes) -> None:
+    paint_map(axes, [MapGroup("", np.array([[0.0, 1.0], [2.0, 3.0]]), MapStyle.of(0))])
+    assert not axes.texts
 
 
 def picture(axes: Axes) -> np.ndarray:
