@@ -1,9 +1,10 @@
 """The numbers in the figures of the search: every trial's place, and how often each part of a range passes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -40,6 +41,12 @@ def trial_outcome(trial: TrialRecord) -> TrialOutcome:
     return TrialOutcome.PASSED if trial.passed else TrialOutcome.MISSED
 
 
+@lru_cache(maxsize=1)
+def outcomes_of(study: StudyRecord) -> Mapping[int, TrialOutcome]:
+    """The outcome of every trial that has ended, by number; found once for a record, which may have thousands."""
+    return {trial.number: trial_outcome(trial) for trial in study.trials if trial.state is not RunState.RUNNING}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EndedTrials:
     """Every trial that was trained and no longer runs, what became of it, and where on the page it leads."""
@@ -50,27 +57,23 @@ class EndedTrials:
 
 
 def ended_trials(study: StudyRecord) -> EndedTrials:
-    """The trials that ran and no longer do; read once for all figures, since there may be thousands."""
+    """The trials that ran and no longer do."""
     trials = tuple(t for t in study.trials if t.state is not RunState.RUNNING and not t.is_void)
-    outcomes = tuple(trial_outcome(trial) for trial in trials)
+    outcomes = tuple(outcomes_of(study)[trial.number] for trial in trials)
     return EndedTrials(trials=trials, outcomes=outcomes, targets=trial_targets(study, trials))
 
 
+@lru_cache(maxsize=1)
 def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
     """At most 500 trials: those that failed or diverged (at most 250), then the best of the rest; the best first."""
     sides: dict[bool, list[TrialRecord]] = {False: [], True: []}
     for trial in study.trials:
-        sides[is_failure(trial)].append(trial)
+        sides[outcomes_of(study).get(trial.number) is TrialOutcome.FAILED].append(trial)
     rest, failed = (sorted(sides[one], key=lambda trial: trial.rank) for one in (False, True))
     if len(study.trials) > MOST_ROWS:
         failed = failed[:_MOST_FAILED]
         rest = rest[: MOST_ROWS - len(failed)]
     return (*rest, *failed)
-
-
-def is_failure(trial: TrialRecord) -> bool:
-    """Whether it has ended, and diverged or failed."""
-    return trial.state is not RunState.RUNNING and trial_outcome(trial) is TrialOutcome.FAILED
 
 
 def trial_targets(study: StudyRecord, trials: Sequence[TrialRecord]) -> tuple[str, ...]:
@@ -197,7 +200,7 @@ def score_history(study: StudyRecord) -> ScoreHistory:
     points = Scatter(
         x=np.array([trial.number for trial in trials], dtype=float),
         y=np.array([trial.score for trial in trials], dtype=float),
-        outcomes=tuple(trial_outcome(trial) for trial in trials),
+        outcomes=tuple(outcomes_of(study)[trial.number] for trial in trials),
         trials=tuple(trial.number for trial in trials),
         targets=trial_targets(study, trials),
     )

@@ -9,7 +9,7 @@ from klsearch.reports.readings.differences import missed_gates
 from klsearch.reports.readings.trials import (
     MOST_ROWS,
     TrialOutcome,
-    is_failure,
+    outcomes_of,
     shown_trials,
     trial_outcome,
     trial_targets,
@@ -79,7 +79,7 @@ def _describe_shown(study: StudyRecord, shown: tuple[TrialRecord, ...]) -> str:
     hidden = len(study.trials) - len(shown)
     if not hidden:
         return f"{'All ' * (len(shown) > 1)}{count(len(shown), 'trial')}, the best first."
-    failed = sum(is_failure(trial) for trial in shown)
+    failed = sum(outcomes_of(study).get(trial.number) is TrialOutcome.FAILED for trial in shown)
     return (
         f"{len(shown)} of {count(len(study.trials), 'trial')}: the {len(shown) - failed} best and "
         f"{failed} that failed or diverged. The other {hidden:,} are in the files."
