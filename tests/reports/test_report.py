@@ -25,6 +25,7 @@ import pytest
 from klsearch.reports.page import Block, Cell, Exhibit, Facts, Fold, Gallery, Page, Prose, Steps, Table, TrialTable
 from klsearch.reports.report import render_head, render_report, report_page, write_report
 from klsearch.reports.sections.banner import banner
+from klsearch.studies.ladder import LADDER, rung_settings
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
 from klsearch.vae.evaluation.samples import ImageSamples
@@ -85,6 +86,10 @@ def test_every_kind_of_study_has_every_section_and_a_verdict(html: str) -> None:
 
 
 def test_ids_are_unique_and_every_inner_link_has_its_target(html: str) -> None:
+    check_links(html)
+
+
+def check_links(html: str) -> None:
     outline = Outline(html)
     assert [name for name, n in outline.ids.items() if n > 1] == []
     inner = {reference.removeprefix("#") for reference in outline.references if reference.startswith("#")}
@@ -177,6 +182,20 @@ def test_writing_gives_the_path_and_the_same_bytes_every_time(
     assert path.read_text(encoding="utf-8") == html_of("finished")
 
 
+@pytest.mark.slow("draws a report of six hundred trials")
+def test_a_ladder_s_points_lead_to_rows_that_are_there(make: Make) -> None:
+    """Ten points of the ladder are links, and its rows are not among the five hundred that are shown."""
+    few = make(30, space={"kl_weight": {"low": 1e-4, "high": 1.0, "log": True}})
+    rungs = rung_settings(few.definition, 10)
+    trials = [replace(few.trials[n % 30], number=n, score=0.1 if n >= 10 else 5.0) for n in range(600)]
+    trials[:10] = [
+        replace(one, hyperparameters=settings, origin=LADDER) for one, settings in zip(trials, rungs, strict=False)
+    ]
+    html = render_report(replace(few, trials=tuple(trials), ladder=10))
+    assert html.count('href="#trials"><title>trial') >= 10
+    check_links(html)
+
+
 @pytest.mark.slow("draws a report of a hundred trials")
 def test_a_hundred_trials_stay_below_a_megabyte(make: Make) -> None:
     assert len(render_report(make(100)).encode()) < 1_000_000
@@ -211,11 +230,12 @@ def test_ten_thousand_trials_stay_below_three_megabytes(ten_thousand: StudyRecor
     assert len(html.encode()) < 3_000_000
     assert html.count("<tr data-outcome=") == 500
     assert "The other 9,500 are in the files." in html
+    check_links(html)
 
 
 def test_importing_the_room_loads_no_pandas_and_drawing_loads_no_pyplot() -> None:
     code = (
-        "import sys, reports; assert 'pandas' not in sys.modules; import reports.report; "
+        "import sys, klsearch.reports; assert 'pandas' not in sys.modules; import klsearch.reports.report; "
         "print([name for name in ('matplotlib.pyplot', 'tensorflow', 'keras', 'optuna') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
