@@ -71,7 +71,7 @@ def write_comparison(first: StudyRecord, second: StudyRecord, path: Path) -> Pat
 
 def render_comparison(first: StudyRecord, second: StudyRecord) -> str:
     """Two studies side by side, as HTML like the report's."""
-    return _render(comparison_page(without_paths(first), without_paths(second)))
+    return _render(comparison_page(first, second))
 
 
 def write_watched(watched: Watched, path: Path, *, name: str) -> Path:
@@ -91,7 +91,8 @@ def write_watched(watched: Watched, path: Path, *, name: str) -> Path:
 
 def render_head(study: StudyRecord) -> str:
     """The report's head alone, for notebooks: HTML with its style in place, which changes nothing around it."""
-    return _environment().get_template("head.html.j2").render(study=study.name, banner=banner(study, summarize(study)))
+    template = _environment().get_template("head.html.j2")
+    return show_hidden(template.render(study=study.name, banner=banner(study, summarize(study))))
 
 
 def _environment() -> Environment:
@@ -147,20 +148,25 @@ def report_page(study: StudyRecord) -> Page:
     )
 
 
-_LITERAL = re.compile(r'("(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|/(?! )(?:[^/\\\n]|\\.)+/g?)')
 _ROOMY = re.compile(r" ?(=>|===|!==|&&|\|\||\?\?|[<>]=?|[=?:+,*-]) ?|(?<=[\[{(,;])\s| (?=\})")
 
 
 def _slim(script: str) -> str:
-    """The script without comments, indentation, and spaces outside of literals that mean nothing.
+    r"""The script without comments, indentation, and spaces that mean nothing where they are surely in no literal.
 
-    >>> _slim("  const a = [1, 2].map((b) => `${b} , `);")
-    'const a=[1,2].map((b)=>`${b} , `);'
+    >>> _slim('  const a = [1, 2];\n  // odd\n  say(" , ", a);\n  say(`"${ a } `);')
+    'const a=[1,2];\nsay(" , ",a);\nsay(`"${ a } `);'
     """
-    lines = [line.strip() for line in script.splitlines()]
-    text = "\n".join(line for line in lines if line and not line.startswith("//"))
-    parts = enumerate(_LITERAL.split(text))
-    return "".join(part if at % 2 else _ROOMY.sub(lambda match: match[1] or "", part) for at, part in parts)
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(_tighten(line) for line in lines if line and not line.startswith("//"))
+
+
+def _tighten(line: str) -> str:
+    """A line of a script without spaces outside of its strings; as it is, where other literals may hold quotes too."""
+    if re.search("['`/\\\\]", line):
+        return line
+    parts = enumerate(line.split('"'))
+    return '"'.join(part if at % 2 else _ROOMY.sub(lambda match: match[1] or "", part) for at, part in parts)
 
 
 def _csp_hash(script: str) -> str:

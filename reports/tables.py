@@ -70,14 +70,16 @@ def confirmation_frame(study: StudyRecord) -> pd.DataFrame:
 def curves_frame(study: StudyRecord) -> pd.DataFrame:
     """One row per epoch of every finished training, those of the trials first, at full precision.
 
-    Columns: name ("trial 3" of the search, else as in `confirmation_frame`), part ("search", "race" or "proof"), seed,
-    epoch from 1, then what was measured in it: KL in nats as a mean over latents, reconstruction, KL weight and total
-    in training; the same and `unexplained` on the validation split; the share of log-variances at a clip bound.
+    Columns: name ("trial 3" of the search, else as in `confirmation_frame`), part ("search", "race", "proof", or
+    "closing" for the ladder at the winner's other settings), seed, epoch from 1, then what was measured in it: KL in
+    nats as a mean over latents, reconstruction, KL weight and total in training; the same and `unexplained` on the
+    validation split; the share of log-variances at a clip bound.
     """
     named: list[tuple[str, str, TrainingRun]] = [
         *((f"trial {trial.number}", "search", trial) for trial in study.trials),
         *((run.candidate, "race", run) for run in study.race),
         *((confirmed_name(study, run), "proof", run) for run in study.confirmation),
+        *((run.candidate, "closing", run) for run in study.closing),
     ]
     frames = [
         pd.DataFrame(

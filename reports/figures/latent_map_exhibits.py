@@ -1,11 +1,12 @@
 """Where rows lie in the latent space: of the winner, and of the settings that the user has."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from klsearch.reports.figures.paint import MapStyle, paint_map
+from klsearch.reports.figures.paint import MapGroup, MapStyle, paint_map
 from klsearch.reports.figures.palette import LINES
 from klsearch.reports.figures.svg import draw
 from klsearch.reports.page import Block, Exhibit, Gallery, LegendEntry, Prose, Table
@@ -13,6 +14,7 @@ from klsearch.reports.wording import count, number, share
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.evaluation.latent_map import LatentMap
 
+_HEIGHT = 330  # points: scales are equal, so that height is what a map needs
 _CLASSES = 16  # more could not be told apart
 
 
@@ -35,6 +37,9 @@ def latent_map_blocks(study: StudyRecord) -> tuple[Block, ...]:
     rows = f"{count(found.places.shape[1], 'row')} of the {found.split} split"
     told = ", coloured by label" if classes else ""
     text = f"Each point is the encoder's mean of a row ({rows}{told}), along the two directions of most variance."
+    if classes:
+        text += " A label stands where its rows are on average, unless another stands there."
+        text += " Rows that overlap here may lie apart in other directions."
     return Prose(text=text), Gallery(exhibits=exhibits, legend=legend)
 
 
@@ -49,24 +54,26 @@ def _classes_of(found: LatentMap) -> tuple[str, ...]:
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).removeprefix("-").isdigit()
+    return re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", text) is not None
 
 
 def _exhibit(
     study: StudyRecord, found: LatentMap, name: str, classes: Sequence[str], styles: dict[str, MapStyle]
 ) -> Exhibit:
     places, held = found.places[_at(found, name)], share(float(found.shares[_at(found, name)]))
-    who = f"winner ({name})" if name == f"trial {study.winner}" else name
+    is_winner = name == f"trial {study.winner}"
+    who = f"winner ({name})" if is_winner else name
     labels = np.array(found.labels)
-    groups = [(places[labels == one], styles[one]) for one in classes] or [(places, MapStyle.of(0))]
+    groups = [MapGroup(one, places[labels == one], styles[one]) for one in classes]
+    groups = groups or [MapGroup("", places, MapStyle.of(0))]
     spread = [number(float(value)) for value in np.std(places, axis=0)]
     alternative = (
-        f"Latent means of the {who} on their two principal axes, which hold {held} of their variance; standard "
-        f"deviations {spread[0]} and {spread[1]}."
+        f"Latent means of {'the ' * is_winner}{who} on their two principal axes, which hold {held} of their variance; "
+        f"standard deviations {spread[0]} and {spread[1]}."
     )
     rows = tuple(
-        (one, str(len(group)), *(number(float(value)) for value in np.mean(group, axis=0)))
-        for one, (group, _) in zip(classes or ("all rows",), groups, strict=True)
+        (one.name or "all rows", str(len(one.places)), *(number(float(value)) for value in one.middle))
+        for one in groups
     )
     identity = f"latent-map-{_at(found, name)}"
     return Exhibit(
@@ -74,7 +81,7 @@ def _exhibit(
         title=f"Latent space, {who}",
         caption=f"The two axes hold {held} of the variance of μ.",
         alternative=alternative,
-        svg=draw(identity, alternative, partial(paint_map, groups=groups)),
+        svg=draw(identity, alternative, partial(paint_map, groups=groups), height=_HEIGHT),
         data=Table(
             caption=f"Mean place by label, {who}",
             columns=("label", "rows", "first principal axis", "second"),

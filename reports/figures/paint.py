@@ -1,5 +1,6 @@
 """Drawing: each function paints one small record into axes. What there is to see is decided in the data, not here."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,17 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from klsearch.reports.figures.palette import BAND, INK, LINES, MUTED, OUTCOMES, LineStyle, line_style
+from klsearch.reports.figures.palette import (
+    BAND,
+    INK,
+    LINES,
+    MUTED,
+    OUTCOMES,
+    PAPER,
+    LineStyle,
+    OutcomeStyle,
+    line_style,
+)
 from klsearch.reports.figures.scales import Scale, fitted_scale, kl_scale, log_ticks, positive_scale, round_up
 from klsearch.reports.figures.svg import point
 from klsearch.reports.readings.models import COLLAPSED_NATS, CurveBand, LatentProfile, SeedStrip
@@ -24,6 +35,7 @@ Band = tuple[float, float]
 _RASTERIZE_ABOVE = 500
 _LONGEST_NAME = 16
 _MOST_PERCENT = 3.0  # a change beyond it is drawn as a factor
+_NAMES_APART = 0.07  # of the longer side of a map
 _GAP = 0.06  # between images, of their width
 # A tick at 0.30000000000000004 is one at 0.3.
 _PLAIN = FuncFormatter(lambda value, _: number(round(value, 12)))
@@ -175,38 +187,57 @@ def paint_rate_distortion(
     label: str,
     line: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Every trial's KL against `unexplained`, the band shaded, on axes as long as the numbers.
+    """Every trial's KL against `unexplained`, the band shaded where it is in view, on axes as long as the numbers.
 
     `marks` are the compared candidates' medians; `line` joins the winner's other settings over the KL weight.
     """
     drawn = points.drawable
-    every = [*((mark.x, mark.y) for mark in marks), *line, *zip(points.x[drawn], points.y[drawn], strict=True)]
-    across = fitted_scale(np.array([x for x, _ in every]), least=COLLAPSED_NATS)
+    across = rate_scale(points, marks, line)
     _set_scale(axes.xaxis, axes, across)
-    _set_scale(axes.yaxis, axes, fitted_scale(np.array([y for _, y in every])))
-    shade_band(axes, (max(band[0], across.low), min(band[1], across.high)))
-    # A model that says nothing has no KL that a logarithmic axis could hold.
-    points = replace(points, x=np.maximum(points.x, across.low))
-    _paint_outcomes(axes, points, (label, "unexplained"))
+    heights = [*(mark.y for mark in marks), *(y for _, y in line), *points.y[drawn]]
+    _set_scale(axes.yaxis, axes, fitted_scale(np.array(heights)))
+    if (seen := part_in_view(band, across)) is not None:
+        shade_band(axes, seen)
+    # A model that says nothing has no KL that a logarithmic axis could hold: it stands on the left edge.
+    on_axis = replace(points, x=np.maximum(points.x, across.low))
+    _paint_outcomes(axes, on_axis, (label, "unexplained"), told=points)
     if line:
-        axes.plot(*np.transpose(line), color=line_style(0).color, linewidth=1.3, marker=".", markersize=6)
+        ends = [(max(x, across.low), y) for x, y in line]
+        axes.plot(*np.transpose(ends), color=line_style(0).color, linewidth=1.3, marker=".", markersize=6)
     for mark in marks:
-        _paint_mark(axes, mark, (label, "unexplained"))
+        _paint_mark(axes, mark, (label, "unexplained"), at=(max(mark.x, across.low), mark.y))
     _label(axes, label, "unexplained")
 
 
-def _paint_mark(axes: Axes, mark: PointMark, names: tuple[str, str]) -> None:
+def rate_scale(points: Scatter, marks: Sequence[PointMark], line: Sequence[tuple[float, float]]) -> Scale:
+    """The axis of the KL in `paint_rate_distortion`."""
+    every = [*(mark.x for mark in marks), *(x for x, _ in line), *points.x[points.drawable]]
+    return fitted_scale(np.array(every), least=COLLAPSED_NATS)
+
+
+def part_in_view(band: Band, scale: Scale) -> Band | None:
+    """The part of a band that an axis shows; None where it shows nothing of it.
+
+    >>> [part_in_view((0, 5), Scale(kind="linear", low=low, high=9)) for low in (3, 6)]
+    [(3, 5), None]
+    """
+    low, high = max(band[0], scale.low), min(band[1], scale.high)
+    return (low, high) if low < high else None
+
+
+def _paint_mark(axes: Axes, mark: PointMark, names: tuple[str, str], *, at: tuple[float, float] | None = None) -> None:
+    """A candidate's marker: it tells its numbers, and stands on the edge, `at`, where the axes do not hold them."""
     style = line_style(mark.place)
     words = f"{mark.label}: {_told(names, mark.x, mark.y)}"
     axes.scatter(
-        mark.x,
-        mark.y,
+        *(at or (mark.x, mark.y)),
         marker=style.marker,
         color=style.color,
         s=100,
         linewidths=1.4,
         edgecolors=INK,
         zorder=5,
+        clip_on=at is None,  # one on an edge is whole
         urls=_addresses([point(mark.target, words)]),
     )
 
@@ -240,7 +271,7 @@ def paint_slice(axes: Axes, name: str, points: Scatter, space: Range, winner: fl
     _set_scale(axes.yaxis, axes, scale)
     if winner is not None:
         axes.axvline(winner, color=line_style(0).color, linewidth=1.3)
-    _paint_outcomes(axes, _with_lost_on_edge(points, scale), (name, "score"))
+    _paint_outcomes(axes, _with_lost_on_edge(points, scale), (name, "score"), told=points)
     _label(axes, name, "score, lower is better")
 
 
@@ -285,9 +316,9 @@ def paint_weights(axes: Axes, plot: WeightPlot) -> None:
     if plot.joined:
         axes.plot(plot.points.x, plot.points.y, color=MUTED, linewidth=1)
     names = ("KL weight", plot.label)
-    _paint_outcomes(axes, _with_lost_on_edge(plot.points, plot.up), names)
+    _paint_outcomes(axes, _with_lost_on_edge(plot.points, plot.up), names, told=plot.points)
     for mark in plot.marks:
-        _paint_mark(axes, mark if np.isfinite(mark.y) else replace(mark, y=plot.up.high), names)
+        _paint_mark(axes, mark, names, at=(mark.x, mark.y if np.isfinite(mark.y) else plot.up.high))
     _label(axes, "KL weight", plot.label)
 
 
@@ -300,30 +331,48 @@ def paint_progress(axes: Axes, search: ScoreHistory) -> None:
     _count_along_x(axes)
 
 
-def _paint_outcomes(axes: Axes, points: Scatter, names: tuple[str, str]) -> None:
-    rasterized = int(np.sum(points.drawable)) > _RASTERIZE_ABOVE
+def _paint_outcomes(axes: Axes, points: Scatter, names: tuple[str, str], *, told: Scatter | None = None) -> None:
+    """Trials by outcome, each with its numbers: those of `told`, where the axes do not hold them all."""
+    is_cloud = int(np.sum(points.drawable)) > _RASTERIZE_ABOVE
     for outcome, style in OUTCOMES.items():
         where = points.where(outcome) & points.drawable
+        if is_cloud:
+            _paint_cloud(axes, points.x[where], points.y[where], style)
+            continue
         axes.scatter(
             points.x[where],
             points.y[where],
-            s=8 if rasterized else 22,
+            s=22,
             marker=style.marker,
-            linewidths=0.8 if rasterized else 1.2,
+            linewidths=1.2,
             facecolors=style.color if style.filled or style.marker == "x" else "none",
             edgecolors=None if style.marker == "x" else style.color,
-            alpha=1 if rasterized else 0.85,
-            rasterized=rasterized,
-            # Points on the upper edge are whole.
-            clip_on=rasterized,
-            urls=[] if rasterized else _addresses(_trial_points(points, where, outcome, names)),
+            alpha=0.85,
+            clip_on=False,  # points on the upper edge are whole
+            urls=_addresses(_trial_points(told or points, where, outcome, names)),
         )
 
 
+def _paint_cloud(axes: Axes, x: np.ndarray, y: np.ndarray, style: OutcomeStyle) -> None:
+    """Many points as a picture: the markers of a line, which take a tenth of a scatter's time."""
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker=style.marker,
+        markersize=math.sqrt(8),
+        markeredgewidth=0.8,
+        markerfacecolor=style.color if style.filled else "none",
+        markeredgecolor=style.color,
+        zorder=1,  # where scatters lie, below lines
+        rasterized=True,
+    )
+
+
 def _trial_points(points: Scatter, where: np.ndarray, outcome: str, names: tuple[str, str]) -> list[str]:
-    """The addresses of trials: each leads to its row in the table of all trials."""
+    """The addresses of trials: each leads to its row in the table of all trials, or to that table."""
     return [
-        point(f"trial-{points.trials[at]}", f"trial {points.trials[at]}, {outcome}: {_told(names, *place)}")
+        point(points.targets[at], f"trial {points.trials[at]}, {outcome}: {_told(names, *place)}")
         for at, place in zip(np.flatnonzero(where), zip(points.x[where], points.y[where], strict=True), strict=True)
     ]
 
@@ -367,23 +416,60 @@ class MapStyle:
         return cls(line_style(place), line_style(place + place // len(LINES)))
 
 
-def paint_map(axes: Axes, groups: Sequence[tuple[np.ndarray, MapStyle]]) -> None:
-    """Rows in a plane, [n, 2] by class, on equal scales."""
-    for places, style in groups:
+@dataclass(frozen=True, slots=True, eq=False)
+class MapGroup:
+    """Rows of one class in a plane, [n, 2]; without a name where there are no classes."""
+
+    name: str
+    places: np.ndarray
+    style: MapStyle
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The mean place, [2]."""
+        middle: np.ndarray = np.mean(self.places, axis=0)
+        return middle
+
+
+def paint_map(axes: Axes, groups: Sequence[MapGroup]) -> None:
+    """Rows in a plane on equal scales; the name of a class at its mean place, but for one that would hide another."""
+    for places, style in ((one.places, one.style) for one in groups):
         axes.scatter(
             places[:, 0],
             places[:, 1],
-            s=14,
+            s=16,
             marker=style.shape.marker,
             color=style.line.color,
-            alpha=0.75,
+            alpha=0.7,
             linewidths=0,
         )
+    _name_middles(axes, groups)
     axes.set_aspect("equal", adjustable="datalim")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(_PLAIN)
     _label(axes, "first principal axis of μ", "second principal axis")
+
+
+def _name_middles(axes: Axes, groups: Sequence[MapGroup]) -> None:
+    every = np.concatenate([one.places for one in groups])
+    apart = _NAMES_APART * float(np.max(np.ptp(every, axis=0)))
+    named: list[np.ndarray] = []
+    for one in groups:
+        if not one.name or any(np.linalg.norm(one.middle - other) < apart for other in named):
+            continue
+        named.append(one.middle)
+        axes.annotate(
+            _shorten(one.name),
+            (one.middle[0], one.middle[1]),
+            ha="center",
+            va="center",
+            fontsize=10,
+            fontweight="bold",
+            color=INK,
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": one.style.line.color, "alpha": 0.85},
+            zorder=4,
+        )
 
 
 def paint_surface(
@@ -398,14 +484,18 @@ def paint_surface(
     axes.contourf(*grid, levels=levels, colors=shades)
     lines = axes.contour(*grid, levels=levels, colors=[line_style(0).color], linewidths=0.8)
     axes.clabel(lines, fmt=number, fontsize=9, colors=[INK])
-    edges = [edge for edge in band if surface.kl.min() < edge < surface.kl.max()]
-    if edges:
+    if edges := edges_in_view(surface, band):
         ends = axes.contour(surface.across, surface.up, surface.kl, levels=edges, colors=[INK], linewidths=1.8)
         ends.set_linestyle((0, (5, 2)))
         axes.clabel(ends, fmt=lambda value: f"KL {number(value)}", fontsize=9, colors=[INK])
     _paint_outcomes(axes, points, surface.names)
     _paint_mark(axes, winner, surface.names)
     _label(axes, *surface.names)
+
+
+def edges_in_view(surface: Surface, band: Band) -> list[float]:
+    """The edges of the band that the expected KL crosses."""
+    return [edge for edge in band if surface.kl.min() < edge < surface.kl.max()]
 
 
 def paint_images(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from klsearch.reports.readings.trials import TrialOutcome
 
 # Stand-ins that matplotlib writes into the SVG and that `reports.figures.svg` turns into CSS variables.
-INK, MUTED, GRID, BAND = "#010101", "#020202", "#030303", "#040404"
+INK, MUTED, GRID, BAND, PAPER = "#010101", "#020202", "#030303", "#040404", "#060606"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ CSS_VARIABLES = {
     MUTED: "--muted",
     GRID: "--line",
     BAND: "--band",
+    PAPER: "--page",
     **{style.color: f"--series-{index}" for index, style in enumerate(LINES)},
 }
 
@@ -78,10 +79,9 @@ class OutcomeStyle:
 
 
 OUTCOMES = {
-    TrialOutcome.VOID: OutcomeStyle("#868686", "P", False, _PLUS),
     TrialOutcome.MISSED: OutcomeStyle("#868686", "s", False, _SQUARE),
     TrialOutcome.PRUNED: OutcomeStyle("#a06cb4", "v", False, _DOWN),
     TrialOutcome.FAILED: OutcomeStyle("#d55e00", "x", False, _CROSS),
     TrialOutcome.PASSED: OutcomeStyle("#009e73", "o", True, _CIRCLE),
 }
-"""By outcome, in the order of drawing: what passes lies on top."""
+"""By outcome, in the order of drawing: what passes lies on top. What was never trained is not drawn."""

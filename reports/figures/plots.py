@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from klsearch.reports.figures.kl_weight_exhibits import marks_on_axis, weight_plot
-from klsearch.reports.figures.paint import paint_curves, paint_seeds, paint_weights, shade_band
+from klsearch.reports.figures.paint import paint_curves, paint_weights
 from klsearch.reports.figures.palette import CSS_VARIABLES, line_style
-from klsearch.reports.figures.scales import kl_scale, positive_scale
+from klsearch.reports.figures.seed_exhibits import paint_seed_plot, seed_plots
 from klsearch.reports.figures.svg import STYLE
 from klsearch.reports.readings.candidates import compared_candidates
 from klsearch.reports.readings.kl_weights import weighed_measures, weighed_runs
-from klsearch.reports.readings.models import WATCHED, curve_bands, seed_strips
+from klsearch.reports.readings.models import WATCHED, curve_bands, curve_labels
 from klsearch.reports.readings.units import kl_unit
 from klsearch.studies.errors import KlsearchError
 from klsearch.studies.record import StudyRecord
@@ -51,16 +51,11 @@ def plot_curves(study: StudyRecord) -> Figure:
     Raises:
         KlsearchError: no trial has finished yet.
     """
-    names = {
-        "validation_kl": f"KL, {kl_unit(study)}",
-        "validation_reconstruction": "reconstruction error",
-        "kl_weight": "KL weight",
-        "total": "training loss",
-    }
+    labels = curve_labels(kl_unit(study))
     band = study.definition.thresholds().kl_band
     bands = {curve: found for curve in WATCHED if (found := curve_bands(study, curve))}
     paints: list[Paint] = [
-        partial(paint_curves, bands=found, label=names[curve], band=band if curve == "validation_kl" else None)
+        partial(paint_curves, bands=found, label=labels[curve], band=band if curve == "validation_kl" else None)
         for curve, found in bands.items()
     ]
     if not paints:
@@ -90,20 +85,10 @@ def plot_proof(study: StudyRecord) -> Figure:
     Raises:
         KlsearchError: nothing is confirmed yet.
     """
-    strips, band = seed_strips(study), study.definition.thresholds().kl_band
-    if not strips:
+    plots = seed_plots(study)
+    if not plots:
         raise KlsearchError(f"study {study.name!r} is not confirmed yet, so there are no fresh seeds to draw.")
-    kl, unexplained = [one.kl for one in strips], [one.unexplained for one in strips]
-
-    def paint_kl(axes: Axes) -> None:
-        shade_band(axes, band)
-        scale = kl_scale(np.concatenate(kl), band)
-        paint_seeds(axes, strips, kl, f"final KL, {kl_unit(study)}", scale)
-
-    def paint_unexplained(axes: Axes) -> None:
-        paint_seeds(axes, strips, unexplained, "unexplained", positive_scale(np.concatenate(unexplained)))
-
-    return _draw([paint_kl, paint_unexplained])
+    return _draw([partial(paint_seed_plot, plot=plot) for plot in plots])
 
 
 _NOBODY: Mapping[int, str] = MappingProxyType({})

@@ -9,11 +9,14 @@ import numpy as np
 from klsearch.reports.figures.paint import (
     Band,
     PointMark,
+    edges_in_view,
     paint_effects,
     paint_progress,
     paint_rate_distortion,
     paint_slice,
     paint_surface,
+    part_in_view,
+    rate_scale,
 )
 from klsearch.reports.figures.svg import NAMES, draw
 from klsearch.reports.page import Exhibit, Table
@@ -30,6 +33,7 @@ from klsearch.reports.readings.trials import (
     rate_distortion,
     settings_of,
     slice_of,
+    trial_targets,
 )
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.wording import count, number, spread
@@ -67,20 +71,23 @@ def rate_distortion_exhibit(study: StudyRecord, ended: EndedTrials) -> Exhibit |
         ends = zip(drawn, line, strict=True)
         at = "; ".join(f"{number(run.hyperparameters.kl_weight)}: KL {number(x)}, {number(y)}" for run, (x, y) in ends)
         alternative += f" The line, by KL weight: {at}."
+    band = _band(study)
     paint = partial(
         paint_rate_distortion,
         points=points,
         marks=marks,
         line=line,
-        band=_band(study),
+        band=band,
         label=f"final KL, {kl_unit(study)}",
     )
+    is_seen = part_in_view(band, rate_scale(points, marks, line)) is not None
+    shaded = "the band is shaded" if is_seen else f"the band, {spread(*band)}, is out of view"
     seeds = seeds_words(compared_candidates(study))
     over = "" if seeds == "the seeds" else f", over {seeds}"
     return Exhibit(
         identity="rate-distortion",
         title="Rate and distortion",
-        caption=f"Lower is better, and the band is shaded. Large markers: the compared candidates' medians{over}."
+        caption=f"Lower is better, and {shaded}. Large markers: the compared candidates' medians{over}."
         + (
             " The line: the winner's other settings over the range of the KL weight, one training each." if line else ""
         ),
@@ -157,7 +164,7 @@ def surface_exhibit(study: StudyRecord, best: TrialRecord, surface: Surface, end
     winner = PointMark(
         place=0,
         label=f"trial {best.number}",
-        target=f"trial-{best.number}",
+        target=trial_targets(study, (best,))[0],
         x=float(getattr(settings, first)),
         y=float(getattr(settings, second)),
     )
@@ -175,7 +182,7 @@ def surface_exhibit(study: StudyRecord, best: TrialRecord, surface: Surface, end
         title=f"{first} and {second} together",
         caption=(
             f"Lines: expected unexplained, the more the stronger the shade, all else as trial {best.number} (large "
-            "marker) has it. Dashed: the edge of the band."
+            "marker) has it." + (" Dashed: the edge of the band." if edges_in_view(surface, _band(study)) else "")
         ),
         alternative=alternative,
         svg=draw("surface", alternative, paint, height=300),

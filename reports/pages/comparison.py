@@ -9,6 +9,7 @@ import numpy as np
 
 from klsearch.reports.figures.legends import named_lines
 from klsearch.reports.page import Banner, Block, Gallery, Page, Prose, Section, Table, Tile, Tone
+from klsearch.reports.paths import without_folders, without_paths
 from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates
 from klsearch.reports.readings.differences import direction
 from klsearch.reports.readings.models import WATCHED, curve_band
@@ -49,8 +50,11 @@ _Sides = tuple[_Side, _Side]
 
 def comparison_page(first: StudyRecord, second: StudyRecord) -> Page:
     """The content of a comparison of two studies, without a line of HTML."""
-    comparison = compare_studies(first, second)
-    sides = (_side(first, comparison.studies[0]), _side(second, comparison.studies[1]))
+    comparison = compare_studies(first, second)  # before paths are cut, behind which they may differ
+    sides = (
+        _side(without_paths(first), comparison.studies[0]),
+        _side(without_paths(second), comparison.studies[1]),
+    )
     return Page(
         kind="comparison · studies",
         study=" and ".join(side.label for side in sides),
@@ -108,10 +112,16 @@ def _difference_blocks(comparison: Comparison) -> tuple[Block, ...]:
         Table(
             caption="Where definitions, data and machines differ",
             columns=("table", "key", *comparison.studies),
-            rows=tuple((*key, *map(_format_value, values)) for key, values in comparison.differing.items()),
+            rows=tuple((*key, *_format_both(values)) for key, values in comparison.differing.items()),
             words=(0, 1, 2, 3),
         ),
     )
+
+
+def _format_both(values: tuple[Any, Any]) -> tuple[str, str]:
+    """Both values without the folders of absolute paths; where those are all that differs, it says so."""
+    first, second = (without_folders(_format_value(value)) for value in values)
+    return (first, second) if first != second else (first, f"{second} (of another folder)")
 
 
 def _format_value(value: Any) -> str:

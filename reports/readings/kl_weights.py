@@ -7,7 +7,7 @@ import numpy as np
 
 from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates
 from klsearch.reports.readings.rivals import weight_word
-from klsearch.reports.readings.trials import Scatter, TrialOutcome, trial_outcome
+from klsearch.reports.readings.trials import Scatter, TrialOutcome, outcomes_of, trial_targets
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
 from klsearch.studies.ladder import Ladder, ladder_of
@@ -50,13 +50,15 @@ class WeighedRuns:
     Attributes:
         ladder: the study's; None where it has none, and trials differ in all that was searched.
         trials: the ladder's, or else all, trained to their end, in ascending KL weight; diverged ones too.
-        outcomes: of the trials: read once for all figures, since there may be thousands.
+        outcomes: of the trials.
+        targets: where on the page each trial leads.
         marks: who is compared and has a KL weight, with its place among all who are compared.
     """
 
     ladder: Ladder | None
     trials: tuple[TrialRecord, ...]
     outcomes: tuple[TrialOutcome, ...]
+    targets: tuple[str, ...]
     marks: tuple[tuple[int, CandidateRuns], ...]
 
     def points(self, read: Callable[[TrainingRun], float]) -> Scatter:
@@ -66,6 +68,7 @@ class WeighedRuns:
             y=np.array([read(trial) for trial in self.trials], dtype=float),
             outcomes=self.outcomes,
             trials=tuple(trial.number for trial in self.trials),
+            targets=self.targets,
         )
 
 
@@ -79,7 +82,8 @@ def weighed_runs(study: StudyRecord) -> WeighedRuns:
     return WeighedRuns(
         ladder=ladder,
         trials=tuple(trials),
-        outcomes=tuple(map(trial_outcome, trials)),
+        outcomes=tuple(outcomes_of(study)[trial.number] for trial in trials),
+        targets=trial_targets(study, trials),
         marks=tuple((place, one) for place, one in candidates if weight_word(study, one.name) is None),
     )
 

@@ -14,6 +14,17 @@ from klsearch.vae.diagnostics.measures import Measures
 WATCHED = ("validation_kl", "validation_reconstruction", "kl_weight", "total")
 """The four curves that the recipe tells people to watch."""
 
+
+def curve_labels(unit: str) -> dict[str, str]:
+    """The watched curves as axes name them; `unit` is that of the KL."""
+    return {
+        "validation_kl": f"KL, {unit}",
+        "validation_reconstruction": "reconstruction error",
+        "kl_weight": "KL weight",
+        "total": "training loss",
+    }
+
+
 COLLAPSED_NATS = 0.01
 """A latent that carries less KL than this tells the decoder nothing."""
 

@@ -137,8 +137,9 @@ def responses(study: StudyRecord) -> Responses:
 
 def training_gap(run: TrainingRun) -> float:
     """Validation less training reconstruction in the last epoch; training is measured with dropout on."""
-    latest = run.curves.latest() if run.curves is not None else {}
-    return latest["validation_reconstruction"] - latest["reconstruction"] if latest else math.nan
+    if run.curves is None or not run.curves.epochs:
+        return math.nan
+    return float(run.curves.validation_reconstruction[-1]) - float(run.curves.reconstruction[-1])
 
 
 def _is_measured(trial: TrialRecord) -> bool:

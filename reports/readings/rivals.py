@@ -1,6 +1,5 @@
 """Baselines in words: what a method is and what stands for its settings, and which baseline repeats another."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from klsearch.reports.wording import number
 from klsearch.studies.definitions.sections import Method
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.verdict.causes import seed_causes
+from klsearch.vae.diagnostics.gates import relative_slope
 
 _MEANINGS: dict[Method, str] = {
     "beta1": "the plain evidence lower bound: β = 1 from the start, nothing clipped, no L2, no dropout",
@@ -65,19 +65,13 @@ def why_failed(study: StudyRecord, candidate: CandidateRuns) -> str:
 def _still_controlled(study: StudyRecord, runs: Sequence[TrainingRun]) -> list[str]:
     """A note that a controller has not come to rest, with how fast it still moves its weight at the end."""
     window, limit = study.definition.gates.window, study.definition.thresholds().max_kl_slope
-    moves = [_relative_slope(run.curves.kl_weight[-window:]) for run in runs if run.curves is not None]
+    weights = [run.curves.kl_weight[-window:].astype(float) for run in runs if run.curves is not None]
+    # Of weights over their mean, for a slope of KL is not told relative to less than what a KL of nothing is.
+    moves = [abs(relative_slope(one / np.mean(one))) for one in weights if one.size and np.mean(one) > 0]
     fast = [move for move in moves if move > limit]
     if not fast:
         return []
     return [f"its controller still moves the weight, by up to {100 * max(fast):.2g} % per epoch"]
-
-
-def _relative_slope(values: np.ndarray) -> float:
-    """The absolute least-squares slope over the mean, per epoch; 0 where there is none."""
-    mean = float(np.mean(values)) if len(values) > 1 else 0.0
-    if not (math.isfinite(mean) and mean > 0):
-        return 0.0
-    return abs(float(np.polyfit(np.arange(len(values)), values.astype(float), 1)[0])) / mean
 
 
 def weight_word(study: StudyRecord, baseline: str) -> str | None:

@@ -1,9 +1,10 @@
 """The numbers in the figures of the search: every trial's place, and how often each part of a range passes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,10 @@ from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 
 _BINS = 5
+MOST_ROWS = 500
+"""The trials in the page's table, at most."""
+# Failures must not crowd out the trials that one would choose from.
+_MOST_FAILED = 250
 
 
 class TrialOutcome(StrEnum):
@@ -36,18 +41,47 @@ def trial_outcome(trial: TrialRecord) -> TrialOutcome:
     return TrialOutcome.PASSED if trial.passed else TrialOutcome.MISSED
 
 
+@lru_cache(maxsize=1)
+def outcomes_of(study: StudyRecord) -> Mapping[int, TrialOutcome]:
+    """The outcome of every trial that has ended, by number; found once for a record, which may have thousands."""
+    return {trial.number: trial_outcome(trial) for trial in study.trials if trial.state is not RunState.RUNNING}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EndedTrials:
-    """Every trial that no longer runs, and what became of it."""
+    """Every trial that was trained and no longer runs, what became of it, and where on the page it leads."""
 
     trials: tuple[TrialRecord, ...]
     outcomes: tuple[TrialOutcome, ...]
+    targets: tuple[str, ...]
 
 
 def ended_trials(study: StudyRecord) -> EndedTrials:
-    """The trials that no longer run; read once for all figures, since there may be thousands."""
-    trials = tuple(trial for trial in study.trials if trial.state is not RunState.RUNNING)
-    return EndedTrials(trials=trials, outcomes=tuple(trial_outcome(trial) for trial in trials))
+    """The trials that ran and no longer do."""
+    trials = tuple(t for t in study.trials if t.state is not RunState.RUNNING and not t.is_void)
+    outcomes = tuple(outcomes_of(study)[trial.number] for trial in trials)
+    return EndedTrials(trials=trials, outcomes=outcomes, targets=trial_targets(study, trials))
+
+
+@lru_cache(maxsize=1)
+def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
+    """At most 500 trials: those that failed or diverged (at most 250), then the best of the rest; the best first."""
+    sides: dict[bool, list[TrialRecord]] = {False: [], True: []}
+    for trial in study.trials:
+        sides[outcomes_of(study).get(trial.number) is TrialOutcome.FAILED].append(trial)
+    rest, failed = (sorted(sides[one], key=lambda trial: trial.rank) for one in (False, True))
+    if len(study.trials) > MOST_ROWS:
+        failed = failed[:_MOST_FAILED]
+        rest = rest[: MOST_ROWS - len(failed)]
+    return (*rest, *failed)
+
+
+def trial_targets(study: StudyRecord, trials: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """Where on the page each of these trials leads: to its row, or to the table of trials where it has none."""
+    if len(study.trials) <= MOST_ROWS:
+        return tuple(f"trial-{trial.number}" for trial in trials)
+    shown = {trial.number for trial in shown_trials(study)}
+    return tuple(f"trial-{trial.number}" if trial.number in shown else "trials" for trial in trials)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,12 +93,14 @@ class Scatter:
         y: shape [n].
         outcomes: shape [n].
         trials: numbers of the trials, shape [n].
+        targets: where on the page each trial leads, shape [n].
     """
 
     x: np.ndarray
     y: np.ndarray
     outcomes: tuple[TrialOutcome, ...]
     trials: tuple[int, ...]
+    targets: tuple[str, ...]
 
     @property
     def drawable(self) -> np.ndarray:
@@ -83,6 +119,7 @@ def _scatter(ended: EndedTrials, x: Sequence[float], y: Sequence[float]) -> Scat
         y=np.array(y, dtype=float),
         outcomes=ended.outcomes,
         trials=tuple(trial.number for trial in ended.trials),
+        targets=ended.targets,
     )
 
 
@@ -163,8 +200,9 @@ def score_history(study: StudyRecord) -> ScoreHistory:
     points = Scatter(
         x=np.array([trial.number for trial in trials], dtype=float),
         y=np.array([trial.score for trial in trials], dtype=float),
-        outcomes=tuple(trial_outcome(trial) for trial in trials),
+        outcomes=tuple(outcomes_of(study)[trial.number] for trial in trials),
         trials=tuple(trial.number for trial in trials),
+        targets=trial_targets(study, trials),
     )
     if not trials or not np.isfinite(best[-1]):
         return ScoreHistory(points=points, best=np.full(len(trials), np.nan), last_improvement=None, since=0)

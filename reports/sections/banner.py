@@ -6,7 +6,7 @@ import numpy as np
 
 from klsearch.reports.page import Banner, Tile, Tone
 from klsearch.reports.readings.candidates import CandidateRuns, candidate_label, compared_candidates, seeds_words
-from klsearch.reports.readings.trials import TrialOutcome, trial_outcome
+from klsearch.reports.readings.trials import TrialOutcome, outcomes_of
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import count, duration, number, spread, utc
@@ -133,7 +133,7 @@ def _seeds_tile(summary: Summary, others: tuple[CandidateRuns, ...]) -> Tile:
 
 def _search_tiles(study: StudyRecord) -> tuple[Tile, ...]:
     own = [trial for trial in study.trials if not trial.warm_start]
-    outcomes = [trial_outcome(trial) for trial in own if trial.state is not RunState.RUNNING]
+    outcomes = [outcomes_of(study)[trial.number] for trial in own if trial.state is not RunState.RUNNING]
     running, earlier = len(own) - len(outcomes), len(study.trials) - len(own)
     told = [f"{outcomes.count(one)} {word}" for one, word in _OUTCOME_WORDS.items() if one in outcomes]
     told += [f"{running} running"] if running else []

@@ -5,20 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from klsearch.reports.figures.legends import seed_legend
-from klsearch.reports.figures.paint import paint_seeds, shade_band
-from klsearch.reports.figures.scales import Scale, kl_scale, positive_scale
-from klsearch.reports.figures.svg import NAMES, draw
-from klsearch.reports.page import Block, Cell, Exhibit, Fold, Gallery, Mark, Prose, Section, Table
-from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates, seeds_words
+from klsearch.reports.figures.seed_exhibits import seed_exhibits
+from klsearch.reports.page import Block, Cell, Fold, Gallery, Mark, Prose, Section, Table
+from klsearch.reports.readings.candidates import CandidateRuns, compared_candidates, confirmed_candidates
 from klsearch.reports.readings.differences import difference_on_test, direction, missed_gates, pairs_cell
-from klsearch.reports.readings.models import SeedStrip, seed_strips, seed_target
+from klsearch.reports.readings.models import seed_target
 from klsearch.reports.readings.rivals import why_failed
 from klsearch.reports.readings.units import kl_factor, kl_unit
 from klsearch.reports.tables import confirmed_name, measure
-from klsearch.reports.wording import capitalized, count, number, share, within
+from klsearch.reports.wording import count, number, share, within
 from klsearch.studies.procedure import Procedure
 from klsearch.studies.record import ConfirmationRun, StudyRecord
 from klsearch.studies.summary import Summary
@@ -42,7 +39,7 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     return (
         pass_rates_table(study, confirmed_candidates(study)),
         *gates,
-        Gallery(exhibits=_strip_exhibits(study), legend=seed_legend()),
+        Gallery(exhibits=seed_exhibits(study), legend=seed_legend()),
         *_difference_blocks(study),
         Prose(text=_choice(study)),
         Prose(text=_limits(study, summary)),
@@ -121,63 +118,6 @@ def _passed_mark(passed: int, seeds: int) -> Mark:
     if seeds == 1:
         return Mark("passed", "good") if passed else Mark("missed", "bad")
     return Mark(f"{passed} of {count(seeds, 'seed')}", "good" if passed == seeds else "bad")
-
-
-def _strip_exhibits(study: StudyRecord) -> tuple[Exhibit, ...]:
-    strips, band = seed_strips(study), study.definition.thresholds().kl_band
-    kl, unexplained = [strip.kl for strip in strips], [strip.unexplained for strip in strips]
-    kl_label = f"final KL, {kl_unit(study)}"
-    return (
-        _strip_exhibit("seeds-kl", kl_label, strips, kl, kl_scale(np.concatenate(kl), band), shade=band),
-        _strip_exhibit(
-            "seeds-unexplained", "unexplained", strips, unexplained, positive_scale(np.concatenate(unexplained))
-        ),
-    )
-
-
-def _strip_exhibit(
-    identity: str,
-    label: str,
-    strips: tuple[SeedStrip, ...],
-    values: list[np.ndarray],
-    scale: Scale,
-    *,
-    shade: tuple[float, float] | None = None,
-) -> Exhibit:
-    data = _strip_table(label, strips, values)
-    told = "; ".join(f"{row[0]} {row[2]} ({row[3]} to {row[4]}), {row[5]} pass" for row in data.rows)
-    over = seeds_words([strip.candidate for strip in strips]).removeprefix("the ")
-    alternative = f"{label} by candidate, median (lowest to highest) over {over}: {told}."
-
-    def paint(axes: Axes) -> None:
-        if shade is not None:
-            shade_band(axes, shade)
-        paint_seeds(axes, strips, values, label, scale)
-
-    return Exhibit(
-        identity=identity,
-        title=f"{capitalized(label)}: every seed",
-        caption=f"One marker per seed, on the validation split{', the band shaded' if shade else ''}.",
-        alternative=alternative,
-        svg=draw(identity, alternative, paint, height=52 + 34 * len(strips), left=NAMES),
-        data=data,
-    )
-
-
-def _strip_table(label: str, strips: tuple[SeedStrip, ...], values: list[np.ndarray]) -> Table:
-    rows = []
-    for strip, numbers in zip(strips, values, strict=True):
-        finite = numbers[np.isfinite(numbers)]
-        told = (np.median(finite), np.min(finite), np.max(finite)) if finite.size else (math.nan,) * 3
-        passed = f"{int(np.sum(strip.passed))} of {len(strip.passed)}"
-        rows.append((strip.candidate.label, str(len(numbers)), *(number(float(one)) for one in told), passed))
-    columns = ("candidate", "seeds", "median", "lowest", "highest", "pass every gate")
-    over = seeds_words([strip.candidate for strip in strips])
-    return Table(
-        caption=f"{label}, by candidate{'' if over == 'the seeds' else f', over {over}'}",
-        columns=columns,
-        rows=tuple(rows),
-    )
 
 
 def _difference_blocks(study: StudyRecord) -> tuple[Block, ...]:

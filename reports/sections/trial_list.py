@@ -6,14 +6,17 @@ from urllib.parse import quote
 
 from klsearch.reports.page import Block, Cell, Mark, Prose, Section, Table, Tone, TrialTable
 from klsearch.reports.readings.differences import missed_gates
-from klsearch.reports.readings.trials import TrialOutcome, trial_outcome
+from klsearch.reports.readings.trials import (
+    MOST_ROWS,
+    TrialOutcome,
+    outcomes_of,
+    shown_trials,
+    trial_outcome,
+    trial_targets,
+)
 from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, measure, trials_frame
 from klsearch.reports.wording import count, first_line, number, setting
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
-
-_MOST_ROWS = 500
-# Failures must not crowd out the trials that one would choose from.
-_MOST_FAILED = 250
 
 _MARKS: dict[TrialOutcome, tuple[str, Tone]] = {
     TrialOutcome.PASSED: ("passes", "good"),
@@ -39,7 +42,7 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
         caption="Trials",
         columns=("trial", "outcome", "gates missed", *measures, *searched, "seconds", "epochs", "origin"),
         rows=tuple(_row(trial, searched) for trial in shown),
-        targets=tuple(f"trial-{trial.number}" for trial in shown),
+        targets=trial_targets(study, shown),
         words=(1, 2, len(measures) + len(searched) + 5),
     )
     return (
@@ -51,22 +54,6 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
             text_columns=TEXT_COLUMNS,
         ),
     )
-
-
-def shown_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
-    """At most 500 trials: those that failed or diverged (at most 250), then the best of the rest; the best first."""
-    sides: dict[bool, list[TrialRecord]] = {False: [], True: []}
-    for trial in study.trials:
-        sides[_is_failure(trial)].append(trial)
-    rest, failed = (sorted(sides[one], key=lambda trial: trial.rank) for one in (False, True))
-    if len(study.trials) > _MOST_ROWS:
-        failed = failed[:_MOST_FAILED]
-        rest = rest[: _MOST_ROWS - len(failed)]
-    return (*rest, *failed)
-
-
-def _is_failure(trial: TrialRecord) -> bool:
-    return trial.state is not RunState.RUNNING and trial_outcome(trial) is TrialOutcome.FAILED
 
 
 def _mark(trial: TrialRecord) -> Mark:
@@ -92,7 +79,7 @@ def _describe_shown(study: StudyRecord, shown: tuple[TrialRecord, ...]) -> str:
     hidden = len(study.trials) - len(shown)
     if not hidden:
         return f"{'All ' * (len(shown) > 1)}{count(len(shown), 'trial')}, the best first."
-    failed = sum(_is_failure(trial) for trial in shown)
+    failed = sum(outcomes_of(study).get(trial.number) is TrialOutcome.FAILED for trial in shown)
     return (
         f"{len(shown)} of {count(len(study.trials), 'trial')}: the {len(shown) - failed} best and "
         f"{failed} that failed or diverged. The other {hidden:,} are in the files."
@@ -100,7 +87,7 @@ def _describe_shown(study: StudyRecord, shown: tuple[TrialRecord, ...]) -> str:
 
 
 def _files(study: StudyRecord) -> tuple[tuple[str, str], ...]:
-    files = [_file("trials.csv", as_csv(trials_frame(study)), compressed=len(study.trials) > _MOST_ROWS)]
+    files = [_file("trials.csv", as_csv(trials_frame(study)), compressed=len(study.trials) > MOST_ROWS)]
     if study.confirmation:
         files.append(_file("confirmation.csv", as_csv(confirmation_frame(study)), compressed=False))
     return tuple(files)

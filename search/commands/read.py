@@ -5,7 +5,6 @@ Heavy libraries load inside the commands.
 
 import hashlib
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from klsearch.search.storage.place import Place
     from klsearch.studies.record import StudyRecord, TrialRecord
 
-_COLUMN = re.compile(r"\bcolumns? '")  # which a note names in quotes
 _WATCH_SECONDS = 2.0
 _SORTS = ("number", "best", "score", "kl", "unexplained", "seconds")
 _PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
@@ -137,6 +135,7 @@ def report(
     with_paths: bool,
 ) -> None:
     """Write the HTML report of RUN again, from its storage alone."""
+    from klsearch.reports.paths import without_samples
     from klsearch.reports.report import write_report
     from klsearch.search.storage.place import known_place
     from klsearch.search.storage.records import load_study
@@ -192,20 +191,6 @@ def comparison_file(first: "Place", second: "Place") -> str:
         where = str(second.folder) if second.is_made else f"{second.shown_url} {second.name}"
         names.append(hashlib.sha256(where.encode()).hexdigest()[:8])
     return f"compared-{'-'.join([names[0], 'with', *names[1:]])}.html"
-
-
-def without_samples(record: "StudyRecord") -> "StudyRecord":
-    """The study without pictures of its data, and without the notes and warnings that name its columns."""
-    from klsearch.vae.data.cautions import NAMING
-
-    if record.data is None:
-        return replace(record, samples=None, latent_map=None)
-    # What an earlier release warned of has no code; what names a column quotes it.
-    warnings = tuple(
-        one for one in record.data.warnings if one.code not in NAMING and (one.code or not _COLUMN.search(one))
-    )
-    notes = tuple(line for line in record.data.notes if not _COLUMN.search(line))
-    return replace(record, samples=None, latent_map=None, data=replace(record.data, warnings=warnings, notes=notes))
 
 
 def _run_folder(place: "Place") -> Path:

@@ -128,7 +128,10 @@ def _look_at_seeds(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]
     missed = ", ".join(
         f"{name} by {sum(any(g.name == name and not g.passed for g in run.gates) for run in runs)}" for name in names
     )
-    reason = f"{len(runs)} of {count(standing.seeds, 'seed')} of trial {standing.best.number} miss a gate ({missed})."
+    misses = "misses" if len(runs) == 1 else "miss"
+    reason = (
+        f"{len(runs)} of {count(standing.seeds, 'seed')} of trial {standing.best.number} {misses} a gate ({missed})."
+    )
     if not standing.passed:
         return (Advice(action=f"Do not rely on trial {standing.best.number}: no fresh seed passes", reason=reason),)
     return (Advice(action="Look at the seeds that fail before relying on the winner", reason=reason),)
@@ -141,9 +144,11 @@ def _consider_baseline(study: StudyRecord, baseline: str) -> Advice:
             action=f"Keep the settings of {baseline}",
             reason=f"They are the best found: no other of {count(len(study.finished), 'trial')} does better.",
         )
-    price = next((one.sentence for one in prices(study) if one.baseline == baseline), "one pair gives no interval")
+    unknown = "one pair of seeds gives no interval" if difference.pairs else "no seed has the error of both"
+    price = next((one.sentence for one in prices(study) if one.baseline == baseline), unknown)
     left_out = difference.left_out_words("winner", baseline)
-    reason = f"Over {count(difference.pairs, 'seed')}, {baseline} passes no less often, and {price}"
+    over = f"Over {count(difference.pairs, 'seed')}, {baseline}" if difference.pairs else f"The baseline {baseline}"
+    reason = f"{over} passes no less often, and {price}"
     reason += f" ({left_out})." if left_out else "."
     method = study.definition.baseline_method(baseline)
     instead = f"keeping the settings of {baseline}"
@@ -233,10 +238,12 @@ def _stop_or_search_on(study: StudyRecord) -> tuple[Advice, ...]:
     found = None if response is None else response.decide()
     if found is None:
         return ()
+    gain, tolerance = share(found.gain), share(found.tolerance)
+    if gain == tolerance:
+        gain, tolerance = (f"{100 * value:.2g} %" for value in (found.gain, found.tolerance))
     compared = (
         f"By a model of {found.trials} trials, another setting is expected to lower `unexplained` by "
-        f"{share(found.gain)} of trial {found.leader}'s at most; up to {share(found.tolerance)} is within the noise of "
-        "training."
+        f"{gain} of trial {found.leader}'s at most; up to {tolerance} is within the noise of training."
     )
     if found.reached:
         return (

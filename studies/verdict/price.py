@@ -10,6 +10,7 @@ from klsearch.studies.verdict.differences import relative
 
 _START = "reconstruction error "
 _NOTICED = 0.1  # percent: no less is told
+_MOST_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class Price:
         'reconstruction error not distinguishable from that of `mine` (95 %: 2 % lower to 4 % higher)'
         >>> Price(baseline="mine", change=-1e-5, low=-4.4e-5, high=1.5e-5, pairs=8).words
         'reconstruction error no different from that of `mine` (95 %: by less than 0.1 %)'
+        >>> Price(baseline="mine", change=0.04025, low=0.0401, high=0.0404, pairs=8).words
+        'reconstruction error 4.03 % higher than that of `mine` (95 % 4.01 to 4.04 %)'
         """
         return f"{_START}{self._comparison}"
 
@@ -60,6 +63,8 @@ class Price:
         # As many decimals as it takes to tell the ends of the interval apart, and from 0.
         finest = max(min(high - low, abs(low), abs(high)), _NOTICED)
         digits = max(0, -math.floor(math.log10(finest)))
+        while high > low and digits < _MOST_DIGITS and f"{low:.{digits}f}" == f"{high:.{digits}f}":
+            digits += 1
         least, most = sorted((abs(low), abs(high)))
         if low <= 0 <= high:
             return f"not distinguishable from {whose} (95 %: {-low:z.{digits}f} % lower to {high:z.{digits}f} % higher)"

@@ -174,10 +174,12 @@ def _learn_slower(study: StudyRecord, struck: Sequence[TrainingRun], of: int) ->
     rates = [run.hyperparameters.learning_rate for run in struck]
     lower = float(f"{min(rates) / 10:.2g}") if min(rates) <= _FAST else BEFORE.learning_rate
     code = f"{_rate_toml(study, lower)}\nclipnorm = {_CLIPNORM!r}"
-    became = "diverged" if all(run.diverged for run in struck) else "learn nothing"
+    became = f"{_trainings(len(struck), of)} diverged"
+    if not all(run.diverged for run in struck):
+        became = f"{_trainings(len(struck), of, 'learn')} nothing"
     return Advice(
         action="Lower the learning rate and clip gradients",
-        reason=f"{_trainings(len(struck), of)} {became}, at learning rates of {_spread(rates)}.",
+        reason=f"{became}, at learning rates of {_spread(rates)}.",
         code=code,
     )
 
@@ -186,7 +188,8 @@ def _rate_toml(study: StudyRecord, rate: float) -> str:
     """The learning rate as TOML that ends in `[training]`: a range below it where it is searched."""
     if "learning_rate" not in study.definition.space.searched():
         return f"[training]\nlearning_rate = {rate!r}"
-    return f"[space]\nlearning_rate = {{ low = {rate / 10!r}, high = {rate!r}, log = true }}\n\n[training]"
+    lowest = float(f"{rate / 10:.2g}")
+    return f"[space]\nlearning_rate = {{ low = {lowest!r}, high = {rate!r}, log = true }}\n\n[training]"
 
 
 def _steady(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
@@ -213,9 +216,12 @@ def _steady(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advic
     slower = min(max(1.5 * max(slopes) / limit, 2.0), 10.0)
     rate = float(f"{min(run.hyperparameters.learning_rate for run in struck) / slower:.2g}")
     more = _round_epochs(min(slower, _MOST_LONGER) * epochs)
+    how_far = "smaller steps go as far in more epochs"
+    if slower > _MOST_LONGER:
+        how_far = "smaller steps do, and more than four times the epochs are not advised at once"
     return Advice(
         action=f"Lower the learning rate to {rate:g}, and train for {more} epochs",
-        reason=f"{reason} Longer training alone would not settle that; smaller steps go as far in more epochs.",
+        reason=f"{reason} Longer training alone would not settle that; {how_far}.",
         code=f"{_rate_toml(study, rate)}\nepochs = {more}",
     )
 
@@ -372,7 +378,7 @@ def _shrink(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advic
     return Advice(
         action="Use a smaller model, with dropout",
         reason=(
-            f"{_trainings(len(struck), of)} overfit: validation reconstructs {100 * gap:.0f} % worse than "
+            f"{_trainings(len(struck), of, 'overfit')}: validation reconstructs {100 * gap:.0f} % worse than "
             f"training{few}."
         ),
         code=code,

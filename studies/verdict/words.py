@@ -48,14 +48,19 @@ def count(n: int, noun: str) -> str:
 
 
 def spread(low: float, high: float) -> str:
-    """An interval or a range in words.
+    """An interval or a range in words, with as many digits, but at most six, as tell its ends apart.
 
-    >>> spread(0.6756, 1.0), spread(-math.inf, math.inf)
-    ('0.6756 to 1', '–')
+    >>> spread(0.6756, 1.0), spread(-math.inf, math.inf), spread(0.123451, 0.123458)
+    ('0.6756 to 1', '–', '0.12345 to 0.12346')
     """
     if not (math.isfinite(low) or math.isfinite(high)):
         return NOTHING
-    return f"{number(low)} to {number(high)}"
+    told = number(low), number(high)
+    for digits in (5, 6):
+        if low == high or told[0] != told[1]:
+            break
+        told = f"{low:z.{digits}g}", f"{high:z.{digits}g}"
+    return f"{told[0]} to {told[1]}"
 
 
 def toml_number(value: float) -> str:

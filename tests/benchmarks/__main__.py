@@ -27,6 +27,7 @@ import psutil
 
 from klsearch.search.running.versions import provenance
 from tests.benchmarks import cases
+from tests.benchmarks.report import measure_report
 
 _OUTPUT = Path("build/bench.json")
 _KLSEARCH = str(Path(sys.executable).with_name("klsearch"))
@@ -197,20 +198,23 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(names: Sequence[str]) -> None:
-    """Measure the cases named, or all of them and the long study; what is known is written after each."""
-    chosen = names or [*cases.CASES, "long"]
+    """Measure the cases named, or all, the long study and a long report; what is known is written after each."""
+    chosen = names or [*cases.CASES, "long", "report"]
     found: dict[str, Any] = {"machine": provenance(), "cases": []}
     _OUTPUT.parent.mkdir(exist_ok=True)
     for name in chosen:
         if name == "long":
             found["long"] = long_study()
+        elif name == "report":
+            found["report"] = measure_report()
         else:
             found["cases"].append(measure(name, cases.CASES[name], keras_tuner=True))
         _OUTPUT.write_text(json.dumps(found, indent=2), encoding="utf-8")
     if found["cases"]:
         print(table(found["cases"]))
-    if "long" in found:
-        print(json.dumps(found["long"], indent=2))
+    for name in ("long", "report"):
+        if name in found:
+            print(json.dumps(found[name], indent=2))
 
 
 if __name__ == "__main__":

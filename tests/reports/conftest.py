@@ -404,8 +404,7 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
 }
 
 
-@pytest.fixture(scope="session")
-def ten_thousand() -> StudyRecord:
+def many_trials() -> StudyRecord:
     """A study of 10,000 trials, every one with numbers of its own; its curves are those of 200."""
     few = make_study(200, study={"trials": 10_000})
     rng = np.random.default_rng(5)
@@ -423,6 +422,12 @@ def ten_thousand() -> StudyRecord:
         for number in range(10_000)
     )
     return replace(few, trials=trials)
+
+
+@pytest.fixture(scope="session")
+def ten_thousand() -> StudyRecord:
+    """`many_trials`."""
+    return many_trials()
 
 
 @cache

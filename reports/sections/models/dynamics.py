@@ -20,6 +20,7 @@ from klsearch.reports.readings.models import (
     LatentProfile,
     annealing_rise,
     curve_bands,
+    curve_labels,
     latent_profiles,
     mean_mismatch,
 )
@@ -97,28 +98,27 @@ def curve_exhibits(
         loss: how the error of a row is reduced over its features.
     """
     shaded = " The band is shaded." if shade else ""
-    drawn = {
-        "validation_kl": ("KL", f"KL, {unit}", f"Validation split.{shaded}"),
+    labels = curve_labels(unit)
+    told = {
+        "validation_kl": ("KL", f"Validation split.{shaded}"),
         "validation_reconstruction": (
             "Reconstruction",
-            "reconstruction error",
             f"Validation split, {loss} over the features of a row, mean over rows.",
         ),
-        "kl_weight": ("KL weight", "KL weight", "Mean over the steps of each epoch; it rises while it is annealed."),
-        "total": ("Total", "training loss", "Training loss: reconstruction + KL weight · KL + L2."),
+        "kl_weight": ("KL weight", "Mean over the steps of each epoch; it rises while it is annealed."),
+        "total": ("Total", "Training loss: reconstruction + KL weight · KL + L2."),
     }
     return tuple(
-        _curve_exhibit(
-            f"curve-{curve.replace('_', '-')}", *drawn[curve], bands[curve], shade if curve == "validation_kl" else None
-        )
+        _curve_exhibit(curve, *told[curve], labels[curve], bands[curve], shade if curve == "validation_kl" else None)
         for curve in WATCHED
         if bands[curve]
     )
 
 
 def _curve_exhibit(
-    identity: str, title: str, label: str, caption: str, bands: tuple[CurveBand, ...], shade: Band | None
+    curve: str, title: str, caption: str, label: str, bands: tuple[CurveBand, ...], shade: Band | None
 ) -> Exhibit:
+    identity = f"curve-{curve.replace('_', '-')}"
     fewest, runs = min(one.runs for one in bands), max(one.runs for one in bands)
     # A baseline that failed three times has left.
     seeds = f"{runs} seeds" if fewest == runs else f"{fewest} to {runs} seeds"

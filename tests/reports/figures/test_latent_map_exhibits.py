@@ -37,6 +37,13 @@ def test_every_class_has_a_style_of_its_own_and_the_mean_place_of_its_rows(study
     assert row == ("3", "6", *(f"{value:.4g}" for value in places.mean(axis=0)))
 
 
+def test_labels_that_only_look_like_numbers_are_words_behind_the_numbers(study: StudyRecord) -> None:
+    labels = np.array(["²", "10", "2", ".-5", "-1.5", "."] * 10)
+    means = {f"trial {study.winner}": np.random.default_rng(0).normal(size=(60, 3))}
+    gallery = gallery_of(replace(study, latent_map=map_latents(means, {"train": labels, "test": labels}, "test")))
+    assert [entry.label for entry in gallery.legend] == ["-1.5", "2", "10", ".", ".-5", "²"]
+
+
 def test_rows_without_classes_or_of_too_many_are_drawn_alike(study: StudyRecord) -> None:
     means = {f"trial {study.winner}": np.random.default_rng(0).normal(size=(40, 3))}
     many = np.arange(40) % 20

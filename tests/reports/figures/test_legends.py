@@ -50,7 +50,7 @@ def test_a_seed_is_filled_where_it_passes() -> None:
     assert {entry.dashes for entry in seed_legend()} == {None}
 
 
-PASSED, MISSED, PRUNED, FAILED, VOID = TrialOutcome
+PASSED, MISSED, PRUNED, FAILED, _ = TrialOutcome
 
 
 @pytest.mark.parametrize(

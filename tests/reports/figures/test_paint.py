@@ -17,12 +17,15 @@ from matplotlib.text import Annotation
 from numpy.testing import assert_allclose, assert_array_equal
 
 from klsearch.reports.figures.paint import (
+    MapGroup,
+    MapStyle,
     PointMark,
     paint_columns,
     paint_curves,
     paint_effects,
     paint_images,
     paint_latents,
+    paint_map,
     paint_progress,
     paint_rate_distortion,
     paint_seeds,
@@ -40,7 +43,7 @@ from klsearch.reports.readings.trials import Scatter, ScoreHistory, TrialOutcome
 from klsearch.studies.definitions.space import IntegerRange, Range
 from klsearch.studies.response import Change
 
-PASSED, MISSED, PRUNED, FAILED, VOID = TrialOutcome
+PASSED, MISSED, PRUNED, FAILED, _ = TrialOutcome
 ZERO_TO_TEN = Scale(kind="linear", low=0.0, high=10.0)
 NAN = np.nan
 
@@ -203,7 +206,11 @@ def test_latents_that_all_collapsed_still_have_an_axis(axes: Axes) -> None:
 
 def make_scatter(x: list[float], y: list[float], *outcomes: TrialOutcome) -> Scatter:
     return Scatter(
-        x=np.array(x, dtype=float), y=np.array(y, dtype=float), outcomes=outcomes, trials=tuple(range(len(x)))
+        x=np.array(x, dtype=float),
+        y=np.array(y, dtype=float),
+        outcomes=outcomes,
+        trials=tuple(range(len(x))),
+        targets=tuple(f"trial-{number}" for number in range(len(x))),
     )
 
 
@@ -217,6 +224,11 @@ def marks(drawn: Sequence[Collection]) -> dict[TrialOutcome, list[tuple[float, f
     return {outcome: places(one) for outcome, one in zip(OUTCOMES, drawn, strict=True)}
 
 
+def addresses(axes: Axes) -> set[str | None]:
+    """Where all markers lead, and what they say."""
+    return {url for one in axes.collections for url in one.get_urls() or ()}
+
+
 def test_trials_stand_at_their_kl_and_unexplained_but_for_those_without(axes: Axes) -> None:
     trials = make_scatter([1, 2, NAN, 4], [0.5, 0.4, 0.3, np.inf], PASSED, MISSED, FAILED, MISSED)
     compared = [
@@ -225,7 +237,7 @@ def test_trials_stand_at_their_kl_and_unexplained_but_for_those_without(axes: Ax
     ]
     paint_rate_distortion(axes, trials, compared, (0.0, 5.0), "final KL, nats")
     *outcomes, winner, before = axes.collections
-    assert marks(outcomes) == {VOID: [], MISSED: [(2, 0.4)], PRUNED: [], FAILED: [], PASSED: [(1, 0.5)]}
+    assert marks(outcomes) == {MISSED: [(2, 0.4)], PRUNED: [], FAILED: [], PASSED: [(1, 0.5)]}
     assert places(winner) + places(before) == [(3, 0.2), (6, 0.1)]
     assert winner.get_urls()[0] == "evidence winner: final KL 3 nats, unexplained 0.2"
     assert outcomes[-1].get_urls()[0] == "trial-0 trial 0, passes every gate: final KL 1 nats, unexplained 0.5"
@@ -258,7 +270,24 @@ def test_a_kl_of_nothing_stands_on_the_left_edge_of_a_logarithmic_axis(axes: Axe
     assert axes.get_xscale() == "log"
     left, right = axes.get_xlim()
     assert 0.005 < left <= 0.01 and right > 100
-    assert [x for x, _ in marks(axes.collections[:5])[MISSED]] == [left, 100]
+    assert [x for x, _ in marks(axes.collections[:4])[MISSED]] == [left, 100]
+
+
+def test_a_collapsed_candidate_stands_on_the_left_edge_and_tells_its_kl(axes: Axes) -> None:
+    trials = make_scatter([1e-9, 100.0], [1.0, 0.2], MISSED, MISSED)
+    mine = PointMark(place=1, label="mine", target="evidence", x=1e-6, y=0.9)
+    paint_rate_distortion(axes, trials, [mine], (0.0, 5.0), "final KL, nats", line=[(1e-7, 0.95), (50.0, 0.3)])
+    left = axes.get_xlim()[0]
+    *_, drawn = axes.collections
+    assert places(drawn) == [(left, 0.9)] and not drawn.get_clip_on()
+    assert drawn.get_urls()[0] == "evidence mine: final KL 1e-06 nats, unexplained 0.9"
+    assert "trial-0 trial 0, misses a gate: final KL 1e-09 nats, unexplained 1" in addresses(axes)
+    assert line_points(axes.lines[-1])[0] == (left, 0.95)
+
+
+def test_a_band_beyond_the_axis_is_not_shaded(axes: Axes) -> None:
+    paint_rate_distortion(axes, make_scatter([20, 30], [0.3, 0.5], MISSED, MISSED), [], (0.0, 5.0), "KL")
+    assert not axes.patches
 
 
 def test_a_trial_without_a_score_stands_on_the_upper_edge_of_its_slice(axes: Axes) -> None:
@@ -267,12 +296,12 @@ def test_a_trial_without_a_score_stands_on_the_upper_edge_of_its_slice(axes: Axe
     top = axes.get_ylim()[1]
     assert top > 2
     assert marks(axes.collections) == {
-        VOID: [],
         MISSED: [(0.2, 2)],
         PRUNED: [],
         FAILED: [(0.3, top)],
         PASSED: [(0.1, 1)],
     }
+    assert "trial-2 trial 2, diverged or failed: l2 0.3, score –" in addresses(axes)
     (winner,) = axes.lines
     assert winner.get_xdata() == [0.25, 0.25]
 
@@ -313,6 +342,29 @@ def test_effects_of_many_times_are_factors_on_a_logarithmic_axis_that_begins_at_
     assert axes.get_xlim()[0] == 1
     assert_allclose([(left, width) for left, _, width, _ in bars(axes)], [(1, 20), (1, 0)])
     assert line_points(axes.lines[0]) == [(16, 0), (31, 0)]
+
+
+def test_a_class_is_named_at_its_mean_place_unless_that_would_hide_another_name(axes: Axes) -> None:
+    around = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 3.0], [0.0, 1.0]])  # whose mean is (0, 1)
+    groups = [
+        MapGroup("a", around, MapStyle.of(0)),
+        MapGroup("b", around + 0.1, MapStyle.of(1)),
+        MapGroup("seventeen letters", around + 10.0, MapStyle.of(8)),
+    ]
+    paint_map(axes, groups)
+    assert [places(one) for one in axes.collections] == [[tuple(at) for at in one.places] for one in groups]
+    assert [(one.get_text(), one.xy) for one in axes.texts if isinstance(one, Annotation)] == [
+        ("a", (0.0, 1.0)),
+        ("seventeen lette…", (10.0, 11.0)),
+    ]
+    first, ninth = axes.collections[0], axes.collections[2]
+    assert_array_equal(first.get_facecolor(), ninth.get_facecolor())
+    assert MapStyle.of(0).shape.marker != MapStyle.of(8).shape.marker, "of one colour, and of two shapes"
+
+
+def test_rows_without_classes_have_no_names(axes: Axes) -> None:
+    paint_map(axes, [MapGroup("", np.array([[0.0, 1.0], [2.0, 3.0]]), MapStyle.of(0))])
+    assert not axes.texts
 
 
 def picture(axes: Axes) -> np.ndarray:

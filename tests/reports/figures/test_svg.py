@@ -49,7 +49,8 @@ def test_the_same_drawing_gives_the_same_bytes_and_shares_no_id_with_another() -
 def scatter(n: int) -> Scatter:
     numbers = np.random.default_rng(0).uniform(0.1, 1, (2, n))
     outcomes = (TrialOutcome.PASSED, TrialOutcome.MISSED) * (n // 2)
-    return Scatter(x=numbers[0], y=numbers[1], outcomes=outcomes, trials=tuple(range(n)))
+    targets = tuple(f"trial-{number}" for number in range(n))
+    return Scatter(x=numbers[0], y=numbers[1], outcomes=outcomes, trials=tuple(range(n)), targets=targets)
 
 
 def test_every_point_is_a_link_that_names_its_trial_unless_they_are_one_picture() -> None:

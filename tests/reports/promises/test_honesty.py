@@ -80,12 +80,15 @@ noise = st.lists(st.floats(0.9, 1.1), min_size=8, max_size=8)
 @pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    winner=noise, before=noise, shift=st.sampled_from([0.8, 0.97, 0.99, 1.0, 1.01, 1.03, 1.2]), fails=st.integers(0, 8)
+    winner=noise, mine=noise, shift=st.sampled_from([0.8, 0.97, 0.99, 1.0, 1.01, 1.03, 1.2]), fails=st.integers(0, 8)
 )
 def test_no_two_sentences_of_a_report_exclude_each_other(
-    make: Make, winner: list[float], before: list[float], shift: float, fails: int
+    make: Make, winner: list[float], mine: list[float], shift: float, fails: int
 ) -> None:
-    study = changed(make(30), {"winner": winner, "before": [shift * one for one in before]})
+    """`mine` passes every gate on all 8 seeds, so that only reconstruction and `fails` tell the winner from it."""
+    made = make(30, baselines={"mine": {"kl_weight": 0.1}})
+    assert sum(run.passed for run in made.confirmation if run.candidate == "mine") == 8
+    study = changed(made, {"winner": winner, "mine": [shift * one for one in mine]})
     seeds = sorted(run.seed for run in study.confirmation if run.trial == study.winner)[:fails]
     study = replace(
         study,
@@ -103,7 +106,7 @@ def test_no_two_sentences_of_a_report_exclude_each_other(
     usable = found.verdict in (Verdict.STABLE, Verdict.CAVEATS)
     assert page.banner.word == found.verdict.capitalize()
     assert ("Set these" in titles) == usable
-    assert ("Use the settings of trial" in said) == usable or found.next.code_for != ""
+    assert ("Use the settings of trial" in said) == usable
     assert not (usable and "Do not rely on" in said)
     assert not ("Stop searching" in said and re.search(r"Widen the range|Search on", said))
     # One baseline, told in the verdict, the table and the advice: always the same way.
@@ -115,10 +118,11 @@ def test_no_two_sentences_of_a_report_exclude_each_other(
         if max(abs(price.low), abs(price.high)) >= 0.001:
             assert same == (surely == "not distinguishable")
         does_as_well = any(f"baseline {price.baseline} does" in caveat for caveat in found.caveats)
-        assert not (does_as_well and surely == "lower"), "no tie with one that is surely worse"
-        assert f"Consider keeping the settings of {price.baseline}" not in said or does_as_well
-    failing = [row for row in table(page, "Fresh seeds").values() if "0 of" in str(getattr(row[0], "text", ""))]
-    assert all(row[-1] for row in failing), "who fails is told why"
+        ties = price.baseline == "mine" and fails < 8 and surely != "lower"
+        assert does_as_well == ties, "no tie with one that is surely worse"
+        assert (f"Consider keeping the settings of {price.baseline}" in said) == (ties and usable)
+    failing = {name: row[-1] for name, row in table(page, "Fresh seeds").items() if row[0].text.startswith("0 of")}
+    assert {"before", "after"} <= set(failing) and all(failing.values()), "who fails is told why"
 
 
 def test_the_numbers_of_the_advice_and_of_the_proof_are_those_of_the_files(make: Make) -> None:
@@ -177,5 +181,5 @@ def test_a_number_of_a_trial_s_point_is_that_of_its_row(study: StudyRecord) -> N
     assert len(points) > 40
     for trial, kl, unexplained in points:
         row = trials.loc[int(trial)]
-        assert float(kl) == pytest.approx(row["kl"], rel=5.1e-4) or row["kl"] < 0.01
+        assert float(kl) == pytest.approx(row["kl"], rel=5.1e-4)
         assert float(unexplained) == pytest.approx(row["unexplained"], rel=5.1e-4)

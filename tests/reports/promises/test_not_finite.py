@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klsearch.reports.figures import search_exhibits
+from klsearch.reports.figures import search_exhibits, seed_exhibits
 from klsearch.reports.page import Code
 from klsearch.reports.pages.comparison import comparison_page
 from klsearch.reports.report import report_page
-from klsearch.reports.sections import evidence
 from klsearch.reports.sections.models import dynamics, pictures
 from klsearch.search.commands.text import best_text, reproduction_text, status_text, trials_text
 from klsearch.search.storage.leases import Activity
@@ -32,7 +31,7 @@ NO_NUMBER = re.compile(r"(?<![\w`])-?(nan|inf)(?!\w)", re.IGNORECASE)
 def undrawn() -> Iterator[None]:
     """Pictures are left out, which take most of a report's time."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (dynamics, evidence, pictures, search_exhibits):
+        for module in (dynamics, pictures, search_exhibits, seed_exhibits):
             patch.setattr(module, "draw", lambda *_, **__: "<svg />")
         yield
 

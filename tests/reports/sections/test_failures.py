@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from klsearch.reports.page import Fold, Prose, Table
 from klsearch.reports.readings.causes import causes, collapsed_in_band
-from klsearch.reports.readings.trials import TrialOutcome, trial_outcome
+from klsearch.reports.readings.trials import TrialOutcome, ended_trials, trial_outcome
 from klsearch.reports.sections.failures import failures_section
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.studies.summary import summarize
@@ -60,6 +60,7 @@ def test_a_row_that_was_never_trained_is_no_error(study: StudyRecord) -> None:
     assert not any(cause.name == FAILED for cause in causes(made))
     assert not any(isinstance(block, Fold) for block in failures_section(made, causes(made)).blocks)
     assert trial_outcome(void) is TrialOutcome.VOID
+    assert void not in ended_trials(made).trials, "nor a point in a figure"
     assert not any(one.action == "Look at the errors" for one in advise(made, summarize(made)))
 
 

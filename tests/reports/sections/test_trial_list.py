@@ -7,7 +7,8 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from klsearch.reports.page import TrialTable
-from klsearch.reports.sections.trial_list import shown_trials, trials_section
+from klsearch.reports.readings.trials import shown_trials, trial_targets
+from klsearch.reports.sections.trial_list import trials_section
 from klsearch.reports.tables import as_csv, confirmation_frame, trials_frame
 from klsearch.studies.record import RunState, StudyRecord
 
@@ -44,6 +45,14 @@ def test_at_most_500_rows_are_shown_and_the_rest_is_counted(study: StudyRecord) 
     assert table.shown == (
         "500 of 1,200 trials: the 440 best and 60 that failed or diverged. The other 700 are in the files."
     )
+
+
+def test_a_trial_leads_to_its_row_or_where_it_has_none_to_the_table(study: StudyRecord) -> None:
+    assert trial_targets(study, study.trials[:2]) == ("trial-0", "trial-1")
+    large = many(study, 1200)
+    rows = {f"trial-{trial.number}" for trial in shown_trials(large)}
+    targets = trial_targets(large, large.trials)
+    assert set(targets) == rows | {"trials"} and targets.count("trials") == 700
 
 
 def test_failures_never_take_more_than_half_of_the_rows(study: StudyRecord) -> None:

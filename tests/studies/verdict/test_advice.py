@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,3 +99,18 @@ def test_at_the_cap_of_the_score_nothing_is_still_improving(ill: Ill) -> None:
     study = ill(trials)
     actions = [one.action for one in advise(study, summarize(study))]
     assert not any(action.startswith("Search on") for action in actions)
+
+
+@pytest.mark.parametrize(
+    ("scored", "told"),
+    [
+        (0, "The baseline mine passes no less often, and no seed has the error of both."),
+        (1, "Over 1 seed, mine passes no less often, and one pair of seeds gives no interval."),
+    ],
+)
+def test_a_baseline_that_ties_without_two_pairs_has_no_price(ill: Ill, scored: int, told: str) -> None:
+    study = ill([{}] * 20, seeds=[{}] * 8, baseline=[{}] * 8)
+    own, mine = study.confirmation[:8], study.confirmation[8:]
+    runs = (*own, *mine[:scored], *(replace(run, test=None) for run in mine[scored:]))
+    study = replace(study, confirmation=runs)
+    assert told in [one.reason for one in advise(study, summarize(study))]

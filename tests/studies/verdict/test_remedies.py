@@ -8,7 +8,7 @@ import pytest
 
 from klsearch.studies.record import DataFacts, StudyRecord
 from klsearch.studies.summary import summarize
-from klsearch.studies.verdict.remedies import epochs_to_settle, side_of_band
+from klsearch.studies.verdict.remedies import epochs_to_settle, remedy, side_of_band
 from klsearch.vae.diagnostics.gates import Verdict
 from klsearch.vae.hyperparameters import Hyperparameters
 
@@ -66,7 +66,9 @@ def test_a_kl_that_swings_is_trained_in_smaller_steps_for_as_much_longer(
     advice = summarize(study).next
     asked = tomllib.loads(advice.code)["training"]
     assert 1e-4 <= asked["learning_rate"] <= 5e-4
-    assert asked["epochs"] == pytest.approx(20 * min(1e-3 / asked["learning_rate"], 4), abs=5)
+    slower = 1e-3 / asked["learning_rate"]
+    assert asked["epochs"] == pytest.approx(20 * min(slower, 4), abs=5)
+    assert ("go as far in more epochs" in advice.reason) == (slower < 4)
     assert advice.action == (
         f"Lower the learning rate to {asked['learning_rate']:g}, and train for {asked['epochs']} epochs"
     )
@@ -109,6 +111,13 @@ def test_a_learning_rate_at_which_nothing_is_learnt_or_all_diverges_becomes_the_
         advice = summarize(ill([{**bad, "settings": fast}] * 20)).next
         assert tomllib.loads(advice.code)["training"] == {"learning_rate": 1e-3, "clipnorm": 1.0}
         assert advice.reason == f"20 of 20 trainings {told}, at learning rates of 0.3."
+
+
+def test_one_training_learns_nothing(ill: Ill) -> None:
+    fast = Hyperparameters(kl_weight=0.01, learning_rate=0.3)
+    study = ill(seeds=[{}] * 7 + [{"kl": 0.9, "active": 0, "unexplained": 1.01, "settings": fast}])
+    told = remedy(study, study.confirmation[7:], 8)
+    assert told is not None and told.reason == "1 of 8 trainings learns nothing, at learning rates of 0.3."
 
 
 def test_gates_stricter_than_usual_are_loosened_where_they_alone_are_missed(ill: Ill) -> None:

@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
@@ -52,7 +54,9 @@ def serve(served_folder: Path, command: list[str], environment: dict[str, str]) 
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment | {"PYTHONUNBUFFERED": "1"},
+            # Optuna warns so of the importances of few trials, which a page asks for.
+            env=environment
+            | {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore:Target and region quantiles:UserWarning"},
         ) as process:
             assert process.stdout is not None and process.stderr is not None
             told = re.fullmatch(
@@ -72,6 +76,31 @@ def serve(served_folder: Path, command: list[str], environment: dict[str, str]) 
         assert process.returncode == 0
 
     return served
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A page of someone else on this machine."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<p>stranger</p>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def another_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def refused(opener: OpenerDirector, request: Request) -> str:
@@ -108,17 +137,16 @@ def test_in_a_browser_it_works_and_no_other_page_reaches_it(
     rebinding = "--host-resolver-rules=MAP rebound.example 127.0.0.1"
     flags = ["--headless", "--no-sandbox", "--disable-gpu", rebinding]
     with serve("--write") as served, playwright.chromium.launch(executable_path=chromium, args=flags) as browser:
-        page = browser.new_page()
+        context = browser.new_context()
+        page = context.new_page()
         page.goto(served.address)
         page.get_by_text("tiny").first.wait_for()
-        with socket.create_server(("127.0.0.1", 0)) as other:  # whose pages are of the same site to a browser
-            elsewhere = f"http://127.0.0.1:{other.getsockname()[1]}/"
-            stranger = page.context.new_page()
-            stranger.route(elsewhere, lambda route: route.fulfill(body="<p>stranger</p>"))
+        with another_server() as elsewhere:  # whose pages are of the same site to a browser
+            stranger = context.new_page()
             stranger.goto(elsewhere)
             send = "url => fetch(url, {method: 'POST', mode: 'no-cors', credentials: 'include', body: '{}'})"
             stranger.evaluate(send, f"{served.host}{served.api}/rename")
-        rebound = page.context.new_page()
+        rebound = context.new_page()
         for path in (served.page, served.address.removeprefix(served.host)):
             answer = rebound.goto(served.host.replace("127.0.0.1", "rebound.example") + path)
             assert answer is not None and answer.status == 403
