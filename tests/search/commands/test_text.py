@@ -343,7 +343,7 @@ def test_a_winner_that_was_not_the_best_in_the_search_says_why_in_one_sentence()
 
 
 def test_a_result_with_a_winner_ends_with_the_commands_that_come_next() -> None:
-    confirmed = replace(study_with(20), is_confirmed=True)
+    confirmed = replace(study_with(20), winner=3, confirmation=runs_of("trial 3", [1.0] * 8, passed=8))
     lines = result_text(confirmed, report=Path("runs/made/report.html"), stopped=False).splitlines()
     assert lines[lines.index("Then:") :] == [
         "Then:",
