@@ -49,4 +49,5 @@ def test_the_band_is_behind_the_kl_alone(three_seeds: StudyRecord) -> None:
 
 
 def test_before_anything_is_confirmed_there_is_no_figure(unconfirmed: StudyRecord) -> None:
-    assert seed_plots(unconfirmed) == seed_exhibits(unconfirmed) == ()
+    assert seed_plots(unconfirmed) == ()
+    assert seed_exhibits(unconfirmed) == ()
