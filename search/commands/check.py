@@ -106,7 +106,7 @@ def estimate(definition: StudyDefinition, dataset: Dataset, speed: Speed) -> Est
     workload = _workload(definition, dataset)
     if workload is None:
         return None
-    settled = definition.settle(features=math.prod(dataset.shape), kl_band=None)
+    settled = definition.settle(shape=dataset.shape, kl_band=None)
     trainings = definition.study.trials + _confirmation_trainings(settled)
     seconds = trainings * definition.training.epochs * _epoch_seconds(workload, definition, dataset, speed)
     return Estimate(

@@ -46,11 +46,13 @@ class Optimizer:
         keras: its class in `keras.optimizers`.
         step_size: of a member's own steps, from 0, and learning rates.
         move: takes a step.
+        follows_scale: whether its steps are larger where the loss is multiplied by something.
     """
 
     keras: str
     step_size: Callable[[ArrayLike, ArrayLike], np.ndarray]
     move: Callable[[Step], None]
+    follows_scale: bool = False
 
 
 def _per_member(values: "tf.Tensor", like: "tf.Tensor") -> "tf.Tensor":
@@ -159,6 +161,6 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "adam": Optimizer(keras="Adam", step_size=adam_step_size, move=adam),
     "adamw": Optimizer(keras="AdamW", step_size=adam_step_size, move=_adamw),
     "rmsprop": Optimizer(keras="RMSprop", step_size=_plain, move=_rmsprop),
-    "sgd": Optimizer(keras="SGD", step_size=_plain, move=_sgd),
+    "sgd": Optimizer(keras="SGD", step_size=_plain, move=_sgd, follows_scale=True),
 }
 """The optimizers that a definition can name."""
