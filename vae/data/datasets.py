@@ -116,7 +116,9 @@ def load_dataset(
     Raises:
         DataProblem: the data cannot be read or trained on.
     """
-    raw = read_source(request)
+    # What [data.columns] says of labels that are told is for their condition, and not for the table.
+    learned = {name: kind for name, kind in request.columns.items() if name != request.labels}
+    raw = read_source(replace(request, columns=learned) if condition_on_labels else request)
     check_rows(raw, missing=missing)
     if condition_on_labels:
         raw = _with_labels_told(raw, request.labels)
