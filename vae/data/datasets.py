@@ -107,8 +107,8 @@ def load_dataset(
         request: which rows of which source.
         missing: "refuse" data with missing values, or "mask" these.
         condition_on_labels: whether the labels are told of each row.
-        scaling: "auto", "none", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens", which become
-            one-hot.
+        scaling: "auto", "none", "counts", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens",
+            which become one-hot.
         validation: share of the rows, above 0; without meaning where a column names the splits.
         test: share of the rows; 0 leaves the test split empty. The same holds of it.
         seed: from which the split is drawn.

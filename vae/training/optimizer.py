@@ -26,8 +26,8 @@ class Step(NamedTuple):
         means: a first moment of each weight, which an optimizer may keep.
         squares: a second one.
         gradients: of each weight.
-        size: of each member's step, [k].
-        learning_rate: of each member, [k].
+        size: of each member's step, [k], as `Optimizer.step_size` gives it.
+        learning_rate: of each member, [k], at which weights decay where they do.
     """
 
     weights: Sequence["tf.Variable"]
@@ -142,19 +142,19 @@ def _rmsprop(step: Step) -> None:
     for variable, square, gradient in zip(step.weights, step.squares, step.gradients, strict=True):
         moving = square.read_value() * _RHO + tf.square(gradient) * (1 - _RHO)
         root = tf.maximum(tf.sqrt(moving + _EPSILON), 1e-12)  # else an approximate operation: see `clip_norm`
-        variable.assign(variable.read_value() - _per_member(step.learning_rate, gradient) * gradient / root)
+        variable.assign(variable.read_value() - _per_member(step.size, gradient) * gradient / root)
         square.assign(moving)
 
 
 def _sgd(step: Step) -> None:
     """A step against each gradient, without momentum."""
     for variable, gradient in zip(step.weights, step.gradients, strict=True):
-        variable.assign(variable.read_value() - _per_member(step.learning_rate, gradient) * gradient)
+        variable.assign(variable.read_value() - _per_member(step.size, gradient) * gradient)
 
 
 def _plain(step: ArrayLike, learning_rate: ArrayLike) -> np.ndarray:
     """The learning rate, for optimizers that correct no bias."""
-    return np.asarray(np.broadcast_arrays(learning_rate, step)[0], np.float64)
+    return np.broadcast_to(np.asarray(learning_rate, np.float64), np.shape(step))
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
