@@ -92,6 +92,7 @@ class Dataset:
 def load_dataset(
     request: Request,
     *,
+    raw: RawData | None = None,
     missing: str = "refuse",
     condition_on_labels: bool = False,
     scaling: str = "auto",
@@ -105,6 +106,7 @@ def load_dataset(
 
     Args:
         request: which rows of which source.
+        raw: what `read_source` has given for it already; None to read it.
         missing: "refuse" data with missing values, or "mask" these.
         condition_on_labels: whether the labels are told of each row.
         scaling: "auto", "none", "counts", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens",
@@ -116,9 +118,10 @@ def load_dataset(
     Raises:
         DataProblem: the data cannot be read or trained on.
     """
-    # What [data.columns] says of labels that are told is for their condition, and not for the table.
-    learned = {name: kind for name, kind in request.columns.items() if name != request.labels}
-    raw = read_source(replace(request, columns=learned) if condition_on_labels else request)
+    if raw is None:
+        # What [data.columns] says of labels that are told is for their condition, and not for the table.
+        learned = {name: kind for name, kind in request.columns.items() if name != request.labels}
+        raw = read_source(replace(request, columns=learned) if condition_on_labels else request)
     check_rows(raw, missing=missing)
     if condition_on_labels:
         raw = _with_labels_told(raw, request.labels)
