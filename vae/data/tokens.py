@@ -96,7 +96,7 @@ def one_hot_width(rows: np.ndarray, *, are_tokens: bool = False) -> int:
             most part, as long as one row fills them all, which tells their width.
     """
     flat = _without_gaps(rows.reshape(len(rows), -1))
-    if not np.isin(flat, (0, 1)).all():
+    if not _are_zeros_and_ones(flat).all():
         return 0
     columns, least = flat.shape[1], 2 if are_tokens else _LEAST_BLOCK
     widths = [rows.shape[-1]] if rows.ndim > 2 else [w for w in range(least, columns) if columns % w == 0]
@@ -108,6 +108,11 @@ def one_hot_width(rows: np.ndarray, *, are_tokens: bool = False) -> int:
     return 0
 
 
+def _are_zeros_and_ones(values: np.ndarray) -> np.ndarray:
+    """Of each value; NumPy's `isin` would take eight bytes and more for every one of them."""
+    return np.asarray((values == 0) | (values == 1))
+
+
 def _without_gaps(rows: np.ndarray) -> np.ndarray:
     """Rows with 0 for what is missing."""
     return np.asarray(np.nan_to_num(rows, nan=0.0)) if rows.dtype.kind == "f" else rows
@@ -116,12 +121,12 @@ def _without_gaps(rows: np.ndarray) -> np.ndarray:
 def _are_mostly_zeros(rows: np.ndarray) -> bool:
     """Whether all that is known is 0 or 1, and as few are 1 as in one-hot rows."""
     known = rows[~np.isnan(rows)] if rows.dtype.kind == "f" else rows
-    return bool(np.isin(known, (0, 1)).all()) and float(known.mean(dtype=np.float64)) <= _MOST_ONES
+    return bool(_are_zeros_and_ones(known).all()) and float(known.mean(dtype=np.float64)) <= _MOST_ONES
 
 
 def full_blocks(flat: np.ndarray) -> Iterator[range]:
     """Neighbouring columns of zeros and ones, [n, columns], of which exactly one is 1 in every row."""
-    binary = np.all(np.isin(flat, (0, 1)), axis=0)
+    binary = np.all(_are_zeros_and_ones(flat), axis=0)
     start = 0
     while start < flat.shape[1]:
         ones, end = np.zeros(len(flat)), start
