@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.networks.kinds import shares_programs
 
 _MOST = 128
 
@@ -34,15 +35,15 @@ def layout_of(slots: int, definition: StudyDefinition, threads: int) -> Layout:
 
     Where a member does not gain from company, as with convolutions, each is alone.
     """
-    if definition.model.kind != "dense":
+    if not shares_programs(definition.model.kind):
         return Layout(slots, 1)
     sizes = [slots // shards for shards in range(min(threads, slots), 0, -1) if slots % shards == 0]
     return Layout(slots, next((size for size in sizes if size % 2 == 0), slots))
 
 
 def least_together(definition: StudyDefinition) -> int:
-    """The fewest members that a thread trains: a dense one in company has the same bits in any, but others alone."""
-    return 2 if definition.model.kind == "dense" else 1
+    """The fewest members that a thread trains: two, where one has the same bits in any company, but others alone."""
+    return 2 if shares_programs(definition.model.kind) else 1
 
 
 def most_slots(definition: StudyDefinition) -> int:

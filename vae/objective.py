@@ -50,7 +50,7 @@ class OwnLoss:
     """How a loss of the user's own is put together, with the mean over the batch unless said otherwise.
 
     Attributes:
-        reconstruction: "sum" over features, or their "mean".
+        reconstruction: "sum" over the terms of a row's error, see `Likelihood.terms`, or their "mean".
         reconstruction_weight: what it is multiplied by.
         kl: "sum" over latents, their "mean", or "batch sum": over latents and rows.
     """
@@ -63,15 +63,15 @@ class OwnLoss:
         """What this script's KL is where each of `latent_dim` latents has 1 nat."""
         return {"sum": latent_dim, "mean": 1, "batch sum": latent_dim * batch_size}[self.kl]
 
-    def beta(self, kl_weight: float, *, features: int, latent_dim: int, batch_size: int) -> float:
+    def beta(self, kl_weight: float, *, terms: int, latent_dim: int, batch_size: int) -> float:
         """Nats of KL that weigh as much as one of reconstruction, at its KL weight.
 
-        >>> OwnLoss(reconstruction_weight=3).beta(0.5, features=64, latent_dim=8, batch_size=128)
+        >>> OwnLoss(reconstruction_weight=3).beta(0.5, terms=64, latent_dim=8, batch_size=128)
         0.16666666666666666
         """
         kl = self.script_kl(latent_dim, batch_size) / latent_dim
-        return kl_weight * kl / self.reconstruction_share(features)
+        return kl_weight * kl / self.reconstruction_share(terms)
 
-    def reconstruction_share(self, features: int) -> float:
-        """What a row's error, summed over its features, is multiplied by."""
-        return self.reconstruction_weight * (1.0 if self.reconstruction == "sum" else 1.0 / features)
+    def reconstruction_share(self, terms: int) -> float:
+        """What a row's error, summed over its terms, is multiplied by."""
+        return self.reconstruction_weight * (1.0 if self.reconstruction == "sum" else 1.0 / terms)

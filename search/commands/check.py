@@ -22,7 +22,7 @@ from klsearch.studies.ladder import CLOSING_RUNGS, count_rungs
 from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.machine import usable_cores
-from klsearch.vae.networks.kinds import KINDS
+from klsearch.vae.networks.kinds import KINDS, shares_programs
 from klsearch.vae.networks.workload import Workload
 
 _PRODUCT = 1024  # rows and columns: large enough that all cores are busy
@@ -106,7 +106,7 @@ def estimate(definition: StudyDefinition, dataset: Dataset, speed: Speed) -> Est
     workload = _workload(definition, dataset)
     if workload is None:
         return None
-    settled = definition.settle(features=math.prod(dataset.shape), kl_band=None)
+    settled = definition.settle(shape=dataset.shape, kl_band=None)
     trainings = definition.study.trials + _confirmation_trainings(settled)
     seconds = trainings * definition.training.epochs * _epoch_seconds(workload, definition, dataset, speed)
     return Estimate(
@@ -144,7 +144,7 @@ def _epoch_seconds(workload: Workload, definition: StudyDefinition, dataset: Dat
 def _memory(workload: Workload, definition: StudyDefinition, dataset: Dataset) -> int:
     """Bytes, with as many members at a time as there may be; the slots that are measured are often fewer."""
     most = most_slots(definition)
-    members = most if KINDS[definition.model.kind].is_small else min(most, usable_cores())
+    members = most if shares_programs(definition.model.kind) else min(most, usable_cores())
     member = _COPIES_PER_MEMBER * (workload.weights + definition.training.batch_size * workload.activations)
     data = _COPIES_OF_DATA * sum(dataset.rows.values()) * math.prod(dataset.shape)
     return _START_BYTES + _NUMBER_BYTES * (data + members * member)

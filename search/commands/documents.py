@@ -56,7 +56,7 @@ def check_document(
         "proposal": asdict(proposed_kl_weights(definition, dataset)),
         "warnings": list(warnings),
         "warning_codes": [caution.code for caution in warnings],
-        "notes": [*dataset.notes, *definition.translations(math.prod(dataset.shape))],
+        "notes": [*dataset.notes, *definition.translations(dataset.shape)],
         "model_notes": list(own.notes) if own is not None else [],
     }
 

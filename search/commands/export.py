@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.reports.wording import number
@@ -118,6 +119,7 @@ def export_winner(
                 expected=_expected(record),
                 shape=dataset.shape,
                 condition_width=dataset.condition_width,
+                masks=filling_of(dataset) is not None,
             ),
             encoding="utf-8",
         ),
@@ -150,6 +152,11 @@ def _chosen(study: StudyStorage, record: StudyRecord) -> tuple[TrainingRun, Row]
     return run, next(row for row in rows if (row.run.label, row.run.seed) == (run.candidate, run.seed))
 
 
+def filling_of(dataset: Dataset) -> np.ndarray | None:
+    """What the encoder is given for a missing value; None where none is, whether or not gaps would be masked."""
+    return Gaps(dataset.splits).filling
+
+
 def describe_scaling(dataset: Dataset) -> str:
     """How raw rows become the model's, and a table's columns numbers before that, as JSON."""
     tokens = f"scaled[row, place, token] = 1 for the token of each place; a place without one ({PADDING}) is 0 in all"
@@ -158,7 +165,7 @@ def describe_scaling(dataset: Dataset) -> str:
     if dataset.table is not None:
         about["encoding"] = "raw = 1 in the column 'name=category' of the row's category, 0 in its others"
         about["table"] = [asdict(column) for column in dataset.table]
-    filling = Gaps(dataset.splits).filling
+    filling = filling_of(dataset)
     if filling is not None:
         about["missing"] = "after scaling, a missing value is what 'filling' has in its place: the training mean"
         about["filling"] = filling.tolist()
@@ -238,6 +245,7 @@ def settings_snippet(
     expected: str,
     shape: tuple[int, ...],
     condition_width: int = 0,
+    masks: bool = False,
 ) -> str:
     """The text of `vae_settings.py`.
 
@@ -248,6 +256,7 @@ def settings_snippet(
         expected: what a training with them is to reach, as a sentence.
         shape: of a row.
         condition_width: how many numbers are told of each row.
+        masks: whether values are missing, for which scaler.json has a filling.
     """
     model, training = definition.model, definition.training
     template = Environment(
@@ -267,7 +276,7 @@ def settings_snippet(
         epochs=training.epochs,
         batch_size=training.batch_size,
         likelihood=definition.objective().likelihood.for_rows(shape),
-        masks=definition.data.missing == "mask",
+        masks=masks,
         conditional=condition_width,
         kl_reduction=definition.study.kl_reduction,
         schedule=training.schedule(),

@@ -315,7 +315,7 @@ def check_text(
         f"baselines: {', '.join(map(partial(_baseline_words, definition), definition.baseline_names()))}",
         f"proposal: {_proposal(definition, dataset)}",
         _expected_line(loaded, expected),
-        *(f"note: {note}" for note in (*dataset.notes, *definition.translations(math.prod(dataset.shape)))),
+        *(f"note: {note}" for note in (*dataset.notes, *definition.translations(dataset.shape))),
         *(f"warning: {caution}" for caution in cautions(definition, dataset)),
         *(f"warning: {caution}" for caution in (own.cautions if own is not None else ())),
         f"Next: klsearch run {shlex.quote(str(loaded.path or definition.study.name))}",

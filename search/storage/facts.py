@@ -83,7 +83,7 @@ class StudyFacts:
         band = self.reference.kl_band if self.reference is not None else None
         if self.recipe_fills:
             definition = definition.model_copy(update={"baselines": definition.filled_baselines()})
-        return definition.settle(features=self.data.features, kl_band=band)
+        return definition.settle(shape=self.data.shape, kl_band=band)
 
     def is_confirmed(self, definition: StudyDefinition, counted: Collection[int]) -> bool:
         """Tell whether nothing of a confirmation is left to do, under a settled definition and after these trials."""

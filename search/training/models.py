@@ -16,12 +16,11 @@ from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import DataProblem, Dataset
 from klsearch.vae.data.readers.functions import is_function, load_object, with_line
 from klsearch.vae.likelihoods.likelihood import Likelihood
-from klsearch.vae.networks.conv1d import conv1d_network
+from klsearch.vae.networks.convolutional import conv1d_network, conv_network
 from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import (
     Network,
     computing_in,
-    conv_network,
     dense_network,
     with_learned_columns,
 )

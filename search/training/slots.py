@@ -12,8 +12,8 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.verdict.words import count
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.machine import free_memory
-from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import Network
+from klsearch.vae.networks.stacking import trains_alone
 from klsearch.vae.training.slot_timing import seconds_per_member
 
 # Weights, two moments, gradients and their temporary copies, and the activations of a batch that the gradients need.
@@ -51,7 +51,7 @@ def auto_layout(
     least = least_together(definition)
     shards = min(max(1, threads // processes), most // least)
     candidates = [2**power for power in range(12) if least <= 2**power <= most // shards]
-    alone = definition.model.kind in KINDS and KINDS[definition.model.kind].trains_alone
+    alone = trains_alone(network)
     candidates = candidates[:1] if alone else candidates
     times, remembered = None if anew else memory.recall(candidates), ", remembered from an earlier study"
     if times is None:
@@ -61,8 +61,10 @@ def auto_layout(
         memory.keep(candidates, times)
     layout = best_layout(times, trials=definition.study.trials, least=least, most=most, shards=shards)
     seconds = ", ".join(f"{step_time(value)} with {number * shards}" for number, value in times.items())
-    slow = "sharing a program makes none of them faster, so each trains alone"
-    why = "" if layout.together > 1 else "; models of series train each alone" if alone else f"; {slow}"
+    reason = (
+        "in company their last bits would depend on their places" if alone else "sharing a program makes none faster"
+    )
+    why = "" if layout.together > 1 else f"; {reason}, so each trains alone"
     say(
         f"Training {count(layout.slots, 'trial')} at a time, {layout.together} in each of {count(shards, 'thread')}. A "
         f"training step of one took {seconds} at a time{remembered}{why}."

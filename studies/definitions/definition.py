@@ -155,18 +155,24 @@ class StudyDefinition(Section):
         unit = self.objective().unit_kl_weight(features, self.model.latent_dim)
         return Hyperparameters(kl_weight=unit, **self._training_settings())
 
-    def translations(self, features: int) -> list[str]:
-        """What the baselines that are given in terms of the user's own mean in those of the study, one line each."""
-        settled, found = self.settle(features=features, kl_band=None), []
+    def translations(self, shape: tuple[int, ...]) -> list[str]:
+        """What the baselines that are given in terms of the user's own mean in those of the study, one line each.
+
+        Args:
+            shape: of a row.
+        """
+        settled, found = self.settle(shape=shape, kl_band=None), []
         for name, baseline in self.baselines.items():
             if (loss := baseline.own_loss()) is None:
                 continue
-            weight = settled.baselines[name].kl_weight
-            beta = weight / self.objective().unit_kl_weight(features, self.model.latent_dim)
+            now = settled.baselines[name].settings()
+            beta = now["kl_weight"] / self.objective().unit_kl_weight(math.prod(shape), self.model.latent_dim)
+            changed = {key: value for key, value in now.items() if value != getattr(baseline, key)}
+            terms = ", ".join(f"{key} = {value:.3g}" for key, value in changed.items())
             kl = loss.script_kl(self.model.latent_dim, self.training.batch_size)
             found.append(
-                f"baselines.{name}: your β = {beta:.3g}, kl_weight = {weight:.3g} in the terms of this study; a KL of "
-                f"{kl:g} in your script is 1 nat per latent"
+                f"baselines.{name}: your β = {beta:.3g}, {terms} in the terms of this study; a KL of {kl:g} in your "
+                "script is 1 nat per latent"
             )
         return found
 
@@ -208,17 +214,25 @@ class StudyDefinition(Section):
             kl_reduction=self.study.kl_reduction,
         )
 
-    def settle(self, *, features: int, kl_band: tuple[float, float] | None) -> Self:
+    def settle(self, *, shape: tuple[int, ...], kl_band: tuple[float, float] | None) -> Self:
         """The definition with what it leaves to the data: a band that is "auto", and the KL weight that is β = 1.
 
         Args:
-            features: D, the number of features of a row.
+            shape: of a row.
             kl_band: what the reference trainings gave; None where the definition says the band itself.
         """
-        unit = self.plain_hyperparameters(features).kl_weight
+        unit = self.plain_hyperparameters(math.prod(shape)).kl_weight
         band = kl_band if self.study.kl_band == "auto" and kl_band is not None else self.study.kl_band
-        sizes = {"features": features, "latent_dim": self.model.latent_dim, "batch_size": self.training.batch_size}
-        told = {name: baseline.translated(self.objective(), **sizes) for name, baseline in self.baselines.items()}
+        told = {
+            name: baseline.translated(
+                self.objective(),
+                shape=shape,
+                latent_dim=self.model.latent_dim,
+                batch_size=self.training.batch_size,
+                optimizer=self.training.optimizer,
+            )
+            for name, baseline in self.baselines.items()
+        }
         baselines = {
             name: baseline
             if name in _RECIPE or baseline.kl_weight is not None

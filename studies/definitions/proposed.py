@@ -42,7 +42,7 @@ def propose_definition(source: str, folder: Path, *, name: str) -> str:
         raw = read_source(request)
         missing = "mask" if have_gaps(raw.rows) else "refuse"
         choice = choose_likelihood(raw.rows)
-        dataset = load_dataset(request, missing=missing, scaling=LIKELIHOODS[choice.likelihood].scaling)
+        dataset = load_dataset(request, raw=raw, missing=missing, scaling=LIKELIHOODS[choice.likelihood].scaling)
     except DataProblem as error:
         raise DataError(str(error)) from error
     text = template()

@@ -1,5 +1,6 @@
 """The tables of a study definition, each checked by itself."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
@@ -351,7 +352,8 @@ class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hype
         method: "beta1", the plain evidence lower bound: a KL weight of 1 nat per nat from the start, and nothing else
             of the recipe. "sigma", a Gaussian decoder whose variance is the best for each batch. "control", a KL weight
             that a controller moves until the KL is in the middle of the band. See `vae.training.weighting`.
-        reconstruction: how a loss of the user's own reduces it, in whose terms `kl_weight` and `l2` then are.
+        reconstruction: how a loss of the user's own reduces it, in whose terms `kl_weight`, `l2`, `clipnorm` and, where
+            the optimizer follows the loss's scale, `learning_rate` then are.
         reconstruction_weight: what it multiplies the reconstruction by.
         kl: how it reduces the KL: see `vae.objective.OwnLoss`.
     """
@@ -377,22 +379,33 @@ class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hype
         return {name: value for name, value in values.items() if value is not None}
 
     def own_loss(self) -> OwnLoss | None:
-        """The user's own loss, in whose terms KL weight and L2 are given; None if they are in the study's."""
+        """The user's own loss, in whose terms the settings are given; None if they are in the study's."""
         given = {name: getattr(self, name) for name in _TERMS}
         told = {name: value for name, value in given.items() if value is not None}
         return OwnLoss(**told) if told else None
 
-    def translated(self, objective: Objective, *, features: int, latent_dim: int, batch_size: int) -> Self:
-        """The same in the terms of the study, of whose loss the user's own is a multiple."""
+    def translated(
+        self, objective: Objective, *, shape: tuple[int, ...], latent_dim: int, batch_size: int, optimizer: str
+    ) -> Self:
+        """The same in the terms of the study, of whose loss the user's own is a multiple.
+
+        So are its gradients: their largest norm is the same multiple, and steps along them are as long at a learning
+        rate that is less by it, unless the optimizer takes out their scale.
+        """
         loss = self.own_loss()
         if loss is None:
             return self
         weight = 1.0 if self.kl_weight is None else self.kl_weight
-        beta = loss.beta(weight, features=features, latent_dim=latent_dim, batch_size=batch_size)
-        scale = objective.reconstruction_scale(features) / loss.reconstruction_share(features)
+        features, terms = math.prod(shape), objective.likelihood.terms(shape)
+        beta = loss.beta(weight, terms=terms, latent_dim=latent_dim, batch_size=batch_size)
+        scale = objective.reconstruction_scale(features) / loss.reconstruction_share(terms)
+        factors = {"l2": scale, "clipnorm": scale}
+        if OPTIMIZERS[optimizer].follows_scale:
+            factors["learning_rate"] = 1 / scale
+        given = {name: getattr(self, name) for name in factors}
         changes = {
             "kl_weight": beta * objective.unit_kl_weight(features, latent_dim),
-            "l2": None if self.l2 is None else self.l2 * scale,
+            **{name: value * factors[name] for name, value in given.items() if value is not None},
         }
         copied: Self = self.model_copy(update={**changes, **dict.fromkeys(_TERMS)})
         return copied

@@ -58,7 +58,7 @@ def test_a_loss_of_the_user_s_own_is_the_bound_at_its_beta_up_to_one_factor(
 ) -> None:
     """6 features, 3 latents, batches of 4: worked out as the user's script does."""
     own, rng = OwnLoss(reconstruction=reconstruction, reconstruction_weight=3.0, kl=kl), np.random.default_rng(0)
-    beta = own.beta(0.5, features=6, latent_dim=3, batch_size=4)
+    beta = own.beta(0.5, terms=6, latent_dim=3, batch_size=4)
     ratios = []
     for _ in range(5):
         errors, kls = rng.random((4, 6)), rng.random((4, 3))

@@ -114,14 +114,18 @@ def encode_condition(raw: RawData, rows: Mapping[str, np.ndarray], kinds: Mappin
     Args:
         raw: with its conditions.
         rows: row numbers by split, "train" among them.
-        kinds: "category" or "number" by condition, where the guess is wrong.
+        kinds: "category", "number" or "count", which is a number too, by condition, where the guess is wrong; of one of
+            several numbers, "dose[1]", or of them all, "dose".
 
     Raises:
-        DataProblem: a condition lacks values, is the same for all training rows, or holds a category in other rows
-            that no training row has.
+        DataProblem: a condition lacks values, is the same for all training rows, is to be ignored, or holds a category
+            in other rows that no training row has.
     """
-    by_name = {name: column for key, values in raw.conditions.items() for name, column in _columns(raw, key, values)}
-    columns = [_fit(raw, name, values, rows["train"], kinds.get(name)) for name, values in by_name.items()]
+    by_name, columns = dict[str, np.ndarray](), list[ConditionColumn]()
+    for key, told in raw.conditions.items():
+        for name, values in _columns(raw, key, told):
+            by_name[name] = values
+            columns.append(_fit(raw, key, name, values, rows["train"], kinds.get(name, kinds.get(key))))
     for column in columns:
         _refuse_unknown(raw, column, by_name[column.name], rows)
     encoding = ConditionEncoding(columns=tuple(columns))
@@ -155,20 +159,29 @@ def _is_missing(values: np.ndarray) -> np.ndarray:
     return np.zeros(values.shape, bool)
 
 
-def _fit(raw: RawData, name: str, values: np.ndarray, train: np.ndarray, kind: str | None) -> ConditionColumn:
+def _fit(raw: RawData, key: str, name: str, values: np.ndarray, train: np.ndarray, kind: str | None) -> ConditionColumn:
+    """The column `name` of the condition `key`, which are the same unless that is several numbers."""
+    part_of_many = name != key
+    if kind == "ignore":
+        raise DataProblem(
+            f"{raw.name}: the condition '{name}' cannot be told and ignored; leave it out of [data.columns] or of "
+            "data.condition"
+        )
     is_number = values.dtype.kind in "iuf"
-    if kind == "number" and not (is_number or values.dtype.kind == "b"):
-        raise DataProblem(f"{raw.name}: the condition '{name}' holds {values[0]!r}, which is no number")
-    kinds = np.unique(values[train] if is_number or values.dtype.kind == "b" else _as_words(values[train]))
+    is_asked_number = kind in ("number", "count")
+    if is_asked_number and not (is_number or values.dtype.kind == "b"):
+        raise DataProblem(f"{raw.name}: the condition '{name}' holds {str(values[0])!r}, which is no number")
+    words = _as_words(values)
+    kinds, first = np.unique((values if is_number or values.dtype.kind == "b" else words)[train], return_index=True)
     if len(kinds) < 2:
+        way_out = f"remove that column from '{key}'" if part_of_many else "leave it out of data.condition"
         raise DataProblem(
             f"{raw.name}: the condition '{name}' is {kinds[0]} in all {len(train):,} training rows, so it tells "
-            "nothing; leave it out of data.condition"
+            f"nothing; {way_out}"
         )
-    part_of_many = name not in raw.conditions
     whole = not is_number or bool(np.all(values == np.round(values)))
     if kind == "category" or (kind is None and not part_of_many and whole and _are_few(kinds, is_number)):
-        return ConditionColumn(name=name, categories=tuple(str(word) for word in dict.fromkeys(_as_words(kinds))))
+        return ConditionColumn(name=name, categories=tuple(str(word) for word in dict.fromkeys(words[train][first])))
     if part_of_many and np.isin(kinds, (0, 1)).all():
         return ConditionColumn(name=name)
     wide = values[train].astype(np.float64)
@@ -180,7 +193,7 @@ def _are_few(kinds: np.ndarray, is_number: bool) -> bool:
 
 
 def _as_words(values: np.ndarray) -> np.ndarray:
-    """Categories as text: whole numbers without a point."""
+    """Categories as text: whole numbers without a point where all values are; so give all of a condition's."""
     whole = values.dtype.kind == "f" and bool(np.all(values == np.round(values)))
     return (values.astype(np.int64) if whole else values).astype(np.str_)
 

@@ -18,6 +18,8 @@ from klsearch.vae.data.tokens import find_alphabet
 
 __all__ = ["DataProblem", "Dataset", "Request", "load_dataset"]
 
+_HASHED_ROWS = 4096  # at a time, for they are copied
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
@@ -92,6 +94,7 @@ class Dataset:
 def load_dataset(
     request: Request,
     *,
+    raw: RawData | None = None,
     missing: str = "refuse",
     condition_on_labels: bool = False,
     scaling: str = "auto",
@@ -105,10 +108,11 @@ def load_dataset(
 
     Args:
         request: which rows of which source.
+        raw: what `read_source` has given for it already; None to read it.
         missing: "refuse" data with missing values, or "mask" these.
         condition_on_labels: whether the labels are told of each row.
-        scaling: "auto", "none", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens", which become
-            one-hot.
+        scaling: "auto", "none", "counts", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens",
+            which become one-hot.
         validation: share of the rows, above 0; without meaning where a column names the splits.
         test: share of the rows; 0 leaves the test split empty. The same holds of it.
         seed: from which the split is drawn.
@@ -116,7 +120,10 @@ def load_dataset(
     Raises:
         DataProblem: the data cannot be read or trained on.
     """
-    raw = read_source(request)
+    if raw is None:
+        # What [data.columns] says of labels that are told is for their condition, and not for the table.
+        learned = {name: kind for name, kind in request.columns.items() if name != request.labels}
+        raw = read_source(replace(request, columns=learned) if condition_on_labels else request)
     check_rows(raw, missing=missing)
     if condition_on_labels:
         raw = _with_labels_told(raw, request.labels)
@@ -160,9 +167,9 @@ def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling, condition: 
     digest = hashlib.sha256()
     for name in SPLITS:
         digest.update(f"{name} {splits[name].shape} ".encode())
-        rows = np.ascontiguousarray(splits[name], "<f4")
-        # Of the many NaN, one.
-        digest.update((np.where(np.isnan(rows), np.float32(np.nan), rows) if have_gaps(rows) else rows).tobytes())
+        for first in range(0, len(splits[name]), _HASHED_ROWS):
+            rows = np.ascontiguousarray(splits[name][first : first + _HASHED_ROWS], "<f4")
+            digest.update(np.where(np.isnan(rows), np.float32(np.nan), rows).tobytes())  # of the many NaN, one
     digest.update(np.ascontiguousarray([scaling.offset, scaling.scale], "<f8").tobytes())
     if condition is not None:
         digest.update(repr(condition.encoding).encode())

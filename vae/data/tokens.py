@@ -10,6 +10,7 @@ from klsearch.vae.data.readers.raw import DataProblem, RawData, refuse_beyond_me
 PADDING = -1
 """The whole number that stands for no token."""
 _LEAST_BLOCK = 3  # columns that share a one; below it, chance alone may look like it
+_MOST_ONES = 1 / 3  # of what is known in one-hot rows of so many columns a block
 _MOST_CLASSES = 100_000
 
 
@@ -28,7 +29,7 @@ class Alphabet:
     def encode(self, rows: np.ndarray) -> np.ndarray:
         """Rows of tokens as float32 [n, length, classes]: 1 for the token of a place, 0 in all where it has none."""
         if self.is_one_hot:
-            return np.asarray(np.nan_to_num(rows.reshape(len(rows), -1, self.classes), nan=0.0), np.float32)
+            return np.asarray(_without_gaps(rows).reshape(len(rows), -1, self.classes), np.float32)
         return np.asarray(rows[:, :, np.newaxis] == np.arange(self.classes), np.float32)
 
 
@@ -36,10 +37,12 @@ def find_alphabet(raw: RawData) -> Alphabet:
     """The tokens of all rows: which there are is no part of what is learned.
 
     Whole numbers from 0 on are tokens, of which there is one more than the largest says; −1 and missing values stand
-    for none. Zeros and ones are one-hot tokens where rows are [length, classes], or blocks of columns with one 1 each.
+    for none. Zeros and ones are one-hot tokens where rows are [length, classes], or blocks of columns with one 1 each
+    or, where they are padding, none.
 
     Raises:
-        DataProblem: the rows hold something else, with the place of the first; or would not fit into memory as one-hot.
+        DataProblem: the rows hold something else, with the place of the first; or would not fit into memory as one-hot;
+            or may be one-hot, but nothing tells how wide.
     """
     rows = raw.rows
     if rows.ndim == 3:
@@ -49,8 +52,13 @@ def find_alphabet(raw: RawData) -> Alphabet:
             f"{raw.name}: rows of shape {list(rows.shape[1:])} are no tokens; give [rows, length] or one-hot [rows, "
             "length, classes]"
         )
-    if width := one_hot_width(rows):
+    if width := one_hot_width(rows, are_tokens=True):
         return Alphabet(width, is_one_hot=True)
+    if _are_mostly_zeros(rows):
+        raise DataProblem(
+            f"{raw.name}: zeros and ones, most of them zeros, may be one-hot tokens or tokens of two kinds; give them "
+            "as one-hot [rows, length, classes]"
+        )
     wrong = ~np.isnan(rows) & (rows != np.rint(rows)) if rows.dtype.kind == "f" else np.zeros(rows.shape, bool)
     _refuse_where(raw, wrong, "is no whole number, as tokens are")
     _refuse_where(raw, rows < PADDING, f"is out of range: tokens count from 0 on, and {PADDING} stands for none")
@@ -62,7 +70,7 @@ def find_alphabet(raw: RawData) -> Alphabet:
 
 def _count_one_hot(raw: RawData) -> int:
     rows = raw.rows
-    known = np.nan_to_num(rows, nan=0.0) if rows.dtype.kind == "f" else rows
+    known = _without_gaps(rows)
     _refuse_where(raw, (known != 0) & (known != 1), "is neither 0 nor 1, as one-hot tokens are")
     ones = known.sum(axis=2, dtype=np.int64)
     if ones.max() > 1:
@@ -79,27 +87,46 @@ def _refuse_where(raw: RawData, wrong: np.ndarray, why: str) -> None:
         raise DataProblem(f"{raw.name}: {raw.rows[(row, *place)]:g} at {raw.place(row, *place)} {why}")
 
 
-def one_hot_width(rows: np.ndarray) -> int:
+def one_hot_width(rows: np.ndarray, *, are_tokens: bool = False) -> int:
     """The width of blocks of zeros and ones of which every one holds one 1 at most, and most hold one; 0 for none.
 
     Args:
-        rows: [n, columns], or [n, length, classes], whose blocks are known.
+        rows: [n, columns], or [n, length, classes], whose blocks are known; what is missing counts as 0.
+        are_tokens: whether their user says so. Then blocks may have 2 columns, and wider ones may be padding for the
+            most part, as long as one row fills them all, which tells their width.
     """
-    flat = rows.reshape(len(rows), -1)
-    if not np.isin(flat, (0, 1)).all():
+    flat = _without_gaps(rows.reshape(len(rows), -1))
+    if not _are_zeros_and_ones(flat).all():
         return 0
-    columns = flat.shape[1]
-    widths = [rows.shape[-1]] if rows.ndim > 2 else [w for w in range(_LEAST_BLOCK, columns) if columns % w == 0]
+    columns, least = flat.shape[1], 2 if are_tokens else _LEAST_BLOCK
+    widths = [rows.shape[-1]] if rows.ndim > 2 else [w for w in range(least, columns) if columns % w == 0]
     for width in widths:
         ones = flat.reshape(len(flat), -1, width).sum(axis=2, dtype=np.float64)
-        if width >= _LEAST_BLOCK and ones.max() == 1 and ones.mean() > 1 / 2:
+        is_filled = are_tokens and width >= _LEAST_BLOCK and bool(ones.all(axis=1).any())
+        if width >= least and ones.max() == 1 and (is_filled or ones.mean() > 1 / 2):
             return width
     return 0
 
 
+def _are_zeros_and_ones(values: np.ndarray) -> np.ndarray:
+    """Of each value; NumPy's `isin` would take eight bytes and more for every one of them."""
+    return np.asarray((values == 0) | (values == 1))
+
+
+def _without_gaps(rows: np.ndarray) -> np.ndarray:
+    """Rows with 0 for what is missing."""
+    return np.asarray(np.nan_to_num(rows, nan=0.0)) if rows.dtype.kind == "f" else rows
+
+
+def _are_mostly_zeros(rows: np.ndarray) -> bool:
+    """Whether all that is known is 0 or 1, and as few are 1 as in one-hot rows."""
+    known = rows[~np.isnan(rows)] if rows.dtype.kind == "f" else rows
+    return bool(_are_zeros_and_ones(known).all()) and float(known.mean(dtype=np.float64)) <= _MOST_ONES
+
+
 def full_blocks(flat: np.ndarray) -> Iterator[range]:
     """Neighbouring columns of zeros and ones, [n, columns], of which exactly one is 1 in every row."""
-    binary = np.all(np.isin(flat, (0, 1)), axis=0)
+    binary = np.all(_are_zeros_and_ones(flat), axis=0)
     start = 0
     while start < flat.shape[1]:
         ones, end = np.zeros(len(flat)), start

@@ -127,8 +127,9 @@ class Evaluator:
         taken = np.minimum(np.arange(chunks * size), count - 1)
         share = tf.constant((np.arange(chunks * size) < count) / np.float32(count), tf.float32)
         low, high = clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis]
-        all_rows, all_noise = tf.constant(rows[taken]), tf.constant(noise[taken][np.newaxis])
-        told = self._told("validation", taken)
+        with tf.init_scope():  # held by the graph instead of written into it, which is copied several times
+            all_rows, all_noise = tf.constant(rows[taken]), tf.constant(noise[taken][np.newaxis])
+            told = self._told("validation", taken)
 
         def add(chunk: tf.Tensor, means: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             first = chunk * size

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ from klsearch.vae.elbo import clip_log_var, sample_posterior
 from klsearch.vae.evaluation.evaluator import Members, joined, share_among
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
 from klsearch.vae.evaluation.training_mean import TrainingMean
+from klsearch.vae.networks.blocks import series_shape
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.stacking import StackedNetwork
 from klsearch.vae.objective import Objective
@@ -173,6 +175,47 @@ def _flat(rows: np.ndarray) -> np.ndarray:
     return flat
 
 
+class _Decoded(NamedTuple):
+    """The first rows of a split and what M models make of them, flat.
+
+    Attributes:
+        rows: [n, *shape].
+        told: their conditions, [n, c]; None of models without.
+        reconstructions: [M, n, D].
+        unexplained: of each, [M, n].
+        prior_samples: [M, n, D].
+        words: what each of those was told, [n]; empty of models without.
+    """
+
+    rows: np.ndarray
+    told: np.ndarray | None
+    reconstructions: np.ndarray
+    unexplained: np.ndarray
+    prior_samples: np.ndarray
+    words: tuple[str, ...]
+
+
+def _decode_first(
+    models: _Models, splits: Mapping[str, np.ndarray], split: str, condition: Condition | None, count: int
+) -> _Decoded:
+    rows = splits[split][:count]
+    told, of_prior, words = None, None, tuple[str, ...]()
+    if condition is not None:
+        told, of_prior = condition.splits[split][:count], _commonest(condition.splits["train"], len(rows))
+        words = tuple(condition.encoding.decode(one) for one in of_prior)
+    unit = np.sum(_deviances_of_mean(models.training_mean, splits[split])) / len(splits[split])
+    output = models.reconstruct(rows, _noise(len(rows), models.latent_dim), told)
+    prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
+    return _Decoded(
+        rows=rows,
+        told=told,
+        reconstructions=output,
+        unexplained=np.sum(models.deviance(output, _flat(rows)), axis=2, dtype=np.float64) / unit,
+        prior_samples=models.decode(prior, condition=of_prior),
+        words=words,
+    )
+
+
 def _image_samples(
     models: _Models,
     splits: Mapping[str, np.ndarray],
@@ -181,19 +224,9 @@ def _image_samples(
     image: tuple[int, int, int],
     condition: Condition | None,
 ) -> ImageSamples:
-    rows = splits[split][:_IMAGES]
-    told = None if condition is None else condition.splits[split]
-    of_rows = None if told is None else told[:_IMAGES]
-    of_prior, words, of_first = None, tuple[str, ...](), ""
-    if condition is not None:
-        of_prior = _commonest(condition.splits["train"], len(rows))
-        words = tuple(condition.encoding.decode(one) for one in of_prior)
-        of_first = condition.encoding.decode(condition.splits[split][0])
-    unit = np.sum(_deviances_of_mean(models.training_mean, splits[split])) / len(splits[split])
-    output = models.reconstruct(rows, _noise(len(rows), models.latent_dim), of_rows)
-    prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
+    first = _decode_first(models, splits, split, condition, _IMAGES)
     latents, latent_kl = _informative_latents(
-        models, splits[split][:_CALL_ROWS], None if told is None else told[:_CALL_ROWS]
+        models, splits[split][:_CALL_ROWS], None if condition is None else condition.splits[split][:_CALL_ROWS]
     )
     low, high = float(np.nanmin(splits["train"])), float(np.nanmax(splits["train"]))
 
@@ -205,27 +238,27 @@ def _image_samples(
     return ImageSamples(
         split=split,
         names=names,
-        originals=pixels(_flat(models.gaps.fill(rows))),
-        reconstructions=pixels(output),
-        unexplained=np.sum(models.deviance(output, _flat(rows)), axis=2, dtype=np.float64) / unit,
-        prior_samples=pixels(models.decode(prior, condition=of_prior)),
-        traversal=pixels(_traversal(models, rows, latents, of_rows)),
+        originals=pixels(_flat(models.gaps.fill(first.rows))),
+        reconstructions=pixels(first.reconstructions),
+        unexplained=first.unexplained,
+        prior_samples=pixels(first.prior_samples),
+        traversal=pixels(_traversal(models, first.rows, latents, first.told)),
         latents=latents,
         latent_kl=latent_kl,
         values=_TRAVERSED,
-        conditions=words,
-        traversed_condition=of_first,
+        conditions=first.words,
+        traversed_condition="" if condition is None else condition.encoding.decode(condition.splits[split][0]),
     )
 
 
 def _commonest(condition: np.ndarray, count: int) -> np.ndarray:
     """So many conditions [count, c] of rows [n, c]: the commonest first, and again from the first if they are fewer.
 
-    Where none is commoner than another, as numbers hardly are, they are taken from all over their range.
+    Where the last of them were no commoner than the rarest, as with numbers, they are taken from all over their range.
     """
     found, times = np.unique(condition, axis=0, return_counts=True)
     order = np.argsort(-times, kind="stable")
-    if times.min() == times.max() and len(found) > count:
+    if len(found) > count and times[order[count - 1]] == times.min():
         order = np.linspace(0, len(found) - 1, count).round().astype(np.int64)
     return np.asarray(found[np.resize(order[:count], count)])
 
@@ -237,17 +270,10 @@ def _series_samples(
     names: tuple[str, ...],
     condition: Condition | None,
 ) -> SeriesSamples:
-    rows = splits[split][:_SERIES]
-    length, channels = rows.shape[1:] if rows.ndim == 3 else (rows.shape[1], 1)
+    first = _decode_first(models, splits, split, condition, _SERIES)
+    length, channels = series_shape(first.rows.shape[1:])
     steps = np.unique(np.linspace(0, length - 1, _MOST_STEPS).round().astype(np.int64))
     kept = np.arange(min(channels, _MOST_CHANNELS))
-    of_rows, of_prior, words = None, None, tuple[str, ...]()
-    if condition is not None:
-        of_rows, of_prior = condition.splits[split][:_SERIES], _commonest(condition.splits["train"], len(rows))
-        words = tuple(condition.encoding.decode(one) for one in of_prior)
-    unit = np.sum(_deviances_of_mean(models.training_mean, splits[split])) / len(splits[split])
-    output = models.reconstruct(rows, _noise(len(rows), models.latent_dim), of_rows)
-    prior = np.broadcast_to(_noise(len(rows), models.latent_dim), (models.count, len(rows), models.latent_dim))
 
     def series(values: np.ndarray) -> np.ndarray:
         """Flattened rows [..., D] as [..., kept steps, kept channels]."""
@@ -259,11 +285,11 @@ def _series_samples(
         names=names,
         steps=steps,
         channels=kept,
-        originals=series(_flat(rows)),
-        reconstructions=series(output),
-        unexplained=np.sum(models.deviance(output, _flat(rows)), axis=2, dtype=np.float64) / unit,
-        prior_samples=series(models.decode(prior, condition=of_prior)),
-        conditions=words,
+        originals=series(_flat(first.rows)),
+        reconstructions=series(first.reconstructions),
+        unexplained=first.unexplained,
+        prior_samples=series(first.prior_samples),
+        conditions=first.words,
     )
 
 

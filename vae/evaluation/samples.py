@@ -1,5 +1,6 @@
 """What models make of a few rows, in arrays small enough to keep with a study: pictures, or errors by column."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,13 +52,7 @@ class ImageSamples:
             "traversal": (len(self.latents), len(self.values), *image),
             "latent_kl": (len(self.latents),),
         }
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} must have shape {list(shape)}, but has {list(getattr(self, name).shape)}.")
-        if len(self.conditions) not in (0, n):
-            raise ValueError(
-                f"conditions must name none or each of {n} prior samples, but name {len(self.conditions)}."
-            )
+        _check(self, expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,9 +93,7 @@ class SeriesSamples:
             "unexplained": (models, n),
             "prior_samples": (models, n, *kept),
         }
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} must have shape {list(shape)}, but has {list(getattr(self, name).shape)}.")
+        _check(self, expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,6 +122,16 @@ class ColumnErrors:
         shape = (len(self.names), len(self.columns))
         if self.unexplained.shape != shape:
             raise ValueError(f"unexplained must have shape {list(shape)}, but has {list(self.unexplained.shape)}.")
+
+
+def _check(samples: ImageSamples | SeriesSamples, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse arrays of other shapes than expected, by name, and conditions of other prior samples."""
+    for name, shape in expected.items():
+        if getattr(samples, name).shape != shape:
+            raise ValueError(f"{name} must have shape {list(shape)}, but has {list(getattr(samples, name).shape)}.")
+    n, told = len(samples.originals), len(samples.conditions)
+    if told not in (0, n):
+        raise ValueError(f"conditions must name none or each of {n} prior samples, but name {told}.")
 
 
 Samples = ImageSamples | SeriesSamples | ColumnErrors

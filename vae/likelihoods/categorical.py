@@ -1,5 +1,6 @@
 """One of several tokens at every place of a sequence."""
 
+import math
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -63,6 +64,10 @@ class Categorical(LogLikelihood):
         )
         apart = f"ops.reshape(output, (ops.shape(rows)[0], -1, {classes}))" if classes else "output"
         self.keras_error = f"log_shares = ops.reshape(ops.log_softmax({apart}), ops.shape(rows))\n-rows * log_shares"
+
+    def terms(self, shape: tuple[int, ...]) -> int:
+        """One for each place, whatever its token."""
+        return math.prod(shape[:-1])
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """−x ln softmax(output)."""

@@ -1,5 +1,6 @@
 """What a distribution of rows given their latents tells of itself; everything else follows from it."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -60,6 +61,10 @@ class Likelihood(ABC):
         """The likelihood of rows of a shape: itself, unless it is made of that."""
         make: Any = type(self)
         return make(shape) if self.takes_shape else self
+
+    def terms(self, shape: tuple[int, ...]) -> int:
+        """How many terms a row of a shape has in its error, of which scripts take the mean: one for each value."""
+        return math.prod(shape)
 
     def split(self, output: "tf.Tensor") -> list["tf.Tensor"]:
         """The parts of an output [..., D · outputs], whose numbers for one value stand together: each [..., D]."""

@@ -19,6 +19,18 @@ def series_shape(input_shape: tuple[int, ...]) -> tuple[int, int]:
     return length, channels
 
 
+def taken(inputs: keras.KerasTensor, shape: tuple[int, ...], *, log_input: bool) -> keras.KerasTensor:
+    """An encoder's inputs, or ln(1 + x) of them, in the shape that its layers take."""
+    h = keras.ops.log1p(inputs) if log_input else inputs
+    return h if tuple(h.shape[1:]) == shape else keras.layers.Reshape(shape)(h)
+
+
+def shaped(h: keras.KerasTensor, input_shape: tuple[int, ...], outputs: int) -> keras.KerasTensor:
+    """A decoder's values in the shape of rows; see `output_shape`."""
+    shape = output_shape(input_shape, outputs)
+    return h if tuple(h.shape[1:]) == shape else keras.layers.Reshape(shape, dtype="float32")(h)
+
+
 def latent_heads(features: keras.KerasTensor, latent_dim: int) -> list[keras.KerasTensor]:
     """The two linear heads, with the recipe's Glorot-normal initial values."""
     return [

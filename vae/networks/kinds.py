@@ -23,8 +23,8 @@ class Kind:
         axes: of a row: the least and the most; None for any.
         needs: what rows it takes, in words.
         is_of_series: whether rows are drawn as series, whatever their shape.
-        is_small: whether many members are worth training together.
-        trains_alone: whether its members never share a program: sums over steps have other bits in company.
+        shares_programs: whether its members train together, two at least: a step of one alone is as long as one of
+            several, and it has the same bits in any company, but others alone.
         has_activation: whether `activation` is its to choose.
     """
 
@@ -33,8 +33,7 @@ class Kind:
     axes: tuple[int, int] = (1, 3)
     needs: str = ""
     is_of_series: bool = False
-    is_small: bool = False
-    trains_alone: bool = False
+    shares_programs: bool = False
     has_activation: bool = True
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
@@ -50,12 +49,16 @@ _SERIES: Any = {
     "axes": (1, 2),
     "needs": "series, [rows, length] or [rows, length, channels]",
     "is_of_series": True,
-    "trains_alone": True,
 }
 KINDS: Mapping[str, Kind] = {
-    "dense": Kind(sizes=("hidden",), workload=dense_workload, is_small=True),
+    "dense": Kind(sizes=("hidden",), workload=dense_workload, shares_programs=True),
     "conv": Kind(sizes=("filters", "hidden"), workload=conv_workload, axes=(2, 3), needs="images"),
     "conv1d": Kind(sizes=("filters", "hidden"), workload=conv1d_workload, **_SERIES),
     "recurrent": Kind(sizes=("hidden",), workload=recurrent_workload, has_activation=False, **_SERIES),
 }
 """By name; whatever else `model.kind` says is the user's own."""
+
+
+def shares_programs(kind: str) -> bool:
+    """Whether members of a kind train together unmeasured; those of the user's own do only where it is faster."""
+    return kind in KINDS and KINDS[kind].shares_programs

@@ -1,4 +1,4 @@
-"""Encoders and decoders as ordinary Keras models: dense, convolutional, or the user's own."""
+"""An encoder and a decoder as ordinary Keras models, of any kind; and the dense ones."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +16,7 @@ from klsearch.vae.networks.blocks import (
     model_of,
     narrowing,
     output_shape,
+    shaped,
     told,
     widening,
 )
@@ -113,7 +114,7 @@ def computing_in(precision: str) -> Iterator[None]:
     """Layers made in the block compute in this Keras dtype policy, unless they name another.
 
     Under "mixed_bfloat16" products take 16 bits of each factor, and variables keep 32. The latent heads and the output
-    activation of `dense_network` and `conv_network` stay in float32: 8 bits of z_log_var or of a pixel are too few.
+    activation of built-in networks stay in float32: 8 bits of z_log_var or of a pixel are too few.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
@@ -155,53 +156,7 @@ def dense_network(
     latents, condition = keras.Input((latent_dim,)), condition_inputs(condition_width)
     h = widening(told(latents, condition), hidden, activation)
     h = activated(h, output_activation, partial(dense, math.prod(input_shape) * outputs))
-    shape = output_shape(input_shape, outputs)
-    if len(shape) > 1:
-        h = keras.layers.Reshape(shape, dtype="float32")(h)
-    return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)
-
-
-def conv_network(
-    input_shape: tuple[int, ...],
-    latent_dim: int,
-    *,
-    filters: Sequence[int],
-    hidden: Sequence[int],
-    activation: str = "relu",
-    output_activation: str = "linear",
-    outputs: int = 1,
-    log_input: bool = False,
-    condition_width: int = 0,
-) -> Network:
-    """A convolutional VAE for images [h, w] or [h, w, channels].
-
-    Each of `filters` is a 3×3 convolution of stride 2, mirrored by transposed ones; `hidden` are dense layers between
-    them and the latents. The decoder's last image is cropped to the input's size.
-    """
-    image_shape = input_shape if len(input_shape) == 3 else (*input_shape, 1)
-    inputs = keras.Input(input_shape)
-    h = keras.ops.log1p(inputs) if log_input else inputs
-    h = h if len(input_shape) == 3 else keras.layers.Reshape(image_shape)(h)
-    for count in filters:
-        h = keras.layers.Conv2D(count, 3, strides=2, padding="same", activation=activation)(h)
-        h = SearchedDropout()(h)
-    smallest = tuple(h.shape[1:])
-    h, condition = keras.layers.Flatten()(h), condition_inputs(condition_width)
-    heads = latent_heads(narrowing(told(h, condition), hidden, activation), latent_dim)
-    encoder = model_of(inputs, condition, heads, "encoder")
-
-    latents, condition = keras.Input((latent_dim,)), condition_inputs(condition_width)
-    h = widening(told(latents, condition), hidden, activation)
-    h = dense(math.prod(smallest), activation=activation)(h)
-    h = keras.layers.Reshape(smallest)(h)
-    for count in reversed(filters):
-        h = keras.layers.Conv2DTranspose(count, 3, strides=2, padding="same", activation=activation)(h)
-    h = activated(h, output_activation, partial(keras.layers.Conv2D, image_shape[2] * outputs, 3, padding="same"))
-    excess = [have - want for have, want in zip(h.shape[1:3], image_shape[:2], strict=True)]
-    if any(excess):
-        h = keras.layers.Cropping2D(tuple((0, over) for over in excess), dtype="float32")(h)
-    if len(input_shape) == 2 or outputs > 1:
-        h = keras.layers.Reshape(output_shape(input_shape, outputs), dtype="float32")(h)
+    h = shaped(h, input_shape, outputs)
     return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)
 
 

@@ -11,8 +11,9 @@ from klsearch.vae.networks.blocks import (
     condition_inputs,
     latent_heads,
     model_of,
-    output_shape,
     series_shape,
+    shaped,
+    taken,
     told,
 )
 from klsearch.vae.networks.network import Network
@@ -38,8 +39,7 @@ def recurrent_network(
     """
     length, channels = series_shape(input_shape)
     inputs, condition = keras.Input(input_shape), condition_inputs(condition_width)
-    h = keras.ops.log1p(inputs) if log_input else inputs
-    h = h if len(input_shape) == 2 else keras.layers.Reshape((length, channels))(h)
+    h = taken(inputs, (length, channels), log_input=log_input)
     for place, units in enumerate(hidden):
         h = keras.layers.GRU(units, return_sequences=place < len(hidden) - 1)(h)
         h = SearchedDropout()(h)
@@ -50,6 +50,5 @@ def recurrent_network(
     for units in reversed(hidden):
         h = keras.layers.GRU(units, return_sequences=True)(h)
     h = activated(h, output_activation, partial(keras.layers.Dense, channels * outputs))
-    if len(input_shape) == 1 or outputs > 1:
-        h = keras.layers.Reshape(output_shape(input_shape, outputs), dtype="float32")(h)
+    h = shaped(h, input_shape, outputs)
     return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)

@@ -1,5 +1,6 @@
 """K members of one network as stacked variables: their values, their calls, their fresh initial values."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from klsearch.vae.layers import SlotFreeDense
 from klsearch.vae.networks import streams
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.own.fresh import initializer_of
@@ -18,6 +20,15 @@ Stacked = Sequence[tf.Tensor]  # each [K, *variable shape]
 # exp or sigmoid may differ in the last bit. A member's result must not depend on whether it sits at that end, so
 # members times rows is always a multiple of this.
 PACKET = 8
+# Layers along the steps of a series, over which their gradients are summed too: those of several members in one program
+# have had other bits, and nothing is gained by it.
+_OF_STEPS = (
+    keras.layers.RNN,
+    keras.layers.Conv1D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.SeparableConv1D,
+)
 
 
 def _models(network: Network) -> tuple[keras.Model, keras.Model]:
@@ -59,6 +70,28 @@ def padded_slots(slots: int, rows: int) -> int:
     if slots == 1:
         return 1
     return next(count for count in range(slots + slots % 2, slots + 2 * PACKET, 2) if count * rows % PACKET == 0)
+
+
+def trains_alone(network: Network) -> bool:
+    """Whether members of a network must not share a program, for in company their bits would depend on their places.
+
+    That holds of layers along the steps of a series, and of a bias, or another vector that acts on all rows alike, of
+    more than a packet of values but no whole number of packets: see `vae.layers.SlotFreeDense`. Built-in dense networks
+    have neither.
+    """
+    layers = [layer for model in _models(network) for layer in model._flatten_layers(include_self=False)]
+    if any(isinstance(layer, _OF_STEPS) for layer in layers):
+        return True
+    free = {id(layer.bias) for layer in layers if isinstance(layer, SlotFreeDense)}
+    return any(_straddles(variable) for variable in trainable_variables(network) if id(variable) not in free)
+
+
+def _straddles(variable: keras.Variable) -> bool:
+    """Whether a variable is a vector, or a bias of more axes, of whose gradients packets hold two members' values."""
+    if len(variable.shape) != 1 and not variable.name.endswith("bias"):
+        return False
+    size: int = math.prod(variable.shape)
+    return size > PACKET and size % PACKET > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-_KERNEL = 3 * 3
+IMAGE_KERNEL = 3
+"""Pixels that a convolution of images spans along each axis."""
 SERIES_KERNEL = 5
 """Steps that a convolution of series spans."""
 _STRIDE = 2
@@ -53,20 +54,9 @@ def conv_workload(
     hidden: Sequence[int],
     condition_width: int = 0,
 ) -> Workload:
-    """The workload of `vae.networks.network.conv_network`, by the same arguments."""
-    height, width, channels = input_shape if len(input_shape) == 3 else (*input_shape, 1)
-    total = _NOTHING
-    for given, made in pairwise([channels, *filters]):
-        height, width = -(-height // _STRIDE), -(-width // _STRIDE)
-        total += _convolution(given, made, positions=height * width, outputs=height * width)
-    smallest = height * width * filters[-1]
-    narrowest = hidden[0] if hidden else latent_dim + condition_width
-    total += _between(smallest, latent_dim, hidden, condition_width) + _dense(narrowest, smallest)
-    for given, made in pairwise([filters[-1], *reversed(filters)]):
-        positions = height * width
-        height, width = _STRIDE * height, _STRIDE * width
-        total += _convolution(given, made, positions=positions, outputs=height * width)
-    return total + _convolution(filters[0], channels, positions=height * width, outputs=height * width)
+    """The workload of `vae.networks.convolutional.conv_network`, by the same arguments."""
+    image_shape = input_shape if len(input_shape) == 3 else (*input_shape, 1)
+    return _convolutional(image_shape, latent_dim, filters, hidden, condition_width, kernel=IMAGE_KERNEL)
 
 
 def conv1d_workload(
@@ -77,19 +67,9 @@ def conv1d_workload(
     hidden: Sequence[int] = (),
     condition_width: int = 0,
 ) -> Workload:
-    """The workload of `vae.networks.conv1d.conv1d_network`, by the same arguments."""
-    length, channels = input_shape if len(input_shape) == 2 else (*input_shape, 1)
-    total = _NOTHING
-    for given, made in pairwise([channels, *filters]):
-        length = -(-length // _STRIDE)
-        total += _convolution(given, made, positions=length, outputs=length, kernel=SERIES_KERNEL)
-    smallest = length * filters[-1]
-    narrowest = hidden[0] if hidden else latent_dim + condition_width
-    total += _between(smallest, latent_dim, hidden, condition_width) + _dense(narrowest, smallest)
-    for given, made in pairwise([filters[-1], *reversed(filters)]):
-        total += _convolution(given, made, positions=length, outputs=_STRIDE * length, kernel=SERIES_KERNEL)
-        length *= _STRIDE
-    return total + _convolution(filters[0], channels, positions=length, outputs=length, kernel=SERIES_KERNEL)
+    """The workload of `vae.networks.convolutional.conv1d_network`, by the same arguments."""
+    series_shape = input_shape if len(input_shape) == 2 else (*input_shape, 1)
+    return _convolutional(series_shape, latent_dim, filters, hidden, condition_width, kernel=SERIES_KERNEL)
 
 
 def recurrent_workload(
@@ -106,6 +86,32 @@ def recurrent_workload(
         multiply_adds=last.multiply_adds * length, weights=last.weights, activations=last.activations * length
     )
     return sum([*encoding, *decoding], heads) + last
+
+
+def _convolutional(
+    shape: Sequence[int],
+    latent_dim: int,
+    filters: Sequence[int],
+    hidden: Sequence[int],
+    condition_width: int,
+    *,
+    kernel: int,
+) -> Workload:
+    """Of rows of places, along any axes, with channels on the last."""
+    *places, channels = shape
+    kernel = kernel ** len(places)
+    total = _NOTHING
+    for given, made in pairwise([channels, *filters]):
+        places = [-(-size // _STRIDE) for size in places]
+        total += _convolution(given, made, math.prod(places), math.prod(places), kernel)
+    smallest = math.prod(places) * filters[-1]
+    narrowest = hidden[0] if hidden else latent_dim + condition_width
+    total += _between(smallest, latent_dim, hidden, condition_width) + _dense(narrowest, smallest)
+    for given, made in pairwise([filters[-1], *reversed(filters)]):
+        positions = math.prod(places)
+        places = [_STRIDE * size for size in places]
+        total += _convolution(given, made, positions, math.prod(places), kernel)
+    return total + _convolution(filters[0], channels, math.prod(places), math.prod(places), kernel)
 
 
 def _recurrent(given: int, made: int, *, steps: int) -> Workload:
@@ -127,7 +133,7 @@ def _dense(given: int, made: int) -> Workload:
     return Workload(multiply_adds=given * made, weights=given * made + made, activations=made)
 
 
-def _convolution(given: int, made: int, *, positions: int, outputs: int, kernel: int = _KERNEL) -> Workload:
+def _convolution(given: int, made: int, positions: int, outputs: int, kernel: int) -> Workload:
     """A convolution between channels.
 
     Args:

@@ -26,8 +26,8 @@ class Step(NamedTuple):
         means: a first moment of each weight, which an optimizer may keep.
         squares: a second one.
         gradients: of each weight.
-        size: of each member's step, [k].
-        learning_rate: of each member, [k].
+        size: of each member's step, [k], as `Optimizer.step_size` gives it.
+        learning_rate: of each member, [k], at which weights decay where they do.
     """
 
     weights: Sequence["tf.Variable"]
@@ -46,11 +46,13 @@ class Optimizer:
         keras: its class in `keras.optimizers`.
         step_size: of a member's own steps, from 0, and learning rates.
         move: takes a step.
+        follows_scale: whether its steps are larger where the loss is multiplied by something.
     """
 
     keras: str
     step_size: Callable[[ArrayLike, ArrayLike], np.ndarray]
     move: Callable[[Step], None]
+    follows_scale: bool = False
 
 
 def _per_member(values: "tf.Tensor", like: "tf.Tensor") -> "tf.Tensor":
@@ -140,25 +142,25 @@ def _rmsprop(step: Step) -> None:
     for variable, square, gradient in zip(step.weights, step.squares, step.gradients, strict=True):
         moving = square.read_value() * _RHO + tf.square(gradient) * (1 - _RHO)
         root = tf.maximum(tf.sqrt(moving + _EPSILON), 1e-12)  # else an approximate operation: see `clip_norm`
-        variable.assign(variable.read_value() - _per_member(step.learning_rate, gradient) * gradient / root)
+        variable.assign(variable.read_value() - _per_member(step.size, gradient) * gradient / root)
         square.assign(moving)
 
 
 def _sgd(step: Step) -> None:
     """A step against each gradient, without momentum."""
     for variable, gradient in zip(step.weights, step.gradients, strict=True):
-        variable.assign(variable.read_value() - _per_member(step.learning_rate, gradient) * gradient)
+        variable.assign(variable.read_value() - _per_member(step.size, gradient) * gradient)
 
 
 def _plain(step: ArrayLike, learning_rate: ArrayLike) -> np.ndarray:
     """The learning rate, for optimizers that correct no bias."""
-    return np.asarray(np.broadcast_arrays(learning_rate, step)[0], np.float64)
+    return np.broadcast_to(np.asarray(learning_rate, np.float64), np.shape(step))
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
     "adam": Optimizer(keras="Adam", step_size=adam_step_size, move=adam),
     "adamw": Optimizer(keras="AdamW", step_size=adam_step_size, move=_adamw),
     "rmsprop": Optimizer(keras="RMSprop", step_size=_plain, move=_rmsprop),
-    "sgd": Optimizer(keras="SGD", step_size=_plain, move=_sgd),
+    "sgd": Optimizer(keras="SGD", step_size=_plain, move=_sgd, follows_scale=True),
 }
 """The optimizers that a definition can name."""

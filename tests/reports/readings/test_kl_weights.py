@@ -41,6 +41,6 @@ def test_the_kl_is_in_the_unit_of_the_band(make: Make) -> None:
 def test_who_finds_the_kl_weight_by_a_rule_has_no_place_on_its_axis(make: Make) -> None:
     study = make(30, baselines={"mine": {"kl_weight": 0.3}, "fitted": {"kl_weight": 0.5}})
     asked = make(0, baselines={"mine": {"kl_weight": 0.3}, "fitted": {"method": "sigma"}}).definition
-    runs = weighed_runs(replace(study, definition=asked.settle(features=64, kl_band=None)))
+    runs = weighed_runs(replace(study, definition=asked.settle(shape=(64,), kl_band=None)))
     found = {one.name: kl_weight_of(one) for _, one in runs.marks}
     assert {"winner": found["winner"], "mine": 0.3, "before": 1e-3, "after": 1e-4} == found

@@ -18,7 +18,7 @@ METHODS = {"plain": {"method": "beta1"}, "fitted": {"method": "sigma"}, "aimed":
 
 def with_known_weights(study: StudyRecord) -> StudyRecord:
     """The study with every baseline's KL weight known."""
-    return replace(study, definition=study.definition.settle(features=64, kl_band=None))
+    return replace(study, definition=study.definition.settle(shape=(64,), kl_band=None))
 
 
 def test_without_methods_nothing_is_said(make: Make) -> None:

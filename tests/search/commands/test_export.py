@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
-from klsearch.search.commands.export import _write, describe_scaling, settings_snippet
+from klsearch.search.commands.export import _write, describe_scaling, filling_of, settings_snippet
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
 from klsearch.studies.definitions.data import load_data
@@ -411,8 +411,21 @@ def test_a_table_with_gaps_is_filled_as_the_scaler_says(tmp_path: Path) -> None:
     assert scaler["filling"] == pytest.approx(np.nanmean(dataset.train, axis=0), rel=1e-6)
 
 
+@pytest.mark.parametrize("scaling", ["minmax", "tokens"])
+def test_where_nothing_is_missing_after_scaling_neither_scaler_nor_snippet_fill_anything(
+    tmp_path: Path, scaling: str
+) -> None:
+    """Gaps are masked, but there are none: missing tokens are padding."""
+    rows = np.array([[0, 1], [2, 3], [3, 2], [1, 0], [0, 2]] * 20, np.float32)
+    rows[0, 0] = np.nan if scaling == "tokens" else 0
+    np.save(tmp_path / "rows.npy", rows)
+    dataset = load_dataset(Request(source="rows.npy", folder=tmp_path), missing="mask", scaling=scaling)
+    assert filling_of(dataset) is None
+    assert "filling" not in json.loads(describe_scaling(dataset))
+
+
 def test_the_snippet_of_masked_data_neither_sees_nor_scores_missing_values(snippet: Callable[..., Any]) -> None:
-    made = snippet(SETTINGS, ('source = "rows.csv"', 'source = "rows.csv"\nmissing = "mask"'))
+    made = snippet(SETTINGS, masks=True)
     known = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     assert float(made.reconstruction(ROWS, OUTPUT, known)) == pytest.approx((0.25 + 3.0625) / 2)
     inputs, latents = keras.Input((2,)), keras.Input((made.LATENT_DIM,))
@@ -428,14 +441,15 @@ def test_the_snippet_of_masked_data_neither_sees_nor_scores_missing_values(snipp
     assert all(np.all(np.isfinite(values)) for values in vae.get_weights())
 
 
-@pytest.mark.parametrize("missing", ["refuse", "mask"])
+@pytest.mark.parametrize("masks", [False, True])
 def test_the_snippet_of_a_conditional_study_takes_the_condition_second(
-    snippet: Callable[..., Any], missing: str
+    snippet: Callable[..., Any], masks: bool
 ) -> None:
     made = snippet(
         SETTINGS,
-        ('source = "rows.csv"', f'source = "rows.csv"\ncondition = ["ward"]\nmissing = "{missing}"'),
+        ('source = "rows.csv"', 'source = "rows.csv"\ncondition = ["ward"]'),
         condition_width=3,
+        masks=masks,
     )
     assert "vae.fit([rows, condition]," in made.__doc__
     inputs, latents, told = keras.Input((2,)), keras.Input((made.LATENT_DIM,)), keras.Input((3,))
@@ -444,7 +458,7 @@ def test_the_snippet_of_a_conditional_study_takes_the_condition_second(
         keras.Model([inputs, told], made.latent_heads(beside([inputs, told]))),
         keras.Model([latents, told], keras.layers.Dense(2)(beside([latents, told]))),
         rows=64,
-        **({"filling": [0.0, 0.5]} if missing == "mask" else {}),
+        **({"filling": [0.0, 0.5]} if masks else {}),
     )
     vae.compile(keras.optimizers.Adam(0.1))
     condition = np.eye(3, dtype=np.float32)[np.arange(96) % 3]

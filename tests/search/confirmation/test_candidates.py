@@ -69,7 +69,7 @@ def test_the_best_by_their_own_scores_lead_where_there_are_too_few_for_a_model_a
 
 def test_a_baseline_with_a_method_is_trained_by_it_on_every_seed(tmp_path: Path, write: Callable[..., Path]) -> None:
     rival = ("[confirmation]", '[baselines.rival]\nmethod = "sigma"\n[confirmation]')
-    definition = parse_definition(write(tmp_path, rival).read_text(), "tiny.toml").settle(features=6, kl_band=None)
+    definition = parse_definition(write(tmp_path, rival).read_text(), "tiny.toml").settle(shape=(6,), kl_band=None)
     found = {one.label: one for one in baselines(definition)}
     assert {label: one.method for label, one in found.items()} == {
         "before": None, "after": None, "mine": None, "rival": "sigma",

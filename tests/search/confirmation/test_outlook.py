@@ -37,7 +37,7 @@ def test_a_proof_races_the_leaders_opens_the_baselines_and_proves_the_winner() -
 
 
 def test_a_baseline_that_weighs_the_kl_by_a_method_trains_in_slots_of_its_own() -> None:
-    settled = definition(rival={"method": "sigma"}).settle(features=64, kl_band=None)
+    settled = definition(rival={"method": "sigma"}).settle(shape=(64,), kl_band=None)
     ahead = proof_ahead(settled, Layout(20, 10), Procedure.RACE, ladder=0)
     assert Stage(trainings=3, slots=8, compiles=True) in ahead
     assert sum(stage.trainings for stage in ahead) == 15 + 3 + 8

@@ -74,7 +74,7 @@ def test_a_baseline_whose_method_changed_is_not_the_one_that_was_trained(
         parse_definition(
             write(tmp_path, ("[confirmation]", f'[baselines.rival]\nmethod = "{method}"\n[confirmation]')).read_text(),
             "tiny.toml",
-        ).settle(features=6, kl_band=None)
+        ).settle(shape=(6,), kl_band=None)
         for method in ("sigma", "control")
     )
     run = Run(

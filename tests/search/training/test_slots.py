@@ -1,9 +1,11 @@
 """How many members to train at a time."""
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from klsearch.search.training import slots
 from klsearch.search.training.models import build_network
 from klsearch.search.training.slots import auto_layout, best_layout, count_fitting
 from klsearch.search.training.step_times import StepTimes
-from klsearch.vae.networks.network import dense_network
+from klsearch.vae.networks.network import Network, dense_network
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
@@ -60,6 +62,26 @@ def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
         network, workshop.dataset, workshop.definition, threads=1, processes=1, memory=no_memory, say=said.append
     )
     assert [int(count) for count in re.findall(r" ms with (\d+)", said[-1])] == measured
+
+
+def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no_memory: StepTimes) -> None:
+    inputs, latents = keras.Input(workshop.dataset.shape), keras.Input((2,))
+    h = keras.layers.GRU(8)(keras.layers.Reshape((-1, 1))(inputs))
+    encoder = keras.Model(inputs, [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")])
+    decoder = keras.Model(latents, keras.layers.Dense(math.prod(workshop.dataset.shape))(latents))
+    model = workshop.definition.model.model_copy(update={"kind": "mine:build"})
+    said: list[str] = []
+    layout = auto_layout(
+        Network(encoder=encoder, decoder=decoder),
+        workshop.dataset,
+        workshop.definition.model_copy(update={"model": model}),
+        threads=2,
+        processes=1,
+        memory=no_memory,
+        say=said.append,
+    )
+    assert layout == Layout(2, 1)
+    assert said[-1].endswith("in company their last bits would depend on their places, so each trains alone.")
 
 
 @pytest.mark.slow("compiles and measures steps of many sizes")

@@ -20,7 +20,8 @@ from klsearch.search.training.models import build_network
 from klsearch.search.training.step_times import StepTimes, circumstances
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.vae.networks.network import Network, conv_network, dense_network
+from klsearch.vae.networks.convolutional import conv_network
+from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.networks.own.adoption import adopt
 from klsearch.vae.networks.own.pairs import find_pair
 

@@ -30,7 +30,7 @@ def test_present_settings_are_the_baseline_in_the_terms_of_the_users_own_loss() 
     assert definition.model.likelihood == "gaussian"
     loss = definition.baselines["mine"].own_loss()
     assert loss is not None
-    beta = loss.beta(0.6, features=64, latent_dim=4, batch_size=128)
+    beta = loss.beta(0.6, terms=64, latent_dim=4, batch_size=128)
     assert beta == pytest.approx(0.6 / 3.0), "nats of KL per nat of error, of which it weighs three"
     assert definition.space.searched()["kl_weight"].low < definition.space.searched()["kl_weight"].high
 

@@ -88,6 +88,6 @@ def test_a_training_shorter_than_the_window_has_its_baselines_inside_all_the_sam
 @pytest.mark.parametrize("method", ["beta1", "sigma", "control"])
 def test_a_method_is_no_settings_to_search_around(method: str) -> None:
     space = {"kl_weight": {"low": 1e-3, "high": 10.0}, "annealing_epochs": {"low": 0, "high": 5}}
-    asked = define(space, baselines={"rival": {"method": method}}).settle(features=64, kl_band=None)
+    asked = define(space, baselines={"rival": {"method": method}}).settle(shape=(64,), kl_band=None)
     assert misfits(asked, asked.baseline_hyperparameters()["rival"]) == []
     assert [name for name, _ in baselines_inside(asked)] == ["before"]

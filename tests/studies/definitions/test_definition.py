@@ -71,15 +71,15 @@ def test_baselines_may_anneal_longer_than_the_space_allows() -> None:
 def test_a_kl_weight_that_a_baseline_leaves_out_is_that_of_the_plain_bound() -> None:
     """A mean KL over 4 latents against a summed reconstruction: one nat per nat is a weight of 4."""
     asked = define(model={"kind": "dense", "hidden": [16], "latent_dim": 4}, baselines={"mine": {"l2": 0.1}})
-    settled = asked.settle(features=64, kl_band=None)
+    settled = asked.settle(shape=(64,), kl_band=None)
     assert settled.baseline_hyperparameters()["mine"] == Hyperparameters(kl_weight=4.0, l2=0.1)
 
 
 def test_baselines_of_earlier_releases_take_the_recipe_s_but_for_rivals_and_what_training_decides() -> None:
     own = {"mine": {"kl_weight": 0.3}, "rival": {"method": "beta1"}, "after": {"l2": 0.0}}
     asked = define(training={"learning_rate": 0.01}, baselines=own)
-    filled = asked.model_copy(update={"baselines": asked.filled_baselines()}).settle(features=64, kl_band=None)
-    old, new = filled.baseline_hyperparameters(), asked.settle(features=64, kl_band=None).baseline_hyperparameters()
+    filled = asked.model_copy(update={"baselines": asked.filled_baselines()}).settle(shape=(64,), kl_band=None)
+    old, new = filled.baseline_hyperparameters(), asked.settle(shape=(64,), kl_band=None).baseline_hyperparameters()
     assert old["mine"] == Hyperparameters(kl_weight=0.3, annealing_epochs=5, learning_rate=0.01)
     assert {name: old[name] == new[name] for name in old} == {
         "before": True,
@@ -105,7 +105,7 @@ def test_plain_beta_1_is_one_nat_per_nat_from_the_start(reconstruction: str, kl:
         model={"reconstruction_reduction": reconstruction},
         baselines={"rival": {"method": "beta1"}},
     )
-    settled = asked.settle(features=64, kl_band=None)
+    settled = asked.settle(shape=(64,), kl_band=None)
     assert settled.baseline_hyperparameters()["rival"] == Hyperparameters(kl_weight=weight)
     assert settled.baseline_method("rival") == "beta1"
 
@@ -113,7 +113,7 @@ def test_plain_beta_1_is_one_nat_per_nat_from_the_start(reconstruction: str, kl:
 def test_a_method_keeps_the_learning_rate_of_the_study_or_its_own() -> None:
     methods = {"slow": {"method": "control", "learning_rate": 1e-4}, "same": {"method": "sigma"}}
     asked = define(training={"learning_rate": 0.01, "clipnorm": 1.0}, baselines=methods)
-    found = asked.settle(features=64, kl_band=None).baseline_hyperparameters()
+    found = asked.settle(shape=(64,), kl_band=None).baseline_hyperparameters()
     assert [(found[name].learning_rate, found[name].clipnorm) for name in methods] == [(1e-4, 1.0), (0.01, 1.0)]
 
 
@@ -121,12 +121,12 @@ def test_a_band_left_to_a_reference_judges_nothing_before_it_is_found() -> None:
     asked = define(study={"kl_band": "auto"})
     with pytest.raises(ValueError, match="no reference training has found it"):
         asked.thresholds()
-    assert asked.settle(features=64, kl_band=(1.0, 3.0)).thresholds().kl_band == (1.0, 3.0)
+    assert asked.settle(shape=(64,), kl_band=(1.0, 3.0)).thresholds().kl_band == (1.0, 3.0)
 
 
 def test_a_band_that_is_given_is_not_found() -> None:
     asked = define(study={"kl_band": [0.5, 4]})
-    assert asked.settle(features=64, kl_band=(1.0, 3.0)).thresholds().kl_band == (0.5, 4.0)
+    assert asked.settle(shape=(64,), kl_band=(1.0, 3.0)).thresholds().kl_band == (0.5, 4.0)
 
 
 def test_the_thresholds_hold_the_band_in_its_unit() -> None:
@@ -225,21 +225,47 @@ MINE = {"reconstruction": "sum", "reconstruction_weight": 3.0, "kl": "sum", "kl_
 
 def test_a_baseline_in_terms_of_the_user_s_own_loss_is_settled_in_those_of_the_study() -> None:
     """Of 64 features and 4 latents: β = 0.5 / 3, and a mean over latents takes d times as much; L2 a third."""
-    settled = define(baselines={"mine": MINE}).settle(features=64, kl_band=None)
+    settled = define(baselines={"mine": MINE}).settle(shape=(64,), kl_band=None)
     mine = settled.baseline_hyperparameters()["mine"]
     assert mine.kl_weight == pytest.approx(4 * 0.5 / 3)
     assert mine.l2 == pytest.approx(0.01)
-    assert settled.settle(features=64, kl_band=None) == settled, "settled once is settled"
+    assert settled.settle(shape=(64,), kl_band=None) == settled, "settled once is settled"
     summed = define(study={"kl_reduction": "sum"}, baselines={"mine": {"reconstruction": "mean", "kl": "batch sum"}})
-    weight = summed.settle(features=64, kl_band=None).baseline_hyperparameters()["mine"].kl_weight
+    weight = summed.settle(shape=(64,), kl_band=None).baseline_hyperparameters()["mine"].kl_weight
     assert weight == pytest.approx(64 * 128), "features times rows of a batch, at a weight of 1"
+
+
+def test_a_script_s_mean_over_tokens_is_one_over_places() -> None:
+    """Sequences of 7 places and 5 tokens: a mean of cross-entropies divides by 7."""
+    asked = define(model={"likelihood": "categorical"}, baselines={"mine": {"reconstruction": "mean", "kl": "sum"}})
+    settled = asked.settle(shape=(7, 5), kl_band=None).baseline_hyperparameters()["mine"]
+    assert settled.kl_weight == pytest.approx(4 * 7)
+    other = define(baselines={"mine": {"reconstruction": "mean", "kl": "sum"}}).settle(shape=(7, 5), kl_band=None)
+    assert other.baseline_hyperparameters()["mine"].kl_weight == pytest.approx(4 * 35)
+
+
+@pytest.mark.parametrize(("optimizer", "learning_rate"), [("adam", 0.01), ("rmsprop", 0.01), ("sgd", 0.03)])
+def test_gradients_are_translated_with_the_loss(optimizer: str, learning_rate: float) -> None:
+    """The user's loss is three times the study's, and so its gradients: a third of the bound, three times the rate."""
+    asked = define(
+        training={"optimizer": optimizer}, baselines={"mine": {**MINE, "clipnorm": 6.0, "learning_rate": 0.01}}
+    )
+    mine = asked.settle(shape=(64,), kl_band=None).baseline_hyperparameters()["mine"]
+    assert mine.clipnorm == pytest.approx(2.0)
+    assert mine.learning_rate == pytest.approx(learning_rate)
+
+
+def test_what_training_decides_is_in_the_terms_of_the_study() -> None:
+    asked = define(training={"optimizer": "sgd", "learning_rate": 0.01, "clipnorm": 6.0}, baselines={"mine": MINE})
+    mine = asked.settle(shape=(64,), kl_band=None).baseline_hyperparameters()["mine"]
+    assert (mine.learning_rate, mine.clipnorm) == (0.01, 6.0)
 
 
 def test_it_is_said_what_the_user_s_own_terms_mean() -> None:
     asked = define(baselines={"mine": MINE, "other": {"kl_weight": 1.0}})
-    assert asked.translations(features=64) == [
-        "baselines.mine: your β = 0.167, kl_weight = 0.667 in the terms of this study; a KL of 4 in your script is 1 "
-        "nat per latent"
+    assert asked.translations((64,)) == [
+        "baselines.mine: your β = 0.167, kl_weight = 0.667, l2 = 0.01 in the terms of this study; a KL of 4 in your "
+        "script is 1 nat per latent"
     ]
 
 

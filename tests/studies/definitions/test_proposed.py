@@ -48,6 +48,16 @@ def test_data_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
         propose_definition("nowhere.npy", tmp_path, name="mine")
 
 
+def test_a_source_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "rows_once.py").write_text(
+        "from pathlib import Path\nfrom sklearn.datasets import load_digits\n\n\ndef load():\n"
+        "    with Path(__file__).with_name('calls').open('a') as calls:\n        calls.write('x')\n"
+        "    return load_digits().images\n"
+    )
+    assert "kl_weight" in propose_definition("rows_once:load", tmp_path, name="mine")
+    assert (tmp_path / "calls").read_text() == "x"
+
+
 def test_init_names_data_relative_to_the_definition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

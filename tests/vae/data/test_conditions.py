@@ -62,6 +62,49 @@ def test_a_wrong_guess_can_be_put_right() -> None:
     assert encode({"years": "number"}, years=years).encoding.width == 1
 
 
+def test_a_count_is_a_number() -> None:
+    years = np.array([1, 2, 3, 4, 5, 6, 1, 2, 3])
+    assert encode({"years": "count"}, years=years).encoding == encode({"years": "number"}, years=years).encoding
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("number", "rows: the condition 'ward' holds 'b', which is no number"),
+        ("count", "rows: the condition 'ward' holds 'b', which is no number"),
+        (
+            "ignore",
+            "rows: the condition 'ward' cannot be told and ignored; leave it out of [data.columns] or of "
+            "data.condition",
+        ),
+    ],
+)
+def test_a_condition_that_cannot_be_what_it_is_said_to_be_is_refused(kind: str, reason: str) -> None:
+    with pytest.raises(DataProblem) as caught:
+        encode({"ward": kind}, ward=WARDS)
+    assert str(caught.value) == reason
+
+
+def test_several_numbers_can_be_put_right_all_of_them_or_one() -> None:
+    codes = np.column_stack([[1, 2, 3, 1, 2, 3, 1, 2, 3], [5, 7, 5, 7, 5, 7, 5, 7, 5]])
+    assert [len(column.names) for column in encode({"code": "category"}, code=codes).encoding.columns] == [3, 2]
+    assert [len(column.names) for column in encode({"code[1]": "category"}, code=codes).encoding.columns] == [1, 2]
+
+
+def test_whole_numbers_are_the_same_categories_in_all_rows() -> None:
+    """A fraction in a held-out row makes no training row's category unknown."""
+    sizes = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 2.0, 2.5, 1.0]
+    with pytest.raises(DataProblem, match=r"the condition 'size' is '2.5' in no training row, but in row 7"):
+        encode({"size": "category"}, size=sizes)
+
+
+def test_a_column_that_tells_nothing_is_named_with_its_array() -> None:
+    assert refusal(dose=np.column_stack([AGES, np.ones(9)])) == (
+        "rows: the condition 'dose[1]' is 1.0 in all 6 training rows, so it tells nothing; remove that column from "
+        "'dose'"
+    )
+
+
 def test_several_numbers_for_each_row_are_taken_as_they_are_where_they_are_0_and_1() -> None:
     codes = np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1, 2]]
     made = encode(code=np.column_stack([codes, AGES]))
@@ -109,6 +152,14 @@ def test_labels_can_be_told_and_still_probed(tmp_path: Path) -> None:
     assert data.conditions is not None and data.labels is not None
     words = np.array(["a", "b", "c"])[data.conditions["test"].argmax(axis=1)]
     assert words.tolist() == data.labels["test"].tolist()
+
+
+def test_labels_that_are_told_can_be_put_right(tmp_path: Path) -> None:
+    columns = {"ward": "ignore", "sick": "number"}
+    data = table(tmp_path, request={"labels": "sick", "columns": columns}, condition_on_labels=True)
+    assert "rows.csv: the condition 'sick' is a number, standardised" in data.notes
+    with pytest.raises(DataProblem, match=r"has no data column 'sick' \(\[data.columns\]\)"):
+        table(tmp_path, request={"labels": "sick", "columns": columns})
 
 
 def test_a_condition_changes_the_fingerprint_and_its_absence_does_not(tmp_path: Path) -> None:

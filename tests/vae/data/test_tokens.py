@@ -43,6 +43,47 @@ def test_one_hot_rows_are_taken_as_they_are_flat_or_not(tmp_path: Path) -> None:
     assert load(tmp_path, one_hot.reshape(60, -1)).shape == (7, 5)
 
 
+def test_flat_one_hot_rows_may_be_padding_for_the_most_part(tmp_path: Path) -> None:
+    padded = TOKENS.copy()
+    padded[1:, 2:] = -1  # row 0 alone is full
+    padded[0] = 4
+    flat = Alphabet(5, is_one_hot=False).encode(padded).reshape(60, -1)
+    assert np.array_equal(load(tmp_path, flat).train, load(tmp_path, padded).train)
+
+
+def test_flat_one_hot_rows_may_lack_values_where_gaps_are_masked(tmp_path: Path) -> None:
+    one_hot = Alphabet(5, is_one_hot=False).encode(TOKENS)
+    gaps = np.where(TOKENS[:, :, np.newaxis] < 0, np.nan, one_hot).reshape(60, -1)
+    assert np.array_equal(load(tmp_path, gaps, missing="mask").train, load(tmp_path, TOKENS).train)
+
+
+def test_flat_one_hot_rows_may_have_two_classes() -> None:
+    tokens = np.random.default_rng(0).integers(0, 2, size=(60, 7))
+    flat = Alphabet(2, is_one_hot=False).encode(tokens).reshape(60, -1)
+    alphabet = find_alphabet(RawData(name="rows", rows=flat))
+    assert alphabet == Alphabet(2, is_one_hot=True)
+    assert np.array_equal(alphabet.encode(flat).argmax(axis=2), tokens)
+
+
+def test_zeros_and_ones_of_no_known_width_are_refused_and_not_taken_for_two_tokens() -> None:
+    tokens = np.where(np.arange(7) < 3, TOKENS, -1)  # no row fills the last four places
+    flat = Alphabet(5, is_one_hot=False).encode(tokens).reshape(60, -1)
+    with pytest.raises(DataProblem) as caught:
+        find_alphabet(RawData(name="rows", rows=flat))
+    assert str(caught.value) == (
+        "rows: zeros and ones, most of them zeros, may be one-hot tokens or tokens of two kinds; give them as one-hot "
+        "[rows, length, classes]"
+    )
+    shaped = find_alphabet(RawData(name="rows", rows=flat.reshape(60, 7, 5)))
+    assert shaped == Alphabet(5, is_one_hot=True)
+
+
+def test_missing_values_are_no_zeros_of_two_kinds_of_tokens() -> None:
+    binary = np.random.default_rng(0).integers(0, 2, size=(200, 12)).astype(np.float32)
+    binary[:, 3:] = np.nan
+    assert find_alphabet(RawData(name="rows", rows=binary)) == Alphabet(2, is_one_hot=False)
+
+
 def test_tokens_of_two_kinds_are_no_one_hot_blocks() -> None:
     binary = np.random.default_rng(0).integers(0, 2, size=(200, 12))
     assert find_alphabet(RawData(name="rows", rows=binary)) == Alphabet(2, is_one_hot=False)

@@ -15,7 +15,8 @@ from klsearch.vae.evaluation.evaluator import Evaluator, Members
 from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plain_models
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
-from klsearch.vae.networks.network import Network, conv_network, dense_network
+from klsearch.vae.networks.convolutional import conv_network
+from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.networks.own.conditional import adopt_conditional
 from klsearch.vae.networks.own.pairs import Pair
 from klsearch.vae.objective import Objective

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
+from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, SeriesSamples
 
 
 def image_arrays(*, models: int = 2, n: int = 3, latents: int = 4, steps: int = 5) -> dict[str, Any]:
@@ -22,6 +22,20 @@ def image_arrays(*, models: int = 2, n: int = 3, latents: int = 4, steps: int = 
         "latents": np.arange(latents),
         "latent_kl": np.zeros(latents),
         "values": np.zeros(steps),
+    }
+
+
+def series_arrays() -> dict[str, Any]:
+    """Three series of 9 steps and 2 channels, and what two models make of them."""
+    return {
+        "split": "test",
+        "names": ("model 0", "model 1"),
+        "steps": np.arange(9),
+        "channels": np.arange(2),
+        "originals": np.zeros((3, 9, 2)),
+        "reconstructions": np.zeros((2, 3, 9, 2)),
+        "unexplained": np.zeros((2, 3)),
+        "prior_samples": np.zeros((2, 3, 9, 2)),
     }
 
 
@@ -45,6 +59,14 @@ def test_an_array_of_another_shape_is_refused_by_its_name(name: str, shape: tupl
     with pytest.raises(ValueError) as refused:
         ImageSamples(**image_arrays() | {name: np.zeros(shape)})
     assert str(refused.value) == f"{name} {message}"
+
+
+@pytest.mark.parametrize(("made", "arrays"), [(ImageSamples, image_arrays()), (SeriesSamples, series_arrays())])
+def test_every_prior_sample_is_told_a_condition_or_none_is(made: type[Any], arrays: dict[str, Any]) -> None:
+    assert made(**arrays).conditions == ()
+    assert made(**arrays, conditions=("a", "b", "a")).conditions == ("a", "b", "a")
+    with pytest.raises(ValueError, match="conditions must name none or each of 3 prior samples, but name 2"):
+        made(**arrays, conditions=("a", "b"))
 
 
 def test_images_of_the_originals_size_are_what_all_others_are_held_against() -> None:

@@ -10,7 +10,8 @@ from klsearch.vae.data.conditions import ConditionColumn, ConditionEncoding
 from klsearch.vae.evaluation.pictures import take_samples
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.networks.network import conv_network, dense_network
+from klsearch.vae.networks.convolutional import conv_network
+from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
 

@@ -8,7 +8,7 @@ import pytest
 
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
-from klsearch.vae.networks.network import conv_network
+from klsearch.vae.networks.convolutional import conv_network
 from klsearch.vae.networks.own.adoption import adopt
 from klsearch.vae.networks.own.pairs import Pair, find_pair
 from klsearch.vae.networks.stacking import other_variables, trainable_variables

@@ -10,7 +10,8 @@ from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.evaluation.plain_keras import plain_models
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
-from klsearch.vae.networks.network import Network, computing_in, conv_network, dense_network
+from klsearch.vae.networks.convolutional import conv_network
+from klsearch.vae.networks.network import Network, computing_in, dense_network
 from klsearch.vae.networks.own.adoption import adopt
 from klsearch.vae.networks.own.pairs import find_pair
 from klsearch.vae.objective import Objective

@@ -1,16 +1,16 @@
-"""Gated recurrent units over series: what they give, and that they learn."""
+"""Networks of series, recurrent ones beside convolutional ones: what they give, and that they learn."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
-import keras
 import numpy as np
 import pytest
 
 from klsearch.vae.evaluation.evaluator import Evaluator
 from klsearch.vae.evaluation.plain_keras import plain_models
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.networks.kinds import KINDS
+from klsearch.vae.networks.convolutional import conv1d_network
+from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.recurrent import recurrent_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
@@ -18,7 +18,11 @@ from klsearch.vae.training.population import Population
 Train = Callable[[Population, int], None]
 Bits = Callable[[Population, int], dict[str, bytes]]
 SETTINGS = Hyperparameters(kl_weight=0.01, learning_rate=1e-2, encoder_dropout=0.1)
-SIZES: dict[str, Any] = {"hidden": [16, 12]}
+BUILDERS: dict[str, Callable[..., Network]] = {
+    "conv1d": partial(conv1d_network, filters=[8, 12], hidden=[16]),
+    "recurrent": partial(recurrent_network, hidden=[16, 12]),
+}
+of_each_kind = pytest.mark.parametrize("kind", BUILDERS)
 
 
 def waves(count: int, length: int = 20) -> np.ndarray:
@@ -32,18 +36,19 @@ def waves(count: int, length: int = 20) -> np.ndarray:
 SPLITS = {"train": waves(256), "validation": waves(64)}
 
 
+@of_each_kind
 @pytest.mark.parametrize(("shape", "outputs"), [((20, 2), 1), ((21,), 1), ((20, 3), 2), ((9,), 2)])
-def test_what_is_given_has_the_shape_of_a_row(shape: tuple[int, ...], outputs: int) -> None:
-    network = recurrent_network(shape, 3, **SIZES, outputs=outputs)
+def test_what_is_given_has_the_shape_of_a_row(kind: str, shape: tuple[int, ...], outputs: int) -> None:
+    network = BUILDERS[kind](shape, 3, outputs=outputs)
     assert (network.input_shape, network.latent_dim) == (shape, 3)
     expected = (None, *shape) if outputs == 1 else (None, *shape, outputs)
     assert network.decoder.output_shape == expected
 
 
 @pytest.mark.slow("trains several populations")
-def test_equal_members_in_different_slots_have_equal_bits_each_alone(train: Train, bits: Bits) -> None:
-    assert KINDS["recurrent"].trains_alone
-    network, found = recurrent_network((20, 2), 2, **SIZES), []
+@of_each_kind
+def test_equal_members_in_different_slots_have_equal_bits_each_alone(kind: str, train: Train, bits: Bits) -> None:
+    network, found = BUILDERS[kind]((20, 2), 2), []
     for slots, slot in ((2, 0), (4, 3)):
         population = Population(network, SPLITS, Objective(), slots=slots, together=1, batch_size=64)
         for place in range(slots):
@@ -53,14 +58,17 @@ def test_equal_members_in_different_slots_have_equal_bits_each_alone(train: Trai
     assert found[0] == found[1]
 
 
-@pytest.mark.slow("trains for 40 epochs")
-def test_waves_of_two_latents_come_back_and_as_plain_keras(train: Train) -> None:
-    network = recurrent_network((20, 2), 2, **SIZES)
+@pytest.mark.slow("trains for dozens of epochs")
+@pytest.mark.parametrize(("kind", "epochs", "unexplained"), [("conv1d", 30, 0.1), ("recurrent", 40, 0.15)])
+def test_waves_of_two_latents_come_back_and_as_plain_keras(
+    kind: str, epochs: int, unexplained: float, train: Train
+) -> None:
+    network = BUILDERS[kind]((20, 2), 2)
     population = Population(network, SPLITS, Objective(), slots=1, batch_size=32)
     population.start(0, SETTINGS, 0)
-    train(population, 40)
+    train(population, epochs)
     measures = population.measure([0], "validation")[0]
-    assert measures.unexplained < 0.15
+    assert measures.unexplained < unexplained
     assert measures.active_units == 2
     member = population.member(0)
     models = plain_models(network, member)
@@ -70,13 +78,12 @@ def test_waves_of_two_latents_come_back_and_as_plain_keras(train: Train) -> None
     assert all(type(layer).__module__.startswith("keras.") for layer in models.encoder.layers + models.decoder.layers)
 
 
-def test_each_training_starts_from_weights_of_its_own(train: Train, bits: Bits) -> None:
-    network = recurrent_network((20, 2), 2, **SIZES)
-    population = Population(network, SPLITS, Objective(), slots=2, batch_size=64)
+@of_each_kind
+def test_each_training_starts_from_weights_of_its_own(kind: str) -> None:
+    population = Population(BUILDERS[kind]((20, 2), 2), SPLITS, Objective(), slots=2, batch_size=64)
     for slot in range(2):
         population.start(slot, SETTINGS, slot)
     first, second = (population.weights(slot) for slot in range(2))
-    drawn = [index for index, values in enumerate(first) if np.ptp(values) > 0 and values.ndim > 1]
-    assert drawn
-    assert all(not np.array_equal(first[index], second[index]) for index in drawn)
-    assert isinstance(network.decoder, keras.Model)
+    is_matrix = [values.ndim > 1 and np.ptp(values) > 0 for values in first]  # GRUs' biases have two axes, of zeros
+    assert sum(is_matrix) >= 6, "kernels of three layers, at the least, in the encoder and in the decoder"
+    assert [not np.array_equal(*both) for both in zip(first, second, strict=True)] == is_matrix

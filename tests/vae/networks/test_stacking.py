@@ -1,13 +1,18 @@
-"""Members as stacked variables: their fresh values, their calls."""
+"""Members as stacked variables: their fresh values, their calls, and whether they may share a program."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
+from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.networks.convolutional import conv1d_network, conv_network
 from klsearch.vae.networks.network import Network, dense_network
+from klsearch.vae.networks.recurrent import recurrent_network
 from klsearch.vae.networks.stacking import (
     PACKET,
     StackedNetwork,
@@ -18,7 +23,14 @@ from klsearch.vae.networks.stacking import (
     padded_slots,
     stack,
     trainable_variables,
+    trains_alone,
 )
+from klsearch.vae.objective import Objective
+from klsearch.vae.training.population import Population
+
+Train = Callable[[Population, int], None]
+Bits = Callable[[Population, int], dict[str, bytes]]
+SERIES = (20, 2)
 
 
 def network_of(layer: keras.layers.Layer, shape: tuple[int, ...]) -> Network:
@@ -95,6 +107,7 @@ def test_initial_values_come_from_each_variable_s_own_initializer() -> None:
 def test_any_keras_layer_starts_afresh_with_values_like_those_it_was_built_with(
     layer: keras.layers.Layer, shape: tuple[int, ...]
 ) -> None:
+    keras.utils.set_random_seed(0)  # of a few values the standard deviation varies
     network = network_of(layer, shape)
     first, second = drawn(network, 1), drawn(network, 2)
     for variable, one, other in zip(trainable_variables(network), first, second, strict=True):
@@ -181,3 +194,68 @@ def test_what_layers_add_to_the_loss_is_given_for_each_member(slots: int) -> Non
         [tf.constant(kernel) for kernel in kernels], [], tf.zeros([slots, 5, 4]), training=True
     )
     assert effects.losses[0].numpy() == pytest.approx([0.1 * 12 * 4, 0.1 * 12 * 9][-slots:])
+
+
+class _Attention(layers.Layer):
+    """Attention of each step to all, in a layer of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = layers.MultiHeadAttention(3, 4)
+
+    def call(self, inputs: Any) -> Any:
+        return self.attention(inputs, inputs)
+
+
+ALONE: dict[str, Callable[[], Network]] = {
+    "GRU": lambda: network_of(layers.GRU(16), SERIES),
+    "LSTM, both ways": lambda: network_of(layers.Bidirectional(layers.LSTM(8)), SERIES),
+    "Conv1D": lambda: network_of(layers.Conv1D(8, 5), SERIES),
+    "SeparableConv1D": lambda: network_of(layers.SeparableConv1D(8, 5), SERIES),
+    "built-in conv1d": lambda: conv1d_network(SERIES, 2, filters=[8]),
+    "built-in recurrent": lambda: recurrent_network(SERIES, 2, hidden=[8]),
+    "Dense of 12": lambda: network_of(keras.Sequential([layers.Flatten(), layers.Dense(12)]), SERIES),
+    "Conv2D of 12": lambda: network_of(
+        keras.Sequential([layers.Reshape((20, 2, 1)), layers.Conv2D(12, 3, padding="same")]), SERIES
+    ),
+    "LayerNormalization of 12": lambda: network_of(
+        keras.Sequential([layers.Dense(12, use_bias=False), layers.LayerNormalization()]), SERIES
+    ),
+    "MultiHeadAttention of 3 · 4": lambda: network_of(_Attention(), SERIES),
+}
+SHARING: dict[str, Callable[[], Network]] = {
+    "Dense of 7 and 16": lambda: network_of(
+        keras.Sequential([layers.Flatten(), layers.Dense(7, "relu"), layers.Dense(16, "relu")]), SERIES
+    ),
+    "Dense of 12 without bias": lambda: network_of(
+        keras.Sequential([layers.Flatten(), layers.Dense(12, "relu", use_bias=False)]), SERIES
+    ),
+    "Conv2D of 8": lambda: network_of(
+        keras.Sequential([layers.Reshape((20, 2, 1)), layers.Conv2D(8, 3, padding="same")]), SERIES
+    ),
+    "built-in dense of 12 and 20": lambda: dense_network(SERIES, 9, hidden=[12, 20]),
+    "built-in conv of 8": lambda: conv_network(SERIES, 2, filters=[8], hidden=[12]),
+}
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_models_of_series_and_of_vectors_that_straddle_packets_train_alone(kind: str) -> None:
+    assert trains_alone(ALONE[kind]())
+
+
+@pytest.mark.parametrize("kind", SHARING)
+def test_all_others_may_share_a_program(kind: str) -> None:
+    assert not trains_alone(SHARING[kind]())
+
+
+@pytest.mark.slow("compiles a program for each")
+@pytest.mark.parametrize("kind", SHARING)
+def test_what_may_share_a_program_has_the_same_bits_in_every_place_of_it(kind: str, train: Train, bits: Bits) -> None:
+    rows = np.random.default_rng(0).normal(size=(192, *SERIES)).astype(np.float32)
+    splits = {"train": rows[:128], "validation": rows[128:]}
+    population = Population(SHARING[kind](), splits, Objective(), slots=4, together=4, batch_size=64)
+    for slot in range(4):
+        population.start(slot, Hyperparameters(kl_weight=0.01), 7 if slot in (0, 3) else slot)
+    train(population, 2)
+    assert bits(population, 0) == bits(population, 3)
+    assert bits(population, 0) != bits(population, 1)

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import pytest
 
-from klsearch.vae.networks.conv1d import conv1d_network
-from klsearch.vae.networks.network import Network, conv_network, dense_network
+from klsearch.vae.networks.convolutional import conv1d_network, conv_network
+from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.networks.recurrent import recurrent_network
 from klsearch.vae.networks.workload import (
     Workload,

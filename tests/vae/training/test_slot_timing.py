@@ -9,7 +9,8 @@ import pytest
 
 from klsearch.vae.layers import SearchedDropout
 from klsearch.vae.likelihoods.bernoulli import BERNOULLI
-from klsearch.vae.networks.network import Network, computing_in, conv_network, dense_network
+from klsearch.vae.networks.convolutional import conv_network
+from klsearch.vae.networks.network import Network, computing_in, dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.slot_timing import seconds_per_member
 
