@@ -142,7 +142,7 @@ def test_ctrl_c_saves_everything_and_says_how_to_go_on(story: Story) -> None:
 def test_there_is_no_noise_on_either_output(story: Story) -> None:
     assert not NOISE.search(story.out)
     assert not NOISE.search(story.err)
-    beginnings = ("Loading TensorFlow…", "warning: ", "Compiling ", "trials ", "Stopp")
+    beginnings = ("Loading the data…", "Loading TensorFlow…", "warning: ", "Compiling ", "trials ", "Stopp")
     assert [line for line in story.err.splitlines() if not line.startswith(beginnings)] == []
 
 
@@ -195,5 +195,6 @@ def test_a_second_signal_ends_the_process_without_waiting(
     while process.poll() is None:
         process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
-    assert process.returncode == 128 + signal.SIGTERM
+    # To a shell both are one: where the process was about to end, it was the system that ended it.
+    assert process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM)
     assert not (definition_file.parent / "runs").exists()
