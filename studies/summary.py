@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from klsearch.studies.record import StudyRecord, TrialRecord
 from klsearch.studies.response import response_of
 from klsearch.studies.verdict.advice import advise
@@ -17,9 +15,9 @@ from klsearch.studies.verdict.candidates import (
     is_winner,
     runs_of,
     ties,
-    unexplained_on_test,
 )
 from klsearch.studies.verdict.causes import SeedCause, failing_words, seed_causes
+from klsearch.studies.verdict.linear import better_pca
 from klsearch.studies.verdict.price import Price, price_words, prices
 from klsearch.studies.verdict.remedies import Advice, own_settings_words
 from klsearch.studies.verdict.standing import Standing
@@ -140,12 +138,11 @@ def _test_caveats(study: StudyRecord) -> tuple[str, ...]:
 
 
 def _linear_caveats(study: StudyRecord) -> tuple[str, ...]:
-    linear = study.data.pca.get("test", math.nan) if study.data is not None else math.nan
-    found = [value for value in unexplained_on_test(runs_of(study, "winner")).values() if math.isfinite(value)]
-    if not found or not float(np.median(found)) > linear:
+    found = better_pca(study)
+    if found is None:
         return ()
     latents = study.definition.model.latent_dim
-    numbers = f"`unexplained` {np.median(found):.3g} against {linear:.3g} on the test split"
+    numbers = f"`unexplained` {found[0]:.3g} against {found[1]:.3g} on the test split"
     return (f"a PCA with {latents} components reconstructs better ({numbers})",)
 
 

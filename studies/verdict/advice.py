@@ -9,6 +9,7 @@ from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.response import response_of
 from klsearch.studies.verdict.candidates import baseline_names, is_winner, reconstruction_difference, runs_of, ties
+from klsearch.studies.verdict.linear import surpass_pca
 from klsearch.studies.verdict.price import prices
 from klsearch.studies.verdict.remedies import Advice, remedy
 from klsearch.studies.verdict.standing import Standing
@@ -64,6 +65,8 @@ def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     yield from _look_at_seeds(study, standing)
     if usable:
         yield from (_consider_baseline(study, name) for name in baseline_names(study) if ties(study, name))
+        if cure is None:
+            yield from surpass_pca(study)
     yield from widened
     if cure is None and not unfinished and not widened:
         yield from _stop_or_search_on(study)

@@ -25,7 +25,7 @@ _MOST_LONGER = 4.0
 # A power below is that of a rise that has only begun.
 _DECAYS = (1.0, 3.0)
 # Share by which validation reconstructs worse than training where a model overfits.
-_LARGE_GAP = 0.3
+LARGE_GAP = 0.3
 _LEAST_KL = 0.05  # below, a model has collapsed and its KL's logarithm is noise
 _NOTHING_LEARNT = 0.9  # of the variance, left unexplained
 _MARGIN = 0.8  # of the slope allowed: seeds differ
@@ -100,11 +100,11 @@ def _ill(study: StudyRecord, run: TrainingRun) -> str:
     if "band" in missed:
         return "above" if _banded(study, run) > study.definition.thresholds().kl_band[1] else "below"
     if "settled" in missed:
-        if _gap(run) > _LARGE_GAP:
+        if gap_of(run) > LARGE_GAP:
             return "overfitting"
         return "moving" if _drift(study, run) > study.definition.thresholds().max_kl_slope else "swaying"
     if "reconstruction" in missed:
-        return "overfitting" if _gap(run) > _LARGE_GAP else "reconstruction"
+        return "overfitting" if gap_of(run) > LARGE_GAP else "reconstruction"
     return "clipping"
 
 
@@ -142,7 +142,7 @@ def _drift(study: StudyRecord, run: TrainingRun) -> float:
     return abs(kl_slope(run.curves, window))
 
 
-def _gap(run: TrainingRun) -> float:
+def gap_of(run: TrainingRun) -> float:
     """Validation less training reconstruction at the end, as a share of the latter; NaN where it says nothing."""
     if run.curves is None or not run.curves.epochs or run.curves.reconstruction[-1] <= 0:
         return math.nan
@@ -366,7 +366,7 @@ def _decay(study: StudyRecord, run: TrainingRun) -> float:
 
 
 def _shrink(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advice:
-    gap = float(np.median([_gap(run) for run in struck]))
+    gap = float(np.median([gap_of(run) for run in struck]))
     model, rows = study.definition.model, study.data
     few = ""
     if rows is not None and rows.rows["train"] < rows.features:

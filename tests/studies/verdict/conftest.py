@@ -46,19 +46,21 @@ def training(
     active: int = 4,
     unexplained: float = 0.3,
     gap: float = 0.0,
+    plateau: float = 0.0,
     test_kl: float | None = None,
     settings: Hyperparameters = SETTINGS,
 ) -> dict[str, Any]:
     """A training whose KL ends at `kl`, having grown as the epoch to the power of `growth`; NaN diverges.
 
-    With `sway` it goes up for five epochs and down for five, by so much each.
+    With `sway` it goes up for five epochs and down for five, by so much each. Errors fall as 1 ÷ epoch, but not below
+    `plateau`.
     """
     epochs = np.arange(1, EPOCHS + 1)
     rows = np.zeros((EPOCHS, 10), np.float32)
     names = list(TrainingCurves.from_rows(rows).latest())
     columns = {
-        "reconstruction": 1 / epochs,
-        "validation_reconstruction": (1 + gap) / epochs,
+        "reconstruction": np.maximum(1 / epochs, plateau),
+        "validation_reconstruction": (1 + gap) * np.maximum(1 / epochs, plateau),
         "validation_kl": kl * (epochs / EPOCHS) ** growth
         + sway * (-1.0) ** ((epochs - 1) // 5) * _WAVE[(epochs - 1) % 5],
         "nonfinite_steps": np.full(EPOCHS, float(math.isnan(kl))),
