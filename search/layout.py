@@ -1,11 +1,14 @@
 """The layout of a study's members: how many train at a time, and how many of them in each thread."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 from klsearch.vae.networks.kinds import shares_programs
 
 _MOST = 128
+_EVERY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,23 @@ def least_together(definition: StudyDefinition) -> int:
 def most_slots(definition: StudyDefinition) -> int:
     """The most members that may train at a time: a fifth of the budget, so that the sampler gets to learn."""
     return max(2, min(_MOST, definition.study.trials // 5))
+
+
+def next_look(counted: int, lag: int) -> int:
+    """By how many trials a decision is looked for after it was by so many: never within fewer than may train at a time.
+
+    >>> next_look(0, 6), next_look(20, 6), next_look(20, 20)
+    (20, 30, 40)
+    """
+    return max(counted + max(_EVERY, lag), MIN_FINISHED_TRIALS)
+
+
+def blocks_of(definition: StudyDefinition) -> list[int]:
+    """The numbers of trials that are trained one block after the other: where a search may be decided, look by look."""
+    budget = definition.study.trials
+    if definition.study.stop == "budget":
+        return [budget]
+    ends = [0]
+    while ends[-1] < budget:
+        ends.append(min(next_look(ends[-1], most_slots(definition)), budget))
+    return [end - begin for begin, end in pairwise(ends)]

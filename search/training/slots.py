@@ -1,11 +1,11 @@
 """The number of members to train at a time: measured on the real model when a study is created, and remembered."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from klsearch.search.layout import Layout, least_together, most_slots
+from klsearch.search.layout import Layout, blocks_of, least_together, most_slots
 from klsearch.search.terminal.progress import step_time
 from klsearch.search.training.step_times import StepTimes
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -59,7 +59,7 @@ def auto_layout(
         rows, remembered = dataset.train[:batch_size], ""
         times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards)
         memory.keep(candidates, times)
-    layout = best_layout(times, trials=definition.study.trials, least=least, most=most, shards=shards)
+    layout = best_layout(times, blocks=blocks_of(definition), least=least, most=most, shards=shards)
     seconds = ", ".join(f"{step_time(value)} with {number * shards}" for number, value in times.items())
     reason = (
         "in company their last bits would depend on their places" if alone else "sharing a program makes none faster"
@@ -72,14 +72,14 @@ def auto_layout(
     return layout
 
 
-def best_layout(times: Mapping[int, float], *, trials: int, least: int = 1, most: int, shards: int) -> Layout:
-    """The layout of the least estimated time for `trials` trials.
+def best_layout(times: Mapping[int, float], *, blocks: Sequence[int], least: int = 1, most: int, shards: int) -> Layout:
+    """The layout of the least estimated time for blocks of trials, one after the other.
 
-    Every wave costs its whole population, empty slots included: ⌈trials / K⌉ · K · t, with t, the seconds per member,
-    interpolated between the measured numbers of members together in their logarithm. Of layouts within 3 % of the best
-    the smallest: the sampler learns from more waves.
+    Every wave costs its whole population, empty slots included: ⌈trials / K⌉ · K · t for each block, with t, the
+    seconds per member, interpolated between the measured numbers of members together in their logarithm. Of layouts
+    within 3 % of the best the smallest: the sampler learns from more waves.
 
-    >>> best_layout({1: 3.0, 2: 2.0, 4: 1.5, 8: 1.0}, trials=100, most=25, shards=2)
+    >>> best_layout({1: 3.0, 2: 2.0, 4: 1.5, 8: 1.0}, blocks=[100], most=25, shards=2)
     Layout(slots=20, together=10, within=1)
     """
     measured = sorted(times)
@@ -88,7 +88,8 @@ def best_layout(times: Mapping[int, float], *, trials: int, least: int = 1, most
 
     def estimate(count: int) -> float:
         per_member = float(np.interp(math.log2(count), logs, [times[known] for known in measured]))
-        return math.ceil(trials / (count * shards)) * count * shards * per_member
+        waves = sum(math.ceil(trials / (count * shards)) for trials in blocks)
+        return waves * count * shards * per_member
 
     soonest = min(map(estimate, counts))
     together = next(count for count in counts if estimate(count) <= 1.03 * soonest)

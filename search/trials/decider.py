@@ -5,6 +5,7 @@ from itertools import takewhile
 
 from optuna.trial import FrozenTrial, TrialState
 
+from klsearch.search.layout import next_look
 from klsearch.search.storage.process import Owner, this_process
 from klsearch.search.storage.records import trial_record
 from klsearch.search.storage.row_attributes import is_row, is_warm_start
@@ -15,8 +16,6 @@ from klsearch.studies.record import TrialRecord
 from klsearch.studies.response import Decision, Response
 from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 
-# After so many more trials the model is fitted anew. The same trials give the same decision, whoever asks when.
-_EVERY = 10
 # On digits 33 trials decided in the mean, of 20, 30, …
 _USUALLY = 30
 # A gain so many times the tolerance is not used up by as many trials as the next decision rests on.
@@ -24,9 +23,10 @@ _FAR = 2.0
 
 
 class Decider:
-    """Decides whether more search of a study pays: at every tenth trial of its own, by those before it.
+    """Decides whether more search of a study pays: from look to look (`next_look`), by the study's own trials so far.
 
-    So the same trials give the same decision, whoever asks when and however many train at a time.
+    No trial is asked for before what all trials up to a look say is known. So the same trials decide, and the search
+    ends with them, whoever asks when and however many train at a time.
 
     Fitting the model takes longer than many a training. Of several workers the one whose trial was the last to count
     fits it and writes down what it says; the others wait with trials that would depend on it.
@@ -43,18 +43,16 @@ class Decider:
         self._study = study
         self._definition = definition
         self._is_dead = is_dead
-        self._lag = max(study.facts.lag, 1)
-        self._waits = study.facts.lag > 0  # for decisions that others make
+        self._lag = study.facts.lag  # 0: of a study that was made when nobody waited for decisions
         self._records: dict[int, TrialRecord] = {}
         self._counted = 0
         self._decision: Decision | None = None
 
     def is_over(self) -> bool:
-        """Tell whether the search is decided, and every trial that was to be asked for before that is finished."""
+        """Tell whether the search is decided, and no trial runs any more."""
         trials = self._study.trials()
-        counted, is_decided = self._look(trials)
-        is_running = any(trial.state is TrialState.RUNNING for trial in trials)
-        return is_decided and not is_running and len(trials) >= self._first_after(trials, counted)
+        _, is_decided = self._look(trials)
+        return is_decided and not any(trial.state is TrialState.RUNNING for trial in trials)
 
     def find_limit(self) -> int | None:
         """The number of the first trial that may not be asked for, decided or not known yet; None if any may be."""
@@ -63,17 +61,11 @@ class Decider:
         trials = self._study.trials()
         counted, is_decided = self._look(trials)
         if is_decided:
-            return self._first_after(trials, counted)
-        following = _following(counted)
-        is_awaited = self._waits and len(_own(trials)) >= following
-        return self._first_after(trials, following) if is_awaited else None
+            return len(trials)
+        return len(trials) + max(0, self._following(counted) - len(_own(trials))) if self._lag else None
 
-    def _first_after(self, trials: Sequence[FrozenTrial], counted: int) -> int:
-        """The number of the first trial that rests on what the study's first so many decide.
-
-        A trial rests on those that are as far before it as the study's lag says, or farther.
-        """
-        return _own(trials)[counted - 1].number + self._lag
+    def _following(self, counted: int) -> int:
+        return next_look(counted, self._lag)
 
     def _look(self, trials: Sequence[FrozenTrial]) -> tuple[int, bool]:
         """By how many trials a decision was looked for, and whether it is reached; looks on as far as trials go."""
@@ -81,7 +73,7 @@ class Decider:
             return 0, False
         finished = _finished_first(_own(trials))
         counted, is_decided = self._study.decided()
-        while not is_decided and len(finished) >= (following := _following(counted)):
+        while not is_decided and len(finished) >= (following := self._following(counted)):
             owner = self._study.rows_of([finished[following - 1]])[0].owner
             if owner != this_process() and not self._is_dead(owner):
                 break
@@ -91,25 +83,31 @@ class Decider:
         return counted, is_decided
 
     def decide(self) -> Decision | None:
-        """What the study's first trials say, as many as a multiple of ten; None while there are too few."""
+        """What the study's trials up to the last look say; None while there are too few."""
         trials = self._study.trials()
-        finished = [trial for trial in _own(trials) if trial.state in FINISHED]
-        return self._decide(trials, finished[: len(finished) - len(finished) % _EVERY])
+        finished, looked = [trial for trial in _own(trials) if trial.state in FINISHED], 0
+        while self._following(looked) <= len(finished):
+            looked = self._following(looked)
+        return self._decide(trials, finished[:looked])
 
     def expect(self, finished: int) -> int:
         """The number of trials with which the search will probably end, when so many have finished.
 
-        Where it ends once it is decided, that is a guess: as many as that usually takes, then as many more as the
-        latest decision asks for, and those that do not rest on it.
+        Where it ends once it is decided, that is a guess: the look by which that usually is, then one look more, or two
+        where the latest decision is far from it.
         """
         budget = self._definition.study.trials
         if self._definition.study.stop == "budget":
             return budget
         counted, is_decided = self._study.decided()
-        deciding = counted if is_decided else max(counted + _EVERY, _USUALLY)
+        deciding = counted if is_decided else self._following(counted)
+        while not is_decided and deciding < _USUALLY:
+            deciding = self._following(deciding)
         if self._decision is not None and self._counted == counted and not is_decided:
-            deciding = counted + _EVERY * (1 + (self._decision.gain > _FAR * self._decision.tolerance))
-        return min(budget, max(deciding + self._lag - 1, finished))
+            deciding = self._following(counted)
+            if self._decision.gain > _FAR * self._decision.tolerance:
+                deciding = self._following(deciding)
+        return min(budget, max(deciding, finished))
 
     def _decide(self, trials: Sequence[FrozenTrial], own: Sequence[FrozenTrial]) -> Decision | None:
         """What some of the study's own trials say, with those of a warm start."""
@@ -126,11 +124,6 @@ class Decider:
         rows = self._study.rows_at(number for number in numbers if number not in self._records)
         self._records |= {row.number: trial_record(row, self._definition) for row in rows}
         return [self._records[number] for number in numbers]
-
-
-def _following(counted: int) -> int:
-    """By how many trials a decision is looked for after it was by so many."""
-    return max(counted + _EVERY, MIN_FINISHED_TRIALS)
 
 
 def _own(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -1,18 +1,15 @@
 """How many members train at a time, and how many of them in each thread."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
-from klsearch.search.layout import Layout, layout_of, most_slots
+from klsearch.search.layout import Layout, blocks_of, layout_of, most_slots
 from klsearch.studies.definitions.catalog import load_definition, override
 from klsearch.studies.definitions.definition import StudyDefinition
 
-if TYPE_CHECKING:
-    pass
 
-
-def digits(**changes: int) -> StudyDefinition:
+def digits(**changes: Any) -> StudyDefinition:
     return override(load_definition("digits"), **changes).definition
 
 
@@ -38,3 +35,11 @@ def test_given_slots_are_dealt_out_to_the_threads(slots: int, threads: int, toge
 @pytest.mark.parametrize(("trials", "most"), [(1, 2), (8, 2), (40, 8), (100, 20), (10_000, 128)])
 def test_a_fifth_of_the_budget_trains_at_a_time_at_most(trials: int, most: int) -> None:
     assert most_slots(digits(trials=trials)) == most
+
+
+@pytest.mark.parametrize(
+    ("budget", "stop", "blocks"),
+    [(100, "decided", [20, 20, 20, 20, 20]), (30, "decided", [20, 10]), (18, "decided", [18]), (100, "budget", [100])],
+)
+def test_a_search_that_may_be_decided_is_trained_from_look_to_look(budget: int, stop: str, blocks: list[int]) -> None:
+    assert blocks_of(digits(trials=budget, stop=stop)) == blocks

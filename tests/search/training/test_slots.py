@@ -29,18 +29,18 @@ def no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StepTimes:
 
 
 def test_members_that_gain_from_company_are_trained_together() -> None:
-    assert best_layout({1: 4.0, 2: 2.0, 4: 1.0, 8: 0.5}, trials=64, most=16, shards=2) == Layout(16, 8)
+    assert best_layout({1: 4.0, 2: 2.0, 4: 1.0, 8: 0.5}, blocks=[64], most=16, shards=2) == Layout(16, 8)
 
 
 def test_members_that_gain_nothing_from_company_are_alone() -> None:
-    assert best_layout({1: 1.0, 2: 1.0, 4: 1.0}, trials=64, most=8, shards=2) == Layout(2, 1)
-    assert best_layout({1: 1.0, 2: 0.98, 4: 0.98}, trials=64, most=8, shards=2) == Layout(2, 1), "2 % is no gain"
+    assert best_layout({1: 1.0, 2: 1.0, 4: 1.0}, blocks=[64], most=8, shards=2) == Layout(2, 1)
+    assert best_layout({1: 1.0, 2: 0.98, 4: 0.98}, blocks=[64], most=8, shards=2) == Layout(2, 1), "2 % is no gain"
 
 
 def test_empty_slots_of_the_last_wave_are_reckoned_with() -> None:
     # 20 trials: 8 slots take 3 waves of 8, 24 shares; 10 slots 2 waves of 10, 20 shares.
-    assert best_layout({1: 9.0, 2: 1.0, 4: 1.0, 8: 1.0}, trials=20, most=10, shards=1) == Layout(2, 2)
-    assert best_layout({1: 9.0, 2: 4.0, 4: 2.0, 8: 1.0}, trials=20, most=10, shards=1) == Layout(10, 10)
+    assert best_layout({1: 9.0, 2: 1.0, 4: 1.0, 8: 1.0}, blocks=[20], most=10, shards=1) == Layout(2, 2)
+    assert best_layout({1: 9.0, 2: 4.0, 4: 2.0, 8: 1.0}, blocks=[20], most=10, shards=1) == Layout(10, 10)
 
 
 @pytest.mark.parametrize(("gigabytes", "members"), [(2, 599), (24, 7191), (0, 2)])
@@ -105,11 +105,11 @@ def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop", n
 
 def test_the_time_of_a_number_that_was_not_measured_lies_between_those_that_were() -> None:
     """Two of four together: halfway in the logarithm, so 2.5 for each; 4 trials take 4 · 4, 2 · 2 · 2.5 or 4 · 1."""
-    assert best_layout({1: 4.0, 4: 1.0}, trials=4, most=1, shards=1) == Layout(1, 1)
-    assert best_layout({1: 4.0, 4: 1.0}, trials=4, most=2, shards=1) == Layout(2, 2)
-    assert best_layout({1: 4.0, 4: 1.0}, trials=4, most=4, shards=1) == Layout(4, 4)
+    assert best_layout({1: 4.0, 4: 1.0}, blocks=[4], most=1, shards=1) == Layout(1, 1)
+    assert best_layout({1: 4.0, 4: 1.0}, blocks=[4], most=2, shards=1) == Layout(2, 2)
+    assert best_layout({1: 4.0, 4: 1.0}, blocks=[4], most=4, shards=1) == Layout(4, 4)
     # As two take just as long as one, and one wave of three is the next odd number, two at a time cannot gain.
-    assert best_layout({1: 1.0, 4: 1.0}, trials=3, most=4, shards=1) == Layout(1, 1)
+    assert best_layout({1: 1.0, 4: 1.0}, blocks=[3], most=4, shards=1) == Layout(1, 1)
 
 
 SECONDS = st.floats(min_value=1e-4, max_value=10.0)
@@ -125,8 +125,8 @@ def test_whatever_was_measured_each_thread_has_one_member_or_an_even_number_and_
     times: dict[int, float], trials: int, shards: int, more: int
 ) -> None:
     most = shards + more
-    layout = best_layout(times, trials=trials, most=most, shards=shards)
+    layout = best_layout(times, blocks=[trials], most=most, shards=shards)
     assert layout.slots == layout.together * shards <= most
     assert layout.together == 1 or layout.together % 2 == 0
     slower = {count: 4.0 * seconds for count, seconds in times.items()}
-    assert best_layout(slower, trials=trials, most=most, shards=shards) == layout, "no machine's speed has a say"
+    assert best_layout(slower, blocks=[trials], most=most, shards=shards) == layout, "no machine's speed has a say"

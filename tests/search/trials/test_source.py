@@ -88,7 +88,7 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
 def test_however_many_train_at_a_time_a_study_takes_the_same_course(
     workshop: "Workshop", outcomes: Outcomes, tmp_path: Path, stop: str
 ) -> None:
-    """Up to as many as its lag: trials 40 in all, or as many as there are when it is decided."""
+    """Up to as many as its lag: trials 40 in all, or up to the look at which it is decided."""
     definition = workshop.definition.model_copy(
         update={"study": workshop.definition.study.model_copy(update={"stop": stop})}
     )
@@ -106,7 +106,7 @@ def test_however_many_train_at_a_time_a_study_takes_the_same_course(
             assert decider.is_over() is (stop == "decided")
             courses.append(outcomes(study.rows()))
     assert courses[0] == courses[1] == courses[2]
-    assert len(courses[0]) == 40 if stop == "budget" else 27 <= len(courses[0]) < 40
+    assert len(courses[0]) == 40 if stop == "budget" else len(courses[0]) in (20, 30)
 
 
 def test_no_trial_is_asked_for_before_those_it_rests_on_have_ended(workshop: "Workshop", study: StudyStorage) -> None:
