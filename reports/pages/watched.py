@@ -12,7 +12,7 @@ from klsearch.reports.sections.models.dynamics import curve_exhibits, describe_p
 from klsearch.reports.wording import capitalized, count, duration, number, share, spread, utc
 from klsearch.studies.record import RunState, TrainingRun
 from klsearch.vae.diagnostics.diagnosis import Diagnosis
-from klsearch.vae.diagnostics.gates import GATES, GateThresholds, final_kl
+from klsearch.vae.diagnostics.gates import GATES, final_kl
 from klsearch.vae.diagnostics.watched import FAULTS, Watched
 from klsearch.vae.hyperparameters import Hyperparameters
 
@@ -107,7 +107,7 @@ def _curve_blocks(watched: Watched) -> tuple[Block, ...]:
             curve: () if band is None or not np.any(np.isfinite(band.median)) else (band,)
             for curve, band in bands.items()
         },
-        unit=GateThresholds().kl_unit,
+        unit=watched.thresholds.kl_unit,
         shade=watched.thresholds.kl_band,
         loss="sum",
     )
@@ -148,11 +148,16 @@ def _gate_blocks(watched: Watched) -> tuple[Block, ...]:
 
 def _measured_blocks(watched: Watched) -> tuple[Block, ...]:
     text = (
-        f"After each of {count(watched.curves.epochs, 'epoch')}, on {count(watched.rows, 'row')} that training did not "
-        f"see, with dropout off and the same noise each time: KL, ½(e^lv + μ² − 1 − lv), mean over rows and latents; "
-        f"the reconstruction error, squared, summed over a row's values, of the decoder's output as the reconstruction "
-        f"itself (KLMonitor(logits=True) puts a sigmoid on it); `unexplained`, that over the error of predicting the "
-        f"rows' mean. Total and KL weight are those of the training, as `fit` logs them."
+        f"After each of {count(watched.curves.epochs, 'epoch')}, on {count(watched.rows, 'row')} that were given to "
+        f"KLMonitor, with dropout off and the same noise each time: KL, ½(e^lv + μ² − 1 − lv), mean over rows and "
+        f"latents; the reconstruction error, squared, summed over a row's values, of the decoder's output as the "
+        f"reconstruction itself (KLMonitor(logits=True) puts a sigmoid on it); `unexplained`, that over the error of "
+        f"predicting the rows' mean. The total is the loss that `fit` logs; the KL weight is what it logs, or an "
+        f"attribute of the model, or what KLMonitor was given."
     )
     took = f"Training took {duration(watched.seconds)}; watching took {share(watched.cost)} of it."
-    return Prose(text=text), Prose(text=took)
+    return (
+        *(Prose(text=f"{note}.".replace("..", "."), tone="caution") for note in watched.notes),
+        Prose(text=text),
+        Prose(text=took),
+    )

@@ -295,7 +295,9 @@ def audit_text(audit: "Audit", definition: str) -> str:
     facts = [f"  {name} = {NOTHING if value is None else value}" for name, value in audit.facts.items()]
     search = ["Next: klsearch run mine.toml, where mine.toml is:", *(f"  {line}" for line in definition.splitlines())]
     found = findings or ["No finding: what is set has an effect."]
-    return "\n".join([*found, "Facts:", *facts, *(search if definition else [])])
+    if not definition:
+        search = ["Next: name a function that gives the model alone, for a definition that searches its settings."]
+    return "\n".join([*found, "Facts:", *facts, *search])
 
 
 def check_text(

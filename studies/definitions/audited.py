@@ -1,5 +1,8 @@
 """The study of a model that an audit has examined: its settings as they are, and ranges around them."""
 
+import re
+from pathlib import Path
+
 from klsearch.studies.definitions.proposed import kl_weights, toml_value
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.proposals import choose_likelihood
@@ -26,11 +29,11 @@ def define_audited(kind: str, source: str, dataset: Dataset, facts: Facts) -> st
         facts: what the audit found: reductions and weights, in which `mine` is written.
     """
     likelihood = _ERRORS.get(str(facts["reconstruction"]), choose_likelihood(dataset.train).likelihood)
-    latents = int(facts["latent_dim"] or 1)
+    latents = int(str(facts["latent_dim"]))
     weights = kl_weights(Objective(likelihood=LIKELIHOODS[likelihood]), dataset, latents)
     lines = [
         "[study]",
-        f"name = {toml_value(kind.partition(':')[0])}",
+        f"name = {toml_value(_name(kind))}",
         "trials = 50",
         'stop = "decided"',
         "",
@@ -65,3 +68,9 @@ def define_audited(kind: str, source: str, dataset: Dataset, facts: Facts) -> st
             f"kl_weight = {float(pull):.4g}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _name(kind: str) -> str:
+    """A study's name after the module or the file that makes its model, which becomes a folder's."""
+    stem = Path(kind.rpartition(":")[0]).name.removesuffix(".py")
+    return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "mine"

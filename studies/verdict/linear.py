@@ -29,7 +29,9 @@ def surpass_pca(study: StudyRecord) -> tuple[Advice, ...]:
     window, epochs = study.definition.gates.window, study.definition.training.epochs
     runs = [run for run in runs_of(study, "winner") if not run.diverged]
     worse = f"A PCA leaves {found[1]:.3g} unexplained on the test split, the winner {found[0]:.3g}"
-    fall = float(np.median([_fall(run, window) for run in runs]))
+    fall = float(np.median([_fall(run, window) for run in runs])) if runs else math.nan
+    if math.isnan(fall):
+        return ()
     if fall > _STILL_FALLS:
         return (
             Advice(
@@ -51,9 +53,9 @@ def surpass_pca(study: StudyRecord) -> tuple[Advice, ...]:
 
 
 def _fall(run: TrainingRun, window: int) -> float:
-    """By which share the validation error fell from the last window but one to the last; 0 where there are no two."""
+    """By which share the validation error fell from the last window but one to the last; NaN where there are no two."""
     if run.curves is None or run.curves.epochs < 2 * window:
-        return 0.0
+        return math.nan
     errors = run.curves.validation_reconstruction[-2 * window :].astype(float)
     before, after = float(np.mean(errors[:window])), float(np.mean(errors[window:]))
-    return 1 - after / before if before > 0 else 0.0
+    return 1 - after / before if before > 0 else math.nan

@@ -158,6 +158,8 @@ def _judge(
         )
     if known < KL_FLOOR_NATS:
         return "collapsed", f"KL is near zero ({known:.2g} nats) and {trend}: the latents carry nothing."
+    if per_latent is not None and per_latent < low:
+        return "collapsed", f"KL {trend}, but lies below the band of {low:g} to {high:g} nats per latent."
     if improvement is not None and improvement <= 0:
         return "unknown", f"KL {trend}, but the reconstruction never got better than at first."
     if per_latent is None and kl > high:

@@ -16,8 +16,8 @@ _NAMES = {
     "epoch": ("epoch", "epochs"),
     "loss": ("loss", "total_loss", "total", "elbo_loss"),
     "kl": (
-        "kl", "kl_loss", "kl_divergence", "kl_divergence_loss", "kld", "kld_loss", "kl_div", "kl_term", "kl_per_latent",
-        "kl_mean", "kl_sum", "loss_kl", "latent_loss", "regularization_loss",
+        "kl_per_latent", "kl_mean", "kl", "kl_loss", "kl_divergence", "kl_divergence_loss", "kld", "kld_loss", "kl_div",
+        "kl_term", "kl_sum", "loss_kl", "latent_loss", "regularization_loss",
     ),
     "reconstruction": (
         "reconstruction", "reconstruction_loss", "recon", "recon_loss", "rec_loss", "rec", "reconstruction_error",

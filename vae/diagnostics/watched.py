@@ -33,6 +33,7 @@ class Watched:
         measures: of the latest weights on the same rows; None before the first look, and once they were not finite.
         logged: what else `fit` logged, by its name there: loss, its parts, metrics; one value an epoch.
         thresholds: of the gates; the band in nats per latent.
+        notes: what was taken for what of the model, and what makes the numbers doubtful.
         rows: how many rows were watched.
         seconds: of the training.
         watching: of them, what watching took, without its first two looks, which compile and are timed.
@@ -42,6 +43,7 @@ class Watched:
     measures: Measures | None
     logged: Mapping[str, tuple[float, ...]]
     thresholds: GateThresholds
+    notes: tuple[str, ...] = ()
     rows: int
     seconds: float
     watching: float
@@ -63,13 +65,12 @@ class Watched:
         found = replace(found, reasons=found.reasons[:2], next=self._next(found.verdict, found.next))
         if self.measures is None or found.verdict in FAULTS:
             return found
-        latents, share = self.measures.latent_dim, self.measures.clip_share
+        latents, most = self.measures.latent_dim, self.thresholds.max_clip_share
         active, needed = self.measures.active_units, self.thresholds.active_units_needed(latents)
         told = f"{active} of {latents} latents are active; {needed} are needed."
-        if share > (most := self.thresholds.max_clip_share):
-            at_bound = (
-                f"The log-variance lies at a clip bound in {share:.1%} of rows and latents, more than {most:.0%}."
-            )
+        share = self._clip_share()
+        if found.verdict != "annealing" and share > most:
+            at_bound = f"The log-variance lies at a clip bound in {share:.1%} of rows and latents (over {most:.0%})."
             return replace(
                 found, verdict=CLIP_BOUND, reasons=(at_bound, *found.reasons, told), next=self._next(CLIP_BOUND)
             )
@@ -77,6 +78,14 @@ class Watched:
             lower = "Lower the KL weight or anneal it for longer."
             return replace(found, verdict="collapsed", reasons=(told, *found.reasons), next=lower)
         return replace(found, reasons=(*found.reasons, told))
+
+    def _clip_share(self) -> float:
+        """The larger share at a clip bound, mean over the window; 0 before there are so many epochs."""
+        window = self.thresholds.window
+        if self.curves.epochs < window:
+            return 0.0
+        shares = (self.curves.clip_share_low, self.curves.clip_share_high)
+        return max(float(np.mean(share[-window:])) for share in shares)
 
     def _next(self, verdict: str, otherwise: str = "") -> str:
         return _NEXT.get(verdict, otherwise).format(window=self.thresholds.window)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import keras
@@ -12,9 +13,13 @@ import tensorflow as tf
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.elbo import sample_posterior
 from klsearch.vae.evaluation.evaluator import Members, Outcome, gather_measures
+from klsearch.vae.likelihoods.bernoulli import BERNOULLI
+from klsearch.vae.likelihoods.gaussian import GAUSSIAN
+from klsearch.vae.networks.own.changes import variables_kept
 from klsearch.vae.networks.own.decoders import take_decoder
+from klsearch.vae.networks.own.faults import find_faults
 from klsearch.vae.networks.own.heads import take_heads
-from klsearch.vae.networks.own.pairs import find_pair
+from klsearch.vae.networks.own.pairs import pair_in
 
 _NOISE_SEED = 0
 FEWEST_ROWS = 32
@@ -34,6 +39,7 @@ class Watch:
     Attributes:
         count: how many rows are looked at; it may be set to fewer.
         latent_dim: d.
+        notes: what was taken for what, and what of the two models makes the numbers doubtful.
 
     Raises:
         ValueError: the model or the rows are not such; the message says what is.
@@ -53,10 +59,17 @@ class Watch:
         if len(known) < FEWEST_ROWS or not np.all(np.isfinite(known)):
             raise ValueError(f"rows must be {FEWEST_ROWS} rows or more, all of finite numbers.")
         shape = known.shape[1:]
-        pair = find_pair(model, shape, 0, {})
-        heads = take_heads(pair.encoder, known, latent_heads)
-        self.latent_dim = int(heads.encoder.output_shape[0][1])
-        decoder = take_decoder(pair.decoder, self.latent_dim).model
+        pair = pair_in(model)
+        with ExitStack() as kept:
+            for one in (pair.encoder, pair.decoder):
+                if one.built:
+                    kept.enter_context(variables_kept(one))
+            heads = take_heads(pair.encoder, known, latent_heads)
+            self.latent_dim = int(heads.encoder.output_shape[0][1])
+            taken = take_decoder(pair.decoder, self.latent_dim)
+            wrong, cautions = find_faults(heads, taken, known, BERNOULLI if logits else GAUSSIAN)
+        self.notes = (*pair.notes, *heads.notes, *wrong, *map(str, cautions))
+        decoder = taken.model
         if math.prod(decoder.output_shape[1:]) != math.prod(shape):
             given, wanted = list(decoder.output_shape[1:]), list(shape)
             raise ValueError(f"the decoder gives rows of shape {given}, but those to be watched have {wanted}.")
@@ -111,11 +124,20 @@ class Watch:
 
 
 def _caller(encoder: keras.Model, decoder: keras.Model, *, logits: bool) -> Any:
+    """The two as a function of rows and noise, whose calls move neither seeds nor statistics."""
+
     def call(rows: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        mean, log_var = (tf.cast(head, tf.float32) for head in encoder(rows, training=False))
-        decoded = tf.cast(decoder(sample_posterior(mean, log_var, noise), training=False), tf.float32)
+        mean, log_var = (tf.cast(head, tf.float32) for head in _call_apart(encoder, rows))
+        decoded = tf.cast(_call_apart(decoder, sample_posterior(mean, log_var, noise)), tf.float32)
         output = tf.sigmoid(decoded) if logits else decoded
         flat = (tf.reshape(values, [tf.shape(rows)[0], -1]) for values in (rows, output))
         return mean, log_var, tf.reduce_sum(tf.math.squared_difference(*flat), axis=1)
 
     return call
+
+
+def _call_apart(model: keras.Model, inputs: tf.Tensor) -> Any:
+    """What a model gives; what calling it would change is dropped."""
+    values = ([one.value for one in found] for found in (model.trainable_variables, model.non_trainable_variables))
+    called, _ = model.stateless_call(*values, inputs, training=False)
+    return called

@@ -75,9 +75,9 @@ def padded_slots(slots: int, rows: int) -> int:
 def trains_alone(network: Network) -> bool:
     """Whether members of a network must not share a program, for in company their bits would depend on their places.
 
-    That holds of layers along the steps of a series, and of a bias, or another vector that acts on all rows alike, of
-    more than a packet of values but no whole number of packets: see `vae.layers.SlotFreeDense`. Built-in dense networks
-    have neither.
+    That holds of layers along the steps of a series, and of a bias, or whatever else acts on all rows alike and is no
+    kernel, of more than a packet of values but no whole number of packets: see `vae.layers.SlotFreeDense`. Built-in
+    dense networks have neither.
     """
     layers = [layer for model in _models(network) for layer in model._flatten_layers(include_self=False)]
     if any(isinstance(layer, _OF_STEPS) for layer in layers):
@@ -87,8 +87,8 @@ def trains_alone(network: Network) -> bool:
 
 
 def _straddles(variable: keras.Variable) -> bool:
-    """Whether a variable is a vector, or a bias of more axes, of whose gradients packets hold two members' values."""
-    if len(variable.shape) != 1 and not variable.name.endswith("bias"):
+    """Whether packets hold two members' values of a variable's gradient that is a sum over rows, as no kernel's is."""
+    if len(variable.shape) > 1 and "kernel" in variable.name:
         return False
     size: int = math.prod(variable.shape)
     return size > PACKET and size % PACKET > 0

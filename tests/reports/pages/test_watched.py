@@ -1,14 +1,16 @@
 """The page of a training that was watched."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from klsearch.reports.page import Gallery, Steps, Table
+from klsearch.reports.page import Gallery, Prose, Steps, Table
 from klsearch.reports.pages.watched import watched_page
 from klsearch.reports.report import write_watched
 from klsearch.vae.diagnostics.gates import GATE_NAMES
+from klsearch.vae.diagnostics.watched import Watched
 from tests.vae.diagnostics.test_watched import watched
 
 
@@ -41,7 +43,19 @@ def test_its_sections_have_the_curves_the_gates_and_the_lines_of_a_search() -> N
 
 
 @pytest.mark.parametrize("seen", [watched(broken=True, weight=np.nan), watched(epochs=1, logged={"loss": (1.0,)})])
-def test_a_training_that_broke_or_has_just_begun_has_a_page_too(seen: object, tmp_path: Path) -> None:
-    page = write_watched(seen, tmp_path / "page.html", name="<vae>").read_text()  # type: ignore[arg-type]
-    assert "&lt;vae&gt;" in page
-    assert "nan" not in page.lower().split("<style>")[0]
+def test_a_training_that_broke_or_has_just_begun_has_a_page_too(seen: Watched, tmp_path: Path) -> None:
+    html = write_watched(seen, tmp_path / "page.html", name="<vae>").read_text()
+    assert "&lt;vae&gt;" in html
+    page = watched_page(seen, "vae")
+    cells = [tile.value for tile in page.banner.tiles]
+    for section in page.sections:
+        cells += [
+            str(cell) for block in section.blocks if isinstance(block, Table) for row in block.rows for cell in row
+        ]
+    assert not [cell for cell in cells if re.search(r"\b(nan|inf)\b", cell)]
+
+
+def test_what_makes_the_numbers_doubtful_stands_on_the_page() -> None:
+    blocks = watched_page(watched(notes=("'z_log_sigma' is taken for a log-variance",)), "vae").sections[-1].blocks
+    told = next(block.text for block in blocks if isinstance(block, Prose))
+    assert told == "'z_log_sigma' is taken for a log-variance."

@@ -14,19 +14,30 @@ from klsearch.studies.errors import UsageError
 from klsearch.vae.diagnostics.diagnosis import diagnose
 from klsearch.vae.diagnostics.histories import read_history
 from tests.vae.diagnostics.audit.styles import ROWS, KerasExample, dense_decoder, dense_encoder
+from tests.vae.evaluation.test_watch import MODELS
+
+
+def compiled(vae: KerasExample, rate: float = 1e-3) -> KerasExample:
+    vae.compile(optimizer=keras.optimizers.Adam(rate))
+    return vae
 
 
 def fit(*callbacks: keras.callbacks.Callback, epochs: int = 3, rate: float = 1e-3, **changes: Any) -> Any:
     keras.utils.set_random_seed(0)
-    vae = KerasExample(dense_encoder(), dense_decoder(), **{"kl_weight": 0.1, **changes})
-    vae.compile(optimizer=keras.optimizers.Adam(rate))
+    vae = compiled(KerasExample(dense_encoder(), dense_decoder(), **{"kl_weight": 0.1, **changes}), rate)
     history = vae.fit(ROWS, epochs=epochs, batch_size=16, callbacks=list(callbacks), verbose=0)
     return vae, history.history
 
 
 @pytest.mark.slow("trains twice")
-def test_training_goes_as_it_does_without_it() -> None:
-    (plain, _), (watched, history) = fit(), fit(KLMonitor(ROWS, verbose=False))
+@pytest.mark.parametrize("style", MODELS)
+def test_training_goes_as_it_does_without_it(style: str) -> None:
+    trained = []
+    for callbacks in ([], [KLMonitor(ROWS, verbose=False)]):
+        keras.utils.set_random_seed(0)
+        vae = compiled(MODELS[style]())
+        trained.append((vae, vae.fit(ROWS, epochs=3, batch_size=16, callbacks=callbacks, verbose=0).history))
+    (plain, _), (watched, history) = trained
     for ours, theirs in zip(watched.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert len(history["val_kl_per_latent"]) == 3, "Keras logs it beside what the model does"
@@ -60,9 +71,9 @@ def test_its_log_is_a_history_that_diagnose_reads_and_a_second_training_goes_on_
     assert history.columns["kl"] == "val_kl_per_latent"
     assert diagnose(history).numbers["kl_per_latent"] == pytest.approx(history.kl[-5:].mean())
     if suffix == "jsonl":
-        assert np.mean(json.loads(lines[-1])["kl_by_latent"]) == pytest.approx(history.kl[-1])
+        assert np.mean(json.loads(lines[-1])["latent_kl"]) == pytest.approx(history.kl[-1])
     else:
-        latents = pd.read_csv(log)[["latent_1_kl", "latent_2_kl", "latent_3_kl"]]
+        latents = pd.read_csv(log)[["latent_kl_1", "latent_kl_2", "latent_kl_3"]]
         assert latents.iloc[-1].mean() == pytest.approx(history.kl[-1])
 
 
@@ -109,12 +120,82 @@ def test_the_kl_weight_is_a_number_a_variable_a_function_or_found_on_the_model(g
     assert float(monitor.watched.curves.kl_weight[0]) == pytest.approx(weight)
 
 
+class WithBeta(KerasExample):
+    beta = 0.3
+
+
+def test_a_kl_weight_of_another_known_name_is_found_too() -> None:
+    monitor = KLMonitor(ROWS, verbose=False)
+    compiled(WithBeta(dense_encoder(), dense_decoder())).fit(ROWS, callbacks=[monitor], verbose=0)
+    assert float(monitor.watched.curves.kl_weight[0]) == pytest.approx(0.3)
+
+
+@pytest.mark.slow("trains four times")
+def test_further_fits_of_the_same_model_go_on_and_those_of_another_begin_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    monitor = KLMonitor(ROWS, log=log, verbose=False)
+    vae = compiled(KerasExample(dense_encoder(), dense_decoder(), kl_weight=0.1))
+    for _ in range(3):
+        vae.fit(ROWS, callbacks=[monitor], verbose=0)
+    assert monitor.watched.curves.epochs == 3
+    assert list(pd.read_csv(log)["epoch"]) == [1, 2, 3]
+    compiled(KerasExample(dense_encoder(), dense_decoder(), kl_weight=0.1)).fit(ROWS, callbacks=[monitor], verbose=0)
+    assert monitor.watched.curves.epochs == 1
+
+
+@pytest.mark.slow("trains with validation")
+def test_epochs_that_log_more_than_the_first_leave_the_columns_of_the_log_as_they_are(tmp_path: Path) -> None:
+    vae = compiled(KerasExample(dense_encoder(), dense_decoder(), kl_weight=0.1))
+    logs = [tmp_path / name for name in ("log.csv", "log.jsonl")]
+    monitors = [KLMonitor(ROWS, log=log, verbose=False) for log in logs]
+    vae.fit(ROWS, epochs=4, validation_data=(ROWS,), validation_freq=2, callbacks=monitors, verbose=0)
+    for log, monitor in zip(logs, monitors, strict=True):
+        assert read_history(log).kl == pytest.approx(monitor.watched.curves.validation_kl, rel=1e-5)
+    assert "val_loss" in logs[1].read_text()
+
+
+class Interrupting(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_after_an_interrupt_what_was_seen_can_still_be_written(tmp_path: Path) -> None:
+    monitor = KLMonitor(ROWS, log=tmp_path / "log.csv", verbose=False)
+    assert monitor.watched.curves.epochs == 0
+    with pytest.raises(UsageError, match="no epoch has ended yet"):
+        monitor.write_report(tmp_path / "page.html")
+    with pytest.raises(KeyboardInterrupt):
+        fit(monitor, Interrupting(), epochs=9)
+    assert "<h1>Unknown</h1>" in monitor.write_report(tmp_path / "page.html").read_text()
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
+def test_unknown_numbers_are_null_in_json_lines(tmp_path: Path) -> None:
+    vae = compiled(KerasExample(dense_encoder(), dense_decoder()))
+    vae.fit(ROWS, callbacks=[KLMonitor(ROWS, log=tmp_path / "log.jsonl", verbose=False)], verbose=0)
+    assert json.loads((tmp_path / "log.jsonl").read_text())["kl_weight"] is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"stop_on": "slow"}, "stop_on takes runaway, collapsed, diverged, clip_bound, but not 'slow'"),
-     ({"model": keras.Sequential()}, "KLMonitor: the model must be or give"),
-     ({"kl_weight": "gamma"}, "KLMonitor: the model has no attribute 'gamma'")],
-)  # fmt: skip
+    [
+        ({"stop_on": "slow"}, "stop_on takes runaway, collapsed, diverged, clip_bound, but not 'slow'"),
+        ({"kl_band": (5, 0)}, r"kl_band must be \(lowest, highest\), but is \(5, 0\)"),
+        ({"rows": [[1.0]]}, "rows must be a NumPy array of what the encoder takes, but is a list"),
+        ({"model": keras.Sequential()}, "KLMonitor: the model must be or give"),
+        ({"model": dense_encoder}, "KLMonitor: the model must be or give"),
+        ({"kl_weight": "gamma"}, "KLMonitor: the model has no attribute 'gamma'"),
+        ({"kl_weight": lambda epoch: 0.1}, "KLMonitor: kl_weight must be callable without arguments"),
+        ({"kl_weight": [0.1, 0.2]}, "KLMonitor: kl_weight must give a number"),
+        ({"latent_heads": ["a", "b"]}, "latent_heads"),
+        ({"log": Path()}, r"KLMonitor: cannot write \.: Is a directory"),
+        ({"report": "nowhere/page.html"}, "KLMonitor: cannot write nowhere/page.html"),
+    ],
+)
 def test_what_cannot_be_is_said_before_anything_is_trained(changes: dict[str, Any], message: str) -> None:
+    trained: list[int] = []
+    counting = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: trained.append(epoch))
     with pytest.raises(UsageError, match=message):
-        fit(KLMonitor(ROWS, **changes))
+        fit(KLMonitor(**({"rows": ROWS} | changes)), counting)
+    assert trained == []

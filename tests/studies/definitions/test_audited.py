@@ -46,3 +46,9 @@ def test_without_a_known_weight_no_baseline_is_made_up(unknown: str) -> None:
 
 def test_without_a_known_error_the_data_choose_the_likelihood() -> None:
     assert defined(reconstruction=None).model.likelihood == "gaussian"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("./models/my vae.py:make", "my-vae"), ("models.vae:make", "models.vae")])
+def test_a_study_is_named_after_what_makes_its_model(kind: str, name: str) -> None:
+    dataset = load_dataset(Request(source="digits", folder=HERE))
+    assert parse_definition(define_audited(kind, "digits", dataset, FACTS), "mine.toml").study.name == name

@@ -48,3 +48,8 @@ def test_where_it_has_stopped_falling_the_model_is_made_larger(ill: Ill) -> None
 
 def test_a_model_that_overfits_is_not_made_larger(ill: Ill) -> None:
     assert surpass_pca(beside_pca(ill(seeds=[{"plateau": 0.5, "gap": 0.8}] * 8), 0.2)) == ()
+
+
+def test_of_a_training_too_short_to_tell_nothing_is_advised(ill: Ill) -> None:
+    study = beside_pca(ill(seeds=[{}] * 8, gates={"window": 11}), 0.2)
+    assert surpass_pca(study) == ()

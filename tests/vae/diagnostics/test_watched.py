@@ -11,23 +11,26 @@ from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.diagnostics.watched import CLIP_BOUND, Watched
 
 
-def measures(*, active: int = 4, clipped: float = 0.0) -> Measures:
+def measures(*, active: int = 4) -> Measures:
     latents = np.full(4, 0.5)
     return Measures(
         reconstruction=1.0, unexplained=0.2, elbo=np.nan, active_units=active, clip_share_low=0.0,
-        clip_share_high=clipped, kl_mean_part=latents, kl_variance_part=latents, prior_mismatch=latents,
+        clip_share_high=0.0, kl_mean_part=latents, kl_variance_part=latents, prior_mismatch=latents,
     )  # fmt: skip
 
 
-def watched(kl: Any = 1.0, *, epochs: int = 40, weight: Any = 0.1, broken: bool = False, **changes: Any) -> Watched:
+def watched(
+    kl: Any = 1.0, *, epochs: int = 40, weight: Any = 0.1, broken: bool = False, clipped: float = 0.0, **changes: Any
+) -> Watched:
     columns: dict[str, Any] = dict.fromkeys(CURVE_NAMES, np.zeros(epochs))
     columns |= {"validation_kl": np.broadcast_to(kl, epochs), "kl_weight": np.broadcast_to(weight, epochs)}
     columns["validation_reconstruction"] = np.linspace(9.0, 1.0, epochs)
+    columns["clip_share_high"] = np.full(epochs, clipped)
     columns["nonfinite_steps"] = np.arange(epochs) >= epochs - broken
-    given: dict[str, Any] = dict(logged={}, rows=64, seconds=10.0, watching=0.1)
+    given: dict[str, Any] = dict(logged={}, rows=64, seconds=10.0, watching=0.1, thresholds=GateThresholds())
     given["measures"] = None if broken else measures()
     curves = TrainingCurves.from_rows(np.stack(list(columns.values()), axis=1))
-    return Watched(curves=curves, thresholds=GateThresholds(), **(given | changes))
+    return Watched(curves=curves, **(given | changes))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,10 @@ def watched(kl: Any = 1.0, *, epochs: int = 40, weight: Any = 0.1, broken: bool 
         (watched(np.linspace(1, 9, 40)), "runaway", "above the band of 0 to 5"),
         (watched(0.001), "collapsed", "near zero"),
         (watched(measures=measures(active=0)), "collapsed", "0 of 4 latents are active; 1 are needed."),
-        (watched(measures=measures(clipped=0.25)), CLIP_BOUND, "clip bound in 25.0% of rows and latents"),
+        (watched(clipped=0.25), CLIP_BOUND, "clip bound in 25.0% of rows and latents"),
+        (watched(clipped=0.25, epochs=3), "unknown", "3 epochs are too few"),
+        (watched(clipped=0.25, weight=np.linspace(0, 0.1, 40)), "annealing", "The KL weight still changes"),
+        (watched(0.2, thresholds=GateThresholds(kl_band=(0.5, 5.0))), "collapsed", "below the band of 0.5 to 5"),
         (watched(weight=np.linspace(0, 0.1, 40)), "annealing", "The KL weight still changes"),
         (watched(epochs=3), "unknown", "3 epochs are too few"),
     ],

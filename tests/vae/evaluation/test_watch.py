@@ -1,6 +1,7 @@
 """What is seen of a user's model while they train it."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from klsearch.vae.evaluation.watch import Watch
-from tests.vae.diagnostics.audit.styles import ROWS, KerasExample, dense_decoder, dense_encoder
+from tests.vae.diagnostics.audit.styles import ROWS, KerasExample, Sampling, dense_decoder, dense_encoder
 
 
 def example(**changes: Any) -> KerasExample:
@@ -30,8 +31,39 @@ def test_kl_active_latents_and_error_are_those_of_the_models_own_outputs() -> No
     assert math.isnan(found.elbo)
 
 
-def test_looking_again_sees_the_same_and_changes_nothing_of_the_model() -> None:
-    model = example(dropout=0.5)
+class Encoder(keras.layers.Layer):
+    """In the style of the Keras guide: a layer of layers, which samples inside and shows no graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.z_mean, self.z_log_var, self.sampling = keras.layers.Dense(3), keras.layers.Dense(3), Sampling()
+
+    def call(self, inputs: Any) -> Any:
+        mean, log_var = self.z_mean(inputs), self.z_log_var(inputs)
+        return mean, log_var, self.sampling([mean, log_var])
+
+
+def unnamed() -> keras.Model:
+    rows = keras.Input((36,))
+    mean, log_var = keras.layers.Dense(3)(rows), keras.layers.Dense(3)(rows)
+    return keras.Model(rows, [mean, log_var, Sampling()([mean, log_var])])
+
+
+def built(encoder: Any) -> KerasExample:
+    encoder(ROWS)
+    return KerasExample(encoder, dense_decoder())
+
+
+MODELS: dict[str, Callable[[], KerasExample]] = {
+    "named heads": lambda: example(dropout=0.5),
+    "unnamed heads": lambda: built(unnamed()),
+    "without a graph": lambda: built(Encoder()),
+}
+
+
+@pytest.mark.parametrize("style", MODELS)
+def test_looking_again_sees_the_same_and_changes_nothing_of_the_model(style: str) -> None:
+    model = MODELS[style]()
     before = [variable.numpy() for variable in model.variables]
     watch = Watch(model, ROWS, count=64)
     first, second = watch.take(), watch.take()
@@ -85,8 +117,19 @@ def test_rows_stay_as_many_where_calling_the_model_is_what_takes_the_time(monkey
         (example(), ROWS[:, :35], "takes rows of shape"),
         (KerasExample(dense_encoder(), dense_decoder(latents=4)), ROWS, "the decoder must take"),
         (keras.Sequential([keras.layers.Dense(3)]), ROWS, "holds none"),
+        (lambda: example(), ROWS, "holds none"),
     ],
 )
 def test_what_cannot_be_watched_is_refused_with_the_reason(model: Any, rows: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Watch(model, rows, count=64)
+
+
+def test_what_was_guessed_of_the_model_is_noted() -> None:
+    rows = keras.Input((36,))
+    heads = [keras.layers.Dense(3, name=name)(rows) for name in ("z_mean", "z_log_sigma")]
+    model = KerasExample(keras.Model(rows, heads), dense_decoder())
+    assert any("'z_log_sigma' is taken for a log-variance" in note for note in Watch(model, ROWS, count=64).notes)
+    heads = [heads[0], keras.layers.Dense(3, activation="softplus", name="z_log_var")(rows)]
+    model = KerasExample(keras.Model(rows, heads), dense_decoder())
+    assert any("z_log_var" in note for note in Watch(model, ROWS, count=64).notes)

@@ -221,6 +221,9 @@ ALONE: dict[str, Callable[[], Network]] = {
     "LayerNormalization of 12": lambda: network_of(
         keras.Sequential([layers.Dense(12, use_bias=False), layers.LayerNormalization()]), SERIES
     ),
+    "PReLU of 20 · 2 · 3": lambda: network_of(
+        keras.Sequential([layers.Dense(3, use_bias=False), layers.PReLU(), layers.Flatten()]), SERIES
+    ),
     "MultiHeadAttention of 3 · 4": lambda: network_of(_Attention(), SERIES),
 }
 SHARING: dict[str, Callable[[], Network]] = {

@@ -57,7 +57,7 @@ def find_pair(
     given = named
     if _is_maker(named):
         given = _make(_tell(named, condition_width), input_shape, latent_dim, beside)
-    pair = _put_in_order(_pair_in(given), math.prod(input_shape), latent_dim)
+    pair = _put_in_order(pair_in(given), math.prod(input_shape), latent_dim)
     return replace(pair, notes=(*pair.notes, *_uncalled(given)))
 
 
@@ -116,7 +116,7 @@ def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Map
     )
 
 
-def _pair_in(given: Any) -> Pair:
+def pair_in(given: Any) -> Pair:
     """The two models that an object holds, by position or by name."""
     if isinstance(given, list | tuple) and len(given) == 2 and all(map(_is_model, given)):
         return Pair(encoder=given[0], decoder=given[1])
