@@ -15,6 +15,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import StorageError
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.likelihoods.deviance import SQUARED_ERROR
 
 
 def find_finished(
@@ -69,6 +70,8 @@ def _done_words(study: StudyStorage, asked: LoadedDefinition, dataset: Dataset, 
     if not (options.confirm and definition.confirmation.seeds):
         return words
     is_confirmed = facts.is_confirmed(facts.settle(definition), counted) and study.confirmation().sampled_rows()
+    if definition.objective().likelihood.deviance is SQUARED_ERROR and not facts.data.pca:
+        return ""  # of an earlier release, which measured none
     return f"{words}, confirmed" if is_confirmed else ""
 
 

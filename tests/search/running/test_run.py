@@ -1,5 +1,6 @@
 """A study from its definition to its report."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -65,6 +66,7 @@ def test_on_a_full_disk_the_report_before_stays_and_the_study_is_whole(
     before = contents(folder)
     with full_disk((folder / "report.html").stat().st_size - 1):
         again = klsearch("report", folder)
+        os.utime(folder / "report.html", (0, 0))  # older than the last training, and so to be written again
         resumed = klsearch("resume", folder, "--quiet")
     message = f"klsearch: {folder / 'report.html'}: File too large"
     assert (again.code, again.out, again.err) == (1, "", f"{message}\n")
