@@ -157,7 +157,7 @@ def _measured_blocks(watched: Watched) -> tuple[Block, ...]:
     )
     took = f"Training took {duration(watched.seconds)}; watching took {share(watched.cost)} of it."
     return (
-        *(Prose(text=f"{note}.".replace("..", "."), tone="caution") for note in watched.notes),
+        *(Prose(text=f"{note.removesuffix('.')}.", tone="caution") for note in watched.notes),
         Prose(text=text),
         Prose(text=took),
     )

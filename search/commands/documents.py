@@ -67,8 +67,10 @@ def health_document(health: "Health") -> Document:
 
 
 def diagnosis_document(diagnosis: "Diagnosis") -> Document:
-    """What `diagnose` says of a history."""
-    return asdict(diagnosis)
+    """What `diagnose` says of a history; the last reasons say what it cannot tell."""
+    document = asdict(diagnosis)
+    document["reasons"] += document.pop("unknowns")
+    return document
 
 
 def audit_document(audit: "Audit", definition: str) -> Document:

@@ -285,7 +285,7 @@ def trials_text(study: StudyRecord, trials: Sequence[TrialRecord], *, width: int
 
 def diagnosis_text(diagnosis: "Diagnosis") -> str:
     """What `diagnose` says of a history: the verdict, its reasons, and what to do next."""
-    reasons = [f"  {reason}" for reason in diagnosis.reasons]
+    reasons = [f"  {reason}" for reason in (*diagnosis.reasons, *diagnosis.unknowns)]
     return "\n".join([diagnosis.verdict.replace("_", " ").capitalize(), *reasons, f"Next: {diagnosis.next}"])
 
 

@@ -126,8 +126,8 @@ class KLMonitor(keras.callbacks.Callback):
         """Find encoder and decoder, and see that everything can be written."""
         if self._log is not None:
             self._log.check()
-        if self._report is not None and (self._report.is_dir() or not self._report.parent.is_dir()):
-            raise UsageError(f"KLMonitor: cannot write {self._report}: name a file in a folder that exists.")
+        if self._report is not None and self._report.is_dir():
+            raise UsageError(f"KLMonitor: cannot write {self._report}: it is a folder; name a file.")
         self._read_kl_weight({})
         if self._followed is self.model:
             return

@@ -28,7 +28,7 @@ def define_audited(kind: str, source: str, dataset: Dataset, facts: Facts) -> st
         dataset: those rows.
         facts: what the audit found: reductions and weights, in which `mine` is written.
     """
-    likelihood = _ERRORS.get(str(facts["reconstruction"]), choose_likelihood(dataset.train).likelihood)
+    likelihood = _ERRORS.get(str(facts["reconstruction"])) or choose_likelihood(dataset.train).likelihood
     latents = int(str(facts["latent_dim"]))
     weights = kl_weights(Objective(likelihood=LIKELIHOODS[likelihood]), dataset, latents)
     lines = [

@@ -46,7 +46,7 @@ def surpass_pca(study: StudyRecord) -> tuple[Advice, ...]:
     return (
         Advice(
             action="Use a larger model",
-            reason=f"{worse}, whose error no longer falls: by {share(max(fall, 0))} over the last {window} epochs.",
+            reason=f"{worse}, whose error fell by no more than {share(_STILL_FALLS)} over the last {window} epochs.",
             code=f"[model]\nhidden = [{', '.join(str(2 * size) for size in hidden)}]",
         ),
     )

@@ -32,7 +32,8 @@ class Diagnosis:
 
     Attributes:
         verdict: one of `VERDICTS`.
-        reasons: sentences with their numbers; the last ones say what cannot be known.
+        reasons: sentences with their numbers.
+        unknowns: what cannot be known from a history alone, in sentences.
         numbers: what was measured, by name; None where it cannot be.
         columns: which column was taken for what.
         next: what to do first.
@@ -40,6 +41,7 @@ class Diagnosis:
 
     verdict: str
     reasons: tuple[str, ...]
+    unknowns: tuple[str, ...]
     numbers: Mapping[str, float | int | None]
     columns: Mapping[str, str]
     next: str
@@ -102,7 +104,8 @@ def diagnose(
     level = f"KL ends at {kl:.4g} ({unit}, mean of the last {min(window, history.kl.size)} epochs)."
     return Diagnosis(
         verdict=verdict,
-        reasons=(reason, level, *history.notes, *_unknowns(history, divisor, kl, assumed=kl_reduction is None)),
+        reasons=(reason, level, *history.notes),
+        unknowns=tuple(_unknowns(history, divisor, kl, assumed=kl_reduction is None)),
         numbers=numbers,
         columns=history.columns,
         next=_next(verdict, kl, divisor, history.kl.size, limits),

@@ -220,6 +220,13 @@ def _recognise(found: list[str], given: Mapping[str, str], path: Path) -> dict[s
     return columns
 
 
+def imply_kl_weight(loss: np.ndarray, reconstruction: np.ndarray, kl: np.ndarray) -> np.ndarray:
+    """The KL weight of a loss that has no further term, [T]."""
+    with np.errstate(all="ignore"):
+        implied: np.ndarray = (loss - reconstruction) / kl
+    return implied
+
+
 def _history(table: _Table, columns: Mapping[str, str]) -> History:
     frame, written = table.frame, table.written
     kl = columns.get("kl")
@@ -238,9 +245,7 @@ def _history(table: _Table, columns: Mapping[str, str]) -> History:
     parts = [columns.get(meaning) for meaning in ("loss", "reconstruction", "kl")]
     implied = None
     if all(part is not None for part in parts) and len(set(parts)) == 3:
-        loss, error, term = (frame[part].to_numpy() for part in parts)
-        with np.errstate(all="ignore"):
-            implied = ((loss - error) / term)[kept.to_numpy()]
+        implied = imply_kl_weight(*(frame[part].to_numpy() for part in parts))[kept.to_numpy()]
     taken = {"kl": kl, "reconstruction": reconstruction, "kl_weight": weight, "loss": columns.get("loss")}
     return History(
         kl=frame[kl][kept].to_numpy(),

@@ -9,7 +9,7 @@ import numpy as np
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.diagnosis import Diagnosis, diagnose
 from klsearch.vae.diagnostics.gates import Gate, GateThresholds, judge
-from klsearch.vae.diagnostics.histories import History, recognise
+from klsearch.vae.diagnostics.histories import History, imply_kl_weight, recognise
 from klsearch.vae.diagnostics.measures import Measures
 
 CLIP_BOUND = "clip_bound"
@@ -61,8 +61,7 @@ class Watched:
     def diagnose(self) -> Diagnosis:
         """Whether its KL is well, as `klsearch diagnose` says it, with what the latents add."""
         found = diagnose(self._history(), kl_reduction="mean", thresholds=self.thresholds)
-        # The rest of the reasons says what a history alone cannot tell.
-        found = replace(found, reasons=found.reasons[:2], next=self._next(found.verdict, found.next))
+        found = replace(found, unknowns=(), next=self._next(found.verdict, found.next))
         if self.measures is None or found.verdict in FAULTS:
             return found
         latents, most = self.measures.latent_dim, self.thresholds.max_clip_share
@@ -107,7 +106,6 @@ class Watched:
         names = recognise(tuple(self.logged))
         if not {"loss", "reconstruction", "kl"} <= names.keys():
             return None
-        loss, error, kl = (np.array(self.logged[names[part]], float) for part in ("loss", "reconstruction", "kl"))
-        with np.errstate(all="ignore"):
-            implied: np.ndarray = (loss - error) / kl
-        return implied
+        return imply_kl_weight(
+            *(np.array(self.logged[names[part]], float) for part in ("loss", "reconstruction", "kl"))
+        )

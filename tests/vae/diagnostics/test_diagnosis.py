@@ -79,5 +79,5 @@ def test_cyclical_annealing_in_its_ramp_says_that_it_is_cyclical(tmp_path: Path)
 
 
 def test_what_a_history_cannot_tell_is_said(tmp_path: Path) -> None:
-    said = " ".join(written(tmp_path, kl=np.full(20, 2.0)).reasons)
+    said = " ".join(written(tmp_path, kl=np.full(20, 2.0)).unknowns)
     assert all(words in said for words in ("sum or a mean", "active", "KL weight", "reconstruction"))
