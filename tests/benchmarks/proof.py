@@ -1,6 +1,6 @@
 """How soon a setting is proven, what that costs and how good it is, beside the first release and a loop of Keras.
 
-    python -m tests.benchmarks proof [CASE …] [--seeds N] [--first-release FOLDER]
+    python -m tests.benchmarks proof [CASE …] [--seeds N] [--only CONTENDER] [--first-release FOLDER]
 
 Contenders, by turns on every study seed, one process at a time: the first release, from git; this one as templates
 have it (stop = "decided"); this one with random search (stop = "budget"), proven alike; and the loop that people
@@ -357,9 +357,10 @@ def _commit() -> str:
     return commit.strip() + (f"+{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else "")
 
 
-def measure(name: str, seed: int, releases: Mapping[str, Release], record: Record) -> None:
+def measure(name: str, seed: int, contenders: Sequence[str], releases: Mapping[str, Release], record: Record) -> None:
     """Run the studies of one seed that are not there yet, one after the other, and judge them."""
-    for contender, added in _ADDED.items():
+    for contender in contenders:
+        added = _ADDED[contender]
         if contender in record.of_seed(name, seed):
             continue
         if release := releases.get(contender):
@@ -386,6 +387,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks proof")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(PROOFS)}; all by default")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="study seeds (5)")
+    parser.add_argument("--only", action="append", choices=_ADDED, metavar="CONTENDER", help="may be repeated; all")
     parser.add_argument("--first-release", type=Path, default=Path("build/first-release"), metavar="FOLDER")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.cases if name not in PROOFS]:
@@ -394,7 +396,7 @@ def main(arguments: Sequence[str]) -> None:
     releases, record = {FIRST: first_release(options.first_release), OURS: ours, RANDOM: ours}, Record()
     for name in options.cases or PROOFS:
         for seed in range(options.seeds):  # contenders by turns, so that a machine's drift hits them all
-            measure(name, seed, releases, record)
+            measure(name, seed, options.only or list(_ADDED), releases, record)
         print(table(name, record.of(name, options.seeds)), end="\n\n", flush=True)
     print(
         f"Median (least–most) of {options.seeds} study seeds; ratios to the first release, of pairs. Above best, less\n"
