@@ -202,7 +202,7 @@ def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBSto
     _greet(parsed, options, create=create)
 
     def make() -> RDBStorage:
-        return _make_with_tables(lambda: RDBStorage(url, engine_kwargs=options, skip_table_creation=not create))
+        return _make_with_tables(lambda: _make_whole(url, options, skip_table_creation=not create))
 
     storage = make() if patience is None else patience.call(make)
     event.listen(storage.engine, "handle_error", _say_away)
@@ -230,6 +230,21 @@ def _say_away(context: ExceptionContext) -> ServerAway | None:
     error = context.original_exception
     away = context.is_disconnect or may_pass(context.sqlalchemy_exception or error)
     return ServerAway(reason(cast(Exception, error))) if away else None
+
+
+def _make_whole(url: str, options: dict[str, Any], *, skip_table_creation: bool) -> RDBStorage:
+    """Make Optuna's storage; where that fails half-way, the connections that it has made are closed.
+
+    Its constructor would leave them open until the garbage collector finds them.
+    """
+    storage = RDBStorage.__new__(RDBStorage)
+    try:
+        RDBStorage.__init__(storage, url, engine_kwargs=options, skip_table_creation=skip_table_creation)
+    except BaseException:
+        if hasattr(storage, "engine"):
+            storage.engine.dispose()
+        raise
+    return storage
 
 
 def _make_with_tables(make: Callable[[], RDBStorage]) -> RDBStorage:
