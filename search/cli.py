@@ -94,14 +94,14 @@ def _describe(error: Exception) -> str:
     if _lacks_memory(error):
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return (
-            f"this process may take no more memory ({reason}). What was stored is kept: allow it more (`ulimit -v`, the "
-            "container's limit), or let fewer trials train at a time, `--slots 4` say, and run the same command again."
+            f"this process may take no more memory ({reason}). What was stored is kept: allow it more (`ulimit -v`, "
+            "a container's limit), or let fewer trials train at a time, say `--slots 4`, and run the same command again."
         )
     return f"{type(error).__name__}: {error} (an error in klsearch; `klsearch --debug …` shows where)"
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """Tell whether memory ran out: TensorFlow has an error of its own for it, a shared object's loader says it in words."""
+    """Tell whether memory ran out: TensorFlow has an error of its own for it, a loader of libraries only words."""
     if isinstance(error, ImportError):
         return any(words in str(error) for words in ("failed to map segment", "annot allocate memory"))
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from sqlalchemy import create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from klsearch.search.storage.database.patience import Patience, ServerAway, may_pass, reason
+from klsearch.search.storage.database.patience import Patience, ServerAway, is_crowded, may_pass, reason
 from klsearch.search.storage.journal import JournalFile
 from klsearch.studies.errors import StorageError
 
@@ -199,7 +200,11 @@ def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBSto
     if parsed.drivername == "postgresql":  # which SQLAlchemy takes for the driver before psycopg 3
         parsed = parsed.set(drivername="postgresql+psycopg")
     url = parsed.render_as_string(hide_password=False)
-    _greet(parsed, options, create=create)
+    greet = partial(_greet, parsed, options, create=create)
+    if patience is None:
+        greet()
+    else:
+        patience.call(greet, passes=is_crowded)
 
     def make() -> RDBStorage:
         return _make_with_tables(lambda: _make_whole(url, options, skip_table_creation=not create))
@@ -212,7 +217,7 @@ def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBSto
 
 
 def _greet(url: URL, options: Mapping[str, Any], *, create: bool) -> None:
-    """See that a database answers: a wrong name or password is not waited for. Refuse one without Optuna's tables.
+    """See that a database answers, which, with a wrong name or password, it never will. Refuse one without tables.
 
     Optuna would find that out too, in SQL's words, and leave a connection open.
     """

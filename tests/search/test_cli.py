@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,22 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
     assert document["warning_codes"] == ["short-training"]
     (warning,) = document["warnings"]
     assert "too short to judge `settled`" in warning
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_is_one_line_with_the_way_out(
+    command: list[str], environment: dict[str, str], definition_file: Path, work: Path
+) -> None:
+    limit = 700 * 2**20  # bytes of addresses: enough to read the data, not for TensorFlow
+    done = subprocess.run(
+        [*command, "run", str(definition_file), "--out", "run"], cwd=work, env=environment, check=False,
+        capture_output=True, text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("klsearch: this process may take no more memory ("), done.stderr
+    assert "run the same command again" in last
+    assert not (work / "run").exists()
 
 
 HOSTILE = "\x1b]0;title\x07\x1b[31m\x9b5m\u202e"

@@ -60,14 +60,14 @@ class Patience:
         """
         return cast(BaseStorage, _PatientStorage(storage, self))
 
-    def call(self, function: Callable[[], T]) -> T:
-        """What a function returns, tried again while it meets what may pass."""
+    def call(self, function: Callable[[], T], *, passes: Callable[[Exception], bool] | None = None) -> T:
+        """What a function returns, tried again while it meets what may pass, or what `passes` says of."""
         went_away, wait = 0.0, _FIRST_WAIT_SECONDS
         while True:
             try:
                 answer = function()
             except Exception as error:
-                if not may_pass(error):
+                if not (passes or may_pass)(error):
                     raise
                 if self.stop():
                     raise Interrupted from error
@@ -221,6 +221,15 @@ def may_pass(error: BaseException) -> bool:
     if (code := getattr(origin, "sqlite_errorcode", None)) is not None:
         return code & 0xFF in _PASSING_CODES  # without what SQLite adds
     return isinstance(cause, _PASSING) and getattr(cause, "errno", None) not in _PERMANENT_NUMBERS
+
+
+def is_crowded(error: Exception) -> bool:
+    """Tell whether a server answered, but has no connection to give now: it is full, or just starting.
+
+    A connection that is refused comes without the server's code; its words are those of an English server.
+    """
+    words = ("too many connections", "too many clients", "connection slots are reserved", "the database system is ")
+    return isinstance(error, OperationalError) and any(one in str(error) for one in words)
 
 
 def reason(error: Exception) -> str:

@@ -155,6 +155,23 @@ def test_a_server_that_is_started_again_meanwhile_is_no_error(
     assert "sw0rdfish" not in "".join(said)
 
 
+def test_a_server_that_has_no_connection_to_give_is_waited_for_from_the_first_one_on(
+    postgres_server: "PostgresServer", said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("klsearch.search.storage.database.patience._FIRST_WAIT_SECONDS", 0.01)
+
+    def make_room(line: str) -> None:
+        said.append(line)
+        postgres_server.psql("alter role searcher connection limit -1;")
+
+    postgres_server.psql("alter role searcher connection limit 0;")
+    patience = Patience(say=make_room, stop=lambda: False)
+    with open_storage(postgres_server.url, create=True, patience=patience) as storage:
+        storage.get_all_studies()
+    assert len(said) == 2
+    assert 'too many connections for role "searcher"); waiting for it' in said[0]
+
+
 def test_a_server_that_stays_away_is_a_storage_error(
     postgres_server: "PostgresServer", monkeypatch: pytest.MonkeyPatch
 ) -> None:
