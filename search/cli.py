@@ -95,7 +95,7 @@ def _describe(error: Exception) -> str:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return (
             f"this process may take no more memory ({reason}). What was stored is kept: allow it more (`ulimit -v`, "
-            "a container's limit), or let fewer trials train at a time, say `--slots 4`, and run the same command again."
+            "a container's limit), or train fewer trials at a time (`--slots 4`), and run the same command again."
         )
     return f"{type(error).__name__}: {error} (an error in klsearch; `klsearch --debug …` shows where)"
 
