@@ -29,6 +29,7 @@ _EXPORTED = ("encoder.keras", "decoder.keras", "scaler.json", "best.toml", "vae_
 if TYPE_CHECKING:
     from klsearch.search.storage.place import Place
     from klsearch.search.terminal.progress import Progress
+    from klsearch.studies.definitions.proposed import Proposal
 
 
 @click.command("list", short_help="The built-in studies.")
@@ -49,11 +50,13 @@ def list_studies(as_json: bool) -> None:
 @click.command(short_help="Write a commented definition to start from.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--data", metavar="SOURCE", help="Fit it to these data: a file, a folder or package.module:function.")
+@click.option("--array", metavar="NAME", help="Which array of an .npz is the data.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-def init(file: Path, data: str | None, force: bool) -> None:
+def init(file: Path, data: str | None, array: str | None, force: bool) -> None:
     """Write a commented study definition to FILE.
 
     With --data, likelihood, sizes and the range of KL weights are those that the data suggest, with the reasons.
+    Columns of a table that cannot be data, as dates cannot, are left out.
     """
     from klsearch.studies.definitions.catalog import template
     from klsearch.studies.files import write_atomically
@@ -64,11 +67,19 @@ def init(file: Path, data: str | None, force: bool) -> None:
         raise UsageError(f"{file} is a link or a device, so it is not replaced; name another file.")
     if file.exists() and not force:
         raise UsageError(f"{file} exists; give --force to overwrite it.")
-    write_atomically(file, template() if data is None else _definition_for(data, file))
+    if array is not None and data is None:
+        raise UsageError("--array names an array of --data FILE.npz; give that too.")
+    if data is None:
+        write_atomically(file, template())
+    else:
+        proposal = _proposal_for(data, file, array)
+        write_atomically(file, proposal.text)
+        for column, what in proposal.left_out.items():
+            show(f"note: column '{column}' is left out: {what}")
     echo(f"Wrote {file}. Next: klsearch check {shlex.quote(str(file))}")
 
 
-def _definition_for(data: str, file: Path) -> str:
+def _proposal_for(data: str, file: Path, array: str | None) -> "Proposal":
     from klsearch.studies.definitions.proposed import propose_definition
     from klsearch.vae.data.sources import is_path
 
@@ -76,7 +87,7 @@ def _definition_for(data: str, file: Path) -> str:
     if is_path(data):
         path = Path(data).expanduser().resolve()
         data = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-    return propose_definition(data, folder, name=file.stem)
+    return propose_definition(data, folder, name=file.stem, array=array)
 
 
 @click.command(short_help="Validate a definition and its data without training.")

@@ -1,16 +1,21 @@
 """A definition for data that nobody has written one for."""
 
+import json
 import math
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from klsearch.studies.definitions.catalog import template
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import DataError
+from klsearch.vae.data.checks import check_rows
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.proposals import Choice, KlWeights, choose_kl_weights, choose_likelihood
+from klsearch.vae.data.readers.raw import ColumnProblem
 from klsearch.vae.data.sources import is_path, read_source
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.objective import Objective
@@ -19,6 +24,20 @@ _COMMENT_AT = 29  # where the template's comments begin
 _BATCHES = 8  # in an epoch, at the least
 _SERIES_RATIO = 4  # of length to channels, from which rows are no pictures
 _FEW_FEATURES = 32
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A definition for data.
+
+    Attributes:
+        text: of its file.
+        left_out: by column of a table that cannot be data, what it holds instead.
+    """
+
+    text: str
+    left_out: Mapping[str, str]
 
 
 def proposed_kl_weights(definition: StudyDefinition, dataset: Dataset) -> KlWeights:
@@ -26,30 +45,48 @@ def proposed_kl_weights(definition: StudyDefinition, dataset: Dataset) -> KlWeig
     return kl_weights(definition.objective(), dataset, definition.model.latent_dim)
 
 
-def propose_definition(source: str, folder: Path, *, name: str) -> str:
+def propose_definition(source: str, folder: Path, *, name: str, array: str | None = None) -> Proposal:
     """The template with what the data suggest, and why, in its comments.
+
+    Columns that cannot be data, as dates cannot, are left out by it.
 
     Args:
         source: as `[data] source` has it.
         folder: where the definition will stand, to which its paths are relative.
         name: of the study.
+        array: as `[data] array` has it.
 
     Raises:
         DataError: the data cannot be read or trained on.
     """
-    request = Request(source=source, folder=folder)
+    left_out: dict[str, str] = {}
     try:
-        raw = read_source(request)
-        missing = "mask" if have_gaps(raw.rows) else "refuse"
-        choice = choose_likelihood(raw.rows)
-        dataset = load_dataset(request, raw=raw, missing=missing, scaling=LIKELIHOODS[choice.likelihood].scaling)
+        while True:
+            request = Request(source=source, folder=folder, array=array, columns=dict.fromkeys(left_out, "ignore"))
+            try:
+                raw = read_source(request)
+                missing = "mask" if have_gaps(raw.rows) else "refuse"
+                check_rows(raw, missing=missing)
+                choice = choose_likelihood(raw.rows)
+                scaling = LIKELIHOODS[choice.likelihood].scaling
+                dataset = load_dataset(request, raw=raw, missing=missing, scaling=scaling)
+                break
+            except ColumnProblem as problem:
+                left_out |= problem.reasons
     except DataProblem as error:
         raise DataError(str(error)) from error
     text = template()
-    for section, key, value, why in _lines(source, dataset, choice, missing=missing, name=name):
+    lines = _lines(source, dataset, choice, missing=missing, name=name)
+    if array is not None:
+        lines.append(("data", "array", array, ""))
+    if left_out:
+        ignored = dict.fromkeys(left_out, "ignore")
+        lines.append(("data", "columns", ignored, f"left out: {', '.join(dict.fromkeys(left_out.values()))}"))
+    for section, key, value, why in lines:
         text = _put(text, section, key, value, why)
     about = f"rows of {'×'.join(map(str, dataset.shape))} values"
-    return text.replace("# A study of your own:", f"# From {source}, {sum(dataset.rows.values()):,} {about}:", 1)
+    text = text.replace("# A study of your own:", f"# From {source}, {sum(dataset.rows.values()):,} {about}:", 1)
+    return Proposal(text=text, left_out=left_out)
 
 
 def _lines(
@@ -104,16 +141,21 @@ def _put(text: str, section: str, key: str, value: Any, why: str) -> str:
     found = line.search(text, start)
     assert found is not None, f"the template has no {key} in [{section}]"
     comment = f"# {why}" if why else found.group(1) or ""
-    put = f"{key} = {toml_value(value)}".ljust(_COMMENT_AT) + comment
+    put = f"{key} = {toml_value(value)}".ljust(_COMMENT_AT - 1) + " " + comment
     return text[: found.start()] + put.rstrip() + text[found.end() :]
 
 
 def toml_value(value: Any) -> str:
     """A value as TOML writes it, on one line."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {toml_value(entry)}" for key, entry in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {toml_value(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        # As JSON writes it, but for one character that TOML wants escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else toml_value(key)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from klsearch.vae.data.gaps import have_gaps
-from klsearch.vae.data.readers.raw import DataProblem, RawData
+from klsearch.vae.data.readers.raw import ColumnProblem, DataProblem, RawData
 
 _WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -62,7 +62,7 @@ def check_columns(raw: RawData, train: np.ndarray) -> None:
     """Refuse columns, or pixels, that no training row has.
 
     Raises:
-        DataProblem: naming the first.
+        DataProblem: naming the first; of a table, a ColumnProblem with all of them.
     """
     if not have_gaps(train):
         return
@@ -70,8 +70,13 @@ def check_columns(raw: RawData, train: np.ndarray) -> None:
     if len(empty):
         name = raw.feature_name(*map(int, empty[0])).rstrip(", ")
         more = f" (nor have {len(empty) - 1} more)" if len(empty) > 1 else ""
-        way_out = '[data.columns] can "ignore" it' if raw.table is not None else "leave it out"
-        raise DataProblem(f"{raw.name}: {name} has no value in any training row{more}; {way_out}")
+        if raw.table is None:
+            raise DataProblem(f"{raw.name}: {name} has no value in any training row{more}; leave it out")
+        owners = [column.name for column in raw.table for _ in column.categories or (column.name,)]
+        raise ColumnProblem(
+            f'{raw.name}: {name} has no value in any training row; [data.columns] can "ignore" it',
+            {owners[int(at)]: "no value in any training row" for (at,) in empty},
+        )
 
 
 def _check_shape(raw: RawData) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 
@@ -27,7 +28,7 @@ ROWS = {
 @pytest.mark.parametrize("kind", ROWS)
 def test_what_is_proposed_is_a_valid_definition_of_the_data(tmp_path: Path, kind: str) -> None:
     np.save(tmp_path / "rows.npy", ROWS[kind])
-    (tmp_path / "mine.toml").write_text(propose_definition("rows.npy", tmp_path, name="mine"))
+    (tmp_path / "mine.toml").write_text(propose_definition("rows.npy", tmp_path, name="mine").text)
     loaded, dataset = load_with_data(tmp_path / "mine.toml")
     definition = loaded.definition
     assert definition.study.name == "mine"
@@ -54,8 +55,58 @@ def test_a_source_is_read_once(tmp_path: Path) -> None:
         "    with Path(__file__).with_name('calls').open('a') as calls:\n        calls.write('x')\n"
         "    return load_digits().images\n"
     )
-    assert "kl_weight" in propose_definition("rows_once:load", tmp_path, name="mine")
+    assert "kl_weight" in propose_definition("rows_once:load", tmp_path, name="mine").text
     assert (tmp_path / "calls").read_text() == "x"
+
+
+def test_columns_that_cannot_be_data_are_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame(
+        {
+            "height": RNG.normal(size=90),
+            'seen "on"': pd.date_range("2020-01-01", periods=90).astype(str),
+            "ward": RNG.choice(["north", "south"], 90),
+            "größe": np.full(90, np.nan),
+            "name": [f"patient {number} {'x' * (number % 7)}" for number in range(90)],
+            "age": RNG.integers(18, 90, 90).astype(float),
+        }
+    ).to_csv("ward.csv", index=False)
+    assert main(["init", "mine.toml", "--data", "ward.csv"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[:-1] == [
+        "note: column 'seen \"on\"' is left out: dates",
+        "note: column 'name' is left out: texts, like an id",
+        "note: column 'größe' is left out: no value in any training row",
+    ]
+    _, dataset = load_with_data(tmp_path / "mine.toml")
+    assert [column.name for column in dataset.table or ()] == ["height", "ward", "age"]
+
+
+def test_of_several_arrays_the_one_that_is_named_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("both.npz", left=ROWS["table"], right=ROWS["images"])
+    assert main(["init", "mine.toml", "--data", "both.npz"]) == 2
+    assert "`klsearch init --array`" in capsys.readouterr().err
+    assert main(["init", "mine.toml", "--data", "both.npz", "--array", "right"]) == 0
+    assert load_with_data(tmp_path / "mine.toml")[1].shape == (8, 8)
+    assert main(["init", "other.toml", "--array", "right"]) == 2
+    assert not Path("other.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [(np.ones((9, 3)) + 1j, "holds complex numbers"), (np.empty((0, 3)), "is empty: no rows")],
+)
+def test_what_is_wrong_with_rows_is_said_before_anything_is_proposed_for_them(
+    tmp_path: Path, rows: np.ndarray, told: str
+) -> None:
+    np.save(tmp_path / "rows.npy", rows)
+    with pytest.raises(DataError, match=told):
+        propose_definition("rows.npy", tmp_path, name="mine")
 
 
 def test_init_names_data_relative_to_the_definition(

@@ -94,7 +94,9 @@ def _choose_array(name: str, held: list[str], request: Request) -> str:
         return _check_held(name, request.array, held)
     left = [array for array in held if array not in _beside(request)]
     if len(left) != 1:
-        raise DataProblem(f"{name}: holds {_list_names(held)}; say which are the data with data.array")
+        raise DataProblem(
+            f"{name}: holds {_list_names(held)}; say which are the data with data.array (`klsearch init --array`)"
+        )
     return left[0]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from klsearch.vae.data.readers.raw import Column, DataProblem
+from klsearch.vae.data.readers.raw import Column, ColumnProblem, DataProblem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,8 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
         first_line: the line of row 0; None where lines are not rows.
 
     Raises:
-        DataProblem: a column that is asked for is not there, or one is neither numbers nor words of few kinds.
+        ColumnProblem: some are neither numbers nor words of few kinds.
+        DataProblem: a column that is asked for is not there, or none is left.
     """
     import pandas as pd
 
@@ -49,15 +50,17 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
             raise DataProblem(f"{name}: has no data column '{column}' ({_KEY}); it has {', '.join(frame.columns)}")
     counted = [column for column, kind in asked.items() if kind == "count"]
     notes = [f"{name}: column '{column}' is a count, which is treated as a number" for column in counted]
-    parts, columns = [], list[Column]()
+    parts, columns, refused = [], list[Column](), dict[str, tuple[str, str]]()
     for column in frame.columns:
         values, kind = frame[column], asked.get(column)
         if kind == "ignore":
             continue
         if kind == "category" or (kind is None and _are_words(values)):
             categories = sorted(values.dropna().astype(str).unique())
+            if kind is None and (len(categories) > _MOST_CATEGORIES or len(categories) == len(values)):
+                refused[column] = "texts, like an id", _too_many(name, column, values, len(categories))
+                continue
             if kind is None:
-                _check_few(name, column, values, len(categories))
                 notes.append(f"{name}: column '{column}' holds words and became {len(categories)} columns of 0 and 1")
             words = pd.Categorical(values.astype("string"), categories=categories)
             encoded = pd.get_dummies(words, prefix=column, prefix_sep="=", dtype=float).set_index(values.index)
@@ -69,7 +72,11 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
             truth = pd.api.types.is_bool_dtype(values)
             columns.append(Column(name=column, kind=kind or ("truth value" if truth else "number")))
         else:
-            raise _no_numbers(name, column, values, first_line)
+            what = "dates" if _are_dates(values) else "no numbers"
+            refused[column] = what, _no_numbers(name, column, values, first_line)
+    if refused:
+        message = next(iter(refused.values()))[1]
+        raise ColumnProblem(message, {column: what for column, (what, _) in refused.items()})
     if not parts:
         raise DataProblem(f"{name}: no column is left to train on")
     return Encoded(frame=pd.concat(parts, axis=1), columns=tuple(columns), notes=tuple(notes))
@@ -106,15 +113,14 @@ def _are_dates(values: "pd.Series[Any]") -> bool:
         return bool(pd.to_datetime(text, errors="coerce").notna().all())
 
 
-def _check_few(name: str, column: str, values: "pd.Series[Any]", distinct: int) -> None:
-    if distinct > _MOST_CATEGORIES or distinct == len(values):
-        raise DataProblem(
-            f"{name}: column '{column}' holds {distinct:,} different texts in {len(values):,} rows, like an id; leave "
-            f'it out by {_KEY} {column} = "ignore", or take it by "category"'
-        )
+def _too_many(name: str, column: str, values: "pd.Series[Any]", distinct: int) -> str:
+    return (
+        f"{name}: column '{column}' holds {distinct:,} different texts in {len(values):,} rows, like an id; leave it "
+        f'out by {_KEY} {column} = "ignore", or take it by "category"'
+    )
 
 
-def _no_numbers(name: str, column: str, values: "pd.Series[Any]", first_line: int | None) -> DataProblem:
+def _no_numbers(name: str, column: str, values: "pd.Series[Any]", first_line: int | None) -> str:
     """The refusal of a column, with the first value that is no number."""
     import pandas as pd
 
@@ -122,7 +128,7 @@ def _no_numbers(name: str, column: str, values: "pd.Series[Any]", first_line: in
     row = int(odd.argmax())
     line = f", line {row + first_line}" if first_line is not None else ""
     what = "which is a date" if _are_dates(values) else "which is no number"
-    return DataProblem(
+    return (
         f"{name}: column '{column}' holds {str(values.iloc[row])!r} at row {row} (counted from 0{line}), {what}; turn "
         f'it into numbers, leave it out by {_KEY} {column} = "ignore", or name it as data.labels, data.group or '
         f"data.split_column"

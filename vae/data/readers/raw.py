@@ -15,6 +15,21 @@ class DataProblem(ValueError):
     """Data that cannot be read or trained on; the message names what, where, and the way out."""
 
 
+class ColumnProblem(DataProblem):
+    """Columns of a table that cannot be data, which may be left out.
+
+    Args:
+        message: of the first of them.
+        reasons: by column, what it holds instead, such as "dates".
+    """
+
+    def __init__(self, message: str, reasons: Mapping[str, str]) -> None:
+        more = list(reasons)[1:]
+        also = ", ".join(f"'{column}' ({reasons[column]})" for column in more)
+        super().__init__(f"{message}; nor can {also} be data" if also else message)
+        self.reasons = dict(reasons)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """A column of a table that is data.

@@ -38,7 +38,8 @@ class Layout:
         lines: of it.
         encoding: as Python names it.
         separator: between the values of a line.
-        headed: whether the first line names the columns, as it does unless it holds numbers alone.
+        headed: whether the first line names the columns, as it does unless it holds numbers alone, other than the
+            0, 1, 2, 3 that pandas gives for names.
         longer: whether the first row has more values than the header has names.
         trailing: whether that is so because rows, but not the header, end in a separator.
     """
@@ -105,7 +106,7 @@ def find_layout(path: Path) -> Layout:
         lines=lines + (last != b"\n" and encoding != "utf-16"),
         encoding=encoding,
         separator=separator,
-        headed=not header or not all(map(is_number, header)),
+        headed=not header or not all(map(is_number, header)) or _are_counted(header),
         longer=bool(rows) and len(rows[0]) > len(header),
         trailing=bool(rows) and all(len(row) == len(header) + 1 and not row[-1] for row in rows),
     )
@@ -118,6 +119,11 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _are_counted(header: list[str]) -> bool:
+    """Tell whether columns are named by their places; of fewer than four a first row of data may well look so."""
+    return len(header) > 3 and header == [str(place) for place in range(len(header))]
 
 
 def _open(path: Path, stack: ExitStack) -> IO[bytes]:

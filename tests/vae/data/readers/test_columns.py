@@ -60,3 +60,11 @@ def test_a_column_that_is_not_there_cannot_be_taken_for_anything(folder: "DataFo
     (folder.path / "rows.csv").write_text("a,b\n1,2\n3,4\n")
     assert "has no data column 'c' ([data.columns]); it has a, b" in folder.refusal("rows.csv", columns={"c": "count"})
     assert "no column is left" in folder.refusal("rows.csv", columns={"a": "ignore", "b": "ignore"})
+
+
+def test_all_columns_that_cannot_be_data_are_told_at_once(folder: "DataFolder") -> None:
+    rows = "".join(f"2020-01-0{row + 1},text {row * 'x'},{row},{'abc'[row % 3]}1\n" for row in range(6))
+    (folder.path / "rows.csv").write_text("day,name,age,code\n" + rows)
+    refusal = folder.refusal("rows.csv")
+    assert "column 'day' holds '2020-01-01' at row 0" in refusal
+    assert refusal.endswith("; nor can 'name' (texts, like an id) be data")

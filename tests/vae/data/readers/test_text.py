@@ -70,3 +70,12 @@ def test_a_layout_tells_size_and_lines(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n3,4")
     layout = find_layout(tmp_path / "rows.csv")
     assert (layout.size, layout.lines, layout.separator, layout.words) == (11, 3, ",", "")
+
+
+@pytest.mark.parametrize(
+    ("first", "headed"),
+    [("0,1,2,3", True), ("0,1,2,4", False), ("1,2,3,4", False), ("0,1,2", False), ("0,1,2,3.0", False)],
+)
+def test_the_numbers_that_pandas_gives_columns_are_names(tmp_path: Path, first: str, headed: bool) -> None:
+    (tmp_path / "rows.csv").write_text(f"{first}\n" + "".join(f"{','.join('5' * (first.count(',') + 1))}\n" * 3))
+    assert find_layout(tmp_path / "rows.csv").headed is headed
