@@ -11,6 +11,7 @@ from klsearch.reports.readings.rivals import rivals_note, weight_word
 from klsearch.reports.wording import count, number, setting, spread, toml_number
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
+from klsearch.studies.verdict.candidates import better_baseline
 from klsearch.vae.diagnostics.gates import Verdict
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters, shown_names
 from klsearch.vae.objective import Objective
@@ -18,7 +19,7 @@ from klsearch.vae.objective import Objective
 
 def settings_section(study: StudyRecord, summary: Summary) -> Section:
     """The settings of the winner, or of the best trial so far; to be set only where the verdict bears that."""
-    title = "Set these" if _is_usable(summary) else "Which settings?"
+    title = "Set these" if _is_usable(summary) and better_baseline(study) is None else "Which settings?"
     return Section(identity="settings", title=title, blocks=_blocks(study, summary))
 
 
@@ -29,7 +30,10 @@ def _is_usable(summary: Summary) -> bool:
 def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     if summary.best is None:
         return (Prose(text="No trial has finished, so there are no settings to show yet."),)
+    better = better_baseline(study) if _is_usable(summary) else None
+    instead = f"The settings of {better} do better than the winner's on the same seeds: see *What next?*"
     return (
+        *([] if better is None else [Prose(text=instead)]),
         settings_table(study, summary),
         *([] if study.data is None else [weight_table(study, summary.best.hyperparameters)]),
         *_export(study, summary),

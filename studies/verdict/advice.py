@@ -8,7 +8,14 @@ from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.response import response_of
-from klsearch.studies.verdict.candidates import baseline_names, is_winner, reconstruction_difference, runs_of, ties
+from klsearch.studies.verdict.candidates import (
+    baseline_names,
+    better_baseline,
+    is_winner,
+    reconstruction_difference,
+    runs_of,
+    ties,
+)
 from klsearch.studies.verdict.linear import surpass_pca
 from klsearch.studies.verdict.price import prices
 from klsearch.studies.verdict.remedies import Advice, remedy
@@ -56,15 +63,17 @@ def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     widened: list[Advice] = []
     if cure is None and not unfinished and standing.verdict is not Verdict.NOT_STABLE:
         widened = [_widen(study, standing, name, side) for name, side in standing.edges]
+    better = better_baseline(study)
     if usable:
         # It is proven; another search may find better, or by chance worse.
-        yield _use(standing)
+        yield _use(standing) if better is None else _use_baseline(study, better)
     yield from unfinished
     if cure is None:
         yield from _confirm(study, standing)
     yield from _look_at_seeds(study, standing)
     if usable:
-        yield from (_consider_baseline(study, name) for name in baseline_names(study) if ties(study, name))
+        others = [name for name in baseline_names(study) if name != better]
+        yield from (_consider_baseline(study, name) for name in others if ties(study, name))
         if cure is None:
             yield from surpass_pca(study)
     yield from widened
@@ -141,23 +150,32 @@ def _look_at_seeds(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]
 
 
 def _consider_baseline(study: StudyRecord, baseline: str) -> Advice:
-    difference = reconstruction_difference(study, baseline)
     if is_winner(study, baseline):
         return Advice(
             action=f"Keep the settings of {baseline}",
             reason=f"They are the best found: no other of {count(len(study.finished), 'trial')} does better.",
         )
+    method, reason = study.definition.baseline_method(baseline), _baseline_reason(study, baseline)
+    if method is None:
+        return Advice(action=f"Consider keeping the settings of {baseline}", reason=reason)
+    return Advice(action=f"Consider {METHOD_NAMES[method]} ({baseline}), which needs no search", reason=reason)
+
+
+def _use_baseline(study: StudyRecord, baseline: str) -> Advice:
+    method, reason = study.definition.baseline_method(baseline), _baseline_reason(study, baseline)
+    if method is None:
+        return Advice(action=f"Use the settings of {baseline}, not the winner's", reason=reason)
+    return Advice(action=f"Use {METHOD_NAMES[method]} ({baseline}), which needs no search", reason=reason)
+
+
+def _baseline_reason(study: StudyRecord, baseline: str) -> str:
+    difference = reconstruction_difference(study, baseline)
     unknown = "one pair of seeds gives no interval" if difference.pairs else "no seed has the error of both"
     price = next((one.sentence for one in prices(study) if one.baseline == baseline), unknown)
     left_out = difference.left_out_words("winner", baseline)
     over = f"Over {count(difference.pairs, 'seed')}, {baseline}" if difference.pairs else f"The baseline {baseline}"
     reason = f"{over} passes no less often, and {price}"
-    reason += f" ({left_out})." if left_out else "."
-    method = study.definition.baseline_method(baseline)
-    instead = f"keeping the settings of {baseline}"
-    if method is not None:
-        instead = f"{METHOD_NAMES[method]} ({baseline}), which needs no search"
-    return Advice(action=f"Consider {instead}", reason=reason)
+    return reason + (f" ({left_out})." if left_out else ".")
 
 
 def _widen(study: StudyRecord, standing: Standing, name: str, side: str) -> Advice:

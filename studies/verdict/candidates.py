@@ -80,6 +80,12 @@ def is_winner(study: StudyRecord, baseline: str) -> bool:
     return study.definition.baseline_hyperparameters().get(baseline) == winner.hyperparameters
 
 
+def better_baseline(study: StudyRecord) -> str | None:
+    """The first baseline that beats the winner and is not the winner itself; None where none does."""
+    names = baseline_names(study)
+    return next((name for name in names if not is_winner(study, name) and beats(study, name)), None)
+
+
 def own_settings(study: StudyRecord) -> dict[str, tuple[TrainingRun, ...]]:
     """The trainings of the settings that the user wrote, by name: on fresh seeds, else the trial that repeats them."""
     found: dict[str, tuple[TrainingRun, ...]] = {}
