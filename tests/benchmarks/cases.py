@@ -218,7 +218,8 @@ def load(path: Path) -> tuple[LoadedDefinition, dict[str, np.ndarray]]:
     """A case's definition and its rows by split, as every contender gets them."""
     loaded = override(load_definition(str(path)))
     assert loaded.definition.model.likelihood == "gaussian"
-    return loaded, load_data(loaded.definition, loaded.folder).splits
+    splits = load_data(loaded.definition, loaded.folder).splits
+    return loaded, {name: rows[:] for name, rows in splits.items()}
 
 
 def training_products(definition: LoadedDefinition, rows: int) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
 from klsearch.vae.data.readers.raw import RawData
+from klsearch.vae.data.rows import KeptRows, Rows, extremes
 from klsearch.vae.data.scaling import Scaling
 from klsearch.vae.data.tokens import PADDING, full_blocks, one_hot_width
 
@@ -40,7 +41,7 @@ class Caution(str):
         return made
 
 
-def cautions_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[Caution, ...]:
+def cautions_of(raw: RawData, train: Rows, scaling: Scaling) -> tuple[Caution, ...]:
     """Cautions about rows, such as constant columns, a huge range left unscaled, or codes for missing values.
 
     Args:
@@ -49,7 +50,7 @@ def cautions_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[Caut
         scaling: as fitted on them.
     """
     if scaling.alphabet is not None:
-        found = {"repeated-rows": _duplicates(raw), "padding": _padding(train, scaling)}
+        found = {"repeated-rows": _duplicates(raw), "padding": _padding(train[:], scaling)}
         return tuple(Caution(text, code) for code, text in found.items() if text)
     found = {
         "constant-columns": _constant_columns(raw, train),
@@ -57,7 +58,7 @@ def cautions_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[Caut
         "repeated-rows": _duplicates(raw),
         "one-hot": _one_hot(raw, train),
     }
-    if train.ndim == 2:  # columns that mean something by themselves, as pixels do not
+    if _is_table(train):  # columns that mean something by themselves, as pixels do not
         found |= {
             "few-rows": _few_rows(train),
             "counts": "" if found[UNSCALED] else _counts(train, scaling),
@@ -67,9 +68,15 @@ def cautions_of(raw: RawData, train: np.ndarray, scaling: Scaling) -> tuple[Caut
     return tuple(Caution(text, code) for code, text in found.items() if text)
 
 
-def _constant_columns(raw: RawData, train: np.ndarray) -> str:
-    # Images have constant corners as a matter of course.
-    constant = np.flatnonzero(np.fmin.reduce(train) == np.fmax.reduce(train)) if train.ndim == 2 else np.empty(0, int)
+def _is_table(train: Rows) -> bool:
+    return len(train.shape) == 2
+
+
+def _constant_columns(raw: RawData, train: Rows) -> str:
+    if not _is_table(train):  # images have constant corners as a matter of course
+        return ""
+    low, high = extremes(train, axis=0)
+    constant = np.flatnonzero(low == high)
     if not constant.size:
         return ""
     named = _named(raw, constant)
@@ -82,7 +89,7 @@ def _named(raw: RawData, columns: np.ndarray) -> str:
     return named + (f" and {columns.size - 5} more" if columns.size > 5 else "")
 
 
-def _few_rows(train: np.ndarray) -> str:
+def _few_rows(train: Rows) -> str:
     rows, columns = train.shape
     if rows >= columns:
         return ""
@@ -91,9 +98,13 @@ def _few_rows(train: np.ndarray) -> str:
     )
 
 
-def _one_hot(raw: RawData, train: np.ndarray) -> str:
+def _one_hot(raw: RawData, rows: Rows) -> str:
+    low, high = extremes(rows)
+    if not _is_table(rows) and (low < 0 or high > 1):
+        return ""
+    train = rows.source[rows.numbers] if isinstance(rows, KeptRows) else rows
     flat = train.reshape(len(train), -1)
-    if (blocks := list(full_blocks(flat))) and train.ndim == 2:
+    if (blocks := list(full_blocks(flat))) and _is_table(train):
         first = _named(raw, np.array(blocks[0]))
         more = f" and {len(blocks) - 1} more such blocks" if len(blocks) > 1 else ""
         what = f"columns {first}{more} hold one 1 in every row"
@@ -122,13 +133,18 @@ def _padding(train: np.ndarray, scaling: Scaling) -> str:
     )
 
 
-def _counts(train: np.ndarray, scaling: Scaling) -> str:
-    if scaling.kind != "none" or train.min() < 0 or train.max() < _LEAST_COUNT or (train != np.rint(train)).any():
+def _counts(train: Rows, scaling: Scaling) -> str:
+    low, high = extremes(train)
+    if scaling.kind != "none" or low < 0 or high < _LEAST_COUNT or not _are_whole(train):
         return ""
     return (
         "all values are whole numbers from 0 up, as counts are, and are not scaled; model.likelihood = "
         "'negative_binomial' or 'poisson' is made for them"
     )
+
+
+def _are_whole(train: Rows) -> bool:
+    return isinstance(train, KeptRows) or bool((train == np.rint(train)).all())
 
 
 def _row_numbers(raw: RawData) -> str:
@@ -149,8 +165,9 @@ def _all_differ(values: np.ndarray) -> bool:
     return bool((values == np.rint(values)).all()) and len(np.unique(values)) == len(values)
 
 
-def _missing_values(raw: RawData, train: np.ndarray) -> str:
-    found = [column for column in range(train.shape[1]) if _stands_apart(train[:, column].astype(np.float64))]
+def _missing_values(raw: RawData, train: Rows) -> str:
+    columns = (train.column(at) if isinstance(train, KeptRows) else train[:, at] for at in range(train.shape[1]))
+    found = [at for at, column in enumerate(columns) if _stands_apart(column.astype(np.float64))]
     if not found:
         return ""
     return (
@@ -175,13 +192,13 @@ def _stands_apart(column: np.ndarray) -> bool:
     return False
 
 
-def _huge_range(train: np.ndarray, scaling: Scaling) -> str:
+def _huge_range(train: Rows, scaling: Scaling) -> str:
     if scaling.kind != "none":
         return ""
-    largest = max(abs(float(np.nanmin(train))), abs(float(np.nanmax(train))))
-    _, spread = known_moments(train)
+    largest = max(abs(float(bound)) for bound in extremes(train))
+    spread = known_moments(train)[1] if _is_table(train) else np.empty(0)
     spread = spread[spread > 0]
-    ratio = float(spread.max() / spread.min()) if train.ndim == 2 and spread.size else 1.0
+    ratio = float(spread.max() / spread.min()) if spread.size else 1.0
     if largest <= _HUGE and ratio <= _HUGE_RATIO:
         return ""
     what = f"reach {largest:.3g}" if largest > _HUGE else f"vary {ratio:.3g} times as much in one column as in another"

@@ -4,6 +4,7 @@ import numpy as np
 
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import ColumnProblem, DataProblem, RawData
+from klsearch.vae.data.rows import Rows, extremes
 
 _WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -46,19 +47,20 @@ def _check_labels(name: str, labels: np.ndarray, rows: int) -> None:
         raise DataProblem(f"{name}: the labels mix numbers and text; make all of them one or the other") from error
 
 
-def check_varies(name: str, which: str, rows: np.ndarray) -> None:
+def check_varies(name: str, which: str, rows: Rows) -> None:
     """Refuse rows whose every column is constant.
 
     Raises:
         DataProblem: saying which rows were looked at.
     """
-    if np.all(np.fmin.reduce(rows) == np.fmax.reduce(rows)):
+    low, high = extremes(rows, axis=0)
+    if np.all(low == high):
         raise DataProblem(
             f"{name}: {which} {len(rows):,} rows are the same; there is nothing to learn from constant data"
         )
 
 
-def check_columns(raw: RawData, train: np.ndarray) -> None:
+def check_columns(raw: RawData, train: Rows) -> None:
     """Refuse columns, or pixels, that no training row has.
 
     Raises:
@@ -66,7 +68,7 @@ def check_columns(raw: RawData, train: np.ndarray) -> None:
     """
     if not have_gaps(train):
         return
-    empty = np.argwhere(np.isnan(train).all(axis=0))
+    empty = np.argwhere(np.isnan(train[:]).all(axis=0))
     if len(empty):
         name = raw.feature_name(*map(int, empty[0])).rstrip(", ")
         more = f" (nor have {len(empty) - 1} more)" if len(empty) > 1 else ""

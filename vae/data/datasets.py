@@ -11,6 +11,7 @@ from klsearch.vae.data.checks import check_columns, check_rows, check_varies
 from klsearch.vae.data.conditions import LABELS, Condition, encode_condition
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
+from klsearch.vae.data.rows import Rows, aligned, can_be_kept, slices, unscaled
 from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval, one_hot_scaling
 from klsearch.vae.data.sources import read_source
 from klsearch.vae.data.splits import SPLITS, split_rows
@@ -18,15 +19,13 @@ from klsearch.vae.data.tokens import find_alphabet
 
 __all__ = ["DataProblem", "Dataset", "Request", "load_dataset"]
 
-_HASHED_ROWS = 4096  # at a time, for they are copied
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
     """Scaled rows in three splits.
 
     Attributes:
-        train: float32, shape [N, *row shape]; NaN where a value is missing.
+        train: float32, shape [N, *row shape], NaN where a value is missing; or small whole numbers that become so.
         validation: the same.
         test: the same; may have no rows.
         labels: a label for each row by split; None where the data have none.
@@ -44,9 +43,9 @@ class Dataset:
         ValueError: the splits differ in row shape, or are not float32.
     """
 
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    train: Rows
+    validation: Rows
+    test: Rows
     labels: Mapping[str, np.ndarray] | None
     scaling: Scaling
     unit_interval: bool
@@ -59,14 +58,15 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for name, rows in self.splits.items():
-            if rows.shape[1:] != self.shape or rows.dtype != np.float32:
+            dtype = rows.dtype if isinstance(rows, np.ndarray) else np.dtype(np.float32)
+            if rows.shape[1:] != self.shape or dtype != np.float32:
                 raise ValueError(
                     f"{name} must be float32 with rows of shape {list(self.shape)}, "
-                    f"but is {rows.dtype} of shape {list(rows.shape)}."
+                    f"but is {dtype} of shape {list(rows.shape)}."
                 )
 
     @property
-    def splits(self) -> dict[str, np.ndarray]:
+    def splits(self) -> dict[str, Rows]:
         """The rows by split: train, validation, test."""
         return {name: getattr(self, name) for name in SPLITS}
 
@@ -128,12 +128,14 @@ def load_dataset(
     if condition_on_labels:
         raw = _with_labels_told(raw, request.labels)
     numbers = split_rows(raw, validation=validation, test=test, seed=seed)
-    train = raw.rows[numbers["train"]]
+    if are_kept := scaling != "tokens" and can_be_kept(raw.rows):
+        raw = replace(raw, rows=aligned(raw.rows))
+    train = unscaled(raw.rows, numbers["train"]) if are_kept else raw.rows[numbers["train"]]
     check_columns(raw, train)
     check_varies(raw.name, "the training split's", train)
     condition = encode_condition(raw, numbers, request.columns) if raw.conditions else None
     fitted = one_hot_scaling(find_alphabet(raw)) if scaling == "tokens" else fit_scaling(scaling, train)
-    scaled = {name: fitted.apply(raw.rows[numbers[name]]) for name in SPLITS}
+    scaled = {name: fitted.of_split(raw.rows, numbers[name]) for name in SPLITS}
     return Dataset(
         **scaled,
         labels=None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS},
@@ -163,12 +165,12 @@ def _note_condition(raw: RawData, condition: Condition | None) -> tuple[str, ...
     return tuple(f"{raw.name}: the condition {column.words}" for column in columns)
 
 
-def _fingerprint(splits: Mapping[str, np.ndarray], scaling: Scaling, condition: Condition | None) -> str:
+def _fingerprint(splits: Mapping[str, Rows], scaling: Scaling, condition: Condition | None) -> str:
     digest = hashlib.sha256()
     for name in SPLITS:
         digest.update(f"{name} {splits[name].shape} ".encode())
-        for first in range(0, len(splits[name]), _HASHED_ROWS):
-            rows = np.ascontiguousarray(splits[name][first : first + _HASHED_ROWS], "<f4")
+        for some in slices(splits[name].shape):
+            rows = np.ascontiguousarray(splits[name][some], "<f4")
             digest.update(np.where(np.isnan(rows), np.float32(np.nan), rows).tobytes())  # of the many NaN, one
     digest.update(np.ascontiguousarray([scaling.offset, scaling.scale], "<f8").tobytes())
     if condition is not None:
@@ -194,7 +196,7 @@ def _warn_of_fewer_rows(raw: RawData, wanted: int | None) -> tuple[Caution, ...]
     return (Caution(f"data.rows asks for {wanted:,} rows, but there are {len(raw.rows):,}", "fewer-rows-than-asked"),)
 
 
-def _warn_of_values_beyond(scaling: Scaling, splits: Mapping[str, np.ndarray]) -> tuple[Caution, ...]:
+def _warn_of_values_beyond(scaling: Scaling, splits: Mapping[str, Rows]) -> tuple[Caution, ...]:
     """A warning that held-out values leave the range that minmax has fitted."""
     if in_unit_interval(splits.values()) or scaling.kind not in ("minmax", "image"):
         return ()

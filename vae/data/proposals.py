@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.data.tokens import one_hot_width
 
 _LOOKED_AT = 1024  # rows, from all over them
@@ -44,7 +45,7 @@ class KlWeights:
     reason: str
 
 
-def choose_likelihood(rows: np.ndarray) -> Choice:
+def choose_likelihood(rows: Rows) -> Choice:
     """A likelihood for raw training rows [n, *shape], in which NaN stands for what is missing."""
     some = rows[_evenly(len(rows))]
     known = some[~np.isnan(some)] if some.dtype.kind == "f" else some.ravel()
@@ -58,12 +59,12 @@ def choose_likelihood(rows: np.ndarray) -> Choice:
             likelihood="gaussian",
             reason="in [0, 1], but not 0 or 1; 'bernoulli' would take them for probabilities, and never reach 0",
         )
-    if rows.ndim == 2 and low >= 0 and high >= _LEAST_COUNT and bool(np.all(known == np.rint(known))):
+    if some.ndim == 2 and low >= 0 and high >= _LEAST_COUNT and bool(np.all(known == np.rint(known))):
         return _of_counts(some)
     return Choice(likelihood="gaussian", reason="numbers; 'student_t' if some are far out")
 
 
-def are_binary(rows: np.ndarray) -> bool:
+def are_binary(rows: Rows) -> bool:
     """Tell whether rows hold zeros and ones alone, but for what is missing."""
     some = rows[_evenly(len(rows))]
     return bool(np.isin(some[~np.isnan(some)] if some.dtype.kind == "f" else some, (0, 1)).all())
@@ -77,7 +78,7 @@ def _of_counts(rows: np.ndarray) -> Choice:
     return Choice(likelihood="negative_binomial", reason=f"counts, whose variance is {ratio:.2g} times their mean")
 
 
-def choose_kl_weights(train: np.ndarray, *, unit: float, is_squared_error: bool) -> KlWeights:
+def choose_kl_weights(train: Rows, *, unit: float, is_squared_error: bool) -> KlWeights:
     """The KL weights worth searching for scaled training rows [n, *shape], NaN where a value is missing.
 
     A linear VAE with squared errors keeps a latent only where an eigenvalue λ of the data's covariance exceeds half
@@ -102,7 +103,7 @@ def choose_kl_weights(train: np.ndarray, *, unit: float, is_squared_error: bool)
     )
 
 
-def largest_eigenvalue(train: np.ndarray) -> float:
+def largest_eigenvalue(train: Rows) -> float:
     """λ₁ of the covariance of rows [n, *shape], of at most 1,024 of them; what is missing counts as the mean."""
     rows = train[_evenly(len(train))].reshape(-1, math.prod(train.shape[1:])).astype(np.float64)
     centred = rows - np.nanmean(rows, axis=0)

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
+from klsearch.vae.data.rows import KeptRows, Rows, can_be_kept, extremes, scale_values, slices
 from klsearch.vae.data.tokens import Alphabet
-
-# Rows scaled at a time: bounds the float64 copy that full precision takes on its way to float32.
-_CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,18 +39,20 @@ class Scaling:
             return "0–255 to 0–1"
         return f"{self.kind}{' by column' if self.offset.ndim else ''}, over the training split"
 
+    def of_split(self, rows: np.ndarray, numbers: np.ndarray) -> Rows:
+        """The rows of these numbers, scaled: now, or where they are read if they are small whole numbers."""
+        if self.alphabet is None and can_be_kept(rows):
+            return KeptRows(source=rows, numbers=numbers, offset=self.offset, scale=self.scale)
+        return self.apply(rows[numbers])
+
     def apply(self, rows: np.ndarray) -> np.ndarray:
         """Scaled rows, float32, of the same shape; tokens [n, length] as [n, length, classes]."""
-        scaled = np.empty((len(rows), *self._scale(rows[:1]).shape[1:]), np.float32)
-        for start in range(0, len(rows), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            scaled[chunk] = self._scale(rows[chunk])
-        return scaled
-
-    def _scale(self, rows: np.ndarray) -> np.ndarray:
-        if self.alphabet is not None:
-            return self.alphabet.encode(rows)
-        return np.asarray((rows.astype(np.float64) - self.offset) / self.scale)
+        if self.alphabet is None:
+            return scale_values(rows, self.offset, self.scale)
+        encoded = np.empty((len(rows), *self.alphabet.encode(rows[:1]).shape[1:]), np.float32)
+        for some in slices(encoded.shape):
+            encoded[some] = self.alphabet.encode(rows[some])
+        return encoded
 
     def as_json(self) -> dict[str, Any]:
         """The scaling as JSON values."""
@@ -60,7 +60,7 @@ class Scaling:
         return numbers if self.alphabet is None else {**numbers, "classes": self.alphabet.classes}
 
 
-def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
+def fit_scaling(kind: str, rows: Rows) -> Scaling:
     """The scaling of a kind, fitted on the training rows.
 
     Tables, rows of one dimension, are scaled by column; images by one number for all pixels, so that a dark corner
@@ -72,11 +72,11 @@ def fit_scaling(kind: str, rows: np.ndarray) -> Scaling:
         kind: "auto", "none", "counts", "minmax" or "standard".
         rows: raw values, shape [N, *row shape]; those missing are NaN and take no part.
     """
-    axis = 0 if rows.ndim == 2 else None
+    axis = 0 if len(rows.shape) == 2 else None
     chosen = _choose_kind(rows) if kind == "auto" else kind
     if chosen in ("none", "counts", "image"):
         return _scaling(chosen, np.float64(0), np.float64(255 if chosen == "image" else 1))
-    low, high = (bound(rows, axis=axis).astype(np.float64) for bound in (np.nanmin, np.nanmax))
+    low, high = (bound.astype(np.float64) for bound in extremes(rows, axis))
     if chosen == "minmax":
         return _scaling(chosen, low, high - low)
     mean, deviation = known_moments(rows, axis)
@@ -89,16 +89,17 @@ def one_hot_scaling(alphabet: Alphabet) -> Scaling:
     return Scaling(kind="tokens", offset=np.zeros([]), scale=np.ones([]), alphabet=alphabet)
 
 
-def in_unit_interval(splits: Iterable[np.ndarray]) -> bool:
+def in_unit_interval(splits: Iterable[Rows]) -> bool:
     """Tell whether every value of these rows that is not missing lies in [0, 1]."""
-    return all(np.nanmin(rows) >= 0 and np.nanmax(rows) <= 1 for rows in splits if rows.size)
+    bounds = (extremes(rows) for rows in splits if len(rows))
+    return all(bool(low >= 0 and high <= 1) for low, high in bounds)
 
 
-def _choose_kind(rows: np.ndarray) -> str:
-    low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
+def _choose_kind(rows: Rows) -> str:
+    low, high = map(float, extremes(rows))
     if low >= 0 and high <= 1:
         return "none"
-    if rows.ndim == 2:
+    if len(rows.shape) == 2:
         return "standard"
     return "image" if low >= 0 and 128 <= high <= 255 else "minmax"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from klsearch.vae.data.readers.raw import DataProblem, RawData, refuse_beyond_memory
+from klsearch.vae.data.rows import slices
 
 PADDING = -1
 """The whole number that stands for no token."""
@@ -64,7 +65,7 @@ def find_alphabet(raw: RawData) -> Alphabet:
     _refuse_where(raw, rows < PADDING, f"is out of range: tokens count from 0 on, and {PADDING} stands for none")
     _refuse_where(raw, rows >= _MOST_CLASSES, f"is out of range: tokens must lie below {_MOST_CLASSES:,}")
     classes = max(2, int(np.nanmax(rows)) + 1)
-    refuse_beyond_memory(f"{raw.name} (one-hot of {classes:,} tokens)", rows.size * classes, 0)
+    refuse_beyond_memory(f"{raw.name} (one-hot of {classes:,} tokens)", rows.size * classes, None)
     return Alphabet(classes, is_one_hot=False)
 
 
@@ -96,16 +97,27 @@ def one_hot_width(rows: np.ndarray, *, are_tokens: bool = False) -> int:
             most part, as long as one row fills them all, which tells their width.
     """
     flat = _without_gaps(rows.reshape(len(rows), -1))
-    if not _are_zeros_and_ones(flat).all():
+    if not all(_are_zeros_and_ones(flat[some]).all() for some in slices(flat.shape)):
         return 0
     columns, least = flat.shape[1], 2 if are_tokens else _LEAST_BLOCK
     widths = [rows.shape[-1]] if rows.ndim > 2 else [w for w in range(least, columns) if columns % w == 0]
     for width in widths:
-        ones = flat.reshape(len(flat), -1, width).sum(axis=2, dtype=np.float64)
-        is_filled = are_tokens and width >= _LEAST_BLOCK and bool(ones.all(axis=1).any())
-        if width >= least and ones.max() == 1 and (is_filled or ones.mean() > 1 / 2):
+        takes_padding = are_tokens and width >= _LEAST_BLOCK
+        if width >= least and _are_blocks(flat, width, takes_padding=takes_padding):
             return width
     return 0
+
+
+def _are_blocks(flat: np.ndarray, width: int, *, takes_padding: bool) -> bool:
+    """Tell whether every block of so many columns holds one 1 at most, and most of them, or all of a row, hold one."""
+    total, is_filled = 0, False
+    for some in slices(flat.shape):
+        ones = flat[some].reshape(-1, flat.shape[1] // width, width).sum(axis=2, dtype=np.float64)
+        if ones.max() > 1:
+            return False
+        total += int(ones.sum())
+        is_filled = is_filled or bool(ones.all(axis=1).any())
+    return total > 0 and ((takes_padding and is_filled) or total > flat.size / width / 2)
 
 
 def _are_zeros_and_ones(values: np.ndarray) -> np.ndarray:
@@ -126,7 +138,7 @@ def _are_mostly_zeros(rows: np.ndarray) -> bool:
 
 def full_blocks(flat: np.ndarray) -> Iterator[range]:
     """Neighbouring columns of zeros and ones, [n, columns], of which exactly one is 1 in every row."""
-    binary = np.all(_are_zeros_and_ones(flat), axis=0)
+    binary = np.all([_are_zeros_and_ones(flat[some]).all(axis=0) for some in slices(flat.shape)], axis=0)
     start = 0
     while start < flat.shape[1]:
         ones, end = np.zeros(len(flat)), start

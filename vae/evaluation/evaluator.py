@@ -8,8 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from klsearch.vae.data.gaps import Gaps
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.elbo import clip_log_var, deviance, kl_elements, reconstruction_error, sample_posterior
+from klsearch.vae.evaluation.held_rows import HeldRows
 from klsearch.vae.evaluation.training_mean import TrainingMean, evenly_spaced
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.stacking import PACKET, Stacked, StackedNetwork
@@ -83,7 +85,7 @@ class Evaluator:
 
     Args:
         network: the architecture.
-        splits: rows by split name, each float32 [n, *shape], NaN where a value is missing; "train" must be among them.
+        splits: rows by split name, each [n, *shape], NaN where a value is missing; "train" must be among them.
         objective: likelihood and reductions.
         conditions: what is told of each row, by split as the rows, float32 [n, c]; None where nothing is.
 
@@ -94,7 +96,7 @@ class Evaluator:
     def __init__(
         self,
         network: Network,
-        splits: Mapping[str, np.ndarray],
+        splits: Mapping[str, Rows],
         objective: Objective,
         *,
         conditions: Mapping[str, np.ndarray] | None = None,
@@ -106,11 +108,13 @@ class Evaluator:
         self._splits = {**splits, _FITTED_SPLIT: evenly_spaced(splits["train"])}
         self._conditions = {} if conditions is None else dict(conditions)
         if conditions is not None:
-            self._conditions[_FITTED_SPLIT] = evenly_spaced(conditions["train"])
+            self._conditions[_FITTED_SPLIT] = evenly_spaced(conditions["train"])[:]
         self.gaps = Gaps(splits)
-        mean = TrainingMean(objective.likelihood, splits["train"], self.gaps)
-        self._spread = mean.spread.astype(np.float32)
-        self._mean_deviance = {name: _mean_deviance(mean, rows) for name, rows in splits.items() if len(rows)}
+        self._mean = TrainingMean(objective.likelihood, splits["train"], self.gaps)
+        self._spread = self._mean.spread.astype(np.float32)
+        self._validation = HeldRows(splits["validation"])
+        self._mean_deviances: dict[str, float] = {}
+        self._mean_deviance("validation")  # which programs are traced with
         self._noise: dict[str, np.ndarray] = {}
         self._rows_outcome = tf.function(self._trace, autograph=False, reduce_retracing=True)
 
@@ -119,8 +123,7 @@ class Evaluator:
 
         Traceable: what the curves hold of every epoch, from one posterior sample per row.
         """
-        rows, noise = self._splits["validation"], self._split_noise("validation")[0]
-        count = len(rows)
+        noise, count = self._split_noise("validation")[0], self._validation.count
         chunks = -(-count // max(PACKET, _CALL_VALUES // self._features))
         size = -(-count // (chunks * PACKET)) * PACKET
         # Rows beyond the last repeat it (see PACKET), and count nothing.
@@ -128,7 +131,7 @@ class Evaluator:
         share = tf.constant((np.arange(chunks * size) < count) / np.float32(count), tf.float32)
         low, high = clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis]
         with tf.init_scope():  # held by the graph instead of written into it, which is copied several times
-            all_rows, all_noise = tf.constant(rows[taken]), tf.constant(noise[taken][np.newaxis])
+            all_taken, all_noise = tf.constant(taken), tf.constant(noise[taken][np.newaxis])
             told = self._told("validation", taken)
 
         def add(chunk: tf.Tensor, means: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -138,14 +141,14 @@ class Evaluator:
                 others,
                 clip_low,
                 clip_high,
-                all_rows[first : first + size],
+                self._validation.take(all_taken[first : first + size]),
                 all_noise[:, first : first + size],
                 None if told is None else told[first : first + size],
             )
             values = [
                 tf.reduce_mean(kl_elements(mean, log_var), axis=2),
                 reconstruction * self._objective.reconstruction_scale(self._features),
-                deviances / self._mean_deviance["validation"],
+                deviances / self._mean_deviance("validation"),
                 _share(tf.logical_and(raw <= low, tf.math.is_finite(low))),
                 _share(tf.logical_and(raw >= high, tf.math.is_finite(high))),
             ]
@@ -161,8 +164,7 @@ class Evaluator:
         count = len(self._splits[split])
         # Rows beyond the last repeat it: see PACKET.
         taken = np.minimum(np.arange(-(-count // PACKET) * PACKET), count - 1)
-        rows = self._splits[split][taken]
-        noise, told = self._split_noise(split)[:samples, taken], self._told(split, taken)
+        rows, noise, told = self._splits[split], self._split_noise(split)[:samples, taken], self._told(split, taken)
         bounds = tf.constant(members.clip_low), tf.constant(members.clip_high)
         size = max(1, _CALL_VALUES // (samples * self._features * PACKET)) * PACKET
         parts = [
@@ -170,11 +172,11 @@ class Evaluator:
                 list(members.weights),
                 list(members.others),
                 *bounds,
-                tf.constant(rows[first : first + size]),
+                tf.constant(rows[taken[first : first + size]]),
                 tf.constant(noise[:, first : first + size]),
                 None if told is None else told[first : first + size],
             )
-            for first in range(0, len(rows), size)
+            for first in range(0, len(taken), size)
         ]
         columns = zip(*parts, strict=True)
         arrays = [np.concatenate([part.numpy() for part in column], axis=1)[:, :count] for column in columns]
@@ -192,7 +194,7 @@ class Evaluator:
 
     def unexplained(self, outcome: Outcome, split: str) -> np.ndarray:
         """Deviance over that of predicting the training mean on the same split, shape [K]."""
-        return np.asarray(np.mean(outcome.deviance, axis=1) / self._mean_deviance[split])
+        return np.asarray(np.mean(outcome.deviance, axis=1) / self._mean_deviance(split))
 
     @_QUIET
     def measure(self, members: Members, split: str) -> list[Measures]:
@@ -223,6 +225,12 @@ class Evaluator:
         errors = np.asarray(np.mean(outcome.reconstruction, axis=1) / share)
         likelihood = self._objective.likelihood
         return share * likelihood.distortion(errors, features=self._features, train_errors=train_errors)
+
+    def _mean_deviance(self, split: str) -> float:
+        """Deviance of predicting the training mean on a split, summed over features, mean over rows."""
+        if split not in self._mean_deviances:
+            self._mean_deviances[split] = _mean_deviance(self._mean, self._splits[split])
+        return self._mean_deviances[split]
 
     def _told(self, split: str, rows: np.ndarray) -> tf.Tensor | None:
         """The condition of some rows of a split, [n, c]; None where nothing is told."""
@@ -299,7 +307,7 @@ def _share(flags: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.cast(flags, tf.float32), axis=2)
 
 
-def _mean_deviance(mean: TrainingMean, rows: np.ndarray) -> float:
+def _mean_deviance(mean: TrainingMean, rows: Rows) -> float:
     """Deviance of predicting the training mean, summed over features, mean over rows."""
     size = max(1, _CALL_VALUES // mean.values.size)
     parts = [np.sum(mean.deviance(rows[first : first + size])) for first in range(0, len(rows), size)]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from klsearch.vae.data.conditions import Condition
 from klsearch.vae.data.gaps import Gaps
+from klsearch.vae.data.rows import Rows, extremes
 from klsearch.vae.elbo import clip_log_var, sample_posterior
 from klsearch.vae.evaluation.evaluator import Members, joined, share_among
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
@@ -37,7 +38,7 @@ _CALL_ROWS = 512
 def take_samples(
     network: Network,
     objective: Objective,
-    splits: Mapping[str, np.ndarray],
+    splits: Mapping[str, Rows],
     members: Mapping[str, Members],
     *,
     columns: tuple[str, ...] | None = None,
@@ -49,7 +50,7 @@ def take_samples(
     Args:
         network: the architecture.
         objective: for the likelihood.
-        splits: rows by split name, float32 [n, *shape], NaN where a value is missing; "test" may have none.
+        splits: rows by split name, [n, *shape], NaN where a value is missing; "test" may have none.
         members: one member by name; the latents of the first are traversed.
         columns: names of a table's columns.
         condition: what is told of each row, where the network is conditional.
@@ -91,9 +92,7 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
 class _Models:
     """M members of one network, called on the same rows; dropout off."""
 
-    def __init__(
-        self, network: Network, objective: Objective, members: Members, splits: Mapping[str, np.ndarray]
-    ) -> None:
+    def __init__(self, network: Network, objective: Objective, members: Members, splits: Mapping[str, Rows]) -> None:
         self.gaps = Gaps(splits)
         self._stacked = StackedNetwork(network)
         self._members = members
@@ -162,7 +161,7 @@ def _noise(*shape: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(_NOISE_SEED)).standard_normal(shape, dtype=np.float32)
 
 
-def _deviances_of_mean(mean: TrainingMean, rows: np.ndarray) -> np.ndarray:
+def _deviances_of_mean(mean: TrainingMean, rows: Rows) -> np.ndarray:
     """Deviance of predicting the training mean, summed over rows, [D]."""
     total = np.zeros(mean.values.shape)
     for first in range(0, len(rows), _CALL_ROWS):
@@ -196,7 +195,7 @@ class _Decoded(NamedTuple):
 
 
 def _decode_first(
-    models: _Models, splits: Mapping[str, np.ndarray], split: str, condition: Condition | None, count: int
+    models: _Models, splits: Mapping[str, Rows], split: str, condition: Condition | None, count: int
 ) -> _Decoded:
     rows = splits[split][:count]
     told, of_prior, words = None, None, tuple[str, ...]()
@@ -218,7 +217,7 @@ def _decode_first(
 
 def _image_samples(
     models: _Models,
-    splits: Mapping[str, np.ndarray],
+    splits: Mapping[str, Rows],
     split: str,
     names: tuple[str, ...],
     image: tuple[int, int, int],
@@ -228,7 +227,7 @@ def _image_samples(
     latents, latent_kl = _informative_latents(
         models, splits[split][:_CALL_ROWS], None if condition is None else condition.splits[split][:_CALL_ROWS]
     )
-    low, high = float(np.nanmin(splits["train"])), float(np.nanmax(splits["train"]))
+    low, high = map(float, extremes(splits["train"]))
 
     def pixels(values: np.ndarray) -> np.ndarray:
         """Flattened rows [..., D] as uint8 [..., height, width, channels]."""
@@ -265,7 +264,7 @@ def _commonest(condition: np.ndarray, count: int) -> np.ndarray:
 
 def _series_samples(
     models: _Models,
-    splits: Mapping[str, np.ndarray],
+    splits: Mapping[str, Rows],
     split: str,
     names: tuple[str, ...],
     condition: Condition | None,
@@ -329,7 +328,7 @@ def _smaller(images: np.ndarray) -> np.ndarray:
 
 def _column_errors(
     models: _Models,
-    splits: Mapping[str, np.ndarray],
+    splits: Mapping[str, Rows],
     split: str,
     names: tuple[str, ...],
     columns: tuple[str, ...],

@@ -4,6 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from klsearch.vae.data.gaps import Gaps
+from klsearch.vae.data.rows import KeptRows, Rows, column_means
+from klsearch.vae.likelihoods.deviance import unit_spread
 from klsearch.vae.likelihoods.likelihood import Likelihood
 
 # For what is fitted to training rows. Were a Gaussian's variance 1 % off, which so many rows do not allow, distortion
@@ -11,10 +13,10 @@ from klsearch.vae.likelihoods.likelihood import Likelihood
 _FITTED_ROWS = 4096
 
 
-def evenly_spaced(rows: np.ndarray) -> np.ndarray:
+def evenly_spaced(rows: Rows) -> Rows:
     """At most 4,096 of the rows, from all over them."""
-    taken: np.ndarray = rows[np.unique(np.linspace(0, len(rows) - 1, _FITTED_ROWS, dtype=np.int64))]
-    return taken
+    numbers = np.unique(np.linspace(0, len(rows) - 1, _FITTED_ROWS, dtype=np.int64))
+    return rows.choose(numbers) if isinstance(rows, KeptRows) else rows[numbers]
 
 
 class TrainingMean:
@@ -30,10 +32,13 @@ class TrainingMean:
         spread: what else of the training rows the deviance is measured by, float64 [D].
     """
 
-    def __init__(self, likelihood: Likelihood, train: np.ndarray, gaps: Gaps) -> None:
+    def __init__(self, likelihood: Likelihood, train: Rows, gaps: Gaps) -> None:
         self._deviance, self._gaps = likelihood.deviance, gaps
-        self.values = np.asarray(np.mean(_flat(gaps.fill(train)), axis=0, dtype=np.float64))
-        self.spread = self._deviance.spread(_flat(gaps.fill(evenly_spaced(train))).astype(np.float64), self.values)
+        filled = _flat(gaps.fill(train)) if isinstance(train, np.ndarray) else train
+        self.values = column_means(filled).reshape(-1)
+        # Which does not look at rows; of large ones even a few take much memory.
+        some = train[:1] if self._deviance.spread is unit_spread else evenly_spaced(train)[:]
+        self.spread = self._deviance.spread(_flat(gaps.fill(some)).astype(np.float64), self.values)
 
     def deviance(self, rows: np.ndarray) -> np.ndarray:
         """Of every value of rows [n, *shape] from the prediction, float64 [n, D]; 0 for their gaps."""

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
+from klsearch.vae.data.rows import Rows, extremes
 from klsearch.vae.data.scaling import in_unit_interval
 from klsearch.vae.likelihoods.likelihood import LogLikelihood
 
@@ -35,15 +34,16 @@ class Bernoulli(LogLikelihood):
         del rows
         return tf.sigmoid(output)
 
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+    def misfit(self, splits: Iterable[Rows], scaling: str) -> str | None:
         """What lies outside [0, 1] is no probability."""
         train, *held_out = splits
         if in_unit_interval([train, *held_out]):
             return None
         # As min-max would scale them: columns by themselves, images by one number for all pixels.
-        axis = 0 if train.ndim == 2 else None
-        low, high = train.min(axis=axis), train.max(axis=axis)
-        lies_beyond = any(bool(((rows < low) | (rows > high)).any()) for rows in held_out)
+        axis = 0 if len(train.shape) == 2 else None
+        low, high = extremes(train, axis)
+        bounds = (extremes(rows, axis) for rows in held_out if len(rows))
+        lies_beyond = any(bool((least < low).any() or (most > high).any()) for least, most in bounds)
         beyond = "held-out values lie beyond the training rows' range, so use"
         way_out = beyond if lies_beyond or scaling in ("minmax", "image") else "set data.scaling = 'minmax' or"
         return f"needs values in [0, 1]; {way_out} 'gaussian'"

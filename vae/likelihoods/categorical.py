@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from klsearch.vae.data.rows import Rows, in_parts
 from klsearch.vae.likelihoods.deviance import Deviance
 from klsearch.vae.likelihoods.likelihood import LogLikelihood
 
@@ -83,9 +85,9 @@ class Categorical(LogLikelihood):
         del rows
         return tf.reshape(tf.nn.softmax(_by_place(output, self._classes)), tf.shape(output))
 
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+    def misfit(self, splits: Iterable[Rows], scaling: str) -> str | None:
         """Every place of a row holds one token or none."""
-        for rows in splits:
+        for rows in chain.from_iterable(map(in_parts, splits)):
             if rows.ndim == 3 and np.isin(rows, (0, 1)).all() and rows.sum(axis=2).max(initial=0) <= 1:
                 continue
             if scaling == "tokens":

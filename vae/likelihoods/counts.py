@@ -1,10 +1,12 @@
 """What likelihoods of counts have in common."""
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from klsearch.vae.data.rows import Rows, in_parts
 from klsearch.vae.likelihoods.deviance import Deviance
 from klsearch.vae.likelihoods.likelihood import LogLikelihood
 
@@ -23,9 +25,9 @@ class CountLikelihood(LogLikelihood):
     log_input: ClassVar[bool] = True
 
 
-def misfit_of_counts(splits: Iterable[np.ndarray], scaling: str) -> str | None:
+def misfit_of_counts(splits: Iterable[Rows], scaling: str) -> str | None:
     """Counts are whole and not negative, where they are known; scaled ones no longer are."""
-    for rows in splits:
+    for rows in chain.from_iterable(map(in_parts, splits)):
         wrong = ~np.isnan(rows) & ((rows < 0) | (rows != np.round(rows)))
         if not wrong.any():
             continue
@@ -88,10 +90,11 @@ class LibraryLikelihood(CountLikelihood):
         predicted_by_mean=_predicted_by_mean,
     )
 
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+    def misfit(self, splits: Iterable[Rows], scaling: str) -> str | None:
         """As for counts; and a row without any has no library size."""
         splits = list(splits)
-        empty = sum(int(np.sum(~rows.reshape(len(rows), -1).any(axis=1))) for rows in splits if len(rows))
+        parts = chain.from_iterable(in_parts(rows) for rows in splits if len(rows))
+        empty = sum(int(np.sum(~rows.reshape(len(rows), -1).any(axis=1))) for rows in parts)
         if (found := misfit_of_counts(splits, scaling)) or not empty:
             return found
         return (

@@ -17,14 +17,15 @@ def _squared_error(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") ->
     return tf.math.squared_difference(mean, rows)
 
 
-def _ones(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    del train
-    return np.ones_like(mean)
-
-
 def _itself(mean: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
     del rows
     return mean
+
+
+def unit_spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """One, whatever the rows: for a distance that nothing but the mean is fitted to."""
+    del train
+    return np.ones_like(mean)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +37,14 @@ class Deviance:
         whole: what `unexplained` is then a share of, in a word.
         between: of each value, [..., D], by predictions [..., D], rows that may lack leading axes, and the spread [D].
         spread: what of training rows, beside their mean, it is measured by, float64 [D]: of some training rows [n, D]
-            and the mean of all [D]; ones where nothing is.
+            and the mean of all [D].
         predicted_by_mean: what the training mean [D] predicts for rows [n, D]: itself, unless the rows tell something.
     """
 
     words: str = "squared error"
     whole: str = "variance"
     between: Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"] = _squared_error
-    spread: Callable[[np.ndarray, np.ndarray], np.ndarray] = _ones
+    spread: Callable[[np.ndarray, np.ndarray], np.ndarray] = unit_spread
     predicted_by_mean: Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"] = _itself
 
 

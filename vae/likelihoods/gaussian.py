@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.likelihoods.likelihood import Likelihood
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Gaussian(Likelihood):
         """Bounded as the data are."""
         return "sigmoid" if unit_interval else "linear"
 
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+    def misfit(self, splits: Iterable[Rows], scaling: str) -> str | None:
         """Any numbers can be scored."""
         del splits, scaling
         return None

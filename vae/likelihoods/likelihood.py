@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.likelihoods.deviance import SQUARED_ERROR, Deviance
 
 if TYPE_CHECKING:  # definitions name likelihoods, and must not wait for TensorFlow
@@ -102,7 +103,7 @@ class Likelihood(ABC):
         """The activation of the decoder's last layer, for data that lie in [0, 1] or not."""
 
     @abstractmethod
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+    def misfit(self, splits: Iterable[Rows], scaling: str) -> str | None:
         """Why rows, scaled by a kind of scaling, cannot be scored, and the way out; None where they can.
 
         The training rows come first: no scaling that is fitted on them brings what lies beyond them into their range.
@@ -131,7 +132,7 @@ class LocationLikelihood(LogLikelihood):
         del rows
         return self.split(output)[0]
 
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+    def misfit(self, splits: Iterable[Rows], scaling: str) -> str | None:
         """Any numbers can be scored."""
         del splits, scaling
         return None

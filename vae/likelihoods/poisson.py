@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.likelihoods.counts import LEAST_MEAN, CountLikelihood, misfit_of_counts
 from klsearch.vae.likelihoods.deviance import Deviance
 
@@ -43,7 +42,7 @@ class Poisson(CountLikelihood):
         del rows
         return tf.exp(output)
 
-    def misfit(self, splits: Iterable[np.ndarray], scaling: str) -> str | None:
+    def misfit(self, splits: Iterable[Rows], scaling: str) -> str | None:
         """Counts alone can be scored."""
         return misfit_of_counts(splits, scaling)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.evaluator import Evaluator, Members, joined
@@ -50,8 +51,7 @@ class Population:
 
     Args:
         network: the architecture, built once.
-        splits: rows by split name ("train", "validation", perhaps "test"), float32 [n, *shape]; NaN where a
-            value is missing.
+        splits: rows by split name ("train", "validation", perhaps "test"), [n, *shape]; NaN where a value is missing.
         conditions: what is told of each row, by split as the rows, float32 [n, c]; None where the network is not
             conditional.
         objective: likelihood and reductions.
@@ -70,7 +70,7 @@ class Population:
     def __init__(
         self,
         network: Network,
-        splits: dict[str, np.ndarray],
+        splits: Mapping[str, Rows],
         objective: Objective,
         *,
         conditions: Mapping[str, np.ndarray] | None = None,

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior
 from klsearch.vae.evaluation.evaluator import Evaluator
+from klsearch.vae.evaluation.held_rows import HeldRows
 from klsearch.vae.networks import stacking, streams
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
@@ -51,7 +53,7 @@ class Program:
 
     Args:
         network: the architecture, built once.
-        train_rows: float32 [n, *shape], NaN where a value is missing.
+        train_rows: [n, *shape], NaN where a value is missing.
         condition: what is told of them, float32 [n, c]; None where nothing is.
         evaluator: of the same network.
         objective: likelihood and reductions.
@@ -66,7 +68,7 @@ class Program:
     def __init__(
         self,
         network: Network,
-        train_rows: np.ndarray,
+        train_rows: Rows,
         condition: np.ndarray | None,
         evaluator: Evaluator,
         objective: Objective,
@@ -83,7 +85,7 @@ class Program:
         self.schedule = schedule
         self.members = members
         self.steps_per_epoch = -(-len(train_rows) // batch_size)
-        self.train_rows = tf.constant(train_rows)
+        self.rows = HeldRows(train_rows)
         self._condition = None if condition is None else tf.constant(condition)
         self._evaluator = evaluator
         self._gaps = evaluator.gaps
@@ -138,8 +140,7 @@ class Program:
 
     def _trace_train(self, state: _State, plan: Plan, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         """Train batches first..last; what was measured of each step, [batches, k, 4]."""
-        full = len(self.train_rows) // self._batch_size
-        remainder = len(self.train_rows) % self._batch_size
+        full, remainder = divmod(self.rows.count, self._batch_size)
 
         def step(index: tf.Tensor, measured: tf.TensorArray, size: int) -> tuple[tf.Tensor, tf.TensorArray]:
             return index + 1, measured.write(index - first, self._trace_step(state, plan, index, size))
@@ -174,7 +175,7 @@ class Program:
         order = tf.slice(plan.order, [0, index * self._batch_size], [self.members, size])
         visited = pad(order)
         step = _Step(
-            rows=tf.gather(self.train_rows, visited),
+            rows=self.rows.take(visited),
             condition=None if self._condition is None else tf.gather(self._condition, visited),
             noise=pad(self._posterior_noise(plan, index, size)),
             kl_weight=pad(plan.kl_weight[index]),
@@ -277,7 +278,7 @@ class Shard:
         program = self._program
         self._plan = plan_epoch(
             clocks,
-            rows=len(program.train_rows),
+            rows=program.rows.count,
             steps_per_epoch=program.steps_per_epoch,
             schedule=program.schedule,
             learning=program.learning,

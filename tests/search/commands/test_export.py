@@ -88,7 +88,7 @@ def test_the_scaler_turns_raw_rows_into_those_that_were_trained_on(
     scaled = ((raw - scaler["offset"]) / scaler["scale"]).astype(np.float32)
     study = load_study(known_place(str(finished.folder), storage=None, study=None))
     splits = load_data(study.definition, finished.definition_file.parent).splits.values()
-    assert {tuple(row) for row in scaled.tolist()} == {tuple(row) for rows in splits for row in rows.tolist()}
+    assert {tuple(row) for row in scaled.tolist()} == {tuple(row) for rows in splits for row in rows[:].tolist()}
 
 
 def test_the_exported_definition_measures_a_later_study_against_the_winner(
@@ -289,11 +289,11 @@ def test_plain_keras_reaches_the_same_kl_with_them(workshop: "Workshop") -> None
     members = [final_kl(population.curves(slot), 2) for slot in range(4)]
     for slot in range(4):
         population.stop(slot)
-    plain = [plain_kl(made, seed, rows["train"], rows["validation"]) for seed in range(3)]
+    plain = [plain_kl(made, seed, rows["train"][:], rows["validation"][:]) for seed in range(3)]
     noise = math.sqrt(np.var(members, ddof=1) / 4 + np.var(plain, ddof=1) / 3)  # of the difference of the two means
     assert np.mean(plain) == pytest.approx(np.mean(members), abs=4 * noise), (plain, members)
     made.KL_WEIGHT *= 2
-    other = plain_kl(made, 0, rows["train"], rows["validation"])
+    other = plain_kl(made, 0, rows["train"][:], rows["validation"][:])
     assert abs(other - np.mean(members)) > 4 * noise, ("twice the weight must show", other)
 
 
@@ -377,8 +377,8 @@ def test_the_scaler_encodes_and_decodes_a_table_with_plain_pandas(tmp_path: Path
         }
     )[scaler["columns"]]
     scaled = ((encoded - scaler["offset"]) / scaler["scale"]).to_numpy(np.float32)
-    assert np.array_equal(scaled[:10], dataset.train)
-    assert np.array_equal(scaled[15:], dataset.test)
+    assert np.array_equal(scaled[:10], dataset.train[:])
+    assert np.array_equal(scaled[15:], dataset.test[:])
 
     raw = pd.DataFrame(scaled * scaler["scale"] + scaler["offset"], columns=scaler["columns"])
     words = [f"pet={word}" for word in scaler["table"][1]["categories"]]
@@ -408,7 +408,7 @@ def test_a_table_with_gaps_is_filled_as_the_scaler_says(tmp_path: Path) -> None:
     dataset = load_dataset(Request(source="rows.npy", folder=tmp_path), missing="mask", scaling="minmax")
     scaler = json.loads(describe_scaling(dataset))
     assert scaler["missing"].startswith("after scaling, a missing value is what 'filling' has in its place")
-    assert scaler["filling"] == pytest.approx(np.nanmean(dataset.train, axis=0), rel=1e-6)
+    assert scaler["filling"] == pytest.approx(np.nanmean(dataset.train[:], axis=0), rel=1e-6)
 
 
 @pytest.mark.parametrize("scaling", ["minmax", "tokens"])

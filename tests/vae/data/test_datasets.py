@@ -52,13 +52,13 @@ def test_rows_of_a_table_keep_their_labels_through_the_split() -> None:
     label_of = {
         row.tobytes(): label
         for name, labels in (originals.labels or {}).items()
-        for row, label in zip(originals.splits[name], labels, strict=True)
+        for row, label in zip(originals.splits[name][:], labels, strict=True)
     }
     assert digits.labels is not None
     assert all(
         label_of[row.tobytes()] == label
         for name, labels in digits.labels.items()
-        for row, label in zip(digits.splits[name], labels, strict=True)
+        for row, label in zip(digits.splits[name][:], labels, strict=True)
     )
 
 
@@ -90,14 +90,14 @@ def test_some_constant_columns_are_warned_of_and_keep_their_scale(tmp_path: Path
     data = load(tmp_path, np.column_stack([TABLE, np.full(40, 0.1)]))
     assert any("columns 3" in line for line in data.warnings)
     assert data.scaling.scale[3] == 1.0
-    assert np.allclose(data.train[:, 3], 0.0, atol=1e-6)
+    assert np.allclose(data.train[:][:, 3], 0.0, atol=1e-6)
 
 
 def test_held_out_values_beyond_the_training_range_are_kept_and_warned_of(tmp_path: Path) -> None:
     x = np.array([[0.0, 5], [1, 9], [2, 7], [7, 8]])
     np.savez(tmp_path / "rows.npz", x=x, part=np.array(["train", "train", "train", "val"]))
     data = load_dataset(Request(source="rows.npz", folder=tmp_path, split_column="part"), scaling="minmax")
-    assert data.validation.tolist() == [[3.5, 0.75]]
+    assert data.validation[:].tolist() == [[3.5, 0.75]]
     assert not data.unit_interval
     assert any("beyond the training rows' range" in line for line in data.warnings)
 
@@ -117,8 +117,8 @@ def test_the_test_rows_decide_nothing_about_how_the_others_are_trained_on(
     for data in loaded[1:]:
         assert data.unit_interval == loaded[0].unit_interval == (scaling != "standard")
         assert data.scaling.as_json() == loaded[0].scaling.as_json()
-        assert np.array_equal(data.train, loaded[0].train)
-        assert np.array_equal(data.validation, loaded[0].validation)
+        assert np.array_equal(data.train[:], loaded[0].train[:])
+        assert np.array_equal(data.validation[:], loaded[0].validation[:])
     if scaling == "minmax":
         assert any("held-out values lie beyond" in line for line in loaded[1].warnings), "the user is told nevertheless"
 
@@ -127,19 +127,19 @@ def test_values_already_between_zero_and_one_are_left_alone(tmp_path: Path) -> N
     table = np.random.default_rng(0).random((20, 3)).astype(np.float32)
     data = load(tmp_path, table)
     assert (data.scaling.kind, data.unit_interval) == ("none", True)
-    assert set(map(tuple, np.concatenate(list(data.splits.values())).tolist())) == set(map(tuple, table.tolist()))
+    assert set(map(tuple, np.concatenate([rows[:] for rows in data.splits.values()]).tolist())) == set(map(tuple, table.tolist()))
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float64])
 def test_any_real_numbers_become_float32(tmp_path: Path, dtype: type) -> None:
     data = load(tmp_path, np.random.default_rng(0).integers(0, 2, (30, 5)).astype(dtype))
-    assert {rows.dtype for rows in data.splits.values()} == {np.dtype(np.float32)}
+    assert {rows[:].dtype for rows in data.splits.values()} == {np.dtype(np.float32)}
 
 
 def test_the_same_seed_gives_the_same_data_and_another_seed_another_split(tmp_path: Path) -> None:
     first, again, other = (load(tmp_path, TABLE, seed=seed) for seed in (3, 3, 4))
     assert first.fingerprint == again.fingerprint
-    assert np.array_equal(first.train, again.train)
+    assert np.array_equal(first.train[:], again.train[:])
     assert first.fingerprint != other.fingerprint
 
 
@@ -174,10 +174,10 @@ def test_splits_of_different_row_shapes_are_refused() -> None:
 def test_missing_values_stay_missing_where_they_are_masked_and_scaling_never_sees_them(tmp_path: Path) -> None:
     rows = table_with(np.nan, (3, 1), (8, 0), (8, 2))
     data = load(tmp_path, rows, missing="mask", scaling="standard")
-    scaled = np.concatenate([data.train, data.validation, data.test])
+    scaled = np.concatenate([rows[:] for rows in data.splits.values()])
     assert np.isnan(scaled).sum(axis=0).tolist() == [1, 1, 1]
-    assert np.nanmean(data.train, axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
-    assert np.nanstd(data.train, axis=0) == pytest.approx([1, 1, 1], abs=1e-6)
+    assert np.nanmean(data.train[:], axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
+    assert np.nanstd(data.train[:], axis=0) == pytest.approx([1, 1, 1], abs=1e-6)
     (note,) = data.notes
     assert note.startswith("rows.npy: 3 of 120 values are missing, in 2 of 40 rows; the encoder is given")
 

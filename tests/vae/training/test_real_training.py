@@ -126,7 +126,7 @@ def test_held_out_cells_of_the_wine_table_come_back_better_than_their_columns_me
     models = plain_models(network, population.member(0))
     truth = data.scaling.apply(rows[part == "test"])
     missing = gaps[part == "test"]
-    filled = Gaps(data.splits).fill(data.splits["test"])
+    filled = Gaps(data.splits).fill(data.splits["test"][:])
     means, _ = models.encoder.predict(filled, verbose=0)
     missed = np.square(truth - models.decoder.predict(means, verbose=0))[missing]
     assert missing.sum() > 60

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
+from klsearch.vae.data.rows import can_be_kept
 
 _SUFFIX = ".npy"
 
@@ -27,7 +28,10 @@ def read_npy(request: Request) -> RawData:
     if mapped.ndim == 0:
         return RawData(name=name, rows=np.array(mapped))
     wanted = mapped[: request.rows]
-    refuse_beyond_memory(name, wanted.size, wanted.itemsize)
+    refuse_beyond_memory(name, wanted.size, wanted.dtype)
+    if wanted.size and can_be_kept(wanted):
+        # TensorFlow takes no array that must not be written; what is written into this one stays in memory.
+        wanted = np.memmap(request.path, wanted.dtype, mode="c", offset=mapped.offset, shape=wanted.shape)
     return RawData(name=name, rows=wanted)
 
 
@@ -39,7 +43,7 @@ def read_npz(request: Request) -> RawData:
             held = [member.removesuffix(_SUFFIX) for member in archive.namelist() if member.endswith(_SUFFIX)]
             chosen = _choose_array(name, held, request)
             for array in (chosen, *(_check_held(name, array, held) for array in _beside(request))):
-                refuse_beyond_memory(f"{name} ({array})", *_size_and_itemsize(archive, array))
+                refuse_beyond_memory(f"{name} ({array})", *_size_and_dtype(archive, array))
         with np.load(request.path, allow_pickle=False) as arrays:
             rows = arrays[chosen]
             beside = {key: arrays[array] for key, array in request.beside_rows.items()}
@@ -112,13 +116,13 @@ def _list_names(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names) or "no arrays"
 
 
-def _size_and_itemsize(archive: zipfile.ZipFile, array: str) -> tuple[int, int]:
-    """The size and item size of an array by its header, without reading its values."""
+def _size_and_dtype(archive: zipfile.ZipFile, array: str) -> tuple[int, np.dtype]:
+    """The size and type of an array by its header, without reading its values."""
     with archive.open(array + _SUFFIX) as member:
         version = npy_format.read_magic(member)
         read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = read_header(member)
-    return math.prod(shape), dtype.itemsize
+    return math.prod(shape), dtype
 
 
 def _explain_unreadable(name: str, error: Exception) -> str:

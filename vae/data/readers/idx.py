@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading, refuse_beyond_memory
+from klsearch.vae.data.rows import empty_rows
 
 # The third byte of the header, as http://yann.lecun.com/exdb/mnist describes it; all are big-endian.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -47,7 +48,7 @@ def read_idx_folder(folder: Path, files: list[Path], request: Request) -> RawDat
                 f"of shape {list(arrays[row_files[0]].shape[1:])}; keep them in folders of their own"
             )
     parts = [arrays[path] for path in row_files]
-    rows = (parts[0] if len(parts) == 1 else np.concatenate(parts))[: request.rows]
+    rows = parts[0][: request.rows] if len(parts) == 1 else _join(parts, request.rows)
     matching = [len(array) for array in labels] == [len(arrays[path]) for path in row_files]
     return RawData(
         name=folder.name,
@@ -56,13 +57,25 @@ def read_idx_folder(folder: Path, files: list[Path], request: Request) -> RawDat
     )
 
 
+def _join(parts: list[np.ndarray], count: int | None) -> np.ndarray:
+    """The first so many rows of all parts, one after the other; all rows if None."""
+    held = sum(map(len, parts))
+    left = count = held if count is None else min(count, held)
+    rows = empty_rows((count, *parts[0].shape[1:]), np.result_type(*parts))
+    for part in parts:
+        taken = part[:left]
+        rows[count - left : count - left + len(taken)] = taken
+        left -= len(taken)
+    return rows
+
+
 def _read(path: Path) -> np.ndarray:
     """One file's array; an unpacked one is mapped into memory, and read where it is used."""
     opened: IO[bytes] = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[assignment]
     with reading(str(path)), opened as file:
         try:
             dtype, shape = _header(path, file)
-            refuse_beyond_memory(path.name, math.prod(shape), dtype.itemsize)
+            refuse_beyond_memory(path.name, math.prod(shape), dtype)
             needed = math.prod(shape) * dtype.itemsize
             if path.suffix != ".gz" and path.stat().st_size - file.tell() >= needed > 0:
                 mapped = np.memmap(path, dtype, mode="r", offset=file.tell(), shape=shape)

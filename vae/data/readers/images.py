@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading, refuse_beyond_memory
+from klsearch.vae.data.rows import empty_rows
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 # Pillow's names of what we take, by what we take it for; grey images have no channel axis.
@@ -26,8 +27,8 @@ def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
     request.refuse("array", *request.beside_keys, because="image files have no columns; use an .npz, .csv or .parquet")
     wanted = files[: request.rows]
     first = _pixels(folder, wanted[0])
-    refuse_beyond_memory(folder.name, len(wanted) * first.size, 1)
-    rows = np.empty((len(wanted), *first.shape), np.uint8)
+    refuse_beyond_memory(folder.name, len(wanted) * first.size, first.dtype)
+    rows = empty_rows((len(wanted), *first.shape), first.dtype)
     for row, path in enumerate(wanted):
         pixels = _pixels(folder, path)
         if pixels.shape != first.shape:

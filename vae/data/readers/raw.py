@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from klsearch.vae.data.rows import is_small
 from klsearch.vae.machine import free_memory
 
 
@@ -52,7 +53,8 @@ class RawData:
 
     Attributes:
         name: what messages call the source.
-        rows: any numeric dtype, shape [N, *row shape]; what it holds is for `vae.data.checks` to judge.
+        rows: any numeric dtype, shape [N, *row shape], perhaps mapped from a file; what it holds is for
+            `vae.data.checks` to judge.
         columns: the names of a table's columns; None where they have none.
         table: the columns as the table has them, of which words became several; None where it is no table.
         labels: a label for each row, shape [N].
@@ -158,13 +160,20 @@ def reading(place: str) -> Iterator[None]:
         raise DataProblem(f"{place}: cannot be read: {reason[:300] or type(error).__name__}") from error
 
 
-def refuse_beyond_memory(name: str, values: int, itemsize: int) -> None:
-    """Refuse data that, with their scaled float32 copy, would not fit into the memory that is free now.
+def refuse_beyond_memory(name: str, values: int, dtype: np.dtype | None) -> None:
+    """Refuse data that would not fit into the memory that is free now, with their float32 copy if they need one.
+
+    Args:
+        name: what messages call them.
+        values: how many they are.
+        dtype: as they are read; None for those that only their float32 copy holds.
 
     Raises:
         DataProblem: with both numbers.
     """
-    needed, free = values * (itemsize + 4), free_memory()
+    held = 0 if dtype is None else dtype.itemsize
+    copied = 0 if dtype is not None and is_small(dtype) else 4
+    needed, free = values * (held + copied), free_memory()
     if needed > free:
         raise DataProblem(
             f"{name}: {values:,} values need about {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are "

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # A guess for the memory check alone: that many bytes of text to a value.
 _BYTES_PER_VALUE = 8
+_NUMBERS = np.dtype(np.float64)
 # Beside those that pandas knows; only where the rest of a column are numbers, for "-" may be a word.
 _MISSING = ("?", "-")
 
@@ -31,7 +32,7 @@ def read_text(request: Request) -> RawData:
             f"{name}: its rows have more values than its first line has names; name every column in that line"
         )
     if request.rows is None:
-        refuse_beyond_memory(name, layout.size // _BYTES_PER_VALUE, 8)
+        refuse_beyond_memory(name, layout.size // _BYTES_PER_VALUE, _NUMBERS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that loses values
@@ -112,7 +113,7 @@ def read_parquet(request: Request) -> RawData:
         with ParquetFile(request.path) as file:
             # By its counts: a column that repeats itself unpacks to thousands of times its bytes.
             held = file.metadata.num_rows if request.rows is None else min(request.rows, file.metadata.num_rows)
-            refuse_beyond_memory(name, held * file.metadata.num_columns, 8)
+            refuse_beyond_memory(name, held * file.metadata.num_columns, _NUMBERS)
             first = [] if request.rows is None else list(islice(file.iter_batches(batch_size=max(held, 1)), 1))
             frame = (Table.from_batches(first) if first else file.read()).to_pandas()
     except ArrowInvalid as error:

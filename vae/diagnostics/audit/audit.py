@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.diagnostics.audit.batches import batch_findings
 from klsearch.vae.diagnostics.audit.effects import (
     active_weights,
@@ -37,7 +38,7 @@ class Audit:
     facts: Facts
 
 
-def audit_model(model: keras.Model, rows: np.ndarray, callbacks: Sequence[Any] = ()) -> Audit:
+def audit_model(model: keras.Model, rows: Rows, callbacks: Sequence[Any] = ()) -> Audit:
     """Examine a compiled VAE with its own `train_step`; afterwards it is as it was before.
 
     Args:

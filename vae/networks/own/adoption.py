@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from klsearch.vae.data.cautions import Caution
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.layers import SearchedDropout, keep_rate, search_rate
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.likelihood import Likelihood
@@ -36,7 +37,7 @@ class ModelFaults(ValueError):
 
 def adopt(
     pair: Pair,
-    rows: np.ndarray,
+    rows: Rows,
     latent_dim: int,
     *,
     likelihood: Likelihood = GAUSSIAN,
@@ -83,7 +84,7 @@ def adopt(
 
 
 def make_ready(
-    heads: Heads, decoder: Decoder, rows: np.ndarray, likelihood: Likelihood, condition: np.ndarray | None = None
+    heads: Heads, decoder: Decoder, rows: Rows, likelihood: Likelihood, condition: np.ndarray | None = None
 ) -> tuple[list[str], list[Caution]]:
     """Refuse models that would train and come to nothing, and take from them a KL of their own and what they learned.
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from klsearch.vae.data.rows import Rows
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.likelihood import Likelihood
 from klsearch.vae.networks.network import Network
@@ -16,7 +17,7 @@ from klsearch.vae.networks.own.pairs import Pair
 
 
 def adopt_conditional(
-    pair: Pair, rows: np.ndarray, condition: np.ndarray, latent_dim: int, *, likelihood: Likelihood = GAUSSIAN
+    pair: Pair, rows: Rows, condition: np.ndarray, latent_dim: int, *, likelihood: Likelihood = GAUSSIAN
 ) -> Network:
     """The network of a user's encoder and decoder that are told of a condition, taken to the letter.
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from klsearch.vae.data.rows import Rows, extremes, in_parts
 from klsearch.vae.networks.own.changes import note_change
 from klsearch.vae.networks.own.heads import call_on, layer_behind, takes_plain
 from klsearch.vae.networks.own.probe import CLOSE, Probe, as_array
@@ -95,11 +96,11 @@ def _adds_up(output: np.ndarray) -> int:
     return next((width for width in widths if width > 1 and add_up(output, width, within=CLOSE)), 0)
 
 
-def add_up(rows: np.ndarray, width: int, *, within: float) -> bool:
+def add_up(rows: Rows, width: int, *, within: float) -> bool:
     """Whether each `width` values of rows [n, …], one after the other, are shares of 1."""
-    if math.prod(rows.shape[1:]) % width or rows.min() < 0:
+    if math.prod(rows.shape[1:]) % width or extremes(rows)[0] < 0:
         return False
-    return bool(np.allclose(rows.reshape(-1, width).sum(axis=-1), 1, atol=within))
+    return all(np.allclose(part.reshape(-1, width).sum(axis=-1), 1, atol=within) for part in in_parts(rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

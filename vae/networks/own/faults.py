@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from klsearch.vae.data.cautions import Caution
+from klsearch.vae.data.rows import Rows, extremes
 from klsearch.vae.likelihoods.gaussian import Gaussian
 from klsearch.vae.likelihoods.likelihood import Likelihood, LocationLikelihood
 from klsearch.vae.networks.own.changes import note_change, variables_kept
@@ -23,7 +24,7 @@ _ROUNDING = 1e-3  # of shares that add up to 1
 def find_faults(
     heads: Heads,
     decoder: Decoder,
-    rows: np.ndarray,
+    rows: Rows,
     likelihood: Likelihood,
     condition: np.ndarray | None = None,
 ) -> tuple[list[str], list[Caution]]:
@@ -91,9 +92,9 @@ def _bounded_log_var(reach: tuple[float, float]) -> Iterator[Caution]:
         )
 
 
-def _of_decoder(decoder: Decoder, rows: np.ndarray, likelihood: Likelihood) -> Iterator[str]:
+def _of_decoder(decoder: Decoder, rows: Rows, likelihood: Likelihood) -> Iterator[str]:
     low, high = decoder.reach
-    least, greatest = float(np.nanmin(rows)), float(np.nanmax(rows))
+    least, greatest = map(float, extremes(rows))
     margin = _BEYOND * (greatest - least)
     bounded = math.isfinite(low) or math.isfinite(high)
     takes_unit = _gives_mean(likelihood) or likelihood.name == "bernoulli"  # elsewhere no end in [0, 1] is the way out

@@ -7,12 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from klsearch.vae.data.rows import Rows
+
 _MODERATE, _EXTREME = 1e4, 1e7
 CLOSE = 0.02  # for 8 bits of a number
 _PROBED_ROWS = 48
 
 
-def probed_inputs(rows: np.ndarray, condition: np.ndarray | None = None) -> list[np.ndarray]:
+def probed_inputs(rows: Rows, condition: np.ndarray | None = None) -> list[np.ndarray]:
     """What an encoder is tried on: the first rows, 0 where a value is missing, and what is told of them if anything is.
 
     Args:

@@ -60,11 +60,21 @@ def test_only_keys_that_were_given_are_refused_the_first_of_them_by_name() -> No
 
 def test_data_must_fit_into_free_memory_together_with_a_copy_in_float32() -> None:
     """Of 8 bytes each: 12 in all. What is free changes meanwhile, so a third is left on either side."""
-    values = free_memory() // 12
-    refuse_beyond_memory("rows.npy", values * 2 // 3, 8)
+    values, wide = free_memory() // 12, np.dtype(np.float64)
+    refuse_beyond_memory("rows.npy", values * 2 // 3, wide)
     with pytest.raises(DataProblem, match=r"rows\.npy: [\d,]+ values need about [\d.,]+ GB of memory, but [\d.,]+ GB"):
-        refuse_beyond_memory("rows.npy", values * 4 // 3, 8)
-    refuse_beyond_memory("rows.npy", values * 4 // 3, 1)  # of one byte each: 5 in all
+        refuse_beyond_memory("rows.npy", values * 4 // 3, wide)
+    refuse_beyond_memory("rows.npy", values * 4 // 3, None)  # the copy alone: 4 in all
+
+
+def test_small_whole_numbers_need_no_copy() -> None:
+    values = free_memory()
+    refuse_beyond_memory("rows.npy", values * 2 // 3, np.dtype(np.uint8))
+    refuse_beyond_memory("rows.npy", values // 3, np.dtype(np.uint16))
+    with pytest.raises(DataProblem):
+        refuse_beyond_memory("rows.npy", values * 2 // 3, np.dtype(np.uint16))
+    with pytest.raises(DataProblem):
+        refuse_beyond_memory("rows.npy", values * 2 // 3, np.dtype(np.float16))
 
 
 def test_rows_without_a_value_are_counted_and_the_first_is_named() -> None:

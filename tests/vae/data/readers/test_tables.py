@@ -29,14 +29,14 @@ def test_numbers_and_truth_values_of_a_csv_are_data_and_a_group_is_not(tmp_path:
     data = load_csv(tmp_path, CSV, group="who", scaling="none")
     assert data.columns == ("age", "height", "flag")
     assert sum(data.rows.values()) == 30
-    ages = [{int(age) // 2 for age in rows[:, 0]} for rows in data.splits.values()]
+    ages = [{int(age) // 2 for age in rows[:][:, 0]} for rows in data.splits.values()]
     assert sum(map(len, ages)) == 15
 
 
 def test_labels_of_a_csv_may_be_text(tmp_path: Path) -> None:
     data = load_csv(tmp_path, CSV, labels="who", scaling="none")
     assert data.labels is not None
-    assert [f"p{(int(age) - 20) // 2}" for age in data.train[:, 0]] == data.labels["train"].tolist()
+    assert [f"p{(int(age) - 20) // 2}" for age in data.train[:][:, 0]] == data.labels["train"].tolist()
 
 
 def test_a_column_with_a_value_that_is_no_number_is_refused_by_name_row_line_and_value(tmp_path: Path) -> None:
