@@ -112,9 +112,8 @@ class Evaluator:
         self.gaps = Gaps(splits)
         self._mean = TrainingMean(objective.likelihood, splits["train"], self.gaps)
         self._spread = self._mean.spread.astype(np.float32)
-        self._validation = HeldRows(splits["validation"])
         self._mean_deviances: dict[str, float] = {}
-        self._mean_deviance("validation")  # which programs are traced with
+        self._held: dict[str, HeldRows] = {}
         self._noise: dict[str, np.ndarray] = {}
         self._rows_outcome = tf.function(self._trace, autograph=False, reduce_retracing=True)
 
@@ -123,7 +122,7 @@ class Evaluator:
 
         Traceable: what the curves hold of every epoch, from one posterior sample per row.
         """
-        noise, count = self._split_noise("validation")[0], self._validation.count
+        noise, count = self._split_noise("validation")[0], len(self._splits["validation"])
         chunks = -(-count // max(PACKET, _CALL_VALUES // self._features))
         size = -(-count // (chunks * PACKET)) * PACKET
         # Rows beyond the last repeat it (see PACKET), and count nothing.
@@ -132,7 +131,8 @@ class Evaluator:
         low, high = clip_low[:, tf.newaxis, tf.newaxis], clip_high[:, tf.newaxis, tf.newaxis]
         with tf.init_scope():  # held by the graph instead of written into it, which is copied several times
             all_taken, all_noise = tf.constant(taken), tf.constant(noise[taken][np.newaxis])
-            told = self._told("validation", taken)
+            told, rows = self._told("validation", taken), self._hold("validation")
+            of_mean = self._mean_deviance("validation")
 
         def add(chunk: tf.Tensor, means: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             first = chunk * size
@@ -141,14 +141,14 @@ class Evaluator:
                 others,
                 clip_low,
                 clip_high,
-                self._validation.take(all_taken[first : first + size]),
+                rows.take(all_taken[first : first + size]),
                 all_noise[:, first : first + size],
                 None if told is None else told[first : first + size],
             )
             values = [
                 tf.reduce_mean(kl_elements(mean, log_var), axis=2),
                 reconstruction * self._objective.reconstruction_scale(self._features),
-                deviances / self._mean_deviance("validation"),
+                deviances / of_mean,
                 _share(tf.logical_and(raw <= low, tf.math.is_finite(low))),
                 _share(tf.logical_and(raw >= high, tf.math.is_finite(high))),
             ]
@@ -225,6 +225,10 @@ class Evaluator:
         errors = np.asarray(np.mean(outcome.reconstruction, axis=1) / share)
         likelihood = self._objective.likelihood
         return share * likelihood.distortion(errors, features=self._features, train_errors=train_errors)
+
+    def _hold(self, split: str) -> HeldRows:
+        """The rows of a split for programs, which need them as long as this evaluator is there."""
+        return self._held.setdefault(split, HeldRows(self._splits[split]))
 
     def _mean_deviance(self, split: str) -> float:
         """Deviance of predicting the training mean on a split, summed over features, mean over rows."""

@@ -127,7 +127,8 @@ def test_values_already_between_zero_and_one_are_left_alone(tmp_path: Path) -> N
     table = np.random.default_rng(0).random((20, 3)).astype(np.float32)
     data = load(tmp_path, table)
     assert (data.scaling.kind, data.unit_interval) == ("none", True)
-    assert set(map(tuple, np.concatenate([rows[:] for rows in data.splits.values()]).tolist())) == set(map(tuple, table.tolist()))
+    loaded = np.concatenate([rows[:] for rows in data.splits.values()])
+    assert set(map(tuple, loaded.tolist())) == set(map(tuple, table.tolist()))
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float64])
