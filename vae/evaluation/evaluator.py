@@ -228,7 +228,9 @@ class Evaluator:
 
     def _hold(self, split: str) -> HeldRows:
         """The rows of a split for programs, which need them as long as this evaluator is there."""
-        return self._held.setdefault(split, HeldRows(self._splits[split]))
+        if split not in self._held:
+            self._held[split] = HeldRows(self._splits[split])
+        return self._held[split]
 
     def _mean_deviance(self, split: str) -> float:
         """Deviance of predicting the training mean on a split, summed over features, mean over rows."""

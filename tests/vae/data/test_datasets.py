@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klsearch.vae.data.datasets import DataProblem, Dataset, load_dataset
+from klsearch.vae.data.readers import arrays
 from klsearch.vae.data.readers.raw import Request
+from klsearch.vae.data.rows import KeptRows
 from klsearch.vae.data.scaling import Scaling
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
@@ -210,3 +212,67 @@ def test_constant_columns_with_gaps_are_still_told(tmp_path: Path) -> None:
     rows[::3, 2] = np.nan
     warnings = load(tmp_path, rows, missing="mask").warnings
     assert any("carry nothing and keep scale 1: columns 2" in line for line in warnings)
+
+
+@pytest.mark.parametrize("scaling", ["auto", "none", "minmax", "standard"])
+@pytest.mark.parametrize("shape", [(6,), (5, 4), (4, 4, 3)])
+def test_bytes_stay_bytes_and_are_the_data_that_float32_would_be(
+    tmp_path: Path, shape: tuple[int, ...], scaling: str
+) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (60, *shape), np.uint8)
+    kept, wide = load(tmp_path, rows, scaling=scaling), load(tmp_path, rows.astype(np.float32), scaling=scaling)
+    assert isinstance(kept.train, KeptRows)
+    assert kept.train.source is kept.test.source, "one copy for all splits"
+    assert isinstance(wide.train, np.ndarray)
+    for split, expected in wide.splits.items():
+        assert np.array_equal(kept.splits[split][:], expected[:])
+    assert kept.scaling.as_json() == wide.scaling.as_json()
+    told = [(data.fingerprint, data.shape, data.rows, data.unit_interval, data.warnings) for data in (kept, wide)]
+    assert told[0] == told[1]
+
+
+def test_bytes_are_warned_of_as_float32_is(tmp_path: Path) -> None:
+    """Constant, one-hot, numbered and mostly-missing columns, and counts."""
+    rng = np.random.default_rng(0)
+    rows = np.column_stack(
+        [
+            np.full(200, 7),
+            np.eye(4)[rng.integers(0, 4, 200)],
+            rng.permutation(200),
+            np.where(rng.random(200) < 0.1, 255, rng.integers(0, 20, 200)),
+            rng.poisson(3, 200),
+        ]
+    )
+    for scaling in ("auto", "none"):
+        kept, wide = (load(tmp_path, rows.astype(dtype), scaling=scaling) for dtype in (np.uint8, np.float32))
+        assert isinstance(kept.train, KeptRows)
+        assert kept.warnings == wide.warnings
+    assert {line.code for line in load(tmp_path, rows.astype(np.uint8)).warnings} == {
+        "constant-columns",
+        "one-hot",
+        "row-numbers",
+        "missing-values",
+    }
+
+
+def test_zeros_and_ones_in_bytes_are_recognised(tmp_path: Path) -> None:
+    images = np.eye(5, dtype=np.uint8)[np.random.default_rng(0).integers(0, 5, (40, 6))]
+    kept, wide = (load(tmp_path, images.astype(dtype)) for dtype in (np.uint8, np.float32))
+    assert isinstance(kept.train, KeptRows)
+    assert kept.warnings == wide.warnings
+    assert any("one-hot" in line for line in kept.warnings)
+
+
+@pytest.mark.parametrize("are_many", [False, True])
+def test_many_bytes_of_an_npy_stay_in_the_file_and_few_are_safe_from_what_becomes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, are_many: bool
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    if are_many:
+        monkeypatch.setattr(arrays, "_MAPPED_BYTES", images.nbytes)
+    data = load(tmp_path, images)
+    assert isinstance(data.train, KeptRows)
+    assert data.train.source.flags.writeable
+    file = np.load(tmp_path / "rows.npy", mmap_mode="r+")
+    file[:] = 255 - images
+    assert np.array_equal(data.train.source, file if are_many else images)

@@ -6,8 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+from klsearch.vae.data.rows import KeptRows, aligned
+from klsearch.vae.data.scaling import fit_scaling
 from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
 from klsearch.vae.layers import SearchedDropout, dense
+from klsearch.vae.networks.convolutional import conv_network
 from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.optimizer import OPTIMIZERS
@@ -145,4 +148,26 @@ def test_under_every_optimizer_a_trial_has_the_same_bits_in_other_company(
             population.start(slot, NEIGHBOURS[slot], slot)
         train(population, 2)
         found.append(bits(population, slots - 1))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("slots", "together"), [(1, 1), (6, 3)])
+def test_bytes_train_and_measure_as_the_float32_that_they_become(
+    slots: int, together: int, train: Train, bits: Bits
+) -> None:
+    """Of two shards in two threads, too: one copy of the rows serves both."""
+    source = aligned(np.random.default_rng(2).integers(0, 256, (300, 8, 8, 3), np.uint8))
+    parts = {"train": slice(0, 200), "validation": slice(200, 250), "test": slice(250, 300)}
+    scaling = fit_scaling("standard", source[:200])
+    kept = {name: scaling.of_split(source, np.arange(300)[part]) for name, part in parts.items()}
+    network = conv_network((8, 8, 3), 4, filters=[4], hidden=[16], output_activation="linear")
+    found = []
+    for splits in (kept, {name: rows[:] for name, rows in kept.items()}):
+        members = Population(network, splits, Objective(), slots=slots, together=together, batch_size=64)
+        for slot in range(slots):
+            members.start(slot, NEIGHBOURS[slot % 3], SEED + slot)
+        train(members, EPOCHS)
+        tested = members.measure(range(slots), "test")
+        found.append(([bits(members, slot) for slot in range(slots)], [one.unexplained for one in tested]))
+    assert isinstance(kept["train"], KeptRows)
     assert found[0] == found[1]

@@ -13,10 +13,15 @@ from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_
 from klsearch.vae.data.rows import can_be_kept
 
 _SUFFIX = ".npy"
+# From there on rows are trained on in the file, which nobody may change meanwhile; fewer are copied.
+_MAPPED_BYTES = 2**26
 
 
 def read_npy(request: Request) -> RawData:
-    """The rows of an .npy file, mapped into memory: only those asked for are ever read."""
+    """The rows of an .npy file, mapped into memory: only those asked for are ever read.
+
+    Many small whole numbers may be written to: that changes no file. All others are to be copied.
+    """
     request.refuse("array", because="only an .npz holds several arrays")
     request.refuse(*request.beside_keys, because="an .npy has no columns by name; use an .npz, .csv or .parquet")
     name = request.path.name
@@ -29,7 +34,7 @@ def read_npy(request: Request) -> RawData:
         return RawData(name=name, rows=np.array(mapped))
     wanted = mapped[: request.rows]
     refuse_beyond_memory(name, wanted.size, wanted.dtype)
-    if wanted.size and can_be_kept(wanted):
+    if wanted.nbytes >= _MAPPED_BYTES and can_be_kept(wanted):
         # TensorFlow takes no array that must not be written; what is written into this one stays in memory.
         wanted = np.memmap(request.path, wanted.dtype, mode="c", offset=mapped.offset, shape=wanted.shape)
     return RawData(name=name, rows=wanted)
