@@ -22,6 +22,9 @@ _NOISE_SEED = 0
 # Output values per member that one graph call may hold: it bounds memory. It must not depend on the number of
 # members, which could otherwise change the last bit of a result.
 _CALL_VALUES = 2**22
+# Of wide rows a fourth, so that large images leave memory to their data.
+_WIDE = 2**13
+_WIDE_CALL_VALUES = 2**20
 _ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, section 5.3
 _FITTED_SPLIT = "train, evenly spaced"
 # A diverged member's values overflow; that its measures are infinite or NaN says enough.
@@ -123,7 +126,7 @@ class Evaluator:
         Traceable: what the curves hold of every epoch, from one posterior sample per row.
         """
         noise, count = self._split_noise("validation")[0], len(self._splits["validation"])
-        chunks = -(-count // max(PACKET, _CALL_VALUES // self._features))
+        chunks = -(-count // max(PACKET, _call_values(self._features) // self._features))
         size = -(-count // (chunks * PACKET)) * PACKET
         # Rows beyond the last repeat it (see PACKET), and count nothing.
         taken = np.minimum(np.arange(chunks * size), count - 1)
@@ -166,7 +169,7 @@ class Evaluator:
         taken = np.minimum(np.arange(-(-count // PACKET) * PACKET), count - 1)
         rows, noise, told = self._splits[split], self._split_noise(split)[:samples, taken], self._told(split, taken)
         bounds = tf.constant(members.clip_low), tf.constant(members.clip_high)
-        size = max(1, _CALL_VALUES // (samples * self._features * PACKET)) * PACKET
+        size = max(1, _call_values(self._features) // (samples * self._features * PACKET)) * PACKET
         parts = [
             self._rows_outcome(
                 list(members.weights),
@@ -308,6 +311,10 @@ def gather_measures(
     ]
 
 
+def _call_values(features: int) -> int:
+    return _CALL_VALUES if features <= _WIDE else _WIDE_CALL_VALUES
+
+
 def _share(flags: tf.Tensor) -> tf.Tensor:
     """Share of the latents that a flag is set for: [K, n] from [K, n, d]."""
     return tf.reduce_mean(tf.cast(flags, tf.float32), axis=2)
@@ -315,7 +322,7 @@ def _share(flags: tf.Tensor) -> tf.Tensor:
 
 def _mean_deviance(mean: TrainingMean, rows: Rows) -> float:
     """Deviance of predicting the training mean, summed over features, mean over rows."""
-    size = max(1, _CALL_VALUES // mean.values.size)
+    size = max(1, _call_values(mean.values.size) // mean.values.size)
     parts = [np.sum(mean.deviance(rows[first : first + size])) for first in range(0, len(rows), size)]
     return float(np.sum(parts) / len(rows))
 

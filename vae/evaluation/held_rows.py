@@ -24,7 +24,8 @@ class HeldRows:
             self._tensor = tf.constant(rows[:])
             return
         # Variables: of a constant divisor TensorFlow would make a factor, whose products have other last bits.
-        self._affine = tf.Variable(rows.offset, trainable=False), tf.Variable(rows.scale, trainable=False)
+        offset, scale = (tf.Variable(one.astype(rows.precision), trainable=False) for one in (rows.offset, rows.scale))
+        self._affine = offset, scale
         if _lies_ready(rows.source):
             self._tensor = tf.experimental.dlpack.from_dlpack(rows.source.__dlpack__())
             self._numbers = tf.constant(rows.numbers)
@@ -37,7 +38,7 @@ class HeldRows:
         if self._affine is None:
             return taken
         offset, scale = self._affine
-        return tf.cast((tf.cast(taken, tf.float64) - offset) / scale, tf.float32)
+        return tf.cast((tf.cast(taken, offset.dtype) - offset) / scale, tf.float32)
 
 
 def _lies_ready(source: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.data.rows import Rows, column_means, slices
 from klsearch.vae.likelihoods.deviance import SQUARED_ERROR, Deviance
 
-# Training values that scikit-learn is given, of which it makes some copies: 268 MB each.
+# Training values to which it is fitted at most; of as many scikit-learn makes some copies, 268 MB each.
 _MOST_VALUES = 2**26
 # As Halko et al. 2011 advise: further directions, and rounds after which those that are wanted stand still.
 _MORE_DIRECTIONS = 10
@@ -19,8 +19,9 @@ _ROUNDS = 7
 def pca_unexplained(splits: Mapping[str, Rows], components: int, deviance: Deviance) -> dict[str, float]:
     """`unexplained` of a principal component analysis, by split that has rows.
 
-    Fitted on the training rows; squared error over that of predicting the training mean, in the space in which models
-    are trained, as `Measures.unexplained` is. Under another deviance the two cannot be compared, and nothing is given.
+    Fitted on the training rows, of many to some from all over them; squared error over that of predicting the training
+    mean, in the space in which models are trained, as `Measures.unexplained` is. Under another deviance the two cannot
+    be compared, and nothing is given.
 
     Args:
         splits: scaled rows by split, "train" among them; it sees missing values, NaN, as the training mean.
@@ -60,10 +61,11 @@ def _by_parts(splits: Mapping[str, Rows], components: int) -> dict[str, float]:
     def centre(rows: np.ndarray) -> np.ndarray:
         return gaps.fill(rows).reshape(len(rows), -1) - mean
 
+    fitted = np.linspace(0, len(train) - 1, max(1, _MOST_VALUES // mean.size), dtype=np.int64)
     axes = _leading_axes(
-        lambda: (centre(train[some]) for some in slices(train.shape)),
+        lambda: (centre(train[fitted[some]]) for some in slices((len(fitted), mean.size))),
         width=mean.size,
-        count=min(components, len(train), mean.size),
+        count=min(components, len(fitted), mean.size),
     )
     found = {}
     for name, rows in splits.items():

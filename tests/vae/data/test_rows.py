@@ -36,7 +36,9 @@ def make(dtype: np.dtype, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A function that gives kept rows, and the array that they stand for; they are read a few at a time."""
     monkeypatch.setattr(module, "_VALUES", 100)
 
-    def kept(shape: tuple[int, ...], *, count: int = 333, by_column: bool = True) -> tuple[KeptRows, np.ndarray]:
+    def kept(
+        shape: tuple[int, ...], *, count: int = 333, by_column: bool = True, whole: bool = False
+    ) -> tuple[KeptRows, np.ndarray]:
         rng = np.random.default_rng(count)
         bounds = np.iinfo(dtype)
         source = rng.integers(bounds.min, bounds.max, (count + 50, *shape), dtype, endpoint=True)
@@ -44,6 +46,8 @@ def make(dtype: np.dtype, monkeypatch: pytest.MonkeyPatch) -> Make:
         offset, scale = rng.normal(100, 30, shape), rng.uniform(0.1, 90, shape)
         if not by_column:
             offset, scale = offset.mean(), scale.mean()
+        if whole:
+            offset, scale = np.rint(offset), np.ceil(scale)
         wide = (source[numbers].astype(np.float64) - offset) / scale
         rows = KeptRows(source=source, numbers=numbers, offset=np.asarray(offset), scale=np.asarray(scale))
         return rows, wide.astype(np.float32)
@@ -51,10 +55,14 @@ def make(dtype: np.dtype, monkeypatch: pytest.MonkeyPatch) -> Make:
     return kept
 
 
+@pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("by_column", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_is_read_is_scaled_in_full_precision(make: Make, shape: tuple[int, ...], by_column: bool) -> None:
-    rows, expected = make(shape, by_column=by_column)
+def test_what_is_read_has_the_bits_of_full_precision(
+    make: Make, shape: tuple[int, ...], by_column: bool, whole: bool
+) -> None:
+    rows, expected = make(shape, by_column=by_column, whole=whole)
+    assert rows.precision is (np.float32 if whole else np.float64)
     assert (rows.shape, len(rows)) == (expected.shape, len(expected))
     chosen = np.array([3, 0, 3, 332])
     for read, wanted in [
@@ -66,6 +74,17 @@ def test_what_is_read_is_scaled_in_full_precision(make: Make, shape: tuple[int, 
     ]:
         assert read.dtype == np.float32
         assert np.array_equal(read, wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.int16)])
+def test_float32_divides_every_small_number_as_float64_does(dtype: np.dtype) -> None:
+    source = np.arange(-(2**15), 2**15).astype(dtype)[:, np.newaxis]
+    for scale in [1, 3, 7, 255, 256, 1000, 40961, 65535]:
+        rows = KeptRows(
+            source=source, numbers=np.arange(2**16), offset=np.asarray(-32768.0), scale=np.asarray(float(scale))
+        )
+        assert rows.precision is np.float32
+        assert np.array_equal(rows[:], ((source.astype(np.float64) + 32768) / scale).astype(np.float32)), scale
 
 
 def test_a_column_of_a_table_is_scaled_as_it_is_within_its_rows(make: Make) -> None:

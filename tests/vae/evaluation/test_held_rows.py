@@ -24,20 +24,25 @@ def test_arrays_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1])  # the second row does not lie where TensorFlow can compute with it in place
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("by_column", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
-def test_a_program_scales_small_numbers_to_the_bits_that_numpy_gives(dtype: type, by_column: bool, first: int) -> None:
+def test_a_program_scales_small_numbers_to_the_bits_that_numpy_gives(
+    dtype: type, by_column: bool, whole: bool, first: int
+) -> None:
     """Of a constant divisor TensorFlow would make a factor, which gives others."""
     rng, bounds = np.random.default_rng(1), np.iinfo(dtype)
     source = aligned(rng.integers(bounds.min, bounds.max, (50, 41, 5), dtype, endpoint=True))[first:]
     shape = (41, 5) if by_column else ()
+    offset, scale = rng.normal(100, 30, shape), rng.uniform(0.1, 90, shape)
     rows = KeptRows(
         source=source,
         numbers=np.sort(rng.permutation(len(source))[:20]),
-        offset=np.asarray(rng.normal(100, 30, shape)),
-        scale=np.asarray(rng.uniform(0.1, 90, shape)),
+        offset=np.rint(offset) if whole else np.asarray(offset),
+        scale=np.ceil(scale) if whole else np.asarray(scale),
     )
-    assert np.array_equal(take(HeldRows(rows)), rows[:][ORDER.numpy()])
+    wide = (source[rows.numbers].astype(np.float64) - rows.offset) / rows.scale
+    assert np.array_equal(take(HeldRows(rows)), wide.astype(np.float32)[ORDER.numpy()])
 
 
 def test_aligned_rows_are_computed_with_where_they_lie() -> None:
