@@ -21,6 +21,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ladder import CLOSING_RUNGS, count_rungs
 from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.evaluation.pca import MOST_VALUES
 from klsearch.vae.machine import usable_cores
 from klsearch.vae.networks.kinds import KINDS, shares_programs
 from klsearch.vae.networks.workload import Workload
@@ -74,7 +75,7 @@ _PASSES_BESIDE = 1_000_000
 _START_SECONDS = 15.0  # loading TensorFlow, timing the slots, compiling, writing the report
 
 _START_BYTES = 950_000_000  # Python with TensorFlow, its threads and one compiled program
-_COPIES_OF_DATA = 3
+_COPIES_OF_DATA = 3  # as float32; of rows that stay as they came, only while a PCA is fitted to few of them
 # As `search.training.slots` reckons: weights, moments, gradients and temporary copies; activations for the gradients.
 _COPIES_PER_MEMBER = 8
 _NUMBER_BYTES = 4
@@ -146,8 +147,11 @@ def _memory(workload: Workload, definition: StudyDefinition, dataset: Dataset) -
     most = most_slots(definition)
     members = most if shares_programs(definition.model.kind) else min(most, usable_cores())
     member = _COPIES_PER_MEMBER * (workload.weights + definition.training.batch_size * workload.activations)
-    data = _COPIES_OF_DATA * sum(dataset.rows.values()) * math.prod(dataset.shape)
-    return _START_BYTES + _NUMBER_BYTES * (data + members * member)
+    values = {name: rows * math.prod(dataset.shape) for name, rows in dataset.rows.items()}
+    if dataset.kept_bytes is None:
+        return _START_BYTES + _NUMBER_BYTES * (_COPIES_OF_DATA * sum(values.values()) + members * member)
+    fitted = _COPIES_OF_DATA * values["train"] if values["train"] <= MOST_VALUES else 0
+    return _START_BYTES + dataset.kept_bytes + _NUMBER_BYTES * max(fitted, members * member)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from klsearch.vae.data.checks import check_columns, check_rows, check_varies
 from klsearch.vae.data.conditions import LABELS, Condition, encode_condition
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
-from klsearch.vae.data.rows import Rows, aligned, can_be_kept, slices, unscaled
+from klsearch.vae.data.rows import KeptRows, Rows, aligned, can_be_kept, slices, unscaled
 from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval, one_hot_scaling
 from klsearch.vae.data.sources import read_source
 from klsearch.vae.data.splits import SPLITS, split_rows
@@ -84,6 +84,11 @@ class Dataset:
     def conditions(self) -> Mapping[str, np.ndarray] | None:
         """What is told of each row, by split, float32 [n, width]; None where nothing is."""
         return None if self.condition is None else self.condition.splits
+
+    @property
+    def kept_bytes(self) -> int | None:
+        """Bytes of the rows of all splits, which stay as they came; None where they became float32."""
+        return self.train.source.nbytes if isinstance(self.train, KeptRows) else None
 
     @property
     def rows(self) -> dict[str, int]:

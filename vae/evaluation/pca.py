@@ -9,8 +9,8 @@ from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.data.rows import Rows, column_means, slices
 from klsearch.vae.likelihoods.deviance import SQUARED_ERROR, Deviance
 
-# Training values to which it is fitted at most; of as many scikit-learn makes some copies, 268 MB each.
-_MOST_VALUES = 2**26
+MOST_VALUES = 2**26
+"""Training values to which it is fitted at most; of as many scikit-learn makes some copies, 268 MB each."""
 # As Halko et al. 2011 advise: further directions, and rounds after which those that are wanted stand still.
 _MORE_DIRECTIONS = 10
 _ROUNDS = 7
@@ -31,7 +31,7 @@ def pca_unexplained(splits: Mapping[str, Rows], components: int, deviance: Devia
     if deviance is not SQUARED_ERROR:
         return {}
     held = {name: rows for name, rows in splits.items() if len(rows)}
-    if math.prod(splits["train"].shape) > _MOST_VALUES:
+    if math.prod(splits["train"].shape) > MOST_VALUES:
         return _by_parts(held, components)
     return _at_once({name: rows[:].reshape(len(rows), -1) for name, rows in held.items()}, components)
 
@@ -61,7 +61,7 @@ def _by_parts(splits: Mapping[str, Rows], components: int) -> dict[str, float]:
     def centre(rows: np.ndarray) -> np.ndarray:
         return gaps.fill(rows).reshape(len(rows), -1) - mean
 
-    fitted = np.linspace(0, len(train) - 1, max(1, _MOST_VALUES // mean.size), dtype=np.int64)
+    fitted = np.linspace(0, len(train) - 1, max(1, MOST_VALUES // mean.size), dtype=np.int64)
     axes = _leading_axes(
         lambda: (centre(train[fitted[some]]) for some in slices((len(fitted), mean.size))),
         width=mean.size,

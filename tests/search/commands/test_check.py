@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from klsearch.search.commands.check import Estimate, Speed, estimate, examine_own_model, measure_speed
@@ -16,7 +17,7 @@ from klsearch.studies.definitions.data import load_data, load_with_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Baseline
 from klsearch.studies.errors import DefinitionError
-from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.data.datasets import Dataset, Request, load_dataset
 from klsearch.vae.networks.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -151,3 +152,16 @@ def test_every_optional_line_of_the_template_alone_and_in_pairs_is_valid_or_refu
         assert check_document(loaded.definition, dataset, None)["valid"]
     assert {frozenset([name]) for name in OF_FILES} <= refused
     assert all(pair & {*OF_FILES, *OF_OTHER_KINDS} for pair in refused), refused
+
+
+def test_bytes_are_reckoned_once_and_float32_in_three_copies(definition: StudyDefinition, tmp_path: Path) -> None:
+    """Of few rows to train on, which models take more memory for than a PCA does."""
+
+    def memory(rows: np.ndarray) -> int:
+        np.save(tmp_path / "rows.npy", rows)
+        data = load_dataset(Request(source="rows.npy", folder=tmp_path), test=0.0, validation=0.99)
+        return estimate_of(definition, data).memory
+
+    images = np.random.default_rng(0).integers(0, 256, (400, 32, 32), np.uint8)
+    assert memory(images.astype(np.float32)) - memory(images) == (3 * 4 - 1) * images.size
+    assert memory(images) - memory(images[:300]) == images[300:].size

@@ -48,7 +48,7 @@ def test_rows_beyond_memory_are_taken_by_parts_and_leave_the_same(monkeypatch: p
         rows[rng.random(rows.shape) < 0.05] = np.nan
     splits = {"train": rows[:2000], "validation": rows[2000:], "test": rows[:0]}
     at_once = pca_unexplained(splits, 2, SQUARED_ERROR)
-    monkeypatch.setattr(pca, "_MOST_VALUES", splits["train"].size - 1)  # all rows but one
+    monkeypatch.setattr(pca, "MOST_VALUES", splits["train"].size - 1)  # all rows but one
     monkeypatch.setattr(rows_module, "_VALUES", 4000)  # of 80,000
     by_parts = pca_unexplained(splits, 2, SQUARED_ERROR)
     assert by_parts == pytest.approx(at_once, rel=1e-3)
@@ -62,5 +62,5 @@ def test_bytes_leave_what_float32_leaves(monkeypatch: pytest.MonkeyPatch) -> Non
     kept = {name: unscaled(source, numbers) for name, numbers in parts.items()}
     wide = {name: rows[:] for name, rows in kept.items()}
     for most in (2**26, 1000):
-        monkeypatch.setattr(pca, "_MOST_VALUES", most)
+        monkeypatch.setattr(pca, "MOST_VALUES", most)
         assert pca_unexplained(kept, 3, SQUARED_ERROR) == pca_unexplained(wide, 3, SQUARED_ERROR)
