@@ -18,7 +18,7 @@ from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of
 from klsearch.search.storage.rows import EarlierTrial
 from klsearch.search.storage.study import StudyStorage
-from klsearch.search.terminal.progress import Progress
+from klsearch.search.terminal.progress import Progress, say_if_long
 from klsearch.search.training.slots import auto_layout
 from klsearch.search.training.step_times import StepTimes, circumstances
 from klsearch.search.training.tensorflow import threads_within
@@ -102,7 +102,8 @@ def _create(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
     layout = _new_layout(request, workers)
     if definition.study.kl_band == "auto":
         reference = find_reference(definition, request.network, request.dataset, layout, say=say, stop=request.stop)
-    facts = _new_facts(request, layout, workers, reference)
+    with say_if_long(request.progress, "Measuring what a PCA leaves unexplained…"):
+        facts = _new_facts(request, layout, workers, reference)
     earlier: tuple[EarlierTrial, ...] = ()
     if start is not None:
         facts = replace(facts, warm_start=start.words)

@@ -1,8 +1,12 @@
 """`run_study` as a program of the user's own calls it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from klsearch.search.run_study import run_study
@@ -10,6 +14,8 @@ from klsearch.search.running.options import RunOptions
 from klsearch.search.storage.place import new_place
 from klsearch.search.terminal.progress import EndedTraining
 from klsearch.studies.definitions.catalog import load_definition, override
+from klsearch.studies.record import ConfirmationRun, TrainingRun
+from klsearch.vae.evaluation.samples import ImageSamples
 
 pytestmark = pytest.mark.slow("searches whole studies")
 
@@ -45,3 +51,123 @@ def test_an_interrupt_that_nobody_listens_for_reaches_the_caller_and_the_study_g
     record = run_study(loaded, place, options)
     assert len(record.counted) == 8
     assert (place.folder / "report.html").exists()
+
+
+IMAGES = """\
+[study]
+name = "images"
+trials = 4
+kl_band = [0.0, 50.0]
+
+[data]
+source = "rows.npz"
+labels = "kinds"
+condition = ["dose"]
+array = "images"
+
+[model]
+kind = "conv"
+filters = [4]
+hidden = [16]
+latent_dim = 2
+likelihood = "{likelihood}"
+
+[training]
+epochs = 6
+batch_size = 32
+
+[space]
+kl_weight = {{ low = 1e-3, high = 1.0, log = true }}
+
+[confirmation]
+seeds = 2
+top = 2
+
+[gates]
+window = 2
+"""
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_a_study_of_bytes_is_to_the_bit_that_of_the_same_rows_in_float32(tmp_path: Path, likelihood: str) -> None:
+    """Search, proof, test split, PCA, probe of the labels, pictures and latent map."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 3, 240)
+    light = np.linspace(0, 255, 8)[np.newaxis, :, np.newaxis] * (kinds[:, np.newaxis, np.newaxis] / 2)
+    images = np.clip(light + rng.normal(scale=20, size=(240, 8, 6)), 0, 255).astype(np.uint8)
+    beside = {"kinds": kinds, "dose": rng.integers(0, 3, 240)}
+    found = []
+    for dtype in (np.uint8, np.float32):
+        folder = tmp_path / np.dtype(dtype).name
+        folder.mkdir()
+        np.savez(folder / "rows.npz", images=images.astype(dtype), **beside)
+        (folder / "images.toml").write_text(IMAGES.format(likelihood=likelihood))
+        record = run_study(load_definition(str(folder / "images.toml")), new_place("images", out=folder / "run"))
+        found.append(record)
+    kept, wide = found
+    assert kept.data is not None and wide.data is not None
+    assert (kept.data.fingerprint, kept.data.pca) == (wide.data.fingerprint, wide.data.pca)
+    assert kept.winner == wide.winner
+    runs = [[*record.trials, *record.race, *record.confirmation, *record.closing] for record in found]
+    assert len(runs[0]) == len(runs[1]) > 8
+    for one, other in zip(*runs, strict=True):
+        assert one.hyperparameters == other.hyperparameters
+        assert left_by(one) == left_by(other)
+    assert isinstance(kept.samples, ImageSamples) and isinstance(wide.samples, ImageSamples)
+    for name in ("originals", "reconstructions", "unexplained", "prior_samples", "traversal"):
+        assert np.array_equal(getattr(kept.samples, name), getattr(wide.samples, name)), name
+    assert kept.latent_map is not None and wide.latent_map is not None
+    assert np.array_equal(kept.latent_map.places, wide.latent_map.places)
+
+
+def left_by(run: TrainingRun) -> list[object]:
+    """What a training came to, to be compared bit for bit."""
+    measured = [run.measures, run.test if isinstance(run, ConfirmationRun) else None]
+    values = [np.asarray(getattr(one, name)).tobytes() for one in measured if one for name in one.__slots__]
+    curves = run.curves.as_rows().tobytes() if run.curves is not None else b""
+    return [*values, curves, run.kl, run.probe if isinstance(run, ConfirmationRun) else None]
+
+
+BYTES = """\
+[study]
+name = "bytes"
+trials = 2
+
+[data]
+source = "rows.npy"
+
+[model]
+kind = "dense"
+hidden = [16]
+latent_dim = 2
+
+[training]
+epochs = 3
+
+[space]
+kl_weight = { low = 1e-3, high = 1.0, log = true }
+
+[confirmation]
+seeds = 0
+
+[gates]
+window = 2
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts kilobytes as Linux does")
+def test_a_study_of_bytes_takes_less_memory_than_one_of_float32_by_more_than_a_copy(
+    command: list[str], tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6000, 48, 48, 3), np.uint8)
+    peaks = []
+    for dtype in (np.uint8, np.float32):
+        np.save(tmp_path / "rows.npy", images.astype(dtype))
+        (tmp_path / "bytes.toml").write_text(BYTES)
+        arguments = ["run", "bytes.toml", "--out", np.dtype(dtype).name]
+        process = subprocess.Popen([*command, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        peaks.append(usage.ru_maxrss * 1024)
+    small, large = peaks
+    assert small < large - 4 * images.size, f"{small / 1e6:.0f} MB against {large / 1e6:.0f} MB"
