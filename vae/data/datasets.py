@@ -178,7 +178,7 @@ def _fingerprint(splits: Mapping[str, Rows], scaling: Scaling, condition: Condit
             rows = np.ascontiguousarray(splits[name][some], "<f4")
             if have_gaps(rows):
                 rows = np.where(np.isnan(rows), np.float32(np.nan), rows)  # of the many NaN, one
-            digest.update(rows)
+            digest.update(rows.data)
     digest.update(np.ascontiguousarray([scaling.offset, scaling.scale], "<f8").tobytes())
     if condition is not None:
         digest.update(repr(condition.encoding).encode())

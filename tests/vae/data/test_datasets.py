@@ -221,7 +221,7 @@ def test_bytes_stay_bytes_and_are_the_data_that_float32_would_be(
 ) -> None:
     rows = np.random.default_rng(0).integers(0, 256, (60, *shape), np.uint8)
     kept, wide = load(tmp_path, rows, scaling=scaling), load(tmp_path, rows.astype(np.float32), scaling=scaling)
-    assert isinstance(kept.train, KeptRows)
+    assert isinstance(kept.train, KeptRows) and isinstance(kept.test, KeptRows)
     assert kept.train.source is kept.test.source, "one copy for all splits"
     assert isinstance(wide.train, np.ndarray)
     for split, expected in wide.splits.items():

@@ -28,7 +28,8 @@ Make = Callable[..., tuple[KeptRows, np.ndarray]]
 
 @pytest.fixture(params=[np.uint8, np.int8, np.uint16, np.int16])
 def dtype(request: pytest.FixtureRequest) -> np.dtype:
-    return np.dtype(request.param)
+    chosen: np.dtype = np.dtype(request.param)
+    return chosen
 
 
 @pytest.fixture
