@@ -52,7 +52,7 @@ def audited_page(findings: Sequence[Finding], facts: AuditFacts, definition: str
             tiles=_tiles(facts),
         ),
         sections=(
-            Section(identity="findings", title="What has no effect, or another?", blocks=found),
+            Section(identity="findings", title="What does not do what it seems to?", blocks=found),
             Section(identity="facts", title="What does it train on?", blocks=(_facts(facts),)),
             Section(identity="method", title="How was it found out?", blocks=(Prose(text=_METHOD),)),
             Section(identity="next", title="What next?", blocks=search),

@@ -122,8 +122,8 @@ def _mine(found: Diagnosis, kl_reduction: str | None) -> tuple[str, ...]:
     lines += [
         f'kl = "{kl_reduction}"   # over latents, if the loss has it as the history does'
         if kl_reduction
-        else f'# kl = "sum"{_NOT_TOLD}: or "mean" over latents, or "batch sum"',
-        f'# reconstruction = "sum"{_NOT_TOLD}: or "mean" over a row\'s values',
+        else f'# kl = "sum"{_NOT_TOLD}; or "mean" over latents, or "batch sum"',
+        f'# reconstruction = "sum"{_NOT_TOLD}; or "mean" over a row\'s values',
         f"# l2 = 0.0{_NOT_TOLD}",
         f"# encoder_dropout = 0.0{_NOT_TOLD}",
     ]
