@@ -4,11 +4,13 @@ import base64
 import hashlib
 import html
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.reports.page import Page
+from klsearch.reports.pages.audited import audited_page
 from klsearch.reports.pages.comparison import comparison_page
 from klsearch.reports.pages.watched import watched_page
 from klsearch.reports.paths import without_paths
@@ -31,6 +33,7 @@ from klsearch.reports.visible import show_hidden
 from klsearch.studies.files import write_atomically
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import summarize
+from klsearch.vae.diagnostics.audit.findings import Facts, Finding
 from klsearch.vae.diagnostics.watched import Watched
 
 _TEMPLATE = Path(__file__).with_name("template")
@@ -86,6 +89,23 @@ def write_watched(watched: Watched, path: Path, *, name: str) -> Path:
         OSError: the file cannot be written.
     """
     write_atomically(path, _render(watched_page(watched, name)))
+    return path
+
+
+def write_audit(findings: Sequence[Finding], facts: Facts, path: Path, *, definition: str, name: str) -> Path:
+    """Write the page of an audit to a file, as `write_report` does. Gives the path.
+
+    Args:
+        findings: of the model.
+        facts: reductions and weights by name.
+        path: of the file.
+        definition: that searches the model's settings; "" where there is none.
+        name: what makes the model.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_atomically(path, _render(audited_page(findings, facts, definition, name)))
     return path
 
 

@@ -144,9 +144,9 @@ def test_a_hyperparameter_that_is_declared_is_searched_with_effect_and_shown_eve
         "studies/template.toml", "# learning_rate = { low", "# mean_penalty = { low = 1e-3, high = 10.0, log = true }\n"
     )
     checkout.insert(
-        "search/commands/vae_settings.py.j2",
-        "        self.kl.update_state",
-        "        self.add_loss(MEAN_PENALTY * ops.mean(ops.square(z_mean)))\n",
+        "search/commands/export/vae_settings.py.j2",
+        "        per_latent = kl_per_latent",
+        "        penalty += MEAN_PENALTY * ops.mean(ops.square(z_mean))\n",
     )
     assert checkout.edited == named_files("Adding a hyperparameter")
 

@@ -5,11 +5,26 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from klsearch.reports.page import Banner, Block, Gallery, Mark, Page, Prose, Section, Step, Steps, Table, Tile, Tone
+from klsearch.reports.page import (
+    Banner,
+    Block,
+    Code,
+    Gallery,
+    Mark,
+    Page,
+    Prose,
+    Section,
+    Step,
+    Steps,
+    Table,
+    Tile,
+    Tone,
+)
 from klsearch.reports.readings.candidates import CandidateRuns
 from klsearch.reports.readings.models import WATCHED, curve_band, latent_profile
 from klsearch.reports.sections.models.dynamics import curve_exhibits, describe_parts, latent_exhibit
 from klsearch.reports.wording import capitalized, count, duration, number, share, spread, utc
+from klsearch.studies.definitions.present import define_watched
 from klsearch.studies.record import RunState, TrainingRun
 from klsearch.vae.diagnostics.diagnosis import Diagnosis
 from klsearch.vae.diagnostics.gates import GATES, final_kl
@@ -17,8 +32,8 @@ from klsearch.vae.diagnostics.watched import FAULTS, Watched
 from klsearch.vae.hyperparameters import Hyperparameters
 
 _SEARCH = (
-    "`klsearch init mine.toml --data SOURCE` writes a definition, which `klsearch run mine.toml` searches and "
-    "proves on fresh seeds. Your present settings are its `[baselines.mine]`."
+    "Save this as `mine.toml` beside your code, and put in what watching cannot tell: `klsearch run mine.toml` "
+    "searches the settings and proves them on fresh seeds, beside those of this training, its `[baselines.mine]`."
 )
 
 
@@ -31,10 +46,15 @@ def watched_page(watched: Watched, name: str) -> Page:
         origin="what KLMonitor saw of a training",
         banner=_banner(watched, told),
         sections=(
-            Section(identity="next", title="What next?", blocks=_next_blocks(watched, told)),
+            Section(identity="next", title="What next?", blocks=_next_blocks(told)),
             Section(identity="dynamics", title="What did the KL do?", blocks=_curve_blocks(watched)),
             Section(identity="gates", title="Would it pass?", blocks=_gate_blocks(watched)),
             Section(identity="measured", title="What was measured?", blocks=_measured_blocks(watched)),
+            Section(
+                identity="search",
+                title="Which study goes on?",
+                blocks=_search_blocks(watched, told, name),
+            ),
         ),
         as_of=utc(datetime.now(UTC)),
     )
@@ -73,17 +93,14 @@ def _banner(watched: Watched, told: Diagnosis) -> Banner:
     )
 
 
-def _next_blocks(watched: Watched, told: Diagnosis) -> tuple[Block, ...]:
-    lines = ["[baselines.mine]"]
-    if math.isfinite(weight := float(watched.curves.kl_weight[-1])):
-        lines.append(f"kl_weight = {weight:g}         # in the terms of your own loss: see the three lines below")
-    lines += [
-        '# reconstruction = "sum"     # over a row\'s values, or "mean"',
-        '# kl = "sum"                 # over latents, "mean", or "batch sum"',
-        "# reconstruction_weight = 1",
-    ]
+def _next_blocks(told: Diagnosis) -> tuple[Block, ...]:
     first = Step(action=told.next.rstrip("."), reason=" ".join(told.reasons))
-    return (Steps(items=(first, Step(action="Search the settings", reason=_SEARCH, code="\n".join(lines)))),)
+    then = Step(action="Search the settings", reason="The definition at the end of this page is the beginning.")
+    return (Steps(items=(first, then)),)
+
+
+def _search_blocks(watched: Watched, told: Diagnosis, name: str) -> tuple[Block, ...]:
+    return Prose(text=_SEARCH), Code(label="mine.toml", text=define_watched(watched, told, name))
 
 
 def _candidate(watched: Watched) -> CandidateRuns:

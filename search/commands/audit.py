@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from klsearch.search.commands.options import json_option
+from klsearch.search.commands.options import check_page, json_option
 from klsearch.search.terminal.printing import echo, show
 from klsearch.studies.errors import UsageError
 
@@ -38,6 +38,7 @@ def diagnose(
     """
     from klsearch.search.commands.documents import as_text, diagnosis_document
     from klsearch.search.commands.text import diagnosis_text
+    from klsearch.studies.definitions.present import define_diagnosed
     from klsearch.vae.diagnostics.diagnosis import diagnose as judge
     from klsearch.vae.diagnostics.histories import HistoryProblem, read_history
 
@@ -50,17 +51,19 @@ def diagnose(
         raise UsageError(str(problem)) from problem
     except OSError as problem:
         raise UsageError(f"{history}: cannot be read: {problem.strerror or problem}") from problem
+    definition = define_diagnosed(found, name=history.stem, latent_dim=latent_dim, kl_reduction=kl_reduction)
     if as_json:
-        echo(as_text(diagnosis_document(found)))
+        echo(as_text(diagnosis_document(found, definition)))
     else:
-        show(diagnosis_text(found))
+        show(diagnosis_text(found, definition))
 
 
 @click.command(short_help="Which settings of a Keras VAE of yours have no effect.")
 @click.argument("make", metavar="MODULE:MAKE")
 @click.option("--data", "source", required=True, metavar="SOURCE", help="Its data, as `[data] source` names them.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page, as HTML.")
 @json_option
-def audit(make: str, source: str, as_json: bool) -> None:
+def audit(make: str, source: str, output: Path | None, as_json: bool) -> None:
     """Find out by experiment which settings of your own VAE have no effect, and which reductions it trains with.
 
     MAKE() gives a compiled Keras model with encoder, decoder and a train_step, or a pair of that and the callbacks that
@@ -69,13 +72,14 @@ def audit(make: str, source: str, as_json: bool) -> None:
     from klsearch.search.commands.documents import as_text, audit_document
     from klsearch.search.commands.text import audit_text
     from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
-    from klsearch.studies.definitions.audited import define_audited
+    from klsearch.studies.definitions.present import define_audited
     from klsearch.vae.data.datasets import load_dataset
     from klsearch.vae.data.readers.functions import is_function, load_function, with_line
     from klsearch.vae.data.readers.raw import DataProblem, Request
 
     if not is_function(make):
         raise UsageError(f"'{make}' is not written as package.module:function, which makes the compiled model.")
+    check_page(output, "audit.html")
     take_this_process()
     here = Path.cwd()
     try:
@@ -100,6 +104,10 @@ def audit(make: str, source: str, as_json: bool) -> None:
         raise UsageError(str(problem)) from problem
     # A study takes models alone.
     definition = "" if isinstance(made, tuple) else define_audited(make, source, dataset, found.facts)
+    if output is not None:
+        from klsearch.reports.report import write_audit
+
+        write_audit(found.findings, found.facts, output, definition=definition, name=make)
     if as_json:
         echo(as_text(audit_document(found, definition)))
     else:

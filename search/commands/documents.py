@@ -66,11 +66,11 @@ def health_document(health: "Health") -> Document:
     return {**asdict(health), "works": health.exit_code == 0}
 
 
-def diagnosis_document(diagnosis: "Diagnosis") -> Document:
-    """What `diagnose` says of a history; the last reasons say what it cannot tell."""
+def diagnosis_document(diagnosis: "Diagnosis", definition: str) -> Document:
+    """What `diagnose` says of a history; the last reasons say what it cannot tell. And what searches its settings."""
     document = asdict(diagnosis)
     document["reasons"] += document.pop("unknowns")
-    return document
+    return {**document, "definition": definition}
 
 
 def audit_document(audit: "Audit", definition: str) -> Document:

@@ -8,9 +8,12 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from klsearch.studies.errors import UsageError
+
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
+_PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # Bash types a completion in as it is; these mean themselves in every shell. It quotes its own folders, of any name.
@@ -50,6 +53,18 @@ class Slots(click.ParamType[int | str | None]):
         if not 1 <= slots <= 1024:
             self.fail(f"{slots} is not between 1 and 1024.", param, ctx)
         return slots
+
+
+def check_page(output: Path | None, example: str) -> None:
+    """Refuse a file to write a page to if it is something else than a page of ours, which may be renewed."""
+    if output is not None and output.is_symlink():
+        raise UsageError(f"{output} is a link, so it is not replaced; name another file.")
+    if output is None or not output.exists():
+        return
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
+    if not output.is_file() or _PAGE_OF_OURS not in output.read_bytes():
+        raise UsageError(f"{output} is not a page that klsearch wrote, so it is not overwritten; name another file.")
 
 
 def studies_beginning_with(ctx: click.Context, param: click.Parameter, text: str) -> list[CompletionItem]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from klsearch.search.commands.options import (
+    check_page,
     json_option,
     run_argument,
     storage_options,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _WATCH_SECONDS = 2.0
 _SORTS = ("number", "best", "score", "kl", "unexplained", "seconds")
-_PAGE_OF_OURS = b'<meta name="generator" content="klsearch">'
 
 
 @click.command(short_help="Where a study stands.")
@@ -140,7 +140,7 @@ def report(
     from klsearch.search.storage.place import known_place
     from klsearch.search.storage.records import load_study
 
-    _check_output(output, "report.html")
+    check_page(output, "report.html")
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
     path = output or _run_folder(place) / "report.html"
@@ -165,7 +165,7 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
     from klsearch.search.storage.place import named_place
     from klsearch.search.storage.records import load_study
 
-    _check_output(output, "comparison.html")
+    check_page(output, "comparison.html")
     places = [named_place(run, storage) for run in (first, second)]
     records = [load_study(place) for place in places]
     path = output or _run_folder(places[0]) / comparison_file(*places)
@@ -200,15 +200,3 @@ def _run_folder(place: "Place") -> Path:
     if not place.is_made:
         place.create(stored_definition(place).toml_for_any_folder())
     return place.folder
-
-
-def _check_output(output: Path | None, example: str) -> None:
-    """Refuse a file to write a page to if it is something else than a page of ours, which may be renewed."""
-    if output is not None and output.is_symlink():
-        raise UsageError(f"{output} is a link, so it is not replaced; name another file.")
-    if output is None or not output.exists():
-        return
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder; name a file in it, say {output / example}.")
-    if not output.is_file() or _PAGE_OF_OURS not in output.read_bytes():
-        raise UsageError(f"{output} is not a page that klsearch wrote, so it is not overwritten; name another file.")

@@ -32,7 +32,7 @@ from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.search.commands.check import Estimate, OwnModel
-    from klsearch.search.commands.export import Exported
+    from klsearch.search.commands.export.winner import Exported
     from klsearch.search.running.reproduction import Reproduction
     from klsearch.vae.diagnostics.audit.audit import Audit
     from klsearch.vae.diagnostics.diagnosis import Diagnosis
@@ -283,10 +283,13 @@ def trials_text(study: StudyRecord, trials: Sequence[TrialRecord], *, width: int
     return "\n".join([*table_lines([header, *rows], width=width), *more])
 
 
-def diagnosis_text(diagnosis: "Diagnosis") -> str:
-    """What `diagnose` says of a history: the verdict, its reasons, and what to do next."""
+def diagnosis_text(diagnosis: "Diagnosis", definition: str) -> str:
+    """What `diagnose` says of a history: the verdict, its reasons, what to do next, and the study of its settings."""
     reasons = [f"  {reason}" for reason in (*diagnosis.reasons, *diagnosis.unknowns)]
-    return "\n".join([diagnosis.verdict.replace("_", " ").capitalize(), *reasons, f"Next: {diagnosis.next}"])
+    search = "These settings are searched by klsearch run mine.toml, where mine.toml is:"
+    lines = [f"  {line}" for line in definition.splitlines()]
+    verdict = diagnosis.verdict.replace("_", " ").capitalize()
+    return "\n".join([verdict, *reasons, f"Next: {diagnosis.next}", search, *lines])
 
 
 def audit_text(audit: "Audit", definition: str) -> str:

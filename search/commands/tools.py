@@ -154,7 +154,7 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
     loaded = stored_definition(place)
     dataset = load_data(loaded.definition, loaded.folder)
     with _training_again(place) as progress:
-        from klsearch.search.commands.export import export_winner
+        from klsearch.search.commands.export.winner import export_winner
 
         exported = export_winner(loaded, dataset, place, folder, progress=progress)
     show(export_text(exported))

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from klsearch.vae.diagnostics.histories import recognise
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.diagnostics.watched import FAULTS, Watched
 from klsearch.vae.evaluation.watch import Watch
+from klsearch.vae.training.optimizer import OPTIMIZERS
 
 _MOST_ROWS = 256
-_MOST_COST = 0.03  # of an epoch
+_FIRST_LOOKS = 3  # whatever they cost: the first compiles, the second is timed
 _WEIGHTS = ("kl_weight", "beta", "kl_beta", "kld_weight", "kl_coefficient", "kl_coeff")  # of a model, by attribute
 _FREE = (-math.inf, math.inf)
+_OF_A_LOOK = slice(4, 9)  # of a row of the curves
+
+
+_meanings = cache(recognise)  # the same names come every epoch
 
 
 class KLMonitor(keras.callbacks.Callback):
@@ -33,12 +39,16 @@ class KLMonitor(keras.callbacks.Callback):
     fault (runaway, collapsed, diverged, at a clip bound), a line says so with its numbers. The model, its weights and
     its random numbers stay as they are. Further `fit`s of the same model are judged together with the first.
 
+    Watching takes 2 % of the training's time at most: where epochs are so short that a look at each would take more,
+    some are passed over, but never the first three and the last. The log line then has the latest look's numbers, the
+    file none, and the curves are lines from the look before to the one after.
+
     Callbacks that come after it in the list may go by what it logs, such as
     `EarlyStopping("val_kl_per_latent", mode="min")`.
 
     Args:
         rows: what the encoder takes, float [N, *shape], N at least 32. The first 256 are watched, or fewer where that
-            saves time and a look takes more than 3 % of an epoch; `watched.cost` is what watching took.
+            saves time and a look takes more than `most_cost` of an epoch; `watched.cost` is what watching took.
         log: a file that gets a line an epoch: JSON lines if it ends in .jsonl, else CSV. What it has stays.
         report: an HTML page that is written when training ends, and stands alone; see `write_report`.
         stop_on: verdicts that end the training: of "runaway", "collapsed", "diverged", "clip_bound".
@@ -50,6 +60,7 @@ class KLMonitor(keras.callbacks.Callback):
         latent_heads: the encoder's outputs that are z_mean and z_log_var, or their layers, where names do not tell.
         logits: whether the decoder gives logits, on which a sigmoid is still to be put.
         model: what has the encoder and the decoder, where `fit` trains something else.
+        most_cost: the share of the training's time that watching may take; infinite to look at every epoch.
         verbose: whether to print anything.
 
     Raises:
@@ -70,6 +81,7 @@ class KLMonitor(keras.callbacks.Callback):
         latent_heads: Sequence[str] = (),
         logits: bool = False,
         model: Any = None,
+        most_cost: float = 0.02,
         verbose: bool = True,
     ) -> None:
         super().__init__()
@@ -79,10 +91,12 @@ class KLMonitor(keras.callbacks.Callback):
         for name, (low, high) in (("kl_band", kl_band), ("clip", clip)):
             if not low < high:
                 raise UsageError(f"{name} must be (lowest, highest), but is ({low}, {high}).")
+        if not most_cost > 0:
+            raise UsageError(f"most_cost must be above 0, but is {most_cost}.")
         if not isinstance(rows, np.ndarray):
             raise UsageError(f"rows must be a NumPy array of what the encoder takes, but is a {type(rows).__name__}.")
         self._rows, self._own, self._verbose = rows, model, verbose
-        self._stop_on, self._kl_weight = stop_on, kl_weight
+        self._stop_on, self._kl_weight, self._most_cost = stop_on, kl_weight, most_cost
         self._thresholds = GateThresholds(kl_band=kl_band)
         self._heads: dict[str, Any] = dict(latent_heads=latent_heads, logits=logits, clip=clip)
         self._log = None if log is None else EpochLog(Path(log))
@@ -90,16 +104,18 @@ class KLMonitor(keras.callbacks.Callback):
         self._watch: Watch | None = None
         self._followed: Any = None  # the model that is watched
         self._values: list[list[float]] = []  # a row an epoch, as `CURVE_NAMES`
+        self._looked: list[int] = []  # the rows' places at which the model was looked at
         self._logged: dict[str, list[float]] = {}
         self._measures: Measures | None = None
+        self._latest: dict[str, float] = {}
         self._epoch, self._told = 0, ""
-        self._seconds = self._watching = 0.0
+        self._seconds = self._watching = self._look_seconds = self._verdict_seconds = 0.0
 
     @property
     def watched(self) -> Watched:
         """What was seen so far: curves, measures, gates, and the verdict (`watched.diagnose()`)."""
         return Watched(
-            curves=TrainingCurves.from_rows(np.array(self._values, np.float32)),
+            curves=TrainingCurves.from_rows(self._filled()),
             measures=self._measures,
             logged={name: tuple(values) for name, values in self._logged.items()},
             thresholds=self._thresholds,
@@ -107,6 +123,8 @@ class KLMonitor(keras.callbacks.Callback):
             rows=0 if self._watch is None else self._watch.count,
             seconds=self._seconds,
             watching=self._watching,
+            known={} if self._followed is None else _known(self._own or self._followed, self._followed),
+            clip=dict(zip(("clip_low", "clip_high"), self._heads["clip"], strict=True)),
         )
 
     def write_report(self, path: str | Path) -> Path:
@@ -132,7 +150,7 @@ class KLMonitor(keras.callbacks.Callback):
         if self._followed is self.model:
             return
         self._followed = self.model
-        self._values, self._logged, self._measures, self._epoch, self._told = [], {}, None, 0, ""
+        self._values, self._looked, self._logged, self._measures, self._epoch, self._told = [], [], {}, None, 0, ""
         self._seconds = self._watching = 0.0
         try:
             self._watch = Watch(self._own or self.model, self._rows, count=_MOST_ROWS, **self._heads)
@@ -149,25 +167,65 @@ class KLMonitor(keras.callbacks.Callback):
         """Look at the model, and say what is wrong."""
         assert self._watch is not None
         logs = {} if logs is None else logs
-        trained, began = time.perf_counter() - self._began, time.perf_counter()
-        found = self._watch.take()
-        if len(self._values) == 1:  # the first look compiled
-            self._watch.spare(_MOST_COST * trained)
+        began = time.perf_counter()
+        trained = began - self._began
+        self._seconds += trained
         self._epoch = max(epoch, self._epoch) + 1  # a further `fit` begins at 0 again
         weight = self._read_kl_weight(logs)
+        is_due = self._is_due(epoch, logs)
+        looks = is_due or self._affords(began, self._look_seconds)
+        found = self._look() if looks else None
+        if looks and len(self._looked) == 1:  # the first look compiled
+            self._watch.spare(self._most_cost * trained)
         self._note(found, logs, weight)
-        logs["val_kl_per_latent"], logs["active_latents"] = found.kl, found.active_units
+        line = {"epoch": self._epoch, **_numbers(logs)}
+        if found is not None:
+            self._latest = {"val_kl_per_latent": found.kl, "active_latents": found.active_units}
+            line |= self._latest
         if self._log is not None:
-            self._log.write({"epoch": self._epoch, **_numbers(logs), **_seen(found, weight)})
-        self._judge()
+            self._log.write({**line, "kl_weight": weight, **({} if found is None else _seen(found))})
+        logs.update(self._latest)
+        if is_due or (looks and self._affords(began, self._verdict_seconds)):
+            judged = time.perf_counter()
+            self._judge()
+            self._verdict_seconds = time.perf_counter() - judged
         spent = time.perf_counter() - began
-        self._seconds += trained + spent
-        self._watching += spent if len(self._values) > 2 else 0.0
+        self._seconds += spent
+        self._watching += spent if len(self._looked) > 2 else 0.0
+
+    def _is_due(self, epoch: int, logs: Mapping[str, Any]) -> bool:
+        """Whether this epoch is looked at whatever that costs: among the first, the last, or after it broke."""
+        loss = _numbers(logs).get(_meanings(tuple(logs)).get("loss", ""), 0.0)
+        is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        breaks = not math.isfinite(loss) and self._measures is not None
+        return len(self._looked) < _FIRST_LOOKS or is_last or breaks
+
+    def _affords(self, began: float, seconds: float) -> bool:
+        """Whether watching may take so many seconds more in the epoch whose end began then."""
+        spent = time.perf_counter() - began
+        return self._watching + spent + seconds <= self._most_cost * self._seconds
+
+    def _look(self) -> Measures:
+        assert self._watch is not None
+        began = time.perf_counter()
+        found = self._watch.take()
+        self._look_seconds = time.perf_counter() - began
+        return found
+
+    def _filled(self) -> np.ndarray:
+        """The curves' rows [T, …]: between the epochs that were looked at, lines."""
+        rows, looked = np.array(self._values, np.float32), np.array(self._looked)
+        passed_over = np.setdiff1d(np.arange(len(rows)), looked)
+        for column in rows.T[_OF_A_LOOK] if passed_over.size else ():
+            column[passed_over] = np.interp(passed_over, looked, column[looked])
+        return rows
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Write the page, and say how it ended."""
+        """Look once more where another callback ended the training, write the page, and say how it ended."""
         if not self._values:
             return
+        if self._looked[-1] != len(self._values) - 1:
+            self._see(self._look(), self._values[-1])
         told = self.watched.diagnose()
         lines = [f"KLMonitor: {_words(told.verdict)}. {told.reasons[0]}", f"Next: {told.next}"]
         if self._report is not None:
@@ -185,7 +243,7 @@ class KLMonitor(keras.callbacks.Callback):
         """
         given, models = self._kl_weight, [one for one in (self._own, self.model) if one is not None]
         if given is None:
-            logged = recognise(tuple(logs)).get("kl_weight")
+            logged = _meanings(tuple(logs)).get("kl_weight")
             held = [getattr(model, name, None) for model in models for name in _WEIGHTS]
             known = [logs[logged]] if logged else [one for one in held if one is not None and not callable(one)]
             return _as_number(known[0]) if known else math.nan
@@ -202,28 +260,30 @@ class KLMonitor(keras.callbacks.Callback):
             raise UsageError(f"KLMonitor: kl_weight must give a number, but gives {given!r}.")
         return value
 
-    def _note(self, found: Measures, logs: Mapping[str, Any], weight: float) -> None:
-        names, numbers = recognise(tuple(logs)), _numbers(logs)
+    def _note(self, found: Measures | None, logs: Mapping[str, Any], weight: float) -> None:
+        names, numbers = _meanings(tuple(logs)), _numbers(logs)
         loss, error = (numbers.get(names.get(part, ""), math.nan) for part in ("loss", "reconstruction"))
-        broken = not math.isfinite(found.kl) or ("loss" in names and not math.isfinite(loss))
-        self._values.append(
-            [
-                math.nan,  # KL in training, which models log in units of their own
-                error,
-                weight,
-                loss,
-                found.kl,
-                found.reconstruction,
-                found.unexplained,
-                found.clip_share_low,
-                found.clip_share_high,
-                float(broken),
-            ]
-        )
-        self._measures = None if broken else found
+        broken = "loss" in names and not math.isfinite(loss)
+        # KL in training is not known: models log it in units of their own.
+        self._values.append([math.nan, error, weight, loss, *[math.nan] * 5, float(broken)])
+        if found is not None:
+            self._see(found, self._values[-1])
         for name in {*numbers, *self._logged}:
             past = self._logged.setdefault(name, [math.nan] * (len(self._values) - 1))
             past.append(numbers.get(name, math.nan))
+
+    def _see(self, found: Measures, row: list[float]) -> None:
+        """Take up a look at the latest epoch into its row of the curves."""
+        row[_OF_A_LOOK] = [
+            found.kl,
+            found.reconstruction,
+            found.unexplained,
+            found.clip_share_low,
+            found.clip_share_high,
+        ]
+        row[-1] = float(row[-1] or not math.isfinite(found.kl))
+        self._measures = None if row[-1] else found
+        self._looked.append(len(self._values) - 1)
 
     def _judge(self) -> None:
         told = self.watched.diagnose()
@@ -237,6 +297,19 @@ class KLMonitor(keras.callbacks.Callback):
     def _say(self, text: str) -> None:
         if self._verbose:
             show(text)
+
+
+def _known(model: Any, trained: Any) -> dict[str, str | float]:
+    """What a definition says of a model and its training, by key, as far as they tell."""
+    known: dict[str, str | float] = {}
+    kind = type(model)
+    if kind.__module__.partition(".")[0] not in ("__main__", "keras", "builtins") and "<" not in kind.__qualname__:
+        known["kind"] = f"{kind.__module__}:{kind.__qualname__}"
+    optimizer = getattr(trained, "optimizer", None)
+    if optimizer is not None and type(optimizer).__name__.lower() in OPTIMIZERS:
+        known["optimizer"] = type(optimizer).__name__.lower()
+        known["learning_rate"] = float(f"{float(optimizer.learning_rate):.6g}")
+    return known
 
 
 def _words(verdict: str) -> str:
@@ -254,10 +327,9 @@ def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
     return {name: _as_number(value) for name, value in logs.items() if np.ndim(value) == 0}
 
 
-def _seen(found: Measures, weight: float) -> dict[str, float | list[float]]:
+def _seen(found: Measures) -> dict[str, float | list[float]]:
     """What the log says of a look beside what `fit` logs."""
     return {
-        "kl_weight": weight,
         "val_unexplained": found.unexplained,
         "clip_share_low": found.clip_share_low,
         "clip_share_high": found.clip_share_high,

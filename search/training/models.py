@@ -105,15 +105,21 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
 def _own_network(definition: StudyDefinition, dataset: Dataset, named: Any, beside: Mapping[str, Any]) -> Network:
     model, likelihood = definition.model, definition.objective().likelihood
-    if dataset.conditions is not None and (model.latent_heads or model.searched_dropout):
+    if dataset.conditions is not None and model.latent_heads:
         raise ValueError(
-            "with data.condition, latent_heads and searched_dropout mean nothing: let the encoder give [z_mean, "
-            "z_log_var], and put klsearch.SearchedDropout layers where dropout is searched."
+            "with data.condition, model.latent_heads is not used: let the encoder give the list [z_mean, z_log_var]."
         )
     pair = find_pair(named, dataset.shape, model.latent_dim, beside, dataset.condition_width)
     if dataset.conditions is not None:
         told = dataset.conditions["train"]
-        return adopt_conditional(pair, dataset.train, told, model.latent_dim, likelihood=likelihood)
+        return adopt_conditional(
+            pair,
+            dataset.train,
+            told,
+            model.latent_dim,
+            likelihood=likelihood,
+            searched_dropout=model.searched_dropout or (),
+        )
     return adopt(
         pair,
         dataset.train,

@@ -96,6 +96,7 @@ def diagnose(
         "kl_slope_error": motion.error,
         "kl_weight": None if weight is None else float(weight[-1]),
         "epochs_at_this_weight": None if weight is None else full,
+        "annealing_epochs": None if weight is None else _annealing_epochs(weight, full, window),
         "reconstruction": None if history.reconstruction is None else float(history.reconstruction[-1]),
         "reconstruction_improvement": improvement,
     }
@@ -188,6 +189,12 @@ def _epochs_at_full_weight(weight: np.ndarray) -> int:
     """How many epochs at the end share the last one's KL weight."""
     other = np.abs(weight - weight[-1]) > _WEIGHT_CHANGE * max(float(np.max(np.abs(weight))), 1e-30)
     return int(weight.size - 1 - np.flatnonzero(other)[-1]) if other.any() else int(weight.size)
+
+
+def _annealing_epochs(weight: np.ndarray, full: int, window: int) -> int | None:
+    """Over how many epochs the KL weight rose to what it has been since; None where it did anything else."""
+    rose = bool(np.all(np.diff(weight) >= -_WEIGHT_CHANGE * float(np.max(np.abs(weight)))))
+    return weight.size - full if rose and full >= window else None
 
 
 def _is_cyclical(weight: np.ndarray) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Watched:
         rows: how many rows were watched.
         seconds: of the training.
         watching: of them, what watching took, without its first two looks, which compile and are timed.
+        known: of the model and its training, by the keys of a definition: `kind`, `learning_rate`, `optimizer`…
+        clip: the bounds between which the user clips z_log_var, `clip_low` and `clip_high`, if they do.
     """
 
     curves: TrainingCurves
@@ -47,6 +49,8 @@ class Watched:
     rows: int
     seconds: float
     watching: float
+    known: Mapping[str, str | float] = field(default_factory=dict)
+    clip: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def gates(self) -> tuple[Gate, ...]:

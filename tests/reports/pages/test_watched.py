@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from klsearch.reports.page import Gallery, Prose, Steps, Table
+from klsearch.reports.page import Code, Gallery, Prose, Steps, Table
 from klsearch.reports.pages.watched import watched_page
 from klsearch.reports.report import write_watched
 from klsearch.vae.diagnostics.gates import GATE_NAMES
@@ -32,7 +32,11 @@ def test_its_sections_have_the_curves_the_gates_and_the_lines_of_a_search() -> N
     sections = {section.identity: section.blocks for section in page.sections}
     (steps,) = sections["next"]
     assert isinstance(steps, Steps)
-    assert "kl_weight = 0.1" in steps.items[-1].code
+    assert steps.items[-1].action == "Search the settings"
+    _, code = sections["search"]
+    assert isinstance(code, Code)
+    assert "kl_weight = 0.1" in code.text
+    assert list(sections)[-1] == "search"
     curves, latents, _ = sections["dynamics"]
     assert isinstance(curves, Gallery)
     assert isinstance(latents, Gallery)
@@ -56,6 +60,6 @@ def test_a_training_that_broke_or_has_just_begun_has_a_page_too(seen: Watched, t
 
 
 def test_what_makes_the_numbers_doubtful_stands_on_the_page() -> None:
-    blocks = watched_page(watched(notes=("'z_log_sigma' is taken for a log-variance",)), "vae").sections[-1].blocks
+    blocks = watched_page(watched(notes=("'z_log_sigma' is taken for a log-variance",)), "vae").sections[-2].blocks
     told = next(block.text for block in blocks if isinstance(block, Prose))
     assert told == "'z_log_sigma' is taken for a log-variance."

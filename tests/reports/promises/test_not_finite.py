@@ -90,7 +90,7 @@ def test_no_text_of_a_study_with_diverged_seeds_says_nan_or_inf(
 
 
 def test_an_export_says_on_how_many_seeds_the_winner_diverged(study: StudyRecord, diverged: Diverged) -> None:
-    from klsearch.search.commands import export  # which loads TensorFlow
+    from klsearch.search.commands.export import winner as export  # which loads TensorFlow
 
     told = export._expected(diverged(study, "winner", 1))
     assert not faulty([told])

@@ -1,5 +1,6 @@
 """What users are told of their own model and training."""
 
+import html
 import json
 import subprocess
 import sys
@@ -23,6 +24,8 @@ def test_a_history_is_diagnosed_as_text_and_as_json(capsys: pytest.CaptureFixtur
     assert document["verdict"] == "healthy"
     assert document["numbers"]["kl_per_latent"] == pytest.approx(0.64, abs=0.01)
     assert {"schema_version", "reasons", "next"} <= document.keys()
+    assert document["definition"].endswith("encoder_dropout = 0.0   # put in yours: it cannot be told from here\n")
+    assert all(f"  {line}" in text.splitlines() for line in document["definition"].splitlines())
 
 
 def test_a_diverged_history_is_still_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,6 +51,14 @@ def test_diagnose_loads_no_tensorflow() -> None:
         "assert {'keras', 'tensorflow', 'optuna'}.isdisjoint(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, "diagnose", str(RECORDED / "short_sum_8.csv")], check=True)
+
+
+def test_an_audit_replaces_no_page_but_one_of_klsearch(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.html"
+    theirs.write_text("mine", encoding="utf-8")
+    assert main(["audit", "my_vae:make", "--data", "digits", "-o", str(theirs)]) == 2
+    assert "is not a page that klsearch wrote" in capsys.readouterr().err
+    assert theirs.read_text(encoding="utf-8") == "mine"
 
 
 def test_an_audit_refuses_what_is_no_function_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,12 +102,16 @@ def make():
 def test_a_model_of_one_s_own_is_audited(tmp_path: Path) -> None:
     (tmp_path / "my_vae.py").write_text(MY_VAE, encoding="utf-8")
     code = "import sys; from klsearch.search.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "audit", "my_vae:make", "--data", "digits", "--json"]
+    command = [sys.executable, "-c", code, "audit", "my_vae:make", "--data", "digits", "--json", "-o", "audit.html"]
     called = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     document = json.loads(called.stdout)
     assert {each["code"] for each in document["findings"]} == {"noise_unused", "kl_weight_frozen"}
     assert document["facts"]["kl_reduction"] == "mean"
     assert document["facts"]["beta_effective"] == pytest.approx(0.2 / 4, rel=1e-3)
+    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    assert "<h1>2 findings</h1>" in page
+    assert "noise unused" in page
+    assert document["definition"] in html.unescape(page)
     (tmp_path / "mine.toml").write_text(document["definition"], encoding="utf-8")
     checked = subprocess.run(
         [*command[:3], "check", "mine.toml"], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from klsearch.search.commands.check import Estimate, OwnModel
-from klsearch.search.commands.export import Exported
+from klsearch.search.commands.export.winner import Exported
 from klsearch.search.commands.text import (
     best_text,
     check_text,

@@ -69,7 +69,7 @@ def adopt(
     notes = [*pair.notes, *heads.notes, *changes]
     logits = take_logits(decoder) if decoder.is_sigmoid and likelihood.name == "bernoulli" else None
     notes += [] if logits is None else [logits.note]
-    notes += _search_dropouts(heads, pair.encoder, searched_dropout)
+    notes += search_dropouts(heads, pair.encoder, searched_dropout)
     brought = Brought(
         encoder=pair.encoder,
         decoder=pair.decoder,
@@ -78,6 +78,7 @@ def adopt(
         logits=logits,
         notes=tuple(notes),
         cautions=tuple(cautions),
+        origin=pair.origin,
     )
     trained = decoder.model if logits is None else logits.model
     return Network(encoder=heads.encoder, decoder=trained, outputs=len(likelihood.parts), brought=brought)
@@ -124,8 +125,11 @@ def _check_apart(encoder: keras.Model, decoder: keras.Model) -> None:
         raise ValueError(f"encoder and decoder share {shared[0]!r}; each must have variables of its own.")
 
 
-def _search_dropouts(heads: Heads, encoder: Any, named: Sequence[str] | Literal["all"]) -> list[str]:
+def search_dropouts(heads: Heads, encoder: Any, named: Sequence[str] | Literal["all"]) -> list[str]:
     """Let `encoder_dropout` be the rate of the encoder's Dropout layers of these names.
+
+    Returns:
+        A line that says so, if there are any.
 
     Raises:
         ValueError: there is none of a name.

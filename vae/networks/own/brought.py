@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 
 from klsearch.vae.data.cautions import Caution
 from klsearch.vae.networks.own.decoders import Logits
+from klsearch.vae.networks.own.pairs import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,6 +24,7 @@ class Brought:
         logits: what is trained of a decoder that ends in a sigmoid; None of another.
         notes: what was taken for what, one line each.
         cautions: what may surprise.
+        origin: how both come from what the user named.
     """
 
     encoder: keras.layers.Layer
@@ -32,6 +34,7 @@ class Brought:
     logits: Logits | None
     notes: tuple[str, ...] = ()
     cautions: tuple[Caution, ...] = ()
+    origin: Origin = field(default_factory=Origin)
 
     @contextmanager
     def restored(self) -> Iterator[None]:

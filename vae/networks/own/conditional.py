@@ -1,6 +1,8 @@
 """The network that trains a user's own conditional models, which are told something of each row as second input."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from klsearch.vae.data.rows import Rows
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.likelihood import Likelihood
 from klsearch.vae.networks.network import Network
-from klsearch.vae.networks.own.adoption import make_ready
+from klsearch.vae.networks.own.adoption import make_ready, search_dropouts
 from klsearch.vae.networks.own.brought import Brought
 from klsearch.vae.networks.own.changes import undo_changes
 from klsearch.vae.networks.own.decoders import probe_decoder
@@ -17,7 +19,13 @@ from klsearch.vae.networks.own.pairs import Pair
 
 
 def adopt_conditional(
-    pair: Pair, rows: Rows, condition: np.ndarray, latent_dim: int, *, likelihood: Likelihood = GAUSSIAN
+    pair: Pair,
+    rows: Rows,
+    condition: np.ndarray,
+    latent_dim: int,
+    *,
+    likelihood: Likelihood = GAUSSIAN,
+    searched_dropout: Sequence[str] | Literal["all"] = (),
 ) -> Network:
     """The network of a user's encoder and decoder that are told of a condition, taken to the letter.
 
@@ -27,6 +35,7 @@ def adopt_conditional(
         condition: of them, float32 [n, c].
         latent_dim: d.
         likelihood: what the decoder's output is taken for.
+        searched_dropout: names of the encoder's Dropout layers whose rate `encoder_dropout` shall be, or "all".
 
     Raises:
         ModelFaults: they would train, but not as their user means it.
@@ -54,6 +63,7 @@ def adopt_conditional(
         raise ValueError("the decoder ends in a sigmoid, which 'bernoulli' has already; let it end in no activation.")
     heads = Heads(encoder=network.encoder, layers=(layers[0], layers[1]), places=(0, 1), notes=())
     notes, cautions = make_ready(heads, decoder, rows, likelihood, condition)
+    notes += search_dropouts(heads, pair.encoder, searched_dropout)
     brought = Brought(
         encoder=pair.encoder,
         decoder=pair.decoder,
@@ -62,5 +72,6 @@ def adopt_conditional(
         logits=None,
         notes=(*pair.notes, *notes),
         cautions=tuple(cautions),
+        origin=pair.origin,
     )
     return replace(network, brought=brought)

@@ -39,9 +39,12 @@ def find_faults(
     """
     if refused := [*_of_layers(heads.encoder), *_of_layers(decoder.model)]:
         return refused, []
+    wrong = list(_of_decoder(decoder, rows, likelihood))
+    if not heads.layers:
+        return wrong, []
     probe = Probe(heads.encoder, *(values[:_PROBED_ROWS] for values in probed_inputs(rows, condition)))
     mean, log_var = (probe.reach(layer, place) for place, layer in enumerate(heads.layers))
-    wrong = [*_of_mean(mean), *_of_log_var(log_var), *_of_decoder(decoder, rows, likelihood)]
+    wrong = [*_of_mean(mean), *_of_log_var(log_var), *wrong]
     return wrong, [*_bounded_mean(mean), *_bounded_log_var(log_var)]
 
 

@@ -23,33 +23,37 @@ class Heads:
 
     Attributes:
         encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d]; shares the brought encoder's variables.
-        layers: whose kernels give them.
+        layers: whose kernels give them; none where they need not be known and are not found.
         places: of them among the flattened outputs of the brought encoder, the same one where it is cut in two; None
             where they lie inside.
         notes: what was taken for what, where that is not plain.
     """
 
     encoder: keras.Model
-    layers: tuple[keras.layers.Layer, keras.layers.Layer]
+    layers: tuple[keras.layers.Layer, ...]
     places: tuple[int, int] | None
     notes: tuple[str, ...]
 
     @property
     def kernels(self) -> tuple[keras.Variable, keras.Variable]:
         """The kernels that L2 acts on."""
-        return self.layers[0].kernel, self.layers[1].kernel
+        first, second = self.layers
+        return first.kernel, second.kernel
 
 
-def take_heads(encoder: keras.layers.Layer, rows: np.ndarray, named: Sequence[str]) -> Heads:
+def take_heads(
+    encoder: keras.layers.Layer, rows: np.ndarray, named: Sequence[str], *, needs_kernels: bool = True
+) -> Heads:
     """The encoder that gives z_mean and raw z_log_var alone.
 
     Args:
         encoder: as it was brought.
         rows: some of those to be trained on, float32 [n, *shape].
         named: `latent_heads` of the definition: two outputs, or layers, in this order; empty to find them by name.
+        needs_kernels: whether L2 shall act on them.
 
     Raises:
-        ValueError: they cannot be told, or there is none of a name; the message says how to name them.
+        ValueError: they cannot be told, or there is none of a name, or no kernel; the message says how to name them.
     """
     inputs, output = call_on(encoder, tuple(rows.shape[1:]))
     flat, labels = _outputs(output)
@@ -65,6 +69,12 @@ def take_heads(encoder: keras.layers.Layer, rows: np.ndarray, named: Sequence[st
         raise ValueError(f"the encoder's outputs must both have shape [n, latent_dim], but have {shapes}.")
     view = encoder if _is_plain(encoder, pair) else keras.Model(inputs, list(pair), name=encoder.name)
     layers = _head_layers(view, encoder, rows, named)
+    if not layers and needs_kernels:
+        raise ValueError(
+            "found no layer with a kernel to regularise behind an encoder output; let a Dense layer give z_mean and "
+            'another z_log_var, or name them in model.latent_heads = ["…", "…"]; layers with a kernel: '
+            f"{_known_layers(encoder, view)}."
+        )
     if places is not None and not named and _are_reversed(encoder, layers, [labels[place] for place in places]):
         first, second = (_words(encoder, layer) for layer in layers)
         if places[0] == places[1]:
@@ -72,7 +82,7 @@ def take_heads(encoder: keras.layers.Layer, rows: np.ndarray, named: Sequence[st
         notes = [f"the encoder gives {first!r} before {second!r}: {second!r} is taken for z_mean"]
         places, layers = (places[1], places[0]), (layers[1], layers[0])
         view = keras.Model(inputs, [pair[1], pair[0]], name=encoder.name)
-    deviations = [name for name in names_of(encoder, layers[1]) if _LOG_DEVIATION.search(name)]
+    deviations = [name for layer in layers[1:] for name in names_of(encoder, layer) if _LOG_DEVIATION.search(name)]
     if deviations:
         notes.append(
             f"{deviations[0]!r} is taken for a log-variance; if it is the logarithm of a standard deviation, give "
@@ -172,11 +182,9 @@ def _named_pair(
     layers = [_named_layer(encoder, name) for name in named]
     for name, tensor, layer in zip(named, seen, layers, strict=True):
         if tensor is None and layer is None:
-            inside = [one for one in encoder._flatten_layers(include_self=False) if has_kernel(one)]
-            known = ", ".join(sorted({_words(encoder, one) for one in inside})) or "none"
             raise ValueError(
                 f"the encoder has no output and no layer {name!r} for model.latent_heads; outputs: "
-                f"{', '.join(labels)}; layers with a kernel: {known}."
+                f"{', '.join(labels)}; layers with a kernel: {_known_layers(encoder, encoder)}."
             )
     if None not in seen:
         return seen, _places(seen, flat), []
@@ -295,11 +303,11 @@ def _steady(encoder: Any, rows: np.ndarray) -> list[int]:
     ]
 
 
-def _head_layers(view: keras.Model, encoder: Any, rows: np.ndarray, named: Sequence[str]) -> tuple[Any, Any]:
+def _head_layers(view: keras.Model, encoder: Any, rows: np.ndarray, named: Sequence[str]) -> tuple[Any, ...]:
     """The layers that L2 acts on: those that are named, those nearest upstream of the outputs, or those that move them.
 
-    Raises:
-        ValueError: there are none to be found.
+    Returns:
+        Two, or none where one is not to be found.
     """
     inside = [layer for layer in view._flatten_layers(include_self=False) if has_kernel(layer)]
     by_name = [_named_layer(encoder, name) for name in named]
@@ -311,13 +319,13 @@ def _head_layers(view: keras.Model, encoder: Any, rows: np.ndarray, named: Seque
         moved = sorted([(probe.moves(layer), layer) for layer in inside], key=lambda one: sum(one[0]))
         heads = [next((layer for moves, layer in moved if moves[place]), None) for place in (0, 1)]
         found = [one or other for one, other in zip(found, heads, strict=True)]
-    if None in found:
-        known = ", ".join(sorted({_words(encoder, layer) for layer in inside})) or "none"
-        raise ValueError(
-            "found no layer with a kernel to regularise behind an encoder output; let a Dense layer give z_mean and "
-            f'another z_log_var, or name them in model.latent_heads = ["…", "…"]; layers with a kernel: {known}.'
-        )
-    return found[0], found[1]
+    return () if None in found else (found[0], found[1])
+
+
+def _known_layers(encoder: Any, view: Any) -> str:
+    """The layers with a kernel, in words."""
+    inside = [layer for layer in view._flatten_layers(include_self=False) if has_kernel(layer)]
+    return ", ".join(sorted({_words(encoder, layer) for layer in inside})) or "none"
 
 
 def layer_behind(tensor: keras.KerasTensor) -> Any:
@@ -354,6 +362,8 @@ def _words(encoder: Any, layer: Any) -> str:
 
 def _are_reversed(encoder: Any, layers: Sequence[Any], labels: Sequence[str]) -> bool:
     """Whether the names of the first head speak of a log-variance, or only the second's of a mean."""
+    if not layers:
+        return False
     first, second = ([*names_of(encoder, layer), label] for layer, label in zip(layers, labels, strict=True))
     log_vars = [any(map(_LOG_VAR.search, names)) for names in (first, second)]
     means = [any(map(_is_mean, names)) for names in (first, second)]

@@ -23,6 +23,24 @@ _CONDITION = "condition_shape"
 _LATENTS = ("latent_dim", "latent_dims", "latent_size", "latents", "n_latent", "z_dim", "z_size", "encoding_dim")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """How the two models come from what the user named, as Python that follows that name.
+
+    Attributes:
+        call: the arguments with which it makes them, such as `(latent_dim=4)`; empty where it is not called. What they
+            take from the user's module follows `{module}`.
+        encoder: what then leads to the encoder, such as `.encoder` or `[0]`.
+        decoder: the same to the decoder.
+        made_by: the class, where a class was named.
+    """
+
+    call: str = ""
+    encoder: str = "[0]"
+    decoder: str = "[1]"
+    made_by: type | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pair:
     """A user's two models.
@@ -31,11 +49,13 @@ class Pair:
         encoder: as it was brought.
         decoder: the same.
         notes: how they were found, one line each, where that is not plain.
+        origin: where they were found.
     """
 
     encoder: keras.layers.Layer
     decoder: keras.layers.Layer
     notes: tuple[str, ...] = ()
+    origin: Origin = Origin()
 
 
 def find_pair(
@@ -54,11 +74,13 @@ def find_pair(
     Raises:
         ValueError: there are none, or the function needs what nobody can give it, or is not told of the condition.
     """
-    given = named
+    given, call = named, ""
     if _is_maker(named):
-        given = _make(_tell(named, condition_width), input_shape, latent_dim, beside)
+        given, call = _make(_tell(named, condition_width), input_shape, latent_dim, beside)
     pair = _put_in_order(pair_in(given), math.prod(input_shape), latent_dim)
-    return replace(pair, notes=(*pair.notes, *_uncalled(given)))
+    made_by = named if inspect.isclass(named) else None
+    origin = replace(pair.origin, call=call, made_by=made_by)
+    return replace(pair, notes=(*pair.notes, *_uncalled(given)), origin=origin)
 
 
 def _is_maker(named: Any) -> bool:
@@ -93,22 +115,28 @@ def _tell(maker: Any, condition_width: int) -> Any:
     return maker
 
 
-def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any]) -> Any:
-    """What the function or class gives for the arguments that it names, or for the shape and d if it names none."""
+def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Mapping[str, Any]) -> tuple[Any, str]:
+    """What the function or class gives for the arguments that it names, or for the shape and d if it names none.
+
+    Returns:
+        That, and the arguments in Python.
+    """
     known = {**dict.fromkeys(_SHAPE, input_shape), **dict.fromkeys(_FEATURES, math.prod(input_shape))}
     known |= dict.fromkeys(_LATENTS, latent_dim)
     known |= {name: beside[name] for name in ("encoder", "decoder") if _is_model(beside.get(name))}
     parameters = list(inspect.signature(maker).parameters.values())
     if any(one.kind is one.VAR_POSITIONAL for one in parameters) and len(parameters) == 1:
-        return maker(input_shape, latent_dim)
+        return _called(maker, input_shape, latent_dim)
     taken = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     required = [one for one in taken if one.default is one.empty]
     strange = [one.name for one in required if one.name not in known or one.kind is one.POSITIONAL_ONLY]
     if not strange:
         loose = [one.name for one in taken if one.name in _LOOSE and one not in required]
-        return maker(**{one.name: known[one.name] for one in taken if one.name in known and one.name not in loose})
+        return _called(
+            maker, **{one.name: known[one.name] for one in taken if one.name in known and one.name not in loose}
+        )
     if len(required) == 2 and not {"encoder", "decoder"} & {one.name for one in required}:
-        return maker(input_shape, latent_dim)
+        return _called(maker, input_shape, latent_dim)
     name = getattr(getattr(maker, "func", maker), "__name__", "the model factory")
     raise ValueError(
         f"{name}() needs {' and '.join(map(repr, strange))}, and nobody knows what to give for it; name a "
@@ -116,19 +144,28 @@ def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Map
     )
 
 
+def _called(maker: Any, *arguments: Any, **named: Any) -> tuple[Any, str]:
+    """What a function or class gives, and its arguments in Python; models are those of the user's module."""
+    told = {**named, **getattr(maker, "keywords", {})}
+    words = [repr(value) for value in arguments]
+    words += [f"{name}={f'{{module}}.{name}' if _is_model(value) else repr(value)}" for name, value in told.items()]
+    return maker(*arguments, **named), f"({', '.join(words)})"
+
+
 def pair_in(given: Any) -> Pair:
     """The two models that an object holds, by position or by name."""
     if isinstance(given, list | tuple) and len(given) == 2 and all(map(_is_model, given)):
         return Pair(encoder=given[0], decoder=given[1])
     if isinstance(given, list | tuple):
-        return _by_name([(getattr(one, "name", ""), one) for one in given], given)
+        return _by_name([(getattr(one, "name", ""), one, f"[{place}]") for place, one in enumerate(given)], given)
     if isinstance(given, Mapping):
-        return _by_name([(str(name), one) for name, one in given.items()], given)
+        return _by_name([(str(name), one, f"[{name!r}]") for name, one in given.items()], given)
     encoder, decoder = getattr(given, "encoder", None), getattr(given, "decoder", None)
     if isinstance(encoder, keras.layers.Layer) and isinstance(decoder, keras.layers.Layer):
-        return Pair(encoder=encoder, decoder=decoder)
-    layers = [(layer.name, layer) for layer in getattr(given, "layers", ())] if _is_model(given) else []
-    return _by_name([*getattr(given, "__dict__", {}).items(), *layers], given)
+        return Pair(encoder=encoder, decoder=decoder, origin=Origin(encoder=".encoder", decoder=".decoder"))
+    held = [(name, value, f".{name}") for name, value in getattr(given, "__dict__", {}).items()]
+    layers = getattr(given, "layers", ()) if _is_model(given) else ()
+    return _by_name([*held, *((layer.name, layer, f".get_layer({layer.name!r})") for layer in layers)], given)
 
 
 def _uncalled(given: Any) -> list[str]:
@@ -138,30 +175,35 @@ def _uncalled(given: Any) -> list[str]:
     return [f"{type(given).__name__}.train_step is not called: the loss is that of the study, with its KL weight"]
 
 
-def _by_name(named: Iterable[tuple[str, Any]], given: Any) -> Pair:
+def _by_name(named: Iterable[tuple[str, Any, str]], given: Any) -> Pair:
     """The one model whose name speaks of an encoder, and the one whose name speaks of a decoder.
+
+    Args:
+        named: names, what has them, and what leads there.
+        given: that holds it all.
 
     Raises:
         ValueError: there is none, or more than one.
     """
-    models = [(name, model) for name, model in named if _is_model(model)]
-    found: list[tuple[str, Any]] = []
+    models = [(name, model, way) for name, model, way in named if _is_model(model)]
+    found: list[tuple[str, Any, str]] = []
     for pattern in (_ENCODER, _DECODER):
-        fitting: dict[int, tuple[str, Any]] = {}
-        for name, model in models:
+        fitting: dict[int, tuple[str, Any, str]] = {}
+        for name, model, way in models:
             if pattern.search(name):
-                fitting.setdefault(id(model), (name, model))
+                fitting.setdefault(id(model), (name, model, way))
         if len(fitting) != 1:
-            held = f", but {', '.join(sorted({name for name, _ in models}))}" if models else ""
+            held = f", but {', '.join(sorted({name for name, _, _ in models}))}" if models else ""
             raise ValueError(
                 f"the model must be or give (encoder, decoder), two Keras models, or an object with attributes of "
                 f"these names, but a {type(given).__name__} holds none{held}."
             )
         found += fitting.values()
-    (first, encoder), (second, decoder) = found
+    (first, encoder, to_encoder), (second, decoder, to_decoder) = found
     plain = (first, second) == ("encoder", "decoder")
     note = () if plain else (f"{first!r} is taken for the encoder and {second!r} for the decoder",)
-    return Pair(encoder=encoder, decoder=decoder, notes=note)
+    origin = Origin(encoder=to_encoder, decoder=to_decoder)
+    return Pair(encoder=encoder, decoder=decoder, notes=note, origin=origin)
 
 
 def _put_in_order(pair: Pair, features: int, latent_dim: int) -> Pair:
@@ -172,7 +214,8 @@ def _put_in_order(pair: Pair, features: int, latent_dim: int) -> Pair:
     if not (by_size or (by_name and None in takes)):
         return pair
     note = f"{pair.decoder.name!r}, which takes rows, is taken for the encoder: it came second"
-    return Pair(encoder=pair.decoder, decoder=pair.encoder, notes=(*pair.notes, note))
+    origin = replace(pair.origin, encoder=pair.origin.decoder, decoder=pair.origin.encoder)
+    return Pair(encoder=pair.decoder, decoder=pair.encoder, notes=(*pair.notes, note), origin=origin)
 
 
 def _count_inputs(model: keras.layers.Layer) -> int | None:

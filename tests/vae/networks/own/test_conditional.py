@@ -16,7 +16,7 @@ from klsearch.vae.networks.own.adoption import ModelFaults
 from klsearch.vae.networks.own.brought import Brought
 from klsearch.vae.networks.own.conditional import adopt_conditional
 from klsearch.vae.networks.own.fresh import making_models
-from klsearch.vae.networks.own.pairs import find_pair
+from klsearch.vae.networks.own.pairs import Pair, find_pair
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
@@ -160,6 +160,20 @@ def test_a_kl_of_their_own_is_left_out() -> None:
     assert "(AddedKl) adds a KL of its own (add_loss), which is left out" in note
     network.encoder([ROWS, TOLD], training=True)
     assert network.encoder.losses == []
+
+
+def test_the_rate_of_their_own_dropout_layers_can_be_searched() -> None:
+    rows, z, told = keras.Input((4,)), keras.Input((2,)), [keras.Input((3,)) for _ in range(2)]
+    h = keras.layers.Dropout(0.3, name="thin")(keras.layers.Concatenate()([rows, told[0]]))
+    encoder = keras.Model([rows, told[0]], [keras.layers.Dense(2)(h), keras.layers.Dense(2)(h)])
+    decoder = keras.Model([z, told[1]], keras.layers.Dense(4)(keras.layers.Concatenate()([z, told[1]])))
+    pair = Pair(encoder=encoder, decoder=decoder)
+    assert adopt_conditional(pair, ROWS, TOLD, 2).searched_dropouts() == []
+    network = adopt_conditional(pair, ROWS, TOLD, 2, searched_dropout=("thin",))
+    assert [layer.name for layer in network.searched_dropouts()] == ["thin"]
+    assert record(network).notes == ("encoder_dropout is the rate of thin",)
+    with pytest.raises(ValueError, match=r"no Dropout layer 'thick' for model\.searched_dropout; it has thin"):
+        adopt_conditional(pair, ROWS, TOLD, 2, searched_dropout=("thick",))
 
 
 def test_what_they_were_trained_to_is_forgotten() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from klsearch.vae.data.readers.raw import DataProblem
-from klsearch.vae.networks.own.pairs import Pair, find_pair, load_saved
+from klsearch.vae.networks.own.pairs import Origin, Pair, find_pair, load_saved
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
@@ -87,6 +87,38 @@ def found(named: Any, **beside: Any) -> Pair:
 def test_two_models_are_found_in_what_people_have(named: Any) -> None:
     pair = found(named)
     assert (pair.encoder, pair.decoder) == (ENCODER, DECODER)
+
+
+def told_shape(input_shape: tuple[int, ...], latent_dim: int) -> Any:
+    return models() if (input_shape, latent_dim) == ((4,), 2) else None
+
+
+@pytest.mark.parametrize(
+    ("named", "origin"),
+    [
+        ((ENCODER, DECODER), Origin()),
+        ([DECODER, ENCODER], Origin(encoder="[1]", decoder="[0]")),
+        (
+            {"vae_decoder": DECODER, "vae_encoder": ENCODER},
+            Origin(encoder="['vae_encoder']", decoder="['vae_decoder']"),
+        ),
+        (lambda: (ENCODER, DECODER), Origin(call="()")),
+        (told_shape, Origin(call="(input_shape=(4,), latent_dim=2)")),
+        (lambda *sizes: (ENCODER, DECODER), Origin(call="((4,), 2)")),
+        (
+            OfItself,
+            Origin(call="(latent_dim=2)", encoder=".inference_net", decoder=".generative_net", made_by=OfItself),
+        ),
+        (whole_graph(), Origin(encoder=".get_layer('encoder')", decoder=".get_layer('decoder')")),
+    ],
+)
+def test_how_the_models_come_from_what_was_named_is_told_as_python(named: Any, origin: Origin) -> None:
+    assert found(named).origin == origin
+
+
+def test_models_that_a_class_takes_from_its_module_are_named_after_that() -> None:
+    origin = found(Whole, encoder=ENCODER, decoder=DECODER).origin
+    assert origin.call == "(encoder={module}.encoder, decoder={module}.decoder)"
 
 
 def test_a_class_that_takes_both_is_given_those_of_its_module() -> None:

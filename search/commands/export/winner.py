@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.reports.wording import number
+from klsearch.search.commands.export.snippet import settings_snippet
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import confirmed_rows, study_record
@@ -21,7 +21,6 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.retraining import RetrainedMember, mismatches, retrain
 from klsearch.studies.definitions.catalog import LoadedDefinition, with_baseline
-from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import extended_name
 from klsearch.studies.errors import UsageError
 from klsearch.studies.record import StudyRecord, TrainingRun
@@ -31,9 +30,7 @@ from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.data.tokens import PADDING
 from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plain_models
-from klsearch.vae.hyperparameters import RULES, Hyperparameters
-from klsearch.vae.training.optimizer import OPTIMIZERS
-from klsearch.vae.training.schedules import ADAM, FALLS
+from klsearch.vae.networks.own.as_code import own_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +117,7 @@ def export_winner(
                 shape=dataset.shape,
                 condition_width=dataset.condition_width,
                 masks=filling_of(dataset) is not None,
+                own=own_code(again.network),
             ),
             encoding="utf-8",
         ),
@@ -235,58 +233,3 @@ def _write(files: dict[str, Callable[[Path], Any]], folder: Path) -> None:
                 os.replace(whole / name, folder / name)
         else:
             os.replace(whole, folder)
-
-
-def settings_snippet(
-    definition: StudyDefinition,
-    settings: Hyperparameters,
-    *,
-    trial: int,
-    expected: str,
-    shape: tuple[int, ...],
-    condition_width: int = 0,
-    masks: bool = False,
-) -> str:
-    """The text of `vae_settings.py`.
-
-    Args:
-        definition: of the study, for its name, the loss's reductions and the length of the training.
-        settings: to be written in full precision.
-        trial: number of the one that they come from.
-        expected: what a training with them is to reach, as a sentence.
-        shape: of a row.
-        condition_width: how many numbers are told of each row.
-        masks: whether values are missing, for which scaler.json has a filling.
-    """
-    model, training = definition.model, definition.training
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    ).get_template("vae_settings.py.j2")
-    return template.render(
-        origin=f"trial {trial} of study '{definition.study.name}'",  # no name holds " or \\
-        expected=expected,
-        settings={name: _number(value) for name, value in asdict(settings).items()}
-        | {"clipnorm": _number(settings.clipnorm) if math.isfinite(settings.clipnorm) else None},
-        rules=RULES,
-        own=model.is_own,
-        latent_dim=model.latent_dim,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        likelihood=definition.objective().likelihood.for_rows(shape),
-        masks=masks,
-        conditional=condition_width,
-        kl_reduction=definition.study.kl_reduction,
-        schedule=training.schedule(),
-        optimizer=OPTIMIZERS[training.optimizer].keras,
-        falls=training.learning_rate_schedule != ADAM.schedule,
-        fall=FALLS[training.learning_rate_schedule].keras,
-        reconstruction_reduction=model.reconstruction_reduction,
-    )
-
-
-def _number(value: float) -> str:
-    """The number as Python reads it back."""
-    return repr(value) if math.isfinite(value) else f'float("{value}")'

@@ -1,0 +1,1 @@
+"""The winner to take away: models, and the settings in the user's own form."""
