@@ -61,6 +61,7 @@ class Program:
         weighting: how every member's loss is made.
         schedule: by which the KL weight rises.
         learning: the optimizer, and how the learning rate falls.
+        xla: whether XLA compiles a step; its last bits are others then.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Program:
         weighting: Weighting,
         schedule: KlSchedule,
         learning: Learning,
+        xla: bool = False,
     ) -> None:
         self.network = network
         self.learning = learning
@@ -99,6 +101,8 @@ class Program:
         # Loops are written out: AutoGraph, which Keras too keeps from its models, would double the time of a trace.
         self.draw = tf.function(self._trace_draw, autograph=False)
         self.train = tf.function(self._trace_train, autograph=False)
+        # Of a step alone: XLA must know how many steps a loop has that keeps what it measures.
+        self._step = tf.function(self._trace_step, autograph=False, jit_compile=True) if xla else self._trace_step
         self.validate = tf.function(self._trace_validate, autograph=False)
 
     def traces(self) -> int:
@@ -142,7 +146,7 @@ class Program:
         remainder = len(self.train_rows) % self._batch_size
 
         def step(index: tf.Tensor, measured: tf.TensorArray, size: int) -> tuple[tf.Tensor, tf.TensorArray]:
-            return index + 1, measured.write(index - first, self._trace_step(state, plan, index, size))
+            return index + 1, measured.write(index - first, self._step(state, plan, index, size))
 
         measured = tf.TensorArray(tf.float32, size=last - first, element_shape=[self.members, 4])
         _, measured = tf.while_loop(

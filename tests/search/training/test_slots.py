@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StepTimes:
+def no_memories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], StepTimes]:
     """Of nothing."""
     monkeypatch.setenv("KLSEARCH_CACHE", str(tmp_path))
-    return StepTimes({}, say=print)
+    return lambda xla: StepTimes({"xla": xla}, say=print)
 
 
 def test_members_that_gain_from_company_are_trained_together() -> None:
@@ -52,19 +53,25 @@ def test_members_take_a_quarter_of_the_memory_that_is_free(gigabytes: int, membe
 
 @pytest.mark.parametrize(("free", "measured"), [(0, [2]), (2 * 10**9, [2, 4])])
 def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
-    workshop: "Workshop", no_memory: StepTimes, monkeypatch: pytest.MonkeyPatch, free: int, measured: list[int]
+    workshop: "Workshop",
+    no_memories: Callable[[bool], StepTimes],
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
+    measured: list[int],
 ) -> None:
     """Of 24 trials at most six train at a time; of each number of members the line says how long a step takes."""
     monkeypatch.setattr(slots, "free_memory", lambda: free)
     network = build_network(workshop.definition, workshop.dataset, Path())
     said: list[str] = []
     auto_layout(
-        network, workshop.dataset, workshop.definition, threads=1, processes=1, memory=no_memory, say=said.append
+        network, workshop.dataset, workshop.definition, threads=1, processes=1, memories=no_memories, say=said.append
     )
     assert [int(count) for count in re.findall(r" ms with (\d+)", said[-1])] == measured
 
 
-def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no_memory: StepTimes) -> None:
+def test_recurrent_models_of_one_s_own_train_each_alone(
+    workshop: "Workshop", no_memories: Callable[[bool], StepTimes]
+) -> None:
     inputs, latents = keras.Input(workshop.dataset.shape), keras.Input((2,))
     h = keras.layers.GRU(8)(keras.layers.Reshape((-1, 1))(inputs))
     encoder = keras.Model(inputs, [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")])
@@ -77,7 +84,7 @@ def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no
         workshop.definition.model_copy(update={"model": model}),
         threads=2,
         processes=1,
-        memory=no_memory,
+        memories=no_memories,
         say=said.append,
     )
     assert layout == Layout(2, 1)
@@ -85,7 +92,9 @@ def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no
 
 
 @pytest.mark.slow("compiles and measures steps of many sizes")
-def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop", no_memory: StepTimes) -> None:
+def test_workers_divide_the_machine_s_threads_among_them(
+    workshop: "Workshop", no_memories: Callable[[bool], StepTimes]
+) -> None:
     network = build_network(workshop.definition, workshop.dataset, Path())
     said: list[str] = []
     layouts = [
@@ -95,7 +104,7 @@ def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop", n
             workshop.definition,
             threads=2,
             processes=processes,
-            memory=no_memory,
+            memories=no_memories,
             say=said.append,
         )
         for processes in (1, 2)
