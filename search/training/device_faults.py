@@ -58,8 +58,8 @@ def make_room(population: Population, *, say: Callable[[str], None]) -> None:
         several = f"{before} models at a time do" if before > 1 else "One model does"
         raise OutOfMemory(f"{several} not fit into the memory of {where}. {_WAY_OUT}")
     say(
-        f"warning: {before} trials in one program do not fit into the memory of {where}; {population.together} train in one from now "
-        "on, one program after the other. Nothing is lost, and results stay the same."
+        f"warning: {before} trials in one program do not fit into the memory of {where}; from now on "
+        f"{population.together} train in one, one program after the other. Nothing is lost, and results stay the same."
     )
 
 

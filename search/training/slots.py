@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import tensorflow as tf
 
 from klsearch.search.layout import MEMORY_SHARE, Layout, blocks_of, least_together, most_slots
 from klsearch.search.terminal.progress import step_time
@@ -66,7 +67,12 @@ def auto_layout(
                 say("Measuring how many trials to train at a time…")
             remembered = ""
             rows = dataset.train[:batch_size]
-            times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards, xla=xla)
+            try:
+                times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards, xla=xla)
+            except tf.errors.OpError:
+                if not xla:
+                    raise
+                break  # layers of the user's own may do what XLA cannot compile
             memories(xla).keep(candidates, times)
         found[xla] = times
     xla = min(found, key=lambda compiled: min(found[compiled].values()))

@@ -28,9 +28,8 @@ def card_memory() -> int | None:
     tf.config.list_logical_devices()  # which makes them with their own settings, before they are looked at
     options = tf.compat.v1.ConfigProto()
     options.gpu_options.allow_growth = True  # else looking at a card takes all of its memory
-    return next(
-        (int(one.memory_limit) for one in device_lib.list_local_devices(options) if one.device_type == "GPU"), 0
-    )
+    cards = [device for device in device_lib.list_local_devices(options) if device.device_type == "GPU"]
+    return int(cards[0].memory_limit) if cards else 0
 
 
 def take_memory_as_needed() -> None:
