@@ -50,8 +50,9 @@ def auto_layout(
         anew: whether to measure even what is remembered.
         say: is told what is measured and chosen.
     """
-    batch_size, on_card = definition.training.batch_size, card_memory() is not None
-    fitting = count_fitting(network, batch_size, memory=_free_memory()) // processes
+    batch_size, of_card = definition.training.batch_size, card_memory()
+    on_card = of_card is not None
+    fitting = count_fitting(network, batch_size, memory=free_memory() if of_card is None else of_card) // processes
     most = max(2, min(most_slots(definition, on_card=on_card), fitting))
     least = least_together(definition)
     shards = min(max(1, threads // processes), most // least)
@@ -96,12 +97,6 @@ def _xla_words(found: Mapping[bool, Mapping[int, float]], xla: bool) -> str:
         return ""
     slower = step_time(min(found[not xla].values()))
     return f", compiled by XLA ({slower} without it)" if xla else f" ({slower} compiled by XLA)"
-
-
-def _free_memory() -> int:
-    """Bytes that members may take their share of: of the card where there is one, else of the machine."""
-    on_card = card_memory()
-    return free_memory() if on_card is None else on_card
 
 
 def best_layout(times: Mapping[int, float], *, blocks: Sequence[int], least: int = 1, most: int, shards: int) -> Layout:
