@@ -76,7 +76,7 @@ def search_with_workers(
     deaths = 0
     with _pool(options) as pool:
         count = pool.count
-        progress.say(f"Searching with {count} workers…")
+        progress.say(f"Searching with {count} worker{'' if count == 1 else 's'}…")
         best, unit = best_so_far(definition, study), definition.thresholds().kl_unit
         progress.begin("trials", done=overseer.finished, total=budget, best=best, kl_unit=unit)
         overseer.begin_forecast(count * study.facts.layout.slots, ahead)

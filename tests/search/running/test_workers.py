@@ -271,7 +271,7 @@ def test_no_worker_without_a_card_is_given_trials_where_another_has_one(
 ) -> None:
     process = run("--backend", "dask", "--scheduler", assemble(WITH_GPU, ONE_THREAD, ONE_THREAD).address)
     assert process.wait(timeout=LONGEST_SECONDS) == 0, (tmp_path / "err").read_text()
-    assert "Searching with 1 workers" in (tmp_path / "err").read_text()
+    assert "Searching with 1 worker…" in (tmp_path / "err").read_text()
     rows = rows_in(tmp_path / "run")
     assert_every_row_complete(rows, TRIALS)
     assert len({row.owner for row in rows}) == 1

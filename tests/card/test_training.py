@@ -1,0 +1,88 @@
+"""Training on a card is training on the processor: the same curves but for the noise of seeds, and the same promises.
+
+Every test trains in processes of its own, on the processor and, where there is one, on a card.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from klsearch.vae.diagnostics.curves import CURVE_NAMES
+from tests.card.trainings import Asked, Trained, train
+
+pytestmark = pytest.mark.slow("trains in processes of their own")
+
+Environment = Mapping[str, str]
+EIGHT = {slot: 100 + slot for slot in range(8)}
+COMPARED = ("validation_kl", "validation_reconstruction", "unexplained", "kl", "reconstruction")
+ONE = Asked(seeds={0: 7})
+
+
+def column(trained: Trained, name: str) -> np.ndarray:
+    """A curve of every member, [members, epochs]."""
+    return np.stack([rows[:, CURVE_NAMES.index(name)] for _, rows in sorted(trained.curves.items())])
+
+
+def assert_same_bits(first: Trained, second: Trained) -> None:
+    shared = first.curves.keys() & second.curves.keys()
+    assert shared
+    for seed in shared:
+        assert first.curves[seed].tobytes() == second.curves[seed].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("case", "rows", "epochs"),
+    [("digits", None, 12), pytest.param("clothes", 4000, 4, id="Fashion-MNIST"), ("conv", 600, 3)],
+)
+def test_curves_agree_with_the_processor_s_within_the_noise_of_eight_seeds(
+    device: Environment, processor: Environment, case: str, rows: int | None, epochs: int
+) -> None:
+    """Means of eight differ by at most three standard errors, at every epoch; the first epoch by at most 2 %."""
+    together = 1 if case == "conv" else 8
+    asked = Asked(case=case, rows=rows, epochs=epochs, seeds=EIGHT, layout=(8, together, False))
+    here, there = train(asked, device), train(asked, processor)
+    assert there.device == "the processor"
+    for name in COMPARED:
+        ours, theirs = column(here, name), column(there, name)
+        error = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / len(EIGHT))
+        assert np.all(error > 0), "seeds do differ"
+        assert np.all(np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) <= 3 * error), name
+        np.testing.assert_allclose(ours[:, 0], theirs[:, 0], rtol=0.02, err_msg=name)
+
+
+def test_a_training_has_the_same_bits_in_every_process(device: Environment) -> None:
+    asked = Asked(seeds=EIGHT)
+    assert_same_bits(train(asked, device), train(asked, device))
+
+
+@pytest.mark.parametrize("xla", [False, True], ids=["as it is", "compiled by XLA"])
+def test_a_training_has_the_same_bits_whatever_its_slot_and_its_company(device: Environment, xla: bool) -> None:
+    alone = train(replace(ONE, layout=(8, 8, xla)), device)
+    for asked in (
+        Asked(seeds={5: 7}, layout=(8, 8, xla)),
+        Asked(seeds={**EIGHT, 3: 7}, layout=(8, 8, xla)),
+        Asked(seeds={**EIGHT, 6: 7}, layout=(8, 4, xla)),
+        Asked(seeds={1: 7, 0: 8}, layout=(2, 2, xla)),
+    ):
+        assert_same_bits(train(asked, device), alone)
+
+
+def test_steps_that_xla_compiles_train_the_same_but_for_rounding(device: Environment) -> None:
+    plain, compiled = (train(Asked(seeds=EIGHT, layout=(8, 8, xla)), device) for xla in (False, True))
+    for name in COMPARED:
+        np.testing.assert_allclose(column(compiled, name)[:, 0], column(plain, name)[:, 0], rtol=0.02, err_msg=name)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_what_is_saved_goes_on_in_another_population_to_the_same_bits(device: Environment, after: int) -> None:
+    """After the first step, in the middle of an epoch, and later."""
+    stays = Asked(seeds={0: 7, 5: 8})
+    moves = replace(stays, handover=after, new_layout=(8, 4, False), new_slots={0: 6, 5: 1})
+    assert_same_bits(train(moves, device), train(stays, device))
+
+
+@pytest.mark.gpu
+def test_a_card_is_named_with_whether_it_repeats_its_bits(card: Environment) -> None:
+    assert train(ONE, card).device.endswith(", deterministic")
