@@ -46,7 +46,7 @@ format: $(INSTALLED) ## put the code into the form that lint asks for
 COMPILE := build/lock/bin/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest --upgrade \
   --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
-# All but gpu, whose libraries take 2 GB to download: `make test` needs none of them, so they have a lock of their own.
+# All but gpu, whose libraries take gigabytes: `make test` needs none of them, so they have a lock of their own.
 EXTRAS := --extra postgres --extra dask --extra parquet --extra dashboard
 
 lock: ## write the lock files again, from pyproject.toml, with the newest releases
@@ -73,6 +73,6 @@ $(INSTALLED): $(LEAN) requirements-dev.lock
 	@touch $@
 
 $(CUDA): $(INSTALLED) requirements-gpu.lock
-	@echo "Adding CUDA's libraries to $(VENV): 2 GB to download. This happens once."
+	@echo "Adding CUDA's libraries to $(VENV): gigabytes to download. This happens once."
 	$(PIP) --require-hashes --requirement requirements-gpu.lock
 	@touch $@
