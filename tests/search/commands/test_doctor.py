@@ -1,5 +1,6 @@
 """`klsearch doctor`: what is well, what is not, and the way out."""
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -104,6 +105,7 @@ def test_an_extra_that_asks_for_an_extra_of_another_package_is_there_once_that_i
         folder = tmp_path / f"{name}-1.5.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text("\n".join(("Metadata-Version: 2.4", f"Name: {name}", "Version: 1.5", *lines)))
+        importlib.invalidate_caches()
 
     monkeypatch.syspath_prepend(tmp_path)
     install(
