@@ -133,7 +133,7 @@ def _side_by_side(definition: Path, trials: int, jit_compile: bool, steps: int, 
     told = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
         return None
-    seconds = [statistics.median(json.loads(text.splitlines()[-1])[1:]) for text in told]
+    seconds = [float(statistics.median(json.loads(text.splitlines()[-1])[1:])) for text in told]
     return statistics.mean(seconds) / processes
 
 

@@ -23,4 +23,4 @@ def main(size: int = _SIZE, precision: str = "float32") -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:3])
+    main(int(sys.argv[1]) if sys.argv[1:] else _SIZE, *sys.argv[2:3])

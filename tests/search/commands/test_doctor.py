@@ -102,7 +102,7 @@ def test_an_extra_that_asks_for_an_extra_of_another_package_is_there_once_that_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def install(name: str, *lines: str) -> None:
-        folder = tmp_path / f"{name}-1.5.dist-info"
+        folder = tmp_path / f"{name.replace('-', '_')}-1.5.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text("\n".join(("Metadata-Version: 2.4", f"Name: {name}", "Version: 1.5", *lines)))
         importlib.invalidate_caches()

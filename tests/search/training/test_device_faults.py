@@ -117,6 +117,12 @@ def train(population: Population, saving: Saving | None = None) -> tuple[Trainin
     return source, said
 
 
+@pytest.fixture
+def a_call_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a model whose steps take a second each."""
+    monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(workshop: "Workshop") -> dict[int, tuple[bytes, bytes]]:
     """What the trainings come to where there is memory for all."""
@@ -149,27 +155,27 @@ def test_where_memory_is_too_small_fewer_train_together_and_no_result_is_lost_or
     [(4, STEPS), (8, 3 * STEPS + 2), (6, STEPS + 3), (6, 2 * STEPS + 2)],
     ids=["between epochs", "between epochs, a job began since", "amid an epoch", "amid an epoch, a job began since"],
 )
+@pytest.mark.usefixtures("a_call_for_each_step")
 @pytest.mark.slow("compiles three programs")
 def test_what_was_saved_goes_on_from_there(
     workshop: "Workshop",
     undisturbed: dict[int, tuple[bytes, bytes]],
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     saved_at: int,
     after: int,
 ) -> None:
-    monkeypatch.setattr("klsearch.vae.training.population._CALL_SECONDS", 1e-9)  # a call for each step
     course = Chosen(tmp_path, [saved_at])  # asked before the first step, then after each
     source, said = train(greedy_population(workshop, Greedy(4, after=after)), Saving(course=course, study="tiny"))
     assert said == [LINE]
     assert results_of(source) == undisturbed
 
 
+@pytest.mark.usefixtures("a_call_for_each_step")
 @pytest.mark.slow("compiles three programs")
 def test_where_not_even_two_fit_it_ends_in_one_line_with_the_checkpoint_as_it_was(
     workshop: "Workshop", tmp_path: Path
 ) -> None:
-    saving = Saving(course=Chosen(tmp_path, [0, 2]), study="tiny")  # after the first epoch
+    saving = Saving(course=Chosen(tmp_path, [STEPS]), study="tiny")  # after the first epoch
     population = greedy_population(workshop, Greedy(1, after=2 * STEPS), Layout(4, 4))
     with pytest.raises(OutOfMemory) as caught:
         train(population, saving)
@@ -225,46 +231,17 @@ def test_an_operation_that_cannot_repeat_its_bits_names_the_setting() -> None:
             raise tf.errors.UnimplementedError(None, None, "Cast string to float is not supported")
 
 
-# A layer of the user's own that finds no memory at its hundredth call.
-GREEDY_MODEL = """
-import keras, tensorflow as tf
-calls = 0
-
-def take(values):
-    global calls
-    calls += 1
-    if calls == 100:
-        raise MemoryError("more than there is")
-    return values
-
-@keras.saving.register_keras_serializable("greedy")
-class Greedy(keras.layers.Layer):
-    def call(self, values):
-        with tf.control_dependencies([tf.numpy_function(take, [values], values.dtype)]):
-            return tf.identity(values)
-
-def build(input_shape, latent_dim):
-    rows = keras.Input(input_shape)
-    h = keras.layers.Dropout(0.1)(Greedy()(keras.layers.Dense(16, activation="relu")(rows)))
-    heads = [keras.layers.Dense(latent_dim, name=name)(h) for name in ("z_mean", "z_log_var")]
-    z = keras.Input((latent_dim,))
-    return keras.Model(rows, heads), keras.Model(z, keras.layers.Dense(input_shape[0])(z))
-"""
-
-
 @pytest.mark.slow("runs a whole study and trains a model again")
-def test_a_study_whose_memory_ends_once_says_so_goes_on_and_can_be_reproduced(
-    klsearch: Callable[..., "Called"], write: Callable[..., Path], tmp_path: Path
+def test_a_study_whose_memory_ends_says_so_once_goes_on_and_can_be_reproduced(
+    klsearch: Callable[..., "Called"], definition_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "greedy_vae.py").write_text(GREEDY_MODEL)
-    definition = write(
-        tmp_path,
-        ('kind = "dense"\nhidden = [16]', 'kind = "greedy_vae:build"\nsearched_dropout = "all"'),
-        ("trials = 24", "trials = 8"),
-    )
-    ran = klsearch("run", definition, "--out", tmp_path / "run", "--slots", 8, "--no-confirm", "--no-progress")
+    greedy, run = Greedy(4, after=20), definition_file.parent / "run"
+    monkeypatch.setattr("klsearch.vae.training.population.AnnealedWeight", lambda: greedy)
+    monkeypatch.setattr("klsearch.search.running.create.side_by_side", lambda: 1)  # as on a card
+    ran = klsearch("run", definition_file, "--out", run, "--slots", 8, "--trials", 12, "--no-confirm", "--no-progress")
     assert ran.code == 0, ran.err
-    assert sum("do not fit into the memory of this machine" in line for line in ran.err.splitlines()) == 1
-    assert len(klsearch("trials", tmp_path / "run", "--json").document["trials"]) == 8
-    again = klsearch("reproduce", tmp_path / "run", 0)
-    assert again.code == 0, again.out
+    assert ran.err.splitlines().count(LINE) == 1
+    assert [trial["state"] for trial in klsearch("trials", run, "--json").document["trials"]] == ["complete"] * 12
+    for trial in (0, 11):
+        again = klsearch("reproduce", run, trial)
+        assert again.code == 0, again.out

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import pytest
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from tests.search.conftest import Workshop
 
 
+Memories = Callable[[bool], StepTimes]
+
+
 @pytest.fixture
-def no_memories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], StepTimes]:
+def no_memories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memories:
     """Of nothing."""
     monkeypatch.setenv("KLSEARCH_CACHE", str(tmp_path))
     return lambda xla: StepTimes({"xla": xla}, say=print)
@@ -54,7 +57,7 @@ def test_members_take_a_quarter_of_the_memory_that_is_free(gigabytes: int, membe
 @pytest.mark.parametrize(("free", "measured"), [(0, [2]), (2 * 10**9, [2, 4])])
 def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
     workshop: "Workshop",
-    no_memories: Callable[[bool], StepTimes],
+    no_memories: Memories,
     monkeypatch: pytest.MonkeyPatch,
     free: int,
     measured: list[int],
@@ -69,9 +72,86 @@ def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
     assert [int(count) for count in re.findall(r" ms with (\d+)", said[-1])] == measured
 
 
-def test_recurrent_models_of_one_s_own_train_each_alone(
-    workshop: "Workshop", no_memories: Callable[[bool], StepTimes]
+@pytest.mark.parametrize(
+    ("plain", "compiled", "xla", "words"),
+    [
+        (1.0, 0.5, True, r"3 ms with 2, 2 ms with 4 at a time, compiled by XLA \(4 ms without it\)\."),
+        (0.5, 1.0, False, r"3 ms with 2, 2 ms with 4 at a time \(4 ms compiled by XLA\)\."),
+    ],
+)
+def test_on_a_card_steps_are_timed_with_and_without_xla_and_the_faster_way_is_kept(
+    workshop: "Workshop",
+    no_memories: Memories,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: float,
+    compiled: float,
+    xla: bool,
+    words: str,
 ) -> None:
+    """Of 24 trials at most four train at a time. Steps take 3 and 2 ms in the faster way, and twice that otherwise."""
+    timed: list[bool] = []
+
+    def measure(*given: Any, xla: bool, **options: Any) -> dict[int, float]:
+        timed.append(xla)
+        return {count: 4e-3 * (compiled if xla else plain) * factor for count, factor in ((2, 1.5), (4, 1.0))}
+
+    monkeypatch.setattr(slots, "card_memory", lambda: 10**9)
+    monkeypatch.setattr(slots, "seconds_per_member", measure)
+    network = build_network(workshop.definition, workshop.dataset, Path())
+    said: list[str] = []
+    found = [
+        auto_layout(
+            network, workshop.dataset, workshop.definition, threads=1, processes=1, memories=no_memories,
+            say=said.append,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert timed == [False, True], "the second time both are remembered"
+    assert found == [Layout(4, 4, xla=xla)] * 2
+    assert re.search(words, said[1])
+    assert "remembered from an earlier study" in said[-1]
+
+
+@pytest.mark.slow("compiles and measures steps of many sizes")
+def test_where_xla_cannot_compile_a_layer_of_the_user_s_own_the_card_does_without(
+    workshop: "Workshop", no_memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "card_memory", lambda: 10**9)
+
+    class InPython(keras.layers.Layer):
+        def call(self, rows: Any) -> Any:
+            import tensorflow as tf
+
+            with tf.control_dependencies([tf.numpy_function(lambda values: values, [rows], rows.dtype)]):
+                return tf.identity(rows)
+
+    inputs, latents = keras.Input(workshop.dataset.shape), keras.Input((2,))
+    h = InPython()(keras.layers.Dense(8)(inputs))
+    encoder = keras.Model(inputs, [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")])
+    decoder = keras.Model(latents, keras.layers.Dense(math.prod(workshop.dataset.shape))(latents))
+    network, said = Network(encoder=encoder, decoder=decoder), list[str]()
+    layout = auto_layout(
+        network, workshop.dataset, workshop.definition, threads=1, processes=1, memories=no_memories, say=said.append
+    )
+    assert not layout.xla
+    assert "XLA" not in said[-1]
+
+
+@pytest.mark.parametrize(("free", "together"), [(10**9, 4), (0, 2)])
+def test_on_a_card_its_memory_decides_how_many_fit(
+    workshop: "Workshop", no_memories: Memories, monkeypatch: pytest.MonkeyPatch, free: int, together: int
+) -> None:
+    monkeypatch.setattr(slots, "card_memory", lambda: free)
+    monkeypatch.setattr(slots, "free_memory", lambda: 10**9 - free)
+    monkeypatch.setattr(slots, "seconds_per_member", lambda *given, **_: {count: 1e-3 / count for count in given[3]})
+    network = build_network(workshop.definition, workshop.dataset, Path())
+    layout = auto_layout(
+        network, workshop.dataset, workshop.definition, threads=1, processes=1, memories=no_memories, say=print
+    )
+    assert layout == Layout(together, together)
+
+
+def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no_memories: Memories) -> None:
     inputs, latents = keras.Input(workshop.dataset.shape), keras.Input((2,))
     h = keras.layers.GRU(8)(keras.layers.Reshape((-1, 1))(inputs))
     encoder = keras.Model(inputs, [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")])
@@ -92,9 +172,7 @@ def test_recurrent_models_of_one_s_own_train_each_alone(
 
 
 @pytest.mark.slow("compiles and measures steps of many sizes")
-def test_workers_divide_the_machine_s_threads_among_them(
-    workshop: "Workshop", no_memories: Callable[[bool], StepTimes]
-) -> None:
+def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop", no_memories: Memories) -> None:
     network = build_network(workshop.definition, workshop.dataset, Path())
     said: list[str] = []
     layouts = [
