@@ -62,7 +62,8 @@ def auto_layout(
     found: dict[bool, dict[int, float]] = {}
     remembered = ", remembered from an earlier study"
     for xla in (False, True) if on_card else (False,):  # on processors XLA was slower for every model that was tried
-        times = None if anew else memories(xla).recall(candidates)
+        memory = memories(xla)
+        times = None if anew else memory.recall(candidates)
         if times is None:
             if remembered:
                 say("Measuring how many trials to train at a time…")
@@ -74,7 +75,7 @@ def auto_layout(
                 if not xla:
                     raise
                 break  # layers of the user's own may do what XLA cannot compile
-            memories(xla).keep(candidates, times)
+            memory.keep(candidates, times)
         found[xla] = times
     xla = min(found, key=lambda compiled: min(found[compiled].values()))
     layout = best_layout(found[xla], blocks=blocks_of(definition), least=least, most=most, shards=shards)

@@ -4,12 +4,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from klsearch.vae.elbo import kl_elements, reconstruction_error, sample_posterior
+from klsearch.vae.layers import traced_for_xla
 from klsearch.vae.networks import stacking
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
@@ -61,7 +63,7 @@ def seconds_per_member(
     Raises:
         ResourceExhaustedError: memory is too small for the first of them.
     """
-    step = _TimedStep(network, objective)
+    step = _TimedStep(network, objective, xla=xla)
     alone = tf.function(step, autograph=False, jit_compile=xla or None)
     together = alone if xla else tf.function(step, autograph=False, reduce_retracing=True)
     runs: dict[int, Callable[[], None]] = {}
@@ -106,7 +108,8 @@ def _seconds(run: Callable[[], None]) -> float:
 class _TimedStep:
     """A training step of every member, as in training but for drawing noise, annealing, clipping and L2."""
 
-    def __init__(self, network: Network, objective: Objective) -> None:
+    def __init__(self, network: Network, objective: Objective, *, xla: bool) -> None:
+        self._calling = traced_for_xla if xla else nullcontext
         self._stacked = stacking.StackedNetwork(network)
         self._objective = objective.for_rows(network.input_shape)
 
@@ -114,7 +117,7 @@ class _TimedStep:
         """Their loss, after which they have moved."""
         weights, others = [variable.read_value() for variable in members.weights], members.others
         rows, noise = members.rows, members.noise
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, self._calling():
             tape.watch(weights)
             mean, log_var, _ = self._stacked.encode(weights, others, rows, training=True, condition=members.condition)
             z = sample_posterior(mean, log_var, noise)

@@ -118,7 +118,7 @@ def test_where_xla_cannot_compile_a_layer_of_the_user_s_own_the_card_does_withou
 ) -> None:
     monkeypatch.setattr(slots, "card_memory", lambda: 10**9)
 
-    class InPython(keras.layers.Layer):
+    class InPython(keras.layers.Layer):  # type: ignore[misc]
         def call(self, rows: Any) -> Any:
             import tensorflow as tf
 

@@ -105,7 +105,7 @@ def test_steps_that_xla_compiles_are_timed_like_others(network: Network, candida
 
 
 class Greedy(keras.layers.Layer):
-    """A layer for which there is memory for so many calls; members are called one by one."""
+    """A layer for which memory ends once, after so many calls; members are called one by one."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Greedy(keras.layers.Layer):
     def call(self, rows: Any) -> Any:
         def take(values: np.ndarray) -> np.ndarray:
             self.left -= 1
-            if self.left < 0:
+            if self.left == -1:
                 raise MemoryError("more than there is")
             return values
 
