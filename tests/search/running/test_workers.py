@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from optuna.trial import TrialState
 
 from klsearch.search.running import workers
@@ -175,6 +176,7 @@ def test_each_worker_sees_a_card_of_its_own_among_those_of_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The command is told of cards that are not there; what its workers see is what they are started with."""
+    get_reusable_executor().shutdown()  # its processes know the cards of the test before
     monkeypatch.setattr(workers, "count_cards", lambda: cards)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
