@@ -1,6 +1,7 @@
-"""Trainings in a process of their own, on the device that its environment gives: `python -m tests.card.trainings JSON`.
+"""Trainings in a process of their own, on the device that its environment gives: `python -m tests.card.trainings`.
 
-The JSON, see `Asked`, says what to train; the curves go into an .npz, by member, beside what they were trained on.
+A list in JSON says what to train, one population after the other; the curves of each go into an .npz, by member, beside
+what they were trained on.
 """
 
 import json
@@ -58,11 +59,11 @@ class Trained:
     curves: dict[int, np.ndarray]
 
 
-def train(asked: Asked, environment: Mapping[str, str]) -> Trained:
-    """Train in a process with this environment."""
+def train(environment: Mapping[str, str], *asked: Asked) -> list[Trained]:
+    """Train one after the other in a process with this environment."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "trained.npz"
-        command = [sys.executable, "-m", "tests.card.trainings", json.dumps(asdict(asked)), str(out)]
+        wanted = json.dumps([asdict(one) for one in asked])
+        command = [sys.executable, "-m", "tests.card.trainings", wanted, folder]
         paths = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
         done = subprocess.run(
             command,
@@ -73,13 +74,17 @@ def train(asked: Asked, environment: Mapping[str, str]) -> Trained:
             timeout=LONGEST_SECONDS,
         )
         assert done.returncode == 0, done.stderr
-        with np.load(out) as arrays:
-            curves = {int(name): arrays[name] for name in arrays.files if name.isdigit()}
-            return Trained(device=str(arrays["device"]), curves=curves)
+        return [_read(Path(folder) / f"{number}.npz") for number in range(len(asked))]
 
 
-def main(asked: Asked, out: Path) -> None:
-    """Train here, and write what came of it."""
+def _read(path: Path) -> Trained:
+    with np.load(path) as arrays:
+        curves = {int(name): arrays[name] for name in arrays.files if name.isdigit()}
+        return Trained(device=str(arrays["device"]), curves=curves)
+
+
+def _train_here(asked: Asked, out: Path) -> None:
+    """Train, and write what came of it."""
     from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 
     take_this_process()
@@ -128,4 +133,5 @@ def main(asked: Asked, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Asked(**json.loads(sys.argv[1])), Path(sys.argv[2]))
+    for number, given in enumerate(json.loads(sys.argv[1])):
+        _train_here(Asked(**given), Path(sys.argv[2]) / f"{number}.npz")
