@@ -77,6 +77,13 @@ def card() -> dict[str, str]:
     pytest.skip(missing)
 
 
+@pytest.fixture(autouse=True)
+def left_out_without_a_card(request: pytest.FixtureRequest) -> None:
+    """Leave out what is marked so, also a case of a test whose others need no card."""
+    if request.node.get_closest_marker("gpu"):
+        request.getfixturevalue("card")
+
+
 def _sees_a_card(environment: dict[str, str]) -> bool:
     code = "import tensorflow as tf; raise SystemExit(not tf.config.list_physical_devices('GPU'))"
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True).returncode == 0
