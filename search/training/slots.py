@@ -36,7 +36,7 @@ def auto_layout(
 ) -> Layout:
     """The layout that finishes the study's budget soonest, with no more members than fit into free memory.
 
-    On a card that is the card's memory, and steps are timed with and without XLA.
+    On a card that is the card's memory. There steps are timed with XLA too, where trials need not repeat to the bit.
 
     What a step takes is measured with every thread at work, for they share the memory's bandwidth.
 
@@ -61,7 +61,8 @@ def auto_layout(
     candidates = candidates[:1] if alone else candidates
     found: dict[bool, dict[int, float]] = {}
     remembered = ", remembered from an earlier study"
-    for xla in (False, True) if on_card else (False,):  # on processors XLA was slower for every model that was tried
+    # On processors XLA was slower for every model tried; and with it a trial's last bits depend on its slot and company.
+    for xla in (False, True) if on_card and not definition.training.deterministic else (False,):
         memory = memories(xla)
         times = None if anew else memory.recall(candidates)
         if times is None:

@@ -134,6 +134,8 @@ def test_on_a_card_the_number_of_trials_at_a_time_is_measured_with_and_without_x
     card: Environment, commands: Callable[[Environment], Commands]
 ) -> None:
     klsearch = commands(card)
+    careless = STUDY.replace("[training]", "[training]\ndeterministic = false")
+    (klsearch.folder / "small.toml").write_text(careless)
     said = klsearch("run", "small.toml", "--no-confirm", "--timeout", "0s").stderr
     assert re.search(r"Training \d+ trials at a time, \d+ in each of 1 thread\. .* (compiled by|without) ", said)
     again = klsearch("run", "small.toml", "--no-confirm", "--timeout", "0s", "--out", "again").stderr

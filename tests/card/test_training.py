@@ -24,6 +24,15 @@ def column(trained: Trained, name: str) -> np.ndarray:
     return np.stack([rows[:, CURVE_NAMES.index(name)] for _, rows in sorted(trained.curves.items())])
 
 
+def assert_agree(here: Trained, there: Trained) -> None:
+    """Means of eight seeds differ by at most three standard errors, at every epoch."""
+    for name in COMPARED:
+        ours, theirs = column(here, name), column(there, name)
+        error = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / len(EIGHT))
+        assert np.all(error > 0), "seeds do differ"
+        assert np.all(np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) <= 3 * error), name
+
+
 @pytest.mark.parametrize(
     ("case", "rows", "epochs"),
     [
@@ -35,22 +44,18 @@ def column(trained: Trained, name: str) -> np.ndarray:
 def test_curves_agree_with_the_processor_s_within_the_noise_of_eight_seeds(
     device: Environment, processor: Environment, case: str, rows: int | None, epochs: int
 ) -> None:
-    """Means of eight differ by at most three standard errors, at every epoch; the first epoch by at most 2 %."""
+    """The first epoch, before rounding has grown, differs by at most 2 % seed by seed."""
     together = 1 if case == "conv" else 8
     asked = Asked(case=case, rows=rows, epochs=epochs, seeds=EIGHT, layout=(8, together, False))
     (here,), (there,) = train(device, asked), train(processor, asked)
     assert there.device == "the processor"
+    assert_agree(here, there)
     for name in COMPARED:
-        ours, theirs = column(here, name), column(there, name)
-        error = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / len(EIGHT))
-        assert np.all(error > 0), "seeds do differ"
-        assert np.all(np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) <= 3 * error), name
-        np.testing.assert_allclose(ours[:, 0], theirs[:, 0], rtol=0.02, err_msg=name)
+        np.testing.assert_allclose(column(here, name)[:, 0], column(there, name)[:, 0], rtol=0.02, err_msg=name)
 
 
-@pytest.mark.parametrize("xla", [False, True], ids=["as it is", "compiled by XLA"])
-def test_a_training_has_the_same_bits_in_every_process_slot_and_company(device: Environment, xla: bool) -> None:
-    whole, half, pair = ((8, 8, xla), (8, 4, xla), (2, 2, xla))
+def test_a_training_has_the_same_bits_in_every_process_slot_and_company(device: Environment) -> None:
+    whole, half, pair = ((8, 8, False), (8, 4, False), (2, 2, False))
     (alone,) = train(device, Asked(seeds={0: 7}, layout=whole))
     for trained in train(
         device,
@@ -62,10 +67,9 @@ def test_a_training_has_the_same_bits_in_every_process_slot_and_company(device: 
         assert trained.curves[7].tobytes() == alone.curves[7].tobytes()
 
 
-def test_steps_that_xla_compiles_train_the_same_but_for_rounding(device: Environment) -> None:
-    plain, compiled = train(device, *(Asked(seeds=EIGHT, layout=(8, 8, xla)) for xla in (False, True)))
-    for name in COMPARED:
-        np.testing.assert_allclose(column(compiled, name)[:, 0], column(plain, name)[:, 0], rtol=0.02, err_msg=name)
+def test_steps_that_xla_compiles_train_as_well_within_the_noise_of_eight_seeds(device: Environment) -> None:
+    """XLA draws other random numbers of the same seeds."""
+    assert_agree(*train(device, *(Asked(seeds=EIGHT, layout=(8, 8, xla)) for xla in (False, True))))
 
 
 def test_what_is_saved_goes_on_in_another_population_to_the_same_bits(device: Environment) -> None:
