@@ -61,7 +61,7 @@ def auto_layout(
     candidates = candidates[:1] if alone else candidates
     found: dict[bool, dict[int, float]] = {}
     remembered = ", remembered from an earlier study"
-    # On processors XLA was slower for every model tried; and with it a trial's last bits depend on its slot and company.
+    # On processors XLA was slower for every model tried; with it a trial's last bits depend on its slot and company.
     for xla in (False, True) if on_card and not definition.training.deterministic else (False,):
         memory = memories(xla)
         times = None if anew else memory.recall(candidates)
