@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 LEAN := $(VENV)/lean
 INSTALLED := $(VENV)/installed
+CUDA := $(VENV)/cuda
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A process for each core, but no more than memory allows: each holds TensorFlow and what the tests compile, over 1 GB.
 IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick faults bench lint format lock
+.PHONY: help demo test quick faults gpu bench lint format lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -27,6 +28,9 @@ quick: $(INSTALLED) ## the tests that take no second each, of every room: under 
 faults: $(INSTALLED) ## kill processes and stop servers in the middle of studies, which takes about ten minutes
 	$(BIN)/python -m pytest -m faults
 
+gpu: $(CUDA) ## the tests that need an NVIDIA card; it is an error if TensorFlow sees none
+	KLSEARCH_REQUIRE_CARD=1 $(BIN)/python -m pytest -m gpu
+
 bench: $(INSTALLED) ## klsearch beside loops of plain Keras and Keras Tuner, and what a thousand trials cost: half an hour
 	$(BIN)/python -m tests.benchmarks
 
@@ -42,11 +46,15 @@ format: $(INSTALLED) ## put the code into the form that lint asks for
 COMPILE := build/lock/bin/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest --upgrade \
   --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
-lock: ## write both lock files again, from pyproject.toml, with the newest releases
+# All but gpu, whose libraries take gigabytes: `make test` needs none of them, so they have a lock of their own.
+EXTRAS := --extra postgres --extra dask --extra parquet --extra dashboard
+
+lock: ## write the lock files again, from pyproject.toml, with the newest releases
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet uv
-	$(COMPILE) --all-extras --group dev --output-file requirements-dev.lock
+	$(COMPILE) $(EXTRAS) --group dev --output-file requirements-dev.lock
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) --extra gpu --constraint requirements-dev.lock --output-file requirements-gpu.lock
 	@rm -rf build/lock
 
 $(LEAN): pyproject.toml requirements.lock
@@ -62,4 +70,9 @@ $(LEAN): pyproject.toml requirements.lock
 $(INSTALLED): $(LEAN) requirements-dev.lock
 	@echo "Adding the developers' tools to $(VENV): 0.6 GB, about a minute. This happens once."
 	$(PIP) --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+$(CUDA): $(INSTALLED) requirements-gpu.lock
+	@echo "Adding CUDA's libraries to $(VENV): gigabytes to download. This happens once."
+	$(PIP) --require-hashes --requirement requirements-gpu.lock
 	@touch $@

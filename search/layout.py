@@ -1,13 +1,16 @@
 """The layout of a study's members: how many train at a time, and how many of them in each thread."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 from klsearch.vae.networks.kinds import shares_programs
 
+MEMORY_SHARE = 0.25
+"""Of the memory that is free, what members may take: how much each takes is reckoned roughly."""
 _MOST = 128
+_MOST_ON_CARD = 512
 _EVERY = 10
 
 
@@ -19,18 +22,24 @@ class Layout:
         slots: K, the number of members trained at a time.
         together: how many of them one thread trains as one program.
         within: how many threads share the work within an operation, which for a member alone may decide its last bits.
+        xla: whether XLA compiles the steps, which decides their last bits.
     """
 
     slots: int
     together: int
     within: int = 1
+    xla: bool = False
+
+    def as_json(self) -> dict[str, int]:
+        """The numbers as JSON values; what earlier studies did not know is left out where it is off."""
+        return {name: value for name, value in asdict(self).items() if value or name != "xla"}
 
     def for_members(self, count: int) -> "Layout":
         """The layout with no more slots than so many members need, in which a training has the same bits."""
         shards = self.slots // self.together
         share = -(-count // shards)
         together = min(self.together, share + share % 2)  # one member alone only where all are
-        return Layout(together * min(shards, -(-count // together)), together, self.within)
+        return replace(self, slots=together * min(shards, -(-count // together)), together=together)
 
 
 def layout_of(slots: int, definition: StudyDefinition, threads: int) -> Layout:
@@ -49,9 +58,9 @@ def least_together(definition: StudyDefinition) -> int:
     return 2 if shares_programs(definition.model.kind) else 1
 
 
-def most_slots(definition: StudyDefinition) -> int:
+def most_slots(definition: StudyDefinition, *, on_card: bool = False) -> int:
     """The most members that may train at a time: a fifth of the budget, so that the sampler gets to learn."""
-    return max(2, min(_MOST, definition.study.trials // 5))
+    return max(2, min(_MOST_ON_CARD if on_card else _MOST, definition.study.trials // 5))
 
 
 def next_look(counted: int, lag: int) -> int:

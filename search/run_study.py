@@ -36,9 +36,9 @@ def run_study(
         stopper: is asked about once a second whether to stop; None to go on to the end.
 
     Nothing of this process stays changed but what loading TensorFlow fixes where it is not loaded yet: how many
-    threads it computes with, that it takes memory of a GPU as it needs it, and in the environment TF_CPP_MIN_LOG_LEVEL
-    and KERAS_BACKEND. The log levels of Optuna and TensorFlow are lowered meanwhile. Keras may not be set to another
-    backend than TensorFlow.
+    threads it computes with, that it takes memory of a card as it needs it, and in the environment TF_CPP_MIN_LOG_LEVEL
+    and KERAS_BACKEND. Meanwhile the log levels of Optuna and TensorFlow are lowered, and a card's operations are
+    deterministic. Keras may not be set to another backend than TensorFlow.
 
     Returns:
         The study as stored. It is partial if `stopper` stopped it: what was running stays so in the storage, and goes

@@ -19,7 +19,10 @@ ROOMS = ("vae", "studies", "reports", "search")
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / room / "README.md" for room in ROOMS)]
 # Options of other programs, and what looks like one in CSS.
-FOREIGN_OPTIONS = {"--nthreads", "--ink", "--muted", "--line", "--band", "--page", "--series-"}
+FOREIGN_OPTIONS = {
+    "--nthreads", "--resources", "--query-gpu", "--format", "--force-reinstall", "--rehearse",
+    "--ink", "--muted", "--line", "--band", "--page", "--series-",
+}  # fmt: skip
 # Files that a user has or klsearch writes, and one of somebody else's code.
 FOREIGN_FILES = {"file.py", "vae.py", "my_vae.py", "my_data.py", "vae_settings.py", "keras.py", "NAME.py", "PID.py"}
 

@@ -1,5 +1,8 @@
 """Keras layers whose hyperparameters are variables, so that one compiled program serves every trial."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from klsearch.vae.quiet import require_tensorflow_backend
@@ -9,6 +12,7 @@ require_tensorflow_backend()  # this file is the first that a program of the use
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+_for_xla: ContextVar[bool] = ContextVar("for_xla", default=False)
 _PHILOX = 1  # Salmon et al. 2011; the number that TensorFlow's operations know it by
 
 
@@ -82,6 +86,16 @@ def keep_rate(searched: SearchedDropout) -> None:
         del searched.seed_generator
 
 
+@contextmanager
+def traced_for_xla() -> Iterator[None]:
+    """A block in which layers are called by what XLA will compile."""
+    before = _for_xla.set(True)
+    try:
+        yield
+    finally:
+        _for_xla.reset(before)
+
+
 @keras.saving.register_keras_serializable(package="klsearch")
 class SlotFreeDense(keras.layers.Dense):
     """A `keras.layers.Dense` whose bias gradient has the same bits in every slot of a population.
@@ -89,12 +103,14 @@ class SlotFreeDense(keras.layers.Dense):
     The sum over the batch of stacked gradients [K, n, units] is vectorised eight units at a time and takes another
     order of summation where eight units straddle two members. Adding the bias as a product with a column of ones makes
     its gradient a matrix product, which treats every member alike. Only needed where `units` exceed 8 and are no
-    multiple of 8 (`dense` decides).
+    multiple of 8 (`dense` decides), and not in what XLA compiles, which would compile the product anew at every step.
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """activation(inputs · kernel + bias)."""
         del training
+        if _for_xla.get():
+            return super().call(inputs)
         ones = keras.ops.ones_like(inputs[:, :1])
         outputs = keras.ops.matmul(inputs, self.kernel) + keras.ops.matmul(ones, self.bias[None])
         return self.activation(outputs)

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from klsearch.search.confirmation.candidates import baselines
-from klsearch.search.layout import most_slots
+from klsearch.search.layout import MEMORY_SHARE, most_slots
+from klsearch.search.running.versions import find_missing
 from klsearch.search.seeds import race_seeds
 from klsearch.search.training.tensorflow import load_tensorflow
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -25,6 +26,7 @@ from klsearch.vae.evaluation.pca import MOST_VALUES
 from klsearch.vae.machine import usable_cores
 from klsearch.vae.networks.kinds import KINDS, shares_programs
 from klsearch.vae.networks.workload import Workload
+from klsearch.vae.training.devices.driver import InstalledCard, installed_cards, visible_cards
 
 _PRODUCT = 1024  # rows and columns: large enough that all cores are busy
 _NUMBERS = 4_000_000  # more than caches hold
@@ -79,6 +81,7 @@ _COPIES_OF_DATA = 3  # as float32; of rows that stay as they came, only while a 
 # As `search.training.slots` reckons: weights, moments, gradients and temporary copies; activations for the gradients.
 _COPIES_PER_MEMBER = 8
 _NUMBER_BYTES = 4
+_NO_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,32 +90,52 @@ class Estimate:
 
     Attributes:
         trainings: of models, in the search and on fresh seeds, at the most.
-        seconds: of the whole study with nothing beside it.
-        memory: bytes at the most.
+        device: what they are computed on.
+        seconds: of the whole study with nothing beside it; None on a card, where nobody has measured any.
+        memory: bytes of the machine's at the most.
+        card_memory: bytes of the card's at the most; None without a card.
     """
 
     trainings: int
-    seconds: float
+    device: str
+    seconds: float | None
     memory: int
+    card_memory: int | None = None
 
 
-def estimate(definition: StudyDefinition, dataset: Dataset, speed: Speed) -> Estimate | None:
+def find_card() -> InstalledCard | None:
+    """The card that TensorFlow will train on, as far as can be told without loading it."""
+    cards = visible_cards(installed_cards())
+    return cards[0] if cards and not find_missing("tensorflow", "and-cuda") else None
+
+
+def estimate(
+    definition: StudyDefinition, dataset: Dataset, speed: Speed, card: InstalledCard | None = None
+) -> Estimate | None:
     """Estimate what a study will cost; None for a model of the user's own, whose size only building it would tell.
 
     Args:
         definition: the study.
         dataset: its data.
         speed: of the machine.
+        card: that trains; None for the processor.
     """
     workload = _workload(definition, dataset)
     if workload is None:
         return None
     settled = definition.settle(shape=dataset.shape, kl_band=None)
     trainings = definition.study.trials + _confirmation_trainings(settled)
+    if card is not None:
+        return Estimate(
+            trainings=trainings,
+            device=card.name,
+            seconds=None,
+            memory=_START_BYTES + _data_bytes(dataset),
+            card_memory=_card_memory(workload, definition, dataset, card),
+        )
     seconds = trainings * definition.training.epochs * _epoch_seconds(workload, definition, dataset, speed)
-    return Estimate(
-        trainings=trainings, seconds=_START_SECONDS + seconds, memory=_memory(workload, definition, dataset)
-    )
+    memory = _memory(workload, definition, dataset)
+    return Estimate(trainings=trainings, device="the processor", seconds=_START_SECONDS + seconds, memory=memory)
 
 
 def _confirmation_trainings(definition: StudyDefinition) -> int:
@@ -146,12 +169,30 @@ def _memory(workload: Workload, definition: StudyDefinition, dataset: Dataset) -
     """Bytes, with as many members at a time as there may be; the slots that are measured are often fewer."""
     most = most_slots(definition)
     members = most if shares_programs(definition.model.kind) else min(most, usable_cores())
-    member = _COPIES_PER_MEMBER * (workload.weights + definition.training.batch_size * workload.activations)
-    values = {name: rows * math.prod(dataset.shape) for name, rows in dataset.rows.items()}
+    trained = members * _member_bytes(workload, definition)
     if dataset.kept_bytes is None:
-        return _START_BYTES + _NUMBER_BYTES * (_COPIES_OF_DATA * sum(values.values()) + members * member)
-    fitted = _COPIES_OF_DATA * values["train"] if values["train"] <= MOST_VALUES else 0
-    return _START_BYTES + dataset.kept_bytes + _NUMBER_BYTES * max(fitted, members * member)
+        return _START_BYTES + _data_bytes(dataset) + trained
+    train = dataset.rows["train"] * math.prod(dataset.shape)
+    fitted = _NUMBER_BYTES * _COPIES_OF_DATA * train if train <= MOST_VALUES else 0
+    return _START_BYTES + _data_bytes(dataset) + max(fitted, trained)
+
+
+def _card_memory(workload: Workload, definition: StudyDefinition, dataset: Dataset, card: InstalledCard) -> int:
+    """Bytes of the card, with as many members at a time as there may be, and as may share its memory."""
+    member = _member_bytes(workload, definition)
+    fitting = _NO_LIMIT if card.free is None else max(2, int(MEMORY_SHARE * card.free / member))
+    return _data_bytes(dataset) + min(most_slots(definition, on_card=True), fitting) * member
+
+
+def _data_bytes(dataset: Dataset) -> int:
+    if dataset.kept_bytes is not None:
+        return dataset.kept_bytes
+    return _NUMBER_BYTES * _COPIES_OF_DATA * sum(dataset.rows.values()) * math.prod(dataset.shape)
+
+
+def _member_bytes(workload: Workload, definition: StudyDefinition) -> int:
+    numbers = workload.weights + definition.training.batch_size * workload.activations
+    return _NUMBER_BYTES * _COPIES_PER_MEMBER * numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from klsearch.search.running.versions import provenance
+from klsearch.search.running.versions import find_missing, provenance
 from klsearch.search.storage.opening import EmptyStorage, file_of, open_storage, without_password
 from klsearch.search.storage.place import STORAGE_VARIABLE
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.errors import StorageError
 from klsearch.vae.machine import free_memory, total_memory
+from klsearch.vae.training.devices.driver import VISIBLE, InstalledCard, installed_cards, visible_cards
 
 _DEVICES_SECONDS = 120.0
 
@@ -99,21 +100,21 @@ def _extras() -> dict[str, Finding]:
 
 
 def _optional_packages() -> Iterator[tuple[str, str]]:
-    """Each extra with a package that it asks for, as the installed klsearch declares them."""
+    """Each extra with a requirement, such as `psycopg[binary]`, as the installed klsearch declares them."""
     try:
         declared = requires("klsearch") or []
     except PackageNotFoundError:
         return
     for line in declared:
-        if found := re.match(r"""([\w.-]+)[^;]*;\s*extra\s*==\s*['"]([\w.-]+)['"]""", line):
+        if found := re.match(r"""([\w.-]+(?:\[[\w.-]+\])?)[^;]*;\s*extra\s*==\s*['"]([\w.-]+)['"]""", line):
             yield found[2], found[1]
 
 
-def _find_package(extra: str, package: str) -> Finding:
-    try:
-        return Finding(works=True, words=f"{package} {version(package)}")
-    except PackageNotFoundError:
+def _find_package(extra: str, requirement: str) -> Finding:
+    package, _, part = requirement.rstrip("]").partition("[")
+    if find_missing(package, part):
         return Finding(works=False, words=f"not installed; pip install 'klsearch[{extra}]'")
+    return Finding(works=True, words=f"{requirement} {version(package)}")
 
 
 def _devices() -> Finding:
@@ -129,12 +130,56 @@ def _devices() -> Finding:
     if called.returncode:
         reason = (called.stderr.strip().splitlines() or ["no reason given"])[-1]
         return Finding(works=False, words=f"TensorFlow does not load: {reason}")
-    devices: list[str] = json.loads(called.stdout.splitlines()[-1])
-    return Finding(works=True, words=", ".join(devices))
+    seen = SeenDevices(**json.loads(called.stdout.splitlines()[-1]))
+    return Finding(works=True, words=devices_words(seen, installed_cards(), os.environ))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenDevices:
+    """What TensorFlow sees.
+
+    Attributes:
+        devices: that it calculates on.
+        cards: those of them that are cards, by their types.
+        memory: bytes that it may take of the first card.
+        as_needed: whether it takes them bit by bit.
+        has_cuda: whether it is built to use cards.
+    """
+
+    devices: list[str]
+    cards: list[str]
+    memory: int | None
+    as_needed: bool
+    has_cuda: bool
+
+
+def devices_words(seen: SeenDevices, installed: Sequence[InstalledCard], environment: Mapping[str, str]) -> str:
+    """What is trained on, and why a card that is built in is not used, with the way out.
+
+    Args:
+        seen: by TensorFlow.
+        installed: the cards that the driver knows.
+        environment: of the process.
+    """
+    devices = ", ".join(seen.devices)
+    if seen.cards:
+        taken = "as they are needed" if seen.as_needed else "all at once"
+        return f"{devices}; trains on {seen.cards[0]}, {(seen.memory or 0) / 1e9:.1f} GB of it, taken {taken}"
+    if not installed:
+        return devices
+    card = installed[0]
+    if not visible_cards(installed, environment):
+        return f"{devices}; {VISIBLE}={environment[VISIBLE]!r} hides {card.name}: unset it to train there"
+    unused = f"{devices}; {card.name} is there, but TensorFlow does not use it"
+    if not seen.has_cuda:
+        return f"{unused}: it is built without CUDA; on Linux, pip install --force-reinstall 'klsearch[gpu]'"
+    if find_missing("tensorflow", "and-cuda"):
+        return f"{unused}: CUDA's libraries are missing; pip install 'klsearch[gpu]'"
+    return f"{unused}, though CUDA's libraries are installed; is driver {card.driver} too old for them?"
 
 
 def print_devices() -> None:
-    """Print the devices that TensorFlow calculates on as a JSON list; loads TensorFlow."""
+    """Print a `SeenDevices` as JSON; loads TensorFlow."""
     from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 
     take_this_process()
@@ -142,7 +187,16 @@ def print_devices() -> None:
     tensorflow = importlib.import_module("tensorflow")
     ones = tensorflow.ones([64, 64])
     assert float(tensorflow.reduce_sum(ones @ ones)) == 64.0**3
-    print(json.dumps([device.name.rpartition("device:")[2] for device in tensorflow.config.list_physical_devices()]))
+    cards = importlib.import_module("klsearch.vae.training.devices.cards")
+    growth = tensorflow.config.experimental.get_memory_growth
+    seen = SeenDevices(
+        devices=[device.name.rpartition("device:")[2] for device in tensorflow.config.list_physical_devices()],
+        cards=cards.card_names(),
+        memory=cards.card_memory(),
+        as_needed=all(growth(card) for card in tensorflow.config.list_physical_devices("GPU")),
+        has_cuda=tensorflow.test.is_built_with_cuda(),
+    )
+    print(json.dumps(asdict(seen)))
 
 
 def _folder(folder: Path) -> Finding:

@@ -364,7 +364,9 @@ def _expected_line(loaded: LoadedDefinition, expected: "Estimate | None") -> str
     memory = f"{expected.memory / 1e9:.1f} GB of memory"
     free = free_memory()
     short = f", but {free / 1e9:.1f} GB are free" if expected.memory > free else ""
-    return (
-        f"time: about {rough_duration(expected.seconds)} at the speed that this machine has now, for "
-        f"at most {expected.trainings} trainings of {loaded.definition.training.epochs} epochs; up to {memory}{short}"
-    )
+    time = f"not estimated on {expected.device}"
+    if expected.seconds is not None:
+        time = f"about {rough_duration(expected.seconds)} on {expected.device} at the speed that it has now"
+    on_card = "" if expected.card_memory is None else f", and {expected.card_memory / 1e9:.1f} GB of the card's"
+    trainings = f"at most {expected.trainings} trainings of {loaded.definition.training.epochs} epochs"
+    return f"time: {time}, for {trainings}; up to {memory}{short}{on_card}"

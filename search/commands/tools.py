@@ -98,7 +98,7 @@ def check(study_or_file: str, as_json: bool) -> None:
 
     Nothing is trained. Also says about how long the study will take here, and how much memory.
     """
-    from klsearch.search.commands.check import OwnModel, estimate, examine_own_model, measure_speed
+    from klsearch.search.commands.check import OwnModel, estimate, examine_own_model, find_card, measure_speed
     from klsearch.search.commands.documents import as_text, check_document
     from klsearch.search.commands.text import check_text
     from klsearch.search.training.tensorflow import take_this_process
@@ -108,7 +108,7 @@ def check(study_or_file: str, as_json: bool) -> None:
     examined: list[OwnModel | None] = []
     loaded, dataset = load_with_data(study_or_file, lambda *given: examined.append(examine_own_model(*given)))
     (own,) = examined
-    expected = estimate(loaded.definition, dataset, measure_speed())
+    expected = estimate(loaded.definition, dataset, measure_speed(), find_card())
     if as_json:
         echo(as_text(check_document(loaded.definition, dataset, expected, own)))
     else:

@@ -11,7 +11,7 @@ from klsearch.search.confirmation.seeds_asked import with_all_seeds
 from klsearch.search.layout import Layout, layout_of, most_slots
 from klsearch.search.running.auto_band import find_reference
 from klsearch.search.running.options import RunOptions
-from klsearch.search.running.versions import name_earlier, provenance
+from klsearch.search.running.versions import DEVICE, EARLIER, name_earlier, provenance
 from klsearch.search.running.workers import worker_count
 from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.place import Place
@@ -33,7 +33,8 @@ from klsearch.studies.record import DataFacts, Reference
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.pca import pca_unexplained
 from klsearch.vae.networks.network import Network
-from klsearch.vae.training.threads import side_by_side
+from klsearch.vae.training.devices.cards import count_cards, device_words
+from klsearch.vae.training.devices.threads import side_by_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,6 +82,7 @@ def begin_study(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
         study = StudyStorage.load(storage, place.name)
         _check_agreement(study, request)
         loaded = _choose_definition(loaded, study, request.progress)
+        _warn_of_another_device(study, request.progress)
     study.replace_definition(loaded.toml_for_any_folder())
     study.change_facts(**_find_changes(study.facts, loaded))
     place.create(loaded.toml_for_any_folder())
@@ -113,19 +115,24 @@ def _create(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
 
 
 def _new_layout(request: StudyRequest, workers: int) -> Layout:
-    options, threads = request.options, side_by_side()
+    options, threads, cards = request.options, side_by_side(), count_cards()
     if options.given_slots is not None:
         layout = layout_of(options.given_slots, request.definition, threads)
     else:
-        definition, processes, say = request.definition, options.workers, request.progress.say
-        known = circumstances(request.network, definition, threads=threads, processes=processes)
+        definition, say = request.definition, request.progress.say
+        processes = -(-options.workers // max(1, cards))  # each worker has a card of its own as far as there are any
+
+        def memories(xla: bool) -> StepTimes:
+            known = circumstances(request.network, definition, threads=threads, processes=processes, xla=xla)
+            return StepTimes(known, say=say)
+
         layout = auto_layout(
             request.network,
             request.dataset,
             _share(definition, workers),
             threads=threads,
             processes=processes,
-            memory=StepTimes(known, say=say),
+            memories=memories,
             anew=options.slots == "measure",
             say=say,
         )
@@ -155,7 +162,7 @@ def _new_facts(request: StudyRequest, layout: Layout, workers: int, reference: R
                 dataset.splits, request.definition.model.latent_dim, request.definition.objective().likelihood.deviance
             ),
         ),
-        provenance=provenance(),
+        provenance=provenance(device_words()),
         reference=reference,
         procedure=Procedure.RACE,
         scoring=SCORING,
@@ -193,6 +200,16 @@ def _check_agreement(study: StudyStorage, request: StudyRequest) -> None:
         )
 
 
+def _warn_of_another_device(study: StudyStorage, progress: Progress) -> None:
+    """Say that a study goes on on another type of device, where trials end in other bits."""
+    before, now = study.facts.provenance.get(DEVICE, ""), device_words()
+    if study.trials() and before and before.partition(EARLIER)[0] != now:
+        progress.say(
+            f"warning: this study was trained on {before} so far, and goes on on {now}, where the same settings and "
+            "seed give other bits, within the noise of seeds."
+        )
+
+
 def _choose_definition(loaded: LoadedDefinition, study: StudyStorage, progress: Progress) -> LoadedDefinition:
     """The definition under which a study goes on, and what the user should know of it."""
     chosen, before = with_all_seeds(loaded, study), definition_of(study).definition
@@ -217,5 +234,6 @@ def _choose_definition(loaded: LoadedDefinition, study: StudyStorage, progress: 
 
 def _find_changes(facts: StudyFacts, loaded: LoadedDefinition) -> dict[str, Any]:
     """The facts that are others for this process; versions of earlier processes stay named where they differ."""
-    now = {name: name_earlier(facts.provenance.get(name, value), value) for name, value in provenance().items()}
+    found = provenance(device_words())
+    now = {name: name_earlier(facts.provenance.get(name, value), value) for name, value in found.items()}
     return {"provenance": now, "folder": str(loaded.folder)}

@@ -13,6 +13,7 @@ from klsearch.search.training.retraining import Mismatch, mismatches, retrain
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.errors import UsageError
 from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.training.devices.cards import device_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def reproduce_trial(
         seed=row.run.seed,
         epochs=again.result.curves.epochs,
         mismatches=tuple(mismatches(row.result, again.result)),
-        changed=changes(facts.provenance, provenance()),
+        changed=changes(facts.provenance, provenance(device_words())),
     )
 
 

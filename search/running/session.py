@@ -16,6 +16,7 @@ from klsearch.search.terminal.forecast import Forecast, Stage
 from klsearch.search.terminal.progress import EndedTraining, Progress, banded, leading_training
 from klsearch.search.training.assignment import Assignment
 from klsearch.search.training.checkpoint import Course, claim_course, remove_left_courses
+from klsearch.search.training.device_faults import MEMORY_ENDED, make_room
 from klsearch.search.training.trainer import Saving, Source, Trainer
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.decider import Decider
@@ -200,7 +201,8 @@ class Session:
             self._progress.say(f"Compiling the training program, for {count(population.slots, 'trial')} at a time…")
             began = time.monotonic()
             with self._stopper.interrupt_at_once():
-                population.compile()
+                while not _compiles(population):
+                    make_room(population, say=self._progress.say)
             self._forecast.compiled(time.monotonic() - began)
 
     def _saving(self, study: str) -> Saving:
@@ -236,7 +238,17 @@ class Session:
             number = leading_training(running)
             self._say_alive({} if number is None or not searching else {number: running[number]})
 
-        return Trainer(population, epochs=self._definition.training.epochs, watch=watch, stop=self._stop)
+        epochs, say = self._definition.training.epochs, self._progress.say
+        return Trainer(population, epochs=epochs, watch=watch, stop=self._stop, say=say)
+
+
+def _compiles(population: Population) -> bool:
+    """Compile a population's program; False where memory is too small for it."""
+    try:
+        population.compile()
+    except MEMORY_ENDED:
+        return False
+    return True
 
 
 @contextmanager

@@ -1,17 +1,27 @@
 """The versions and the machine that a result depends on, beside the definition."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
 
 from klsearch.vae.machine import processor_name, usable_cores
 
 # Stands between a version and those that earlier parts of the same study were trained with.
 EARLIER = " (earlier "
+_MISSING = "not installed"
 _LIBRARIES = ("klsearch", "tensorflow", "keras", "optuna", "numpy", "pandas", "matplotlib", "joblib")
 
 
-def provenance() -> dict[str, str]:
-    """Versions and machine by name, in display order."""
+DEVICE = "trained on"
+"""The name under which provenance holds the device."""
+
+
+def provenance(device: str = "") -> dict[str, str]:
+    """Versions and machine by name, in display order.
+
+    Args:
+        device: what this process trains on; empty where it trains nothing.
+    """
     versions = {name: _version(name) for name in _LIBRARIES}
     return {
         **versions,
@@ -19,6 +29,7 @@ def provenance() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "processor": processor_name(),
         "usable cores": str(usable_cores()),
+        **({DEVICE: device} if device else {}),
     }
 
 
@@ -33,8 +44,19 @@ def name_earlier(before: str, value: str) -> str:
     return f"{value}{EARLIER}{'; '.join(earlier)})" if earlier else value
 
 
+def find_missing(package: str, extra: str) -> list[str]:
+    """The packages that an extra of a package asks for and that are not installed; the package itself, if it is not."""
+    try:
+        declared = requires(package) or []
+    except PackageNotFoundError:
+        return [package]
+    of_extra = [line for line in declared if re.search(rf"""extra\s*==\s*['"]{re.escape(extra)}['"]""", line)]
+    names = [found[0] for line in of_extra if (found := re.match(r"[\w.-]+", line))]
+    return [name for name in names if _version(name) == _MISSING]
+
+
 def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "not installed"
+        return _MISSING

@@ -14,6 +14,7 @@ from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner
 from klsearch.studies.errors import KlsearchError
+from klsearch.vae.training.devices.driver import VISIBLE
 
 _LOOK_SECONDS = 1.0
 
@@ -27,12 +28,14 @@ class Task:
         starter: who started it, and whose end ends it.
         threads: how many operations TensorFlow may run at a time; None for one on each core.
         within: how many threads share the work within an operation.
+        card: the card that it has to itself, as CUDA_VISIBLE_DEVICES names it; None to leave it those that it sees.
     """
 
     place: Place
     starter: Owner
     threads: int | None
     within: int
+    card: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,9 @@ def work_here(task: Task) -> Failure | None:
 
 
 def _search(task: Task, stopper: Stopper) -> None:
+    if task.card is not None:
+        os.environ[VISIBLE] = task.card  # which is read when TensorFlow looks for cards
+
     from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
 
     take_this_process()
@@ -84,9 +90,11 @@ def _search(task: Task, stopper: Stopper) -> None:
     from klsearch.search.storage.study import StudyStorage
     from klsearch.search.terminal.progress import WarningLines
     from klsearch.search.training.assignment import Assignment
+    from klsearch.search.training.device_faults import tell_device_faults
     from klsearch.search.training.models import build_network, build_population
     from klsearch.search.trials.score import SCORING
     from klsearch.studies.definitions.data import load_data
+    from klsearch.vae.training.devices.cards import repeatable
 
     progress, place = WarningLines(sys.stderr), task.place.with_own_password()
     with open_storage(place.url, create=False, patience=Patience(say=progress.say, stop=stopper)) as storage:
@@ -98,16 +106,17 @@ def _search(task: Task, stopper: Stopper) -> None:
         if study.facts.scoring != SCORING:
             raise KlsearchError("the klsearch here scores trials otherwise than where the study was made.")
         definition = study.facts.settle(loaded.definition)
-        network = build_network(definition, dataset, loaded.folder)
-        assignment = Assignment(
-            study=study,
-            definition=definition,
-            population=build_population(definition, network, dataset, study.facts.layout),
-            alone=False,
-        )
-        stop = _stop_when(stopper, lambda: study.leases.is_dead(task.starter))
-        with open_session(assignment, place, progress=progress, stopper=stopper, stop=stop) as session:
-            session.search()
+        with repeatable(definition.training.deterministic), tell_device_faults():
+            network = build_network(definition, dataset, loaded.folder)
+            assignment = Assignment(
+                study=study,
+                definition=definition,
+                population=build_population(definition, network, dataset, study.facts.layout),
+                alone=False,
+            )
+            stop = _stop_when(stopper, lambda: study.leases.is_dead(task.starter))
+            with open_session(assignment, place, progress=progress, stopper=stopper, stop=stop) as session:
+                session.search()
 
 
 def _stop_when(stopper: Stopper, is_over: Callable[[], bool]) -> Callable[[], bool]:

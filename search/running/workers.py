@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import joblib
@@ -28,11 +28,14 @@ from klsearch.search.trials.ladder import LadderTeller
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, UsageError
 from klsearch.vae.machine import usable_cores
+from klsearch.vae.training.devices.cards import count_cards
+from klsearch.vae.training.devices.driver import cards_of_workers
 
 _LOOK_SECONDS = 1.0
 # The workers save, and end; a worker that is in the middle of compiling takes longest.
 _GOODBYE_SECONDS = 30.0
 _DEATHS = 3
+_CARD_RESOURCE = "GPU"  # as people call it: `dask worker … --resources GPU=1`
 _LOST_SECONDS = 10.0  # in which a connection may come back
 _ADDRESS = re.compile(r"((tcp|tls)://)?([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}")
 _EACH_WHEN_IT_ENDS: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
@@ -73,7 +76,7 @@ def search_with_workers(
     deaths = 0
     with _pool(options) as pool:
         count = pool.count
-        progress.say(f"Searching with {count} workers…")
+        progress.say(f"Searching with {count} worker{'' if count == 1 else 's'}…")
         best, unit = best_so_far(definition, study), definition.thresholds().kl_unit
         progress.begin("trials", done=overseer.finished, total=budget, best=best, kl_unit=unit)
         overseer.begin_forecast(count * study.facts.layout.slots, ahead)
@@ -82,10 +85,14 @@ def search_with_workers(
         # A scheduler passes tasks on in clear, and keeps them.
         sent = place.without_password() if options.scheduler else place
         task = Task(place=sent, starter=this_process(), threads=threads, within=study.facts.layout.within)
+        # Those of a cluster see the cards that whoever started them gave them.
+        cards = [None] * count if options.scheduler else cards_of_workers(count, count_cards())
         while overseer.finished < budget:
             finished = overseer.finished
             failures = overseer.oversee(
-                lambda: pool.parallel(joblib.delayed(function)(task) for _ in range(count)), pool=pool, stop=stop
+                lambda: pool.parallel(joblib.delayed(function)(replace(task, card=card)) for card in cards),
+                pool=pool,
+                stop=stop,
             )
             if failures is not None:
                 if overseer.is_over():
@@ -111,7 +118,7 @@ def worker_count(options: RunOptions) -> int:
     if options.scheduler is None:
         return options.workers
     with _cluster(options.scheduler) as client:
-        return len(client.nthreads())
+        return len(_searching_workers(client))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +149,9 @@ def _pool(options: RunOptions) -> Iterator[_Pool]:
         yield _Pool(count=count, parallel=joblib.Parallel(n_jobs=count, backend="loky", **_EACH_WHEN_IT_ENDS))
         return
     with _cluster(options.scheduler) as client:
-        count = len(client.nthreads())
-        with joblib.parallel_config(backend="dask", client=client, pure=False):
+        count = len(_searching_workers(client))
+        asked = {"resources": {_CARD_RESOURCE: 1}} if _workers_with_a_card(client) else {}
+        with joblib.parallel_config(backend="dask", client=client, pure=False, **asked):
             parallel = joblib.Parallel(n_jobs=count, **_EACH_WHEN_IT_ENDS)
             yield _Pool(count=count, parallel=parallel, scheduler=options.scheduler, client=client)
 
@@ -167,7 +175,7 @@ def _cluster(scheduler: str) -> Iterator[Any]:
         raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
     try:
         cores = client.nthreads()  # type: ignore[no-untyped-call]
-        if not cores or set(cores.values()) != {1}:
+        if {cores[address] for address in _searching_workers(client)} != {1}:
             raise UsageError(
                 f"each worker of the Dask cluster at {scheduler} must have one thread, and there must be one; start "
                 "them with `dask worker ADDRESS --nthreads 1`."
@@ -177,6 +185,16 @@ def _cluster(scheduler: str) -> Iterator[Any]:
         with suppress(Exception):  # a scheduler that is gone need not be taken leave of
             client.close(timeout=2)  # type: ignore[no-untyped-call]
         logger.setLevel(before)
+
+
+def _searching_workers(client: Any) -> list[str]:
+    """The addresses of the workers that search: those that were started with a card, where any was, else all."""
+    return _workers_with_a_card(client) or list(client.nthreads())
+
+
+def _workers_with_a_card(client: Any) -> list[str]:
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return [address for address, worker in workers.items() if worker["resources"].get(_CARD_RESOURCE, 0) >= 1]
 
 
 class _SchedulerGone(KlsearchError):

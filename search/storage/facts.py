@@ -67,7 +67,7 @@ class StudyFacts:
         """sha256, in hex, of what makes two trials comparable."""
         parts: dict[str, Any] = {
             "definition": self.comparable,
-            "layout": asdict(self.layout),
+            "layout": self.layout.as_json(),
             "data": self.data.fingerprint,
         }
         if self.reference is not None:
@@ -92,7 +92,8 @@ class StudyFacts:
     def as_json(self) -> dict[str, Any]:
         """The facts as JSON values."""
         codes = [warning.code for warning in self.data.warnings]
-        return {**asdict(self), "data": {**asdict(self.data), "warnings": list(self.data.warnings), "codes": codes}}
+        data = {**asdict(self.data), "warnings": list(self.data.warnings), "codes": codes}
+        return {**asdict(self), "layout": self.layout.as_json(), "data": data}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -193,6 +193,7 @@ def build_population(
         weighting=weighting,
         schedule=definition.training.schedule(),
         learning=definition.training.learning(),
+        xla=layout.xla,
     )
 
 

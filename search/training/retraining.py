@@ -10,6 +10,7 @@ from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.checkpoint import Checkpoint
+from klsearch.search.training.device_faults import tell_device_faults
 from klsearch.search.training.models import build_network, build_population
 from klsearch.search.training.trainer import Job, Trainer, UnsharedSource, job_again
 from klsearch.studies.definitions.catalog import LoadedDefinition
@@ -19,6 +20,7 @@ from klsearch.vae.diagnostics.curves import CURVE_NAMES
 from klsearch.vae.diagnostics.measures import LATENT_NAMES, Measures
 from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.networks.network import Network
+from klsearch.vae.training.devices.cards import repeatable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,13 +121,21 @@ def retrain(
         raise StudyConflict(
             f"{loaded.definition.data.source}: the rows are not those that the study was trained on; restore them."
         )
+    with repeatable(loaded.definition.training.deterministic), tell_device_faults():
+        return _train_again(loaded, dataset, facts, row, progress=progress)
+
+
+def _train_again(
+    loaded: LoadedDefinition, dataset: Dataset, facts: StudyFacts, row: Row, *, progress: Progress
+) -> RetrainedMember:
     network = build_network(loaded.definition, dataset, loaded.folder)
     population = build_population(loaded.definition, network, dataset, facts.layout.for_members(1))
     members: dict[Run, Members] = {}
     source = RetrainingSource([row], keep=members.__setitem__, tell=progress.count)
     progress.begin("training again", done=0, total=1)
     epochs = loaded.definition.training.epochs
-    Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False).train(source)
+    trainer = Trainer(population, epochs=epochs, watch=progress.watch, stop=lambda: False, say=progress.say)
+    trainer.train(source)
     return RetrainedMember(network=network, member=members[row.run], result=source.results[row.number])
 
 

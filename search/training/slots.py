@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import tensorflow as tf
 
-from klsearch.search.layout import Layout, blocks_of, least_together, most_slots
+from klsearch.search.layout import MEMORY_SHARE, Layout, blocks_of, least_together, most_slots
 from klsearch.search.terminal.progress import step_time
 from klsearch.search.training.step_times import StepTimes
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -14,11 +16,11 @@ from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.machine import free_memory
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.stacking import trains_alone
+from klsearch.vae.training.devices.cards import card_memory
 from klsearch.vae.training.slot_timing import seconds_per_member
 
 # Weights, two moments, gradients and their temporary copies, and the activations of a batch that the gradients need.
 _COPIES = 8
-_MEMORY_SHARE = 0.25
 
 
 def auto_layout(
@@ -28,11 +30,13 @@ def auto_layout(
     *,
     threads: int,
     processes: int,
-    memory: StepTimes,
+    memories: Callable[[bool], StepTimes],
     anew: bool = False,
     say: Callable[[str], None],
 ) -> Layout:
     """The layout that finishes the study's budget soonest, with no more members than fit into free memory.
+
+    On a card that is the card's memory. There steps are timed with XLA too, where trials need not repeat to the bit.
 
     What a step takes is measured with every thread at work, for they share the memory's bandwidth.
 
@@ -40,36 +44,61 @@ def auto_layout(
         network: the architecture.
         dataset: its rows.
         definition: of the study; its budget is what one process trains.
-        threads: of this machine.
-        processes: that divide this machine's threads and memory among them.
-        memory: of what was measured before, and of what is measured now.
+        threads: of this machine; a card counts as one.
+        processes: that divide these threads, and the machine's memory or the card's, among them.
+        memories: of what was measured before, and of what is measured now; of steps that XLA compiles if told True.
         anew: whether to measure even what is remembered.
         say: is told what is measured and chosen.
     """
-    batch_size = definition.training.batch_size
-    most = max(2, min(most_slots(definition), count_fitting(network, batch_size, memory=free_memory()) // processes))
+    batch_size, of_card = definition.training.batch_size, card_memory()
+    on_card = of_card is not None
+    fitting = count_fitting(network, batch_size, memory=free_memory() if of_card is None else of_card) // processes
+    most = max(2, min(most_slots(definition, on_card=on_card), fitting))
     least = least_together(definition)
     shards = min(max(1, threads // processes), most // least)
     candidates = [2**power for power in range(12) if least <= 2**power <= most // shards]
     alone = trains_alone(network)
     candidates = candidates[:1] if alone else candidates
-    times, remembered = None if anew else memory.recall(candidates), ", remembered from an earlier study"
-    if times is None:
-        say("Measuring how many trials to train at a time…")
-        rows, remembered = dataset.train[:batch_size], ""
-        times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards)
-        memory.keep(candidates, times)
-    layout = best_layout(times, blocks=blocks_of(definition), least=least, most=most, shards=shards)
-    seconds = ", ".join(f"{step_time(value)} with {number * shards}" for number, value in times.items())
+    found: dict[bool, dict[int, float]] = {}
+    remembered = ", remembered from an earlier study"
+    # On processors XLA was slower for every model tried; with it a trial's last bits depend on its slot and company.
+    for xla in (False, True) if on_card and not definition.training.deterministic else (False,):
+        memory = memories(xla)
+        times = None if anew else memory.recall(candidates)
+        if times is None:
+            if remembered:
+                say("Measuring how many trials to train at a time…")
+            remembered = ""
+            rows = dataset.train[:batch_size]
+            try:
+                times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards, xla=xla)
+            except tf.errors.OpError:
+                if not xla:
+                    raise
+                break  # layers of the user's own may do what XLA cannot compile
+            memory.keep(candidates, times)
+        found[xla] = times
+    xla = min(found, key=lambda compiled: min(found[compiled].values()))
+    layout = best_layout(found[xla], blocks=blocks_of(definition), least=least, most=most, shards=shards)
+    layout = replace(layout, xla=xla)
+    seconds = ", ".join(f"{step_time(value)} with {number * shards}" for number, value in found[xla].items())
     reason = (
         "in company their last bits would depend on their places" if alone else "sharing a program makes none faster"
     )
     why = "" if layout.together > 1 else f"; {reason}, so each trains alone"
     say(
         f"Training {count(layout.slots, 'trial')} at a time, {layout.together} in each of {count(shards, 'thread')}. A "
-        f"training step of one took {seconds} at a time{remembered}{why}."
+        f"training step of one took {seconds} at a time{_xla_words(found, xla)}{remembered}{why}."
     )
     return layout
+
+
+def _xla_words(found: Mapping[bool, Mapping[int, float]], xla: bool) -> str:
+    """What the faster way of compiling is, where both were measured."""
+    if len(found) == 1:
+        return ""
+    slower = step_time(min(found[not xla].values()))
+    return f", compiled by XLA ({slower} without it)" if xla else f" ({slower} compiled by XLA)"
 
 
 def best_layout(times: Mapping[int, float], *, blocks: Sequence[int], least: int = 1, most: int, shards: int) -> Layout:
@@ -80,7 +109,7 @@ def best_layout(times: Mapping[int, float], *, blocks: Sequence[int], least: int
     within 3 % of the best the smallest: the sampler learns from more waves.
 
     >>> best_layout({1: 3.0, 2: 2.0, 4: 1.5, 8: 1.0}, blocks=[100], most=25, shards=2)
-    Layout(slots=20, together=10, within=1)
+    Layout(slots=20, together=10, within=1, xla=False)
     """
     measured = sorted(times)
     counts = [count for count in range(least, most // shards + 1) if count == 1 or count % 2 == 0]
@@ -101,7 +130,7 @@ def count_fitting(network: Network, batch_size: int, *, memory: int) -> int:
     models = (network.encoder, network.decoder)
     weights = sum(model.count_params() for model in models)
     activations = batch_size * sum(math.prod(_sizes(layer)) for model in models for layer in model.layers)
-    return max(2, int(_MEMORY_SHARE * memory / (4 * (_COPIES * weights + _COPIES * activations))))
+    return max(2, int(MEMORY_SHARE * memory / (4 * (_COPIES * weights + _COPIES * activations))))
 
 
 def _sizes(layer: object) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import keras
-import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 import klsearch.vae
@@ -21,6 +20,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.files import write_atomically
 from klsearch.vae.machine import cache_folder, processor_name, total_memory, usable_cores
 from klsearch.vae.networks.network import Network
+from klsearch.vae.training.devices.cards import card_names
 
 _LARGEST_FILE = 100_000  # bytes: many times what one takes
 _LIBRARIES = ("klsearch", "tensorflow", "keras", "numpy")
@@ -103,7 +103,7 @@ class StepTimes:
 
 
 def circumstances(
-    network: Network, definition: StudyDefinition, *, threads: int, processes: int
+    network: Network, definition: StudyDefinition, *, threads: int, processes: int, xla: bool = False
 ) -> dict[str, JsonValue]:
     """All that the time of a training step depends on, as far as it can be known without measuring.
 
@@ -112,6 +112,7 @@ def circumstances(
         definition: of the study.
         threads: of this process that train side by side.
         processes: that do so.
+        xla: whether XLA compiles the step.
     """
     objective = definition.objective()
     return {
@@ -120,7 +121,7 @@ def circumstances(
             "processor": processor_name(),
             "cores": usable_cores(),
             "memory": round(math.log2(max(1, total_memory()))),  # to the power of two: of a container it may vary
-            "devices": _devices(),
+            "cards": [*card_names()],
         },
         "versions": {
             **{name: version(name) for name in _LIBRARIES},
@@ -136,14 +137,9 @@ def circumstances(
         "precision": definition.training.precision,
         "objective": [objective.likelihood.name, objective.reconstruction_reduction, objective.kl_reduction],
         "clips gradients": clips_gradients(definition),
+        "xla": xla,
+        "deterministic": definition.training.deterministic,
     }
-
-
-def _devices() -> list[JsonValue]:
-    """The devices other than the processor, by what they call themselves."""
-    found = [device for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
-    details = tf.config.experimental.get_device_details
-    return [str(details(device).get("device_name", device.device_type)) for device in found]
 
 
 def _described(model: keras.Model) -> JsonValue:

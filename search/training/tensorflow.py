@@ -57,9 +57,9 @@ def load_tensorflow(threads: int | None = None, *, within: int = 1) -> None:
         with suppress(RuntimeError):  # a process that computes already keeps the threads that it has
             tf.config.threading.set_inter_op_parallelism_threads(threads or usable_cores())
             tf.config.threading.set_intra_op_parallelism_threads(within)
-        # Its notes come with the first look at the devices.
-        for device in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(device, True)  # others may work on it too
+        from klsearch.vae.training.devices.cards import take_memory_as_needed
+
+        take_memory_as_needed()  # its notes come with this first look at the devices
     if _ours:
         tf.get_logger().setLevel("ERROR")  # as `silence_loops`, for good
 

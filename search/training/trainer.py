@@ -9,6 +9,7 @@ from typing import final
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.training.checkpoint import Checkpoint, Course
+from klsearch.search.training.device_faults import MEMORY_ENDED, OutOfMemory, make_room
 from klsearch.studies.errors import KlsearchError, StudyConflict
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.evaluation.evaluator import Members
@@ -116,6 +117,7 @@ class Trainer:
         epochs: how long each job trains; one that diverges leaves at once.
         watch: is told the latest epoch of every active job by number, about once a second.
         stop: whether to stop now; asked about once a second.
+        say: is told when memory is too small for all members of the population at a time.
     """
 
     def __init__(
@@ -125,11 +127,13 @@ class Trainer:
         epochs: int,
         watch: Watch,
         stop: Callable[[], bool],
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._population = population
         self._epochs = epochs
         self._watch = watch
         self._stop = stop
+        self._say = say
         self._jobs: dict[int, Job] = {}  # by slot
         self._position = -1  # of the source when its jobs were last put into slots
 
@@ -143,17 +147,14 @@ class Trainer:
         Raises:
             Interrupted: `stop` said so; running jobs stay running in the storage.
             StudyConflict: the checkpoint was taken of another network.
+            OutOfMemory: as few members as can be, trained together, take more memory than there is.
         """
-        self._go_on(source, saving)
+        is_amid = self._go_on(source, saving)
         try:
-            while True:
-                self._save_if_due(saving)
-                self._leave(source.find_lost())
-                self._finish(source)
-                self._fill(source)
-                if not self._jobs:
-                    break
-                self._advance(source, saving)
+            while is_amid or self._turn(source, saving):
+                is_amid = not self._advance(saving) and self._take_back(saving)
+        except OutOfMemory:
+            raise  # what the slots hold is no state of a training
         except (Interrupted, KlsearchError):
             if saving is not None:
                 self._save(saving)
@@ -161,12 +162,42 @@ class Trainer:
         if saving is not None:
             saving.course.clear()
 
-    def _go_on(self, source: Source, saving: Saving | None) -> None:
-        """Stand where the checkpoint stood."""
+    def _turn(self, source: Source, saving: Saving | None) -> bool:
+        """What is done between epochs; False when there is nothing more to train."""
+        self._save_if_due(saving)
+        self._leave(source.find_lost())
+        self._finish(source)
+        self._fill(source)
+        return bool(self._jobs)
+
+    def _take_back(self, saving: Saving | None) -> bool:
+        """Let fewer members train together, each from where the last checkpoint has it, else from its start.
+
+        True if they then stand in the middle of an epoch.
+
+        Raises:
+            OutOfMemory: no fewer can.
+        """
+        make_room(self._population, say=self._say)
+        checkpoint = saving.course.load(saving.study) if saving is not None else None
+        batch, held = 0, dict[int, MemberState]()
+        if checkpoint is not None:
+            batch = checkpoint.snapshot.batch
+            is_held = {slot: checkpoint.numbers.get(slot) == job.number for slot, job in self._jobs.items()}
+            if batch == 0 or all(is_held.values()):  # in the middle of an epoch nobody joins others
+                held = {slot: checkpoint.snapshot.members[slot] for slot, is_there in is_held.items() if is_there}
+        self._population.restore(Snapshot(batch=batch if held else 0, members=held))
+        for slot, job in self._jobs.items():
+            if slot not in held:
+                self._place(slot, job)
+        return bool(held and batch)
+
+    def _go_on(self, source: Source, saving: Saving | None) -> bool:
+        """Stand where the checkpoint stood; True if that is in the middle of an epoch."""
         checkpoint = saving.course.load(saving.study) if saving is not None else None
         if checkpoint is None:
             self._position = source.position
-            return
+            return False
         self._jobs = source.go_on(checkpoint)
         self._position = source.position
         members = {slot: checkpoint.snapshot.members[slot] for slot in self._jobs}
@@ -176,8 +207,7 @@ class Trainer:
             raise StudyConflict(
                 "the model is no longer the one whose training was saved; restore it to go on, or start a new study."
             ) from error
-        if members and checkpoint.snapshot.batch:
-            self._advance(source, saving)
+        return bool(members and checkpoint.snapshot.batch)
 
     def _save_if_due(self, saving: Saving | None, *, between_epochs: bool = True) -> None:
         if saving is not None and saving.course.is_due(between_epochs=between_epochs):
@@ -236,23 +266,31 @@ class Trainer:
         if not free:
             return
         for slot, job in zip(free, source.take(len(free)), strict=False):
-            if job.state is None:
-                self._population.start(slot, job.run.hyperparameters, job.run.seed)
-            else:
-                self._population.restore(Snapshot(batch=0, members={slot: job.state}))
+            self._place(slot, job)
             self._jobs[slot] = job
         self._position = source.position
 
-    def _advance(self, source: Source, saving: Saving | None) -> None:
-        """Every slot to the end of its epoch."""
+    def _place(self, slot: int, job: Job) -> None:
+        """Put a job's member into a slot, as it is at its start, or as a worker that died left it."""
+        if job.state is None:
+            self._population.start(slot, job.run.hyperparameters, job.run.seed)
+        else:
+            self._population.restore(Snapshot(batch=0, members={slot: job.state}))
+
+    def _advance(self, saving: Saving | None) -> bool:
+        """Every slot to the end of its epoch; False where memory was too small, and what the slots hold is broken."""
         ended = False
         while not ended:
             if self._stop():
                 raise Interrupted
-            ended = self._population.advance()
+            try:
+                ended = self._population.advance()
+            except MEMORY_ENDED:
+                return False
             self._watch(self._progress())
             if not ended:
                 self._save_if_due(saving, between_epochs=False)
+        return True
 
     def _progress(self) -> dict[int, Mapping[str, float]]:
         return {

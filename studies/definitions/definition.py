@@ -284,7 +284,7 @@ class StudyDefinition(Section):
         parts["training"] |= {name: None for name in ("kl_schedule", "cycles", "ramp_share")}
         if schedule != LINEAR:
             parts["training"]["kl_schedule"] = asdict(schedule)
-        for name in ("optimizer", "learning_rate_schedule"):  # neither was known to earlier studies
+        for name in ("optimizer", "learning_rate_schedule", "deterministic"):  # none was known to earlier studies
             if getattr(self.training, name) == type(self.training).model_fields[name].default:
                 parts["training"][name] = None
         plain: dict[str, Any] = _as_json(parts)

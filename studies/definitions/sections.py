@@ -294,6 +294,7 @@ class TrainingSection(Section):
         cycles: of a cyclical schedule, within the annealing epochs.
         ramp_share: share of each cycle over which the weight rises.
         precision: of the arithmetic; "mixed_bfloat16" takes 16 bits of each factor of a matrix product.
+        deterministic: whether a card computes a trial to the same bits each time; a processor does anyway.
     """
 
     epochs: Count
@@ -309,6 +310,7 @@ class TrainingSection(Section):
         Literal["float32", "mixed_bfloat16"],
         _refuse_for_now(_OTHER_PRECISIONS, "use 'float32' or 'mixed_bfloat16'"),
     ] = "float32"
+    deterministic: bool = True
 
     @model_validator(mode="after")
     def _check_cycles(self) -> Self:

@@ -1,7 +1,8 @@
 """klsearch beside the loops that people write: `make bench`. Prints a table and writes build/bench.json.
 
 With `proof` as its first argument, how soon a setting is proven: see `tests.benchmarks.proof`. With `advice`, where
-following the first advice leads: see `tests.benchmarks.advice`.
+following the first advice leads: see `tests.benchmarks.advice`. With `gpu`, the same beside Keras on a card: see
+`tests.benchmarks.gpu`.
 
 All contenders get the same rows, model, epochs, batch size and search space, one after the other in one process tree.
 Plain Keras runs at the fastest of its settings (compiled by XLA or not, steps per execution up to a whole epoch),
@@ -45,12 +46,14 @@ class Run:
         training: seconds in which its population trained.
         peak: memory, MB.
         memory: MB by the number of trials that had finished.
+        said: lines for the user.
     """
 
     seconds: float = 0.0
     training: float = 0.0
     peak: float = 0.0
     memory: dict[int, float] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
 
 def klsearch(definition: Path, trials: int) -> Run:
@@ -63,12 +66,10 @@ def klsearch(definition: Path, trials: int) -> Run:
         env=_ENVIRONMENT,
     )  # fmt: skip
 
-    said: list[str] = []
-
     def listen() -> None:
         assert process.stderr is not None
         for line in process.stderr:
-            said.append(line)
+            run.said.append(line)
             if match := re.match(r"trials (\d+)/", line):
                 run.memory[int(match[1])] = _resident(process.pid)
 
@@ -76,7 +77,7 @@ def klsearch(definition: Path, trials: int) -> Run:
     listener.start()
     _, status, usage = os.wait4(process.pid, 0)
     listener.join()
-    assert status == 0, "".join(said)
+    assert status == 0, "".join(run.said)
     run.seconds, run.peak = time.perf_counter() - began, usage.ru_maxrss / 1024
     told = subprocess.run([_KLSEARCH, "trials", str(out), "--json"], capture_output=True, text=True, check=True)
     rows = json.loads(told.stdout)["trials"]
@@ -100,7 +101,7 @@ def _resident(process: int) -> float:
 
 def loop(module: str, definition: Path, trials: int, jit_compile: bool, steps: int) -> list[float]:
     """Seconds of each trial of a loop of plain Keras, the first left out: it also pays for the start."""
-    command = [sys.executable, "-m", f"tests.benchmarks.{module}", str(definition), str(trials), str(jit_compile)]
+    command = [sys.executable, "-m", f"tests.benchmarks.loops.{module}", str(definition), str(trials), str(jit_compile)]
     done = subprocess.run([*command, str(steps)], capture_output=True, text=True, env=_ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout.splitlines()[-1])[1:])
@@ -226,5 +227,9 @@ if __name__ == "__main__":
         from tests.benchmarks import advice
 
         advice.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["gpu"]:
+        from tests.benchmarks import gpu
+
+        gpu.main(sys.argv[2:])
     else:
         main(sys.argv[1:])

@@ -10,7 +10,7 @@ from klsearch.studies.definitions.catalog import LoadedDefinition, load_definiti
 from klsearch.studies.definitions.data import load_data
 from klsearch.vae.hyperparameters import AFTER, Hyperparameters
 
-_SPACE = """
+SPACE = """
 [space]
 kl_weight = { low = 1e-4, high = 1.0, log = true }
 clip_low = { low = -20.0, high = -4.0 }
@@ -32,7 +32,7 @@ hidden = [128, 64]
 latent_dim = 8
 [training]
 epochs = 30
-{_SPACE}
+{SPACE}
 """
 
 _CLOTHES = f"""
@@ -49,7 +49,7 @@ hidden = [512, 256]
 latent_dim = 16
 [training]
 epochs = 10
-{_SPACE}
+{SPACE}
 """
 
 _CONV = f"""
@@ -65,7 +65,7 @@ hidden = [64]
 latent_dim = 8
 [training]
 epochs = 15
-{_SPACE}
+{SPACE}
 """
 
 # Of `tests.benchmarks.proof`. The first release reads them too: no key that it does not know.
@@ -188,7 +188,7 @@ class ProofCase:
         from sklearn.datasets import load_breast_cancer
 
         load_breast_cancer(as_frame=True).frame.to_csv(folder / "table.csv", index=False)
-        space = _SPACE.replace("high = 1.0", f"high = {self.kl_weight}").replace(
+        space = SPACE.replace("high = 1.0", f"high = {self.kl_weight}").replace(
             "high = 5 ", f"high = {self.annealing} "
         )
         path = folder / "study.toml"

@@ -214,7 +214,7 @@ def child_judge(path: Path, name: str, settings: Sequence[Mapping[str, Any]]) ->
 
 
 def child_search(path: Path) -> Study:
-    """In a child: the settings of the best score in the course of `tests.benchmarks.keras_loop`."""
+    """In a child: the settings of the best score in the course of `tests.benchmarks.loops.keras_loop`."""
     from klsearch.search.training.models import build_network, build_population
 
     loaded = load_definition(path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from klsearch.vae.layers import SearchedDropout, SlotFreeDense, dense, keep_rate, search_rate
+from klsearch.vae.layers import SearchedDropout, SlotFreeDense, dense, keep_rate, search_rate, traced_for_xla
 
 ONES = np.ones((200, 100), np.float32)
 
@@ -109,3 +109,14 @@ def test_a_model_of_our_layers_can_be_saved_and_loaded(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     np.testing.assert_array_equal(loaded(rows), model(rows))
     assert loaded.layers[-1].rate.numpy() == 0.25
+
+
+def test_what_xla_compiles_adds_a_bias_plainly_to_the_same_sum() -> None:
+    rows = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    layer = SlotFreeDense(11, bias_initializer="ones")
+    product = np.asarray(layer(rows))
+    with traced_for_xla():
+        plain = np.asarray(layer(rows))
+    np.testing.assert_allclose(plain, product, rtol=1e-6)
+    np.testing.assert_array_equal(plain, np.asarray(keras.layers.Dense.call(layer, rows)))
+    np.testing.assert_array_equal(np.asarray(layer(rows)), product)

@@ -1,12 +1,15 @@
 """K members trained together by one compiled program: the only training path."""
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import TypeVar
 
 import numpy as np
+import tensorflow as tf
 
 from klsearch.vae.data.rows import Rows
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
@@ -15,11 +18,11 @@ from klsearch.vae.evaluation.evaluator import Evaluator, Members, joined
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
+from klsearch.vae.training.devices.threads import side_by_side, threads
 from klsearch.vae.training.plan import Clock
 from klsearch.vae.training.schedules import ADAM, LINEAR, KlSchedule, Learning
 from klsearch.vae.training.shard import Program, Shard
 from klsearch.vae.training.snapshot import MemberState, Snapshot
-from klsearch.vae.training.threads import side_by_side, threads
 from klsearch.vae.training.weighting import AnnealedWeight, Weighting
 
 # Final measures need the outputs of several posterior samples of a whole split: more members at a time cost memory.
@@ -62,6 +65,7 @@ class Population:
         schedule: by which the KL weight rises over a member's annealing epochs.
         learning: the optimizer, and how the learning rate falls.
         weighting: how every member's loss weighs the KL; by the KL weight of its settings unless told otherwise.
+        xla: whether XLA compiles the steps, which changes their last bits.
 
     Raises:
         ValueError: a split holds no rows, or fewer training rows than a batch; `together` does not divide `slots`.
@@ -81,6 +85,7 @@ class Population:
         weighting: Weighting | None = None,
         schedule: KlSchedule = LINEAR,
         learning: Learning = ADAM,
+        xla: bool = False,
     ) -> None:
         rows, objective = len(splits["train"]), objective.for_rows(network.input_shape)
         if rows < batch_size or not len(splits["validation"]):
@@ -96,27 +101,50 @@ class Population:
         self._train_rows = rows
         self._clips_gradients = clips_gradients
         self._evaluator = Evaluator(network, splits, objective, conditions=conditions)
-        self._program = Program(
+        self._new_program = partial(
+            Program,
             network,
             splits["train"],
             None if conditions is None else conditions["train"],
             self._evaluator,
             objective,
-            members=self.together,
             batch_size=batch_size,
             clips_gradients=clips_gradients,
             weighting=weighting or AnnealedWeight(),
             schedule=schedule,
             learning=learning,
+            xla=xla,
         )
-        self._shards = [Shard(self._program) for _ in range(slots // self.together)]
+        self._measured_together = _MEASURED_TOGETHER
+        self._seconds_per_batch = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Deal empty slots out to shards."""
+        self._program = self._new_program(members=self.together)
+        self._shards = [Shard(self._program) for _ in range(self.slots // self.together)]
         self._threads = threads(min(len(self._shards), side_by_side()))
-        self._members = [_Slot() for _ in range(slots)]
+        self._members = [_Slot() for _ in range(self.slots)]
         self._batch = 0
         self._steps: list[np.ndarray] = []  # [batches of a call, K, 4] since the epoch began
-        self._seconds_per_batch = 0.0
         self._is_planned = False
         self._entering: set[int] = set()
+
+    def train_fewer_together(self) -> bool:
+        """Empty all slots and deal them out to more shards: fewer in each take less memory at a time, to the same bits.
+
+        False, and nothing is done, where no fewer can: one member alone would have other bits than two in company.
+        """
+        fewer = [size for size in range(2, self.together // 2 + 1, 2) if self.slots % size == 0]
+        if not fewer:
+            return False
+        self.together = fewer[-1]
+        self._threads.shutdown()
+        self._shards.clear()
+        del self._program
+        gc.collect()  # a program and its functions hold each other, and its rows lie in the memory that is short
+        self._begin()
+        return True
 
     def compile(self) -> None:
         """Trace the training program now, so that its cost is not counted to the first trials."""
@@ -203,6 +231,9 @@ class Population:
     def measure(self, slots: Sequence[int], split: str) -> list[Measures]:
         """Final measures of the members in `slots` on a split, in that order."""
         self._enter()
+        return self._in_room(lambda: self._measure_slots(slots, split))
+
+    def _measure_slots(self, slots: Sequence[int], split: str) -> list[Measures]:
         of_shard = [[slot for slot in slots if slot % len(self._shards) == index] for index in range(len(self._shards))]
         groups = [group for chosen in of_shard for group in self._groups(chosen)]
         measured = self._map(lambda group: self._measure(self._copy(group), split, len(group)), groups)
@@ -216,19 +247,32 @@ class Population:
 
     def measure_members(self, members: Sequence[Members], split: str) -> list[Measures]:
         """Final measures of members that were copied out of their slots, in their order."""
-        groups = self._groups(members)
-        measured = self._map(lambda group: self._measure(joined(self._make_even(group)), split, len(group)), groups)
-        return list(chain(*measured))
+
+        def measure(group: Sequence[Members]) -> list[Measures]:
+            return self._measure(joined(self._make_even(group)), split, len(group))
+
+        return list(chain(*self._in_room(lambda: self._map(measure, self._groups(members)))))
 
     def latent_means(self, members: Sequence[Members], split: str) -> list[np.ndarray]:
         """μ of every row of a split, float64 [n, d], of members that were copied out of their slots, in their order."""
-        groups = self._groups(members)
-        found = self._map(lambda group: self._evaluator.latent_means(joined(self._make_even(group)), split), groups)
-        return [means for group, of_group in zip(groups, found, strict=True) for means in of_group[: len(group)]]
+
+        def find(group: Sequence[Members]) -> list[np.ndarray]:
+            return list(self._evaluator.latent_means(joined(self._make_even(group)), split)[: len(group)])
+
+        return list(chain(*self._in_room(lambda: self._map(find, self._groups(members)))))
+
+    def _in_room(self, measure: Callable[[], _Result]) -> _Result:
+        """What a measurement of members in groups gives, of smaller groups from now on where memory is too small."""
+        while self._measured_together > 2 and self.together > 1:
+            try:
+                return measure()
+            except tf.errors.ResourceExhaustedError:
+                self._measured_together //= 2
+        return measure()
 
     def _groups(self, chosen: Sequence[_Item]) -> list[Sequence[_Item]]:
         """Groups that are measured together: a member alone is computed by other code, whose last bit may differ."""
-        size = 1 if self.together == 1 else _MEASURED_TOGETHER
+        size = 1 if self.together == 1 else self._measured_together
         return [chosen[first : first + size] for first in range(0, len(chosen), size)]
 
     def _make_even(self, chosen: Sequence[_Item]) -> list[_Item]:

@@ -12,6 +12,7 @@ from klsearch.vae.data.rows import Rows
 from klsearch.vae.elbo import clip_log_var, kl_elements, reconstruction_error, sample_posterior
 from klsearch.vae.evaluation.evaluator import Evaluator
 from klsearch.vae.evaluation.held_rows import HeldRows
+from klsearch.vae.layers import traced_for_xla
 from klsearch.vae.networks import stacking, streams
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
@@ -33,6 +34,17 @@ class _State(NamedTuple):
     def variables(self) -> list[tf.Variable]:
         """All of them, in the order of the fields."""
         return [variable for variables in self for variable in variables]
+
+
+class _Now(NamedTuple):
+    """What one step takes out of the plan."""
+
+    order: tf.Tensor  # [k, B] int32: rows
+    kl_weight: tf.Tensor  # [k], annealed
+    step_size: tf.Tensor  # [k]
+    learning_rate: tf.Tensor  # [k]
+    noise_seeds: tf.Tensor  # [k, 2] int32
+    settings: dict[str, tf.Tensor]  # each [k]: every hyperparameter by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,6 +75,7 @@ class Program:
         weighting: how every member's loss is made.
         schedule: by which the KL weight rises.
         learning: the optimizer, and how the learning rate falls.
+        xla: whether XLA compiles a step; its last bits are others then.
     """
 
     def __init__(
@@ -79,6 +92,7 @@ class Program:
         weighting: Weighting,
         schedule: KlSchedule,
         learning: Learning,
+        xla: bool = False,
     ) -> None:
         self.network = network
         self.learning = learning
@@ -101,6 +115,9 @@ class Program:
         # Loops are written out: AutoGraph, which Keras too keeps from its models, would double the time of a trace.
         self.draw = tf.function(self._trace_draw, autograph=False)
         self.train = tf.function(self._trace_train, autograph=False)
+        # Of a step alone, and of values that are taken out of the plan before: XLA compiles anew for each length of a
+        # loop that keeps what it measures, and for each place of a slice.
+        self._move = tf.function(self._trace_xla_move, autograph=False, jit_compile=True) if xla else self._trace_move
         self.validate = tf.function(self._trace_validate, autograph=False)
 
     def traces(self) -> int:
@@ -161,6 +178,24 @@ class Program:
 
     def _trace_step(self, state: _State, plan: Plan, index: tf.Tensor, size: int) -> tf.Tensor:
         """One optimisation step of every member; KL, reconstruction, KL weight and total, [k, 4]."""
+        now = _Now(
+            # A slice of known size: much of the program is then worked out when it is traced.
+            order=tf.slice(plan.order, [0, index * self._batch_size], [self.members, size]),
+            kl_weight=plan.kl_weight[index],
+            step_size=plan.step_size[index],
+            learning_rate=plan.learning_rate,
+            noise_seeds=tf.stack([plan.noise_key, plan.first_step + index], axis=1),
+            settings=plan.settings,
+        )
+        return self._move(state, now)
+
+    def _trace_xla_move(self, state: _State, now: _Now) -> tf.Tensor:
+        with traced_for_xla():
+            return self._trace_move(state, now)
+
+    def _trace_move(self, state: _State, now: _Now) -> tf.Tensor:
+        """The step itself."""
+        size = int(now.order.shape[1])
         # Members beyond the last repeat the first: see PACKET in `vae.networks.stacking`.
         padded = stacking.padded_slots(self.members, size)
         places = [place % self.members for place in range(padded)]
@@ -171,15 +206,13 @@ class Program:
         def unpad(values: tf.Tensor) -> tf.Tensor:
             return values if padded == self.members else values[: self.members]
 
-        # A slice of known size: much of the program is then worked out when it is traced.
-        order = tf.slice(plan.order, [0, index * self._batch_size], [self.members, size])
-        visited = pad(order)
+        visited = pad(now.order)
         step = _Step(
             rows=self.rows.take(visited),
             condition=None if self._condition is None else tf.gather(self._condition, visited),
-            noise=pad(self._posterior_noise(plan, index, size)),
-            kl_weight=pad(plan.kl_weight[index]),
-            settings={name: pad(values) for name, values in plan.settings.items()},
+            noise=pad(self._posterior_noise(now.noise_seeds, size)),
+            kl_weight=pad(now.kl_weight),
+            settings={name: pad(values) for name, values in now.settings.items()},
         )
         weights = [pad(variable.read_value()) for variable in state.weights]
         others = [pad(variable.read_value()) for variable in state.others]
@@ -192,9 +225,9 @@ class Program:
         found = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients = [unpad(tf.convert_to_tensor(gradient)) for gradient in found]
         if self._clips_gradients:
-            gradients = [clip_norm(gradient, plan.settings["clipnorm"]) for gradient in gradients]
+            gradients = [clip_norm(gradient, now.settings["clipnorm"]) for gradient in gradients]
         moved = state.weights, state.means, state.squares
-        OPTIMIZERS[self.learning.optimizer].move(Step(*moved, gradients, plan.step_size[index], plan.learning_rate))
+        OPTIMIZERS[self.learning.optimizer].move(Step(*moved, gradients, now.step_size, now.learning_rate))
         for variable, value in zip([*state.others, *state.memory], [*updated, *kept], strict=True):
             variable.assign(unpad(value))
         return unpad(measured)
@@ -240,10 +273,9 @@ class Program:
         squares = [tf.square(weights[head]) for head in self._heads]
         return sum(tf.reduce_sum(square, axis=list(range(1, square.shape.rank))) for square in squares)
 
-    def _posterior_noise(self, plan: Plan, index: tf.Tensor, size: int) -> tf.Tensor:
+    def _posterior_noise(self, seeds: tf.Tensor, size: int) -> tf.Tensor:
         """ε of every member at a step, [k, B, d]: a function of the member's seed and its own step alone."""
         shape = [size, self.network.latent_dim]
-        seeds = tf.stack([plan.noise_key, plan.first_step + index], axis=1)
         return tf.stack([tf.random.stateless_normal(shape, seeds[place]) for place in range(self.members)])
 
     def _trace_validate(self, state: _State, plan: Plan) -> tf.Tensor:

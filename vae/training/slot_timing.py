@@ -4,17 +4,19 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from klsearch.vae.elbo import kl_elements, reconstruction_error, sample_posterior
+from klsearch.vae.layers import traced_for_xla
 from klsearch.vae.networks import stacking
 from klsearch.vae.networks.network import Network
 from klsearch.vae.objective import Objective
+from klsearch.vae.training.devices.threads import threads
 from klsearch.vae.training.optimizer import Step, adam
-from klsearch.vae.training.threads import threads
 
 _ROUNDS = 6
 _STEP_SIZE = 1e-6  # so small that the loss stays finite however often a step is repeated
@@ -35,30 +37,49 @@ class _Members(NamedTuple):
 
 
 def seconds_per_member(
-    network: Network, rows: np.ndarray, objective: Objective, candidates: Sequence[int], *, shards: int
+    network: Network,
+    rows: np.ndarray,
+    objective: Objective,
+    candidates: Sequence[int],
+    *,
+    shards: int,
+    xla: bool = False,
 ) -> dict[int, float]:
     """Seconds of one training step per member, by the number of members trained together in each shard.
 
-    One traced program serves every number above 1; one member alone has its own, as in training. The least of a few
-    rounds over all numbers is taken, so that a busy moment of the machine does not decide between them.
+    One traced program serves every number above 1; one member alone has its own, as in training. XLA compiles one for
+    each number. The least of a few rounds over all numbers is taken, so that a busy moment of the machine does not
+    decide between them.
 
     Args:
         network: the architecture.
         rows: one batch of training rows, float32 [B, *shape].
         objective: likelihood and reductions.
-        candidates: numbers of members to time, ascending; those beyond a long step are left out.
+        candidates: numbers of members to time, ascending; those beyond a long step, or beyond a card's memory, are left
+            out.
         shards: how many of them work side by side.
+        xla: whether XLA compiles the steps.
+
+    Raises:
+        ResourceExhaustedError: memory is too small for the first of them.
     """
-    step = _TimedStep(network, objective)
-    together, alone = tf.function(step, autograph=False, reduce_retracing=True), tf.function(step, autograph=False)
+    step = _TimedStep(network, objective, xla=xla)
+    alone = tf.function(step, autograph=False, jit_compile=xla or None)
+    together = alone if xla else tf.function(step, autograph=False, reduce_retracing=True)
     runs: dict[int, Callable[[], None]] = {}
     best: dict[int, float] = {}
     with threads(shards) as pool:
         for count in candidates:
-            members = [_members(network, rows, count) for _ in range(shards)]
-            run = runs[count] = _run(alone if count == 1 else together, members, pool)
-            run()  # traces, and warms up
-            best[count] = _seconds(run)
+            try:
+                members = [_members(network, rows, count, known=xla or count == 1) for _ in range(shards)]
+                run = _run(alone if count == 1 else together, members, pool)
+                run()  # traces, and warms up
+                best[count] = _seconds(run)
+            except tf.errors.ResourceExhaustedError:
+                if not best:
+                    raise
+                break
+            runs[count] = run
             if best[count] > _LONG_STEP_SECONDS:
                 break
         for _ in range(_ROUNDS):
@@ -87,7 +108,8 @@ def _seconds(run: Callable[[], None]) -> float:
 class _TimedStep:
     """A training step of every member, as in training but for drawing noise, annealing, clipping and L2."""
 
-    def __init__(self, network: Network, objective: Objective) -> None:
+    def __init__(self, network: Network, objective: Objective, *, xla: bool) -> None:
+        self._calling = traced_for_xla if xla else nullcontext
         self._stacked = stacking.StackedNetwork(network)
         self._objective = objective.for_rows(network.input_shape)
 
@@ -95,7 +117,7 @@ class _TimedStep:
         """Their loss, after which they have moved."""
         weights, others = [variable.read_value() for variable in members.weights], members.others
         rows, noise = members.rows, members.noise
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, self._calling():
             tape.watch(weights)
             mean, log_var, _ = self._stacked.encode(weights, others, rows, training=True, condition=members.condition)
             z = sample_posterior(mean, log_var, noise)
@@ -110,15 +132,15 @@ class _TimedStep:
         return loss
 
 
-def _members(network: Network, rows: np.ndarray, count: int) -> _Members:
-    """So many members, all alike."""
+def _members(network: Network, rows: np.ndarray, count: int, *, known: bool) -> _Members:
+    """So many members, all alike; if `known`, a program is traced for this number alone."""
 
     def repeat(values: np.ndarray) -> np.ndarray:
         return np.repeat(values[np.newaxis], count, axis=0)
 
     def hold(values: np.ndarray) -> tf.Variable:
-        # Of any number but one, so that one traced program serves them all.
-        return tf.Variable(repeat(values), shape=[1 if count == 1 else None, *values.shape])
+        # Else of any number, so that one traced program serves them all.
+        return tf.Variable(repeat(values), shape=[count if known else None, *values.shape])
 
     trainable = [variable.numpy() for variable in stacking.trainable_variables(network)]
     return _Members(

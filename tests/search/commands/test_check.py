@@ -3,13 +3,15 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from klsearch.search.commands.check import Estimate, Speed, estimate, examine_own_model, measure_speed
+from klsearch.search.commands import check
+from klsearch.search.commands.check import Estimate, Speed, estimate, examine_own_model, find_card, measure_speed
 from klsearch.search.commands.documents import check_document
 from klsearch.search.commands.text import check_text
 from klsearch.studies.definitions.catalog import template
@@ -19,6 +21,7 @@ from klsearch.studies.definitions.sections import Baseline
 from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.datasets import Dataset, Request, load_dataset
 from klsearch.vae.networks.kinds import KINDS
+from klsearch.vae.training.devices.driver import InstalledCard
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
@@ -45,7 +48,10 @@ def estimate_of(definition: StudyDefinition, dataset: Dataset, speed: Speed = SP
 
 def training_seconds(definition: StudyDefinition, dataset: Dataset, speed: Speed = SPEED) -> float:
     """Without what every study takes to start."""
-    return estimate_of(definition, dataset, speed).seconds - estimate_of(definition, dataset, NO_TIME).seconds
+    whole, start = (estimate_of(definition, dataset, one).seconds for one in (speed, NO_TIME))
+    assert whole is not None
+    assert start is not None
+    return whole - start
 
 
 def changed(definition: StudyDefinition, section: str, **values: object) -> StudyDefinition:
@@ -79,6 +85,46 @@ def test_memory_grows_with_the_members_that_may_train_at_a_time(definition: Stud
     assert estimate_of(many, dataset).memory > estimate_of(definition, dataset).memory
 
 
+H200 = InstalledCard(index="0", uuid="GPU-5a", name="NVIDIA H200", driver="570.12", memory=10**12, free=10**12)
+
+
+def test_on_a_card_the_card_s_memory_is_reckoned_and_no_time(definition: StudyDefinition, dataset: Dataset) -> None:
+    """Three copies of 200 rows of 6 numbers, and what two of the most members that may train together differ by."""
+    found = estimate(definition, dataset, SPEED, H200)
+    assert found is not None
+    here = estimate_of(definition, dataset)
+    assert (found.device, found.seconds, here.device, here.card_memory) == ("NVIDIA H200", None, "the processor", None)
+    assert (found.trainings, found.card_memory) == (here.trainings, here.memory - 950_000_000)
+    assert found.memory == 950_000_000 + 3 * 200 * 6 * 4
+
+
+@pytest.mark.parametrize(("free", "members"), [(10**12, 400), (4_000_000_000, 400), (80_000_000, 349), (0, 2)])
+def test_no_more_members_are_reckoned_with_than_a_quarter_of_the_card_s_free_memory_holds(
+    definition: StudyDefinition, dataset: Dataset, free: int, members: int
+) -> None:
+    """Of 2,000 trials a fifth train at a time. Each takes 8 copies of what dense_workload counts."""
+    many = changed(definition, "study", trials=2000)
+    workload = KINDS["dense"].workload((6,), 3, hidden=(16,), condition_width=0)
+    member = 4 * 8 * (workload.weights + 32 * workload.activations)
+    assert member == 57_216
+    found = estimate(many, dataset, SPEED, replace(H200, free=free))
+    assert found is not None
+    assert found.card_memory == 3 * 200 * 6 * 4 + members * member
+
+
+@pytest.mark.parametrize(
+    ("missing", "visible", "found"), [([], "0", "NVIDIA H200"), ([], "-1", None), (["nvidia-cudnn-cu12"], "0", None)]
+)
+def test_a_card_trains_where_it_is_visible_and_cuda_s_libraries_are_installed(
+    monkeypatch: pytest.MonkeyPatch, missing: list[str], visible: str, found: str | None
+) -> None:
+    monkeypatch.setattr(check, "installed_cards", lambda: [H200])
+    monkeypatch.setattr(check, "find_missing", lambda package, extra: missing)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    card = find_card()
+    assert (card and card.name) == found
+
+
 def test_a_model_of_the_user_s_own_has_no_estimate(definition: StudyDefinition, dataset: Dataset) -> None:
     own = changed(definition, "model", kind="mine:build", hidden=None)
     assert estimate(own, dataset, SPEED) is None
@@ -103,6 +149,7 @@ def test_the_built_in_digits_study_takes_minutes_at_an_ordinary_speed(tmp_path: 
     found = estimate_of(
         loaded.definition, load_data(loaded.definition, tmp_path), Speed(multiply_adds=85e9, numbers=4e9)
     )
+    assert found.seconds is not None
     assert 45 < found.seconds < 180
 
 

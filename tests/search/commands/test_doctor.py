@@ -1,13 +1,18 @@
 """`klsearch doctor`: what is well, what is not, and the way out."""
 
+import importlib
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from klsearch.search.commands import doctor
+from klsearch.search.running.versions import find_missing
 from klsearch.search.storage.opening import open_storage
+from klsearch.vae.training.devices.driver import InstalledCard
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, PostgresServer
@@ -37,7 +42,7 @@ def test_the_document_holds_the_same(klsearch: Klsearch, finished: "Finished") -
     document = klsearch("doctor", "--storage", url, "--json").document
     assert document["works"]
     assert 0 < document["memory"]["free"] < document["memory"]["total"]
-    assert set(document["extras"]) == {"dashboard", "dask", "parquet", "postgres"}
+    assert set(document["extras"]) == {"dashboard", "dask", "gpu", "parquet", "postgres"}
     assert document["storage"] == {"works": True, "words": f"{url} answers; it holds 1 study"}
 
 
@@ -91,3 +96,93 @@ def test_the_user_s_own_modules_in_the_working_folder_are_not_taken_for_ours(
 def test_an_extra_that_is_not_installed_comes_with_what_installs_it() -> None:
     missing = doctor._find_package("dask", "a-package-that-nobody-has-made")
     assert (missing.works, missing.words) == (False, "not installed; pip install 'klsearch[dask]'")
+
+
+def test_an_extra_that_asks_for_an_extra_of_another_package_is_there_once_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(name: str, *lines: str) -> None:
+        folder = tmp_path / f"{name.replace('-', '_')}-1.5.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("\n".join(("Metadata-Version: 2.4", f"Name: {name}", "Version: 1.5", *lines)))
+        importlib.invalidate_caches()
+
+    monkeypatch.syspath_prepend(tmp_path)
+    install(
+        "engine", "Requires-Dist: wheel-a>=1; extra == 'cards'", 'Requires-Dist: wheel-b ; extra == "other"',
+        'Requires-Dist: wheel-c<2; python_version > "3" and extra == "cards"', "Requires-Dist: wheel-d",
+    )  # fmt: skip
+    install("wheel-a")
+    missing = doctor._find_package("gpu", "engine[cards]")
+    assert (missing.works, missing.words) == (False, "not installed; pip install 'klsearch[gpu]'")
+    install("wheel-c")
+    assert doctor._find_package("gpu", "engine[cards]").words == "engine[cards] 1.5"
+
+
+H200 = InstalledCard(index="0", uuid="GPU-5a", name="NVIDIA H200", driver="570.12", memory=1 << 37, free=1 << 37)
+SEEN = doctor.SeenDevices(devices=["CPU:0"], cards=[], memory=None, as_needed=True, has_cuda=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "installed", "visible", "words"),
+    [
+        (SEEN, [], None, "CPU:0"),
+        (
+            replace(SEEN, devices=["CPU:0", "GPU:0"], cards=["NVIDIA H200"], memory=138_500_000_000),
+            [H200],
+            None,
+            "CPU:0, GPU:0; trains on NVIDIA H200, 138.5 GB of it, taken as they are needed",
+        ),
+        (
+            replace(SEEN, devices=["CPU:0", "GPU:0"], cards=["NVIDIA H200"], memory=10**9, as_needed=False),
+            [H200],
+            "0",
+            "CPU:0, GPU:0; trains on NVIDIA H200, 1.0 GB of it, taken all at once",
+        ),
+        (SEEN, [H200], "-1", "CPU:0; CUDA_VISIBLE_DEVICES='-1' hides NVIDIA H200: unset it to train there"),
+        (
+            replace(SEEN, has_cuda=False),
+            [H200],
+            None,
+            "CPU:0; NVIDIA H200 is there, but TensorFlow does not use it: it is built without CUDA; on Linux, "
+            "pip install --force-reinstall 'klsearch[gpu]'",
+        ),
+    ],
+)
+def test_the_device_that_trains_is_named_or_why_a_card_does_not(
+    seen: doctor.SeenDevices, installed: list[InstalledCard], visible: str | None, words: str
+) -> None:
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert doctor.devices_words(seen, installed, environment) == words
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        (["nvidia-cudnn-cu12"], ": CUDA's libraries are missing; pip install 'klsearch[gpu]'"),
+        ([], ", though CUDA's libraries are installed; is driver 570.12 too old for them?"),
+    ],
+)
+def test_a_card_for_which_something_is_missing_comes_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, missing: list[str], words: str
+) -> None:
+    monkeypatch.setattr(doctor, "find_missing", lambda package, extra: missing)
+    told = doctor.devices_words(SEEN, [H200], {})
+    assert told == f"CPU:0; NVIDIA H200 is there, but TensorFlow does not use it{words}"
+
+
+@pytest.mark.slow("loads TensorFlow in a process")
+def test_a_driver_without_cuda_s_libraries_is_told_with_what_installs_them(
+    klsearch: Klsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not find_missing("tensorflow", "and-cuda"):
+        pytest.skip("klsearch[gpu] is installed")
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho '0, GPU-5a, NVIDIA H200, 570.12, 143771, 143000'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert (
+        "CPU:0; NVIDIA H200 is there, but TensorFlow does not use it: CUDA's libraries are missing; pip install "
+        "'klsearch[gpu]'"
+    ) in klsearch("doctor").out

@@ -453,14 +453,21 @@ def test_a_trial_that_is_not_reproduced_is_told_to_the_last_bit_with_what_change
     ("expected", "told"),
     [
         (
-            Estimate(trainings=64, seconds=200.0, memory=1_500_000),
-            "time: about 3 min at the speed that this machine has now, for at most 64 trainings of 12 epochs; up to "
-            "0.0 GB of memory",
+            Estimate(trainings=64, device="the processor", seconds=200.0, memory=1_500_000),
+            "time: about 3 min on the processor at the speed that it has now, for at most 64 trainings of 12 "
+            "epochs; up to 0.0 GB of memory",
         ),
         (
-            Estimate(trainings=64, seconds=17_000.0, memory=10**18),
-            "time: about 5 h at the speed that this machine has now, for at most 64 trainings of 12 epochs; up to "
-            "1000000000.0 GB of memory, but ",
+            Estimate(trainings=64, device="the processor", seconds=17_000.0, memory=10**18),
+            "time: about 5 h on the processor at the speed that it has now, for at most 64 trainings of 12 "
+            "epochs; up to 1000000000.0 GB of memory, but ",
+        ),
+        (
+            Estimate(
+                trainings=64, device="NVIDIA H200", seconds=None, memory=1_500_000_000, card_memory=12_340_000_000
+            ),
+            "time: not estimated on NVIDIA H200, for at most 64 trainings of 12 epochs; up to 1.5 GB of memory, and "
+            "12.3 GB of the card's",
         ),
         (None, "time and memory: not known for a model of your own; "),
     ],

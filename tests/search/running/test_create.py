@@ -24,6 +24,7 @@ from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.errors import StudyConflict
 from klsearch.vae.hyperparameters import BEFORE
+from klsearch.vae.training.devices.cards import device_words
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Finished, Told
@@ -143,7 +144,7 @@ def test_a_new_study_holds_what_was_asked_for_and_where_it_began(
 ) -> None:
     study = begin_study(storage, request_of(definition_file, place, told))
     facts, rows = study.facts, definition_file.with_name("rows.csv")
-    assert (facts.layout.slots, facts.scoring, facts.provenance) == (4, SCORING, provenance())
+    assert (facts.layout.slots, facts.scoring, facts.provenance) == (4, SCORING, provenance(device_words()))
     assert (facts.folder, facts.data.rows) == (str(rows.parent), {"train": 128, "validation": 36, "test": 36})
     assert (facts.reference, facts.winner, facts.test_looks, facts.warm_start) == (None, None, (), "")
     assert study.definition == definition_file.read_text().replace('"rows.csv"', f'"{rows}"')
@@ -172,8 +173,26 @@ def test_a_study_that_goes_on_elsewhere_names_where_and_the_versions_that_it_had
     shutil.copytree(definition_file.parent, tmp_path / "there", ignore=shutil.ignore_patterns("there", "*.db", "run"))
     begin_study(storage, request_of(tmp_path / "there" / "tiny.toml", place, told))
     assert study.facts.folder == str(tmp_path / "there")
-    assert study.facts.provenance == {**provenance(), "keras": f"{version('keras')} (earlier 3.0)"}
+    assert study.facts.provenance == {**provenance(device_words()), "keras": f"{version('keras')} (earlier 3.0)"}
     assert str(tmp_path / "there" / "rows.csv") in study.definition
+
+
+def test_a_study_that_goes_on_on_another_device_says_so_once_it_has_trials(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
+) -> None:
+    study = begin_study(storage, request_of(definition_file, place, told))
+    study.change_facts(provenance={**study.facts.provenance, "trained on": "NVIDIA H200, deterministic"})
+    begin_study(storage, request_of(definition_file, place, told))
+    assert told.lines == []
+    assert study.facts.provenance["trained on"] == "the processor (earlier NVIDIA H200, deterministic)"
+    study.change_facts(provenance={**study.facts.provenance, "trained on": "NVIDIA H200, deterministic"})
+    study.create_row(Run(hyperparameters=BEFORE, seed=5, label="search"), this_process())
+    for _ in range(2):
+        begin_study(storage, request_of(definition_file, place, told))
+    assert told.lines == [
+        "warning: this study was trained on NVIDIA H200, deterministic so far, and goes on on the processor, where the "
+        "same settings and seed give other bits, within the noise of seeds."
+    ]
 
 
 def test_every_difference_is_listed_with_the_way_out_of_a_shared_storage(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.search.running.versions import name_earlier, provenance
+from klsearch.search.running.versions import find_missing, name_earlier, provenance
 
 
 def noted_after(values: list[str]) -> str:
@@ -55,3 +55,10 @@ def test_provenance_names_what_runs_here() -> None:
     assert found["processor"]
     assert 1 <= int(found["usable cores"]) <= (os.cpu_count() or 1)
     assert json.loads(json.dumps(found)) == found
+    assert list(provenance("NVIDIA H200").items()) == [*found.items(), ("trained on", "NVIDIA H200")]
+
+
+def test_what_an_extra_lacks_is_told_by_name() -> None:
+    assert find_missing("a-package-that-nobody-has-made", "") == ["a-package-that-nobody-has-made"]
+    assert find_missing("psycopg", "binary") == []
+    assert find_missing("optuna", "an-extra-that-it-does-not-have") == []

@@ -5,14 +5,16 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from optuna.trial import TrialState
 
+from klsearch.search.running import workers
 from klsearch.search.running.options import RunOptions
 from klsearch.search.running.workers import _Overseer, worker_count
 from klsearch.search.storage.process import Owner, this_process
@@ -145,15 +147,76 @@ def test_a_worker_that_fails_is_told_at_once_and_counts_only_if_the_budget_is_no
         assert len(rows_in(tmp_path / "run")) == 8
 
 
+WITH_CARD = """
+import os
+from pathlib import Path
+import numpy as np
+
+def load():
+    here = Path(__file__).parent
+    with (here / "cards").open("a") as file:
+        file.write(os.environ.get("CUDA_VISIBLE_DEVICES", "all") + "\\n")
+    return np.loadtxt(here / "rows.csv", delimiter=",", skiprows=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("cards", "visible", "seen"),
+    [(2, None, ["0", "1"]), (3, "5,GPU-77c0,6", ["5", "GPU-77c0"]), (0, "-1", ["-1", "-1"])],
+)
+@pytest.mark.slow("starts workers, which load TensorFlow")
+def test_each_worker_sees_a_card_of_its_own_among_those_of_the_command(
+    cards: int,
+    visible: str | None,
+    seen: list[str],
+    klsearch: Klsearch,
+    rows_in: RowsIn,
+    tmp_path: Path,
+    write: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The command is told of cards that are not there; what its workers see is what they are started with."""
+    get_reusable_executor().shutdown()  # its processes know the cards of the test before
+    monkeypatch.setattr(workers, "count_cards", lambda: cards)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    definition = write(tmp_path, ("trials = 24", "trials = 8"), ("rows.csv", f"cards{cards}:load"))
+    (tmp_path / f"cards{cards}.py").write_text(WITH_CARD)
+    called = klsearch("run", definition, "--out", tmp_path / "run", "--slots", 4, "--workers", 2, "--no-confirm")
+    assert called.code == 0, called.err
+    assert len(rows_in(tmp_path / "run")) == 8
+    command, *of_workers = (tmp_path / "cards").read_text().split()
+    assert command == (visible or "all")
+    assert sorted(of_workers) == sorted(seen)
+
+
 @dataclass(frozen=True)
 class Cluster:
     address: str
     scheduler: "Process"
 
 
+Assemble = Callable[..., Cluster]
+
+
 @pytest.fixture
-def cluster(start: Start, tmp_path: Path) -> Cluster:
-    """A Dask scheduler with two worker processes of one thread each, on this machine alone."""
+def assemble(start: Start, tmp_path: Path) -> Assemble:
+    """A function that starts a Dask cluster of worker processes with these options, on this machine alone."""
+    return lambda *wanted: start_cluster(start, tmp_path, wanted)
+
+
+@pytest.fixture
+def cluster(assemble: Assemble) -> Cluster:
+    """A Dask scheduler with two worker processes of one thread each."""
+    return assemble(ONE_THREAD, ONE_THREAD)
+
+
+ONE_THREAD = ("--nthreads", "1")
+WITH_GPU = (*ONE_THREAD, "--resources", "GPU=1")
+
+
+def start_cluster(start: Start, tmp_path: Path, wanted: Sequence[Sequence[str]]) -> Cluster:
     dask, log = (sys.executable, "-m"), tmp_path / "scheduler.log"
     scheduler = start(
         *dask, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard",
@@ -162,12 +225,12 @@ def cluster(start: Start, tmp_path: Path) -> Cluster:
     scheduler.wait_until(lambda: "Scheduler at:" in log.read_text())
     address = re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text())
     assert address is not None
-    for _ in range(2):
+    for options in wanted:
         start(
-            *dask, "distributed.cli.dask_worker", address[1], "--host", "127.0.0.1", "--nthreads", 1, "--no-dashboard",
+            *dask, "distributed.cli.dask_worker", address[1], "--host", "127.0.0.1", "--no-dashboard", *options,
             cwd=tmp_path, err=tmp_path / "worker.log",
         )  # fmt: skip
-    scheduler.wait_until(lambda: log.read_text().count("Register worker") == 2)
+    scheduler.wait_until(lambda: log.read_text().count("Register worker") == len(wanted))
     return Cluster(address[1], scheduler)
 
 
@@ -181,6 +244,39 @@ def test_the_workers_of_a_dask_cluster_search_together(
     rows = rows_in(tmp_path / "run")
     assert_every_row_complete(rows, TRIALS)
     assert len({row.owner for row in rows}) == 2
+
+
+@pytest.mark.parametrize(
+    ("started", "count"),
+    [
+        ([ONE_THREAD, ONE_THREAD], 2),
+        ([WITH_GPU, ONE_THREAD, WITH_GPU], 2),
+        ([WITH_GPU, ("--nthreads", "4")], 1),
+    ],
+    ids=["none has a card", "two of three have one", "one has none, and many threads"],
+)
+def test_of_a_cluster_with_cards_the_workers_that_have_one_search(
+    assemble: Assemble, started: list[tuple[str, ...]], count: int
+) -> None:
+    assert worker_count(RunOptions(scheduler=assemble(*started).address)) == count
+
+
+def test_a_worker_of_several_threads_is_refused(assemble: Assemble) -> None:
+    address = assemble(ONE_THREAD, ("--nthreads", "2")).address
+    with pytest.raises(UsageError, match="must have one thread"):
+        worker_count(RunOptions(scheduler=address))
+
+
+@pytest.mark.faults
+def test_no_worker_without_a_card_is_given_trials_where_another_has_one(
+    run: Run, assemble: Assemble, rows_in: RowsIn, tmp_path: Path
+) -> None:
+    process = run("--backend", "dask", "--scheduler", assemble(WITH_GPU, ONE_THREAD, ONE_THREAD).address)
+    assert process.wait(timeout=LONGEST_SECONDS) == 0, (tmp_path / "err").read_text()
+    assert "Searching with 1 worker…" in (tmp_path / "err").read_text()
+    rows = rows_in(tmp_path / "run")
+    assert_every_row_complete(rows, TRIALS)
+    assert len({row.owner for row in rows}) == 1
 
 
 @pytest.mark.faults

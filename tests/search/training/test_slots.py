@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import pytest
@@ -15,17 +16,21 @@ from klsearch.search.training import slots
 from klsearch.search.training.models import build_network
 from klsearch.search.training.slots import auto_layout, best_layout, count_fitting
 from klsearch.search.training.step_times import StepTimes
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.networks.network import Network, dense_network
 
 if TYPE_CHECKING:
     from tests.search.conftest import Workshop
 
 
+Memories = Callable[[bool], StepTimes]
+
+
 @pytest.fixture
-def no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StepTimes:
+def no_memories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memories:
     """Of nothing."""
     monkeypatch.setenv("KLSEARCH_CACHE", str(tmp_path))
-    return StepTimes({}, say=print)
+    return lambda xla: StepTimes({"xla": xla}, say=print)
 
 
 def test_members_that_gain_from_company_are_trained_together() -> None:
@@ -52,19 +57,108 @@ def test_members_take_a_quarter_of_the_memory_that_is_free(gigabytes: int, membe
 
 @pytest.mark.parametrize(("free", "measured"), [(0, [2]), (2 * 10**9, [2, 4])])
 def test_no_more_are_measured_at_a_time_than_fit_into_free_memory(
-    workshop: "Workshop", no_memory: StepTimes, monkeypatch: pytest.MonkeyPatch, free: int, measured: list[int]
+    workshop: "Workshop",
+    no_memories: Memories,
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
+    measured: list[int],
 ) -> None:
     """Of 24 trials at most six train at a time; of each number of members the line says how long a step takes."""
     monkeypatch.setattr(slots, "free_memory", lambda: free)
     network = build_network(workshop.definition, workshop.dataset, Path())
     said: list[str] = []
     auto_layout(
-        network, workshop.dataset, workshop.definition, threads=1, processes=1, memory=no_memory, say=said.append
+        network, workshop.dataset, workshop.definition, threads=1, processes=1, memories=no_memories, say=said.append
     )
     assert [int(count) for count in re.findall(r" ms with (\d+)", said[-1])] == measured
 
 
-def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no_memory: StepTimes) -> None:
+def careless(workshop: "Workshop") -> StudyDefinition:
+    """The small study, whose trials need not repeat to the bit."""
+    training = workshop.definition.training.model_copy(update={"deterministic": False})
+    return workshop.definition.model_copy(update={"training": training})
+
+
+@pytest.mark.parametrize(
+    ("plain", "compiled", "xla", "words"),
+    [
+        (1.0, 0.5, True, r"3 ms with 2, 2 ms with 4 at a time, compiled by XLA \(4 ms without it\)\."),
+        (0.5, 1.0, False, r"3 ms with 2, 2 ms with 4 at a time \(4 ms compiled by XLA\)\."),
+    ],
+)
+def test_where_a_card_need_not_repeat_its_bits_steps_are_timed_with_xla_too_and_the_faster_way_is_kept(
+    workshop: "Workshop",
+    no_memories: Memories,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: float,
+    compiled: float,
+    xla: bool,
+    words: str,
+) -> None:
+    """Of 24 trials at most four train at a time. Steps take 3 and 2 ms in the faster way, and twice that otherwise."""
+    timed: list[bool] = []
+
+    def measure(*given: Any, xla: bool, **options: Any) -> dict[int, float]:
+        timed.append(xla)
+        return {count: 4e-3 * (compiled if xla else plain) * factor for count, factor in ((2, 1.5), (4, 1.0))}
+
+    monkeypatch.setattr(slots, "card_memory", lambda: 10**9)
+    monkeypatch.setattr(slots, "seconds_per_member", measure)
+    network = build_network(careless(workshop), workshop.dataset, Path())
+    said: list[str] = []
+    found = [
+        auto_layout(
+            network, workshop.dataset, careless(workshop), threads=1, processes=1, memories=no_memories,
+            say=said.append,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert timed == [False, True], "the second time both are remembered"
+    assert found == [Layout(4, 4, xla=xla)] * 2
+    assert re.search(words, said[1])
+    assert "remembered from an earlier study" in said[-1]
+
+
+@pytest.mark.slow("compiles and measures steps of many sizes")
+def test_where_xla_cannot_compile_a_layer_of_the_user_s_own_the_card_does_without(
+    workshop: "Workshop", no_memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "card_memory", lambda: 10**9)
+
+    class InPython(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, rows: Any) -> Any:
+            import tensorflow as tf
+
+            with tf.control_dependencies([tf.numpy_function(lambda values: values, [rows], rows.dtype)]):
+                return tf.identity(rows)
+
+    inputs, latents = keras.Input(workshop.dataset.shape), keras.Input((2,))
+    h = InPython()(keras.layers.Dense(8)(inputs))
+    encoder = keras.Model(inputs, [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")])
+    decoder = keras.Model(latents, keras.layers.Dense(math.prod(workshop.dataset.shape))(latents))
+    network, said = Network(encoder=encoder, decoder=decoder), list[str]()
+    layout = auto_layout(
+        network, workshop.dataset, careless(workshop), threads=1, processes=1, memories=no_memories, say=said.append
+    )
+    assert not layout.xla
+    assert "XLA" not in said[-1]
+
+
+@pytest.mark.parametrize(("free", "together"), [(10**9, 4), (0, 2)])
+def test_on_a_card_its_memory_decides_how_many_fit(
+    workshop: "Workshop", no_memories: Memories, monkeypatch: pytest.MonkeyPatch, free: int, together: int
+) -> None:
+    monkeypatch.setattr(slots, "card_memory", lambda: free)
+    monkeypatch.setattr(slots, "free_memory", lambda: 10**9 - free)
+    monkeypatch.setattr(slots, "seconds_per_member", lambda *given, **_: {count: 1e-3 / count for count in given[3]})
+    network = build_network(workshop.definition, workshop.dataset, Path())
+    layout = auto_layout(
+        network, workshop.dataset, workshop.definition, threads=1, processes=1, memories=no_memories, say=print
+    )
+    assert layout == Layout(together, together)
+
+
+def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no_memories: Memories) -> None:
     inputs, latents = keras.Input(workshop.dataset.shape), keras.Input((2,))
     h = keras.layers.GRU(8)(keras.layers.Reshape((-1, 1))(inputs))
     encoder = keras.Model(inputs, [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")])
@@ -77,7 +171,7 @@ def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no
         workshop.definition.model_copy(update={"model": model}),
         threads=2,
         processes=1,
-        memory=no_memory,
+        memories=no_memories,
         say=said.append,
     )
     assert layout == Layout(2, 1)
@@ -85,7 +179,7 @@ def test_recurrent_models_of_one_s_own_train_each_alone(workshop: "Workshop", no
 
 
 @pytest.mark.slow("compiles and measures steps of many sizes")
-def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop", no_memory: StepTimes) -> None:
+def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop", no_memories: Memories) -> None:
     network = build_network(workshop.definition, workshop.dataset, Path())
     said: list[str] = []
     layouts = [
@@ -95,7 +189,7 @@ def test_workers_divide_the_machine_s_threads_among_them(workshop: "Workshop", n
             workshop.definition,
             threads=2,
             processes=processes,
-            memory=no_memory,
+            memories=no_memories,
             say=said.append,
         )
         for processes in (1, 2)

@@ -178,8 +178,10 @@ def test_whatever_changes_a_step_s_time_is_another_circumstance(
 ) -> None:
     network = build_network(workshop.definition, workshop.dataset, Path())
 
-    def known(definition: StudyDefinition = workshop.definition, threads: int = 2, processes: int = 1) -> Any:
-        return circumstances(network, definition, threads=threads, processes=processes)
+    def known(
+        definition: StudyDefinition = workshop.definition, threads: int = 2, processes: int = 1, xla: bool = False
+    ) -> Any:
+        return circumstances(network, definition, threads=threads, processes=processes, xla=xla)
 
     def changed(old: str, new: str) -> StudyDefinition:
         from tests.search.conftest import TINY
@@ -195,9 +197,12 @@ def test_whatever_changes_a_step_s_time_is_another_circumstance(
         known(changed("latent_dim = 3", 'latent_dim = 3\nreconstruction_reduction = "mean"')),
         known(threads=1),
         known(processes=2),
+        known(xla=True),
+        known(changed("epochs = 12", "epochs = 12\ndeterministic = false")),
     ]
     for name, value in (
         ("processor_name", "another"), ("usable_cores", 77), ("total_memory", 1 << 50), ("version", "2.99"),
+        ("card_names", ["NVIDIA H200"]),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(step_times, name, lambda *_, value=value: value)
@@ -212,7 +217,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The numbers of members of each measurement, which takes no time and finds four to be best."""
     calls: list[list[int]] = []
 
-    def measure(network: Network, rows: Any, objective: Any, candidates: list[int], *, shards: int) -> dict[int, float]:
+    def measure(
+        network: Network, rows: Any, objective: Any, candidates: list[int], *, shards: int, xla: bool
+    ) -> dict[int, float]:
+        assert not xla, "which is for cards"
         calls.append(list(candidates))
         return {count: 1e-3 * (1.0 if count == 4 // shards else 2.0) for count in candidates}
 

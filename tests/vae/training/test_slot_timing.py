@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from klsearch.vae.layers import SearchedDropout
 from klsearch.vae.likelihoods.bernoulli import BERNOULLI
@@ -93,3 +95,47 @@ def test_any_network_can_be_timed_and_is_left_as_it_was(make: Callable[[], Netwo
     assert all(0 < seconds < np.inf for seconds in found.values())
     for variable, values in zip(variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), values)
+
+
+@pytest.mark.parametrize("candidates", [[1, 2, 4], [2, 4]])
+def test_steps_that_xla_compiles_are_timed_like_others(network: Network, candidates: list[int]) -> None:
+    found = seconds_per_member(network, ROWS, Objective(), candidates, shards=1, xla=True)
+    assert list(found) == candidates
+    assert all(0 < seconds < 60 for seconds in found.values())
+
+
+class Greedy(keras.layers.Layer):
+    """A layer for which memory ends once, after so many calls; members are called one by one."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def call(self, rows: Any) -> Any:
+        def take(values: np.ndarray) -> np.ndarray:
+            self.left -= 1
+            if self.left == -1:
+                raise MemoryError("more than there is")
+            return values
+
+        with tf.control_dependencies([tf.numpy_function(take, [rows], rows.dtype)]):
+            return tf.identity(rows)
+
+
+def greedy_network(calls: int) -> Network:
+    inputs, latents = keras.Input((6, 5)), keras.Input((2,))
+    h = Greedy(calls)(keras.layers.Dense(8)(keras.layers.Flatten()(inputs)))
+    encoder = keras.Model(inputs, [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")])
+    decoder = keras.Model(latents, keras.layers.Reshape((6, 5))(keras.layers.Dense(30)(latents)))
+    return Network(encoder=encoder, decoder=decoder)
+
+
+def test_numbers_of_members_for_which_there_is_no_memory_are_left_out() -> None:
+    """Each number takes two steps before the rounds: 2 calls of one member, 4 of two, 8 of four; then rounds of 3."""
+    found = seconds_per_member(greedy_network(9), ROWS, Objective(), [1, 2, 4], shards=1)
+    assert list(found) == [1, 2]
+
+
+def test_where_there_is_no_memory_for_the_first_number_there_is_nothing_to_time() -> None:
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        seconds_per_member(greedy_network(1), ROWS, Objective(), [2, 4], shards=1)

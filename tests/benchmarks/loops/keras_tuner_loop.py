@@ -1,6 +1,6 @@
 """The same search with Keras Tuner. Prints its times as JSON.
 
-python -m tests.benchmarks.keras_tuner_loop FILE TRIALS JIT STEPS_PER_EXECUTION
+python -m tests.benchmarks.loops.keras_tuner_loop FILE TRIALS JIT STEPS_PER_EXECUTION
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import keras_tuner  # type: ignore[import-untyped]
 
 from tests.benchmarks import cases
-from tests.benchmarks.keras_vae import fitted
+from tests.benchmarks.loops.keras_vae import fitted
 
 
 class Search(keras_tuner.RandomSearch):  # type: ignore[misc]

@@ -1,6 +1,6 @@
 """The search that a user writes today: Optuna, and a fresh Keras model for every trial. Prints its times as JSON.
 
-python -m tests.benchmarks.keras_loop FILE TRIALS JIT STEPS_PER_EXECUTION
+python -m tests.benchmarks.loops.keras_loop FILE TRIALS JIT STEPS_PER_EXECUTION
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 
 from tests.benchmarks import cases
-from tests.benchmarks.keras_vae import fitted
+from tests.benchmarks.loops.keras_vae import fitted
 
 
 def main(path: Path, trials: int, jit_compile: bool, steps_per_execution: int) -> None:

@@ -15,9 +15,9 @@ from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.machine import usable_cores
 from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
+from klsearch.vae.training.devices.threads import threads
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.shard import Shard
-from klsearch.vae.training.threads import threads
 
 TRIAL = Hyperparameters(kl_weight=0.1, clip_high=2, annealing_epochs=2, l2=1e-4, encoder_dropout=0.2)
 
@@ -68,7 +68,7 @@ def test_shards_of_a_large_model_train_side_by_side() -> None:
 
 COUNTS = """
 import tensorflow as tf
-from klsearch.vae.training.threads import side_by_side
+from klsearch.vae.training.devices.threads import side_by_side
 for threads in (3, 1, 0):
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     print(side_by_side())

@@ -7,11 +7,12 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow.python.eager import context
 
 from klsearch.vae.machine import usable_cores
+from klsearch.vae.training.devices.cards import count_cards
 
 
 def side_by_side() -> int:
-    """The number of shards that this process trains at a time: a processor's threads one each, a GPU one in all."""
-    if tf.config.list_physical_devices("GPU"):
+    """The number of shards that this process trains at a time: a processor's threads one each, a card one in all."""
+    if count_cards():
         return 1
     return tf.config.threading.get_inter_op_parallelism_threads() or usable_cores()
 

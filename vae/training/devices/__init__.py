@@ -1,0 +1,1 @@
+"""What trainings are computed on: the processor's threads, or a card (a GPU)."""
