@@ -34,7 +34,7 @@ def diagnose(
     """Say whether the KL in HISTORY is normal, settled, running away or collapsed.
 
     HISTORY is a training's table with a row per epoch, finished or still written to: CSV (Keras's CSVLogger), JSON (a
-    Keras `History.history`) or JSON lines.
+    Keras `History.history`) or JSON lines; or the folder that Keras's TensorBoard callback writes to.
     """
     from klsearch.search.commands.documents import as_text, diagnosis_document
     from klsearch.search.commands.text import diagnosis_text

@@ -1,4 +1,4 @@
-"""Training histories that others wrote: a Keras `History.history` or `CSVLogger` file, JSON lines, a pandas export."""
+"""Training histories that others wrote: a Keras `History.history` or `CSVLogger` file, JSON lines, event files."""
 
 import io
 import json
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from klsearch.vae.diagnostics.event_files import EventProblem, is_event_source, read_events
 
 # What columns are called, the likeliest first, once split names such as "val_" are taken off.
 _NAMES = {
@@ -65,18 +67,15 @@ def read_history(path: Path, given: Mapping[str, str | None] | None = None) -> H
     """The history in a file, which may still be written to.
 
     Args:
-        path: CSV, JSON (columns by name, perhaps below "history", or a list of epochs) or JSON lines.
+        path: CSV, JSON (columns by name, perhaps below "history", or a list of epochs), JSON lines, or TensorBoard's
+            event files: one, or a training's folder of them.
         given: columns named by the user: "kl", "reconstruction", "kl_weight".
 
     Raises:
         HistoryProblem: it holds no table of numbers, or no column that is known to be KL.
         OSError: it cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HistoryProblem(f"{path} is not text; give a history as CSV, JSON or JSON lines.") from error
-    table = _one_row_per_epoch(_table(text, path))
+    table = _one_row_per_epoch(_table(_cells(path), path))
     columns = _recognise(list(table.frame.columns), {key: name for key, name in (given or {}).items() if name}, path)
     return _history(table, columns)
 
@@ -90,8 +89,22 @@ class _Table:
     notes: tuple[str, ...] = ()
 
 
-def _table(text: str, path: Path) -> _Table:
-    cells = _json_cells(text, path) if text.lstrip()[:1] in ("{", "[") else _csv_cells(text, path)
+def _cells(path: Path) -> pd.DataFrame:
+    if is_event_source(path):
+        try:
+            return read_events(path)
+        except EventProblem as error:
+            raise HistoryProblem(str(error)) from error
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HistoryProblem(
+            f"{path} is not text; give a history as CSV, JSON or JSON lines, or as event files of TensorBoard."
+        ) from error
+    return _json_cells(text, path) if text.lstrip()[:1] in ("{", "[") else _csv_cells(text, path)
+
+
+def _table(cells: pd.DataFrame, path: Path) -> _Table:
     cells = cells.rename(columns=str)
     cells = cells[[name for name in map(str, cells) if not re.fullmatch(r"(Unnamed: \d+|\s*)", name)]]  # pandas's index
     if cells.empty:
@@ -111,7 +124,7 @@ def _table(text: str, path: Path) -> _Table:
 
 
 def _is_text(cells: pd.Series, numbers: pd.Series) -> bool:
-    unreadable = cells[numbers[cells.index].isna()].astype(str).str.strip().str.lower()
+    unreadable = cells[numbers[cells.index].isna()].map(str).str.strip().str.lower()  # astype(str) would keep NaN
     return bool((~unreadable.isin({"nan", "-nan"})).any())
 
 

@@ -64,6 +64,11 @@ def test_values_that_are_not_finite_are_counted_and_empty_cells_are_not(tmp_path
     assert any("left out" in note for note in history.notes)
 
 
+def test_a_number_of_json_that_is_not_finite_is_counted_as_one_of_csv_is(tmp_path: Path) -> None:
+    history = read_history(saved(tmp_path, json.dumps({"loss": [3.0, math.nan], "kl": [1.0, math.nan]})))
+    assert (len(history.kl), history.nonfinite_epochs) == (2, 1)
+
+
 def test_an_epoch_without_any_value_is_what_pandas_writes_for_nan(tmp_path: Path) -> None:
     frame = pd.DataFrame({"epoch": [0, 1], "kl": [1, math.nan], "loss": [1, math.nan]})
     assert read_history(saved(tmp_path, frame.to_csv(index=False))).nonfinite_epochs == 1

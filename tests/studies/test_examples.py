@@ -11,7 +11,7 @@ import pytest
 
 import klsearch as kl
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "studies" / "built_in" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = {part.partition("\n")[0]: part for part in PAGE.split("\n## ")[1:]}
 SHORTER = {r"^epochs = \d+": "epochs = 8", r"^rows = \d+": "rows = 300", r"(annealing_epochs = .*high =) \d+": r"\1 3"}
