@@ -15,7 +15,7 @@ class EventProblem(ValueError):
 
 
 def is_event_source(path: Path) -> bool:
-    """Tell whether a path is an event file, or a folder, as TensorBoard takes for its `--logdir`."""
+    """Tell whether a path is an event file, or a folder, which may hold some."""
     return path.is_dir() or "tfevents" in path.name
 
 
