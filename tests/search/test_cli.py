@@ -41,7 +41,7 @@ def test_check_tells_what_it_found_as_a_document(klsearch: Klsearch, definition_
         "warning_codes",
         *("estimate", "columns", "notes", "proposal", "model_notes"),
     }
-    assert set(document["estimate"]) == {"trainings", "seconds", "memory"}
+    assert set(document["estimate"]) == {"trainings", "seconds", "memory", "device", "card_memory"}
     assert (document["study"], document["valid"], document["trials"]) == ("tiny", True, 24)
     assert document["rows"] == {"train": 128, "validation": 36, "test": 36}
     assert document["shape"] == [6]
