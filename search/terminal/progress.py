@@ -141,11 +141,12 @@ def leading_training(running: Mapping[int, Mapping[str, float]]) -> int | None:
 def rough_duration(seconds: float) -> str:
     """A time that is not known well, in words: 40 s, 3 min, 5 h.
 
-    >>> rough_duration(37.0), rough_duration(203.0), rough_duration(17_000.0)
-    ('40 s', '3 min', '5 h')
+    >>> [rough_duration(seconds) for seconds in (0.3, 12.4, 37.0, 203.0, 17_000.0)]
+    ['5 s', '10 s', '40 s', '3 min', '5 h']
     """
     if seconds < 90:
-        return f"{max(1, math.ceil(seconds / 10)) * 10} s"
+        step = 5 if seconds < 35 else 10
+        return f"{max(step, round(seconds / step) * step)} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
 

@@ -84,7 +84,7 @@ def test_the_time_left_is_that_of_all_that_is_to_come_and_passes_between_two_tel
     state = PhaseState("trials", done=0, total=2)
     state.watch({}, 0.01)
     time.sleep(0.02)
-    assert state.line().endswith("about 10 s left"), "never less than none"
+    assert state.line().endswith("about 5 s left"), "never less than none"
 
 
 def test_a_feasible_training_is_better_than_any_other() -> None:
