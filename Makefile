@@ -25,7 +25,7 @@ test: $(INSTALLED) ## all tests; those that need a browser are named and left ou
 quick: $(INSTALLED) ## the tests that take no second each, of every room: under 90 seconds on two cores
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not faults"
 
-faults: $(INSTALLED) ## kill processes and stop servers in the middle of studies, which takes about ten minutes
+faults: $(INSTALLED) ## kill processes and stop servers in the middle of studies, for over half an hour
 	$(BIN)/python -m pytest -m faults
 
 gpu: $(CUDA) ## the tests that need an NVIDIA card; it is an error if TensorFlow sees none

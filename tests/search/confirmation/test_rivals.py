@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from klsearch.search.storage.place import named_place
 from klsearch.search.storage.records import load_study
 from klsearch.search.storage.rows import Row
+from klsearch.studies.ladder import CLOSING_RUNGS
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.verdict.candidates import runs_of
 
@@ -175,11 +176,12 @@ def test_killed_while_each_rival_is_confirmed_a_study_ends_as_if_it_never_were(
     assert ended.code == 0, ended.err
     assert "Traceback" not in (tmp_path / "err").read_text()
     killed, uninterrupted = (
-        {(left["run"].label, left["run"].seed): left for left in outcomes(confirmation_of(name))}
+        {(left["run"].label, left["run"]): left for left in outcomes(confirmation_of(name))}
         for name in ("killed", "whole")
     )
     seeds = Counter(label for label, _ in killed)
     (leader,) = (label for label in seeds if label.startswith("trial "))
+    assert seeds.pop("ladder") == CLOSING_RUNGS
     assert seeds.keys() == {leader, "before", "after", "mine", *METHODS}
     assert seeds[leader] == 4
     assert set(seeds.values()) <= {3, 4}, "whoever fails three times leaves"
