@@ -72,7 +72,7 @@ def run_on_terminal(
             if left and until in re.sub(r"\s+", " ", received.decode(errors="replace")):
                 for _ in range(left):
                     os.write(ours, b"\x03")
-                    time.sleep(0.5)
+                    time.sleep(0.2)
                 left = 0
         process.wait(timeout=30)
     finally:
@@ -103,7 +103,8 @@ def test_ctrl_c_leaves_the_terminal_as_it_was_and_the_next_run_goes_on(
     assert ended.code == 130, ended.shown
     assert "Traceback" not in ended.shown and "Exception" not in ended.shown
     assert ended.shown.count(HIDE) <= ended.shown.count(SHOW), "the cursor is back"
-    assert ended.shown.endswith("\n")
+    # Of a press that comes when all is said the terminal itself shows ^C.
+    assert ended.shown.removesuffix("^C").endswith("\n")
     if presses == 1:
         assert "Stopping; Ctrl-C again leaves at once." in ended.shown
         last = "Go on with: klsearch resume runs/tiny" if phase in SAVED else "klsearch: interrupted"
