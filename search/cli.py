@@ -94,8 +94,8 @@ def _describe(error: Exception) -> str:
     if _lacks_memory(error):
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return (
-            f"this process may take no more memory ({reason}). What was stored is kept: allow it more (`ulimit -v`, "
-            "a container's limit), or train fewer trials at a time (`--slots 4`), and run the same command again."
+            f"this process may take no more memory ({reason}). What was stored is kept: allow it more (`ulimit -v`, a "
+            "container's limit) and give the same command again, or start a new study with fewer --slots."
         )
     return f"{type(error).__name__}: {error} (an error in klsearch; `klsearch --debug …` shows where)"
 

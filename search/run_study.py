@@ -79,6 +79,8 @@ def _run(
         members = options.given_slots or most_slots(loaded.definition)
         load_tensorflow(within=threads_left_over(members) if layout is None else layout.within)
         from klsearch.search.running.run import train_study
+        from klsearch.search.training.device_faults import tell_device_faults
+        from klsearch.vae.training.devices.cards import repeatable
 
-    with silence_loops():
+    with silence_loops(), repeatable(loaded.definition.training.deterministic), tell_device_faults():
         return train_study(loaded, dataset, place, options, progress=progress, stopper=stopper)

@@ -19,8 +19,13 @@ from klsearch.vae.objective import Objective
 
 def settings_section(study: StudyRecord, summary: Summary) -> Section:
     """The settings of the winner, or of the best trial so far; to be set only where the verdict bears that."""
-    title = "Set these" if _is_usable(summary) and better_baseline(study) is None else "Which settings?"
-    return Section(identity="settings", title=title, blocks=_blocks(study, summary))
+    better = better_baseline(study) if _is_usable(summary) else None
+    title = "Set these" if _is_usable(summary) and better is None else "Which settings?"
+    blocks = _blocks(study, summary)
+    if better is not None:
+        text = f"The baseline {better} does better than the winner on the same seeds: see *What next?*"
+        blocks = (Prose(text=text), *blocks)
+    return Section(identity="settings", title=title, blocks=blocks)
 
 
 def _is_usable(summary: Summary) -> bool:
@@ -30,10 +35,7 @@ def _is_usable(summary: Summary) -> bool:
 def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
     if summary.best is None:
         return (Prose(text="No trial has finished, so there are no settings to show yet."),)
-    better = better_baseline(study) if _is_usable(summary) else None
-    instead = f"The settings of {better} do better than the winner's on the same seeds: see *What next?*"
     return (
-        *([] if better is None else [Prose(text=instead)]),
         settings_table(study, summary),
         *([] if study.data is None else [weight_table(study, summary.best.hyperparameters)]),
         *_export(study, summary),

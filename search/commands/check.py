@@ -26,7 +26,7 @@ from klsearch.vae.evaluation.pca import MOST_VALUES
 from klsearch.vae.machine import usable_cores
 from klsearch.vae.networks.kinds import KINDS, shares_programs
 from klsearch.vae.networks.workload import Workload
-from klsearch.vae.training.devices.driver import InstalledCard, installed_cards, visible_cards
+from klsearch.vae.training.devices.driver import PROCESSOR, InstalledCard, installed_cards, visible_cards
 
 _PRODUCT = 1024  # rows and columns: large enough that all cores are busy
 _NUMBERS = 4_000_000  # more than caches hold
@@ -135,7 +135,7 @@ def estimate(
         )
     seconds = trainings * definition.training.epochs * _epoch_seconds(workload, definition, dataset, speed)
     memory = _memory(workload, definition, dataset)
-    return Estimate(trainings=trainings, device="the processor", seconds=_START_SECONDS + seconds, memory=memory)
+    return Estimate(trainings=trainings, device=PROCESSOR, seconds=_START_SECONDS + seconds, memory=memory)
 
 
 def _confirmation_trainings(definition: StudyDefinition) -> int:

@@ -21,7 +21,6 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.terminal.forecast import REPORT
 from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.assignment import Assignment
-from klsearch.search.training.device_faults import tell_device_faults
 from klsearch.search.training.models import build_network, build_population
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.data import cautions
@@ -37,7 +36,6 @@ from klsearch.vae.evaluation.pictures import take_samples
 from klsearch.vae.evaluation.probe import fit_probe, probe_measure
 from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.network import Network
-from klsearch.vae.training.devices.cards import repeatable
 
 
 def train_study(
@@ -53,19 +51,6 @@ def train_study(
 
     Args and errors are those of `search.run_study.run_study`, which has loaded the data and TensorFlow.
     """
-    with repeatable(loaded.definition.training.deterministic), tell_device_faults():
-        return _train(loaded, dataset, place, options, progress=progress, stopper=stopper)
-
-
-def _train(
-    loaded: LoadedDefinition,
-    dataset: Dataset,
-    place: Place,
-    options: RunOptions,
-    *,
-    progress: Progress,
-    stopper: Stopper,
-) -> StudyRecord:
     for note in dataset.notes:
         progress.say(f"note: {note}")
     for caution in cautions(loaded.definition, dataset):

@@ -217,7 +217,9 @@ def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBSto
 
 
 def _greet(url: URL, options: Mapping[str, Any], *, create: bool) -> None:
-    """See that a database answers, which, with a wrong name or password, it never will. Refuse one without tables.
+    """See that a database answers: one that is full may be asked again, a wrong name or password stays wrong.
+
+    One without Optuna's tables is refused if they are not to be made.
 
     Optuna would find that out too, in SQL's words, and leave a connection open.
     """

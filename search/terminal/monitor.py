@@ -39,9 +39,9 @@ class KLMonitor(keras.callbacks.Callback):
     fault (runaway, collapsed, diverged, at a clip bound), a line says so with its numbers. The model, its weights and
     its random numbers stay as they are. Further `fit`s of the same model are judged together with the first.
 
-    Watching takes 2 % of the training's time at most: where epochs are so short that a look at each would take more,
-    some are passed over, but never the first three and the last. The log line then has the latest look's numbers, the
-    file none, and the curves are lines from the look before to the one after.
+    Looks and verdicts take about 2 % of the training's time: where epochs are so short that one after each would take
+    more, some epochs are passed over, for half a millisecond each, but never the first three and the last. The log line
+    then has the latest look's numbers, the file none, and the curves are lines from the look before to the one after.
 
     Callbacks that come after it in the list may go by what it logs, such as
     `EarlyStopping("val_kl_per_latent", mode="min")`.
@@ -60,7 +60,7 @@ class KLMonitor(keras.callbacks.Callback):
         latent_heads: the encoder's outputs that are z_mean and z_log_var, or their layers, where names do not tell.
         logits: whether the decoder gives logits, on which a sigmoid is still to be put.
         model: what has the encoder and the decoder, where `fit` trains something else.
-        most_cost: the share of the training's time that watching may take; infinite to look at every epoch.
+        most_cost: the share of the training's time that looks and verdicts may take; infinite to look at every epoch.
         verbose: whether to print anything.
 
     Raises:

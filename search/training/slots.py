@@ -59,23 +59,18 @@ def auto_layout(
     candidates = [2**power for power in range(12) if least <= 2**power <= most // shards]
     alone = trains_alone(network)
     candidates = candidates[:1] if alone else candidates
-    found: dict[bool, dict[int, float]] = {}
-    remembered = ", remembered from an earlier study"
+    found, remembered = dict[bool, dict[int, float]](), True
     # On processors XLA was slower for every model tried; with it a trial's last bits depend on its slot and company.
     for xla in (False, True) if on_card and not definition.training.deterministic else (False,):
         memory = memories(xla)
         times = None if anew else memory.recall(candidates)
         if times is None:
-            if remembered:
+            if remembered:  # none has been measured yet
                 say("Measuring how many trials to train at a time…")
-            remembered = ""
-            rows = dataset.train[:batch_size]
-            try:
-                times = seconds_per_member(network, rows, definition.objective(), candidates, shards=shards, xla=xla)
-            except tf.errors.OpError:
-                if not xla:
-                    raise
-                break  # layers of the user's own may do what XLA cannot compile
+            remembered = False
+            times = _measure(network, dataset, definition, candidates, shards=shards, xla=xla)
+            if times is None:
+                break
             memory.keep(candidates, times)
         found[xla] = times
     xla = min(found, key=lambda compiled: min(found[compiled].values()))
@@ -85,12 +80,32 @@ def auto_layout(
     reason = (
         "in company their last bits would depend on their places" if alone else "sharing a program makes none faster"
     )
+    earlier = ", remembered from an earlier study" if remembered else ""
     why = "" if layout.together > 1 else f"; {reason}, so each trains alone"
     say(
         f"Training {count(layout.slots, 'trial')} at a time, {layout.together} in each of {count(shards, 'thread')}. A "
-        f"training step of one took {seconds} at a time{_xla_words(found, xla)}{remembered}{why}."
+        f"training step of one took {seconds} at a time{_xla_words(found, xla)}{earlier}{why}."
     )
     return layout
+
+
+def _measure(
+    network: Network,
+    dataset: Dataset,
+    definition: StudyDefinition,
+    candidates: Sequence[int],
+    *,
+    shards: int,
+    xla: bool,
+) -> dict[int, float] | None:
+    """What a step takes by the number of members; None where XLA cannot compile a layer of the user's own."""
+    rows = dataset.train[: definition.training.batch_size]
+    try:
+        return seconds_per_member(network, rows, definition.objective(), candidates, shards=shards, xla=xla)
+    except tf.errors.OpError:
+        if not xla:
+            raise
+        return None
 
 
 def _xla_words(found: Mapping[bool, Mapping[int, float]], xla: bool) -> str:

@@ -155,17 +155,19 @@ def _consider_baseline(study: StudyRecord, baseline: str) -> Advice:
             action=f"Keep the settings of {baseline}",
             reason=f"They are the best found: no other of {count(len(study.finished), 'trial')} does better.",
         )
-    method, reason = study.definition.baseline_method(baseline), _baseline_reason(study, baseline)
-    if method is None:
-        return Advice(action=f"Consider keeping the settings of {baseline}", reason=reason)
-    return Advice(action=f"Consider {METHOD_NAMES[method]} ({baseline}), which needs no search", reason=reason)
+    return _take_baseline(study, baseline, f"Consider keeping the settings of {baseline}", verb="Consider")
 
 
 def _use_baseline(study: StudyRecord, baseline: str) -> Advice:
+    return _take_baseline(study, baseline, f"Use the settings of {baseline}, not the winner's", verb="Use")
+
+
+def _take_baseline(study: StudyRecord, baseline: str, settings: str, *, verb: str) -> Advice:
+    """Advice to use a baseline: its settings in these words, or the method that has none to search."""
     method, reason = study.definition.baseline_method(baseline), _baseline_reason(study, baseline)
     if method is None:
-        return Advice(action=f"Use the settings of {baseline}, not the winner's", reason=reason)
-    return Advice(action=f"Use {METHOD_NAMES[method]} ({baseline}), which needs no search", reason=reason)
+        return Advice(action=settings, reason=reason)
+    return Advice(action=f"{verb} {METHOD_NAMES[method]} ({baseline}), which needs no search", reason=reason)
 
 
 def _baseline_reason(study: StudyRecord, baseline: str) -> str:

@@ -81,9 +81,9 @@ def is_winner(study: StudyRecord, baseline: str) -> bool:
 
 
 def better_baseline(study: StudyRecord) -> str | None:
-    """The first baseline that beats the winner and is not the winner itself; None where none does."""
-    names = baseline_names(study)
-    return next((name for name in names if not is_winner(study, name) and beats(study, name)), None)
+    """The baseline that beats the winner by most and is not the winner itself; None where none does."""
+    names = [name for name in baseline_names(study) if not is_winner(study, name) and beats(study, name)]
+    return max(names, key=lambda name: reconstruction_difference(study, name).mean, default=None)
 
 
 def own_settings(study: StudyRecord) -> dict[str, tuple[TrainingRun, ...]]:

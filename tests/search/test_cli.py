@@ -64,7 +64,7 @@ def test_memory_that_runs_out_is_one_line_with_the_way_out(
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("klsearch: this process may take no more memory ("), done.stderr
-    assert "run the same command again" in last
+    assert "give the same command again" in last
     assert not (work / "run").exists()
 
 

@@ -58,11 +58,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for name, rows in self.splits.items():
-            dtype = rows.dtype if isinstance(rows, np.ndarray) else np.dtype(np.float32)
-            if rows.shape[1:] != self.shape or dtype != np.float32:
+            if rows.shape[1:] != self.shape or rows.dtype != np.float32:
                 raise ValueError(
                     f"{name} must be float32 with rows of shape {list(self.shape)}, "
-                    f"but is {dtype} of shape {list(rows.shape)}."
+                    f"but is {rows.dtype} of shape {list(rows.shape)}."
                 )
 
     @property

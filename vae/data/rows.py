@@ -29,6 +29,11 @@ class KeptRows:
     scale: np.ndarray
 
     @property
+    def dtype(self) -> np.dtype:
+        """Of the rows as they are read."""
+        return np.dtype(np.float32)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """[n, *shape]."""
         return len(self.numbers), *self.source.shape[1:]

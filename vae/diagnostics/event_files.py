@@ -20,9 +20,10 @@ def is_event_source(path: Path) -> bool:
 
 
 def read_events(path: Path) -> pd.DataFrame:
-    """The scalars of one training: "epoch", its steps, and a column for each tag; None where a step has no value.
+    """The scalars of one training: its steps, and a column for each tag; None where a step has no value.
 
-    Those that lie in a folder called "validation" have it before their tags.
+    The steps are "epoch" where Keras's callback wrote them, else "step": what they count nobody says. Tags of a folder
+    called "validation" have that before them.
 
     Args:
         path: an event file, or a folder with those of one training, as Keras's `TensorBoard` callback writes them.
@@ -37,17 +38,18 @@ def read_events(path: Path) -> pd.DataFrame:
     if len(trainings) > 1:
         listed = ", ".join(sorted(str(one) for one in trainings)[:5])
         raise EventProblem(f"{path} holds the event files of several trainings; name one of {listed}.")
-    columns: dict[str, dict[int, float]] = {}
+    columns, steps_are = dict[str, dict[int, float]](), "step"
     for file in files:
         split = "validation/" if file.parent.name.lower() in _VALIDATION else ""
         for step, tag, value in _scalars(file):
             if not tag.startswith(_BY_STEPS):
                 columns.setdefault(split + tag.removeprefix(_OF_EPOCHS), {})[step] = value
+                steps_are = "epoch" if tag.startswith(_OF_EPOCHS) else steps_are
     if not columns:
         raise EventProblem(f"{path} holds no scalars by epoch; a history has the KL term of each.")
     steps = sorted({step for values in columns.values() for step in values})
     cells = {tag: [values.get(step) for step in steps] for tag, values in columns.items()}
-    return pd.DataFrame({"epoch": steps} | cells, dtype=object)
+    return pd.DataFrame({steps_are: steps} | cells, dtype=object)
 
 
 def _training_of(file: Path) -> Path:

@@ -179,7 +179,7 @@ def test_a_baseline_that_does_better_is_to_be_used_instead_of_the_winner(make: M
     assert not [action for action in steps if action.startswith(("Use the settings of trial", "Consider keeping"))]
     section = settings_section(study, summarize(study))
     assert section.title == "Which settings?"
-    assert "The settings of mine do better than the winner's" in str(section.blocks[0])
+    assert "The baseline mine does better than the winner" in str(section.blocks[0])
 
 
 def test_seeds_that_fail_are_named_with_their_gates(study: StudyRecord) -> None:

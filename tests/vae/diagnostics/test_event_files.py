@@ -46,6 +46,7 @@ def test_a_loop_of_one_s_own_writes_one_file(tmp_path: Path) -> None:
     history = read_history(file)
     assert history.reconstruction is not None and history.kl_weight is not None
     assert history.kl_weight.tolist() == [0, 0.5, 1]
+    assert history.notes == ("No column says the epoch: a row was taken for one.",)
     assert history.nonfinite_epochs == 1
 
 

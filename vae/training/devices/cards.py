@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.python.client import device_lib
 from tensorflow.python.framework import config
 
-PROCESSOR = "the processor"
+from klsearch.vae.training.devices.driver import PROCESSOR
 
 
 def count_cards() -> int:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+PROCESSOR = "the processor"
+"""What trains where no card does, in words."""
 _QUERY = ("index", "uuid", "name", "driver_version", "memory.total", "memory.free")
 _MEBIBYTE = 1 << 20
 _SECONDS = 20.0  # a driver that was not used for a while takes some to wake
