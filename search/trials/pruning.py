@@ -23,14 +23,17 @@ class MedianPruner:
     third of the training has passed at its full KL weight, then every sixth, and is compared with trials that had been
     at theirs for the gates' window by then. Nothing is ended before there are ten to compare with.
 
-    A decision is a function of the trial's curves and of the trials that were learnt.
+    A trial is compared with those that its suggestion rests on: what else has ended by then decides nothing, so that
+    the course of a study is the same however many train at a time. (In a study without a lag, with all that ended.)
 
     Args:
         definition: how a trial is scored, and how long it trains.
+        lag: a trial is compared with those at least so far before it; 0 for all.
     """
 
-    def __init__(self, definition: StudyDefinition) -> None:
+    def __init__(self, definition: StudyDefinition, *, lag: int = 0) -> None:
         self._definition = definition
+        self._lag = lag
         self._epochs = definition.training.epochs
         self._first = max(definition.gates.window, math.ceil(self._epochs / 3))
         self._every = max(1, self._epochs // 6)
@@ -55,9 +58,10 @@ class MedianPruner:
         since_first = epoch - hyperparameters.annealing_epochs - self._first
         return 0 <= since_first and since_first % self._every == 0 and epoch < self._epochs
 
-    def ends(self, curves: TrainingCurves) -> bool:
+    def ends(self, number: int, curves: TrainingCurves) -> bool:
         """Tell whether a trial that has come so far, and is looked at now, is to be ended."""
-        compared = np.array([scores[curves.epochs] for scores in self._references.values()])
+        last = number - self._lag if self._lag else math.inf
+        compared = np.array([scores[curves.epochs] for other, scores in self._references.items() if other <= last])
         compared = compared[~np.isnan(compared)]
         return compared.size >= _LEAST_REFERENCES and self._score(curves, curves.epochs) > float(np.median(compared))
 

@@ -71,7 +71,7 @@ class TrialSource(Source):
             if settings not in earlier:
                 self._given.setdefault(settings, (label, values))
         self._procedure = storage.facts.procedure
-        self._pruner = MedianPruner(definition) if definition.study.pruner == "median" else None
+        self._pruner = MedianPruner(definition, lag=self._lag) if definition.study.pruner == "median" else None
         self._early: set[int] = set()  # ended by the pruner
         self._settled: set[int] = set()  # trained again though finished: how long is settled
         self._mine: dict[int, Hyperparameters] = {}  # what this worker trains or has trained, by number
@@ -165,7 +165,7 @@ class TrialSource(Source):
             for number in epochs.keys() - self._settled
             if self._mine[number] not in self._rungs
             and self._pruner.looks_at(self._mine[number], epochs[number])
-            and self._pruner.ends(curves(number))
+            and self._pruner.ends(number, curves(number))
         }
         self._early |= ended
         return ended
@@ -198,10 +198,13 @@ class TrialSource(Source):
         self._mine |= {job.number: job.run.hyperparameters for job in jobs}
 
     def _learn(self, rows: Sequence[Row]) -> None:
-        """Let the pruner compare with what others finished, and this course before its checkpoint."""
+        """Let the pruner compare with what has finished.
+
+        Where all that has ended counts, what this course finished after its checkpoint counts from when it ends again.
+        """
         if self._pruner is None:
             return
-        skipped = {*self._mine, *self._again, *self._pruner.known}
+        skipped = {*self._pruner.known, *(() if self._lag else (*self._mine, *self._again))}
         for number in [row.number for row in rows if row.state is TrialState.COMPLETE and row.number not in skipped]:
             row = self._storage.row(number)
             if row.result is not None:

@@ -3,8 +3,8 @@
     python -m tests.benchmarks proof [CASE …] [--seeds N] [--only CONTENDER] [--first-release FOLDER]
 
 Contenders, by turns on every study seed, one process at a time: the first release, from git; this one as templates
-have it (stop = "decided"); this one with random search (stop = "budget"), proven alike; and the loop that people
-write: Optuna and a fresh Keras model for every trial, the best single score, then eight retrainings.
+have it (stop = "decided"), and with a median pruner; this one with random search (stop = "budget"), proven alike; and
+the loop that people write: Optuna and a fresh Keras model for every trial, the best single score, then eight retrainings.
 
 Of that loop, seconds are reckoned: start and first trial, measured, and the median of three further ones for each of
 the others. What it chooses comes of the same course in this engine: its sampler and score, one trial after the other,
@@ -64,9 +64,16 @@ _ROOT = Path(__file__).parents[2]
 _OUTPUT = Path("build/proof.json")
 _FIRST_COMMIT = "41067a32025f149aa091ae87471d5fd091134014"
 _LIBRARIES = ("tensorflow", "keras", "optuna", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
-FIRST, OURS, RANDOM, LOOP, REFERENCE = "first release", "this one", "random search", "Keras loop", "reference"
+FIRST, OURS, PRUNED, RANDOM = "first release", "this one", "with a pruner", "random search"
+LOOP, REFERENCE = "Keras loop", "reference"
 # What each adds to `[study]`; the first release would refuse `stop`.
-_ADDED = {FIRST: "", OURS: 'stop = "decided"', RANDOM: 'stop = "budget"\nsampler = "random"', LOOP: ""}
+_ADDED = {
+    FIRST: "",
+    OURS: 'stop = "decided"',
+    PRUNED: 'stop = "decided"\npruner = "median"',
+    RANDOM: 'stop = "budget"\nsampler = "random"',
+    LOOP: "",
+}
 _KERAS_TRIALS, _RETRAININGS = 4, 8
 _JUDGE = 4_000_000_000  # the study seed, of no study, from which the seeds that judge are derived
 _SEEDS, _ENOUGH, _WORST = 16, 15, 2.0
@@ -288,12 +295,12 @@ def table(name: str, studies: Sequence[Study]) -> str:
     ...     {"contender": who, "seed": seed, "seconds": seconds, "epochs": epochs,
     ...      "unexplained": [value] * 16, "passed": [seed == 0] * 16}
     ...     for who, seed, seconds, epochs, value in rows]))
-    digits                 seconds ratio            epochs ratio          above best     less first, 95 %  truly pass
-    first release       55 (50–60)  1.00  8000 (8000–8000)  1.00    3.0 (2.0 to 4.0)                    –    1/2  50%
-    this one            20 (15–25)  0.38  3000 (2000–4000)  0.38    3.0 (0.0 to 6.0)  0.0 (-25.4 to 25.4)    1/2  50%
+    digits                  seconds ratio            epochs ratio          above best     less first, 95 %  truly pass
+    first release        55 (50–60)  1.00  8000 (8000–8000)  1.00    3.0 (2.0 to 4.0)                    –    1/2  50%
+    this one             20 (15–25)  0.38  3000 (2000–4000)  0.38    3.0 (0.0 to 6.0)  0.0 (-25.4 to 25.4)    1/2  50%
     """
     heads = f"{'seconds':>17}{'ratio':>6}{'epochs':>18}{'ratio':>6}{'above best':>20}"
-    lines = [f"{name:13}{heads}{'less first, 95 %':>21}{'truly pass':>12}"]
+    lines = [f"{name:14}{heads}{'less first, 95 %':>21}{'truly pass':>12}"]
     by_name: dict[str, dict[int, Study]] = {}
     for study, above in zip(studies, above_best(studies), strict=True):
         by_name.setdefault(study["contender"], {})[study["seed"]] = {**study, "quality": 1000 * above}
@@ -302,7 +309,7 @@ def table(name: str, studies: Sequence[Study]) -> str:
 
 
 def _row(contender: str, ours: Mapping[int, Study], first: Mapping[int, Study]) -> str:
-    cells = f"{contender:13}"
+    cells = f"{contender:14}"
     for key, width in (("seconds", 17), ("epochs", 18)):
         mine, theirs = ({seed: study[key] for seed, study in side.items()} for side in (ours, first))
         cells += f"{_spread(list(mine.values()), '.0f'):>{width}}{ratio(mine, theirs):>6.2f}"
@@ -393,7 +400,7 @@ def main(arguments: Sequence[str]) -> None:
     if unknown := [name for name in options.cases if name not in PROOFS]:
         parser.error(f"no case {', '.join(unknown)}; there are {', '.join(PROOFS)}")
     ours = Release(_ROOT / "src", "klsearch.search.cli")
-    releases, record = {FIRST: first_release(options.first_release), OURS: ours, RANDOM: ours}, Record()
+    releases, record = {FIRST: first_release(options.first_release), OURS: ours, PRUNED: ours, RANDOM: ours}, Record()
     for name in options.cases or PROOFS:
         for seed in range(options.seeds):  # contenders by turns, so that a machine's drift hits them all
             measure(name, seed, options.only or list(_ADDED), releases, record)

@@ -36,7 +36,7 @@ from klsearch.vae.evaluation.evaluator import Members
 from tests.benchmarks.bare import bare_study
 
 SLOTS, SLEEP_SECONDS, WAVES = 8, 4.0, 6
-DEFINITION = load_definition("digits")
+DEFINITION = override(load_definition("digits"), stop="budget")  # workers wait for each other at every look otherwise
 
 
 def main(url: str, counts: list[int]) -> None:
@@ -73,7 +73,7 @@ def main(url: str, counts: list[int]) -> None:
 
 def grow(url: str, counts: list[int]) -> None:
     """Measure one study at each number of trials."""
-    definition = override(DEFINITION, stop="budget").definition
+    definition = DEFINITION.definition
     ranges = definition.space.searched()
     with open_storage(url, create=True) as storage:
         study, owner, rng = bare_study(storage, DEFINITION, str(uuid.uuid4())), this_process(), np.random.default_rng(0)
@@ -87,7 +87,14 @@ def grow(url: str, counts: list[int]) -> None:
                 study.finish_row(number, _result(rng), owner=owner, score=rng.random(), constraints=violation)
             known = StudyStorage.load(storage, study.name)
             worker = Worker(owner=owner, is_dead=known.leases.is_dead)
-            source = Timed(known, definition, budget=2 * count, worker=worker, tell=lambda ended: None)
+            source = Timed(
+                known,
+                definition,
+                budget=2 * count,
+                worker=worker,
+                tell=lambda ended: None,
+                decider=Decider(known, definition, is_dead=known.leases.is_dead),
+            )
             rests, asks, tells = [], [], []
             for _ in range(11):
                 source.asking.clear()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
 
 BUDGET = 36
+LATER = 100  # the number of a trial after all that it may be compared with
 AT_ONCE = Hyperparameters(kl_weight=0.1)
 
 
@@ -44,12 +45,18 @@ def flat_curves(unexplained: float, *, epochs: int = 30, kl: float = 1.0) -> Tra
 
 
 @pytest.fixture
-def pruner(workshop: "Workshop") -> MedianPruner:
-    """Of a study of 30 epochs, of which 5 are the window: a trial is looked at from its tenth on, every five."""
+def long_definition(workshop: "Workshop") -> StudyDefinition:
+    """Of 30 epochs, of which 5 are the window: a trial is looked at from its tenth on, every five."""
     definition = workshop.definition
     training = definition.training.model_copy(update={"epochs": 30})
     gates = definition.gates.model_copy(update={"window": 5})
-    return MedianPruner(definition.model_copy(update={"training": training, "gates": gates}))
+    return definition.model_copy(update={"training": training, "gates": gates})
+
+
+@pytest.fixture
+def pruner(long_definition: StudyDefinition) -> MedianPruner:
+    """Of a study without a lag."""
+    return MedianPruner(long_definition)
 
 
 def taught(pruner: MedianPruner, scores: list[float], settings: Hyperparameters = AT_ONCE) -> MedianPruner:
@@ -68,22 +75,22 @@ def test_a_trial_is_looked_at_from_a_third_of_the_training_at_its_full_kl_weight
 
 def test_what_is_worse_than_the_median_of_ten_is_ended(pruner: MedianPruner) -> None:
     taught(pruner, [0.1 * place for place in range(1, 10)])
-    assert not pruner.ends(flat_curves(5.0, epochs=10)), "nine are too few"
+    assert not pruner.ends(LATER, flat_curves(5.0, epochs=10)), "nine are too few"
     pruner.learn(9, AT_ONCE, flat_curves(1.0))
-    assert pruner.ends(flat_curves(0.56, epochs=10))
-    assert not pruner.ends(flat_curves(0.54, epochs=10))
+    assert pruner.ends(LATER, flat_curves(0.56, epochs=10))
+    assert not pruner.ends(LATER, flat_curves(0.54, epochs=10))
 
 
 def test_a_kl_outside_the_band_counts_as_it_does_in_the_score(pruner: MedianPruner) -> None:
     taught(pruner, [0.5] * 10)
-    assert not pruner.ends(flat_curves(0.3, epochs=10, kl=4.9))
-    assert pruner.ends(flat_curves(0.3, epochs=10, kl=10.0))
+    assert not pruner.ends(LATER, flat_curves(0.3, epochs=10, kl=4.9))
+    assert pruner.ends(LATER, flat_curves(0.3, epochs=10, kl=10.0))
 
 
 def test_trials_still_near_their_annealing_are_no_measure_for_others(pruner: MedianPruner) -> None:
     taught(pruner, [0.1] * 10, annealed(8))
-    assert not pruner.ends(flat_curves(0.9, epochs=10)), "their KL had not settled by epoch 10"
-    assert pruner.ends(flat_curves(0.9, epochs=15))
+    assert not pruner.ends(LATER, flat_curves(0.9, epochs=10)), "their KL had not settled by epoch 10"
+    assert pruner.ends(LATER, flat_curves(0.9, epochs=15))
 
 
 def test_only_whole_trials_that_did_not_diverge_are_compared_with(pruner: MedianPruner) -> None:
@@ -93,6 +100,15 @@ def test_only_whole_trials_that_did_not_diverge_are_compared_with(pruner: Median
         pruner.learn(number, AT_ONCE, flat_curves(0.1, epochs=29))
         pruner.learn(number, AT_ONCE, TrainingCurves.from_rows(broken))
     assert not pruner.known
+
+
+def test_a_trial_is_compared_with_those_that_its_suggestion_rests_on(long_definition: StudyDefinition) -> None:
+    """With a lag of 4, trial 14 rests on trials 0 to 10, and trial 13 on 0 to 9."""
+    pruner = taught(MedianPruner(long_definition, lag=4), [0.9] * 10 + [0.1] * 20)
+    assert not pruner.ends(12, flat_curves(2.0, epochs=10)), "nine are too few"
+    assert pruner.ends(13, flat_curves(0.95, epochs=10))
+    assert not pruner.ends(14, flat_curves(0.85, epochs=10)), "of eleven the median is 0.9 still"
+    assert pruner.ends(29, flat_curves(0.85, epochs=10)), "16 of 26 are at 0.1"
 
 
 class Chosen(Course):
