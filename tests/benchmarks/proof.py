@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks proof [CASE …] [--seeds N] [--only CONTENDER] [--first-release FOLDER]
 
-Contenders, by turns on every study seed, one process at a time: the first release, from git; this one as templates
-have it (stop = "decided"), and with a median pruner; this one with random search (stop = "budget"), proven alike; and
-the loop that people write: Optuna and a fresh Keras model for every trial, the best single score, then eight retrainings.
+Contenders, by turns on every study seed, one process at a time: the first release, from git; this one as templates have
+it (stop = "decided"), and with a median pruner; this one with random search (stop = "budget"), proven alike; and the
+loop that people write: Optuna and a fresh Keras model for every trial, the best single score, then eight retrainings.
 
 Of that loop, seconds are reckoned: start and first trial, measured, and the median of three further ones for each of
 the others. What it chooses comes of the same course in this engine: its sampler and score, one trial after the other,
