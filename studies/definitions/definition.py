@@ -24,6 +24,7 @@ from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, GateThresholds
 from klsearch.vae.hyperparameters import AFTER, BEFORE, WHOLE, Hyperparameters
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.networks.workload import DEFAULT_CELL
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.schedules import LINEAR
 
@@ -287,6 +288,8 @@ class StudyDefinition(Section):
         for name in ("optimizer", "learning_rate_schedule", "deterministic"):  # none was known to earlier studies
             if getattr(self.training, name) == type(self.training).model_fields[name].default:
                 parts["training"][name] = None
+        if self.model.cell == DEFAULT_CELL:
+            parts["model"]["cell"] = None
         plain: dict[str, Any] = _as_json(parts)
         return plain
 

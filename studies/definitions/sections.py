@@ -21,6 +21,7 @@ from klsearch.vae.data.conditions import LABELS
 from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.networks.kinds import KINDS
+from klsearch.vae.networks.workload import CELLS, DEFAULT_CELL
 from klsearch.vae.objective import Objective, OwnLoss
 from klsearch.vae.training.optimizer import OPTIMIZERS
 from klsearch.vae.training.schedules import ADAM, FALLS, LINEAR, SHAPES, KlSchedule, Learning
@@ -232,6 +233,7 @@ class ModelSection(Section):
         hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any, or of its recurrent
             ones; the decoder mirrors them.
         filters: filters of the convolutional encoder's layers; the decoder mirrors them.
+        cell: of recurrent layers.
         latent_dim: d, the number of latents.
         activation: of the hidden layers.
         likelihood: of a row given its latents.
@@ -243,6 +245,7 @@ class ModelSection(Section):
     kind: Annotated[str, Field(pattern=rf"^({'|'.join(KINDS)}|([A-Za-z_][\w.]*|.+\.py):[A-Za-z_]\w*|.+\.keras)$")]
     hidden: _Sizes | None = None
     filters: _Sizes | None = None
+    cell: Annotated[str, _one_of(CELLS)] | None = None
     latent_dim: Count
     activation: Activation = "relu"
     likelihood: Annotated[str, _one_of(LIKELIHOODS)] = "gaussian"
@@ -260,7 +263,7 @@ class ModelSection(Section):
         known = KINDS[self.kind].sizes if self.kind in KINDS else ()
         wanted = known[0] if known else None
         found: list[tuple[tuple[str, ...], str]] = []
-        for name in ("hidden", "filters"):
+        for name in ("hidden", "filters", "cell"):
             given = getattr(self, name) is not None
             if name == wanted and not given:
                 found.append(((name,), f"missing; a {self.kind} model needs it, such as {name} = [128, 64]"))
@@ -275,9 +278,10 @@ class ModelSection(Section):
             raise problems_at("model", found)
         return self
 
-    def sizes(self) -> dict[str, tuple[int, ...]]:
-        """The sizes that a model of a built-in kind takes, by key."""
-        return {name: getattr(self, name) or () for name in KINDS[self.kind].sizes} if self.kind in KINDS else {}
+    def sizes(self) -> dict[str, Any]:
+        """What says how large a model of a built-in kind is, by key."""
+        given = {"hidden": self.hidden or (), "filters": self.filters or (), "cell": self.cell or DEFAULT_CELL}
+        return {name: given[name] for name in KINDS[self.kind].sizes} if self.kind in KINDS else {}
 
 
 class TrainingSection(Section):

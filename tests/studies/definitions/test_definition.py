@@ -210,6 +210,14 @@ def test_a_study_of_before_there_were_schedules_and_free_bits_reads_as_linear_an
     assert differences(define(training={"kl_schedule": "cyclical"}).fingerprint_parts(), spelled) == []
 
 
+def test_a_recurrent_study_of_before_there_were_lstms_is_one_of_grus() -> None:
+    recurrent = {"kind": "recurrent", "hidden": [4], "latent_dim": 2}
+    earlier = define(model=recurrent).fingerprint_parts()
+    del earlier["model"]["cell"]
+    assert define(model={**recurrent, "cell": "gru"}).changes_since(earlier) == []
+    assert define(model={**recurrent, "cell": "lstm"}).changes_since(earlier) == ["model.cell: none, now 'lstm'"]
+
+
 def test_a_study_too_small_for_a_verdict_is_warned_of_before_it_trains() -> None:
     asked = define(study={"name": "small", "trials": 19}, confirmation={"seeds": 7})
     few = [line.split(":")[0] for line in asked.cautions() if "too few for a verdict" in line]
