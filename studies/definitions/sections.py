@@ -18,7 +18,7 @@ from klsearch.studies.definitions.space import (
     problems_at,
 )
 from klsearch.vae.data.conditions import LABELS
-from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
+from klsearch.vae.hyperparameters import CHOICES, NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.networks.kinds import KINDS
 from klsearch.vae.networks.workload import CELLS, DEFAULT_CELL
@@ -316,14 +316,6 @@ class TrainingSection(Section):
     ] = "float32"
     deterministic: bool = True
 
-    @model_validator(mode="after")
-    def _check_cycles(self) -> Self:
-        given = [name for name in ("cycles", "ramp_share") if getattr(self, name) is not None]
-        if given and self.kl_schedule != "cyclical":
-            text = f"has no effect on kl_schedule = '{self.kl_schedule}'; remove it, or use 'cyclical'"
-            raise problems_at("training", [((name,), text) for name in given])
-        return self
-
     def learning(self) -> Learning:
         """How members move along their gradients."""
         return Learning(optimizer=self.optimizer, schedule=self.learning_rate_schedule, epochs=self.epochs)
@@ -335,16 +327,20 @@ class TrainingSection(Section):
 
 
 # What a method decides by itself; how fast members learn is nobody's rule.
-_DECIDED = tuple(name for name, rule in RULES.items() if not rule.in_training)
+_DECIDED = (*(name for name, rule in RULES.items() if not rule.in_training), *CHOICES)
 
 
 def _baseline_field(name: str) -> Any:
     """A hyperparameter's type and default, as pydantic takes them."""
+    if name in CHOICES:
+        return Annotated[str, _one_of(CHOICES[name].options)] | None, None
     kind = int if name in WHOLE else UNBOUNDED_NUMBER if name in UNBOUNDED else float
     return Annotated[kind, check_rule(RULES[name])] | None, None
 
 
-_Settings: Any = create_model("_Settings", __base__=Section, **{name: _baseline_field(name) for name in NAMES})
+_Settings: Any = create_model(
+    "_Settings", __base__=Section, **{name: _baseline_field(name) for name in (*NAMES, *CHOICES)}
+)
 
 
 # The keys in which a user says how a loss of their own is put together.
@@ -378,10 +374,10 @@ class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hype
             raise problems_at("baseline", [((name,), text) for name in given])
         return self
 
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Any]:
         """The settings that were given, by hyperparameter; without those that wait for `translated`."""
         waiting = () if self.own_loss() is None else ("kl_weight", "l2")
-        values = {name: getattr(self, name) for name in NAMES if name not in waiting}
+        values = {name: getattr(self, name) for name in (*NAMES, *CHOICES) if name not in waiting}
         return {name: value for name, value in values.items() if value is not None}
 
     def own_loss(self) -> OwnLoss | None:
