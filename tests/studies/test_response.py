@@ -252,7 +252,7 @@ def test_a_choice_without_effect_shows_none_and_is_on_no_surface() -> None:
     found = fitted.surface(values)
     assert found is not None and set(found.names) == set(RANGES)
     decision = fitted.decide()
-    assert decision is not None and decision.reached
+    assert decision is not None and decision.gain < 0.05
 
 
 def test_the_names_of_a_choice_have_no_order() -> None:
