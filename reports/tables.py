@@ -14,9 +14,9 @@ from klsearch.studies.record import ConfirmationRun, StudyRecord, TrainingRun
 from klsearch.vae.diagnostics.curves import CURVE_NAMES
 from klsearch.vae.diagnostics.gates import GATE_NAMES
 from klsearch.vae.diagnostics.measures import Measures
-from klsearch.vae.hyperparameters import NAMES, WHOLE
+from klsearch.vae.hyperparameters import CHOICES, NAMES, WHOLE
 
-TEXT_COLUMNS = ("state", "origin", "error")
+TEXT_COLUMNS = ("state", "origin", "error", *CHOICES)
 """Columns of the trials frame that hold text, whatever it looks like."""
 
 _TEST_MEASURES = ("kl", "reconstruction", "unexplained", "elbo", "active_units", "clip_share")
@@ -27,7 +27,8 @@ def trials_frame(study: StudyRecord) -> pd.DataFrame:
 
     Columns: number, state, origin, what the search judged (score, KL in nats as mean and as sum over latents, its
     relative slope per epoch, the final validation measures), one per hyperparameter (missing where a bound is
-    absent), one boolean `gate_…` per gate, feasible, seconds, epochs, seed, error.
+    absent; a choice that is `[training]`'s of all has no column), one boolean `gate_…` per gate, feasible, seconds,
+    epochs, seed, error.
     """
     trials = study.trials
     return pd.DataFrame(
@@ -133,7 +134,9 @@ def _judgements(runs: Sequence[TrainingRun]) -> dict[str, Any]:
 
 def _settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:
     columns: dict[str, Any] = {name: _floats([getattr(run.hyperparameters, name) for run in runs]) for name in NAMES}
-    return columns | {name: _integers([int(getattr(run.hyperparameters, name)) for run in runs]) for name in WHOLE}
+    columns |= {name: _integers([int(getattr(run.hyperparameters, name)) for run in runs]) for name in WHOLE}
+    chosen = {name: [getattr(run.hyperparameters, name) or "" for run in runs] for name in CHOICES}
+    return columns | {name: _text(words) for name, words in chosen.items() if any(words)}
 
 
 def _gates(runs: Sequence[TrainingRun]) -> dict[str, Any]:

@@ -101,6 +101,8 @@ def utc(time: datetime) -> str:
     return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def setting(name: str, value: float) -> str:
-    """A hyperparameter's value as a reader sees it; an absent bound is "none"."""
+def setting(name: str, value: float | str | None) -> str:
+    """A hyperparameter's value as a reader sees it: an absent bound is "none", and what `[training]` chooses a dash."""
+    if value is None or isinstance(value, str):
+        return value or NOTHING
     return "none" if math.isinf(value) and name in UNBOUNDED else number(value)

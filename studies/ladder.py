@@ -10,7 +10,7 @@ from typing import Self
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
-from klsearch.vae.hyperparameters import AFTER, RULES, Hyperparameters
+from klsearch.vae.hyperparameters import AFTER, CHOICES, RULES, Hyperparameters
 
 LADDER = "ladder"
 """The origin of a trial that is a rung, and no baseline."""
@@ -30,12 +30,15 @@ def rung_settings(definition: StudyDefinition, count: int) -> tuple[Hyperparamet
     """The rungs' settings, in ascending KL weight.
 
     KL weights lie evenly over their range, on its own scale, to three digits: every machine gets the same. All else is
-    the recipe's, the nearest value in its range; fixed numbers stay. Narrow ranges hold fewer than `count`.
+    the recipe's, the nearest value in its range; fixed numbers stay. A choice is that of `[training]`, or the first to
+    choose from. Narrow ranges hold fewer than `count`.
     """
     if not count:
         return ()
     recipe = {**asdict(AFTER), **definition.fixed_settings()}
-    values = {name: min(max(recipe[name], one.low), one.high) for name, one in definition.space.searched().items()}
+    searched, choices = definition.space.searched(), definition.space.choices()
+    values = {name: min(max(recipe[name], one.low), one.high) for name, one in searched.items()}
+    values |= {name: recipe[name] if recipe[name] in options else options[0] for name, options in choices.items()}
     return tuple(definition.hyperparameters({**values, "kl_weight": weight}) for weight in _weights(definition, count))
 
 
@@ -187,8 +190,8 @@ def _edge(inside: Rung, outside: Rung | None, band: tuple[float, float], is_log:
 
 def _is_recipe(rung: Hyperparameters) -> bool:
     """Tell whether a rung is the recipe but for its KL weight, and for what `[training]` may say."""
-    free = {name: getattr(rung, name) for name, rule in RULES.items() if rule.in_training or name == "kl_weight"}
-    return rung == replace(AFTER, **free)
+    free = {name for name, rule in RULES.items() if rule.in_training or name == "kl_weight"} | set(CHOICES)
+    return rung == replace(AFTER, **{name: getattr(rung, name) for name in free})
 
 
 def _describe(rungs: Sequence[Rung], in_band: Sequence[tuple[float, float]], *, as_recipe: bool) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.definitions.space import Range
+from klsearch.studies.definitions.space import Options, Range
 from klsearch.studies.record import RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
 
@@ -46,7 +46,7 @@ class Tried(NamedTuple):
     """
 
     number: int
-    values: Mapping[str, float]
+    values: Mapping[str, Any]
     unexplained: float
     kl: float
     feasible: bool
@@ -134,10 +134,11 @@ class Response:
     """Two Gaussian processes over the searched space: of ln `unexplained` and of ln KL.
 
     Each has a Matérn-5/2 kernel with a length scale for every hyperparameter, on the range's own scale, and white noise
-    (scikit-learn's; Rasmussen and Williams 2006).
+    (scikit-learn's; Rasmussen and Williams 2006). A choice has a length scale for each of its names: settings that
+    differ in it alone are one apart along two of them, whichever names they have.
     """
 
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, Range | Options]
     band: tuple[float, float]
     trials: tuple[Tried, ...]
     _unexplained: "_Process"
@@ -151,7 +152,7 @@ class Response:
             definition: of the study, settled.
             trials: in ascending number; those that were not trained to their end count for nothing.
         """
-        ranges, thresholds = definition.space.searched(), definition.thresholds()
+        ranges, thresholds = definition.space.sampled(), definition.thresholds()
         tried = [
             Tried(
                 trial.number,
@@ -166,7 +167,9 @@ class Response:
         return cls.fit(ranges, tried, thresholds.kl_band)
 
     @classmethod
-    def fit(cls, ranges: Mapping[str, Range], trials: Sequence[Tried], band: tuple[float, float]) -> Self | None:
+    def fit(
+        cls, ranges: Mapping[str, Range | Options], trials: Sequence[Tried], band: tuple[float, float]
+    ) -> Self | None:
         """The model of these trials; None where fewer of them have numbers than a verdict asks for.
 
         Args:
@@ -217,40 +220,42 @@ class Response:
             trials=len(self.trials),
         )
 
-    def effects(self, values: Mapping[str, float]) -> list[Effect]:
+    def effects(self, values: Mapping[str, float | str]) -> list[Effect]:
         """What each hyperparameter does around a setting, the one that matters most to `unexplained` first.
 
         Args:
             values: of the searched hyperparameters, usually the leader's or the winner's.
         """
-        place = _places(self.ranges, [values])
+        place, columns = _places(self.ranges, [values]), _columns(self.ranges)
         found = []
-        for index, name in enumerate(self.ranges):
-            line = np.repeat(place, _STEPS, axis=0)
-            line[:, index] = np.linspace(0, 1, _STEPS)
+        for name, space in self.ranges.items():
+            steps = np.eye(len(space)) if isinstance(space, tuple) else np.linspace(0, 1, _STEPS)[:, np.newaxis]
+            line = np.repeat(place, len(steps), axis=0)
+            line[:, columns[name]] = steps
             found.append(Effect(name, self._unexplained.span(line), self._kl.span(line)))
         return sorted(found, key=lambda effect: -effect.unexplained.share)
 
-    def surface(self, values: Mapping[str, float]) -> Surface | None:
-        """What is expected over the two hyperparameters that matter most; None where fewer than two are searched.
+    def surface(self, values: Mapping[str, float | str]) -> Surface | None:
+        """What is expected over the two ranges that matter most; None where fewer than two are searched.
 
         Args:
             values: of the searched hyperparameters, usually the winner's.
         """
-        if len(self.ranges) < 2:
+        ranges = {name: space for name, space in self.ranges.items() if isinstance(space, Range)}
+        if len(ranges) < 2:
             return None
-        first, second = [effect.name for effect in self.effects(values)][:2]
-        steps, order = np.linspace(0, 1, _STEPS), list(self.ranges)
+        first, second = [effect.name for effect in self.effects(values) if effect.name in ranges][:2]
+        steps, columns = np.linspace(0, 1, _STEPS), _columns(self.ranges)
         points = np.repeat(_places(self.ranges, [values]), _STEPS**2, axis=0)
-        points[:, order.index(first)] = np.tile(steps, _STEPS)
-        points[:, order.index(second)] = np.repeat(steps, _STEPS)
+        points[:, columns[first]] = np.tile(steps, _STEPS)[:, np.newaxis]
+        points[:, columns[second]] = np.repeat(steps, _STEPS)[:, np.newaxis]
         unexplained, kl = (
             np.exp(process.mean(points)).reshape(_STEPS, _STEPS) for process in (self._unexplained, self._kl)
         )
-        across, up = (np.array([_value(self.ranges[name], step) for step in steps]) for name in (first, second))
+        across, up = (np.array([_value(ranges[name], step) for step in steps]) for name in (first, second))
         return Surface((first, second), across, up, unexplained, kl)
 
-    def presses(self, values: Mapping[str, float], name: str, side: str) -> bool:
+    def presses(self, values: Mapping[str, float | str], name: str, side: str) -> bool:
         """Whether a setting on the edge of a range wants to leave it, as far as can be seen from inside.
 
         That is so if the edge is surely better than a place a fifth of the range inside, all else equal: `unexplained`
@@ -258,7 +263,7 @@ class Response:
         changes between the two, and as large a change again would carry it out of the band. Where no trial lies so far
         inside, nothing speaks against it.
         """
-        edge, index = _places(self.ranges, [values]), list(self.ranges).index(name)
+        edge, index = _places(self.ranges, [values]), _columns(self.ranges)[name].start
         inside = edge.copy()
         inside[0, index] += _INWARDS if side == "low" else -_INWARDS
         tried = _places(self.ranges, [trial.values for trial in self.trials])[:, index]
@@ -279,7 +284,7 @@ class Response:
         """
         from scipy.stats import norm, qmc
 
-        probes = qmc.Sobol(len(self.ranges), scramble=True, rng=0).random(_PROBES)
+        probes = _spread(self.ranges, qmc.Sobol(len(self.ranges), scramble=True, rng=0).random(_PROBES))
         points = np.vstack([probes, _places(self.ranges, [trial.values for trial in self.trials])])
         mean, deviation = self._unexplained.predict(points)
         deviation = np.sqrt(np.maximum(np.square(deviation) - self._unexplained.noise**2, 1e-12))
@@ -307,7 +312,7 @@ def _is_positive(value: float) -> bool:
     return math.isfinite(value) and value > 0
 
 
-def _choose_fitted(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> list[Tried]:
+def _choose_fitted(ranges: Mapping[str, Range | Options], trials: Sequence[Tried]) -> list[Tried]:
     """The trials to fit: all, or half of the most those nearest the best feasible one's setting, half all over."""
     if len(trials) <= _MOST_FITTED:
         return list(trials)
@@ -319,15 +324,42 @@ def _choose_fitted(ranges: Mapping[str, Range], trials: Sequence[Tried]) -> list
     return [trials[index] for index in sorted([*nearest, *spread])]
 
 
-def _places(ranges: Mapping[str, Range], settings: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """Where settings lie in their ranges, each on its own scale, 0 at the lower end and 1 at the upper: [n, d]."""
-    return np.array([[_place(range_, values[name]) for name, range_ in ranges.items()] for values in settings])
+def _places(ranges: Mapping[str, Range | Options], settings: Sequence[Mapping[str, float | str]]) -> np.ndarray:
+    """Where settings lie in their ranges, each on its own scale, 0 at the lower end and 1 at the upper: [n, d].
+
+    A choice has a column for each of its names, 1 for the one that is chosen.
+    """
+    return np.array(
+        [[place for name, range_ in ranges.items() for place in _place(range_, values[name])] for values in settings]
+    )
 
 
-def _place(range_: Range, value: float) -> float:
+def _place(range_: Range | Options, value: Any) -> list[float]:
+    if isinstance(range_, tuple):
+        return [float(value == name) for name in range_]
     if range_.log:
-        return math.log(value / range_.low) / math.log(range_.high / range_.low)
-    return (value - range_.low) / (range_.high - range_.low)
+        return [math.log(value / range_.low) / math.log(range_.high / range_.low)]
+    return [(value - range_.low) / (range_.high - range_.low)]
+
+
+def _columns(ranges: Mapping[str, Range | Options]) -> dict[str, slice]:
+    """The columns of `_places` that each hyperparameter has."""
+    found, start = {}, 0
+    for name, range_ in ranges.items():
+        found[name] = slice(start, start + (len(range_) if isinstance(range_, tuple) else 1))
+        start = found[name].stop
+    return found
+
+
+def _spread(ranges: Mapping[str, Range | Options], shares: np.ndarray) -> np.ndarray:
+    """The places at shares [n, hyperparameters] of their ranges, [n, d]: each name of a choice has an equal part."""
+    parts = []
+    for range_, share in zip(ranges.values(), shares.T, strict=True):
+        if isinstance(range_, tuple):
+            parts.append(np.eye(len(range_))[(share * len(range_)).astype(int)])
+        else:
+            parts.append(share[:, np.newaxis])
+    return np.hstack(parts)
 
 
 def _value(range_: Range, place: float) -> float:

@@ -1,8 +1,8 @@
-"""The searched numbers of one trial, none of which changes a tensor's shape, and the recipe's two settings of them."""
+"""The searched settings of one trial, none of which changes a tensor's shape, and the recipe's two sets of them."""
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 
@@ -42,15 +42,29 @@ class Rule:
         return below and (number > self.least if self.above else number >= self.least)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A hyperparameter that is one of some names.
+
+    Attributes:
+        meaning: what it does, in one line.
+        options: the names.
+    """
+
+    meaning: str
+    options: tuple[str, ...]
+
+
 def _rule(**declared: Any) -> dict[str, Rule]:
     return {"rule": Rule(**declared)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
-    """One member's settings, checked when made: see `RULES` for what each means and may be.
+    """One member's settings, checked when made: see `RULES` and `CHOICES` for what each means and may be.
 
-    A default is the value at which a hyperparameter is off; infinity stands for no bound.
+    A default is the value at which a hyperparameter is off; infinity stands for no bound. A choice that is None is what
+    `[training]` says of all members.
 
     Raises:
         ValueError: a value lies outside what the model can be trained with; the message names it.
@@ -90,6 +104,15 @@ class Hyperparameters:
             seldom=True,
         ),
     )
+    kl_schedule: str | None = field(
+        default=None,
+        metadata={
+            "choice": Choice(
+                meaning="shape in which the KL weight rises over the annealing epochs",
+                options=("linear", "cosine", "sigmoid", "cyclical"),
+            )
+        },
+    )
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
@@ -101,12 +124,17 @@ class Hyperparameters:
                 raise ValueError(f"{name} must be {finite}{rule.words}, but is {value}.")
             if name in WHOLE and value != int(value):
                 raise ValueError(f"{name} must be a whole number, but is {value}.")
+        for name, choice in CHOICES.items():
+            if (word := getattr(self, name)) is not None and word not in choice.options:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, choice.options))}, but is {word!r}.")
         if self.clip_low >= self.clip_high:
             raise ValueError(f"clip_low must lie below clip_high, but {self.clip_low} >= {self.clip_high}.")
 
-    def as_json(self) -> dict[str, float | int | None]:
-        """The settings as JSON values; an absent bound is None."""
-        return {name: None if math.isinf(value) else value for name, value in asdict(self).items()}
+    def as_json(self) -> dict[str, float | int | str | None]:
+        """The settings as JSON values; an absent bound is None, and a choice that is `[training]`'s is left out."""
+        numbers = {name: getattr(self, name) for name in NAMES}
+        chosen = {name: word for name in CHOICES if (word := getattr(self, name)) is not None}
+        return {name: None if math.isinf(value) else value for name, value in numbers.items()} | chosen
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -119,26 +147,31 @@ class Hyperparameters:
         return cls(**bounded)
 
 
-RULES: Mapping[str, Rule] = {one.name: one.metadata["rule"] for one in fields(Hyperparameters)}
-"""The rule of each hyperparameter, in the order in which they are shown everywhere."""
+RULES: Mapping[str, Rule] = {
+    one.name: one.metadata["rule"] for one in fields(Hyperparameters) if "rule" in one.metadata
+}
+"""The rule of each hyperparameter that is a number, in the order in which they are shown everywhere."""
+
+CHOICES: Mapping[str, Choice] = {
+    one.name: one.metadata["choice"] for one in fields(Hyperparameters) if "choice" in one.metadata
+}
+"""The others, which are shown behind them."""
 
 NAMES: tuple[str, ...] = tuple(RULES)
+"""Of the numbers."""
 
 _OFF: Mapping[str, Any] = {one.name: one.default for one in fields(Hyperparameters)}
 
 
 def shown_names(settings: Iterable[Hyperparameters]) -> tuple[str, ...]:
-    """The names to show of these settings: all but those seldom used that are off in every one of them.
+    """The names to show of these settings: all but those seldom used, and choices, that are off in every one of them.
 
     >>> [name for name in NAMES if name not in shown_names([BEFORE, AFTER])]
     ['free_bits', 'clipnorm']
     """
     shown = list(settings)
-    return tuple(
-        name
-        for name, rule in RULES.items()
-        if not rule.seldom or any(getattr(one, name) != _OFF[name] for one in shown)
-    )
+    used = [name for name in (*RULES, *CHOICES) if any(getattr(one, name) != _OFF[name] for one in shown)]
+    return tuple(name for name in (*RULES, *CHOICES) if name in used or (name in RULES and not RULES[name].seldom))
 
 
 WHOLE: tuple[str, ...] = tuple(one.name for one in fields(Hyperparameters) if one.type is int)

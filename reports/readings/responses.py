@@ -9,7 +9,7 @@ import numpy as np
 from klsearch.reports.readings.units import kl_factor
 from klsearch.reports.tables import measure
 from klsearch.reports.wording import number
-from klsearch.studies.definitions.space import Range
+from klsearch.studies.definitions.space import Options, Range
 from klsearch.studies.record import StudyRecord, TrainingRun, TrialRecord
 from klsearch.studies.verdict.differences import student_t95
 from klsearch.vae.diagnostics.gates import MIN_FINISHED_TRIALS
@@ -97,21 +97,23 @@ def responses(study: StudyRecord) -> Responses:
     of MacKinnon & White (1985), which holds where the spread is not the same everywhere.
 
     The search chooses where to look, so these are slopes over the trials that it ran, not of a designed experiment.
-    A hyperparameter that did not vary, or only together with others, has none.
+    A hyperparameter that did not vary, or only together with others, has none. Choices are held: they have no steps.
     """
     trials = [trial for trial in study.complete if _is_measured(trial)]
     searched = study.definition.space.searched()
     columns = {name: _centred_steps(name, space, trials) for name, space in searched.items()} if trials else {}
-    kept = _find_independent(list(columns.values()))
-    names = [name for name, keep in zip(columns, kept, strict=True) if keep]
-    needed = max(MIN_FINISHED_TRIALS, _TRIALS_PER_COEFFICIENT * (1 + len(searched)))
+    indicators = _centred_indicators(study.definition.space.choices(), trials) if trials else []
+    kept = _find_independent([*columns.values(), *indicators])
+    names = [name for name, keep in zip(columns, kept, strict=False) if keep]
+    held = [column for column, keep in zip(indicators, kept[len(columns) :], strict=True) if keep]
+    needed = max(MIN_FINISHED_TRIALS, _TRIALS_PER_COEFFICIENT * (1 + len(searched) + len(indicators)))
     clip_shares = [measure(trial.measures, "clip_share") for trial in trials]
     found: dict[str, Response] = {}
     explained = math.nan
     kl = np.array([kl_factor(study) * trial.kl for trial in trials])
     kl_is_log = bool(np.any(kl > _FAR_ABOVE * study.definition.thresholds().kl_band[1]))
     if names and len(trials) >= needed:
-        design = _design([columns[name] for name in names])
+        design = _design([*(columns[name] for name in names), *held])
         fitted = np.log10(np.maximum(kl, _LEAST_KL)) if kl_is_log else kl
         kl_slopes, explained = _fit(design, fitted, len(names))
         unexplained, _ = _fit(design, np.array([trial.unexplained for trial in trials]), len(names))
@@ -164,6 +166,16 @@ def _centred_steps(name: str, space: Range, trials: list[TrialRecord]) -> np.nda
     values = np.array([_scale(space, getattr(trial.hyperparameters, name)) for trial in trials])
     steps: np.ndarray = (values - np.mean(values)) / _step(name, space)[0]
     return steps
+
+
+def _centred_indicators(choices: Mapping[str, Options], trials: list[TrialRecord]) -> list[np.ndarray]:
+    """Of each name of a choice but its first, whether a trial has it, from their mean: each [n]."""
+    found = []
+    for name, options in choices.items():
+        for option in options[1:]:
+            has = np.array([getattr(trial.hyperparameters, name) == option for trial in trials], dtype=float)
+            found.append(has - np.mean(has))
+    return found
 
 
 def _find_independent(columns: Sequence[np.ndarray]) -> list[bool]:

@@ -4,7 +4,7 @@ from klsearch.reports.page import Facts, Section
 from klsearch.reports.wording import capitalized
 from klsearch.studies.record import StudyRecord
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GATE_NAMES
-from klsearch.vae.hyperparameters import RULES
+from klsearch.vae.hyperparameters import CHOICES, RULES, Choice, Rule
 
 # {window} stands for the number of epochs over which the final KL is taken, {error} for what the likelihood minimises,
 # {deviance} for what `unexplained` is a share of, {rise} for how the KL weight rises.
@@ -99,8 +99,16 @@ def glossary_section(study: StudyRecord) -> Section:
     window, likelihood = study.definition.gates.window, study.definition.objective().likelihood
     filled = {
         **{"window": window, "error": likelihood.error_name, "deviance": likelihood.deviance.words},
-        "rise": study.definition.training.schedule().words,
+        "rise": _rise(study),
     }
     words = [(word, capitalized(meaning.format(**filled))) for word, meaning in _MEANINGS.items()]
-    searched = [(name, f"{capitalized(RULES[name].meaning)}.") for name in study.definition.space.searched()]
+    declared: dict[str, Rule | Choice] = {**RULES, **CHOICES}
+    searched = [(name, f"{capitalized(declared[name].meaning)}.") for name in study.definition.space.sampled()]
     return Section(identity="glossary", title="How to read this", blocks=(Facts(pairs=(*words, *searched)),))
+
+
+def _rise(study: StudyRecord) -> str:
+    """How the KL weight rises, after "it"."""
+    if "kl_schedule" in study.definition.space.choices():
+        return "rises from 0, in the shape that each trial's `kl_schedule` names,"
+    return study.definition.training.schedule().words

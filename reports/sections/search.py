@@ -16,6 +16,7 @@ from klsearch.reports.figures.search_exhibits import (
 from klsearch.reports.page import Block, Facts, Gallery, Heading, Prose, Section, Table
 from klsearch.reports.readings.trials import EndedTrials, ScoreHistory, ended_trials, score_history
 from klsearch.reports.wording import count, duration, number, share
+from klsearch.studies.definitions.space import Options
 from klsearch.studies.record import RunState, StudyRecord
 from klsearch.studies.response import response_of
 from klsearch.studies.summary import Summary, edges
@@ -43,7 +44,20 @@ def _importance_blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...
             "The line marks the winner's value."
         ),
         Gallery(exhibits=slice_exhibits(study, summary, ended), legend=legend),
+        *(_choice_table(name, options, ended) for name, options in study.definition.space.choices().items()),
     )
+
+
+def _choice_table(name: str, options: Options, ended: EndedTrials) -> Table:
+    """The scores of the trials that have each name of a choice; those that were stopped early do not compare."""
+    rows = []
+    for option in options:
+        of = [trial for trial in ended.trials if getattr(trial.hyperparameters, name) == option]
+        scores = [trial.score for trial in of if trial.state is RunState.COMPLETE and math.isfinite(trial.score)]
+        told = (number(min(scores)), number(float(np.median(scores)))) if scores else (number(None),) * 2
+        rows.append((option, str(len(of)), *told))
+    columns = (name, "trials", "best score", "median score")
+    return Table(caption=f"Score by {name}", columns=columns, rows=tuple(rows))
 
 
 def _effect_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials) -> tuple[Block, ...]:
@@ -114,7 +128,7 @@ def _health_facts(study: StudyRecord, search: ScoreHistory) -> tuple[tuple[str, 
 
 def _count_repeated(study: StudyRecord) -> str:
     """Count the trials that repeat the searched settings of an earlier one: they teach the search nothing but noise."""
-    names = tuple(study.definition.space.searched())
+    names = tuple(study.definition.space.sampled())
     tried = {tuple(getattr(trial.hyperparameters, name) for name in names) for trial in study.finished}
     return f"{len(study.finished) - len(tried)} of {count(len(study.finished), 'trial')}"
 

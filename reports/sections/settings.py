@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
@@ -13,7 +14,7 @@ from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
 from klsearch.studies.verdict.candidates import better_baseline
 from klsearch.vae.diagnostics.gates import Verdict
-from klsearch.vae.hyperparameters import NAMES, Hyperparameters, shown_names
+from klsearch.vae.hyperparameters import CHOICES, NAMES, Hyperparameters, shown_names
 from klsearch.vae.objective import Objective
 
 
@@ -50,10 +51,10 @@ def _blocks(study: StudyRecord, summary: Summary) -> tuple[Block, ...]:
 
 def settings_table(study: StudyRecord, summary: Summary) -> Table:
     """One row per hyperparameter: the leader's value, the baselines', the range, and what passing trials used."""
-    settings, edges, searched = _compared_settings(study), dict(summary.edges), study.definition.space.searched()
+    settings, edges, searched = _compared_settings(study), dict(summary.edges), study.definition.space.sampled()
     passing = count(sum(trial.passed for trial in study.complete), "passing trial")
     betas = (weight_word(study, name) or number(effective_beta(study, one)) for name, one in settings.items())
-    shown = [name for name in NAMES if name in searched or name in shown_names(settings.values())]
+    shown = [name for name in (*NAMES, *CHOICES) if name in searched or name in shown_names(settings.values())]
     rows: list[tuple[Cell, ...]] = [_row(study, name, settings) for name in shown]
     rows.append(("β, nats per nat", *betas, "", ""))
     columns: tuple[str, ...] = ("hyperparameter", *settings, "searched", passing)
@@ -102,13 +103,15 @@ def _edge_note(edges: Mapping[str, str], name: str) -> Cell:
 
 
 def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters]) -> tuple[Cell, ...]:
-    space = study.definition.space.searched().get(name)
+    space = study.definition.space.sampled().get(name)
     values = [
         (weight_word(study, whose) if name == "kl_weight" else None) or setting(name, getattr(one, name))
         for whose, one in settings.items()
     ]
     if space is None:
         return name, *values, "fixed", ""
+    if isinstance(space, tuple):
+        return name, *values, ", ".join(space), _passing_options(study, name)
     searched = f"{spread(space.low, space.high)}{', log' if space.log else ''}"
     return name, *values, searched, _passing_range(study, name)
 
@@ -116,6 +119,11 @@ def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters])
 def _passing_range(study: StudyRecord, name: str) -> str:
     values = [getattr(trial.hyperparameters, name) for trial in study.complete if trial.passed]
     return spread(min(values), max(values)) if values else "none passes"
+
+
+def _passing_options(study: StudyRecord, name: str) -> str:
+    found = Counter(getattr(trial.hyperparameters, name) for trial in study.complete if trial.passed)
+    return ", ".join(f"{word} {times}" for word, times in found.most_common()) or "none passes"
 
 
 def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
@@ -133,7 +141,11 @@ def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
 def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:
     """The settings as a `[baselines]` table at full precision; `-inf` and `inf` say that nothing is clipped."""
     # No gradient clipping is what a definition says by leaving it out.
-    lines = [f"{name} = {toml_number(getattr(settings, name))}" for name in shown_names([settings])]
+    values = {name: getattr(settings, name) for name in shown_names([settings])}
+    lines = [
+        f"{name} = {json.dumps(value) if isinstance(value, str) else toml_number(value)}"
+        for name, value in values.items()
+    ]
     # json.dumps makes a line break in a name harmless to a TOML comment.
     return "\n".join([f"# trial {trial} of study {json.dumps(study.name)}", f"[baselines.trial-{trial}]", *lines, ""])
 

@@ -36,7 +36,7 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
     if not study.trials:
         return (Prose(text="No trial has started yet."),)
     shown = shown_trials(study)
-    searched = tuple(study.definition.space.searched())
+    searched = tuple(study.definition.space.sampled())
     measures = ("score", "KL", "KL, sum", "KL slope", "unexplained", "active", "clipped")
     table = Table(
         caption="Trials",

@@ -9,14 +9,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from klsearch.reports.readings.units import kl_factor, kl_unit
-from klsearch.reports.wording import NOTHING, number
+from klsearch.reports.wording import NOTHING, number, setting
 from klsearch.search.storage.leases import Activity
 from klsearch.search.terminal.progress import banded, leading_training, left_words, rough_duration, watched_values
 from klsearch.search.terminal.tables import table_lines
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.data import cautions
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.definitions.proposed import proposed_kl_weights
+from klsearch.studies.definitions.proposed import proposed_kl_weights, toml_value
 from klsearch.studies.definitions.sections import METHOD_NAMES
 from klsearch.studies.ladder import ladder_of
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
@@ -112,7 +112,7 @@ def _settings_lines(summary: Summary, study: StudyRecord) -> list[str]:
 def shown_settings(settings: Hyperparameters) -> dict[str, str]:
     """Settings in four significant digits, as TOML writes them; what is seldom used and off is left out."""
     values = {name: getattr(settings, name) for name in shown_names([settings])}
-    return {name: str(value) if isinstance(value, int) else f"{value:.4g}" for name, value in values.items()}
+    return {name: f"{value:.4g}" if isinstance(value, float) else toml_value(value) for name, value in values.items()}
 
 
 def _standing_rows(study: StudyRecord, best: TrialRecord) -> list[list[str]]:
@@ -263,8 +263,8 @@ def _unfinished_part(study: StudyRecord) -> str:
 
 def trials_text(study: StudyRecord, trials: Sequence[TrialRecord], *, width: int | None = None) -> str:
     """A table of some trials."""
-    searched = list(study.definition.space.searched())
-    header = ["trial", "state", "score", _kl_header(study), "unexplained", "gates failed", *searched, "origin"]
+    sampled = study.definition.space.sampled()
+    header = ["trial", "state", "score", _kl_header(study), "unexplained", "gates failed", *sampled, "origin"]
     rows = [
         [
             str(trial.number),
@@ -273,7 +273,7 @@ def trials_text(study: StudyRecord, trials: Sequence[TrialRecord], *, width: int
             number(kl_factor(study) * trial.kl),
             number(trial.unexplained),
             ",".join(gate.name for gate in trial.gates if not gate.passed) or NOTHING,
-            *(number(getattr(trial.hyperparameters, name)) for name in searched),
+            *(setting(name, getattr(trial.hyperparameters, name)) for name in sampled),
             trial.origin,
         ]
         for trial in trials
@@ -316,7 +316,7 @@ def check_text(
         *_column_lines(dataset),
         *([] if own is None else [f"model: {definition.model.kind}, {own.weights:,} weights"]),
         *([] if own is None else [f"  {note}" for note in own.notes]),
-        f"search: {definition.study.trials} trials over {', '.join(definition.space.searched())}",
+        f"search: {definition.study.trials} trials over {', '.join(definition.space.sampled())}",
         f"baselines: {', '.join(map(partial(_baseline_words, definition), definition.baseline_names()))}",
         f"proposal: {_proposal(definition, dataset)}",
         _expected_line(loaded, expected),

@@ -16,6 +16,7 @@ from klsearch.studies.files import write_atomically
 
 STORAGE_VARIABLE = "KLSEARCH_STORAGE"
 _ABOUT = "run.json"
+_MOST_NAMED = 10  # runs, in one line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +206,8 @@ def _folder(run: str) -> Path:
         if (folder / _ABOUT).exists():
             return folder.resolve()
     known = sorted(shlex.quote(str(found.parent)) for found in Path("runs").glob(f"*/{_ABOUT}"))
-    hint = f"; there are {', '.join(known)}" if known else "; `klsearch run STUDY` starts one"
+    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    hint = f"; there are {', '.join(known[:_MOST_NAMED])}{more}" if known else "; `klsearch run STUDY` starts one"
     raise UsageError(f"{run}: no such run folder{hint}.")
 
 

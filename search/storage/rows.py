@@ -77,7 +77,7 @@ class NewRow:
     """
 
     run: Run
-    params: Mapping[str, float]
+    params: Mapping[str, float | str]
     distributions: Mapping[str, BaseDistribution]
 
 
@@ -165,7 +165,7 @@ class EarlierTrial:
 
     row: Row
     origin: str
-    params: Mapping[str, float]
+    params: Mapping[str, float | str]
     distributions: Mapping[str, BaseDistribution]
     score: float
     constraints: Mapping[str, float]

@@ -292,7 +292,7 @@ class StudyStorage:
         owner: Owner,
         *,
         course: str = "",
-        params: Mapping[str, float] | None = None,
+        params: Mapping[str, float | str] | None = None,
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> int:
         """A new running row; its number."""

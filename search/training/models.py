@@ -25,7 +25,6 @@ from klsearch.vae.networks.network import (
     with_learned_columns,
 )
 from klsearch.vae.networks.own.adoption import ModelFaults, adopt
-from klsearch.vae.networks.own.conditional import adopt_conditional
 from klsearch.vae.networks.own.fresh import making_models
 from klsearch.vae.networks.own.pairs import find_pair, load_saved
 from klsearch.vae.networks.recurrent import recurrent_network
@@ -105,25 +104,11 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
 def _own_network(definition: StudyDefinition, dataset: Dataset, named: Any, beside: Mapping[str, Any]) -> Network:
     model, likelihood = definition.model, definition.objective().likelihood
-    if dataset.conditions is not None and model.latent_heads:
-        raise ValueError(
-            "with data.condition, model.latent_heads is not used: let the encoder give the list [z_mean, z_log_var]."
-        )
-    pair = find_pair(named, dataset.shape, model.latent_dim, beside, dataset.condition_width)
-    if dataset.conditions is not None:
-        told = dataset.conditions["train"]
-        return adopt_conditional(
-            pair,
-            dataset.train,
-            told,
-            model.latent_dim,
-            likelihood=likelihood,
-            searched_dropout=model.searched_dropout or (),
-        )
     return adopt(
-        pair,
+        find_pair(named, dataset.shape, model.latent_dim, beside, dataset.condition_width),
         dataset.train,
         model.latent_dim,
+        condition=None if dataset.conditions is None else dataset.conditions["train"],
         likelihood=likelihood,
         latent_heads=model.latent_heads or (),
         searched_dropout=model.searched_dropout or (),

@@ -7,7 +7,7 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from klsearch.search.seeds import sampler_seed
 from klsearch.search.storage.row_attributes import is_warm_start
 from klsearch.search.storage.rows import FINISHED
-from klsearch.studies.definitions.space import Range
+from klsearch.studies.definitions.space import Options, Range
 
 # Finished trials that a sampler looks at, and of those the best ones that are always among them: as many as TPE ever
 # forms its density of the good from.
@@ -25,18 +25,21 @@ MOST_LOOKED_AT, _BEST_LOOKED_AT = 1500, 25
 class Suggestion(NamedTuple):
     """Values of the searched hyperparameters, with the ranges that they were drawn from."""
 
-    params: dict[str, float]
+    params: dict[str, float | str]
     distributions: dict[str, BaseDistribution]
 
 
-def distributions_of(ranges: Mapping[str, Range]) -> dict[str, BaseDistribution]:
-    """Optuna's distribution of each range."""
-    return {
-        name: IntDistribution(int(r.low), int(r.high), log=r.log)
-        if r.integer
-        else FloatDistribution(r.low, r.high, log=r.log)
-        for name, r in ranges.items()
-    }
+def distributions_of(sampled: Mapping[str, Range | Options]) -> dict[str, BaseDistribution]:
+    """Optuna's distribution of each range, and of each choice."""
+    return {name: _distribution(one) for name, one in sampled.items()}
+
+
+def _distribution(space: Range | Options) -> BaseDistribution:
+    if isinstance(space, tuple):
+        return CategoricalDistribution(space)
+    if space.integer:
+        return IntDistribution(int(space.low), int(space.high), log=space.log)
+    return FloatDistribution(space.low, space.high, log=space.log)
 
 
 class _JointTPE(TPESampler):
@@ -192,14 +195,14 @@ class Advisor:
 
     Args:
         kind: "tpe", "random" or "qmc".
-        ranges: what is searched.
+        sampled: what is searched.
         seed: the study's seed.
         lag: 0 looks at whatever has ended as of `learn`.
     """
 
-    def __init__(self, kind: str, ranges: Mapping[str, Range], seed: int, *, lag: int = 0) -> None:
+    def __init__(self, kind: str, sampled: Mapping[str, Range | Options], seed: int, *, lag: int = 0) -> None:
         self._kind = kind
-        self._distributions = distributions_of(ranges)
+        self._distributions = distributions_of(sampled)
         self._seed = seed
         self._history = _History(lag)
 
@@ -207,7 +210,7 @@ class Advisor:
         """Take the trials of the storage, in ascending number, for the whole history; closed ones are read once."""
         self._history.learn(trials)
 
-    def suggest(self, given: Mapping[str, float] | None = None) -> Suggestion:
+    def suggest(self, given: Mapping[str, float | str] | None = None) -> Suggestion:
         """The next trial's settings, or the `given` ones; until the next `learn` it counts as running."""
         number = self._history.count
         if given is None and self._kind == "qmc":
@@ -217,7 +220,7 @@ class Advisor:
         self._history.add(create_trial(state=TrialState.RUNNING, params=params, distributions=self._distributions))
         return Suggestion(params, self._distributions)
 
-    def _sample(self, number: int) -> dict[str, float]:
+    def _sample(self, number: int) -> dict[str, float | str]:
         """What the sampler says for the trial of this number, as Optuna's own trials ask it."""
         sampler, trial = self._sampler(number), _numbered(create_trial(state=TrialState.RUNNING), number)
         study = optuna.create_study(storage=_Shown(self._history.looked_at()), sampler=sampler)
@@ -234,7 +237,7 @@ class Advisor:
             return _JointTPE(self._distributions, seed)
         return RandomSampler(seed=seed)
 
-    def _sobol(self, number: int) -> dict[str, float]:
+    def _sobol(self, number: int) -> dict[str, float | str]:
         """The `number`-th point of a scrambled Sobol sequence, mapped onto the ranges."""
         from scipy.stats import qmc  # half a second, which other samplers need not wait for
 
@@ -248,8 +251,10 @@ class Advisor:
         }
 
 
-def _value_at(distribution: BaseDistribution, share: float) -> float:
-    """The value that lies at `share` of a distribution's range, on its own scale."""
+def _value_at(distribution: BaseDistribution, share: float) -> float | str:
+    """The value that lies at `share` of a distribution's range, on its own scale; every choice gets its share."""
+    if isinstance(distribution, CategoricalDistribution):
+        return str(distribution.choices[int(share * len(distribution.choices))])
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = distribution.low, distribution.high
     end = high + 1 if isinstance(distribution, IntDistribution) else high  # every whole number gets its share
@@ -257,8 +262,10 @@ def _value_at(distribution: BaseDistribution, share: float) -> float:
     return _as_kind(distribution, value)
 
 
-def _as_kind(distribution: BaseDistribution, value: float) -> float:
+def _as_kind(distribution: BaseDistribution, value: float | str) -> float | str:
     """The value of a distribution that is nearest to one beyond its range; a whole number where it is of those."""
+    if isinstance(value, str):
+        return value
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     value = min(max(value, distribution.low), distribution.high)
     return int(value) if isinstance(distribution, IntDistribution) else value

@@ -58,14 +58,14 @@ class TrialSource(Source):
         self._decider = decider
         self._worker = worker
         self._tell = tell
-        ranges = definition.space.searched()
+        sampled = definition.space.sampled()
         self._lag = storage.facts.lag
-        self._advisor = Advisor(definition.study.sampler, ranges, definition.study.seed, lag=self._lag)
+        self._advisor = Advisor(definition.study.sampler, sampled, definition.study.seed, lag=self._lag)
         self._rungs = rung_settings(definition, storage.facts.ladder)
         self._ladder = LadderTeller(storage, definition, worker.say)
         earlier = [row.run.hyperparameters for row in storage.rows(results=False) if row.warm_start]
-        rungs = [(LADDER, {name: getattr(rung, name) for name in ranges}) for rung in self._rungs]
-        self._given: dict[Hyperparameters, tuple[str, dict[str, float]]] = {}
+        rungs = [(LADDER, {name: getattr(rung, name) for name in sampled}) for rung in self._rungs]
+        self._given: dict[Hyperparameters, tuple[str, dict[str, float | str]]] = {}
         for label, values in [*baselines_inside(definition), *rungs]:
             settings = definition.hyperparameters(values)
             if settings not in earlier:
@@ -261,7 +261,7 @@ class TrialSource(Source):
         """Tell whether a row that could not be claimed leaves its room: any other is trained or finished after all."""
         return self._storage.row(row.number).state is TrialState.FAIL
 
-    def _find_untried(self, rows: Iterable[Row]) -> list[tuple[str, dict[str, float]]]:
+    def _find_untried(self, rows: Iterable[Row]) -> list[tuple[str, dict[str, float | str]]]:
         """Baselines and rungs still to be tried, in order: all come before the search, and those of void rows again."""
         own = [row for row in rows if not row.warm_start]
         void = {row.run.hyperparameters for row in own if row.is_void}
@@ -275,7 +275,7 @@ class TrialSource(Source):
         ]
 
     def _ask(
-        self, wanted: int, trials: Sequence[FrozenTrial], untried: Sequence[tuple[str, dict[str, float]]]
+        self, wanted: int, trials: Sequence[FrozenTrial], untried: Sequence[tuple[str, dict[str, float | str]]]
     ) -> list[Job]:
         """New trials, baselines and rungs that were not tried yet before others, written under their numbers.
 
@@ -299,7 +299,7 @@ class TrialSource(Source):
         self.position = max([self.position, *(job.number for job in jobs)])
         return jobs
 
-    def _suggest(self, number: int, given: tuple[str, dict[str, float]] | None) -> NewRow:
+    def _suggest(self, number: int, given: tuple[str, dict[str, float | str]] | None) -> NewRow:
         suggestion = self._advisor.suggest(None if given is None else given[1])
         run = Run(
             hyperparameters=self._definition.hyperparameters(suggestion.params),

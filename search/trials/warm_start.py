@@ -1,8 +1,8 @@
 """Complete trials of an earlier study that a new one begins with."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from optuna.trial import TrialState
@@ -19,13 +19,16 @@ from klsearch.studies.definitions.definition import StudyDefinition, differences
 from klsearch.studies.errors import UsageError
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.diagnostics.measures import MEASURES_VERSION
+from klsearch.vae.training.schedules import LINEAR
 
-# What a trial's training depends on beside its settings and its seed; learning rate and clipnorm are settings.
+# What a trial's training depends on beside its settings and its seed; learning rate and clipnorm are settings, and the
+# KL schedule where a study chooses it.
 _TRAINED_UNDER = {
     "study": ("kl_reduction",),
     "training": ("epochs", "batch_size", "precision", "kl_schedule"),
     "model": None,
 }
+_CYCLES = ("cycles", "ramp_share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,7 +87,8 @@ def find_warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Plac
         study = StudyStorage.load(storage, earlier.name)
         facts, rows = study.facts, study.rows()
     _check_comparable(facts, definition, dataset, earlier)
-    complete = [row for row in rows if row.state is TrialState.COMPLETE]
+    shape = _schedule(facts.comparable)["shape"]
+    complete = [_as_here(row, definition, shape) for row in rows if row.state is TrialState.COMPLETE]
     outside = {row.number: misfits(definition, row.run.hyperparameters) for row in complete}
     found = WarmStart(
         study=earlier.name,
@@ -100,7 +104,15 @@ def find_warm_start(definition: StudyDefinition, dataset: Dataset, earlier: Plac
 
 
 def _check_comparable(facts: StudyFacts, definition: StudyDefinition, dataset: Dataset, earlier: Place) -> None:
-    changed = differences(_training_conditions(facts.comparable), _training_conditions(definition.fingerprint_parts()))
+    parts = facts.comparable, definition.fingerprint_parts()
+    conditions = [_training_conditions(comparable) for comparable in parts]
+    if any(comparable["space"].get("kl_schedule") for comparable in parts):
+        # Then the shape is a setting, and cycles are of those that may be trained in both.
+        of_both = all("cyclical" in _shapes(comparable) for comparable in parts)
+        for comparable, condition in zip(parts, conditions, strict=True):
+            schedule = _schedule(comparable)
+            condition["training"]["kl_schedule"] = {name: schedule[name] for name in _CYCLES} if of_both else None
+    changed = differences(*conditions)
     if facts.data.fingerprint != dataset.fingerprint:
         changed.append("data: the rows, their split (study.seed draws it) or their scaling differ")
     if facts.scoring["measures"] != MEASURES_VERSION:
@@ -112,6 +124,25 @@ def _check_comparable(facts: StudyFacts, definition: StudyDefinition, dataset: D
         )
 
 
+def _schedule(comparable: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the KL weight rises by what `[training]` said, which says nothing of a linear rise."""
+    found: Mapping[str, Any] = comparable["training"].get("kl_schedule") or asdict(LINEAR)
+    return found
+
+
+def _shapes(comparable: Mapping[str, Any]) -> Sequence[str]:
+    return comparable["space"].get("kl_schedule") or [_schedule(comparable)["shape"]]
+
+
+def _as_here(row: Row, definition: StudyDefinition, shape: str) -> Row:
+    """An earlier row with its KL schedule as the new study says it: in each setting where it chooses, else in none."""
+    settings = row.run.hyperparameters
+    word: str | None = settings.kl_schedule or shape
+    if not definition.space.choices() and word == definition.training.kl_schedule:
+        word = None
+    return replace(row, run=replace(row.run, hyperparameters=replace(settings, kl_schedule=word)))
+
+
 def _training_conditions(comparable: Mapping[str, Any]) -> dict[str, Any]:
     return {
         section: {name: comparable[section].get(name) for name in names or comparable[section]}
@@ -121,14 +152,14 @@ def _training_conditions(comparable: Mapping[str, Any]) -> dict[str, Any]:
 
 def _earlier_trial(row: Row, definition: StudyDefinition, study: str) -> EarlierTrial:
     assert row.result is not None
-    searched = definition.space.searched()
+    sampled = definition.space.sampled()
     origin = row.run.label if row.warm_start else f"{study} trial {row.number}"
     ended, violations = judge_training(definition, origin, row.result)
     return EarlierTrial(
         row=row,
         origin=origin,
-        params={name: getattr(row.run.hyperparameters, name) for name in searched},
-        distributions=distributions_of(searched),
+        params={name: getattr(row.run.hyperparameters, name) for name in sampled},
+        distributions=distributions_of(sampled),
         score=ended.rank.score,
         constraints=violations,
     )

@@ -14,7 +14,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import DefinitionError
 from klsearch.vae.data.sources import is_path
-from klsearch.vae.hyperparameters import NAMES, Hyperparameters
+from klsearch.vae.hyperparameters import CHOICES, NAMES, Hyperparameters
 
 _FOLDER = Path(__file__).parents[1]
 _BUILT_IN = ("digits", "fashion-mnist")
@@ -161,6 +161,7 @@ def with_baseline(loaded: LoadedDefinition, name: str, settings: Hyperparameters
     values = {key: getattr(settings, key) for key in NAMES}
     # No gradient clipping is what leaving it out means.
     table = {key: value for key, value in values.items() if key != "clipnorm" or math.isfinite(value)}
+    table |= {key: word for key in CHOICES if (word := getattr(settings, key)) is not None}
     document.setdefault("baselines", tomlkit.table(is_super_table=True))[name] = table
     return tomlkit.dumps(document)
 

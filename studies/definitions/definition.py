@@ -24,8 +24,9 @@ from klsearch.vae.data.cautions import Caution
 from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, GateThresholds
 from klsearch.vae.hyperparameters import AFTER, BEFORE, WHOLE, Hyperparameters
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
+from klsearch.vae.networks.workload import DEFAULT_CELL
 from klsearch.vae.objective import Objective
-from klsearch.vae.training.schedules import LINEAR
+from klsearch.vae.training.schedules import LINEAR, KlSchedule
 
 _Found = list[tuple[tuple[str, ...], str]]
 
@@ -51,7 +52,12 @@ class StudyDefinition(Section):
 
     @model_validator(mode="after")
     def _check_sections(self) -> Self:
-        found = [*self._annealing_problems(), *self._test_split_problems(), *self._baseline_problems()]
+        found = [
+            *self._annealing_problems(),
+            *self._cycle_problems(),
+            *self._test_split_problems(),
+            *self._baseline_problems(),
+        ]
         if found:
             raise problems_at("definition", found)
         return self
@@ -66,6 +72,18 @@ class StudyDefinition(Section):
             f"KL weight; lower it to {max(0, epochs - window)} or train at least {longest + window} epochs"
         )
         return [(("space", "annealing_epochs"), text)]
+
+    def _cycle_problems(self) -> _Found:
+        shapes = {
+            self.training.kl_schedule,
+            *(self.space.kl_schedule or ()),
+            *(baseline.kl_schedule for baseline in self.baselines.values()),
+        }
+        if "cyclical" in shapes:
+            return []
+        text = f"has no effect on kl_schedule = '{self.training.kl_schedule}'; remove it, or use 'cyclical'"
+        given = [name for name in ("cycles", "ramp_share") if getattr(self.training, name) is not None]
+        return [(("training", name), text) for name in given]
 
     def _test_split_problems(self) -> _Found:
         if self.data.split_column is not None or self.data.split.test > 0 or self.confirmation.seeds == 0:
@@ -125,7 +143,7 @@ class StudyDefinition(Section):
             )
         return [Caution(text, code) for code, text in found.items()]
 
-    def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
+    def hyperparameters(self, values: Mapping[str, float | str]) -> Hyperparameters:
         """A trial's settings: the searched `values`, the space's fixed numbers, and what `[training]` decides."""
         settings = {**self.fixed_settings(), **values}
         return Hyperparameters(**{**settings, **{name: int(settings[name]) for name in WHOLE}})
@@ -197,13 +215,21 @@ class StudyDefinition(Section):
 
     def _training_settings(self) -> dict[str, Any]:
         clipnorm = math.inf if self.training.clipnorm is None else self.training.clipnorm
-        return {"learning_rate": self.training.learning_rate, "clipnorm": clipnorm}
+        told: dict[str, Any] = {"learning_rate": self.training.learning_rate, "clipnorm": clipnorm}
+        # A choice is said of each training only where the study chooses: earlier studies know of none.
+        return told | {name: getattr(self.training, name) for name in self.space.choices()}
+
+    def schedule(self, settings: Hyperparameters) -> KlSchedule:
+        """How the KL weight of a training with these settings rises."""
+        return self.training.schedule().shaped(settings.kl_schedule)
 
     def _baseline_settings(self, name: str) -> dict[str, Any]:
         # Which KL weight is β = 1 may depend on the data.
         plain = {**asdict(self.plain_hyperparameters(features=1)), "kl_weight": math.nan}
         rest = asdict(_RECIPE[name]) if name in _RECIPE else plain
         given = self.baselines[name].settings() if name in self.baselines else {}
+        if not self.space.choices() and given.get("kl_schedule") == self.training.kl_schedule:
+            del given["kl_schedule"]  # it is what all have
         return {**rest, **self._training_settings(), **given}
 
     def objective(self) -> Objective:
@@ -287,6 +313,8 @@ class StudyDefinition(Section):
         for name in ("optimizer", "learning_rate_schedule", "deterministic"):  # none was known to earlier studies
             if getattr(self.training, name) == type(self.training).model_fields[name].default:
                 parts["training"][name] = None
+        if self.model.cell == DEFAULT_CELL:
+            parts["model"]["cell"] = None
         plain: dict[str, Any] = _as_json(parts)
         return plain
 

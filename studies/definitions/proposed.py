@@ -14,7 +14,7 @@ from klsearch.studies.errors import DataError
 from klsearch.vae.data.checks import check_rows
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
-from klsearch.vae.data.proposals import Choice, KlWeights, choose_kl_weights, choose_likelihood
+from klsearch.vae.data.proposals import Choice, KlWeights, are_series, choose_kl_weights, choose_likelihood
 from klsearch.vae.data.readers.raw import ColumnProblem
 from klsearch.vae.data.sources import is_path, read_source
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
@@ -22,7 +22,7 @@ from klsearch.vae.objective import Objective
 
 _COMMENT_AT = 29  # where the template's comments begin
 _BATCHES = 8  # in an epoch, at the least
-_SERIES_RATIO = 4  # of length to channels, from which rows are no pictures
+_SERIES_RATIO = 4  # of length to channels, from which rows are no pictures, whatever they hold
 _FEW_FEATURES = 32
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -101,7 +101,6 @@ def _lines(
     small = features < _FEW_FEATURES or rows < features
     few = f"small, for {rows:,} training rows of {features:,} values overfit" if rows < features else ""
     batch = 2 ** max(1, min(7, int(math.log2(max(2, rows // _BATCHES)))))
-    is_series = len(dataset.shape) == 2 and dataset.shape[0] > _SERIES_RATIO * dataset.shape[1]
     found = [
         ("study", "name", name, f"also the name of the run folder, runs/{name}"),
         ("data", "source", source, "relative to this file" if is_path(source) else ""),
@@ -114,13 +113,21 @@ def _lines(
     ]
     if missing == "mask":
         found.append(("data", "missing", missing, "values are missing, and left out of what is learned"))
-    if is_series:
-        found.append(("model", "kind", "conv1d", "series; compare with 'recurrent', and with 'dense' without filters"))
+    if _is_of_series(dataset):
+        found.append(("model", "kind", "conv1d", "series; compare with 'recurrent' and 'dense', both without filters"))
         found.append(("model", "filters", [16, 32], ""))
         found.append(("model", "hidden", [32], few))
     else:
         found.append(("model", "hidden", [32] if small else [128, 64], few))
     return found
+
+
+def _is_of_series(dataset: Dataset) -> bool:
+    """Whether rows are series [length, channels], by their shape or by what they hold."""
+    if len(dataset.shape) != 2:
+        return False
+    length, channels = dataset.shape
+    return length > _SERIES_RATIO * channels or are_series(dataset.train)
 
 
 def kl_weights(objective: Objective, dataset: Dataset, latent_dim: int) -> KlWeights:

@@ -18,9 +18,10 @@ from klsearch.studies.definitions.space import (
     problems_at,
 )
 from klsearch.vae.data.conditions import LABELS
-from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE
+from klsearch.vae.hyperparameters import CHOICES, NAMES, RULES, UNBOUNDED, WHOLE
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.networks.kinds import KINDS
+from klsearch.vae.networks.workload import CELLS, DEFAULT_CELL
 from klsearch.vae.objective import Objective, OwnLoss
 from klsearch.vae.training.optimizer import OPTIMIZERS
 from klsearch.vae.training.schedules import ADAM, FALLS, LINEAR, SHAPES, KlSchedule, Learning
@@ -232,6 +233,7 @@ class ModelSection(Section):
         hidden: widths of the encoder's dense hidden layers, after its convolutions if it has any, or of its recurrent
             ones; the decoder mirrors them.
         filters: filters of the convolutional encoder's layers; the decoder mirrors them.
+        cell: of recurrent layers.
         latent_dim: d, the number of latents.
         activation: of the hidden layers.
         likelihood: of a row given its latents.
@@ -243,6 +245,7 @@ class ModelSection(Section):
     kind: Annotated[str, Field(pattern=rf"^({'|'.join(KINDS)}|([A-Za-z_][\w.]*|.+\.py):[A-Za-z_]\w*|.+\.keras)$")]
     hidden: _Sizes | None = None
     filters: _Sizes | None = None
+    cell: Annotated[str, _one_of(CELLS)] | None = None
     latent_dim: Count
     activation: Activation = "relu"
     likelihood: Annotated[str, _one_of(LIKELIHOODS)] = "gaussian"
@@ -260,7 +263,7 @@ class ModelSection(Section):
         known = KINDS[self.kind].sizes if self.kind in KINDS else ()
         wanted = known[0] if known else None
         found: list[tuple[tuple[str, ...], str]] = []
-        for name in ("hidden", "filters"):
+        for name in ("hidden", "filters", "cell"):
             given = getattr(self, name) is not None
             if name == wanted and not given:
                 found.append(((name,), f"missing; a {self.kind} model needs it, such as {name} = [128, 64]"))
@@ -275,9 +278,10 @@ class ModelSection(Section):
             raise problems_at("model", found)
         return self
 
-    def sizes(self) -> dict[str, tuple[int, ...]]:
-        """The sizes that a model of a built-in kind takes, by key."""
-        return {name: getattr(self, name) or () for name in KINDS[self.kind].sizes} if self.kind in KINDS else {}
+    def sizes(self) -> dict[str, Any]:
+        """What says how large a model of a built-in kind is, by key."""
+        given = {"hidden": self.hidden or (), "filters": self.filters or (), "cell": self.cell or DEFAULT_CELL}
+        return {name: given[name] for name in KINDS[self.kind].sizes} if self.kind in KINDS else {}
 
 
 class TrainingSection(Section):
@@ -312,14 +316,6 @@ class TrainingSection(Section):
     ] = "float32"
     deterministic: bool = True
 
-    @model_validator(mode="after")
-    def _check_cycles(self) -> Self:
-        given = [name for name in ("cycles", "ramp_share") if getattr(self, name) is not None]
-        if given and self.kl_schedule != "cyclical":
-            text = f"has no effect on kl_schedule = '{self.kl_schedule}'; remove it, or use 'cyclical'"
-            raise problems_at("training", [((name,), text) for name in given])
-        return self
-
     def learning(self) -> Learning:
         """How members move along their gradients."""
         return Learning(optimizer=self.optimizer, schedule=self.learning_rate_schedule, epochs=self.epochs)
@@ -331,16 +327,20 @@ class TrainingSection(Section):
 
 
 # What a method decides by itself; how fast members learn is nobody's rule.
-_DECIDED = tuple(name for name, rule in RULES.items() if not rule.in_training)
+_DECIDED = (*(name for name, rule in RULES.items() if not rule.in_training), *CHOICES)
 
 
 def _baseline_field(name: str) -> Any:
     """A hyperparameter's type and default, as pydantic takes them."""
+    if name in CHOICES:
+        return Annotated[str, _one_of(CHOICES[name].options)] | None, None
     kind = int if name in WHOLE else UNBOUNDED_NUMBER if name in UNBOUNDED else float
     return Annotated[kind, check_rule(RULES[name])] | None, None
 
 
-_Settings: Any = create_model("_Settings", __base__=Section, **{name: _baseline_field(name) for name in NAMES})
+_Settings: Any = create_model(
+    "_Settings", __base__=Section, **{name: _baseline_field(name) for name in (*NAMES, *CHOICES)}
+)
 
 
 # The keys in which a user says how a loss of their own is put together.
@@ -374,10 +374,10 @@ class Baseline(_Settings):  # type: ignore[misc] # its fields are those of `Hype
             raise problems_at("baseline", [((name,), text) for name in given])
         return self
 
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Any]:
         """The settings that were given, by hyperparameter; without those that wait for `translated`."""
         waiting = () if self.own_loss() is None else ("kl_weight", "l2")
-        values = {name: getattr(self, name) for name in NAMES if name not in waiting}
+        values = {name: getattr(self, name) for name in (*NAMES, *CHOICES) if name not in waiting}
         return {name: value for name, value in values.items() if value is not None}
 
     def own_loss(self) -> OwnLoss | None:

@@ -1,14 +1,25 @@
-"""The search space: a range or a fixed number for each hyperparameter."""
+"""The search space: a range, a fixed number or names to choose from for each hyperparameter."""
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    create_model,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from klsearch.vae.hyperparameters import NAMES, RULES, UNBOUNDED, WHOLE, Hyperparameters, Rule
+from klsearch.vae.hyperparameters import CHOICES, NAMES, RULES, UNBOUNDED, WHOLE, Choice, Hyperparameters, Rule
 
 # Words that pydantic puts into the path of a value to say which kind it took it for; `problems` drops them.
 TAGS = RANGE_TAG, NUMBER_TAG, WORD_TAG = "<range>", "<number>", "<word>"
@@ -65,6 +76,10 @@ class IntegerRange(Range):
     integer: ClassVar[bool] = True
 
 
+Options = tuple[str, ...]
+"""The names from which a search chooses."""
+
+
 def _kind(value: Any) -> str:
     return RANGE_TAG if isinstance(value, dict | Range) else NUMBER_TAG
 
@@ -80,6 +95,39 @@ def check_rule(rule: Rule) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _check_options(choice: Choice) -> AfterValidator:
+    """A check that names are options of a choice, two at least, each once."""
+
+    def check(names: Options) -> Options:
+        if unknown := next((name for name in names if name not in choice.options), None):
+            known = ", ".join(map(repr, choice.options))
+            near = difflib.get_close_matches(unknown, choice.options, n=1)
+            meant = f", did you mean '{near[0]}'?" if near else ""
+            raise problem(
+                "must hold some of {known}, but holds '{unknown}'{meant}", known=known, unknown=unknown, meant=meant
+            )
+        if len(set(names)) < len(names) or len(names) < 2:
+            raise problem("must hold at least two names, each once; one for all trials belongs in [training]")
+        return names
+
+    return AfterValidator(check)
+
+
+def _check_array(choice: Choice) -> BeforeValidator:
+    """A check that names to choose from stand in an array; one alone belongs elsewhere."""
+    such = ", ".join(f'"{name}"' for name in choice.options[:2])
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str):
+            text = "must be an array of names to choose from; '{name}' for all trials belongs in [training]"
+            raise problem(text, name=value)
+        if not isinstance(value, list | tuple):
+            raise problem("must be an array of names to choose from, such as [{such}]", such=such)
+        return value
+
+    return BeforeValidator(check)
 
 
 def refuse_nan(value: Any) -> Any:
@@ -106,6 +154,10 @@ def _kind_of(name: str) -> Any:
 
 def _space_field(declared: dataclasses.Field[Any]) -> Any:
     """A hyperparameter's type and default, as pydantic takes them."""
+    if declared.name in CHOICES:
+        choice = CHOICES[declared.name]
+        names = Annotated[Options, Field(strict=False), _check_options(choice), _check_array(choice)]
+        return names | None, None
     name, kind = declared.name, Annotated[_kind_of(declared.name), check_rule(RULES[declared.name])]
     if RULES[name].in_training:
         return kind | None, None
@@ -118,10 +170,10 @@ _Hyperparameters: Any = create_model(
 
 
 class Space(_Hyperparameters):  # type: ignore[misc] # its fields are those of `Hyperparameters`
-    """The search space: each hyperparameter a range to search or a fixed number.
+    """The search space: each hyperparameter a range to search or a fixed number, or names to choose from.
 
-    One left out is off: no clipping, full KL weight from the start, no L2, no dropout. Learning rate and gradient
-    clipping, when left out, are the ones of `[training]`; they appear here only to be searched.
+    One left out is off: no clipping, full KL weight from the start, no L2, no dropout. Learning rate, gradient clipping
+    and the KL schedule, when left out, are the ones of `[training]`; they appear here only to be searched.
     """
 
     @model_validator(mode="after")
@@ -131,6 +183,9 @@ class Space(_Hyperparameters):  # type: ignore[misc] # its fields are those of `
         if highest >= lowest:
             text = f"must lie below clip_high everywhere, but reaches {highest:g} where clip_high can be {lowest:g}"
             found.append((("clip_low",), text))
+        if self.kl_schedule is not None and highest_of(self.annealing_epochs) == 0:
+            text = "has no effect without annealing; give annealing_epochs a range, or a number above 0"
+            found.append((("kl_schedule",), text))
         if not self.searched():
             found.append(((), "nothing is searched; give at least one hyperparameter a range {low = …, high = …}"))
         if found:
@@ -141,6 +196,15 @@ class Space(_Hyperparameters):  # type: ignore[misc] # its fields are those of `
         """The ranges by hyperparameter, in the order of `vae.hyperparameters.NAMES`."""
         values = {name: getattr(self, name) for name in NAMES}
         return {name: value for name, value in values.items() if isinstance(value, Range)}
+
+    def choices(self) -> dict[str, Options]:
+        """The names to choose from by hyperparameter."""
+        values = {name: getattr(self, name) for name in CHOICES}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def sampled(self) -> dict[str, Range | Options]:
+        """All that is searched, by hyperparameter: the ranges, then the choices."""
+        return {**self.searched(), **self.choices()}
 
     def fixed(self) -> dict[str, float]:
         """The fixed numbers by hyperparameter, those left out included; what `[training]` decides is not."""

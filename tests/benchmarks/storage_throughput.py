@@ -122,7 +122,7 @@ class Timed(TrialSource):
         super().__init__(*arguments, **named)
         self.asking: list[float] = []
 
-    def _suggest(self, number: int, given: tuple[str, dict[str, float]] | None) -> NewRow:
+    def _suggest(self, number: int, given: tuple[str, dict[str, float | str]] | None) -> NewRow:
         began = time.process_time()
         row = super()._suggest(number, given)
         self.asking.append(time.process_time() - began)

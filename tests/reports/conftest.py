@@ -39,6 +39,8 @@ SPACE: dict[str, Any] = {
 # Drawn in a third of the time.
 TWO_RANGES: dict[str, Any] = {"kl_weight": SPACE["kl_weight"], "encoder_dropout": SPACE["encoder_dropout"]}
 
+CHOSEN: dict[str, Any] = {**TWO_RANGES, "annealing_epochs": 10, "kl_schedule": ["linear", "cosine"]}
+
 TOML = """[study]
 name = "digits"  # a comment that must survive
 trials = 60
@@ -69,6 +71,8 @@ def draw(asked: StudyDefinition, rng: np.random.Generator) -> Hyperparameters:
         at = rng.uniform()
         value = space.low * (space.high / space.low) ** at if space.log else space.low + at * (space.high - space.low)
         values[name] = round(value) if space.integer else value
+    for name, options in asked.space.choices().items():
+        values[name] = options[int(rng.integers(len(options)))]
     return asked.hyperparameters(values)
 
 
@@ -396,6 +400,7 @@ KINDS: dict[str, Callable[[], StudyRecord]] = {
     "half pruned": pruning_study,
     "one hyperparameter": laddered_study,
     "summed KL": lambda: make_study(30, space=TWO_RANGES, study={"kl_reduction": "sum", "kl_band": [0.0, 40.0]}),
+    "chosen schedule": lambda: make_study(30, space=CHOSEN),
     "not confirmed": lambda: make_study(seeds=0, space=TWO_RANGES),
     "running": running_study,
     "exploding baseline": exploding_study,

@@ -124,3 +124,15 @@ def test_the_curves_of_every_training_are_told_part_by_part(study: StudyRecord) 
     last = frame.iloc[-1]
     assert closing.curves is not None
     assert (last["name"], last["seed"], last["kl"]) == ("ladder", closing.seed, float(closing.curves.kl[-1]))
+
+
+def test_a_choice_has_a_column_where_trials_have_one_of_their_own(study: StudyRecord, make: Make) -> None:
+    space = {
+        "kl_weight": {"low": 1e-3, "high": 1.0, "log": True},
+        "annealing_epochs": 10,
+        "kl_schedule": ["linear", "cosine"],
+    }
+    chosen = make(6, seeds=0, space=space)
+    written = trials_frame(chosen)["kl_schedule"].tolist()
+    assert written == [trial.hyperparameters.kl_schedule for trial in chosen.trials]
+    assert "kl_schedule" not in trials_frame(study)

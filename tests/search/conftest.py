@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -610,3 +611,18 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres(postgres_server: PostgresServer) -> str:
     """The URL of a database on a PostgreSQL server."""
     return postgres_server.url
+
+
+@pytest.fixture
+def new_database(postgres_server: PostgresServer) -> Iterator[Callable[[], str]]:
+    """Makes an empty database and gives its URL."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"cut_{uuid.uuid4().hex}")
+        postgres_server.psql(f"create database {made[-1]} owner searcher;")
+        return postgres_server.url.replace("/studies?", f"/{made[-1]}?")
+
+    yield make
+    for name in made:
+        postgres_server.psql(f"drop database {name} with (force);")

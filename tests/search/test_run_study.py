@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from klsearch.search.terminal.progress import EndedTraining
 from klsearch.studies.definitions.catalog import load_definition, override
 from klsearch.studies.record import ConfirmationRun, TrainingRun
 from klsearch.vae.evaluation.samples import ImageSamples
+from klsearch.vae.training.schedules import KlSchedule, kl_weight_at
 
 pytestmark = pytest.mark.slow("searches whole studies")
 
@@ -50,6 +51,35 @@ def test_an_interrupt_that_nobody_listens_for_reaches_the_caller_and_the_study_g
     record = run_study(loaded, place, options)
     assert len(record.counted) == 8
     assert (place.folder / "report.html").exists()
+
+
+def test_each_trial_rises_in_the_schedule_that_was_chosen_for_it_and_so_after_an_interruption(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    """The weight that a curve holds for an epoch is the mean over its four steps."""
+    choice = 'kl_schedule = ["linear", "cosine", "cyclical"]\n\n[baselines.mine]'
+    path = write(tmp_path, ("[baselines.mine]", choice), ("batch_size = 32", "batch_size = 32\ncycles = 2"))
+    loaded = override(load_definition(str(path)), trials=14)
+    place, options = new_place("tiny", out=tmp_path / "run"), RunOptions(slots=4, confirm=False)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(loaded, place, options, progress=Interrupted())
+    record = run_study(loaded, place, options, progress=False)
+    steps = np.arange(12 * 4)
+    for trial in record.trials:
+        settings = trial.hyperparameters
+        weights = kl_weight_at(
+            steps,
+            kl_weight=settings.kl_weight,
+            annealing_epochs=settings.annealing_epochs,
+            steps_per_epoch=4,
+            schedule=KlSchedule(shape=str(settings.kl_schedule), cycles=2),
+        )
+        assert trial.curves is not None
+        np.testing.assert_allclose(trial.curves.kl_weight, weights.reshape(12, 4).mean(axis=1), rtol=1e-5)
+    found = {trial.hyperparameters.kl_schedule for trial in record.trials if trial.hyperparameters.annealing_epochs}
+    assert found == {"linear", "cosine", "cyclical"}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "linear, cosine, cyclical" in page and "Score by kl_schedule" in page
 
 
 IMAGES = """\

@@ -131,3 +131,9 @@ def test_a_ladder_under_way_claims_nothing() -> None:
     ladder = ladder_with(define(), [4.0, 3.0, 2.0], state=RunState.RUNNING)
     assert not ladder.is_whole
     assert ladder.sentence == "The ladder of KL weights is under way: 0 of 3 trainings are done."
+
+
+@pytest.mark.parametrize(("options", "shape"), [(["cosine", "linear"], "linear"), (["cosine", "sigmoid"], "cosine")])
+def test_rungs_have_the_schedule_of_training_or_the_first_to_choose_from(options: list[str], shape: str) -> None:
+    rungs = rung_settings(define(kl_schedule=options), 4)
+    assert {rung.kl_schedule for rung in rungs} == {shape}

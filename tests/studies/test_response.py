@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from klsearch.studies.definitions.space import Range
+from klsearch.studies.definitions.space import Options, Range
 from klsearch.studies.response import Response, Tried
 
 RANGES = {"kl_weight": Range(low=1e-4, high=1.0, log=True), "encoder_dropout": Range(low=0.0, high=0.4)}
@@ -212,3 +212,57 @@ def test_where_a_search_is_decided_its_leader_is_within_the_noise_of_the_true_op
     assert sum(excess for _, excess in ends) / len(ends) < 0.02
     assert max(excess for _, excess in ends) < 0.05
     assert sorted(count for count, _ in ends)[4] <= 100
+
+
+OPTIONS = ("linear", "cosine", "sigmoid")
+CHOSEN: dict[str, Range | Options] = {**RANGES, "kl_schedule": OPTIONS}
+
+
+def tried_in_shapes(count: int, worse: float) -> list[Tried]:
+    """As `tried`, with a schedule of each trial; those that are not "cosine" leave that share more unexplained."""
+    rng = np.random.default_rng(3)
+    found = []
+    for trial in tried(count, noise=0.01):
+        option = OPTIONS[int(rng.integers(3))]
+        factor = 1 + worse * (option != "cosine")
+        values = {**trial.values, "kl_schedule": option}
+        found.append(trial._replace(values=values, unexplained=trial.unexplained * factor))
+    return found
+
+
+def test_the_effect_of_a_choice_is_the_difference_of_its_best_and_its_worst_name() -> None:
+    fitted = Response.fit(CHOSEN, tried_in_shapes(120, worse=0.3), BAND)
+    assert fitted is not None
+    effects = {
+        one.name: one for one in fitted.effects({"kl_weight": 0.01, "encoder_dropout": 0.1, "kl_schedule": "linear"})
+    }
+    assert effects["kl_schedule"].unexplained.is_seen
+    assert effects["kl_schedule"].unexplained.share == pytest.approx(0.3, abs=0.05)
+    assert not effects["kl_schedule"].kl.is_seen
+    leader = fitted.leaders()[0]
+    assert leader.values["kl_schedule"] == "cosine"
+
+
+def test_a_choice_without_effect_shows_none_and_is_on_no_surface() -> None:
+    fitted = Response.fit(CHOSEN, tried_in_shapes(120, worse=0.0), BAND)
+    assert fitted is not None
+    values: dict[str, float | str] = {"kl_weight": 0.01, "encoder_dropout": 0.1, "kl_schedule": "linear"}
+    effects = {one.name: one for one in fitted.effects(values)}
+    assert effects["kl_schedule"].unexplained.share < 0.02
+    found = fitted.surface(values)
+    assert found is not None and set(found.names) == set(RANGES)
+    decision = fitted.decide()
+    assert decision is not None and decision.gain < 0.05
+
+
+def test_the_names_of_a_choice_have_no_order() -> None:
+    """Renamed and in another order, the trials say the same."""
+    trials = tried_in_shapes(60, worse=0.2)
+    swapped = dict(zip(OPTIONS, OPTIONS[::-1], strict=True))
+    renamed = [t._replace(values={**t.values, "kl_schedule": swapped[str(t.values["kl_schedule"])]}) for t in trials]
+    decisions = []
+    for options, some in ((OPTIONS, trials), (OPTIONS[::-1], renamed)):
+        fitted = Response.fit({**RANGES, "kl_schedule": options}, some, BAND)
+        assert fitted is not None
+        decisions.append(fitted.decide())
+    assert decisions[0] == decisions[1]

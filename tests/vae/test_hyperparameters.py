@@ -2,11 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from klsearch.vae.hyperparameters import AFTER, BEFORE, NAMES, RULES, Hyperparameters
+from klsearch.vae.hyperparameters import AFTER, BEFORE, CHOICES, NAMES, RULES, Hyperparameters, shown_names
 
 
 def test_the_recipe_goes_from_a_free_model_to_a_clipped_and_regularised_one() -> None:
@@ -33,6 +34,10 @@ def test_the_recipe_goes_from_a_free_model_to_a_clipped_and_regularised_one() ->
         ({"learning_rate": math.inf}, "learning_rate must be finite and above 0, but is inf."),
         ({"clipnorm": 0.0}, "clipnorm must be above 0, but is 0.0."),
         ({"clipnorm": -math.inf}, "clipnorm must be above 0, but is -inf."),
+        (
+            {"kl_schedule": "cosin"},
+            "kl_schedule must be one of 'linear', 'cosine', 'sigmoid', 'cyclical', but is 'cosin'.",
+        ),
     ],
 )
 def test_settings_that_cannot_be_trained_with_are_refused_by_name(changed: dict[str, Any], message: str) -> None:
@@ -41,7 +46,15 @@ def test_settings_that_cannot_be_trained_with_are_refused_by_name(changed: dict[
     assert str(refused.value) == message
 
 
-@pytest.mark.parametrize("settings", [BEFORE, AFTER, Hyperparameters(kl_weight=0.5, clip_low=-3.5, clipnorm=1.0)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        BEFORE,
+        AFTER,
+        Hyperparameters(kl_weight=0.5, clip_low=-3.5, clipnorm=1.0),
+        Hyperparameters(kl_weight=0.5, kl_schedule="cosine"),
+    ],
+)
 def test_settings_survive_a_round_trip_through_json(settings: Hyperparameters) -> None:
     written = json.dumps(settings.as_json(), allow_nan=False)
     assert Hyperparameters.from_json(json.loads(written)) == settings
@@ -58,3 +71,15 @@ def test_every_hyperparameter_says_what_it_means_and_is_off_where_its_rule_allow
     rule = RULES[name]
     assert rule.meaning
     assert rule.allows(getattr(BEFORE, name))
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_says_what_it_means_and_is_written_and_shown_where_it_is_a_member_s_own(name: str) -> None:
+    choice = CHOICES[name]
+    assert choice.meaning
+    for option in choice.options:
+        own = replace(BEFORE, **{name: option})  # type: ignore[arg-type] # whichever it is
+        assert own.as_json()[name] == option
+        assert name in shown_names([BEFORE, own])
+    assert name not in BEFORE.as_json()
+    assert name not in shown_names([BEFORE, AFTER])

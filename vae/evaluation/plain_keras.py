@@ -11,6 +11,7 @@ from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.layers import SearchedDropout, SlotFreeDense
 from klsearch.vae.networks import stacking
 from klsearch.vae.networks.network import Network
+from klsearch.vae.networks.own.calling import alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,15 +45,16 @@ def plain_models(network: Network, member: Members) -> PlainModels:
     values = [value[0] for value in (*member.weights, *member.others)]
     copier = _Copier({id(variable): value.numpy() for variable, value in zip(variables, values, strict=True)})
     low, high = float(member.clip_low[0]), float(member.clip_high[0])
+    told = [(network.condition_width,)] if network.condition_width else []
     brought = network.brought
     if brought is None:
-        encoder = copier.copy(network.encoder, network.input_shape)
-        decoder = copier.copy(network.decoder, (network.latent_dim,))
+        encoder = copier.copy(network.encoder, network.input_shape, *told)
+        decoder = copier.copy(network.decoder, (network.latent_dim,), *told)
         return PlainModels(encoder=_clipped(encoder, (0, 1), low, high)[0], decoder=decoder)
     own = brought.encoder if brought.places is not None else network.encoder
     with brought.restored():
-        encoder = copier.copy(own, network.input_shape)
-        decoder = copier.copy(brought.decoder, (network.latent_dim,))
+        encoder = copier.copy(own, network.input_shape, *told)
+        decoder = copier.copy(brought.decoder, (network.latent_dim,), *told)
     encoder, notes = _clipped(encoder, brought.places or (0, 1), low, high)
     return PlainModels(encoder=encoder, decoder=decoder, notes=(*copier.notes, *notes))
 
@@ -93,13 +95,13 @@ class _Copier:
         self._copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self.notes: list[str] = []
 
-    def copy(self, model: keras.layers.Layer, shape: tuple[int, ...]) -> keras.Model:
-        """The copy of a model that takes inputs of this shape."""
+    def copy(self, model: keras.layers.Layer, *shapes: tuple[int, ...]) -> keras.Model:
+        """The copy of a model that takes inputs of these shapes."""
         self._copies.clear()
         if getattr(model, "outputs", None):
             copied = keras.models.clone_model(model, clone_function=self._copy_layer, recursive=True)
         else:  # a class of the user's own, whose graph only calling it shows
-            layer, inputs = self._copy_layer(model), keras.Input(shape)
+            layer, inputs = self._copy_layer(model), alone([keras.Input(shape) for shape in shapes])
             copied = keras.Model(inputs, layer(inputs), name=model.name)
         for original, layer in self._copies:
             for old, new in zip(original._flatten_layers(), layer._flatten_layers(), strict=True):
@@ -166,7 +168,7 @@ def _clipped(
     if places[0] == places[1]:
         mean, log_var = keras.ops.split(outputs[places[0]], 2, axis=1)
         both = keras.ops.concatenate([mean, _clip(log_var, low, high)], axis=1)
-        return keras.Model(_inputs(encoder), keras.tree.pack_sequence_as(output, [both]), name=encoder.name), ()
+        return keras.Model(alone(encoder.inputs), keras.tree.pack_sequence_as(output, [both]), name=encoder.name), ()
     mean, log_var = (outputs[place] for place in places)
     rest = [place for place in range(len(outputs)) if place not in places]
     outputs[places[1]] = _clip(log_var, low, high)
@@ -176,16 +178,11 @@ def _clipped(
         left = (
             "the encoder gives z_mean and the clipped z_log_var alone: its other outputs are made of the unclipped one"
         )
-        return keras.Model(_inputs(encoder), [mean, outputs[places[1]]], name=encoder.name), (left,)
+        return keras.Model(alone(encoder.inputs), [mean, outputs[places[1]]], name=encoder.name), (left,)
     drawn = sampler([mean, outputs[places[1]]]) if sampler is not None else []
     for place, tensor in zip(rest, drawn, strict=True):
         outputs[place] = tensor
-    return keras.Model(_inputs(encoder), keras.tree.pack_sequence_as(output, outputs), name=encoder.name), ()
-
-
-def _inputs(encoder: keras.Model) -> Any:
-    """What it takes: rows, or with a condition a list of both."""
-    return encoder.inputs if len(encoder.inputs) > 1 else encoder.inputs[0]
+    return keras.Model(alone(encoder.inputs), keras.tree.pack_sequence_as(output, outputs), name=encoder.name), ()
 
 
 def _clip(log_var: keras.KerasTensor, low: float, high: float) -> keras.KerasTensor:

@@ -64,7 +64,7 @@ class Watch:
             for one in (pair.encoder, pair.decoder):
                 if one.built:
                     kept.enter_context(variables_kept(one))
-            heads = take_heads(pair.encoder, known, latent_heads, needs_kernels=False)
+            heads = take_heads(pair.encoder, [known], latent_heads, needs_kernels=False)
             self.latent_dim = int(heads.encoder.output_shape[0][1])
             taken = take_decoder(pair.decoder, self.latent_dim)
             wrong, cautions = find_faults(heads, taken, known, BERNOULLI if logits else GAUSSIAN)

@@ -18,7 +18,7 @@ class Kind:
     """What a kind of model asks for. `search.training.models` builds it, which takes TensorFlow.
 
     Attributes:
-        sizes: the keys of `[model]` that it takes; the first must be given.
+        sizes: the keys of `[model]` that say how large it is; the first must be given.
         workload: what it costs, by the shape of a row, the latents, those sizes and the width of a condition.
         axes: of a row: the least and the most; None for any.
         needs: what rows it takes, in words.
@@ -54,7 +54,7 @@ KINDS: Mapping[str, Kind] = {
     "dense": Kind(sizes=("hidden",), workload=dense_workload, shares_programs=True),
     "conv": Kind(sizes=("filters", "hidden"), workload=conv_workload, axes=(2, 3), needs="images"),
     "conv1d": Kind(sizes=("filters", "hidden"), workload=conv1d_workload, **_SERIES),
-    "recurrent": Kind(sizes=("hidden",), workload=recurrent_workload, has_activation=False, **_SERIES),
+    "recurrent": Kind(sizes=("hidden", "cell"), workload=recurrent_workload, has_activation=False, **_SERIES),
 }
 """By name; whatever else `model.kind` says is the user's own."""
 

@@ -21,7 +21,8 @@ from klsearch.vae.networks.blocks import (
     widening,
 )
 from klsearch.vae.networks.own.brought import Brought
-from klsearch.vae.networks.own.heads import layer_behind, output_of, without_ones
+from klsearch.vae.networks.own.calling import output_of, without_ones
+from klsearch.vae.networks.own.heads import layer_behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

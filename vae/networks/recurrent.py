@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import keras
 
@@ -17,6 +18,7 @@ from klsearch.vae.networks.blocks import (
     told,
 )
 from klsearch.vae.networks.network import Network
+from klsearch.vae.networks.workload import CELLS, DEFAULT_CELL
 
 
 def recurrent_network(
@@ -24,6 +26,7 @@ def recurrent_network(
     latent_dim: int,
     *,
     hidden: Sequence[int],
+    cell: str = DEFAULT_CELL,
     output_activation: str = "linear",
     outputs: int = 1,
     log_input: bool = False,
@@ -31,24 +34,25 @@ def recurrent_network(
 ) -> Network:
     """A recurrent VAE for series [length, channels], or [length] of one channel.
 
-    Each of `hidden` is a gated recurrent unit (Cho et al. 2014) of so many states; the last state of the last one, with
-    the condition, gives the latents. The decoder mirrors them: it is given the latents at every step and never the
+    Each of `hidden` is a recurrent layer of so many states; the last state of the last one, with the condition, gives
+    the latents. The decoder mirrors them: it is given the latents at every step and never the
     values before it, so that what it gives comes from the latents alone.
 
-    Args: see `vae.networks.network.dense_network`.
+    Args: see `vae.networks.network.dense_network`; `cell` is a name in `CELLS`.
     """
     length, channels = series_shape(input_shape)
+    recurrent: Any = getattr(keras.layers, CELLS[cell].layer)
     inputs, condition = keras.Input(input_shape), condition_inputs(condition_width)
     h = taken(inputs, (length, channels), log_input=log_input)
     for place, units in enumerate(hidden):
-        h = keras.layers.GRU(units, return_sequences=place < len(hidden) - 1)(h)
+        h = recurrent(units, return_sequences=place < len(hidden) - 1)(h)
         h = SearchedDropout()(h)
     encoder = model_of(inputs, condition, latent_heads(told(h, condition), latent_dim), "encoder")
 
     latents, condition = keras.Input((latent_dim,)), condition_inputs(condition_width)
     h = keras.layers.RepeatVector(length)(told(latents, condition))
     for units in reversed(hidden):
-        h = keras.layers.GRU(units, return_sequences=True)(h)
+        h = recurrent(units, return_sequences=True)(h)
     h = activated(h, output_activation, partial(keras.layers.Dense, channels * outputs))
     h = shaped(h, input_shape, outputs)
     return Network(encoder=encoder, decoder=model_of(latents, condition, h, "decoder"), outputs=outputs)

@@ -1,8 +1,9 @@
 """What one architecture asks of a machine, counted from its sizes alone, so that nothing needs to be built."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 IMAGE_KERNEL = 3
@@ -35,6 +36,31 @@ class Workload:
 
 
 _NOTHING = Workload(multiply_adds=0, weights=0, activations=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A recurrent layer of Keras: its name there, and what it is counted by.
+
+    Attributes:
+        layer: its class in `keras.layers`.
+        gates: kernels of the input, and as many of the state.
+        biases: for each gate.
+    """
+
+    layer: str
+    gates: int
+    biases: int
+
+
+CELLS: Mapping[str, Cell] = {
+    # Keras's is that of cuDNN, which resets the state after its product and so needs a bias for both.
+    "gru": Cell(layer="GRU", gates=3, biases=2),
+    "lstm": Cell(layer="LSTM", gates=4, biases=1),
+}
+"""By name: gated recurrent units (Cho et al. 2014), and long short-term memory (Hochreiter & Schmidhuber 1997)."""
+
+DEFAULT_CELL = "gru"
 
 
 def dense_workload(
@@ -73,13 +99,19 @@ def conv1d_workload(
 
 
 def recurrent_workload(
-    input_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int], condition_width: int = 0
+    input_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    hidden: Sequence[int],
+    cell: str = DEFAULT_CELL,
+    condition_width: int = 0,
 ) -> Workload:
     """The workload of `vae.networks.recurrent.recurrent_network`, by the same arguments."""
     length, channels = input_shape if len(input_shape) == 2 else (*input_shape, 1)
-    encoding = [_recurrent(given, made, steps=length) for given, made in pairwise([channels, *hidden])]
+    count = partial(_recurrent, CELLS[cell], steps=length)
+    encoding = [count(given, made) for given, made in pairwise([channels, *hidden])]
     latents = latent_dim + condition_width
-    decoding = [_recurrent(given, made, steps=length) for given, made in pairwise([latents, *reversed(hidden)])]
+    decoding = [count(given, made) for given, made in pairwise([latents, *reversed(hidden)])]
     heads = _dense(hidden[-1] + condition_width, 2 * latent_dim)
     last = _dense(hidden[0], channels)
     last = Workload(
@@ -114,10 +146,10 @@ def _convolutional(
     return total + _convolution(filters[0], channels, math.prod(places), math.prod(places), kernel)
 
 
-def _recurrent(given: int, made: int, *, steps: int) -> Workload:
-    """A gated recurrent unit: three gates, each of the input and of the state, with a bias for both."""
-    kernels = 3 * made * (given + made)
-    return Workload(multiply_adds=steps * kernels, weights=kernels + 6 * made, activations=steps * made)
+def _recurrent(cell: Cell, given: int, made: int, *, steps: int) -> Workload:
+    """A recurrent layer, each of whose gates is of the input and of the state."""
+    kernels, biases = cell.gates * made * (given + made), cell.gates * cell.biases * made
+    return Workload(multiply_adds=steps * kernels, weights=kernels + biases, activations=steps * made)
 
 
 def _between(features: int, latent_dim: int, hidden: Sequence[int], condition_width: int) -> Workload:

@@ -48,20 +48,28 @@ def plan_epoch(
     schedule: KlSchedule = LINEAR,
     learning: Learning = ADAM,
 ) -> Plan:
-    """The next epoch of every member, over `rows` training rows."""
+    """The next epoch of every member, over `rows` training rows.
+
+    The KL weight of a member without a shape of its own rises as `schedule` says.
+    """
     first = np.array([clock.epoch * steps_per_epoch for clock in clocks])
     steps = first + np.arange(steps_per_epoch)[:, np.newaxis]  # [steps, K]
 
     def each(name: str) -> np.ndarray:
         return np.array([getattr(clock.hyperparameters, name) for clock in clocks])
 
-    weight = kl_weight_at(
-        steps,
-        kl_weight=each("kl_weight"),
-        annealing_epochs=each("annealing_epochs"),
-        steps_per_epoch=steps_per_epoch,
-        schedule=schedule,
-    )
+    weights, annealing = each("kl_weight"), each("annealing_epochs")
+    shapes = [clock.hyperparameters.kl_schedule for clock in clocks]
+    weight = np.empty(steps.shape)  # [steps, K]
+    for shape in set(shapes):
+        of = [member for member, one in enumerate(shapes) if one == shape]
+        weight[:, of] = kl_weight_at(
+            steps[:, of],
+            kl_weight=weights[of],
+            annealing_epochs=annealing[of],
+            steps_per_epoch=steps_per_epoch,
+            schedule=schedule.shaped(shape),
+        )
     rates = learning.rates([clock.epoch for clock in clocks], each("learning_rate"))
     order = np.stack([streams.batch_order(clock.seed, clock.epoch, rows) for clock in clocks])
     return Plan(

@@ -1,7 +1,7 @@
 """Schedules over the steps: the annealed KL weight, learning rates, Adam's step size. Pure; broadcast over members."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,6 +31,10 @@ class KlSchedule:
         reached = np.minimum(progress, 1.0)
         risen = SHAPES[self.shape].share(reached, self)
         return np.asarray(np.where(reached < 1, risen, 1.0))
+
+    def shaped(self, shape: str | None) -> "KlSchedule":
+        """The same in another shape; None for its own."""
+        return self if shape is None else replace(self, shape=shape)
 
     @property
     def keras(self) -> str:
@@ -75,7 +79,7 @@ SHAPES: Mapping[str, _Shape] = {
         words="rises linearly from 0 in each of {cycles} cycles, over {ramp_share:.0%} of it, and is then full,",
     ),
 }
-"""The shapes that a definition can name."""
+"""The shapes that a definition can name: the options of the hyperparameter `kl_schedule`."""
 
 LINEAR = KlSchedule()
 

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.readers.functions import is_function
-from klsearch.vae.hyperparameters import RULES, Hyperparameters
+from klsearch.vae.hyperparameters import NAMES, RULES, Hyperparameters
 from klsearch.vae.networks.own.as_code import OwnCode
 from klsearch.vae.training.optimizer import OPTIMIZERS
 from klsearch.vae.training.schedules import ADAM, FALLS
@@ -64,7 +63,7 @@ def settings_snippet(
         **({} if own is None else _of_own(definition, own)),
         origin=f"trial {trial} of study '{definition.study.name}'",  # no name holds " or \\
         expected=expected,
-        settings={name: _number(value) for name, value in asdict(settings).items()}
+        settings={name: _number(getattr(settings, name)) for name in NAMES}
         | {"clipnorm": _number(settings.clipnorm) if math.isfinite(settings.clipnorm) else None},
         rules=RULES,
         own=model.is_own,
@@ -76,7 +75,7 @@ def settings_snippet(
         masks=masks,
         conditional=condition_width,
         kl_reduction=definition.study.kl_reduction,
-        schedule=training.schedule(),
+        schedule=definition.schedule(settings),
         optimizer=OPTIMIZERS[training.optimizer].keras,
         falls=training.learning_rate_schedule != ADAM.schedule,
         fall=FALLS[training.learning_rate_schedule].keras,

@@ -144,3 +144,22 @@ def test_a_slope_points_up_or_down_only_where_its_interval_leaves_zero_out() -> 
     assert Slope(change=-3.1, low=-3.6, high=-2.7).direction == -1
     assert Slope(change=-3.1, low=-3.6, high=-2.7).for_step(-1) == Slope(change=3.1, low=2.7, high=3.6)
     assert Slope(change=1.0, low=-0.1, high=2.1).direction == 0
+
+
+def test_a_choice_is_held_while_the_slopes_of_the_others_are_measured(make: Make) -> None:
+    """A schedule adds 2 nats, and was tried with high KL weights: no slope of theirs."""
+
+    def tried(trial: TrialRecord) -> TrialRecord:
+        often = trial.hyperparameters.kl_weight > 1e-3 or trial.number % 5 == 0
+        return replace(trial, hyperparameters=replace(trial.hyperparameters, kl_schedule=("linear", "cosine")[often]))
+
+    space = {
+        "kl_weight": {"low": 1e-5, "high": 1.0, "log": True},
+        "annealing_epochs": 10,
+        "kl_schedule": ["linear", "cosine"],
+    }
+    study = make(60, seeds=0, space=space)
+    drawn = replace(study, trials=tuple(tried(trial) for trial in study.trials))
+    measured = responses(obeying(drawn, lambda settings: 5 + 2 * (settings.kl_schedule == "cosine")))
+    assert measured.found["kl_weight"].kl.change == pytest.approx(0, abs=1e-9)
+    assert list(measured.found) == ["kl_weight"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from klsearch.reports.page import Block, Exhibit, Facts, Gallery, Prose
+from klsearch.reports.page import Block, Exhibit, Facts, Gallery, Prose, Table
 from klsearch.reports.sections.search import health_section, importance_section
 from klsearch.reports.wording import number
 from klsearch.studies.record import StudyRecord
@@ -91,3 +91,25 @@ def test_the_two_that_matter_most_are_drawn_together_with_every_trial(study: Stu
         < least
         <= min(float(str(cell)) for row in surface.data.rows for cell in row[1:])
     )
+
+
+def test_a_choice_has_a_table_of_what_its_names_scored_and_an_effect(make: Make) -> None:
+    space = {
+        "kl_weight": {"low": 1e-3, "high": 1.0, "log": True},
+        "annealing_epochs": 10,
+        "kl_schedule": ["linear", "cosine", "sigmoid"],
+    }
+    study = make(30, seeds=0, space=space)
+    scores = {name: [1.0, 3.0] if name == "linear" else [2.0] for name in ("linear", "cosine")}
+    trials = iter(study.trials)
+    told = tuple(
+        replace(trial, score=score, hyperparameters=replace(trial.hyperparameters, kl_schedule=name))
+        for name, some in scores.items()
+        for score, trial in zip(some, trials, strict=False)
+    )
+    few = importance_section(replace(study, trials=told), summarize(study)).blocks
+    (table,) = (block for block in few if isinstance(block, Table) and block.caption == "Score by kl_schedule")
+    assert table.rows == (("linear", "2", "1", "2"), ("cosine", "1", "2", "2"), ("sigmoid", "0", "–", "–"))
+    found = exhibits(importance_section(study, summarize(study)).blocks)
+    assert {row[0] for row in found["effects-kl"].data.rows} == {"kl_weight", "kl_schedule"}
+    assert "slice-kl-schedule" not in found

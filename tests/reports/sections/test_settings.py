@@ -132,3 +132,20 @@ def test_what_is_not_stable_is_not_to_be_set(unconfirmed: StudyRecord) -> None:
 def test_the_effective_beta_is_unknown_while_the_data_are(make: Make) -> None:
     study = replace(make(0, model={"reconstruction_reduction": "mean"}), data=None)
     assert math.isnan(effective_beta(study, BEFORE))
+
+
+def test_a_choice_stands_beside_the_numbers_and_reads_back(make: Make) -> None:
+    space = {
+        "kl_weight": {"low": 1e-3, "high": 1.0, "log": True},
+        "annealing_epochs": 10,
+        "kl_schedule": ["linear", "cosine"],
+    }
+    study = make(30, space=space)
+    rows = {row[0]: row for row in settings_table(study, summarize(study)).rows}
+    winner = next(trial for trial in study.trials if trial.number == study.winner)
+    assert rows["kl_schedule"][1:5] == (winner.hyperparameters.kl_schedule, "linear", "linear", "linear, cosine")
+    passing = [trial.hyperparameters.kl_schedule for trial in study.complete if trial.passed]
+    assert f"linear {passing.count('linear')}" in str(rows["kl_schedule"][5])
+    values = tomllib.loads(settings_toml(study, winner.number, winner.hyperparameters))["baselines"]
+    assert values[f"trial-{winner.number}"]["kl_schedule"] == winner.hyperparameters.kl_schedule
+    assert "kl_schedule" not in settings_toml(study, 3, BEFORE)

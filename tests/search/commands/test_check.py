@@ -172,8 +172,8 @@ def uncommented(lines: list[str], chosen: set[int]) -> str:
 
 # Alone or beside any other, these cannot be used for the digits, which are neither a file nor a table.
 OF_FILES = ("array", "labels", "group", "split_column", "condition")
-# Lines of a convolution, of a model of one's own, and of a cyclical schedule, which the template has not.
-OF_OTHER_KINDS = ("filters", "latent_heads", "searched_dropout", "cycles", "ramp_share")
+# Lines of a convolution, of a recurrent model, of one's own, and of a cyclical schedule, which the template has not.
+OF_OTHER_KINDS = ("filters", "cell", "latent_heads", "searched_dropout", "cycles", "ramp_share")
 
 
 def test_every_optional_line_of_the_template_alone_and_in_pairs_is_valid_or_refused_with_its_line(

@@ -197,6 +197,16 @@ def test_a_run_that_does_not_exist_is_named_with_those_that_do(work: Path) -> No
         known()
 
 
+def test_of_very_many_runs_a_few_are_named(work: Path) -> None:
+    for number in range(1000):
+        (work / "runs" / f"r{number:03}").mkdir(parents=True)
+        (work / "runs" / f"r{number:03}" / "run.json").touch()
+    with pytest.raises(
+        UsageError, match=r"tiny: no such run folder; there are runs/r000, .*, runs/r009 and 990 more\.$"
+    ):
+        known("tiny")
+
+
 @pytest.mark.parametrize("about", ["", "[]", "{}", '{"study": "tiny"}', "\0"])
 def test_a_run_folder_whose_note_is_broken_says_so(about: str, work: Path) -> None:
     new().create(TOML)

@@ -1,5 +1,7 @@
 """Checkpoints, and courses that go on from them."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Run
 from klsearch.search.storage.study import StudyStorage
@@ -280,3 +283,19 @@ def test_a_killed_process_lets_go_of_its_course_at_once(tmp_path: Path, environm
         process.wait()
         with claim_course(tmp_path, "f", say=pytest.fail) as course:
             assert course.name == "only"
+
+
+def test_a_disk_that_became_read_only_does_not_hide_why_a_course_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with pytest.raises(Interrupted), claim_course(tmp_path, "study", say=print) as course:
+        monkeypatch.setattr(os, "unlink", refuse)
+        course.clear()
+        raise Interrupted
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{course.name}.lock"]
+    remove_left_courses(tmp_path, "study")
+    assert not tmp_path.exists(), "the lock was free"

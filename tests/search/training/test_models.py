@@ -243,6 +243,18 @@ def test_a_convolutional_network_is_that_of_the_definition(
     assert weights_of(network.decoder) == (3 * 5 + 5) + (5 * 16 + 16) + (9 * 4 * 4 + 4) + (9 * 4 + 1)
 
 
+@pytest.mark.parametrize(("written", "gates", "biases"), [("", 3, 2), ('cell = "lstm"\n', 4, 1)])
+def test_a_recurrent_network_has_the_cells_of_the_definition(
+    workshop: "Workshop", tmp_path: Path, write: Callable[..., Path], written: str, gates: int, biases: int
+) -> None:
+    """The 6 columns are a series of one channel; one layer of 5 states reads it and one writes it."""
+    recurrent = ('kind = "dense"\nhidden = [16]', f'kind = "recurrent"\n{written}hidden = [5]')
+    definition = parse_definition(write(tmp_path, recurrent).read_text(), "tiny.toml")
+    network = build_network(definition, workshop.dataset, tmp_path)
+    assert weights_of(network.encoder) == gates * 5 * (1 + 5 + biases) + 2 * (5 * 3 + 3)
+    assert weights_of(network.decoder) == gates * 5 * (3 + 5 + biases) + (5 + 1)
+
+
 @pytest.mark.parametrize(
     ("likelihood", "unit_interval", "bounded"),
     [("gaussian", True, True), ("gaussian", False, False), ("bernoulli", True, False)],

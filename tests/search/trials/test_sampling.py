@@ -16,7 +16,7 @@ from klsearch.search.seeds import sampler_seed
 from klsearch.search.storage.rows import FINISHED
 from klsearch.search.trials import sampling
 from klsearch.search.trials.sampling import Advisor, Suggestion, distributions_of
-from klsearch.studies.definitions.space import IntegerRange, Range
+from klsearch.studies.definitions.space import IntegerRange, Options, Range
 
 RANGES = {
     "kl_weight": Range(low=1e-4, high=1.0, log=True),
@@ -311,3 +311,31 @@ def test_ranges_keep_their_scale_and_kind() -> None:
         "clip_low": optuna.distributions.FloatDistribution(-20.0, -4.0),
         "annealing_epochs": optuna.distributions.IntDistribution(0, 5),
     }
+
+
+CHOSEN: dict[str, Range | Options] = {**RANGES, "kl_schedule": ("linear", "cosine", "cyclical")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_of_a_choice_is_tried(kind: str) -> None:
+    trials = searched(Advisor(kind, CHOSEN, 0), 45, by_weight)
+    counts = Counter(trial.params["kl_schedule"] for trial in trials)
+    assert set(counts) == {"linear", "cosine", "cyclical"}
+    assert min(counts.values()) >= 5
+    resumed = Advisor(kind, CHOSEN, 0)
+    resumed.learn(trials[:30])
+    assert resumed.suggest().params == trials[30].params
+
+
+def test_quasi_random_suggestions_try_every_name_equally_often() -> None:
+    advisor = Advisor("qmc", {**RANGES, "kl_schedule": ("linear", "cosine", "sigmoid", "cyclical")}, 0)
+    trials = searched(advisor, 64, by_weight)
+    assert set(Counter(trial.params["kl_schedule"] for trial in trials).values()) == {16}
+
+
+def test_the_better_name_of_a_choice_is_tried_more_often_as_the_search_learns() -> None:
+    def rate(params: dict[str, Any]) -> tuple[float]:
+        return (by_weight(params)[0] + 3 * (params["kl_schedule"] != "cosine"),)
+
+    late = searched(Advisor("tpe", CHOSEN, 0), 60, rate)[30:]
+    assert sum(trial.params["kl_schedule"] == "cosine" for trial in late) > 20

@@ -381,7 +381,7 @@ class Crowded(TrialSource):
 
     intruders: tuple[int, ...] = (0,)
 
-    def _suggest(self, number: int, given: tuple[str, dict[str, float]] | None) -> NewRow:
+    def _suggest(self, number: int, given: tuple[str, dict[str, float | str]] | None) -> NewRow:
         if number in self.intruders:
             foreign = optuna.load_study(study_name=self._storage.name, storage=self._storage._storage)
             foreign.add_trial(optuna.trial.create_trial(state=TrialState.COMPLETE, value=9.0))

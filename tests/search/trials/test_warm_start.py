@@ -256,3 +256,27 @@ def test_a_warm_start_is_refused_before_anything_is_measured_or_trained(
     assert "Measuring" not in called.err
     assert "Training" not in called.err
     assert klsearch("status", tmp_path / "run").code != 0
+
+
+TO_CHOOSE = (NARROWER[1], NARROWER[1] + '\nkl_schedule = ["linear", "cosine"]')
+
+
+def test_trials_of_one_schedule_are_taken_over_where_it_can_be_chosen(
+    workshop: "Workshop", earlier: Place, define: Define
+) -> None:
+    chosen = define(NARROWER, TO_CHOOSE)
+    found = find_warm_start(chosen, workshop.dataset, earlier).trials(chosen)
+    assert [trial.params["kl_schedule"] for trial in found] == ["linear"] * len(found) != []
+    assert all(trial.row.run.hyperparameters.kl_schedule == "linear" for trial in found)
+    others = define(NARROWER, (TO_CHOOSE[0], TO_CHOOSE[1].replace("linear", "sigmoid")))
+    with pytest.raises(UsageError, match=r"gives nothing to begin with: 0 of 24 .*kl_schedule 24"):
+        find_warm_start(others, workshop.dataset, earlier)
+
+
+def test_trials_of_another_schedule_were_trained_otherwise_where_it_cannot_be_chosen(
+    workshop: "Workshop", earlier: Place, define: Define
+) -> None:
+    with pytest.raises(UsageError, match=r"training\.kl_schedule: none, now {shape = 'cosine'"):
+        find_warm_start(
+            define(NARROWER, ("epochs = 12", 'epochs = 12\nkl_schedule = "cosine"')), workshop.dataset, earlier
+        )

@@ -91,3 +91,12 @@ def test_a_method_is_no_settings_to_search_around(method: str) -> None:
     asked = define(space, baselines={"rival": {"method": method}}).settle(shape=(64,), kl_band=None)
     assert misfits(asked, asked.baseline_hyperparameters()["rival"]) == []
     assert [name for name, _ in baselines_inside(asked)] == ["before"]
+
+
+def test_a_choice_fits_where_it_can_be_chosen_and_one_of_one_s_own_only_there() -> None:
+    chosen = define(RECIPE | {"kl_schedule": ["linear", "cosine"]})
+    assert misfits(chosen, replace(AFTER, kl_schedule="cosine")) == []
+    assert misfits(chosen, replace(AFTER, kl_schedule="sigmoid")) == ["kl_schedule"]
+    assert misfits(define(RECIPE), replace(AFTER, kl_schedule="cosine")) == ["kl_schedule"]
+    inside = dict(baselines_inside(chosen))
+    assert [values["kl_schedule"] for values in inside.values()] == ["linear"] * len(inside) != []

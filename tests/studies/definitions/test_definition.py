@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from klsearch.studies.definitions.definition import StudyDefinition, differences
 from klsearch.vae.hyperparameters import AFTER, BEFORE, Hyperparameters
@@ -208,6 +209,74 @@ def test_a_study_of_before_there_were_schedules_and_free_bits_reads_as_linear_an
     assert changed.startswith("training.kl_schedule: none, now {shape = 'cosine'")
     spelled = define(training={"kl_schedule": "cyclical", "cycles": 4}).fingerprint_parts()
     assert differences(define(training={"kl_schedule": "cyclical"}).fingerprint_parts(), spelled) == []
+
+
+CHOSEN = {"kl_schedule": ["linear", "cosine"]}
+COSINE = {"kl_schedule": "cosine"}
+
+
+@pytest.mark.parametrize(
+    ("training", "space", "baseline", "refused"),
+    [
+        ({"kl_schedule": "cosine"}, {}, {}, True),
+        ({}, CHOSEN, {"kl_schedule": "sigmoid"}, True),
+        ({"kl_schedule": "cyclical"}, {}, {}, False),
+        ({}, {"kl_schedule": ["linear", "cyclical"]}, {}, False),
+        ({}, {}, {"kl_schedule": "cyclical"}, False),
+    ],
+)
+def test_cycles_need_a_training_that_is_cyclical(
+    training: dict[str, Any], space: dict[str, Any], baseline: dict[str, Any], refused: bool
+) -> None:
+    """Of all trials, of some that are searched, or of a baseline."""
+    tables = {
+        "training": {**training, "cycles": 3},
+        "space": space,
+        "baselines": {"mine": {"kl_weight": 1, **baseline}},
+    }
+    if not refused:
+        assert define(**tables).training.schedule().cycles == 3
+        return
+    with pytest.raises(ValidationError) as found:
+        define(**tables)
+    (problem,) = found.value.errors()
+    assert problem["loc"] == ("training", "cycles")
+    assert problem["msg"].startswith("has no effect on kl_schedule = '")
+
+
+def test_where_the_schedule_is_searched_every_setting_says_its_own() -> None:
+    asked = define(training={"kl_schedule": "sigmoid"}, space=CHOSEN, baselines={"mine": {"kl_weight": 1, **COSINE}})
+    baselines = asked.baseline_hyperparameters()
+    assert [baselines[name].kl_schedule for name in ("before", "after", "mine")] == ["sigmoid", "sigmoid", "cosine"]
+    found = asked.hyperparameters({"kl_weight": 0.5, "annealing_epochs": 7, "l2": 1e-3, "kl_schedule": "linear"})
+    assert (found.kl_schedule, asked.schedule(found).shape) == ("linear", "linear")
+
+
+def test_where_it_is_not_searched_only_a_baseline_of_another_says_it() -> None:
+    """So that the settings of a study are those that earlier releases wrote."""
+    asked = define(
+        training={"kl_schedule": "cyclical", "cycles": 2},
+        baselines={"same": {"kl_weight": 1, "kl_schedule": "cyclical"}, "other": {"kl_weight": 1, **COSINE}},
+    )
+    baselines = asked.baseline_hyperparameters()
+    assert [baselines[name].kl_schedule for name in ("before", "same", "other")] == [None, None, "cosine"]
+    assert [asked.schedule(baselines[name]).shape for name in ("same", "other")] == ["cyclical", "cosine"]
+    assert asked.schedule(baselines["same"]).cycles == 2
+
+
+def test_a_study_that_begins_to_choose_its_schedule_is_another() -> None:
+    earlier = define().fingerprint_parts()
+    del earlier["space"]["kl_schedule"]
+    assert define().changes_since(earlier) == []
+    assert define(space=CHOSEN).changes_since(earlier) == ['space.kl_schedule: none, now ["linear", "cosine"]']
+
+
+def test_a_recurrent_study_of_before_there_were_lstms_is_one_of_grus() -> None:
+    recurrent = {"kind": "recurrent", "hidden": [4], "latent_dim": 2}
+    earlier = define(model=recurrent).fingerprint_parts()
+    del earlier["model"]["cell"]
+    assert define(model={**recurrent, "cell": "gru"}).changes_since(earlier) == []
+    assert define(model={**recurrent, "cell": "lstm"}).changes_since(earlier) == ["model.cell: none, now 'lstm'"]
 
 
 def test_a_study_too_small_for_a_verdict_is_warned_of_before_it_trains() -> None:

@@ -1,5 +1,6 @@
 """Definitions that data suggest."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from klsearch.search.cli import main
-from klsearch.studies.definitions.catalog import load_definition
+from klsearch.studies.definitions.catalog import load_definition, template
 from klsearch.studies.definitions.data import load_with_data
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.definitions.proposed import propose_definition
 from klsearch.studies.errors import DataError
 
@@ -21,6 +23,7 @@ ROWS = {
     "wide": RNG.normal(size=(60, 500)),
     "gaps": np.where(RNG.uniform(size=(200, 6)) < 0.1, np.nan, RNG.normal(size=(200, 6))),
     "series": np.sin(np.arange(50) + RNG.normal(size=(100, 50)))[..., np.newaxis],
+    "short series": np.cumsum(RNG.normal(size=(400, 24, 8)), axis=1),
     "tokens": np.eye(6)[RNG.integers(0, 6, size=(80, 9))],
 }
 
@@ -35,7 +38,7 @@ def test_what_is_proposed_is_a_valid_definition_of_the_data(tmp_path: Path, kind
     assert definition.training.batch_size <= dataset.rows["train"]
     expected = {"counts": "negative_binomial", "tokens": "categorical"}.get(kind, "gaussian")
     assert definition.model.likelihood == expected
-    assert definition.model.kind == ("conv1d" if kind == "series" else "dense")
+    assert definition.model.kind == ("conv1d" if "series" in kind else "dense")
     assert definition.data.missing == ("mask" if kind == "gaps" else "refuse")
     assert ("overfit" in loaded.toml) == (kind == "wide")
     assert loaded.toml.startswith("# From rows.npy, ")
@@ -121,3 +124,21 @@ def test_init_names_data_relative_to_the_definition(
     told = capsys.readouterr().out
     assert "proposal: kl_weight from " in told
     assert "a linear VAE keeps no latent" in told
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+def test_a_proposal_for_series_becomes_a_recurrent_model_by_its_kind_and_without_filters(
+    tmp_path: Path, channels: int
+) -> None:
+    np.savez(tmp_path / "series.npz", np.cumsum(RNG.normal(size=(90, 24, channels)), axis=1))
+    path = tmp_path / "mine.toml"
+    assert main(["init", str(path), "--data", str(tmp_path / "series.npz")]) == 0
+    text = re.sub(r"^filters = .*\n", "", path.read_text(), flags=re.MULTILINE)
+    path.write_text(re.sub('^kind = "conv1d"', 'kind = "recurrent"', text, flags=re.MULTILINE))
+    model = load_with_data(path)[0].definition.model
+    assert (model.kind, model.sizes()["cell"]) == ("recurrent", "gru")
+
+
+def test_the_template_becomes_a_recurrent_model_by_its_kind_alone() -> None:
+    text = re.sub('^kind = "dense"', 'kind = "recurrent"', template(), flags=re.MULTILINE)
+    assert parse_definition(text, "mine.toml").model.kind == "recurrent"

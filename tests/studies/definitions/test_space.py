@@ -146,3 +146,33 @@ def test_clip_bounds_must_not_meet_wherever_each_may_lie(low: Any, high: Any, cr
 def test_a_fixed_number_is_its_own_highest_and_lowest() -> None:
     assert (lowest_of(Range(low=1.0, high=3.0)), highest_of(Range(low=1.0, high=3.0))) == (1.0, 3.0)
     assert lowest_of(2.0) == highest_of(2.0) == 2.0
+
+
+def test_names_to_choose_from_are_searched_beside_the_ranges() -> None:
+    chosen = make_space(kl_schedule=["cosine", "linear"])
+    assert chosen.choices() == {"kl_schedule": ("cosine", "linear")}
+    assert list(chosen.sampled()) == ["kl_weight", "annealing_epochs", "l2", "kl_schedule"]
+    assert list(chosen.searched()) == ["kl_weight", "annealing_epochs", "l2"]
+    assert make_space().choices() == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (["linear", "cosin"], "must hold some of 'linear', 'cosine', 'sigmoid', 'cyclical', but holds 'cosin', did you "
+         "mean 'cosine'?"),
+        (["linear"], "must hold at least two names, each once; one for all trials belongs in [training]"),
+        (["linear", "linear"], "must hold at least two names, each once; one for all trials belongs in [training]"),
+        ("linear", "must be an array of names to choose from; 'linear' for all trials belongs in [training]"),
+        ({"low": 0, "high": 1}, 'must be an array of names to choose from, such as ["linear", "cosine"]'),
+    ],
+)  # fmt: skip
+def test_what_is_no_choice_is_refused_in_one_line_with_the_way_out(written: Any, said: str) -> None:
+    assert problems_of_space(kl_schedule=written) == {("kl_schedule",): said}
+
+
+@pytest.mark.parametrize("annealing", [0, None])
+def test_a_schedule_of_no_epochs_cannot_be_chosen(annealing: int | None) -> None:
+    entries = {"annealing_epochs": annealing} if annealing is not None else {}
+    with pytest.raises(ValidationError, match="has no effect without annealing; give annealing_epochs a range"):
+        Space.model_validate({"kl_weight": SEARCHED["kl_weight"], "kl_schedule": ["linear", "cosine"], **entries})

@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from klsearch.vae.data.proposals import choose_kl_weights, choose_likelihood, largest_eigenvalue
+from klsearch.vae.data.proposals import are_series, choose_kl_weights, choose_likelihood, largest_eigenvalue
 from klsearch.vae.data.tokens import Alphabet
 
 RNG = np.random.default_rng(0)
 MEANS = np.linspace(1, 20, 8)
 DIGITS = load_digits().images / 16
+
+
+def walks(length: int, channels: int) -> np.ndarray:
+    """Random walks, each channel by itself, of scales of their own."""
+    steps = np.random.default_rng(0).normal(size=(200, length, channels))
+    return np.cumsum(steps, axis=1) * np.geomspace(0.1, 10, channels)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +63,22 @@ def test_kl_weights_end_where_a_linear_model_keeps_no_latent() -> None:
     assert [found.low, found.high] == pytest.approx([9e-4, 9], rel=0.15)
     around = choose_kl_weights(rows, unit=0.5, is_squared_error=False)
     assert (around.low, around.high) == (0.005, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (walks(24, 8), True),
+        (walks(20, 20), True),
+        (walks(30, 2), True),
+        (np.where(RNG.uniform(size=(200, 24, 8)) < 0.05, np.nan, walks(24, 8)), True),
+        (load_digits().images, False),
+        (load_digits().images / 16, False),
+        (np.cumsum(walks(24, 8), axis=2), False),  # smooth both ways
+        (np.random.default_rng(1).normal(size=(200, 24, 8)), False),
+        (np.ones((50, 24, 8)), False),
+        (walks(24, 1)[:, :1], False),
+    ],
+)
+def test_series_are_told_from_images_by_channels_without_an_order(rows: np.ndarray, expected: bool) -> None:
+    assert are_series(rows) == expected

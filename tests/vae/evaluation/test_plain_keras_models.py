@@ -17,7 +17,7 @@ from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.layers import SearchedDropout
 from klsearch.vae.networks.convolutional import conv_network
 from klsearch.vae.networks.network import Network, dense_network
-from klsearch.vae.networks.own.conditional import adopt_conditional
+from klsearch.vae.networks.own.adoption import adopt
 from klsearch.vae.networks.own.pairs import Pair
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
@@ -65,7 +65,7 @@ def own_conditional_network() -> Network:
     """A conditional network of models that a user brought."""
     made = dense_network(SHAPE, 3, hidden=(13,), condition_width=2)
     pair = Pair(encoder=made.encoder, decoder=made.decoder)
-    return adopt_conditional(pair, SPLITS["train"], CONDITIONS["train"], 3)
+    return adopt(pair, SPLITS["train"], 3, condition=CONDITIONS["train"])
 
 
 CONDITIONAL: dict[str, Callable[[], Network]] = {

@@ -21,6 +21,7 @@ SETTINGS = Hyperparameters(kl_weight=0.01, learning_rate=1e-2, encoder_dropout=0
 BUILDERS: dict[str, Callable[..., Network]] = {
     "conv1d": partial(conv1d_network, filters=[8, 12], hidden=[16]),
     "recurrent": partial(recurrent_network, hidden=[16, 12]),
+    "lstm": partial(recurrent_network, hidden=[16, 12], cell="lstm"),
 }
 of_each_kind = pytest.mark.parametrize("kind", BUILDERS)
 
@@ -59,7 +60,9 @@ def test_equal_members_in_different_slots_have_equal_bits_each_alone(kind: str, 
 
 
 @pytest.mark.slow("trains for dozens of epochs")
-@pytest.mark.parametrize(("kind", "epochs", "unexplained"), [("conv1d", 30, 0.1), ("recurrent", 40, 0.15)])
+@pytest.mark.parametrize(
+    ("kind", "epochs", "unexplained"), [("conv1d", 30, 0.1), ("recurrent", 40, 0.15), ("lstm", 40, 0.15)]
+)
 def test_waves_of_two_latents_come_back_and_as_plain_keras(
     kind: str, epochs: int, unexplained: float, train: Train
 ) -> None:

@@ -214,6 +214,7 @@ ALONE: dict[str, Callable[[], Network]] = {
     "SeparableConv1D": lambda: network_of(layers.SeparableConv1D(8, 5), SERIES),
     "built-in conv1d": lambda: conv1d_network(SERIES, 2, filters=[8]),
     "built-in recurrent": lambda: recurrent_network(SERIES, 2, hidden=[8]),
+    "built-in LSTM": lambda: recurrent_network(SERIES, 2, hidden=[8], cell="lstm"),
     "Dense of 12": lambda: network_of(keras.Sequential([layers.Flatten(), layers.Dense(12)]), SERIES),
     "Conv2D of 12": lambda: network_of(
         keras.Sequential([layers.Reshape((20, 2, 1)), layers.Conv2D(12, 3, padding="same")]), SERIES

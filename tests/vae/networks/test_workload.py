@@ -10,6 +10,7 @@ from klsearch.vae.networks.convolutional import conv1d_network, conv_network
 from klsearch.vae.networks.network import Network, dense_network
 from klsearch.vae.networks.recurrent import recurrent_network
 from klsearch.vae.networks.workload import (
+    CELLS,
     Workload,
     conv1d_workload,
     conv_workload,
@@ -64,19 +65,22 @@ def test_a_convolutional_model_of_series_is_counted_as_it_is_built(
     assert conv1d_workload(shape, 3, filters=filters, hidden=hidden, condition_width=told) == counted(network)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize(("shape", "hidden", "told"), [((12, 3), [4], 0), ((25,), [8, 5], 0), ((7, 2), [8, 5], 2)])
-def test_a_recurrent_model_is_counted_as_it_is_built(shape: tuple[int, ...], hidden: list[int], told: int) -> None:
-    network = recurrent_network(shape, 3, hidden=hidden, condition_width=told)
+def test_a_recurrent_model_is_counted_as_it_is_built(
+    cell: str, shape: tuple[int, ...], hidden: list[int], told: int
+) -> None:
+    network = recurrent_network(shape, 3, hidden=hidden, cell=cell, condition_width=told)
     expected = counted(network)  # of all but the recurrent layers, and of all weights
     for layer in (layer for model in (network.encoder, network.decoder) for layer in model.layers):
-        if isinstance(layer, keras.layers.GRU):
+        if isinstance(layer, keras.layers.RNN):
             kernels = layer.cell.kernel, layer.cell.recurrent_kernel
             expected += Workload(
                 multiply_adds=shape[0] * sum(math.prod(kernel.shape) for kernel in kernels),
                 weights=0,
                 activations=shape[0] * layer.units,
             )
-    assert recurrent_workload(shape, 3, hidden=hidden, condition_width=told) == expected
+    assert recurrent_workload(shape, 3, hidden=hidden, cell=cell, condition_width=told) == expected
 
 
 @pytest.mark.parametrize(("filters", "hidden"), [(None, [16, 8]), ([4], [8])])
@@ -93,3 +97,14 @@ def test_the_digits_model_has_the_products_that_one_counts_by_hand() -> None:
     encoder = 64 * 128 + 128 * 64 + 64 * 2 * 8
     decoder = 8 * 64 + 64 * 128 + 128 * 64
     assert dense_workload((8, 8), 8, hidden=[128, 64]).multiply_adds == encoder + decoder
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_cell_has_as_many_kernels_and_biases_as_it_is_counted_by(name: str) -> None:
+    cell = CELLS[name]
+    layer = getattr(keras.layers, cell.layer)(3)
+    layer.build((None, 7, 2))
+    kernel, recurrent, bias = layer.trainable_variables
+    assert kernel.shape == (2, cell.gates * 3)
+    assert recurrent.shape == (3, cell.gates * 3)
+    assert bias.shape == ((2, cell.gates * 3) if cell.biases == 2 else (cell.gates * 3,))

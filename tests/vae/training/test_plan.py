@@ -1,5 +1,7 @@
 """The plan of an epoch: every member's order, weights and sizes of step, in its own time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from klsearch.vae.hyperparameters import NAMES, Hyperparameters
 from klsearch.vae.networks import streams
 from klsearch.vae.training.plan import Clock, Plan, plan_epoch
+from klsearch.vae.training.schedules import KlSchedule
 
 FIRST = Hyperparameters(kl_weight=0.5, annealing_epochs=2, learning_rate=0.01)
 SECOND = Hyperparameters(kl_weight=4.0, clip_low=-3.0, l2=0.25, clipnorm=2.0, learning_rate=0.1)
@@ -61,3 +64,17 @@ def test_a_member_s_plan_does_not_depend_on_its_company(plan: Plan) -> None:
         assert_array_equal(getattr(alone, name)[0], getattr(plan, name)[1])
     for name in ("kl_weight", "step_size"):
         assert_array_equal(getattr(alone, name)[:, 0], getattr(plan, name)[:, 1])
+
+
+@pytest.mark.parametrize("default", ["linear", "sigmoid"])
+def test_members_of_one_plan_may_each_rise_in_a_shape_of_their_own(default: str) -> None:
+    """As each of them would in a plan of its own under that schedule; one without a shape has the plan's."""
+    shapes = [None, "cosine", "cyclical", "cosine", None]
+    settings = [Hyperparameters(kl_weight=0.5, annealing_epochs=3, kl_schedule=shape) for shape in shapes]
+    told = KlSchedule(shape=default, cycles=2, ramp_share=0.25)
+    together = plan_epoch([clock(one, epoch=1) for one in settings], rows=50, steps_per_epoch=7, schedule=told)
+    for place, shape in enumerate(shapes):
+        plain = clock(Hyperparameters(kl_weight=0.5, annealing_epochs=3), epoch=1)
+        alone = plan_epoch([plain], rows=50, steps_per_epoch=7, schedule=replace(told, shape=shape or default))
+        assert_array_equal(together.kl_weight[:, place], alone.kl_weight[:, 0])
+    assert len({tuple(together.kl_weight[:, place].numpy().tolist()) for place in range(3)}) == 3

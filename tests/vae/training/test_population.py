@@ -174,7 +174,7 @@ def test_the_kl_weight_curve_is_the_mean_of_a_weight_annealed_in_the_member_s_ow
     ids=["learning rate", "KL weight", "both"],
 )
 def test_a_member_that_diverges_leaves_its_neighbours_alone(
-    population: Population, trained: Trained, train: Train, bits: Bits, broken: dict[str, float]
+    population: Population, trained: Trained, train: Train, bits: Bits, broken: dict[str, Any]
 ) -> None:
     bad = replace(BASE, clip_high=math.inf, annealing_epochs=0, **broken)
     start_all(population, bad, BASE, bad, bad, BASE)

@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from klsearch.vae.hyperparameters import CHOICES
 from klsearch.vae.training.schedules import FALLS, SHAPES, KlSchedule, Learning, adam_step_size, kl_weight_at
+
+
+def test_every_shape_can_be_chosen_and_no_other() -> None:
+    assert tuple(SHAPES) == CHOICES["kl_schedule"].options
 
 
 @pytest.mark.parametrize(

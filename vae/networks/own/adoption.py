@@ -40,6 +40,7 @@ def adopt(
     rows: Rows,
     latent_dim: int,
     *,
+    condition: np.ndarray | None = None,
     likelihood: Likelihood = GAUSSIAN,
     latent_heads: Sequence[str] = (),
     searched_dropout: Sequence[str] | Literal["all"] = (),
@@ -50,6 +51,7 @@ def adopt(
         pair: the models.
         rows: those to be trained on, float32 [n, *shape]; NaN where a value is missing.
         latent_dim: d.
+        condition: of the rows, float32 [n, c], where the models take [rows, condition] and [z, condition].
         likelihood: what the decoder's output is taken for.
         latent_heads: names of two outputs or layers of the encoder, z_mean's and z_log_var's; empty to find them.
         searched_dropout: names of the encoder's Dropout layers whose rate `encoder_dropout` shall be, or "all".
@@ -60,16 +62,16 @@ def adopt(
     """
     for model in (pair.encoder, pair.decoder):
         undo_changes(model)
-    heads = take_heads(pair.encoder, probed_inputs(rows)[0], latent_heads)
+    heads = take_heads(pair.encoder, probed_inputs(rows, condition), latent_heads)
     found = int(heads.encoder.outputs[0].shape[1])
     if found != latent_dim:
         raise ValueError(f"the encoder has {found} latents, but latent_dim is {latent_dim}.")
-    decoder = take_decoder(pair.decoder, latent_dim)
-    changes, cautions = make_ready(heads, decoder, rows, likelihood)
+    decoder = take_decoder(pair.decoder, latent_dim, condition)
+    changes, cautions = _make_ready(heads, decoder, rows, likelihood, condition)
     notes = [*pair.notes, *heads.notes, *changes]
     logits = take_logits(decoder) if decoder.is_sigmoid and likelihood.name == "bernoulli" else None
     notes += [] if logits is None else [logits.note]
-    notes += search_dropouts(heads, pair.encoder, searched_dropout)
+    notes += _search_dropouts(heads, pair.encoder, searched_dropout)
     brought = Brought(
         encoder=pair.encoder,
         decoder=pair.decoder,
@@ -84,8 +86,8 @@ def adopt(
     return Network(encoder=heads.encoder, decoder=trained, outputs=len(likelihood.parts), brought=brought)
 
 
-def make_ready(
-    heads: Heads, decoder: Decoder, rows: Rows, likelihood: Likelihood, condition: np.ndarray | None = None
+def _make_ready(
+    heads: Heads, decoder: Decoder, rows: Rows, likelihood: Likelihood, condition: np.ndarray | None
 ) -> tuple[list[str], list[Caution]]:
     """Refuse models that would train and come to nothing, and take from them a KL of their own and what they learned.
 
@@ -125,7 +127,7 @@ def _check_apart(encoder: keras.Model, decoder: keras.Model) -> None:
         raise ValueError(f"encoder and decoder share {shared[0]!r}; each must have variables of its own.")
 
 
-def search_dropouts(heads: Heads, encoder: Any, named: Sequence[str] | Literal["all"]) -> list[str]:
+def _search_dropouts(heads: Heads, encoder: Any, named: Sequence[str] | Literal["all"]) -> list[str]:
     """Let `encoder_dropout` be the rate of the encoder's Dropout layers of these names.
 
     Returns:

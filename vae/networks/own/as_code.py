@@ -10,7 +10,7 @@ import keras
 
 from klsearch.vae.layers import SearchedDropout
 from klsearch.vae.networks.network import Network
-from klsearch.vae.networks.own.heads import call_on
+from klsearch.vae.networks.own.calling import call_on
 from klsearch.vae.networks.own.pairs import Origin
 
 
@@ -51,16 +51,17 @@ def own_code(network: Network) -> OwnCode | None:
     if brought is None:
         return None
     encoder, decoder, logits = brought.encoder, brought.decoder, brought.logits
+    told = {"condition": (network.condition_width,)} if network.condition_width else {}
+    rows, latents = {"rows": network.input_shape, **told}, {"z": (network.latent_dim,), **told}
     with brought.restored():
-        given = call_on(encoder, network.input_shape)[1] if not network.condition_width else encoder.output
-        decoded = call_on(decoder, (network.latent_dim,))[1] if not network.condition_width else decoder.output
+        given = call_on(encoder, *rows.values())[1]
+        decoded = call_on(decoder, *latents.values())[1]
     layers = list(encoder._flatten_layers(include_self=False))
     dropouts = [layer for layer in layers if isinstance(layer, SearchedDropout)]
     silenced = [layer for layer in layers if "add_loss" in layer.__dict__]
     behind = [_holder(encoder, kernel) for kernel in brought.kernels]
     inside = [] if brought.places is not None else [_giving(encoder, head) for head in network.encoder.outputs]
-    told = [*behind, *dropouts, *silenced, *inside]
-    ways = {id(layer): way_to(encoder, layer) for layer in told}
+    ways = {id(layer): way_to(encoder, layer) for layer in (*behind, *dropouts, *silenced, *inside)}
     sigmoid = None if logits is None or logits.layer is None else way_to(decoder, logits.layer)
     if None in ways.values() or (logits is not None and logits.layer is not None and sigmoid is None):
         return None
@@ -71,8 +72,8 @@ def own_code(network: Network) -> OwnCode | None:
     first, second = ways_to(behind)
     return OwnCode(
         origin=brought.origin,
-        rows=_taken(encoder, "rows", network.input_shape, network.condition_width),
-        latents=_taken(decoder, "z", (network.latent_dim,), network.condition_width),
+        rows=_taken(encoder, rows),
+        latents=_taken(decoder, latents),
         heads=_heads(given, brought.places),
         inside=ways_to(inside),
         decoded=f"given{_paths(decoded)[0]}",
@@ -145,19 +146,21 @@ def _giving(model: Any, head: keras.KerasTensor) -> Any:
     return next((layer for layer in model.layers if head is layer.output), head._keras_history.operation)
 
 
-def _taken(model: Any, name: str, shape: tuple[int, ...], condition_width: int) -> str:
-    """What a model is called with, of rows or latents of this shape."""
-    if condition_width:
-        return f"[{name}, condition]"
+def _taken(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What a model is called with, of values of these names and shapes."""
+    values = list(shapes)
     inputs = getattr(model, "inputs", None)
-    if not inputs:
-        return name
-    own = tuple(inputs[0].shape[1:])
-    values = name if own == shape else f"ops.reshape({name}, {(-1, *own)})"
+    if inputs:
+        own = [tuple(tensor.shape[1:]) for tensor in inputs]
+        pairs = zip(shapes.items(), own, strict=True)
+        values = [name if taken == shape else f"ops.reshape({name}, {(-1, *taken)})" for (name, shape), taken in pairs]
     taken = getattr(model, "_inputs_struct", None)
     if isinstance(taken, dict):
-        return f"{{{next(iter(taken))!r}: {values}}}"
-    return f"[{values}]" if isinstance(taken, list | tuple) else values
+        named = zip(sorted(taken), values, strict=True)  # the order in which Keras flattens them
+        return "{" + ", ".join(f"{key!r}: {value}" for key, value in named) + "}"
+    if len(values) > 1 or isinstance(taken, list | tuple):
+        return f"[{', '.join(values)}]"
+    return values[0]
 
 
 def _paths(given: Any) -> list[str]:

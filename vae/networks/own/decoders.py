@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from klsearch.vae.data.rows import Rows, extremes, in_parts
+from klsearch.vae.networks.own.calling import alone, call_on, takes_plain
 from klsearch.vae.networks.own.changes import note_change
-from klsearch.vae.networks.own.heads import call_on, layer_behind, takes_plain
+from klsearch.vae.networks.own.heads import layer_behind
 from klsearch.vae.networks.own.probe import CLOSE, Probe, as_array
 
 _PROBED_ROWS = 64
@@ -24,12 +25,15 @@ class Decoder:
     """A decoder as it is trained.
 
     Attributes:
-        model: z [n, d] → what the likelihood makes a reconstruction of; shares the brought decoder's variables.
+        model: z [n, d], or [z, condition], → what the likelihood makes a reconstruction of; shares the brought
+            decoder's variables.
+        tried: what it was called with, float32 [n, …] each.
         reach: the least and greatest value that the brought decoder gives; infinite where there is no bound.
         adds_up: how many values in a row, one after the other, add up to 1 as those of a softmax do; 0 where none do.
     """
 
     model: keras.Model
+    tried: tuple[np.ndarray, ...]
     reach: tuple[float, float]
     adds_up: int
 
@@ -39,41 +43,40 @@ class Decoder:
         return self.reach == (0.0, 1.0) and not self.adds_up
 
 
-def take_decoder(decoder: keras.layers.Layer, latent_dim: int) -> Decoder:
+def take_decoder(decoder: keras.layers.Layer, latent_dim: int, condition: np.ndarray | None = None) -> Decoder:
     """The decoder of latents that gives one tensor, and what it can give.
 
+    Args:
+        decoder: as it was brought.
+        latent_dim: d.
+        condition: of some rows, float32 [n, c], where it is told of one.
+
     Raises:
-        ValueError: it takes other latents, or gives several tensors.
+        ValueError: it takes other latents or another condition, or gives several tensors.
     """
+    tried = _tried(latent_dim, condition)
     inputs = getattr(decoder, "inputs", None)
-    if inputs and len(inputs) == 1 and tuple(inputs[0].shape[1:]) != (latent_dim,):
+    if inputs and len(inputs) == len(tried) and tuple(inputs[0].shape[1:]) != (latent_dim,):
         raise ValueError(f"the decoder must take [n, {latent_dim}], but takes {list(inputs[0].shape)}.")
-    begin, output = call_on(decoder, (latent_dim,))
+    begin, output = call_on(decoder, *(values.shape[1:] for values in tried))
     flat = keras.tree.flatten(output)
     if len(flat) != 1 or not isinstance(flat[0], keras.KerasTensor):
         kind = type(output).__name__ if not isinstance(output, dict) else f"dictionary of {', '.join(output)}"
         raise ValueError(f"the decoder must give one tensor, but gives a {kind}.")
     plain = bool(inputs) and output is flat[0] and takes_plain(decoder)
-    model = decoder if plain else keras.Model(begin, flat[0], name=decoder.name)
-    return probe_decoder(model)
-
-
-def probe_decoder(model: keras.Model, condition: np.ndarray | None = None) -> Decoder:
-    """What a decoder of one tensor can give.
-
-    Args:
-        model: takes z [n, d], or [z, condition].
-        condition: of some rows, float32 [n, c], where it is told of one.
-    """
-    latents = _latents(int(model.inputs[0].shape[1]))
-    told = [] if condition is None else [condition[: len(latents)]]
-    probe = Probe(model, *[values[: min(map(len, [latents, *told]))] for values in (latents, *told)])
+    model = decoder if plain else keras.Model(alone(begin), flat[0], name=decoder.name)
+    probe = Probe(model, *tried)
     adds_up = _adds_up(probe.outputs()[0])
-    return Decoder(model=model, reach=(0.0, 1.0) if adds_up else _reach(probe), adds_up=adds_up)
+    return Decoder(model=model, tried=tried, reach=(0.0, 1.0) if adds_up else _reach(probe), adds_up=adds_up)
 
 
-def _latents(latent_dim: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(_PROBED_ROWS, latent_dim)).astype(np.float32)
+def _tried(latent_dim: int, condition: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """Latents of the prior, and a condition for each."""
+    latents = np.random.default_rng(0).normal(size=(_PROBED_ROWS, latent_dim)).astype(np.float32)
+    if condition is None:
+        return (latents,)
+    told = condition[:_PROBED_ROWS]
+    return latents[: len(told)], told
 
 
 def _reach(probe: Probe) -> tuple[float, float]:
@@ -135,7 +138,7 @@ def take_logits(decoder: Decoder) -> Logits:
     """What goes into the sigmoid at a decoder's end: found where it can be, else worked out from what comes out."""
     model = decoder.model
     note = "the decoder's sigmoid is left out in training, for 'bernoulli' takes logits; it is exported with it"
-    inputs = _latents(int(model.inputs[0].shape[1]))
+    inputs = alone(decoder.tried)
     given = as_array(model(inputs, training=False))
     for layer in reversed(model._flatten_layers(include_self=False)):
         activation = getattr(layer, "activation", None)
@@ -151,10 +154,10 @@ def take_logits(decoder: Decoder) -> Logits:
     if type(operation).__name__ == "Sigmoid":
         (before,) = operation._inbound_nodes[model.outputs[0]._keras_history.node_index].input_tensors
         return Logits(
-            model=keras.Model(model.inputs[0], before, name=model.name), layer=None, activation=None, note=note
+            model=keras.Model(alone(model.inputs), before, name=model.name), layer=None, activation=None, note=note
         )
     likely = keras.ops.clip(model.outputs[0], _LEAST, 1 - _LEAST)
-    worked_out = keras.Model(model.inputs[0], keras.ops.log(likely) - keras.ops.log1p(-likely), name=model.name)
+    worked_out = keras.Model(alone(model.inputs), keras.ops.log(likely) - keras.ops.log1p(-likely), name=model.name)
     return Logits(
         model=worked_out,
         layer=None,

@@ -11,6 +11,7 @@ from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.rows import Rows, extremes
 from klsearch.vae.likelihoods.gaussian import Gaussian
 from klsearch.vae.likelihoods.likelihood import Likelihood, LocationLikelihood
+from klsearch.vae.networks.own.calling import alone
 from klsearch.vae.networks.own.changes import note_change, variables_kept
 from klsearch.vae.networks.own.decoders import Decoder, add_up
 from klsearch.vae.networks.own.heads import Heads
@@ -191,8 +192,7 @@ def _added_losses(encoder: keras.Model, inputs: Sequence[np.ndarray]) -> dict[ke
     found: dict[int, tuple[keras.layers.Layer, list[float]]] = {}
     with variables_kept(encoder):
         for first in range(0, 3 * size, size):
-            given = [values[first : first + size] for values in inputs]
-            called = encoder(given if len(given) > 1 else given[0], training=True)
+            called = encoder(alone([values[first : first + size] for values in inputs]), training=True)
             mean, log_var = (as_array(head) for head in called)
             kl = float(np.sum(np.exp(log_var) + mean**2 - 1 - log_var))
             for layer in encoder._flatten_layers():

@@ -1,6 +1,5 @@
 """The outputs of a user's encoder that are z_mean and z_log_var, and the layers that L2 acts on behind them."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from klsearch.vae.networks.own.calling import alone, as_taken, call_on, takes_plain
 from klsearch.vae.networks.own.probe import Probe, as_array, has_kernel
 
 _LOG_VAR = re.compile(r"log_?_?(var|sigma|std|scale)|logv|lv(_|$)", re.IGNORECASE)
@@ -22,7 +22,8 @@ class Heads:
     """An encoder as it is trained, with where its two outputs come from.
 
     Attributes:
-        encoder: rows [n, *shape] → [μ, raw z_log_var], each [n, d]; shares the brought encoder's variables.
+        encoder: rows [n, *shape], or [rows, condition], → [μ, raw z_log_var], each [n, d]; shares the brought
+            encoder's variables.
         layers: whose kernels give them; none where they need not be known and are not found.
         places: of them among the flattened outputs of the brought encoder, the same one where it is cut in two; None
             where they lie inside.
@@ -42,33 +43,33 @@ class Heads:
 
 
 def take_heads(
-    encoder: keras.layers.Layer, rows: np.ndarray, named: Sequence[str], *, needs_kernels: bool = True
+    encoder: keras.layers.Layer, given: Sequence[np.ndarray], named: Sequence[str], *, needs_kernels: bool = True
 ) -> Heads:
     """The encoder that gives z_mean and raw z_log_var alone.
 
     Args:
         encoder: as it was brought.
-        rows: some of those to be trained on, float32 [n, *shape].
+        given: some rows of those to be trained on, float32 [n, *shape]; then their condition, where it is told of one.
         named: `latent_heads` of the definition: two outputs, or layers, in this order; empty to find them by name.
         needs_kernels: whether L2 shall act on them.
 
     Raises:
         ValueError: they cannot be told, or there is none of a name, or no kernel; the message says how to name them.
     """
-    inputs, output = call_on(encoder, tuple(rows.shape[1:]))
+    inputs, output = call_on(encoder, *(values.shape[1:] for values in given))
     flat, labels = _outputs(output)
     if named:
-        pair, places, notes = _named_pair(encoder, inputs, rows, flat, labels, named)
+        pair, places, notes = _named_pair(encoder, inputs, given, flat, labels, named)
     elif len(flat) == 1:
         pair, places, notes = _in_one(encoder, flat[0])
     else:
-        places, notes = _two_of(encoder, rows, flat, labels)
+        places, notes = _two_of(encoder, given, flat, labels)
         pair = [flat[place] for place in places]
     shapes = [list(head.shape) for head in pair]
     if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] is None:
         raise ValueError(f"the encoder's outputs must both have shape [n, latent_dim], but have {shapes}.")
-    view = encoder if _is_plain(encoder, pair) else keras.Model(inputs, list(pair), name=encoder.name)
-    layers = _head_layers(view, encoder, rows, named)
+    view = encoder if _is_plain(encoder, pair) else keras.Model(alone(inputs), list(pair), name=encoder.name)
+    layers = _head_layers(view, encoder, given, named)
     if not layers and needs_kernels:
         raise ValueError(
             "found no layer with a kernel to regularise behind an encoder output; let a Dense layer give z_mean and "
@@ -81,7 +82,7 @@ def take_heads(
             raise ValueError(f"the encoder's one output begins with {first!r}; let z_mean be its first half.")
         notes = [f"the encoder gives {first!r} before {second!r}: {second!r} is taken for z_mean"]
         places, layers = (places[1], places[0]), (layers[1], layers[0])
-        view = keras.Model(inputs, [pair[1], pair[0]], name=encoder.name)
+        view = keras.Model(alone(inputs), [pair[1], pair[0]], name=encoder.name)
     deviations = [name for layer in layers[1:] for name in names_of(encoder, layer) if _LOG_DEVIATION.search(name)]
     if deviations:
         notes.append(
@@ -89,53 +90,6 @@ def take_heads(
             "twice that"
         )
     return Heads(encoder=view, layers=layers, places=places, notes=tuple(notes))
-
-
-def call_on(model: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[keras.KerasTensor, Any]:
-    """A model's symbolic input of this shape for a row, and what it gives for it.
-
-    A model whose input has this shape but for axes of length 1, or is flat, is given its own shape.
-
-    Raises:
-        ValueError: it takes other rows, more than one input, or cannot be called.
-    """
-    inputs = getattr(model, "inputs", None)
-    if inputs and (len(inputs) != 1 or None in inputs[0].shape[1:]):
-        taken = [list(tensor.shape) for tensor in inputs]
-        second = "; a second one is a condition, for which set data.condition" if len(inputs) == 2 else ""
-        raise ValueError(f"{model.name!r} must take one input of fixed shape, but takes {taken}{second}.")
-    if inputs and tuple(inputs[0].shape[1:]) == shape:
-        return inputs[0], output_of(model)
-    begin = keras.Input(shape)
-    if not inputs:
-        return begin, model(begin)
-    own = tuple(inputs[0].shape[1:])
-    if without_ones(own) not in (without_ones(shape), [math.prod(shape)]):
-        raise ValueError(f"{model.name!r} takes rows of shape {list(own)}, not {list(shape)}.")
-    return begin, model(as_taken(model, keras.layers.Reshape(own)(begin)))
-
-
-def as_taken(model: Any, values: Any) -> Any:
-    """Rows as a model takes them: a list or dictionary of one, where its graph has that."""
-    taken = getattr(model, "_inputs_struct", None)
-    return values if taken is None else keras.tree.pack_sequence_as(taken, [values])
-
-
-def takes_plain(model: Any) -> bool:
-    """Whether a model takes a tensor by itself."""
-    return not isinstance(getattr(model, "_inputs_struct", None), list | tuple | dict)
-
-
-def without_ones(shape: Sequence[int]) -> list[int]:
-    """A shape without its axes of length 1, which change no order of values."""
-    return [size for size in shape if size != 1]
-
-
-def output_of(model: keras.Model) -> Any:
-    """What calling a model gives: a tensor, or a list or dictionary of them."""
-    if isinstance(model, keras.Sequential):  # which has no `output` before it is called
-        return model.outputs[0] if len(model.outputs) == 1 else model.outputs
-    return model.output
 
 
 def _outputs(output: Any) -> tuple[list[keras.KerasTensor], list[str]]:
@@ -167,8 +121,8 @@ def _is_plain(encoder: Any, pair: Sequence[keras.KerasTensor]) -> bool:
 
 def _named_pair(
     encoder: Any,
-    inputs: keras.KerasTensor,
-    rows: np.ndarray,
+    inputs: Sequence[keras.KerasTensor],
+    given: Sequence[np.ndarray],
     flat: list[keras.KerasTensor],
     labels: list[str],
     named: Sequence[str],
@@ -189,15 +143,15 @@ def _named_pair(
     if None not in seen:
         return seen, _places(seen, flat), []
     candidates, places, _ = _in_one(encoder, flat[0]) if len(flat) == 1 else (flat, None, None)
-    steady = [0, 1] if len(flat) == 1 else _steady(encoder, rows)
-    probe = Probe(keras.Model(inputs, candidates), rows[:_PROBED_ROWS])
+    steady = [0, 1] if len(flat) == 1 else _steady(encoder, given)
+    probe = Probe(keras.Model(alone(inputs), candidates), *_few(given))
     moved = [
         tensor if tensor is not None else _moved_by(probe, layer, candidates, steady)
         for tensor, layer in zip(seen, layers, strict=True)
     ]
     if None in moved or moved[0] is moved[1]:
         if len(flat) > 1:
-            places = _two_of(encoder, rows, flat, labels)[0]
+            places = _two_of(encoder, given, flat, labels)[0]
             candidates = [flat[place] for place in places]
         first, second = named
         note = f"which outputs {first!r} and {second!r} give cannot be told: the first is taken for z_mean"
@@ -262,7 +216,7 @@ def _is_mean(name: str) -> bool:
 
 
 def _two_of(
-    encoder: Any, rows: np.ndarray, flat: list[keras.KerasTensor], labels: list[str]
+    encoder: Any, given: Sequence[np.ndarray], flat: list[keras.KerasTensor], labels: list[str]
 ) -> tuple[tuple[int, int], list[str]]:
     """The places of both heads among several outputs: by name, else the two that are not drawn at random."""
     log_vars = [place for place, label in enumerate(labels) if _LOG_VAR.search(label)]
@@ -271,7 +225,7 @@ def _two_of(
         places = (means[0], log_vars[0])
     elif len(flat) == 2:
         places = (0, 1)
-    elif len(steady := _steady(encoder, rows)) == 2:
+    elif len(steady := _steady(encoder, given)) == 2:
         places = (steady[0], steady[1])
     else:
         raise ValueError(
@@ -291,10 +245,11 @@ def _toml(names: Sequence[str]) -> str:
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"
 
 
-def _steady(encoder: Any, rows: np.ndarray) -> list[int]:
+def _steady(encoder: Any, given: Sequence[np.ndarray]) -> list[int]:
     """Places of the outputs that two calls give alike: a sample is drawn anew."""
-    inputs = getattr(encoder, "inputs", None)
-    some = rows[:_PROBED_ROWS].reshape(-1, *(inputs[0].shape[1:] if inputs else rows.shape[1:]))
+    some, inputs = _few(given), getattr(encoder, "inputs", None)
+    if inputs:
+        some[0] = some[0].reshape(-1, *inputs[0].shape[1:])
     first, second = (keras.tree.flatten(encoder(as_taken(encoder, some), training=False)) for _ in range(2))
     return [
         place
@@ -303,7 +258,11 @@ def _steady(encoder: Any, rows: np.ndarray) -> list[int]:
     ]
 
 
-def _head_layers(view: keras.Model, encoder: Any, rows: np.ndarray, named: Sequence[str]) -> tuple[Any, ...]:
+def _few(given: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [values[:_PROBED_ROWS] for values in given]
+
+
+def _head_layers(view: keras.Model, encoder: Any, given: Sequence[np.ndarray], named: Sequence[str]) -> tuple[Any, ...]:
     """The layers that L2 acts on: those that are named, those nearest upstream of the outputs, or those that move them.
 
     Returns:
@@ -314,7 +273,7 @@ def _head_layers(view: keras.Model, encoder: Any, rows: np.ndarray, named: Seque
     upstream = [layer_behind(output) for output in view.outputs]
     found = [one or other for one, other in zip(by_name or [None, None], upstream, strict=True)]
     if None in found:
-        probe = Probe(view, rows[:_PROBED_ROWS])
+        probe = Probe(view, *_few(given))
         # A layer that moves both may lie farther back than the heads, or be both of them.
         moved = sorted([(probe.moves(layer), layer) for layer in inside], key=lambda one: sum(one[0]))
         heads = [next((layer for moves, layer in moved if moves[place]), None) for place in (0, 1)]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from klsearch.vae.data.rows import Rows
+from klsearch.vae.networks.own.calling import alone
 
 _MODERATE, _EXTREME = 1e4, 1e7
 CLOSE = 0.02  # for 8 bits of a number
@@ -34,7 +35,7 @@ class Probe:
     """
 
     def __init__(self, model: keras.Model, *inputs: np.ndarray) -> None:
-        self.model, self._inputs = model, list(inputs) if len(inputs) > 1 else inputs[0]
+        self.model, self._inputs = model, alone(inputs)
         self.layers = [layer for layer in model._flatten_layers(include_self=False) if has_kernel(layer)]
 
     def outputs(self, changes: Mapping[int, Any] | None = None) -> list[np.ndarray]:

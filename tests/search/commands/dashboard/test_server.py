@@ -150,8 +150,11 @@ def test_in_a_browser_it_works_and_no_other_page_reaches_it(
         for path in (served.page, served.address.removeprefix(served.host)):
             answer = rebound.goto(served.host.replace("127.0.0.1", "rebound.example") + path)
             assert answer is not None and answer.status == 403
+        ask = "([url, method]) => fetch(url, {method, credentials: 'include'}).then(answer => answer.status)"
+        for method in ("GET", "DELETE"):  # of its own origin, as the browser sees it
+            assert rebound.evaluate(ask, [served.api, method]) == 403
         page.reload()
-        page.get_by_text("tiny").first.wait_for()  # nothing was renamed
+        page.get_by_text("tiny").first.wait_for()  # nothing was renamed or deleted
 
 
 def test_a_port_that_is_taken_is_one_line_with_the_way_out(served_folder: Path, klsearch: Klsearch) -> None:

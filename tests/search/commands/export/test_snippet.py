@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,14 @@ def test_the_kl_weight_rises_in_the_definition_s_shape(shape: str, snippet: Call
     made = snippet(SETTINGS, ("[training]", text))
     schedule = KlSchedule(shape=shape, cycles=2, ramp_share=0.75)
     steps = np.array([0, 1, 3, 7, 9, 10, 13, 19, 20, 500])
+    expected = kl_weight_at(steps, kl_weight=0.3, annealing_epochs=4, steps_per_epoch=5, schedule=schedule)
+    assert [float(made.kl_weight_at(step, 5)) for step in steps] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_the_kl_weight_rises_in_the_shape_of_the_settings_where_they_have_one(snippet: Callable[..., Any]) -> None:
+    made = snippet(replace(SETTINGS, kl_schedule="cosine"), ("[training]", '[training]\nkl_schedule = "sigmoid"'))
+    steps = np.array([0, 1, 7, 13, 19, 20, 500])
+    schedule = KlSchedule(shape="cosine")
     expected = kl_weight_at(steps, kl_weight=0.3, annealing_epochs=4, steps_per_epoch=5, schedule=schedule)
     assert [float(made.kl_weight_at(step, 5)) for step in steps] == pytest.approx(expected.tolist(), abs=1e-6)
 

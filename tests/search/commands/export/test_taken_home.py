@@ -149,6 +149,23 @@ def conditional(input_shape, latent_dim, condition_shape):
     h = layers.Dense(12, activation="relu")(layers.Concatenate()([x, told[0]]))
     encoder = keras.Model([x, told[0]], [layers.Dense(latent_dim)(h), layers.Dense(latent_dim)(h)])
     return encoder, keras.Model([z, told[1]], layers.Dense(6)(layers.Concatenate()([z, told[1]])))
+
+
+class ConditionalEncoder(layers.Layer):
+    def __init__(self, latent_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.first, self.drop, self.second = layers.Dense(latent_dim), layers.Dropout(0.5), layers.Dense(latent_dim)
+
+    def call(self, inputs, training=False):
+        h = self.drop(ops.concatenate(inputs, axis=1), training=training)
+        spread, centre = self.first(h), self.second(h)
+        return {"a": spread, "b": centre, "c": centre * spread}
+
+
+def conditional_class(latent_dim, condition_shape):
+    z, told = keras.Input((latent_dim,)), keras.Input(condition_shape)
+    output = layers.Dense(6, activation="sigmoid")(layers.Concatenate()([z, told]))
+    return ConditionalEncoder(latent_dim), keras.Model([z, told], output)
 """
 OWN_SETTINGS = Hyperparameters(
     kl_weight=0.3, clip_low=-1.0, clip_high=0.25, l2=0.01, free_bits=0.02, learning_rate=0.01, clipnorm=2.0
@@ -262,6 +279,15 @@ KINDS = {
         [
             LEFT_OUT,
             own_kind("own_models:conditional"),
+            ('source = "rows.csv"', 'source = "rows.csv"\ncondition = ["ward"]'),
+        ],
+        (6,),
+    ),
+    "conditional class, named heads": (
+        [
+            own_kind(
+                "own_models:conditional_class", BERNOULLI, 'searched_dropout = "all"', 'latent_heads = ["b", "first"]'
+            ),
             ('source = "rows.csv"', 'source = "rows.csv"\ncondition = ["ward"]'),
         ],
         (6,),

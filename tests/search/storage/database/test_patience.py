@@ -2,8 +2,7 @@
 
 import errno
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -260,21 +259,6 @@ def outcome(url: str) -> dict[str, Any]:
             "sampled": proof.sampled_rows(),
             "facts": study.facts,
         }
-
-
-@pytest.fixture
-def new_database(postgres_server: "PostgresServer") -> Iterator[Callable[[], str]]:
-    """Makes an empty database and gives its URL."""
-    made: list[str] = []
-
-    def make() -> str:
-        made.append(f"cut_{uuid.uuid4().hex}")
-        postgres_server.psql(f"create database {made[-1]} owner searcher;")
-        return postgres_server.url.replace("/studies?", f"/{made[-1]}?")
-
-    yield make
-    for name in made:
-        postgres_server.psql(f"drop database {name} with (force);")
 
 
 class Cutting:

@@ -1,5 +1,6 @@
 """VAEs in the styles that people publish, sound ones, and with one fault planted."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -126,12 +127,12 @@ def conv() -> KerasExample:
     return KerasExample(keras.Model(rows, [mean, log_var, Sampling()([mean, log_var])]), keras.Model(z, decoded))
 
 
-def recurrent() -> KerasExample:
+def recurrent(layer: Callable[..., layers.Layer] = layers.GRU) -> KerasExample:
     rows = keras.Input((6, 6))
-    h = layers.GRU(8)(rows)
+    h = layer(8)(rows)
     mean, log_var = layers.Dense(2, name="mu")(h), layers.Dense(2, name="logvar")(h)
     z = keras.Input((2,))
-    decoded = layers.TimeDistributed(layers.Dense(6))(layers.GRU(8, return_sequences=True)(layers.RepeatVector(6)(z)))
+    decoded = layers.TimeDistributed(layers.Dense(6))(layer(8, return_sequences=True)(layers.RepeatVector(6)(z)))
     return KerasExample(keras.Model(rows, [mean, log_var, Sampling()([mean, log_var])]), keras.Model(z, decoded))
 
 
@@ -161,4 +162,5 @@ SOUND = {
     "compute_loss": lambda: compiled(ComputeLoss()),
     "convolutions": lambda: compiled(conv()),
     "recurrent": lambda: compiled(recurrent()),
+    "recurrent, of LSTMs": lambda: compiled(recurrent(layers.LSTM)),
 }

@@ -20,7 +20,7 @@ def heads(mean: Any = None, log_var: Any = None) -> Heads:
     inputs = keras.Input((4,))
     h = keras.layers.Dense(8, "relu")(inputs)
     outputs = [keras.layers.Dense(2, activation=activation)(h) for activation in (mean, log_var)]
-    return take_heads(keras.Model(inputs, outputs), ROWS, ())
+    return take_heads(keras.Model(inputs, outputs), [ROWS], ())
 
 
 def told(
@@ -124,7 +124,7 @@ class Sparse(OwnKl):
 def with_layer(layer: keras.layers.Layer) -> Heads:
     inputs = keras.Input((4,))
     outputs = [keras.layers.Dense(2)(inputs) for _ in range(2)]
-    return take_heads(keras.Model(inputs, layer(outputs)), ROWS, ())
+    return take_heads(keras.Model(inputs, layer(outputs)), [ROWS], ())
 
 
 @pytest.mark.parametrize("share", [1.0, 0.01])

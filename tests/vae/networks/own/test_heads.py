@@ -25,7 +25,7 @@ def linear(units: int, name: str | None = None) -> keras.layers.Dense:
 
 
 def heads_of(inputs: keras.KerasTensor, outputs: Any, *named: str) -> Heads:
-    return take_heads(keras.Model(inputs, outputs), ROWS, named)
+    return take_heads(keras.Model(inputs, outputs), [ROWS], named)
 
 
 class Sampling(keras.layers.Layer):
@@ -68,7 +68,7 @@ class Subclassed(keras.Model):
 def test_two_outputs_in_a_list_are_taken_as_they_are(inputs: keras.KerasTensor) -> None:
     mean, log_var = linear(2), linear(2)
     encoder = keras.Model(inputs, [mean(inputs), log_var(inputs)])
-    heads = take_heads(encoder, ROWS, ())
+    heads = take_heads(encoder, [ROWS], ())
     assert heads.encoder is encoder
     assert (heads.places, heads.layers, heads.notes) == ((0, 1), (mean, log_var), ())
 
@@ -176,14 +176,14 @@ def test_heads_inside_an_encoder_that_gives_a_sample_are_found_by_name(inputs: k
 @pytest.mark.parametrize("sampled", [False, True])
 def test_a_class_without_a_graph_has_its_heads_found_by_what_moves_its_outputs(sampled: bool) -> None:
     encoder = Subclassed(sampled=sampled)
-    heads = take_heads(encoder, ROWS, ())
+    heads = take_heads(encoder, [ROWS], ())
     assert heads.layers == (encoder.fc_mu, encoder.fc_logvar)
     assert [tuple(output.shape) for output in heads.encoder(ROWS)] == [(32, 2), (32, 2)]
 
 
 def test_a_class_that_gives_them_in_reversed_order_is_turned_round_by_its_names() -> None:
     encoder = Subclassed(turned=True)
-    heads = take_heads(encoder, ROWS, ())
+    heads = take_heads(encoder, [ROWS], ())
     assert heads.layers == (encoder.fc_mu, encoder.fc_logvar)
     np.testing.assert_allclose(heads.encoder(ROWS)[0], encoder(ROWS)[1], rtol=1e-6)
     assert heads.notes == ("the encoder gives 'fc_logvar' before 'fc_mu': 'fc_mu' is taken for z_mean",)
@@ -195,7 +195,7 @@ def test_named_layers_of_a_class_say_which_output_is_which(turned: bool, sampled
     encoder(ROWS)
     mean, log_var = (encoder.fc_mu, encoder.fc_logvar)
     for name, layer, names in (("mu", mean, ("fc_mu", "fc_logvar")), ("logvar", log_var, ("fc_logvar", "fc_mu"))):
-        heads = take_heads(encoder, ROWS, names)
+        heads = take_heads(encoder, [ROWS], names)
         hidden = keras.ops.relu(encoder.hidden(ROWS))
         np.testing.assert_allclose(heads.encoder(ROWS)[0], layer(hidden), rtol=1e-5, atol=1e-6, err_msg=name)
         assert heads.layers[0] is layer
@@ -211,9 +211,9 @@ class OneOutput(Subclassed):
 
 
 def test_named_halves_of_one_output_must_come_in_this_order() -> None:
-    assert take_heads(OneOutput(), ROWS, ("fc_mu", "fc_logvar")).places == (0, 0)
+    assert take_heads(OneOutput(), [ROWS], ("fc_mu", "fc_logvar")).places == (0, 0)
     with pytest.raises(ValueError, match=r"^the encoder's one output begins with 'fc_logvar'; let z_mean be its first"):
-        take_heads(OneOutput(turned=True), ROWS, ("fc_mu", "fc_logvar"))
+        take_heads(OneOutput(turned=True), [ROWS], ("fc_mu", "fc_logvar"))
 
 
 @pytest.mark.parametrize("named", [("fc_mu", "fc_log_var"), ("mu", "fc_logvar")])
@@ -221,7 +221,7 @@ def test_a_name_of_nothing_is_refused_with_what_there_is(named: tuple[str, str],
     with pytest.raises(
         ValueError, match=r"no layer '(mu|fc_log_var)' .*; layers with a kernel: fc_logvar, fc_mu, hidd"
     ):
-        take_heads(Subclassed(), ROWS, named)
+        take_heads(Subclassed(), [ROWS], named)
     with pytest.raises(ValueError, match=r"no output and no layer '.*' for model.latent_heads; outputs: a, b; layers "):
         heads_of(inputs, [linear(2, "a")(inputs), linear(2, "b")(inputs)], *named)
 
@@ -231,12 +231,12 @@ def test_heads_that_no_output_follows_are_named_by_the_user() -> None:
     encoder(ROWS)
     encoder.norm.moving_variance.assign([4.0, 9.0])  # so that no output moves as its head does
     with pytest.raises(ValueError, match=r"name them in model\.latent_heads .* fc_logvar, fc_mu, hidden\.$"):
-        take_heads(encoder, ROWS, ())
-    assert take_heads(encoder, ROWS, ("fc_mu", "fc_logvar")).layers == (encoder.fc_mu, encoder.fc_logvar)
+        take_heads(encoder, [ROWS], ())
+    assert take_heads(encoder, [ROWS], ("fc_mu", "fc_logvar")).layers == (encoder.fc_mu, encoder.fc_logvar)
     encoder.turned = True
-    turned = take_heads(encoder, ROWS, ("fc_mu", "fc_logvar"))
+    turned = take_heads(encoder, [ROWS], ("fc_mu", "fc_logvar"))
     assert turned.places == (1, 0), "each output still depends on one of them alone"
-    (note,) = take_heads(encoder, ROWS, ("hidden", "fc_mu")).notes
+    (note,) = take_heads(encoder, [ROWS], ("hidden", "fc_mu")).notes
     assert note == "which outputs 'hidden' and 'fc_mu' give cannot be told: the first is taken for z_mean"
 
 
@@ -245,11 +245,11 @@ def test_rows_are_shaped_as_the_encoder_takes_them() -> None:
     inputs = keras.Input((6, 6, 1))
     h = keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(inputs))
     encoder = keras.Model(inputs, [linear(2)(h), linear(2)(h)])
-    heads = take_heads(encoder, images, ())
+    heads = take_heads(encoder, [images], ())
     assert heads.encoder.input_shape == (None, 6, 6)
     np.testing.assert_allclose(heads.encoder(images)[0], encoder(images[..., None])[0], rtol=1e-6)
     with pytest.raises(ValueError, match=r"takes rows of shape \[6, 6, 1\], not \[5, 6\]"):
-        take_heads(encoder, images[:, :5], ())
+        take_heads(encoder, [images[:, :5]], ())
 
 
 def test_the_outputs_must_be_vectors_of_one_size(inputs: keras.KerasTensor) -> None:
@@ -263,7 +263,7 @@ def test_an_encoder_that_takes_a_list_or_dictionary_of_one_is_given_rows(
     pack: Callable[[Any], Any], inputs: keras.KerasTensor
 ) -> None:
     mean, log_var = linear(2), linear(2)
-    heads = take_heads(keras.Model(pack(inputs), [mean(inputs), log_var(inputs)]), ROWS, ())
+    heads = take_heads(keras.Model(pack(inputs), [mean(inputs), log_var(inputs)]), [ROWS], ())
     np.testing.assert_array_equal(heads.encoder(ROWS)[0], mean(ROWS))
 
 

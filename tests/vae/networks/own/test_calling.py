@@ -1,4 +1,4 @@
-"""Conditional models: what they must take and give, and that what holds for others holds for them."""
+"""Models called as they take their input: those of a condition are taken as all others are."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -12,15 +12,16 @@ from klsearch.vae.likelihoods.bernoulli import BERNOULLI
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.likelihood import Likelihood
 from klsearch.vae.networks.network import Network, dense_network
-from klsearch.vae.networks.own.adoption import ModelFaults
+from klsearch.vae.networks.own.adoption import ModelFaults, adopt
+from klsearch.vae.networks.own.as_code import own_code
 from klsearch.vae.networks.own.brought import Brought
-from klsearch.vae.networks.own.conditional import adopt_conditional
 from klsearch.vae.networks.own.fresh import making_models
-from klsearch.vae.networks.own.pairs import Pair, find_pair
+from klsearch.vae.networks.own.pairs import find_pair
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
 ROWS = np.random.default_rng(0).uniform(0, 1, size=(60, 4)).astype(np.float32)
+Z = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32)
 TOLD = np.eye(3, dtype=np.float32)[np.arange(60) % 3]
 
 
@@ -48,10 +49,10 @@ def half_deaf(
     return conditional(input_shape, latent_dim, condition_shape)[0], unconditional(input_shape, latent_dim)[1]
 
 
-def adopted(named: Any, likelihood: Likelihood = GAUSSIAN, rows: np.ndarray = ROWS) -> Network:
+def adopted(named: Any, likelihood: Likelihood = GAUSSIAN, rows: np.ndarray = ROWS, **options: Any) -> Network:
     with making_models():
         pair = find_pair(named, (4,), 2, {}, 3)
-        return adopt_conditional(pair, rows, TOLD, 2, likelihood=likelihood)
+        return adopt(pair, rows, 2, condition=TOLD, likelihood=likelihood, **options)
 
 
 def record(network: Network) -> Brought:
@@ -91,8 +92,12 @@ def test_a_model_that_can_be_called_is_not_called_for_its_parts() -> None:
 @pytest.mark.parametrize(
     ("factory", "reason"),
     [
-        (deaf, "the encoder takes no condition, but data.condition gives \\[n, 3\\]"),
-        (half_deaf, "the decoder must take \\[n, 2\\] and the condition \\[n, 3\\], but takes \\[None, 2\\]"),
+        (deaf, r"^'encoder' must take two .* the condition \[n, 3\] of data.condition, but takes \[\[None, 4\]\]\.$"),
+        (half_deaf, r"^'decoder' must take two .* the condition \[n, 3\] of data.condition, but takes \[\[None, 2\]\]"),
+        (
+            lambda condition_shape: conditional((4,), 2, (7,)),
+            r"the condition \[n, 3\] of .* \[\[None, 4\], \[None, 7\]\]",
+        ),
         (lambda condition_shape: conditional((5,), 2, condition_shape), "takes rows of shape \\[5\\], not \\[4\\]"),
         (lambda condition_shape: conditional((4,), 7, condition_shape), "has 7 latents, but latent_dim is 2"),
         (lambda condition_shape: None, "the model must be or give \\(encoder, decoder\\), two Keras models"),
@@ -105,17 +110,99 @@ def test_models_that_do_not_fit_the_rows_or_the_condition_are_refused(
         adopted(factory)
 
 
-def test_a_conditional_decoder_that_ends_in_a_sigmoid_is_refused_under_bernoulli() -> None:
-    def ending(
-        input_shape: tuple[int, ...], latent_dim: int, condition_shape: tuple[int, ...]
-    ) -> tuple[object, object]:
-        width = condition_shape[0]
-        network = dense_network(input_shape, latent_dim, hidden=[8], output_activation="sigmoid", condition_width=width)
-        return network.encoder, network.decoder
+def test_a_conditional_decoder_that_ends_in_a_sigmoid_trains_on_its_logits_under_bernoulli() -> None:
+    models = built(end="sigmoid")
+    probabilities = np.array(models[1]([Z, TOLD]))
+    network = adopted(models, BERNOULLI)
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.array(network.decoder([Z, TOLD])))), probabilities, rtol=1e-5)
+    with record(network).restored():
+        np.testing.assert_array_equal(models[1]([Z, TOLD]), probabilities)
 
-    assert adopted(ending).condition_width == 3
-    with pytest.raises(ValueError, match="ends in a sigmoid, which 'bernoulli' has already"):
-        adopted(ending, BERNOULLI)
+
+def test_an_operation_at_the_end_of_a_conditional_decoder_is_left_out_too() -> None:
+    encoder, decoder = built()
+    ended = keras.Model(decoder.inputs, keras.ops.sigmoid(decoder.outputs[0]))
+    network = adopted((encoder, ended), BERNOULLI)
+    np.testing.assert_allclose(network.decoder([Z, TOLD]), decoder([Z, TOLD]), rtol=1e-6)
+
+
+def kernels(network: Network) -> list[str]:
+    return [kernel.path for kernel in network.latent_head_kernels()]
+
+
+def several_outputs(*, named: bool) -> tuple[keras.Model, keras.Model]:
+    """Models whose encoder gives three outputs, of which names tell nothing unless they are named."""
+    rows, told = keras.Input((4,)), keras.Input((3,))
+    h = keras.layers.Concatenate()([rows, told])
+    first, second, third = (keras.layers.Dense(2, name=name)(h) for name in ("one", "two", "three"))
+    heads = {"z_log_var": first, "z_mean": third, "more": second} if named else [first, second, third]
+    return keras.Model([rows, told], heads), built()[1]
+
+
+def test_latent_heads_name_those_of_a_conditional_encoder() -> None:
+    with pytest.raises(ValueError, match=r"gives 3 outputs, one, two, three: name .* model\.latent_heads"):
+        adopted(several_outputs(named=False))
+    network = adopted(several_outputs(named=False), latent_heads=("three", "one"))
+    assert kernels(network) == ["three/kernel", "one/kernel"]
+    assert record(network).places == (2, 0)
+    mean, log_var = network.encoder([ROWS, TOLD])
+    given = record(network).encoder([ROWS, TOLD])
+    np.testing.assert_array_equal(mean, given[2])
+    np.testing.assert_array_equal(log_var, given[0])
+
+
+def test_outputs_of_a_conditional_encoder_are_told_apart_by_name() -> None:
+    network = adopted(several_outputs(named=True))
+    assert kernels(network) == ["three/kernel", "one/kernel"]
+    (note,) = record(network).notes
+    assert note.endswith("'more' is left out: samples are drawn by klsearch")
+
+
+class Subclassed(keras.Model):
+    """A conditional encoder without a graph, whose heads a normalisation hides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc_mu, self.fc_logvar, self.norm = (
+            keras.layers.Dense(2),
+            keras.layers.Dense(2),
+            keras.layers.LayerNormalization(),
+        )
+
+    def call(self, inputs: Any) -> Any:
+        h = keras.ops.concatenate(inputs, axis=1)
+        return self.norm(self.fc_mu(h)), self.norm(self.fc_logvar(h))
+
+
+def test_latent_heads_name_the_layers_of_a_conditional_class_that_l2_acts_on() -> None:
+    models = (Subclassed(), built()[1])
+    with pytest.raises(ValueError, match=r"name them in model\.latent_heads .* fc_logvar, fc_mu\.$"):
+        adopted(models)
+    network = adopted(models, latent_heads=("fc_mu", "fc_logvar"))
+    assert network.latent_head_kernels() == [models[0].fc_mu.kernel, models[0].fc_logvar.kernel]
+
+
+def test_rows_and_latents_are_given_as_a_conditional_model_takes_them() -> None:
+    """The encoder takes images [2, 2, 1] and their condition by name, the decoder a tuple."""
+    image, z, told = (
+        keras.Input((2, 2, 1), name="image"),
+        keras.Input((2,)),
+        [keras.Input((3,), name="label") for _ in "ed"],
+    )
+    h = keras.layers.Concatenate()([keras.layers.Flatten()(image), told[0]])
+    heads = [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")]
+    encoder = keras.Model({"image": image, "label": told[0]}, heads)
+    decoder = keras.Model((z, told[1]), keras.layers.Dense(4)(keras.layers.Concatenate()([z, told[1]])))
+    images = ROWS.reshape(-1, 2, 2)
+    network = adopted((encoder, decoder), rows=images)
+    assert (network.input_shape, network.condition_width) == ((2, 2), 3)
+    theirs = encoder({"image": images[..., None], "label": TOLD})
+    for mine, their in zip(network.encoder([images, TOLD]), theirs, strict=True):
+        np.testing.assert_allclose(mine, their, rtol=1e-6)
+    code = own_code(network)
+    assert code is not None
+    assert code.rows == "{'image': ops.reshape(rows, (-1, 2, 2, 1)), 'label': condition}"
+    assert code.latents == "[z, condition]"
 
 
 class AddedKl(keras.layers.Layer):
@@ -167,13 +254,12 @@ def test_the_rate_of_their_own_dropout_layers_can_be_searched() -> None:
     h = keras.layers.Dropout(0.3, name="thin")(keras.layers.Concatenate()([rows, told[0]]))
     encoder = keras.Model([rows, told[0]], [keras.layers.Dense(2)(h), keras.layers.Dense(2)(h)])
     decoder = keras.Model([z, told[1]], keras.layers.Dense(4)(keras.layers.Concatenate()([z, told[1]])))
-    pair = Pair(encoder=encoder, decoder=decoder)
-    assert adopt_conditional(pair, ROWS, TOLD, 2).searched_dropouts() == []
-    network = adopt_conditional(pair, ROWS, TOLD, 2, searched_dropout=("thin",))
+    assert adopted((encoder, decoder)).searched_dropouts() == []
+    network = adopted((encoder, decoder), searched_dropout=("thin",))
     assert [layer.name for layer in network.searched_dropouts()] == ["thin"]
     assert record(network).notes == ("encoder_dropout is the rate of thin",)
     with pytest.raises(ValueError, match=r"no Dropout layer 'thick' for model\.searched_dropout; it has thin"):
-        adopt_conditional(pair, ROWS, TOLD, 2, searched_dropout=("thick",))
+        adopted((encoder, decoder), searched_dropout=("thick",))
 
 
 def test_what_they_were_trained_to_is_forgotten() -> None:
