@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from klsearch.studies.verdict.words import NOTHING, count, number, share, spread, toml_number
+from klsearch.studies.verdict.words import NOTHING, count, number, share, spread
 from klsearch.vae.hyperparameters import UNBOUNDED
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "setting",
     "share",
     "spread",
-    "toml_number",
     "utc",
     "within",
 ]

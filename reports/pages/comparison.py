@@ -23,7 +23,7 @@ from klsearch.studies.verdict.candidates import runs_of
 from klsearch.studies.verdict.comparison import COMPARED, Comparison, compare_studies
 from klsearch.studies.verdict.differences import Difference
 from klsearch.vae.diagnostics.measures import Measures
-from klsearch.vae.hyperparameters import CHOICES, NAMES, shown_names
+from klsearch.vae.hyperparameters import shown_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -269,8 +269,7 @@ def _settings_blocks(sides: _Sides) -> tuple[Block, ...]:
         return (Prose(text="No trial has finished, so there are no settings to show yet."),)
     rows = [
         (name, *(setting(name, getattr(best.hyperparameters, name)) for _, best in with_best))
-        for name in (*NAMES, *CHOICES)
-        if name not in (*CHOICES, "clipnorm") or name in shown_names(best.hyperparameters for _, best in with_best)
+        for name in shown_names(best.hyperparameters for _, best in with_best)
     ]
     columns = ("hyperparameter", *(f"{side.label}: trial {best.number}" for side, best in with_best))
     return (Table(caption="Settings of the leading trials", columns=columns, rows=tuple(rows)),)

@@ -104,7 +104,7 @@ def responses(study: StudyRecord) -> Responses:
     columns = {name: _centred_steps(name, space, trials) for name, space in searched.items()} if trials else {}
     indicators = _centred_indicators(study.definition.space.choices(), trials) if trials else []
     kept = _find_independent([*columns.values(), *indicators])
-    names = [name for name, keep in zip(columns, kept, strict=False) if keep]
+    names = [name for name, keep in zip(columns, kept[: len(columns)], strict=True) if keep]
     held = [column for column, keep in zip(indicators, kept[len(columns) :], strict=True) if keep]
     needed = max(MIN_FINISHED_TRIALS, _TRIALS_PER_COEFFICIENT * (1 + len(searched) + len(indicators)))
     clip_shares = [measure(trial.measures, "clip_share") for trial in trials]

@@ -9,7 +9,8 @@ from typing import Literal
 from klsearch.reports.page import Block, Cell, Code, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared_candidates
 from klsearch.reports.readings.rivals import rivals_note, weight_word
-from klsearch.reports.wording import count, number, setting, spread, toml_number
+from klsearch.reports.wording import count, number, setting, spread
+from klsearch.studies.definitions.proposed import toml_value
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.summary import Summary
 from klsearch.studies.verdict.candidates import better_baseline
@@ -141,11 +142,7 @@ def effective_beta(study: StudyRecord, settings: Hyperparameters) -> float:
 def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> str:
     """The settings as a `[baselines]` table at full precision; `-inf` and `inf` say that nothing is clipped."""
     # No gradient clipping is what a definition says by leaving it out.
-    values = {name: getattr(settings, name) for name in shown_names([settings])}
-    lines = [
-        f"{name} = {json.dumps(value) if isinstance(value, str) else toml_number(value)}"
-        for name, value in values.items()
-    ]
+    lines = [f"{name} = {toml_value(getattr(settings, name))}" for name in shown_names([settings])]
     # json.dumps makes a line break in a name harmless to a TOML comment.
     return "\n".join([f"# trial {trial} of study {json.dumps(study.name)}", f"[baselines.trial-{trial}]", *lines, ""])
 

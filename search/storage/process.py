@@ -82,10 +82,13 @@ def _boot() -> str:
 def _started(process: int) -> str | None:
     """When a process started; empty if there is none, or a zombie, which no longer runs; None if it may not be seen.
 
-    Shared machines hide other users' processes (hidepid), as if there were none; a signal tells that there is one.
+    Shared machines hide other users' processes (hidepid), as if there were none; a signal tells that there is one. A
+    container may show the table of the machine around it, in which the same numbers are other processes.
     psutil tells times of day, which move for a living process whenever the clock is set: it would be taken for another.
     """
     if Path("/proc/self/stat").exists():
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return None
         try:
             # Field 22; the name in parentheses before it may hold spaces.
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

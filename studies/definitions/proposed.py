@@ -153,7 +153,11 @@ def _put(text: str, section: str, key: str, value: Any, why: str) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML writes it, on one line."""
+    """A value as TOML writes it, on one line; a number reads back to the same one.
+
+    >>> [toml_value(value) for value in (12, 0.1, 1e-05, math.inf, "tall", [16, 32])]
+    ['12', '0.1', '1e-05', 'inf', '"tall"', '[16, 32]']
+    """
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_key(key)} = {toml_value(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, bool):
@@ -161,7 +165,7 @@ def toml_value(value: Any) -> str:
     if isinstance(value, str):
         # As JSON writes it, but for one character that TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+    return repr(float(value)) if isinstance(value, float) else repr(value)  # NumPy's numbers have another repr
 
 
 def _key(key: str) -> str:

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterator
 
+from klsearch.studies.definitions.proposed import toml_value
 from klsearch.studies.definitions.sections import METHOD_NAMES, Split
 from klsearch.studies.definitions.space import Range
 from klsearch.studies.record import RunState, StudyRecord
@@ -20,7 +21,7 @@ from klsearch.studies.verdict.linear import surpass_pca
 from klsearch.studies.verdict.price import prices
 from klsearch.studies.verdict.remedies import Advice, remedy
 from klsearch.studies.verdict.standing import Standing
-from klsearch.studies.verdict.words import count, share, spread, toml_number
+from klsearch.studies.verdict.words import count, share, spread
 from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS, MIN_FINISHED_TRIALS, Verdict
 from klsearch.vae.hyperparameters import RULES
 
@@ -128,7 +129,7 @@ def _confirm(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]:
     if too_few and study.definition.data.split_column is None and not split.test:
         test = min(Split().test, (1 - split.validation) / 2)
         reason += " No rows are held out as a test split for it yet, which takes a study of its own."
-        code += f"\n\n[data.split]\nvalidation = {toml_number(split.validation)}\ntest = {toml_number(test)}"
+        code += f"\n\n[data.split]\nvalidation = {toml_value(split.validation)}\ntest = {toml_value(test)}"
     return (Advice(action="Confirm the winner", reason=reason, code=code),)
 
 
@@ -193,7 +194,7 @@ def _widen(study: StudyRecord, standing: Standing, name: str, side: str) -> Advi
     return Advice(
         action=f"Widen the range of `{name}` {'downwards' if side == 'low' else 'upwards'}",
         reason=f"{at}; better settings may lie beyond it.",
-        code=f"[space]\n{name} = {{ low = {toml_number(low)}, high = {toml_number(high)}{log} }}",
+        code=f"[space]\n{name} = {{ low = {toml_value(low)}, high = {toml_value(high)}{log} }}",
     )
 
 

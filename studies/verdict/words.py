@@ -61,12 +61,3 @@ def spread(low: float, high: float) -> str:
             break
         told = f"{low:z.{digits}g}", f"{high:z.{digits}g}"
     return f"{told[0]} to {told[1]}"
-
-
-def toml_number(value: float) -> str:
-    """The number as TOML that reads back to the same one.
-
-    >>> [toml_number(value) for value in (12, 0.1, 1e-05, math.inf)]
-    ['12', '0.1', '1e-05', 'inf']
-    """
-    return repr(value) if isinstance(value, int) else repr(float(value))

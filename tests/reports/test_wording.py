@@ -1,7 +1,6 @@
 """Numbers, times and counts as a reader sees them."""
 
 import math
-import tomllib
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -17,7 +16,6 @@ from klsearch.reports.wording import (
     setting,
     share,
     spread,
-    toml_number,
     utc,
 )
 
@@ -163,12 +161,6 @@ def test_a_time_is_told_in_utc_to_the_second(time: datetime) -> None:
 )
 def test_a_bound_that_is_absent_is_none(name: str, value: float, text: str) -> None:
     assert setting(name, value) == text
-
-
-@given(st.floats(allow_nan=False) | st.integers(-(2**63), 2**63 - 1))
-def test_a_number_written_as_toml_reads_back_to_the_same_one(value: float) -> None:
-    read = tomllib.loads(f"value = {toml_number(value)}")["value"]
-    assert (read, type(read)) == (value, type(value))
 
 
 @pytest.mark.parametrize(

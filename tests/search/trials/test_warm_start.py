@@ -280,3 +280,22 @@ def test_trials_of_another_schedule_were_trained_otherwise_where_it_cannot_be_ch
         find_warm_start(
             define(NARROWER, ("epochs = 12", 'epochs = 12\nkl_schedule = "cosine"')), workshop.dataset, earlier
         )
+
+
+@pytest.mark.slow("searches a study")
+def test_of_trials_with_schedules_of_their_own_those_of_the_new_study_s_one_are_taken_over(
+    workshop: "Workshop", define: Define, klsearch: Klsearch, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    choosing = write(tmp_path, ("[baselines.mine]", 'kl_schedule = ["linear", "cosine"]\n\n[baselines.mine]'))
+    called = klsearch("run", choosing, "--trials", 12, "--no-confirm", "--out", tmp_path / "choosing")
+    assert called.code == 0, called.err
+    place = known_place(str(tmp_path / "choosing"))
+    with open_storage(place.url, create=False) as storage:
+        rows = StudyStorage.load(storage, place.name).rows()
+    linear = [row.run.hyperparameters for row in rows if row.run.hyperparameters.kl_schedule == "linear"]
+    assert 0 < len(linear) < len(rows) == 12
+    fixed = define()
+    found = find_warm_start(fixed, workshop.dataset, place)
+    assert found.outside == {"kl_schedule": 12 - len(linear)}
+    taken = [trial.row.run.hyperparameters for trial in found.trials(fixed)]
+    assert taken == [replace(settings, kl_schedule=None) for settings in linear]

@@ -1,18 +1,21 @@
 """Definitions that data suggest."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from klsearch.search.cli import main
 from klsearch.studies.definitions.catalog import load_definition, template
 from klsearch.studies.definitions.data import load_with_data
 from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.studies.definitions.proposed import propose_definition
+from klsearch.studies.definitions.proposed import propose_definition, toml_value
 from klsearch.studies.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -142,3 +145,9 @@ def test_a_proposal_for_series_becomes_a_recurrent_model_by_its_kind_and_without
 def test_the_template_becomes_a_recurrent_model_by_its_kind_alone() -> None:
     text = re.sub('^kind = "dense"', 'kind = "recurrent"', template(), flags=re.MULTILINE)
     assert parse_definition(text, "mine.toml").model.kind == "recurrent"
+
+
+@given(st.floats(allow_nan=False) | st.integers(-(2**63), 2**63 - 1))
+def test_a_number_written_as_toml_reads_back_to_the_same_one(value: float) -> None:
+    read = tomllib.loads(f"value = {toml_value(value)}")["value"]
+    assert (read, type(read)) == (value, type(value))

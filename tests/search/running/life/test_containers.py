@@ -173,6 +173,34 @@ except StudyConflict as refused:
 """
 
 
+# A process that starts another, and looks whether it is known to live or to be dead, before its end and after.
+LOOK = """
+import json, subprocess, sys
+from klsearch.search.storage.process import Owner, this_process
+if len(sys.argv) > 1:
+    print(json.dumps(this_process().as_json()), flush=True)
+    input()
+else:
+    with subprocess.Popen([sys.executable, "-c", CODE, "x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        owner = Owner.from_json(json.loads(other.stdout.readline()))
+        print(owner.is_known_alive(), owner.is_known_dead())
+        other.communicate(b"\\n")
+    print(owner.is_known_alive(), owner.is_known_dead(), this_process().is_known_dead(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("own_table", [True, False])
+def test_where_a_container_shows_the_processes_of_its_machine_nothing_is_certain_of_its_own(
+    own_table: bool, container: list[str], environment: dict[str, str]
+) -> None:
+    words = [word for word in container if own_table or word != "--mount-proc"]
+    code = f"CODE = {LOOK!r}" + LOOK
+    told = subprocess.run([*words, sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert told.stdout.splitlines() == (
+        ["True False", "False True False"] if own_table else ["False False", "False False False"]
+    ), told.stderr
+
+
 def test_what_a_dead_container_was_writing_is_removed_and_what_a_living_one_writes_is_not(
     inside: Begin, tmp_path: Path
 ) -> None:

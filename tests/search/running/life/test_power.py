@@ -19,7 +19,6 @@ LONGEST_SECONDS = 900
 # Names are as they are: file systems bring them to the disk in order, with the next file that is flushed at the latest.
 COPYING = """
 import json, os, time
-from contextlib import suppress
 from pathlib import Path
 
 FOLDER, COPIES = Path({folder!r}), Path({copies!r})
@@ -43,13 +42,11 @@ def copying(function):
             result = function(*arguments, **named)
             flushed[os.stat(arguments[0]).st_ino] = Path(f"/proc/self/fd/{{arguments[0]}}").read_bytes()
         else:
-            with suppress(FileNotFoundError):
-                gone = os.stat(arguments[-1]).st_ino
+            gone = os.stat(arguments[-1]).st_ino if os.path.exists(arguments[-1]) else None
             result = function(*arguments, **named)
             if not Path(arguments[-1]).is_relative_to(FOLDER):
                 return result
-            with suppress(NameError):
-                flushed.pop(gone, None)
+            flushed.pop(gone, None)
         copy()
         return result
     return call
