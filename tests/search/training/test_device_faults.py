@@ -19,6 +19,7 @@ from klsearch.vae.evaluation.evaluator import Members
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.weighting import Terms, WeighedLoss
+from tests.vae.training.devices.exhaustion import exhaust_memory
 
 if TYPE_CHECKING:
     from tests.search.conftest import Called, Workshop
@@ -35,20 +36,21 @@ class Greedy:
 
     def __init__(self, most: int, *, after: int = 0) -> None:
         self._most = most
-        self._left = after
-        self.largest = 0
+        self._left = tf.Variable(after)
+        self._largest = tf.Variable(0)
+
+    @property
+    def largest(self) -> int:
+        """How many members the last step had that found memory."""
+        return int(self._largest)
 
     def weigh(self, terms: Terms, memory: Sequence[tf.Tensor]) -> WeighedLoss:
         del memory
-
-        def take(kl: np.ndarray) -> np.ndarray:
-            self._left -= 1
-            if self._left < 0 and len(kl) > self._most:
-                raise MemoryError("more than there is")  # which TensorFlow passes on as an exhausted resource
-            self.largest = len(kl)
-            return kl
-
-        with tf.control_dependencies([tf.numpy_function(take, [terms.kl], tf.float32)]):
+        members = tf.shape(terms.kl)[0]
+        is_too_large = (self._left.assign_sub(1) < 0) & (members > self._most)
+        with tf.control_dependencies([exhaust_memory(when=is_too_large)]):
+            fitted = self._largest.assign(members)
+        with tf.control_dependencies([fitted]):
             return WeighedLoss(tf.identity(terms.loss(terms.annealed)), terms.annealed, [])
 
 
