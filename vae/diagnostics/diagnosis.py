@@ -101,8 +101,7 @@ def diagnose(
         "reconstruction_improvement": improvement,
     }
     verdict, reason = _judge(history, weight, steady, motion, kl, per_latent, improvement, limits)
-    unit = "in the column's own unit" if per_latent is None else f"{per_latent:.3g} nats per latent"
-    level = f"KL ends at {kl:.4g} ({unit}, mean of the last {min(window, history.kl.size)} epochs)."
+    level = _level(history.kl, window, divisor)
     return Diagnosis(
         verdict=verdict,
         reasons=(reason, level, *history.notes),
@@ -126,9 +125,15 @@ def _judge(
     """The verdict and the sentence that carries it."""
     window, most, (low, high) = limits.window, limits.max_kl_slope, limits.kl_band
     if history.nonfinite_epochs:
-        return "diverged", f"{history.nonfinite_epochs} epochs hold values that are not finite."
+        held = "1 epoch holds" if history.nonfinite_epochs == 1 else f"{history.nonfinite_epochs} epochs hold"
+        return "diverged", f"{held} values that are not finite."
     if history.kl.size < window:
         return "unknown", f"{history.kl.size} epochs are too few: KL is judged over {window} at least."
+    if _is_negative(history.kl):
+        return "unknown", (
+            f"The KL is below zero, down to {np.min(history.kl):.3g}, which no KL is: it may be written as its "
+            "logarithm, or with the other sign."
+        )
     if _explodes(steady, window, high):
         return "runaway", f"KL jumped to {history.kl[-1]:.4g}, over {_EXPLOSION:g} times what it was just before."
     if weight is not None and steady.size < window:
@@ -145,6 +150,12 @@ def _judge(
         f"(± {motion.error:.2%}; up to {most:.0%} counts as settled)"
     )
     known = kl if per_latent is None else per_latent
+    usual = float(np.median(steady[-window:])) * known / kl if kl else known
+    if known > high >= usual and not moving:
+        return "unknown", (
+            f"KL jumped to {np.max(steady[-window:]):.4g} among the last {window} epochs, and came back: train on for "
+            "as many to see whether it stays."
+        )
     grows = moving and motion.slope > 0 and kl > high and not _slows_down(steady)
     if per_latent is not None and per_latent > high and not (moving and motion.slope < 0):
         return (
@@ -161,7 +172,8 @@ def _judge(
             f"(± {motion.error:.2%}; up to {most:.0%} counts as settled)."
         )
     if known < KL_FLOOR_NATS:
-        return "collapsed", f"KL is near zero ({known:.2g} nats) and {trend}: the latents carry nothing."
+        unit = "nats" if per_latent is None else "nats per latent"
+        return "collapsed", f"KL is near zero ({known:.2g} {unit}) and {trend}: the latents carry next to nothing."
     if per_latent is not None and per_latent < low:
         return "collapsed", f"KL {trend}, but lies below the band of {low:g} to {high:g} nats per latent."
     if improvement is not None and improvement <= 0:
@@ -172,6 +184,24 @@ def _judge(
             f"for a mean over latents."
         )
     return "healthy", f"KL {trend}, and lies in the band of {low:g} to {high:g} nats per latent."
+
+
+def _level(kl: np.ndarray, window: int, divisor: int | None) -> str:
+    """Where KL ends, in a sentence."""
+    last = kl[-window:]
+    if last.size and not np.all(np.isfinite(last)):
+        finite = np.flatnonzero(np.isfinite(kl))
+        if not finite.size:
+            return "No epoch has a finite KL."
+        return f"KL was last finite in row {finite[-1] + 1} of {kl.size}, at {kl[finite[-1]]:.4g}."
+    mean = float(np.mean(last)) if last.size else math.nan
+    unit = "in the column's own unit" if divisor is None else f"{mean / divisor:.3g} nats per latent"
+    return f"KL ends at {mean:.4g} ({unit}, mean of the last {last.size} epochs)."
+
+
+def _is_negative(kl: np.ndarray) -> bool:
+    """Whether some of it is farther below zero than an estimate of a KL from samples scatters."""
+    return bool(np.min(kl) < -KL_FLOOR_NATS * max(1.0, float(np.median(kl))))
 
 
 def _weight(history: History, window: int) -> np.ndarray | None:
@@ -206,7 +236,7 @@ def _motion(kl: np.ndarray, window: int, most: float) -> _Motion:
     if kl.size < 2 or not np.all(np.isfinite(kl)):
         return _Motion(window=window, slope=math.nan, error=math.nan)
     widths = [width for width in (window, 2 * window, 4 * window, 8 * window) if width <= kl.size] or [kl.size]
-    noise = _noise(kl[-4 * window :])
+    noise = _noise(kl[1:][-4 * window :])  # the first epoch is of weights that had learned nothing
     for width in widths:
         last = kl[-width:]
         spread = math.sqrt((width**3 - width) / 12)

@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ _NAMES = {
     ),
     "reconstruction": (
         "reconstruction", "reconstruction_loss", "recon", "recon_loss", "rec_loss", "rec", "reconstruction_error",
-        "reconstruction_term", "loss_recon", "mse", "bce", "nll", "mean_squared_error", "binary_crossentropy",
-        "distortion",
+        "recon_error", "rec_error", "reconstruction_term", "loss_recon", "mse", "bce", "nll", "mean_squared_error",
+        "binary_crossentropy", "distortion",
     ),
     "kl_weight": (
         "kl_weight", "beta", "weight", "kl_beta", "kld_weight", "kl_coefficient", "kl_coeff", "kl_anneal",
@@ -32,6 +32,8 @@ _NAMES = {
     ),
 }  # fmt: skip
 _SPLITS = re.compile(r"^(val|validation|valid|train|training)_")
+_LOGARITHM = re.compile(r"^(log|ln)(2|10)?_|_log$")
+_SAME_LOSS = 0.02  # relative
 _MISSING = {"", "na", "n/a", "null", "none", "<na>"}
 
 
@@ -76,16 +78,17 @@ def read_history(path: Path, given: Mapping[str, str | None] | None = None) -> H
         OSError: it cannot be read.
     """
     table = _one_row_per_epoch(_table(_cells(path), path))
-    columns = _recognise(list(table.frame.columns), {key: name for key, name in (given or {}).items() if name}, path)
+    columns = _recognise(table, {key: name for key, name in (given or {}).items() if name}, path)
     return _history(table, columns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Numbers by column: `written` tells an empty cell from a value that is not finite."""
+    """Numbers by column: `written` tells an empty cell from a value that is not finite; `texts` are columns of none."""
 
     frame: pd.DataFrame
     written: pd.DataFrame
+    texts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -110,7 +113,7 @@ def _table(cells: pd.DataFrame, path: Path) -> _Table:
     if cells.empty:
         raise HistoryProblem(f"{path} holds no epochs yet; a history is a table with one row per epoch.")
     missing = cells.map(lambda cell: cell is None or str(cell).strip().lower() in _MISSING)
-    numbers: pd.DataFrame = cells.apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers: pd.DataFrame = cells.apply(_numbers).astype(float)
     texts = [
         name
         for name in map(str, cells)
@@ -120,7 +123,14 @@ def _table(cells: pd.DataFrame, path: Path) -> _Table:
     written = ~missing.drop(columns=texts)
     values = [name for name in map(str, frame) if _bare(name) not in _NAMES["epoch"]]
     written.loc[~written[values].any(axis=1), values] = True  # pandas writes NaN as nothing: no value is no number
-    return _Table(frame, written)
+    return _Table(frame, written, tuple(texts))
+
+
+def _numbers(cells: pd.Series) -> pd.Series:
+    """The numbers of a column; NaN where there is none. 5% is 0.05."""
+    percent = cells.map(lambda cell: str(cell).strip().endswith("%"))
+    bare = cells.map(lambda cell: str(cell).strip().removesuffix("%")).where(percent, cells)
+    return pd.to_numeric(bare, errors="coerce").where(~percent, lambda numbers: numbers / 100)
 
 
 def _is_text(cells: pd.Series, numbers: pd.Series) -> bool:
@@ -166,19 +176,20 @@ def _csv_cells(text: str, path: Path) -> pd.DataFrame:
     if not text.endswith("\n") and lines[-1].count(separator) < lines[0].count(separator):
         lines.pop()  # half written
     try:
-        return pd.read_csv(
+        cells = pd.read_csv(
             io.StringIO("\n".join(lines)), sep=separator, dtype=str, keep_default_na=False, index_col=False,
             skipinitialspace=True,
         )  # fmt: skip
     except (pd.errors.ParserError, ValueError) as error:
         raise HistoryProblem(f"{path} cannot be read as a table: {error}") from error
+    return cells if separator == "," else cells.replace(r"^([^,.]*\d),(\d[^,.]*)$", r"\1.\2", regex=True)
 
 
 def _one_row_per_epoch(table: _Table) -> _Table:
     """The last training of the table, its rows averaged where an epoch has several."""
     name = next((column for column in map(str, table.frame) if _bare(column) in _NAMES["epoch"]), None)
     if name is None:
-        return _Table(table.frame, table.written, ("No column says the epoch: a row was taken for one.",))
+        return replace(table, notes=("No column says the epoch: a row was taken for one.",))
     frame, written, notes = table.frame, table.written, []
     starts = np.flatnonzero(np.diff(frame[name].to_numpy()) < 0)
     if starts.size:
@@ -188,12 +199,14 @@ def _one_row_per_epoch(table: _Table) -> _Table:
     if frame[name].duplicated().any():
         notes.append("Rows of the same epoch were averaged.")
         frame, written = frame.groupby(name, as_index=False).mean(), written.groupby(frame[name].to_numpy()).any()
-    return _Table(frame.reset_index(drop=True), written.reset_index(drop=True), tuple(notes))
+    frame, written = frame.reset_index(drop=True), written.reset_index(drop=True)
+    return replace(table, frame=frame, written=written, notes=tuple(notes))
 
 
 def _bare(column: str) -> str:
-    """A column's name without its split, in one spelling."""
-    spelt = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.rsplit("/", 1)[-1])
+    """A column's name without its split and its unit in brackets, in one spelling."""
+    named = re.sub(r"[(\[].*?[)\]]", "", column)
+    spelt = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", named.rsplit("/", 1)[-1])
     return _SPLITS.sub("", re.sub(r"[^a-z0-9]+", "_", spelt.lower()).strip("_"))
 
 
@@ -217,16 +230,21 @@ def recognise(found: Sequence[str], given: Mapping[str, str] | None = None) -> d
     return columns
 
 
-def _recognise(found: list[str], given: Mapping[str, str], path: Path) -> dict[str, str]:
+def _recognise(table: _Table, given: Mapping[str, str], path: Path) -> dict[str, str]:
     """The columns of a file.
 
     Raises:
-        HistoryProblem: one that is given is not there, or none is known to be KL.
+        HistoryProblem: one that is given is not there or a logarithm, or none is known to be KL.
     """
-    listed = ", ".join(found)
-    for name in given.values():
+    found = list(map(str, table.frame))
+    listed = ", ".join(found) + (f"; not of numbers: {', '.join(table.texts)}" if table.texts else "")
+    for meaning, name in given.items():
         if name not in found:
             raise HistoryProblem(f"{path} has no column of numbers '{name}'; it has: {listed}.")
+        if meaning == "kl" and _LOGARITHM.search(_bare(name)):
+            raise HistoryProblem(
+                f"{path}: '{name}' is called a logarithm; give the KL itself, or rename it if it is that."
+            )
     columns = recognise(found, given)
     if not {"kl", "validation kl"} & columns.keys():
         raise HistoryProblem(f"{path}: no column is known to be the KL term; name it with --kl; there are: {listed}.")
@@ -238,6 +256,12 @@ def imply_kl_weight(loss: np.ndarray, reconstruction: np.ndarray, kl: np.ndarray
     with np.errstate(all="ignore"):
         implied: np.ndarray = (loss - reconstruction) / kl
     return implied
+
+
+def _is_weighted(implied: np.ndarray, weight: np.ndarray) -> bool:
+    """Whether the loss takes the KL as it is written, though its weight is another: it was written with its weight."""
+    other = np.isfinite(implied) & (np.abs(weight - 1) > _SAME_LOSS)
+    return bool(other.sum() > 1 and np.all(np.abs(implied[other] - 1) < _SAME_LOSS))
 
 
 def _history(table: _Table, columns: Mapping[str, str]) -> History:
@@ -260,8 +284,12 @@ def _history(table: _Table, columns: Mapping[str, str]) -> History:
     if all(part is not None for part in parts) and len(set(parts)) == 3:
         implied = imply_kl_weight(*(frame[part].to_numpy() for part in parts))[kept.to_numpy()]
     taken = {"kl": kl, "reconstruction": reconstruction, "kl_weight": weight, "loss": columns.get("loss")}
+    unweighted = frame[kl]
+    if weight is not None and implied is not None and _is_weighted(implied, frame[weight][kept].to_numpy()):
+        notes.append(f"{kl} holds the KL times its weight, for it adds up to the loss: it was divided by {weight}.")
+        unweighted, implied = (frame[kl] / frame[weight]).where(frame[weight] != 0).bfill(), None
     return History(
-        kl=frame[kl][kept].to_numpy(),
+        kl=unweighted[kept].to_numpy(),
         reconstruction=None if reconstruction is None else frame[reconstruction][kept].to_numpy(),
         kl_weight=None if weight is None else frame[weight][kept].to_numpy(),
         implied_weight=implied,

@@ -81,3 +81,44 @@ def test_cyclical_annealing_in_its_ramp_says_that_it_is_cyclical(tmp_path: Path)
 def test_what_a_history_cannot_tell_is_said(tmp_path: Path) -> None:
     said = " ".join(written(tmp_path, kl=np.full(20, 2.0)).unknowns)
     assert all(words in said for words in ("sum or a mean", "active", "KL weight", "reconstruction"))
+
+
+SETTLING = 2.2 * (1 - np.exp(-np.arange(1, 61) / 5))
+
+
+@pytest.mark.parametrize("kl", [np.log(SETTLING), -SETTLING], ids=["logarithm", "other sign"])
+def test_a_kl_below_zero_is_no_kl(kl: np.ndarray, tmp_path: Path) -> None:
+    found = written(tmp_path, kl=kl)
+    assert found.verdict == "unknown"
+    assert found.reasons[0].startswith(f"The KL is below zero, down to {kl.min():.3g}, which no KL is")
+
+
+def test_an_estimate_from_samples_may_scatter_below_zero(tmp_path: Path) -> None:
+    scatter = np.random.default_rng(0).normal(scale=0.01, size=60)
+    assert written(tmp_path, kl=scatter).verdict == "collapsed"
+
+
+def test_one_epoch_that_jumps_and_comes_back_is_no_runaway(tmp_path: Path) -> None:
+    kl = SETTLING.copy()
+    kl[57] = 60
+    found = written(tmp_path, kl_mean=kl)
+    assert found.verdict == "unknown"
+    assert found.reasons[0].startswith("KL jumped to 60 among the last 5 epochs, and came back")
+    kl[55:] = 60
+    assert written(tmp_path, kl_mean=kl).verdict == "runaway"
+
+
+def test_a_first_epoch_far_above_all_others_says_nothing_of_the_scatter(tmp_path: Path) -> None:
+    kl = np.r_[4e5, SETTLING[:24]]
+    assert written(tmp_path, kl_mean=kl).numbers["kl_slope_error"] < 0.02
+
+
+def test_a_training_that_ends_in_nan_tells_where_kl_was_last_a_number(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"epoch": range(60), "kl": np.where(np.arange(60) < 50, SETTLING, np.nan)})
+    frame.to_csv(tmp_path / "h.csv", index=False, na_rep="nan")
+    found = diagnose(read_history(tmp_path / "h.csv"))
+    assert found.verdict == "diverged"
+    assert found.reasons[:2] == (
+        "10 epochs hold values that are not finite.",
+        "KL was last finite in row 50 of 60, at 2.2.",
+    )

@@ -24,6 +24,7 @@ def saved(folder: Path, text: str) -> Path:
     [
         pd.DataFrame(COLUMNS).to_csv(),
         pd.DataFrame(COLUMNS).to_csv(index_label="epoch", sep=";"),
+        pd.DataFrame(COLUMNS).to_csv(index=False, sep=";", decimal=","),
         pd.DataFrame(COLUMNS).to_csv(index=False, sep="\t", lineterminator="\r\n"),
         json.dumps(COLUMNS),
         json.dumps({"params": {"epochs": 3}, "history": COLUMNS}),
@@ -31,7 +32,7 @@ def saved(folder: Path, text: str) -> Path:
         pd.DataFrame(COLUMNS).to_json(orient="records", lines=True),
         "﻿" + pd.DataFrame(COLUMNS).to_csv(index=False),
     ],
-    ids=["pandas", "semicolons", "tabs", "columns", "history", "records", "lines", "byte order mark"],
+    ids=["pandas", "semicolons", "decimal commas", "tabs", "columns", "history", "records", "lines", "byte order mark"],
 )
 def test_every_form_gives_the_same_history(text: str, tmp_path: Path) -> None:
     history = read_history(saved(tmp_path, text))
@@ -88,6 +89,7 @@ def test_rows_of_one_epoch_are_averaged(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("epoch,loss,val_loss\n0,1,2\n", "--kl; there are: epoch, loss, val_loss"),
+        ("epoch,kl\n0,2 nats\n1,3 nats\n", "there are: epoch; not of numbers: kl\\."),
         ("epoch,kl\n", "no epochs yet"),
         ("", "is empty"),
         ("[1, 2]", "no history"),
@@ -105,6 +107,32 @@ def test_columns_may_be_named_and_a_wrong_name_lists_them(tmp_path: Path) -> Non
     assert read_history(path, {"kl": "divergence", "reconstruction": "fit"}).kl.tolist() == [1, 3]
     with pytest.raises(HistoryProblem, match="no column of numbers 'kl'; it has: epoch, divergence, fit"):
         read_history(path, {"kl": "kl"})
+
+
+def test_the_logarithm_of_a_kl_is_no_kl(tmp_path: Path) -> None:
+    path = saved(tmp_path, "epoch,log_kl,log10_KL\n0,1,2\n1,3,4\n")
+    for name in ("log_kl", "log10_KL"):
+        with pytest.raises(HistoryProblem, match=f"'{name}' is called a logarithm; give the KL itself"):
+            read_history(path, {"kl": name})
+
+
+def test_units_in_brackets_and_percent_signs_are_understood(tmp_path: Path) -> None:
+    history = read_history(saved(tmp_path, "Epoch,KL [nats/row],Recon. error (sum),Beta\n0,1,9,50%\n1,2,8,100 %\n"))
+    assert history.kl.tolist() == [1, 2]
+    assert history.reconstruction is not None
+    assert history.reconstruction.tolist() == [9, 8]
+    assert history.kl_weight is not None
+    assert history.kl_weight.tolist() == [0.5, 1]
+
+
+def test_a_kl_that_was_written_with_its_weight_is_divided_by_it(tmp_path: Path) -> None:
+    """Loss 9 = 8 + 1 at weight 0.1 is a KL of 10; with weight 0 nothing was seen, and the next epoch's is taken."""
+    rows = "epoch,loss,reconstruction_loss,kl_loss,beta\n0,9,9,0,0\n1,9,8,1,0.1\n2,9,6,3,0.2\n"
+    history = read_history(saved(tmp_path, rows))
+    np.testing.assert_allclose(history.kl, [10, 10, 15])
+    assert any("kl_loss holds the KL times its weight" in note for note in history.notes)
+    plain = read_history(saved(tmp_path, rows.replace("9,8,1", "8.1,8,1").replace("9,6,3", "6.6,6,3")))
+    assert plain.kl.tolist() == [0, 1, 3], "it adds to the loss with its weight"
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
