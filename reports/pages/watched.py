@@ -152,7 +152,7 @@ def _gate_blocks(watched: Watched) -> tuple[Block, ...]:
     )
     table = Table(
         caption="The gates of a study, for this one training",
-        columns=("gate", "", "measured", "threshold", "passes when"),
+        columns=("gate", "result", "measured", "threshold", "passes when"),
         rows=rows,
         words=(0, 1, 2, 3, 4),
     )

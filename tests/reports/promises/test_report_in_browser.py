@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from playwright.sync_api import (
     Browser,
@@ -24,8 +25,11 @@ from playwright.sync_api import (
     expect,
 )
 
+from klsearch.reports.report import write_audit, write_watched
 from klsearch.reports.tables import TEXT_COLUMNS, confirmation_frame, trials_frame
 from klsearch.studies.record import StudyRecord
+from tests.reports.pages.test_audited import FACTS, FINDINGS
+from tests.vae.diagnostics.test_watched import watched
 
 pytestmark = pytest.mark.browser
 
@@ -35,6 +39,11 @@ FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+OTHER_PAGES: dict[str, Callable[[Path], Path]] = {
+    "watched": lambda path: write_watched(watched(np.linspace(1, 9, 40)), path, name="vae"),
+    "audit": lambda path: write_audit(FINDINGS, FACTS, path, definition=DEFINITION, name="my_vae:make"),
+}
+DEFINITION = f"[study]\nname = '{'long' * 60}'\n"
 CARELESS = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
@@ -78,7 +87,10 @@ def open_report(chromium_browser: Browser, html_of: Callable[[str], str], tmp_pa
 
     def open_one(kind: str = "finished", *, width: int = DESKTOP, theme: Theme = "light", **options: Any) -> Opened:
         path = tmp_path / f"{kind}.html"
-        path.write_text(html_of(kind), encoding="utf-8")
+        if kind in OTHER_PAGES:
+            OTHER_PAGES[kind](path)
+        else:
+            path.write_text(html_of(kind), encoding="utf-8")
         size = ViewportSize(width=width, height=900)
         context = chromium_browser.new_context(viewport=size, color_scheme=theme, **options)
         opened.append(Opened(context, path))
@@ -103,12 +115,16 @@ def open_report(chromium_browser: Browser, html_of: Callable[[str], str], tmp_pa
         ("one hyperparameter", PHONE, "light"),
         ("comparison", PHONE, "dark"),
         ("comparison", DESKTOP, "light"),
+        ("watched", PHONE, "dark"),
+        ("watched", DESKTOP, "light"),
+        ("audit", PHONE, "light"),
+        ("audit", DESKTOP, "dark"),
     ],
 )
 def test_a_page_fits_the_screen_and_loads_nothing(open_report: Open, kind: str, width: int, theme: Theme) -> None:
     page = open_report(kind, width=width, theme=theme).page
     assert page.evaluate(CARELESS) is False
-    assert page.locator("main section").count() == (5 if kind == "comparison" else 13)
+    assert page.locator("main section").count() == {"comparison": 5, "watched": 5, "audit": 4}.get(kind, 13)
 
 
 def test_the_themes_really_differ(open_report: Open) -> None:
@@ -127,6 +143,10 @@ def test_the_themes_really_differ(open_report: Open) -> None:
         ("hostile", PHONE, "dark"),
         ("one hyperparameter", DESKTOP, "dark"),
         ("comparison", PHONE, "light"),
+        ("watched", PHONE, "light"),
+        ("watched", DESKTOP, "dark"),
+        ("audit", PHONE, "dark"),
+        ("audit", DESKTOP, "light"),
     ],
 )
 def test_axe_finds_nothing_to_object_to(open_report: Open, kind: str, width: int, theme: Theme) -> None:
