@@ -116,6 +116,26 @@ def test_a_search_that_has_not_looked_where_it_is_best_is_not_decided() -> None:
     assert not found.reached
 
 
+@pytest.mark.parametrize(("excess", "decided"), [(0.0, True), (0.2, False)])
+def test_a_search_whose_leader_nothing_comes_near_is_not_decided(excess: float, decided: bool) -> None:
+    """All that seemed better than so much above the leader is left out."""
+    trials = tried(250, noise=0.02)
+    leader = model(trials).leaders()[0]
+    found = model([one for one in trials if one is leader or one.unexplained >= 0.2 * (1 + excess)]).decide()
+    assert found is not None
+    assert found.leader == leader.number
+    assert found.fall == pytest.approx(excess, abs=0.08)
+    assert found.reached is decided
+
+
+def test_a_leader_without_another_is_not_decided_on() -> None:
+    trials = tried(250, noise=0.02)
+    leader = model(trials).leaders()[0]
+    found = model([trial._replace(feasible=trial is leader) for trial in trials]).decide()
+    assert found is not None
+    assert (found.fall, found.reached) == (math.inf, False)
+
+
 def test_gain_and_noise_are_shares_so_that_the_unit_of_the_data_does_not_matter() -> None:
     trials = tried(40, noise=0.02)
     once, scaled = (

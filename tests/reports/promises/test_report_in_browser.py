@@ -39,11 +39,11 @@ FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+DEFINITION = f"[study]\nname = '{'long' * 60}'\n"
 OTHER_PAGES: dict[str, Callable[[Path], Path]] = {
     "watched": lambda path: write_watched(watched(np.linspace(1, 9, 40)), path, name="vae"),
     "audit": lambda path: write_audit(FINDINGS, FACTS, path, definition=DEFINITION, name="my_vae:make"),
 }
-DEFINITION = f"[study]\nname = '{'long' * 60}'\n"
 CARELESS = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
