@@ -16,6 +16,7 @@ from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.conditions import LABELS
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
+from klsearch.vae.data.proposals import have_channels_first
 from klsearch.vae.networks.kinds import KINDS
 
 _Problems = list[tuple[KeyPath, str]]
@@ -77,12 +78,18 @@ def _examined(examine: Examine, definition: StudyDefinition, dataset: Dataset, f
 def cautions(definition: StudyDefinition, dataset: Dataset) -> list[Caution]:
     """What may disappoint without being wrong: in the definition, in the data, and between the two."""
     latents, features = definition.model.latent_dim, math.prod(dataset.shape)
-    many = (
-        f"model.latent_dim: {latents} latents for {features} values a row compress nothing; use fewer"
-        if latents >= features
-        else ""
-    )
-    return [*definition.cautions(), *([Caution(many, "many-latents")] if many else []), *dataset.warnings]
+    found, kind = {}, definition.model.kind
+    if latents >= features:
+        found["many-latents"] = (
+            f"model.latent_dim: {latents} latents for {features} values a row compress nothing; use fewer"
+        )
+    if kind in KINDS and KINDS[kind].is_of_series and have_channels_first(dataset.train):
+        channels, length = dataset.shape
+        found["channels-first"] = (
+            f"rows of {channels} x {length} look like {channels} channels of {length} steps, but {kind!r} takes steps "
+            f"first: write them as np.swapaxes(rows, 1, 2)"
+        )
+    return [*definition.cautions(), *(Caution(text, code) for code, text in found.items()), *dataset.warnings]
 
 
 def _try_to_load(definition: StudyDefinition, folder: Path) -> tuple[Dataset | None, _Problems]:

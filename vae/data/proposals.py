@@ -57,6 +57,14 @@ def are_series(rows: Rows) -> bool:
     return channels >= _UNORDERED and steps < _ORDERED * channels
 
 
+def have_channels_first(rows: Rows) -> bool:
+    """Tell whether training rows [n, *shape] are series [n, channels, length], as many libraries give them."""
+    if len(rows.shape) != 3:
+        return False
+    _, channels, length = rows.shape
+    return channels == 1 < length or are_series(np.swapaxes(rows[_evenly(len(rows))], 1, 2))
+
+
 def _unlikeness(values: np.ndarray, axis: int) -> float:
     """Mean squared difference of neighbours along an axis, as a share of that of all pairs; 1 where there is none."""
     count = values.shape[axis]

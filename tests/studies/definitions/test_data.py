@@ -123,3 +123,19 @@ def test_as_many_latents_as_values_in_a_row_are_told_with_a_code(tmp_path: Path)
         definition = parse_definition(text.replace("latent_dim = 8", f"latent_dim = {latents}"), "my.toml")
         codes = [caution.code for caution in cautions(definition, load_data(definition, tmp_path))]
         assert ("many-latents" in codes) is told
+
+
+@pytest.mark.parametrize(("kind", "told"), [("conv1d", True), ("recurrent", True), ("dense", False)])
+def test_series_with_their_channels_first_are_told_where_steps_are_taken_first(
+    kind: str, told: bool, tmp_path: Path
+) -> None:
+    series = np.cumsum(np.random.default_rng(0).normal(size=(300, 20, 3)), axis=1)
+    text = template().replace('"digits" ', '"rows.npy" ', 1).replace('kind = "dense"', f'kind = "{kind}"')
+    text = text.replace("hidden = [128, 64]", "filters = [8]\nhidden = [8]" if kind == "conv1d" else "hidden = [8]")
+    definition = parse_definition(text, "my.toml")
+    for rows, wrong in ((series.swapaxes(1, 2), True), (series, False)):
+        np.save(tmp_path / "rows.npy", rows)
+        found = cautions(definition, load_data(definition, tmp_path))
+        warnings = [one for one in found if one.code == "channels-first"]
+        assert len(warnings) == (told and wrong)
+        assert not warnings or warnings[0].startswith("rows of 3 x 20 look like 3 channels of 20 steps, but ")

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from klsearch.vae.data.proposals import are_series, choose_kl_weights, choose_likelihood, largest_eigenvalue
+from klsearch.vae.data.proposals import (
+    are_series,
+    choose_kl_weights,
+    choose_likelihood,
+    have_channels_first,
+    largest_eigenvalue,
+)
 from klsearch.vae.data.tokens import Alphabet
 
 RNG = np.random.default_rng(0)
@@ -82,3 +88,21 @@ def test_kl_weights_end_where_a_linear_model_keeps_no_latent() -> None:
 )
 def test_series_are_told_from_images_by_channels_without_an_order(rows: np.ndarray, expected: bool) -> None:
     assert are_series(rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (walks(24, 8).swapaxes(1, 2), True),
+        (walks(24, 1).swapaxes(1, 2), True),
+        (np.random.default_rng(1).normal(size=(200, 1, 24)), True),  # one step of 24 channels is none
+        (walks(24, 8), False),
+        (walks(24, 1), False),
+        (np.cumsum(walks(24, 8), axis=2), False),  # channels with an order, as frequencies
+        (load_digits().images, False),
+        (np.random.default_rng(1).normal(size=(200, 24, 8)), False),
+        (walks(24, 1)[:, :, 0], False),
+    ],
+)
+def test_channels_that_come_before_the_steps_are_seen(rows: np.ndarray, expected: bool) -> None:
+    assert have_channels_first(rows) == expected
