@@ -246,6 +246,18 @@ def test_the_workers_of_a_dask_cluster_search_together(
     assert len({row.owner for row in rows}) == 2
 
 
+@pytest.mark.faults
+def test_a_worker_of_a_cluster_that_is_killed_does_not_end_the_study(
+    run: Run, cluster: Cluster, rows_in: RowsIn, tmp_path: Path
+) -> None:
+    process, folder = run("--backend", "dask", "--scheduler", cluster.address), tmp_path / "run"
+    process.wait_until(lambda: len(rows := rows_in(folder)) > 4 and len(owners(rows)) == 2)
+    os.kill(min(owner.process for owner in owners(rows_in(folder))), signal.SIGKILL)
+    assert process.wait(timeout=LONGEST_SECONDS) == 0, (tmp_path / "err").read_text()
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    assert_every_row_complete(rows_in(folder), TRIALS)
+
+
 @pytest.mark.parametrize(
     ("started", "count"),
     [

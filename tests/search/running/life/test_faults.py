@@ -168,20 +168,23 @@ def assert_budget_met(rows: list[Row], trials: int) -> None:
     assert len({row.run.hyperparameters for row in finished}) == trials
 
 
-def test_four_workers_on_postgresql_are_killed_every_few_seconds(
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_four_workers_on_one_storage_are_killed_every_few_seconds(
     start: Start,
     command: list[str],
-    postgres: str,
     outcomes: Outcomes,
     write: Callable[..., Path],
     tmp_path: Path,
+    request: pytest.FixtureRequest,
+    kind: str,
 ) -> None:
+    url = f"sqlite:///{tmp_path / 'four.db'}" if kind == "sqlite" else request.getfixturevalue("postgres")
     definition = write(tmp_path, LONGER, ("trials = 24", "trials = 60"), ('name = "tiny"', 'name = "four"'))
     rng, kills = random.Random(0), 0
 
     def begin(index: int) -> "Process":
         folder = tmp_path / f"worker{index}"
-        arguments = ("run", definition, "--out", folder, "--storage", postgres, "--slots", 4, "--no-confirm")
+        arguments = ("run", definition, "--out", folder, "--storage", url, "--slots", 4, "--no-confirm")
         return start(*command, *arguments, "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}")
 
     workers = [begin(index) for index in range(4)]
@@ -199,7 +202,7 @@ def test_four_workers_on_postgresql_are_killed_every_few_seconds(
     errors = "".join(path.read_text() for path in tmp_path.glob("err*"))
     assert [worker.returncode for worker in workers] == [0] * 4, errors
     assert "sw0rdfish" not in errors and "Traceback" not in errors
-    rows = rows_of(postgres, "four")
+    rows = rows_of(url, "four")
     assert_budget_met(rows, 60)
     assert len({row.owner for row in rows}) >= 4
     drawn = rng.sample([row for row in rows if row.result is not None and not row.result.curves.diverged], 5)
