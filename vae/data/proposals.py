@@ -9,6 +9,7 @@ from klsearch.vae.data.rows import Rows
 from klsearch.vae.data.tokens import one_hot_width
 
 _LOOKED_AT = 1024  # rows, from all over them
+_MOST_VALUES = 2**21  # of series, of which fewer rows tell as much: this is done before every training
 _LEAST_COUNT = 3  # the largest value of counts; below, chance alone may look like it
 _OVERDISPERSED = 1.5  # variance over mean, of the median column
 # Neighbours along the channels of series are no more alike than any two: their mean squared difference is about that of
@@ -50,9 +51,12 @@ class KlWeights:
 
 def are_series(rows: Rows) -> bool:
     """Tell whether training rows [n, length, channels] are series rather than images, by how alike neighbours are."""
-    some = np.asarray(rows[_evenly(len(rows))], np.float64)
-    deviation = np.nanstd(some, axis=0)
-    standard = np.nan_to_num((some - np.nanmean(some, axis=0)) / np.where(deviation > 0, deviation, 1.0))
+    some = np.asarray(rows[_evenly(len(rows), most=_MOST_VALUES // math.prod(rows.shape[1:]))], np.float64)
+    known = ~np.isnan(some)
+    count = np.maximum(known.sum(axis=0), 1)
+    centred = np.where(known, some - np.sum(some, axis=0, where=known) / count, 0.0)
+    deviation = np.sqrt(np.sum(np.square(centred), axis=0) / count)
+    standard = centred / np.where(deviation > 0, deviation, 1.0)
     steps, channels = (_unlikeness(standard, axis) for axis in (1, 2))
     return channels >= _UNORDERED and steps < _ORDERED * channels
 
@@ -62,7 +66,10 @@ def have_channels_first(rows: Rows) -> bool:
     if len(rows.shape) != 3:
         return False
     _, channels, length = rows.shape
-    return channels == 1 < length or are_series(np.swapaxes(rows[_evenly(len(rows))], 1, 2))
+    if channels == 1:
+        return length > 1
+    some = rows[_evenly(len(rows), most=_MOST_VALUES // (channels * length))]
+    return are_series(np.swapaxes(some, 1, 2))
 
 
 def _unlikeness(values: np.ndarray, axis: int) -> float:
@@ -139,8 +146,10 @@ def largest_eigenvalue(train: Rows) -> float:
     return float(np.linalg.eigvalsh(products)[-1]) / len(centred)
 
 
-def _evenly(count: int) -> np.ndarray:
-    found: np.ndarray = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
+def _evenly(count: int, *, most: int = _LOOKED_AT) -> np.ndarray:
+    """The places of at most so many of `count` rows, two at least."""
+    taken = min(count, _LOOKED_AT, max(most, 2))
+    found: np.ndarray = np.unique(np.linspace(0, count - 1, taken).astype(np.int64))
     return found
 
 

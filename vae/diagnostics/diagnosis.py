@@ -100,11 +100,12 @@ def diagnose(
         "reconstruction": None if history.reconstruction is None else float(history.reconstruction[-1]),
         "reconstruction_improvement": improvement,
     }
-    verdict, reason = _judge(history, weight, steady, motion, kl, per_latent, improvement, limits)
-    level = _level(history.kl, window, divisor)
+    verdict, reason = _judge_without_trend(history, weight, steady, limits) or _judge(
+        steady, motion, kl, per_latent, improvement, limits
+    )
     return Diagnosis(
         verdict=verdict,
-        reasons=(reason, level, *history.notes),
+        reasons=(reason, _level(history.kl, window, divisor), *history.notes),
         unknowns=tuple(_unknowns(history, divisor, kl, assumed=kl_reduction is None)),
         numbers=numbers,
         columns=history.columns,
@@ -112,18 +113,11 @@ def diagnose(
     )
 
 
-def _judge(
-    history: History,
-    weight: np.ndarray | None,
-    steady: np.ndarray,
-    motion: _Motion,
-    kl: float,
-    per_latent: float | None,
-    improvement: float | None,
-    limits: GateThresholds,
-) -> tuple[str, str]:
-    """The verdict and the sentence that carries it."""
-    window, most, (low, high) = limits.window, limits.max_kl_slope, limits.kl_band
+def _judge_without_trend(
+    history: History, weight: np.ndarray | None, steady: np.ndarray, limits: GateThresholds
+) -> tuple[str, str] | None:
+    """The verdict, and the sentence that carries it, where no trend is needed or none can be seen yet; else None."""
+    window, high = limits.window, limits.kl_band[1]
     if history.nonfinite_epochs:
         held = "1 epoch holds" if history.nonfinite_epochs == 1 else f"{history.nonfinite_epochs} epochs hold"
         return "diverged", f"{held} values that are not finite."
@@ -144,14 +138,27 @@ def _judge(
         )
     if steady.size < 2 * window:
         return "unknown", f"{steady.size} epochs at one KL weight are too few: it takes {2 * window} to see a trend."
+    return None
+
+
+def _judge(
+    steady: np.ndarray,
+    motion: _Motion,
+    kl: float,
+    per_latent: float | None,
+    improvement: float | None,
+    limits: GateThresholds,
+) -> tuple[str, str]:
+    """The verdict and the sentence that carries it, of enough epochs at one KL weight."""
+    window, most, (low, high) = limits.window, limits.max_kl_slope, limits.kl_band
     moving = motion.is_moving(most)
     trend = (
         f"{'moves' if moving else 'is settled'}: {motion.slope:+.2%} per epoch over the last {motion.window} epochs "
         f"(± {motion.error:.2%}; up to {most:.0%} counts as settled)"
     )
     known = kl if per_latent is None else per_latent
-    usual = float(np.median(steady[-window:])) * known / kl if kl else known
-    if known > high >= usual and not moving:
+    last = steady[-window:] * (known / kl if kl else 1.0)  # in the unit of the band, if that is known
+    if known > high >= max(np.median(last), last[-1]) and not moving:
         return "unknown", (
             f"KL jumped to {np.max(steady[-window:]):.4g} among the last {window} epochs, and came back: train on for "
             "as many to see whether it stays."

@@ -287,7 +287,7 @@ def _history(table: _Table, columns: Mapping[str, str]) -> History:
     unweighted = frame[kl]
     if weight is not None and implied is not None and _is_weighted(implied, frame[weight][kept].to_numpy()):
         notes.append(f"{kl} holds the KL times its weight, for it adds up to the loss: it was divided by {weight}.")
-        unweighted, implied = (frame[kl] / frame[weight]).where(frame[weight] != 0).bfill(), None
+        unweighted, implied = (frame[kl] / frame[weight]).where(frame[weight] != 0).bfill().ffill(), None
     return History(
         kl=unweighted[kept].to_numpy(),
         reconstruction=None if reconstruction is None else frame[reconstruction][kept].to_numpy(),

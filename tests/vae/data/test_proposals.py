@@ -102,6 +102,8 @@ def test_series_are_told_from_images_by_channels_without_an_order(rows: np.ndarr
         (load_digits().images, False),
         (np.random.default_rng(1).normal(size=(200, 24, 8)), False),
         (walks(24, 1)[:, :, 0], False),
+        (np.where(np.arange(24)[:, np.newaxis] == 5, np.nan, walks(24, 8)).swapaxes(1, 2), True),  # a step nobody knows
+        (walks(40_000, 8).swapaxes(1, 2), True),
     ],
 )
 def test_channels_that_come_before_the_steps_are_seen(rows: np.ndarray, expected: bool) -> None:

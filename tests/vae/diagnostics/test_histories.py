@@ -126,13 +126,13 @@ def test_units_in_brackets_and_percent_signs_are_understood(tmp_path: Path) -> N
 
 
 def test_a_kl_that_was_written_with_its_weight_is_divided_by_it(tmp_path: Path) -> None:
-    """Loss 9 = 8 + 1 at weight 0.1 is a KL of 10; with weight 0 nothing was seen, and the next epoch's is taken."""
-    rows = "epoch,loss,reconstruction_loss,kl_loss,beta\n0,9,9,0,0\n1,9,8,1,0.1\n2,9,6,3,0.2\n"
+    """Loss 9 = 8 + 1 at weight 0.1 is a KL of 10; with weight 0 nothing was seen, and a neighbour's is taken."""
+    rows = "epoch,loss,reconstruction_loss,kl_loss,beta\n0,9,9,0,0\n1,9,8,1,0.1\n2,9,6,3,0.2\n3,9,9,0,0\n"
     history = read_history(saved(tmp_path, rows))
-    np.testing.assert_allclose(history.kl, [10, 10, 15])
+    np.testing.assert_allclose(history.kl, [10, 10, 15, 15])
     assert any("kl_loss holds the KL times its weight" in note for note in history.notes)
     plain = read_history(saved(tmp_path, rows.replace("9,8,1", "8.1,8,1").replace("9,6,3", "6.6,6,3")))
-    assert plain.kl.tolist() == [0, 1, 3], "it adds to the loss with its weight"
+    assert plain.kl.tolist() == [0, 1, 3, 0], "it adds to the loss with its weight"
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
