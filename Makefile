@@ -26,7 +26,7 @@ quick: $(INSTALLED) ## the tests that take no second each, of every room: under 
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not faults"
 
 faults: $(INSTALLED) ## kill processes and stop servers in the middle of studies, for over half an hour
-	$(BIN)/python -m pytest -m faults --override-ini faulthandler_timeout=3600
+	$(BIN)/python -m pytest -m faults --override-ini faulthandler_timeout=0
 
 gpu: $(CUDA) ## the tests that need an NVIDIA card; it is an error if TensorFlow sees none
 	KLSEARCH_REQUIRE_CARD=1 $(BIN)/python -m pytest -m gpu
