@@ -11,7 +11,7 @@ from klsearch.search.confirmation.seeds_asked import with_all_seeds
 from klsearch.search.layout import Layout, layout_of, most_slots
 from klsearch.search.running.auto_band import find_reference
 from klsearch.search.running.options import RunOptions
-from klsearch.search.running.versions import DEVICE, EARLIER, name_earlier, provenance
+from klsearch.search.running.versions import DECIDING, DEVICE, EARLIER, PROCESSOR, name_earlier, provenance
 from klsearch.search.running.workers import worker_count
 from klsearch.search.storage.facts import StudyFacts
 from klsearch.search.storage.place import Place
@@ -82,7 +82,7 @@ def begin_study(storage: BaseStorage, request: StudyRequest) -> StudyStorage:
         study = StudyStorage.load(storage, place.name)
         _check_agreement(study, request)
         loaded = _choose_definition(loaded, study, request.progress)
-        _warn_of_another_device(study, request.progress)
+        _warn_of_other_circumstances(study, request.progress)
     study.replace_definition(loaded.toml_for_any_folder())
     study.change_facts(**_find_changes(study.facts, loaded))
     place.create(loaded.toml_for_any_folder())
@@ -200,13 +200,23 @@ def _check_agreement(study: StudyStorage, request: StudyRequest) -> None:
         )
 
 
-def _warn_of_another_device(study: StudyStorage, progress: Progress) -> None:
-    """Say that a study goes on on another type of device, where trials end in other bits."""
-    before, now = study.facts.provenance.get(DEVICE, ""), device_words()
-    if study.trials() and before and before.partition(EARLIER)[0] != now:
+def _warn_of_other_circumstances(study: StudyStorage, progress: Progress) -> None:
+    """Say that a study goes on where the same trial ends in other bits."""
+    if not study.trials():
+        return
+    known, now = study.facts.provenance, provenance(device_words())
+    before = {name: value.partition(EARLIER)[0] for name, value in known.items() if value}
+    changed = [name for name in (*DECIDING, PROCESSOR) if before.get(name, now[name]) != now[name]]
+    if changed:
+        words = ", ".join(f"{name} {now[name]} (before: {before[name]})" for name in changed)
         progress.say(
-            f"warning: this study was trained on {before} so far, and goes on on {now}, where the same settings and "
-            "seed give other bits, within the noise of seeds."
+            f"warning: this study goes on with {words}, where the same settings and seed may give other bits, within "
+            "the noise of seeds."
+        )
+    if DEVICE in before and before[DEVICE] != now.get(DEVICE):
+        progress.say(
+            f"warning: this study was trained on {before[DEVICE]} so far, and goes on on {now.get(DEVICE)}, where the "
+            "same settings and seed give other bits, within the noise of seeds."
         )
 
 

@@ -9,11 +9,11 @@ from klsearch.vae.machine import processor_name, usable_cores
 # Stands between a version and those that earlier parts of the same study were trained with.
 EARLIER = " (earlier "
 _MISSING = "not installed"
-_LIBRARIES = ("klsearch", "tensorflow", "keras", "optuna", "numpy", "pandas", "matplotlib", "joblib")
-
-
-DEVICE = "trained on"
-"""The name under which provenance holds the device."""
+DECIDING = ("klsearch", "tensorflow", "keras", "optuna", "numpy")
+"""The packages by whose versions trials come out differently."""
+_LIBRARIES = (*DECIDING, "pandas", "matplotlib", "joblib")
+PROCESSOR, DEVICE = "processor", "trained on"
+"""The names under which provenance holds the processor, and the device that trains."""
 
 
 def provenance(device: str = "") -> dict[str, str]:
@@ -27,7 +27,7 @@ def provenance(device: str = "") -> dict[str, str]:
         **versions,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
-        "processor": processor_name(),
+        PROCESSOR: processor_name(),
         "usable cores": str(usable_cores()),
         **({DEVICE: device} if device else {}),
     }

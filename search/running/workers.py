@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ import joblib
 from optuna.trial import TrialState
 
 from klsearch.search.running.options import RunOptions
+from klsearch.search.running.versions import DECIDING, provenance
 from klsearch.search.running.worker_process import Failure, Task, work, work_here
 from klsearch.search.stopping import Interrupted
 from klsearch.search.storage.place import Place
@@ -158,7 +160,7 @@ def _pool(options: RunOptions) -> Iterator[_Pool]:
 
 @contextmanager
 def _cluster(scheduler: str) -> Iterator[Any]:
-    """A client of the Dask cluster with this scheduler, each of whose workers has one thread."""
+    """A client of the Dask cluster with this scheduler, each of whose workers has one thread and these versions."""
     try:
         from distributed import Client  # an optional dependency
     except ImportError as error:
@@ -169,7 +171,9 @@ def _cluster(scheduler: str) -> Iterator[Any]:
     before = logger.level
     logger.setLevel(logging.CRITICAL)  # what goes wrong is told in one line
     try:
-        client = Client(scheduler, timeout=5, set_as_default=False)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Dask's own packages that differ; which of ours do is looked at below
+            client = Client(scheduler, timeout=5, set_as_default=False)  # type: ignore[no-untyped-call]
     except Exception as error:  # each way of talking to it has errors of its own
         logger.setLevel(before)
         raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
@@ -180,6 +184,7 @@ def _cluster(scheduler: str) -> Iterator[Any]:
                 f"each worker of the Dask cluster at {scheduler} must have one thread, and there must be one; start "
                 "them with `dask worker ADDRESS --nthreads 1`."
             )
+        _refuse_other_versions(client)
         yield client
     finally:
         with suppress(Exception):  # a scheduler that is gone need not be taken leave of
@@ -190,6 +195,24 @@ def _cluster(scheduler: str) -> Iterator[Any]:
 def _searching_workers(client: Any) -> list[str]:
     """The addresses of the workers that search: those that were started with a card, where any was, else all."""
     return _workers_with_a_card(client) or list(client.nthreads())
+
+
+def _refuse_other_versions(client: Any) -> None:
+    """Refuse workers whose trials would come out otherwise than here: the command would not be the same study again."""
+    here = provenance()
+    for address, there in client.run(provenance, workers=_searching_workers(client), on_error="return").items():
+        if isinstance(there, Exception):
+            raise UsageError(
+                f"the Dask worker at {address} cannot run klsearch ({type(there).__name__}: {there}); install "
+                f"klsearch[dask] {here['klsearch']} on every machine of the cluster."
+            )
+        other = [name for name in DECIDING if there[name] != here[name]]
+        if other:
+            have = " and ".join(f"{name} {there[name]} (here: {here[name]})" for name in other)
+            raise UsageError(
+                f"the Dask worker at {address} has {have}, and its trials would come out differently; install the same "
+                "versions on every machine of the cluster."
+            )
 
 
 def _workers_with_a_card(client: Any) -> list[str]:

@@ -24,6 +24,7 @@ from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.errors import StudyConflict
 from klsearch.vae.hyperparameters import BEFORE
+from klsearch.vae.machine import processor_name
 from klsearch.vae.training.devices.cards import device_words
 
 if TYPE_CHECKING:
@@ -192,6 +193,20 @@ def test_a_study_that_goes_on_on_another_device_says_so_once_it_has_trials(
     assert told.lines == [
         "warning: this study was trained on NVIDIA H200, deterministic so far, and goes on on the processor, where the "
         "same settings and seed give other bits, within the noise of seeds."
+    ]
+
+
+def test_a_study_that_goes_on_under_other_versions_says_so_once(
+    definition_file: Path, place: Place, storage: BaseStorage, told: "Told"
+) -> None:
+    study = begin_study(storage, request_of(definition_file, place, told))
+    study.change_facts(provenance={**study.facts.provenance, "keras": "3.0", "processor": "Z80", "pandas": "1.0"})
+    study.create_row(Run(hyperparameters=BEFORE, seed=5, label="search"), this_process())
+    for _ in range(2):
+        begin_study(storage, request_of(definition_file, place, told))
+    assert told.lines == [
+        f"warning: this study goes on with keras {version('keras')} (before: 3.0), processor {processor_name()} "
+        "(before: Z80), where the same settings and seed may give other bits, within the noise of seeds."
     ]
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -202,8 +203,11 @@ Assemble = Callable[..., Cluster]
 
 @pytest.fixture
 def assemble(start: Start, tmp_path: Path) -> Assemble:
-    """A function that starts a Dask cluster of worker processes with these options, on this machine alone."""
-    return lambda *wanted: start_cluster(start, tmp_path, wanted)
+    """A function that starts a Dask cluster of worker processes with these options, on this machine alone.
+
+    They look for packages in a folder first, if one is named.
+    """
+    return lambda *wanted, finding=tmp_path: start_cluster(start, tmp_path, wanted, finding)
 
 
 @pytest.fixture
@@ -216,7 +220,7 @@ ONE_THREAD = ("--nthreads", "1")
 WITH_GPU = (*ONE_THREAD, "--resources", "GPU=1")
 
 
-def start_cluster(start: Start, tmp_path: Path, wanted: Sequence[Sequence[str]]) -> Cluster:
+def start_cluster(start: Start, tmp_path: Path, wanted: Sequence[Sequence[str]], finding: Path) -> Cluster:
     dask, log = (sys.executable, "-m"), tmp_path / "scheduler.log"
     scheduler = start(
         *dask, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard",
@@ -227,7 +231,8 @@ def start_cluster(start: Start, tmp_path: Path, wanted: Sequence[Sequence[str]])
     assert address is not None
     for options in wanted:
         start(
-            *dask, "distributed.cli.dask_worker", address[1], "--host", "127.0.0.1", "--no-dashboard", *options,
+            "env", f"PYTHONPATH={finding}", *dask, "distributed.cli.dask_worker", address[1],
+            "--host", "127.0.0.1", "--no-dashboard", *options,
             cwd=tmp_path, err=tmp_path / "worker.log",
         )  # fmt: skip
     scheduler.wait_until(lambda: log.read_text().count("Register worker") == len(wanted))
@@ -276,6 +281,27 @@ def test_of_a_cluster_with_cards_the_workers_that_have_one_search(
 def test_a_worker_of_several_threads_is_refused(assemble: Assemble) -> None:
     address = assemble(ONE_THREAD, ("--nthreads", "2")).address
     with pytest.raises(UsageError, match="must have one thread"):
+        worker_count(RunOptions(scheduler=address))
+
+
+def test_a_worker_of_other_versions_is_refused(assemble: Assemble, tmp_path: Path) -> None:
+    """Its trials would come out differently, and the same command would not be the same study again."""
+    metadata = tmp_path / "other" / "keras-2.0.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: keras\nVersion: 2.0.0\n")
+    address = assemble(ONE_THREAD, finding=tmp_path / "other").address
+    here = re.escape(version("keras"))
+    with pytest.raises(
+        UsageError, match=rf"worker at tcp://\S+ has keras 2\.0\.0 \(here: {here}\), .*the same versions"
+    ):
+        worker_count(RunOptions(scheduler=address))
+
+
+def test_a_worker_without_klsearch_is_refused(assemble: Assemble, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "klsearch.py").touch()  # in place of the package
+    address = assemble(ONE_THREAD, finding=tmp_path / "other").address
+    with pytest.raises(UsageError, match=r"cannot run klsearch \(.*'klsearch' is not a package.*\); install klsearch"):
         worker_count(RunOptions(scheduler=address))
 
 
