@@ -33,10 +33,11 @@ def read_npy(request: Request) -> RawData:
     if mapped.ndim == 0:
         return RawData(name=name, rows=np.array(mapped))
     wanted = mapped[: request.rows]
-    refuse_beyond_memory(name, wanted.size, wanted.dtype)
     if wanted.nbytes >= _MAPPED_BYTES and can_be_kept(wanted):
         # TensorFlow takes no array that must not be written; what is written into this one stays in memory.
         wanted = np.memmap(request.path, wanted.dtype, mode="c", offset=mapped.offset, shape=wanted.shape)
+    else:
+        refuse_beyond_memory(name, wanted.size, wanted.dtype)
     return RawData(name=name, rows=wanted)
 
 

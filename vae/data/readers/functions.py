@@ -6,12 +6,13 @@ import importlib
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from klsearch.vae.data.readers.gathering import Gathering
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
 from klsearch.vae.data.readers.tables import from_frame
 from klsearch.vae.quiet import hide_start_up_lines, stdout_to_stderr
@@ -52,7 +53,7 @@ def _take(request: Request, returned: Any) -> RawData:
         return from_frame(name, returned if request.rows is None else returned.head(request.rows), request)
     request.refuse("array", *request.beside_rows, because="what the function returns has no columns by name")
     if hasattr(returned, "as_numpy_iterator"):
-        returned = _from_tensorflow(name, returned, request.rows)
+        returned = _from_tensorflow(request, returned)
     conditions = dict[str, np.ndarray]()
     if _is_triple(returned):
         *returned, condition = returned
@@ -179,8 +180,9 @@ def _take_first(name: str, values: Any, count: int | None) -> np.ndarray:
     return array[:count] if array.ndim else array
 
 
-def _from_tensorflow(name: str, dataset: Any, count: int | None) -> Any:
+def _from_tensorflow(request: Request, dataset: Any) -> Any:
     """The elements of a `tf.data.Dataset` as one array, or as (rows, labels), or with a condition as third."""
+    name, count = request.source, request.rows
     paired = isinstance(dataset.element_spec, tuple)
     parts = dataset.element_spec if paired else (dataset.element_spec,)
     if len(parts) > 3 or not all(hasattr(part, "shape") for part in parts):
@@ -193,16 +195,28 @@ def _from_tensorflow(name: str, dataset: Any, count: int | None) -> Any:
         dataset = dataset.take(count)
     if dataset.cardinality() == -1:  # tf.data.INFINITE_CARDINALITY
         raise DataProblem(f"{name}: the data set repeats without end; leave out .repeat(), or set data.rows")
+    gathering, beside = Gathering(name, request.folder), list[list[Any]]([] for _ in parts[1:])
     try:
-        elements = list(dataset.as_numpy_iterator())
-    except Exception as error:  # Whatever the user's own map functions raise, in TensorFlow's words.
-        raise DataProblem(f"{name}: the data set fails: {_one_line(error)}") from error
-    if not elements:
-        raise DataProblem(f"{name}: the data set is empty")
-    try:
-        return tuple(np.stack(part) for part in zip(*elements, strict=True)) if paired else np.stack(elements)
+        for element in _elements(name, dataset):
+            row, *others = element if paired else (element,)
+            gathering.add(np.asarray(row))
+            for values, value in zip(beside, others, strict=True):
+                values.append(value)
+        rows, *stacked = gathering.rows(), *map(np.stack, beside)
+    except DataProblem:
+        raise
     except ValueError as error:
         raise DataProblem(f"{name}: the data set's rows differ in shape; make them alike") from error
+    if not len(rows):
+        raise DataProblem(f"{name}: the data set is empty")
+    return (rows, *stacked) if paired else rows
+
+
+def _elements(name: str, dataset: Any) -> Iterator[Any]:
+    try:
+        yield from dataset.as_numpy_iterator()
+    except Exception as error:  # Whatever the user's own map functions raise, in TensorFlow's words.
+        raise DataProblem(f"{name}: the data set fails: {_one_line(error)}") from error
 
 
 def _is_batched(rows: Any, labels: Any = None) -> bool:

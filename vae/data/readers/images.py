@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading, refuse_beyond_memory
-from klsearch.vae.data.rows import empty_rows
+from klsearch.vae.data.readers.gathering import Gathering
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 # Pillow's names of what we take, by what we take it for; grey images have no channel axis.
@@ -27,17 +27,16 @@ def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
     request.refuse("array", *request.beside_keys, because="image files have no columns; use an .npz, .csv or .parquet")
     wanted = files[: request.rows]
     first = _pixels(folder, wanted[0])
-    refuse_beyond_memory(folder.name, len(wanted) * first.size, first.dtype)
-    rows = empty_rows((len(wanted), *first.shape), first.dtype)
-    for row, path in enumerate(wanted):
+    gathering = Gathering(folder.name, request.folder)
+    for path in wanted:
         pixels = _pixels(folder, path)
         if pixels.shape != first.shape:
             raise DataProblem(
                 f"{folder.name}: {path.relative_to(folder)} is {_describe(pixels)}, but "
                 f"{wanted[0].relative_to(folder)} is {_describe(first)}; all must be alike"
             )
-        rows[row] = pixels
-    return RawData(name=folder.name, rows=rows)
+        gathering.add(pixels)
+    return RawData(name=folder.name, rows=gathering.rows())
 
 
 def _pixels(folder: Path, path: Path) -> np.ndarray:
