@@ -22,6 +22,7 @@ from klsearch.studies.errors import StorageError
 
 JOURNAL = "storage.journal"
 _A_TABLE = "studies"  # that Optuna makes in every database
+_SILENT_SECONDS = 60
 _KINDS = "sqlite:///FILE, journal:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 _SECRET_WITHIN = re.compile(r"(pass|pwd|secret|token)\w*\s*=|://", re.IGNORECASE)  # a connection string as a value
@@ -213,6 +214,8 @@ def _database(parsed: URL, *, create: bool, patience: Patience | None) -> RDBSto
     event.listen(storage.engine, "handle_error", _say_away)
     if parsed.drivername.startswith("sqlite"):
         _share_sqlite(storage)
+    elif storage.engine.name == "postgresql":
+        _let_nobody_wait_for_the_silent(storage)
     return storage
 
 
@@ -267,6 +270,24 @@ def _make_with_tables(make: Callable[[], RDBStorage]) -> RDBStorage:
                 raise
         time.sleep(wait)
     return make()
+
+
+def _let_nobody_wait_for_the_silent(storage: RDBStorage) -> None:
+    """Have PostgreSQL end what a process holds that was suspended, or switched off, in the middle of a transaction.
+
+    Else a server may keep its locks for hours. Whoever waits for a lock hears after a while that there is none.
+    """
+    silent = {"idle_in_transaction_session_timeout": f"{_SILENT_SECONDS}s", "lock_timeout": f"{_SILENT_SECONDS}s"}
+    wanted = {**silent, "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+    setting = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in wanted.items())
+
+    def configure(connection: Any, _record: Any) -> None:
+        connection.autocommit = True  # what a transaction sets is undone if it is rolled back
+        connection.execute(f"SELECT {setting}")
+        connection.autocommit = False
+
+    event.listen(storage.engine, "connect", configure)
+    storage.engine.dispose()  # connections made before the listener
 
 
 def _share_sqlite(storage: RDBStorage) -> None:

@@ -23,8 +23,8 @@ from klsearch.search.stopping import Interrupted
 _PATIENCE_SECONDS = 600.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.25, 4.0
 _PASSING = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
-# Of PostgreSQL: connection, deadlock, resources, lock, statement timeout and shutdown, the system's; read-only.
-_PASSING_STATES = ("08", "40", "53", "55P03", "57", "58", "25006")
+# Of PostgreSQL: connection, deadlock, resources, lock, statement timeout and shutdown, system; read-only; silence.
+_PASSING_STATES = ("08", "40", "53", "55P03", "57", "58", "25006", "25P03")
 _PASSING_CODES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,

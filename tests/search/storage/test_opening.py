@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,8 @@ from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import make_url
 
-from klsearch.search.storage.database.patience import Patience
+from klsearch.search.storage import opening
+from klsearch.search.storage.database.patience import Patience, ServerAway, engine_of
 from klsearch.search.storage.opening import (
     EmptyStorage,
     absolute_url,
@@ -242,6 +243,25 @@ def never() -> bool:
 
 
 PATIENT = Patience(say=pytest.fail, stop=never)
+
+
+def test_what_falls_silent_within_a_transaction_holds_nobody_up(
+    new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine was suspended or switched off there: its connection stays, and with it the lock on the study's row."""
+    monkeypatch.setattr(opening, "_SILENT_SECONDS", 1)
+    url, said = new_database(), list[str]()
+    patience = Patience(say=said.append, stop=never)
+    with open_storage(url, create=True) as silent, open_storage(url, create=True, patience=patience) as other:
+        study_id = other.create_new_study([StudyDirection.MINIMIZE], "shared")
+        engine = engine_of(silent)
+        assert engine is not None
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT * FROM studies FOR UPDATE")
+            other.create_new_trial(study_id)
+            with pytest.raises(ServerAway):
+                connection.exec_driver_sql("SELECT 1")
+        assert silent.get_n_trials(study_id) == 1, "it goes on with another connection"
 
 
 class TestJournal(StorageTestCase):

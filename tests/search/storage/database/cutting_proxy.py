@@ -80,6 +80,11 @@ class CuttingProxy:
             client.shutdown(socket.SHUT_RDWR)
             time.sleep(_LATE_SECONDS)
         server.sendall(question)
+        if cut and question[-5:-4] == b"H":  # after a part the server does not say that it has done
+            time.sleep(_LATE_SECONDS)
+            for end in (client, server):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
 
 def _pump(server: socket.socket, client: socket.socket, lost: threading.Event) -> None:
