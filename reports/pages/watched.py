@@ -158,7 +158,7 @@ def _gate_blocks(watched: Watched) -> tuple[Block, ...]:
     )
     text = (
         "One training is one seed: another may miss what this one passes. A study proves settings on at least eight "
-        "seeds that chose nothing."
+        "seeds that played no part in choosing it."
     )
     return table, Prose(text=text)
 

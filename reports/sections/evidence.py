@@ -179,11 +179,11 @@ def _choice(study: StudyRecord) -> str:
     seeds = len({run.seed for run in study.race})
     led = "The trials, which all share one seed, are ranked by what a model of all of them expects of each setting."
     if not leading:
-        return f"{led} The first is proven, on fresh seeds that chose nothing."
+        return f"{led} The first is proven, on fresh seeds that played no part in choosing it."
     return (
         f"{led} The first {leading} raced on {seeds} other seeds, on the validation split; the winner is chosen "
-        f"{by_scores} It is then proven on fresh seeds that chose nothing. A baseline that fails the gates on the "
-        "first three of these leaves."
+        f"{by_scores} It is then proven on fresh seeds that played no part in that. A baseline that fails the "
+        "gates on the first three of these is dropped."
     )
 
 
@@ -198,8 +198,8 @@ def _limits(study: StudyRecord, summary: Summary) -> str:
 
 def _unchosen(study: StudyRecord, summary: Summary) -> str:
     if study.procedure is Procedure.OWN_SEEDS:
-        return "the test split chose nothing."
-    return f"its {count(summary.seeds, 'fresh seed')} and the test split chose nothing."
+        return "the test split played no part in choosing it."
+    return f"its {count(summary.seeds, 'fresh seed')} and the test split played no part in choosing it."
 
 
 def _runs_table(study: StudyRecord, runs: Sequence[ConfirmationRun], caption: str) -> Table:

@@ -7,7 +7,8 @@ from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GATE_NAMES
 from klsearch.vae.hyperparameters import CHOICES, RULES, Choice, Rule
 
 # {window} stands for the number of epochs over which the final KL is taken, {error} for what the likelihood minimises,
-# {deviance} for what `unexplained` is a share of, {rise} for how the KL weight rises.
+# {deviance} for what `unexplained` is a share of, {rise} for how the KL weight rises,
+# {variance} for that of a Gaussian decoder.
 _MEANINGS = {
     "KL": (
         "How far the encoder's distribution of a row's latents is from the prior, in nats: ½(e^lv + μ² − 1 − "
@@ -24,10 +25,10 @@ _MEANINGS = {
     ),
     "unexplained": (
         "{deviance} divided by that of predicting the training mean: 0 is perfect, 1 is no better than the "
-        "mean. It does not depend on the KL weight, so trials can be compared by it."
+        "mean. The KL weight is no part of it, so trials of different weights can be compared by it."
     ),
     "ELBO": (
-        "Evidence lower bound in nats at KL weight 1; higher is better. It ranks trials of one study, not of "
+        "Evidence lower bound in nats at KL weight 1{variance}; higher is better. It ranks trials of one study, not of "
         "different data or scalings."
     ),
     "KL weight, annealing": (
@@ -74,8 +75,8 @@ _MEANINGS = {
         "recipe, others are the user's own settings, or a method that needs none."
     ),
     "confirmation": (
-        "The leading trials race on seeds of their own, on the validation split. The winner is proven on fresh seeds "
-        "that chose nothing, beside the baselines; then winner and baselines are scored on the test split."
+        "The leading trials race on seeds of their own, on the validation split. The winner is proven on fresh "
+        "seeds that played no part in choosing it, beside the baselines; then all of them are scored on the test split."
     ),
     "95 % interval of a pass rate": (
         "Wilson's interval: the pass rates that so many passes among so few seeds leave plausible."
@@ -100,6 +101,7 @@ def glossary_section(study: StudyRecord) -> Section:
     filled = {
         **{"window": window, "error": likelihood.error_name, "deviance": likelihood.deviance.words},
         "rise": _rise(study),
+        "variance": ", with the one variance that suits the training rows best" if likelihood.fits_variance else "",
     }
     words = [(word, capitalized(meaning.format(**filled))) for word, meaning in _MEANINGS.items()]
     declared: dict[str, Rule | Choice] = {**RULES, **CHOICES}

@@ -49,7 +49,7 @@ def _how_to_read(study: StudyRecord, runs: WeighedRuns, shown: Sequence[int]) ->
     if shown:
         several = any(len(candidates[place].runs) > 1 for place in shown)
         over = f", medians over {seeds_words(candidates)}" if several else ""
-        text += f" Large ones: who is compared, with their own other settings{over}."
+        text += f" Large ones: the winner and the baselines, with their own other settings{over}."
     if any(trial.diverged for trial in runs.trials):
         text += " What diverged stands on the upper edge."
     absent = [one.name for place, one in enumerate(candidates) if place not in shown]

@@ -82,8 +82,8 @@ def _effect_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials) -> 
         Gallery(exhibits=effect_exhibits(effects)),
         Prose(
             text=f"From a Gaussian process through {count(len(model.trials), 'trial')}, which sets chance apart from "
-            f"effect. The intervals hold as far as it has the lengths right over which measures change. What is far "
-            f"from all trials is extrapolated."
+            f"effect. Its intervals assume that the length scales fitted to them are right. What is far from all "
+            f"trials is extrapolated."
         ),
         *(Gallery(exhibits=(one,), legend=outcome_legend(ended.outcomes)) for one in together),
     )

@@ -79,9 +79,12 @@ def weight_table(study: StudyRecord, settings: Hyperparameters) -> Table:
     for reconstruction in ways:
         losses = [Objective(reconstruction_reduction=reconstruction, kl_reduction=kl) for kl in ways]
         weights = [number(beta * loss.unit_kl_weight(features, d)) for loss in losses]
-        rows.append((f"reconstruction: {reconstruction} over {features} features", *weights))
-    columns = ("the KL weight in your own loss", f"KL: sum over {d} latents", f"KL: mean over {d} latents")
-    return Table(caption="The same KL weight in other losses", columns=columns, rows=tuple(rows))
+        own = study.definition.objective().reconstruction_scale(features)
+        l2 = [number(settings.l2 * losses[0].reconstruction_scale(features) / own)] if settings.l2 else []
+        rows.append((f"reconstruction: {reconstruction} over {features} features", *weights, *l2))
+    columns = ["the KL weight in your own loss", f"KL: sum over {d} latents", f"KL: mean over {d} latents"]
+    columns += ["l2 on the latent heads"] if settings.l2 else []
+    return Table(caption="The same KL weight in other losses", columns=tuple(columns), rows=tuple(rows))
 
 
 def _export(study: StudyRecord, summary: Summary) -> tuple[Code, ...]:
@@ -148,11 +151,12 @@ def settings_toml(study: StudyRecord, trial: int, settings: Hyperparameters) -> 
 
 
 def _how_to_read(study: StudyRecord) -> str:
-    training = study.definition.training
+    training, fits = study.definition.training, study.definition.objective().likelihood.fits_variance
+    variance = " of a Gaussian decoder with variance ½" if fits else ""  # what a squared error in nats means
     return (
         f"Numbers are rounded to 4 digits here and exact in the text below. β is the KL weight in nats per nat of "
         f"reconstruction, which makes weights comparable whatever means or sums a loss takes; at 1 the loss is the "
-        f"negative evidence lower bound. A whole training takes {count(training.epochs, 'epoch')} in batches of "
-        f"{training.batch_size}. `before` and `after` are the recipe that people apply by hand, before and after they "
-        f"correct it."
+        f"negative evidence lower bound{variance}. A whole training takes {count(training.epochs, 'epoch')} in "
+        f"batches of {training.batch_size}. `before` and `after` are the recipe that people apply by hand, before and "
+        f"after they correct it."
     )

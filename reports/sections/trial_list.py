@@ -26,6 +26,12 @@ _MARKS: dict[TrialOutcome, tuple[str, Tone]] = {
     TrialOutcome.VOID: ("void", "plain"),
 }
 
+_ORDER = (
+    ", the best in the search first: those that meet its constraints by their score, then others by how much they miss."
+)
+_FIRST = ("score", "KL", "unexplained")
+_THEN = ("KL, sum", "KL slope", "active", "clipped", "seconds", "epochs")
+
 
 def trials_section(study: StudyRecord) -> Section:
     """Every trial, shown or to download."""
@@ -37,13 +43,12 @@ def _blocks(study: StudyRecord) -> tuple[Block, ...]:
         return (Prose(text="No trial has started yet."),)
     shown = shown_trials(study)
     searched = tuple(study.definition.space.sampled())
-    measures = ("score", "KL", "KL, sum", "KL slope", "unexplained", "active", "clipped")
     table = Table(
         caption="Trials",
-        columns=("trial", "outcome", "gates missed", *measures, *searched, "seconds", "epochs", "origin"),
+        columns=("trial", "outcome", "gates missed", *_FIRST, *searched, *_THEN, "origin"),
         rows=tuple(_row(trial, searched) for trial in shown),
         targets=trial_targets(study, shown),
-        words=(1, 2, len(measures) + len(searched) + 5),
+        words=(1, 2, 3 + len(_FIRST) + len(searched) + len(_THEN)),
     )
     return (
         TrialTable(
@@ -66,9 +71,10 @@ def _row(trial: TrialRecord, searched: tuple[str, ...]) -> tuple[Cell, ...]:
         str(trial.number),
         _mark(trial),
         "all: diverged" if trial.diverged else missed,
-        *(number(value) for value in (trial.score, trial.kl, trial.kl_sum, trial.kl_slope, trial.unexplained)),
-        *(number(measure(trial.measures, name)) for name in ("active_units", "clip_share")),
+        *(number(value) for value in (trial.score, trial.kl, trial.unexplained)),
         *(setting(name, getattr(trial.hyperparameters, name)) for name in searched),
+        *(number(value) for value in (trial.kl_sum, trial.kl_slope)),
+        *(number(measure(trial.measures, name)) for name in ("active_units", "clip_share")),
         number(trial.seconds),
         str(trial.epochs),
         trial.origin,
@@ -78,7 +84,7 @@ def _row(trial: TrialRecord, searched: tuple[str, ...]) -> tuple[Cell, ...]:
 def _describe_shown(study: StudyRecord, shown: tuple[TrialRecord, ...]) -> str:
     hidden = len(study.trials) - len(shown)
     if not hidden:
-        return f"{'All ' * (len(shown) > 1)}{count(len(shown), 'trial')}, the best first."
+        return f"{'All ' * (len(shown) > 1)}{count(len(shown), 'trial')}{_ORDER}"
     failed = sum(outcomes_of(study).get(trial.number) is TrialOutcome.FAILED for trial in shown)
     return (
         f"{len(shown)} of {count(len(study.trials), 'trial')}: the {len(shown) - failed} best and "

@@ -71,7 +71,7 @@ def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     yield from unfinished
     if cure is None:
         yield from _confirm(study, standing)
-    yield from _look_at_seeds(study, standing)
+    yield from _do_not_rely(study, standing)
     if usable:
         others = [name for name in baseline_names(study) if name != better]
         yield from (_consider_baseline(study, name) for name in others if ties(study, name))
@@ -133,21 +133,17 @@ def _confirm(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]:
     return (Advice(action="Confirm the winner", reason=reason, code=code),)
 
 
-def _look_at_seeds(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]:
-    if standing.best is None or not standing.seeds or standing.passed == standing.seeds:
+def _do_not_rely(study: StudyRecord, standing: Standing) -> tuple[Advice, ...]:
+    if standing.best is None or not standing.seeds or standing.passed:
         return ()
-    runs = [run for run in runs_of(study, "winner") if not run.passed]
+    runs = runs_of(study, "winner")
     names = dict.fromkeys(gate.name for run in runs for gate in run.gates if not gate.passed)
     missed = ", ".join(
         f"{name} by {sum(any(g.name == name and not g.passed for g in run.gates) for run in runs)}" for name in names
     )
-    misses = "misses" if len(runs) == 1 else "miss"
-    reason = (
-        f"{len(runs)} of {count(standing.seeds, 'seed')} of trial {standing.best.number} {misses} a gate ({missed})."
-    )
-    if not standing.passed:
-        return (Advice(action=f"Do not rely on trial {standing.best.number}: no fresh seed passes", reason=reason),)
-    return (Advice(action="Look at the seeds that fail before relying on the winner", reason=reason),)
+    which = f"All {standing.seeds} fresh seeds miss" if standing.seeds > 1 else "Its only fresh seed misses"
+    reason = f"{which} a gate ({missed})."
+    return (Advice(action=f"Do not rely on trial {standing.best.number}: no fresh seed passes", reason=reason),)
 
 
 def _consider_baseline(study: StudyRecord, baseline: str) -> Advice:

@@ -50,12 +50,15 @@ def failing_words(failing: int, of: int, causes: Sequence[SeedCause]) -> str:
 
     >>> failing_words(3, 8, [SeedCause("KL still moves at the end", 3)])
     '3 of 8 fail, all because KL still moves at the end'
+    >>> failing_words(2, 8, [SeedCause("KL still moves at the end", 2)])
+    '2 of 8 fail, both because KL still moves at the end'
     >>> failing_words(3, 8, [SeedCause("KL still moves at the end", 2), SeedCause("KL ends above the band", 1)])
     '3 of 8 fail: 2 because KL still moves at the end, 1 because KL ends above the band'
     """
     if not failing:
         return ""
     if len(causes) == 1 and causes[0].seeds == failing:
-        return f"{failing} of {of} {'fails' if failing == 1 else 'fail, all'} because {causes[0].name}"
+        fail = {1: "fails", 2: "fail, both"}.get(failing, "fail, all")
+        return f"{failing} of {of} {fail} because {causes[0].name}"
     told = ", ".join(f"{cause.seeds} because {cause.name}" for cause in causes)
     return f"{failing} of {of} {'fails' if failing == 1 else 'fail'}: {told}"

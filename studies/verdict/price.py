@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from klsearch.studies.record import StudyRecord
 from klsearch.studies.verdict.candidates import baseline_names, is_winner, reconstruction_difference
 from klsearch.studies.verdict.differences import relative
+from klsearch.vae.diagnostics.gates import MIN_CONFIRMATION_SEEDS
 
 _START = "reconstruction error "
 _NOTICED = 0.1  # percent: no less is told
@@ -46,6 +47,8 @@ class Price:
         'reconstruction error 4 % lower than that of `mine` (95 % 2 to 6 %)'
         >>> Price(baseline="mine", change=0.01, low=-0.02, high=0.04, pairs=8).words
         'reconstruction error not distinguishable from that of `mine` (95 %: 2 % lower to 4 % higher)'
+        >>> Price(baseline="a", change=0.11, low=-0.02, high=0.25, pairs=3).words
+        'reconstruction error 11 % higher than that of `a` on 3 seeds, too few to tell (95 %: 2 % lower to 25 % higher)'
         >>> Price(baseline="mine", change=-1e-5, low=-4.4e-5, high=1.5e-5, pairs=8).words
         'reconstruction error no different from that of `mine` (95 %: by less than 0.1 %)'
         >>> Price(baseline="mine", change=0.04025, low=0.0401, high=0.0404, pairs=8).words
@@ -66,9 +69,12 @@ class Price:
         while high > low and digits < _MOST_DIGITS and f"{low:.{digits}f}" == f"{high:.{digits}f}":
             digits += 1
         least, most = sorted((abs(low), abs(high)))
-        if low <= 0 <= high:
-            return f"not distinguishable from {whose} (95 %: {-low:z.{digits}f} % lower to {high:z.{digits}f} % higher)"
         side, change = "higher" if self.change > 0 else "lower", f"{100 * abs(self.change):.{digits}f} %"
+        if low <= 0 <= high:
+            interval = f"(95 %: {-low:z.{digits}f} % lower to {high:z.{digits}f} % higher)"
+            if self.pairs < MIN_CONFIRMATION_SEEDS:  # one that left: that nothing is seen says little
+                return f"{change} {side} than {whose} on {self.pairs} seeds, too few to tell {interval}"
+            return f"not distinguishable from {whose} {interval}"
         return f"{change} {side} than {whose} (95 % {least:.{digits}f} to {most:.{digits}f} %)"
 
 

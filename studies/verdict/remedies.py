@@ -199,19 +199,22 @@ def _steady(study: StudyRecord, struck: Sequence[TrainingRun], of: int) -> Advic
     """
     window, limit = study.definition.gates.window, study.definition.thresholds().max_kl_slope
     slopes = [abs(run.kl_slope) for run in struck]
+    sides = {run.kl_slope > 0 for run in struck}
+    moves = "goes up and down" if len(sides) > 1 else f"last {'rose' if True in sides else 'fell'}"
     reason = (
-        f"In {_trainings(len(struck), of)} the KL goes up and down: by {_spread(slopes)} per epoch over the last "
+        f"In {_trainings(len(struck), of)} the KL {moves}, by {_spread(slopes)} of its mean per epoch over the last "
         f"{window} epochs, where {limit:g} is allowed, but by {_spread([_drift(study, run) for run in struck])} "
         f"over the last {2 * window}."
     )
     epochs = study.definition.training.epochs
     if 2 * window <= _LONG_WINDOW and max(_unrest(study, run) for run in struck) < _RESTLESS:
         needed = int(highest_of(study.definition.space.annealing_epochs)) + 4 * 2 * window
-        longer = f"\n\n[training]\nepochs = {needed}" if needed > epochs else ""
+        longer = needed > epochs
+        training = f" A window of {2 * window} epochs takes {needed} of training." if longer else ""
         return Advice(
-            action=f"Judge the KL over {2 * window} epochs",
-            reason=f"{reason} That is the noise of single epochs.",
-            code=f"[gates]\nwindow = {2 * window}{longer}",
+            action=f"Judge the KL over {2 * window} epochs" + (f", and train for {needed}" if longer else ""),
+            reason=f"{reason} So much of it is how single epochs scatter.{training}",
+            code=f"[gates]\nwindow = {2 * window}" + (f"\n\n[training]\nepochs = {needed}" if longer else ""),
         )
     slower = min(max(1.5 * max(slopes) / limit, 2.0), 10.0)
     rate = float(f"{min(run.hyperparameters.learning_rate for run in struck) / slower:.2g}")

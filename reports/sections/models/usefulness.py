@@ -79,7 +79,7 @@ def _describe_probe(study: StudyRecord, probes: Sequence[Probe]) -> str:
     words = {
         "higher": "more useful than those of",
         "lower": "less useful than those of",
-        "not distinguishable": "no different from those of",
+        "not distinguishable": "neither shown to be more nor less useful than those of",
     }
     told = "; ".join(
         f"{text} {listed([name for name in names if found[name] == word])}"
@@ -91,5 +91,6 @@ def _describe_probe(study: StudyRecord, probes: Sequence[Probe]) -> str:
     blind = f"always naming the commonest class scores {chance}" if measure == "accuracy" else f"the mean {chance}"
     return (
         f"{answer}Measured by how well {_MODELS[measure]} (the encoder's mean): fitted on the training split, scored "
-        f"on the test split, over {count(len(probes), 'fresh seed')}{left_out}. Without the latents, {blind}."
+        f"on the test split, over {count(len(probes), 'fresh seed')} of the winner{left_out}, and compared over those "
+        f"that both have. Without the latents, {blind}."
     )

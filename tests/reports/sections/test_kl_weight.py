@@ -29,8 +29,8 @@ def test_the_ladder_s_sentence_opens_the_section_and_everyone_drawn_is_in_the_le
     assert "diverged or failed" in names
     assert how.text == (
         "At the end of training, validation split. Small markers: one training each, joined in the order of their KL "
-        "weight. Large ones: who is compared, with their own other settings, medians over the seeds. What diverged "
-        "stands on the upper edge."
+        "weight. Large ones: the winner and the baselines, with their own other settings, medians over the seeds. What "
+        "diverged stands on the upper edge."
     )
 
 

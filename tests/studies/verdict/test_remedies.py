@@ -53,7 +53,7 @@ def test_a_kl_that_scatters_little_is_judged_over_more_epochs(ill: Ill) -> None:
     study = ill(seeds=[{"sway": 0.06}] * 8)
     assert all(abs(run.kl_slope) > 0.01 for run in study.confirmation)
     advice = summarize(study).next
-    assert advice.action == "Judge the KL over 10 epochs"
+    assert advice.action == "Judge the KL over 10 epochs, and train for 40"
     # As many epochs as `check` asks for: four windows after the longest annealing, of which there is none.
     assert tomllib.loads(advice.code) == {"gates": {"window": 10}, "training": {"epochs": 40}}
 

@@ -34,7 +34,8 @@ def test_the_winner_is_held_against_each_baseline(make: Make) -> None:
     (section,) = usefulness_sections(study)
     told, table = section.blocks
     assert getattr(told, "text", "").startswith(
-        "The winner's latents are more useful than those of `before`; no different from those of `after`. "
+        "The winner's latents are more useful than those of `before`; neither shown to be more nor less useful than "
+        "those of `after`. "
     )
     assert "over 8 fresh seeds" in getattr(told, "text", "")
     assert "the commonest class scores 0.125" in getattr(told, "text", "")
