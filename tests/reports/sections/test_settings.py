@@ -108,7 +108,7 @@ def test_the_weight_is_told_for_every_loss_that_sums_or_takes_means(
 def test_l2_is_told_for_every_loss_too(make: Make, reconstruction_reduction: str, l2: float) -> None:
     """A loss whose reconstruction is a mean over 64 features is a 64th of one with their sum, and so is its L2."""
     study = make(0, model={"reconstruction_reduction": reconstruction_reduction})
-    assert [row[-1] for row in weight_table(study, Hyperparameters(l2=l2)).rows] == ["0.064", "0.001"]
+    assert [row[-1] for row in weight_table(study, Hyperparameters(kl_weight=1.0, l2=l2)).rows] == ["0.064", "0.001"]
 
 
 @pytest.mark.parametrize(
