@@ -1,6 +1,8 @@
 """What hyperparameters do over their ranges, in words."""
 
-from klsearch.studies.response import Change
+from collections.abc import Iterable, Sequence
+
+from klsearch.studies.response import Change, Effect
 
 _FACTOR = 2.0  # A change beyond it is told as a factor.
 
@@ -31,3 +33,24 @@ def change_words(change: Change) -> str:
         return f"changes by a factor of {factor} (95 % {low} to {high})"
     low = percent(change.low).removesuffix(" %")
     return f"changes by {percent(change.share)} (95 % {low} to {percent(change.high)})"
+
+
+def answer_words(effects: Sequence[Effect]) -> str:
+    """What the KL and what `unexplained` are seen to depend on, the largest effect of each first.
+
+    >>> unseen, seen = Change(0.01, -0.01, 0.02), Change(0.12, 0.08, 0.17)
+    >>> answer_words([Effect("kl_weight", seen, Change(11.0, 7.0, 17.0)), Effect("l2", unseen, seen)])
+    'The KL is seen to depend on kl_weight (by a factor of 12) and l2 (by 12 %), `unexplained` on kl_weight (by 12 %).'
+    >>> answer_words([Effect("l2", unseen, unseen)])
+    'The KL is seen to depend on nothing that was searched, `unexplained` on nothing that was searched.'
+    """
+    kl = _dependence((effect.name, effect.kl) for effect in effects)
+    unexplained = _dependence((effect.name, effect.unexplained) for effect in effects)
+    return f"The KL is seen to depend on {kl}, `unexplained` on {unexplained}."
+
+
+def _dependence(changes: Iterable[tuple[str, Change]]) -> str:
+    seen = sorted(((name, change) for name, change in changes if change.is_seen), key=lambda one: -one[1].share)
+    sizes = [f"a factor of {1 + one.share:.3g}" if one.share > _FACTOR else percent(one.share) for _, one in seen]
+    told = [f"{name} (by {size})" for (name, _), size in zip(seen, sizes, strict=True)]
+    return f"{', '.join(told[:-1])} and {told[-1]}" if len(told) > 1 else "".join(told) or "nothing that was searched"

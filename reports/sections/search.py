@@ -14,6 +14,7 @@ from klsearch.reports.figures.search_exhibits import (
     surface_exhibit,
 )
 from klsearch.reports.page import Block, Facts, Gallery, Heading, Prose, Section, Table
+from klsearch.reports.readings.effects import answer_words
 from klsearch.reports.readings.trials import EndedTrials, ScoreHistory, ended_trials, score_history
 from klsearch.reports.wording import count, duration, number, share
 from klsearch.studies.definitions.space import Options
@@ -76,8 +77,8 @@ def _effect_blocks(study: StudyRecord, summary: Summary, ended: EndedTrials) -> 
     return (
         heading,
         Prose(
-            text=f"Over its whole range, the others as trial {best.number} has them: by how much the largest expected "
-            f"value exceeds the least."
+            text=f"{answer_words(effects)} Each over its whole range, with the others as trial {best.number} has them: "
+            f"by how much the largest expected value exceeds the least."
         ),
         Gallery(exhibits=effect_exhibits(effects)),
         Prose(
