@@ -1,5 +1,6 @@
 """Two processes on one study in PostgreSQL, whose connections are cut again and again."""
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +44,18 @@ def test_two_workers_cut_off_again_and_again_end_as_one_that_nothing_happened_to
         arguments = ("run", definition, "--out", tmp_path / f"w{index}", "--storage", proxy.url, *options)
         return start(*command, *arguments, cwd=tmp_path, err=tmp_path / f"err{index}")
 
-    workers = [begin(index) for index in range(2)]
-    for index, worker in enumerate(workers):
-        while worker.wait(timeout=LONGEST_SECONDS):
-            last = (tmp_path / f"err{index}").read_text().splitlines()[-1]
-            assert worker.returncode == 4 and "cannot open the storage" in last, "it is waited for once it has answered"
-            worker = begin(index)
+    workers, until = {index: begin(index) for index in range(2)}, time.monotonic() + LONGEST_SECONDS
+    while workers:
+        for index, worker in list(workers.items()):
+            if worker.poll() == 0:
+                del workers[index]
+            elif worker.returncode is not None:
+                last = (tmp_path / f"err{index}").read_text().splitlines()[-1]
+                waits = worker.returncode == 4 and "cannot open the storage" in last
+                assert waits, "it is waited for once it has answered"
+                workers[index] = begin(index)
+        assert time.monotonic() < until
+        time.sleep(0.1)
     proxy.close()
     said = "".join((tmp_path / f"err{index}").read_text() for index in range(2))
     assert "Traceback" not in said and "sw0rdfish" not in said
