@@ -3,7 +3,7 @@
 import numpy as np
 
 from klsearch.vae.data.gaps import have_gaps
-from klsearch.vae.data.readers.raw import ColumnProblem, DataProblem, RawData
+from klsearch.vae.data.readers.raw import DATA_COLUMNS, ColumnProblem, DataProblem, RawData, Refusal
 from klsearch.vae.data.rows import Rows, extremes
 
 _WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
@@ -75,10 +75,9 @@ def check_columns(raw: RawData, train: Rows) -> None:
         if raw.table is None:
             raise DataProblem(f"{raw.name}: {name} has no value in any training row{more}; leave it out")
         owners = [column.name for column in raw.table for _ in column.categories or (column.name,)]
-        raise ColumnProblem(
-            f'{raw.name}: {name} has no value in any training row; [data.columns] can "ignore" it',
-            {owners[int(at)]: "no value in any training row" for (at,) in empty},
-        )
+        what = "no value in any training row"
+        message = f'{raw.name}: {name} has {what}; {DATA_COLUMNS} can "ignore" it'
+        raise ColumnProblem({owners[int(at)]: Refusal(what=what, message=message) for (at,) in empty})
 
 
 def _check_shape(raw: RawData) -> None:

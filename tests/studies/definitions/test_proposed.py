@@ -82,12 +82,22 @@ def test_columns_that_cannot_be_data_are_left_out_and_told(
     assert main(["init", "mine.toml", "--data", "ward.csv"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[:-1] == [
-        "note: column 'seen \"on\"' is left out: dates",
+        "note: column 'seen \"on\"' is left out: dates: '2020-01-01' at row 0 (counted from 0, line 2)",
         "note: column 'name' is left out: texts, like an id",
         "note: column 'größe' is left out: no value in any training row",
     ]
     _, dataset = load_with_data(tmp_path / "mine.toml")
     assert [column.name for column in dataset.table or ()] == ["height", "ward", "age"]
+
+
+def test_numbers_whose_marks_may_stand_between_thousands_are_left_out_with_the_first_of_them(tmp_path: Path) -> None:
+    rows = "".join(f"{row % 7};{row},25;{'4,321' if row % 2 else 321 + row}\n" for row in range(40))
+    (tmp_path / "rows.csv").write_text("a;b;price in €\n" + rows)
+    proposal = propose_definition("rows.csv", tmp_path, name="mine")
+    assert proposal.left_out == {
+        "price in €": "marks before decimals or between thousands: '4,321' at row 1 (counted from 0, line 3)"
+    }
+    assert parse_definition(proposal.text, "mine.toml").data.columns == {"price in €": "ignore"}
 
 
 def test_of_several_arrays_the_one_that_is_named_is_taken(

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from klsearch.vae.data.readers.raw import Column, ColumnProblem, DataProblem
+from klsearch.vae.data.readers.numerals import is_numeric
+from klsearch.vae.data.readers.raw import DATA_COLUMNS, Column, ColumnProblem, DataProblem, Refusal, cell, toml_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_CATEGORIES = 50  # more are likely names or texts
 _LIKE_NUMBER = r"\s*[-+]?[\d.,'\s]*\d[\d.,'\s]*(?:[eE][-+]?\d+)?\s*"  # also with marks between thousands
-_KEY = "[data.columns]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,12 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
 
     for column in asked:
         if column not in frame.columns:
-            raise DataProblem(f"{name}: has no data column '{column}' ({_KEY}); it has {', '.join(frame.columns)}")
+            raise DataProblem(
+                f"{name}: has no data column '{column}' ({DATA_COLUMNS}); it has {', '.join(frame.columns)}"
+            )
     counted = [column for column, kind in asked.items() if kind == "count"]
     notes = [f"{name}: column '{column}' is a count, which is treated as a number" for column in counted]
-    parts, columns, refused = [], list[Column](), dict[str, tuple[str, str]]()
+    parts, columns, refused = [], list[Column](), dict[str, Refusal]()
     for column in frame.columns:
         values, kind = frame[column], asked.get(column)
         if kind == "ignore":
@@ -58,7 +60,7 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
         if kind == "category" or (kind is None and _are_words(values)):
             categories = sorted(values.dropna().astype(str).unique())
             if kind is None and (len(categories) > _MOST_CATEGORIES or len(categories) == len(values)):
-                refused[column] = "texts, like an id", _too_many(name, column, values, len(categories))
+                refused[column] = _too_many(name, column, values, len(categories))
                 continue
             if kind is None:
                 notes.append(f"{name}: column '{column}' holds words and became {len(categories)} columns of 0 and 1")
@@ -72,21 +74,12 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
             truth = pd.api.types.is_bool_dtype(values)
             columns.append(Column(name=column, kind=kind or ("truth value" if truth else "number")))
         else:
-            what = "dates" if _are_dates(values) else "no numbers"
-            refused[column] = what, _no_numbers(name, column, values, first_line)
+            refused[column] = _no_numbers(name, column, values, first_line)
     if refused:
-        message = next(iter(refused.values()))[1]
-        raise ColumnProblem(message, {column: what for column, (what, _) in refused.items()})
+        raise ColumnProblem(refused)
     if not parts:
         raise DataProblem(f"{name}: no column is left to train on")
     return Encoded(frame=pd.concat(parts, axis=1), columns=tuple(columns), notes=tuple(notes))
-
-
-def is_numeric(values: "pd.Series[Any]") -> bool:
-    """Tell whether a column holds real numbers or truth values."""
-    import pandas as pd
-
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_complex_dtype(values)
 
 
 def _are_words(values: "pd.Series[Any]") -> bool:
@@ -113,23 +106,25 @@ def _are_dates(values: "pd.Series[Any]") -> bool:
         return bool(pd.to_datetime(text, errors="coerce").notna().all())
 
 
-def _too_many(name: str, column: str, values: "pd.Series[Any]", distinct: int) -> str:
-    return (
-        f"{name}: column '{column}' holds {distinct:,} different texts in {len(values):,} rows, like an id; leave it "
-        f'out by {_KEY} {column} = "ignore", or take it by "category"'
+def _too_many(name: str, column: str, values: "pd.Series[Any]", distinct: int) -> Refusal:
+    return Refusal(
+        what="texts, like an id",
+        message=f"{name}: column '{column}' holds {distinct:,} different texts in {len(values):,} rows, like an id; "
+        f'leave it out by {DATA_COLUMNS} {toml_key(column)} = "ignore", or take it by "category"',
     )
 
 
-def _no_numbers(name: str, column: str, values: "pd.Series[Any]", first_line: int | None) -> str:
+def _no_numbers(name: str, column: str, values: "pd.Series[Any]", first_line: int | None) -> Refusal:
     """The refusal of a column, with the first value that is no number."""
     import pandas as pd
 
     odd = (pd.to_numeric(values.astype("string"), errors="coerce").isna() & values.notna()).to_numpy(dtype=bool)
-    row = int(odd.argmax())
-    line = f", line {row + first_line}" if first_line is not None else ""
-    what = "which is a date" if _are_dates(values) else "which is no number"
-    return (
-        f"{name}: column '{column}' holds {str(values.iloc[row])!r} at row {row} (counted from 0{line}), {what}; turn "
-        f'it into numbers, leave it out by {_KEY} {column} = "ignore", or name it as data.labels, data.group or '
-        f"data.split_column"
+    row, are_dates = int(odd.argmax()), _are_dates(values)
+    where = cell(values.iloc[row], row, first_line)
+    return Refusal(
+        what="dates" if are_dates else "no numbers",
+        first=where,
+        message=f"{name}: column '{column}' holds {where}, which is {'a date' if are_dates else 'no number'}; turn it "
+        f'into numbers, leave it out by {DATA_COLUMNS} {toml_key(column)} = "ignore", or name it as data.labels, '
+        "data.group or data.split_column",
     )

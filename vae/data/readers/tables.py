@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from klsearch.vae.data.readers.columns import encode_columns, is_numeric
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
-from klsearch.vae.data.readers.text import find_layout
+from klsearch.vae.data.readers.columns import encode_columns
+from klsearch.vae.data.readers.numerals import is_numeric, read_numerals, refuse_doubtful
+from klsearch.vae.data.readers.raw import (
+    ColumnProblem,
+    DataProblem,
+    RawData,
+    Request,
+    refuse_beyond_memory,
+    refuse_missing,
+)
+from klsearch.vae.data.readers.text import Layout, find_layout
 
 if TYPE_CHECKING:
     import pandas as pd  # Half a second to import, and most data are no tables.
@@ -17,8 +25,6 @@ if TYPE_CHECKING:
 # A guess for the memory check alone: that many bytes of text to a value.
 _BYTES_PER_VALUE = 8
 _NUMBERS = np.dtype(np.float64)
-# Beside those that pandas knows; only where the rest of a column are numbers, for "-" may be a word.
-_MISSING = ("?", "-")
 
 
 def read_text(request: Request) -> RawData:
@@ -34,29 +40,53 @@ def read_text(request: Request) -> RawData:
     if request.rows is None:
         refuse_beyond_memory(name, layout.size // _BYTES_PER_VALUE, _NUMBERS)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that loses values
-            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-            frame = pd.read_csv(
-                request.path,
-                nrows=request.rows,
-                header=0 if layout.headed else None,
-                encoding=layout.encoding,
-                sep=layout.separator,
-                index_col=False if layout.trailing else None,
-            )
+        frame = _read_frame(request, layout)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         reason = " ".join(str(error).rpartition("C error: ")[2].split())
         raise DataProblem(f"{name}: its rows differ in length: {reason}") from error
     found = [layout.words] if layout.words else []
     if not layout.headed:
         found.append("the first line holds numbers and was read as data; columns are named 0, 1, …")
-    frame = frame.set_axis(frame.columns.map(str), axis=1)
+    names = list(frame.columns)
     frame, more = _without_unnamed(frame)
-    frame, converted = _read_numbers(frame, decimal_comma=layout.separator != ",")
+
+    def read_again(columns: list[str]) -> "pd.DataFrame":
+        places = sorted(map(names.index, columns))
+        again = _read_frame(request, layout, dtype="string", usecols=places)
+        return again.set_axis([names[place] for place in places], axis=1)
+
+    numerals = read_numerals(frame, decimal_comma=layout.separator != ",", read_again=read_again)
     first_line = 1 + layout.headed if layout.lines == len(frame) + layout.headed else None
-    notes = tuple(f"{name}: {note}" for note in (*found, *more, *converted))
-    return from_frame(name, frame, request, first_line=first_line, notes=notes)
+    notes = tuple(f"{name}: {note}" for note in (*found, *more, *numerals.notes))
+    if of_data := [column for column in numerals.doubtful if _is_in_doubt(request, column)]:
+        texts, rows = read_again(of_data), numerals.doubtful
+        found_in = {column: (texts[column].iloc[rows[column]], rows[column]) for column in of_data}
+        raise ColumnProblem({column: refuse_doubtful(name, column, *at, first_line) for column, at in found_in.items()})
+    return from_frame(name, numerals.frame, request, first_line=first_line, notes=notes)
+
+
+def _read_frame(request: Request, layout: Layout, **options: Any) -> "pd.DataFrame":
+    """The table as pandas reads it, its columns named by text."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that loses values
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        frame: pd.DataFrame = pd.read_csv(
+            request.path,
+            nrows=request.rows,
+            header=0 if layout.headed else None,
+            encoding=layout.encoding,
+            sep=layout.separator,
+            index_col=False if layout.trailing else None,
+            **options,
+        )
+    return frame.set_axis(frame.columns.map(str), axis=1)
+
+
+def _is_in_doubt(request: Request, column: str) -> bool:
+    """Tell whether it matters what the values of a column are, and nothing says that they are as they were read."""
+    return column not in request.columns and column not in (request.group, request.split_column)
 
 
 def _without_unnamed(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
@@ -70,34 +100,6 @@ def _without_unnamed(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
         frame = frame.drop(columns=last)
         notes.append("the last column has neither name nor values; it was left out")
     return frame, notes
-
-
-def _read_numbers(frame: "pd.DataFrame", *, decimal_comma: bool) -> tuple["pd.DataFrame", list[str]]:
-    """A table whose columns of text are numbers where only decimal commas or marks for missing kept them from it."""
-    import pandas as pd
-
-    read, commas, marked = dict[str, "pd.Series[Any]"](), list[str](), list[str]()
-    for column in frame.columns:
-        if is_numeric(frame[column]):
-            continue
-        text = frame[column].astype("string").str.strip()
-        empty = text.isin(_MISSING)
-        plain = text.mask(empty)
-        with_comma = decimal_comma and bool(plain.str.contains(",", regex=False).any())
-        numbers = pd.to_numeric(plain.str.replace(",", ".", n=1, regex=False) if with_comma else plain, errors="coerce")
-        if plain.isna().all() or (numbers.isna() & plain.notna()).any():
-            continue
-        read[column] = numbers.astype("float64")
-        commas += [column] if with_comma else []
-        marked += [column] if empty.any() else []
-    notes = [f"decimal commas in {_list_columns(commas)}"] if commas else []
-    notes += [f"{' and '.join(map(repr, _MISSING))} are taken for missing in {_list_columns(marked)}"] if marked else []
-    return frame.assign(**read), notes
-
-
-def _list_columns(columns: list[str]) -> str:
-    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
-    return f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, columns[:5]))}{more}"
 
 
 def read_parquet(request: Request) -> RawData:

@@ -1,0 +1,125 @@
+"""Numbers as tables spell them: with decimal commas, with marks for what is missing, with marks between thousands."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from klsearch.vae.data.readers.raw import DATA_COLUMNS, Refusal, cell, toml_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Beside those that pandas knows; only where the rest of a column are numbers, for "-" may be a word.
+_MISSING = ("?", "-")
+_THOUSAND = 1000
+_FLAT = r"[-+]?\d{1,3}"  # needs no mark between thousands
+_GROUPED = r"[-+]?[1-9]\d{{0,2}}{mark}\d{{3}}"  # as 1,234 is, be it 1234 or 1.234
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numerals:
+    """A table whose columns of numbers are numbers.
+
+    Attributes:
+        frame: the table.
+        notes: what was taken for what.
+        doubtful: the row of the first value with a mark that may stand between thousands or before decimals, by column.
+    """
+
+    frame: "pd.DataFrame"
+    notes: list[str]
+    doubtful: dict[str, int]
+
+
+def read_numerals(
+    frame: "pd.DataFrame", *, decimal_comma: bool, read_again: Callable[[list[str]], "pd.DataFrame"]
+) -> Numerals:
+    """Read the columns of text that only decimal commas or marks for missing keep from being numbers.
+
+    Args:
+        frame: the table.
+        decimal_comma: whether a comma may be one, as it may not where it separates values.
+        read_again: gives columns of it as the text that they are in the file.
+    """
+    import pandas as pd
+
+    read, commas, marked, doubtful = dict[str, "pd.Series[Any]"](), list[str](), list[str](), dict[str, int]()
+    for column in frame.columns:
+        if is_numeric(frame[column]):
+            continue
+        text = frame[column].astype("string").str.strip()
+        empty = text.isin(_MISSING)
+        plain = text.mask(empty)
+        with_comma = decimal_comma and bool(plain.str.contains(",", regex=False).any())
+        numbers = pd.to_numeric(plain.str.replace(",", ".", n=1, regex=False) if with_comma else plain, errors="coerce")
+        if plain.isna().all() or (numbers.isna() & plain.notna()).any():
+            continue
+        read[column] = numbers.astype("float64")
+        commas += [column] if with_comma else []
+        marked += [column] if empty.any() else []
+        if with_comma and (row := _first_doubtful(plain, ",")) is not None:
+            doubtful[column] = row
+    notes = [f"decimal commas in {_list_columns(commas)}"] if commas else []
+    notes += [f"{' and '.join(map(repr, _MISSING))} are taken for missing in {_list_columns(marked)}"] if marked else []
+    dotted = [column for column in frame.columns if _may_be_grouped(frame[column])] if decimal_comma else []
+    texts = read_again(dotted) if dotted else frame.iloc[:, :0]
+    for column in texts.columns:
+        if (row := _first_doubtful(texts[column].str.strip(), ".", is_other_mark=bool(commas))) is not None:
+            doubtful[column] = row
+    return Numerals(frame=frame.assign(**read), notes=notes, doubtful=doubtful)
+
+
+def refuse_doubtful(name: str, column: str, value: object, row: int, first_line: int | None) -> Refusal:
+    """The refusal of a column in which 1,234 may be 1234, or 1.234 in a file with decimal commas."""
+    where = cell(value, row, first_line)
+    digits = str(value).strip().replace(",", ".")
+    return Refusal(
+        what="marks before decimals or between thousands",
+        first=where,
+        message=f"{name}: column '{column}' holds {where}, which may be {digits.replace('.', '')} as well as {digits}; "
+        "write thousands without separators, or, if decimals follow that mark, say so by "
+        f'{DATA_COLUMNS} {toml_key(column)} = "number"',
+    )
+
+
+def is_numeric(values: "pd.Series[Any]") -> bool:
+    """Tell whether a column holds real numbers or truth values."""
+    import pandas as pd
+
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_complex_dtype(values)
+
+
+def _first_doubtful(text: "pd.Series[Any]", mark: str, *, is_other_mark: bool = False) -> int | None:
+    """The row of the first value whose mark may stand between thousands; None where one shows that none does.
+
+    Data of three decimals have them in every row; where rows without any lie beside, all below 1000, the mark looks
+    like one that larger numbers have and those need not.
+
+    Args:
+        text: of a column of numbers.
+        mark: a comma or a dot.
+        is_other_mark: whether decimals follow another one in the same file, which leaves no other reading.
+    """
+    marked = text.str.contains(mark, regex=False).fillna(False)
+    grouped = text.str.fullmatch(_GROUPED.format(mark=f"[{mark}]")).fillna(False)
+    flat = text.str.fullmatch(_FLAT).fillna(False)
+    rest_is_small = bool(flat.any() and (marked | flat | text.isna()).all())
+    if not marked.any() or (marked & ~grouped).any() or not (is_other_mark or rest_is_small):
+        return None
+    return int(marked.to_numpy(dtype=bool).argmax())
+
+
+def _may_be_grouped(values: "pd.Series[Any]") -> bool:
+    """Tell whether a column that was read as numbers may have dots between thousands: of three decimals at the most."""
+    import pandas as pd
+
+    if not pd.api.types.is_float_dtype(values) or values.isna().all():
+        return False
+    known = values.dropna()
+    thousandths = known * _THOUSAND
+    return bool((known.abs() < _THOUSAND).all() and ((thousandths - thousandths.round()).abs() < 1e-6).all())
+
+
+def _list_columns(columns: list[str]) -> str:
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    return f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, columns[:5]))}{more}"
