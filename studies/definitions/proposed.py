@@ -10,10 +10,11 @@ from typing import Any
 from klsearch.studies.definitions.catalog import template
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import DataError
+from klsearch.vae.data.cautions import CHANNELS
 from klsearch.vae.data.checks import check_rows
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
-from klsearch.vae.data.proposals import Choice, KlWeights, are_series, choose_kl_weights, choose_likelihood
+from klsearch.vae.data.proposals import Choice, KlWeights, choose_kl_weights, choose_likelihood, look_like_series
 from klsearch.vae.data.readers.raw import ColumnProblem, Refusal, toml_key, toml_text
 from klsearch.vae.data.sources import is_path, read_source
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
@@ -21,7 +22,6 @@ from klsearch.vae.objective import Objective
 
 _COMMENT_AT = 29  # where the template's comments begin
 _BATCHES = 8  # in an epoch, at the least
-_SERIES_RATIO = 4  # of length to channels, from which rows are no pictures, whatever they hold
 _FEW_FEATURES = 32
 
 
@@ -100,10 +100,11 @@ def _lines(
     small = features < _FEW_FEATURES or rows < features
     few = f"small, for {rows:,} training rows of {features:,} values overfit" if rows < features else ""
     batch = 2 ** max(1, min(7, int(math.log2(max(2, rows // _BATCHES)))))
+    of_channels = [str(caution) for caution in dataset.warnings if caution.code == CHANNELS]
     found = [
         ("study", "name", name, f"also the name of the run folder, runs/{name}"),
         ("data", "source", source, "relative to this file" if is_path(source) else ""),
-        ("data", "scaling", "auto", f"here: {dataset.scaling.words}"),
+        ("data", "scaling", "auto", "; but ".join([f"here: {dataset.scaling.words}", *of_channels])),
         ("model", "latent_dim", latents, ""),
         ("model", "likelihood", choice.likelihood, choice.reason),
         ("training", "batch_size", batch, ""),
@@ -112,21 +113,13 @@ def _lines(
     ]
     if missing == "mask":
         found.append(("data", "missing", missing, "values are missing, and left out of what is learned"))
-    if _is_of_series(dataset):
+    if look_like_series(dataset.train):
         found.append(("model", "kind", "conv1d", "series; compare with 'recurrent' and 'dense', both without filters"))
         found.append(("model", "filters", [16, 32], ""))
         found.append(("model", "hidden", [32], few))
     else:
         found.append(("model", "hidden", [32] if small else [128, 64], few))
     return found
-
-
-def _is_of_series(dataset: Dataset) -> bool:
-    """Whether rows are series [length, channels], by their shape or by what they hold."""
-    if len(dataset.shape) != 2:
-        return False
-    length, channels = dataset.shape
-    return length > _SERIES_RATIO * channels or are_series(dataset.train)
 
 
 def kl_weights(objective: Objective, dataset: Dataset, latent_dim: int) -> KlWeights:

@@ -15,6 +15,7 @@ _OVERDISPERSED = 1.5  # variance over mean, of the median column
 # Neighbours along the channels of series are no more alike than any two: their mean squared difference is about that of
 # all pairs. Along the columns of images it is less (clothes 0.34 of it, handwritten digits 0.75), and so along steps.
 _UNORDERED, _ORDERED = 0.9, 0.8
+_SERIES_RATIO = 4  # of length to channels, from which rows are no pictures, whatever they hold
 # Trainings to search over, from where all latents collapse down to far below a plain VAE.
 _DECADES = 4
 # Around a plain VAE, where what collapses is not known beforehand.
@@ -49,16 +50,35 @@ class KlWeights:
     reason: str
 
 
+def look_like_series(rows: Rows) -> bool:
+    """Tell whether training rows [n, *shape] are series [length, channels], by their shape or by what they hold."""
+    if len(rows.shape) != 3:
+        return False
+    _, length, channels = rows.shape
+    return length > _SERIES_RATIO * channels or are_series(rows)
+
+
 def are_series(rows: Rows) -> bool:
     """Tell whether training rows [n, length, channels] are series rather than images, by how alike neighbours are."""
+    centred, deviation = _centred(rows)
+    standard = centred / np.where(deviation > 0, deviation, 1.0)
+    steps, channels = (_unlikeness(standard, axis) for axis in (1, 2))
+    return channels >= _UNORDERED and steps < _ORDERED * channels
+
+
+def channel_variances(rows: Rows) -> np.ndarray:
+    """The variance that each channel adds to training rows [n, …, channels], summed over its places: [channels]."""
+    _, deviation = _centred(rows)
+    return np.asarray(np.square(deviation).sum(axis=tuple(range(deviation.ndim - 1))))
+
+
+def _centred(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows about the mean of each place, 0 where a value is missing, and the standard deviations of the places."""
     some = np.asarray(rows[_evenly(len(rows), most=_MOST_VALUES // math.prod(rows.shape[1:]))], np.float64)
     known = ~np.isnan(some)
     count = np.maximum(known.sum(axis=0), 1)
     centred = np.where(known, some - np.sum(some, axis=0, where=known) / count, 0.0)
-    deviation = np.sqrt(np.sum(np.square(centred), axis=0) / count)
-    standard = centred / np.where(deviation > 0, deviation, 1.0)
-    steps, channels = (_unlikeness(standard, axis) for axis in (1, 2))
-    return channels >= _UNORDERED and steps < _ORDERED * channels
+    return centred, np.sqrt(np.sum(np.square(centred), axis=0) / count)
 
 
 def have_channels_first(rows: Rows) -> bool:

@@ -100,6 +100,12 @@ def test_numbers_whose_marks_may_stand_between_thousands_are_left_out_with_the_f
     assert parse_definition(proposal.text, "mine.toml").data.columns == {"price in €": "ignore"}
 
 
+def test_what_is_said_of_the_scaling_names_a_channel_beside_which_the_others_hardly_count(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", ROWS["short series"][:, :, :3] * [1, 1, 100])
+    (line,) = re.findall("^scaling = .*$", propose_definition("rows.npy", tmp_path, name="mine").text, re.MULTILINE)
+    assert "# here: minmax, over the training split; but channel 2 (counted from 0) of 3 holds 99.9 %" in line
+
+
 def test_of_several_arrays_the_one_that_is_named_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
