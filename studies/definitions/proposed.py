@@ -15,7 +15,7 @@ from klsearch.vae.data.checks import check_rows
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.proposals import Choice, KlWeights, choose_kl_weights, choose_likelihood, look_like_series
-from klsearch.vae.data.readers.raw import ColumnProblem, Refusal, toml_key, toml_text
+from klsearch.vae.data.readers.raw import ColumnProblem, NothingLeft, Refusal, toml_key, toml_text
 from klsearch.vae.data.sources import is_path, read_source
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.objective import Objective
@@ -71,6 +71,9 @@ def propose_definition(source: str, folder: Path, *, name: str, array: str | Non
                 break
             except ColumnProblem as problem:
                 left_out |= problem.refusals
+    except NothingLeft as error:
+        without = f"without {'it' if len(left_out) == 1 else 'them'} no column is left to train on"
+        raise DataError(f"{ColumnProblem(left_out)}; {without}" if left_out else str(error)) from error
     except DataProblem as error:
         raise DataError(str(error)) from error
     text = template()

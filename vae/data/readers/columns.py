@@ -1,12 +1,13 @@
 """The columns of a table: what each is taken for, and the numbers that words become."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from klsearch.vae.data.readers.dates import are_dates
 from klsearch.vae.data.readers.numerals import is_numeric
-from klsearch.vae.data.readers.raw import DATA_COLUMNS, Column, ColumnProblem, DataProblem, Refusal, cell, toml_key
+from klsearch.vae.data.readers.raw import DATA_COLUMNS, Column, ColumnProblem, DataProblem, NothingLeft, Refusal
+from klsearch.vae.data.readers.refusals import are_measured, refuse_others, refuse_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
         if kind == "category" or (kind is None and _are_words(values)):
             categories = sorted(values.dropna().astype(str).unique())
             if kind is None and (len(categories) > _MOST_CATEGORIES or len(categories) == len(values)):
-                refused[column] = _too_many(name, column, values, len(categories))
+                refused[column] = refuse_texts(name, column, values, len(categories))
                 continue
             if kind is None:
                 notes.append(f"{name}: column '{column}' holds words and became {len(categories)} columns of 0 and 1")
@@ -74,57 +75,24 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
             truth = pd.api.types.is_bool_dtype(values)
             columns.append(Column(name=column, kind=kind or ("truth value" if truth else "number")))
         else:
-            refused[column] = _no_numbers(name, column, values, first_line)
+            refused[column] = refuse_others(name, column, values, first_line)
     if refused:
         raise ColumnProblem(refused)
     if not parts:
-        raise DataProblem(f"{name}: no column is left to train on")
+        ignored = [column for column, kind in asked.items() if kind == "ignore"]
+        why = f"; {DATA_COLUMNS} ignores {', '.join(map(repr, ignored))}" if ignored else ""
+        raise NothingLeft(f"{name}: no column is left to train on{why}")
     return Encoded(frame=pd.concat(parts, axis=1), columns=tuple(columns), notes=tuple(notes))
 
 
 def _are_words(values: "pd.Series[Any]") -> bool:
-    """Tell whether a column holds text that is neither numbers nor dates, not even here and there."""
+    """Tell whether a column holds text: no numbers, not even here and there, and not dates or percentages mostly."""
     import pandas as pd
 
     if is_numeric(values) or not (pd.api.types.is_object_dtype(values) or isinstance(values.dtype, pd.StringDtype)):
         return isinstance(values.dtype, pd.CategoricalDtype)
     held = values.dropna()
     texts = held.map(lambda value: isinstance(value, str)).all() and not held.empty
-    return bool(texts) and not held.astype(str).str.fullmatch(_LIKE_NUMBER).any() and not _are_dates(held)
-
-
-def _are_dates(values: "pd.Series[Any]") -> bool:
-    import pandas as pd
-
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return True
-    text = values.dropna().astype(str)
-    if text.empty or not text.str.contains(r"\d.*[-/.:].*\d", regex=True).all():
+    if not texts or held.astype(str).str.fullmatch(_LIKE_NUMBER).any():
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return bool(pd.to_datetime(text, errors="coerce").notna().all())
-
-
-def _too_many(name: str, column: str, values: "pd.Series[Any]", distinct: int) -> Refusal:
-    return Refusal(
-        what="texts, like an id",
-        message=f"{name}: column '{column}' holds {distinct:,} different texts in {len(values):,} rows, like an id; "
-        f'leave it out by {DATA_COLUMNS} {toml_key(column)} = "ignore", or take it by "category"',
-    )
-
-
-def _no_numbers(name: str, column: str, values: "pd.Series[Any]", first_line: int | None) -> Refusal:
-    """The refusal of a column, with the first value that is no number."""
-    import pandas as pd
-
-    odd = (pd.to_numeric(values.astype("string"), errors="coerce").isna() & values.notna()).to_numpy(dtype=bool)
-    row, are_dates = int(odd.argmax()), _are_dates(values)
-    where = cell(values.iloc[row], row, first_line)
-    return Refusal(
-        what="dates" if are_dates else "no numbers",
-        first=where,
-        message=f"{name}: column '{column}' holds {where}, which is {'a date' if are_dates else 'no number'}; turn it "
-        f'into numbers, leave it out by {DATA_COLUMNS} {toml_key(column)} = "ignore", or name it as data.labels, '
-        "data.group or data.split_column",
-    )
+    return not are_measured(held) and not are_dates(held)

@@ -4,13 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from klsearch.vae.data.readers.raw import DATA_COLUMNS, Refusal, cell, toml_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Beside those that pandas knows; only where the rest of a column are numbers, for "-" may be a word.
-_MISSING = ("?", "-")
+_MARKS = ("?", "-")
+_ERRORS = ("#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")  # of spreadsheets
+_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")  # which pandas knows without blanks about them
+_MISSING = (*_MARKS, *_ERRORS, *_WORDS)
+_MINUS = "\N{MINUS SIGN}"
 _THOUSAND = 1000
 _FLAT = r"[-+]?\d{1,3}"  # needs no mark between thousands
 _GROUPED = r"[-+]?[1-9]\d{{0,2}}{mark}\d{{3}}"  # as 1,234 is, be it 1234 or 1.234
@@ -41,26 +47,28 @@ def read_numerals(
         decimal_comma: whether a comma may be one, as it may not where it separates values.
         read_again: gives columns of it as the text that they are in the file.
     """
-    import pandas as pd
-
-    read, commas, marked, doubtful = dict[str, "pd.Series[Any]"](), list[str](), list[str](), dict[str, int]()
+    read, commas, minus, doubtful = dict[str, "pd.Series[Any]"](), list[str](), list[str](), dict[str, int]()
+    marks, marked = set[str](), list[str]()
     for column in frame.columns:
         if is_numeric(frame[column]):
             continue
-        text = frame[column].astype("string").str.strip()
-        empty = text.isin(_MISSING)
-        plain = text.mask(empty)
+        text, plain = _plain(frame[column])
         with_comma = decimal_comma and bool(plain.str.contains(",", regex=False).any())
-        numbers = pd.to_numeric(plain.str.replace(",", ".", n=1, regex=False) if with_comma else plain, errors="coerce")
+        numbers = _to_numbers(plain, comma=with_comma)
         if plain.isna().all() or (numbers.isna() & plain.notna()).any():
             continue
         read[column] = numbers.astype("float64")
         commas += [column] if with_comma else []
-        marked += [column] if empty.any() else []
+        minus += [column] if text.str.contains(_MINUS, regex=False).any() else []
+        found = set(text[plain.isna()].dropna()) - set(_WORDS)
+        marks |= found
+        marked += [column] if found else []
         if with_comma and (row := _first_doubtful(plain, ",")) is not None:
             doubtful[column] = row
     notes = [f"decimal commas in {_list_columns(commas)}"] if commas else []
-    notes += [f"{' and '.join(map(repr, _MISSING))} are taken for missing in {_list_columns(marked)}"] if marked else []
+    notes += [f"{_MINUS!r} is taken for a minus in {_list_columns(minus)}"] if minus else []
+    taken = f"{' and '.join(map(repr, sorted(marks)))} {'is' if len(marks) == 1 else 'are'} taken for missing"
+    notes += [f"{taken} in {_list_columns(marked)}"] if marked else []
     dotted = [column for column in frame.columns if _may_be_grouped(frame[column])] if decimal_comma else []
     texts = read_again(dotted) if dotted else frame.iloc[:, :0]
     for column in texts.columns:
@@ -80,6 +88,33 @@ def refuse_doubtful(name: str, column: str, value: object, row: int, first_line:
         "write thousands without separators, or, if decimals follow that mark, say so by "
         f'{DATA_COLUMNS} {toml_key(column)} = "number"',
     )
+
+
+def find_other(values: "pd.Series[Any]") -> np.ndarray:
+    """Which values of a column that cannot be data are neither numbers nor missing; all of them where all are numbers.
+
+    Commas are decimal ones where that leaves fewer.
+    """
+    _, plain = _plain(values)
+    found = [(_to_numbers(plain, comma=comma).isna() & plain.notna()).to_numpy(dtype=bool) for comma in (False, True)]
+    fewest = min((others for others in found if others.any()), key=np.sum, default=values.notna().to_numpy())
+    return np.asarray(fewest, bool)
+
+
+def _plain(values: "pd.Series[Any]") -> tuple["pd.Series[Any]", "pd.Series[Any]"]:
+    """A column's text; and the same with a plain minus, and with nothing where a mark stands for what is missing."""
+    text = values.astype("string").str.strip()
+    plain = text.mask(text.isin(_MISSING))
+    return text, plain.str.replace(_MINUS, "-", regex=False)
+
+
+def _to_numbers(plain: "pd.Series[Any]", *, comma: bool) -> "pd.Series[Any]":
+    import pandas as pd
+
+    numbers: pd.Series[Any] = pd.to_numeric(
+        plain.str.replace(",", ".", n=1, regex=False) if comma else plain, errors="coerce"
+    )
+    return numbers
 
 
 def is_numeric(values: "pd.Series[Any]") -> bool:

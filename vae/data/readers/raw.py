@@ -42,6 +42,10 @@ class Refusal:
         return f"{self.what}: {self.first}" if self.first else self.what
 
 
+class NothingLeft(DataProblem):
+    """A table without a column to train on."""
+
+
 class ColumnProblem(DataProblem):
     """Columns of a table that cannot be data, which may be left out.
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -92,3 +93,37 @@ def test_all_doubtful_columns_are_told_and_read_in_their_place(folder: "DataFold
     refusal = folder.refusal("rows.csv")
     assert "column 'z' holds '1,250' at row 0" in refusal
     assert refusal.endswith("; nor can 'y' (marks before decimals or between thousands) be data")
+
+
+def test_the_errors_of_a_spreadsheet_are_missing_among_numbers_and_named(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("a,b\n1,2\n#DIV/0!,3\n4,#N/A\n5,#VALUE!\n")
+    raw = folder.read("rows.csv")
+    assert np.array_equal(raw.rows, np.array([[1, 2], [np.nan, 3], [4, np.nan], [5, np.nan]]), equal_nan=True)
+    assert raw.notes == ("rows.csv: '#DIV/0!' and '#VALUE!' are taken for missing in columns 'a', 'b'",)
+
+
+def test_only_the_marks_that_a_table_holds_are_named(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("a,b\n1,2\n?,3\n")
+    assert folder.read("rows.csv").notes == ("rows.csv: '?' is taken for missing in column 'a'",)
+
+
+def test_a_minus_of_print_is_a_minus_and_said_to_be(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("a;b\n1;−2,5\n2;3\n", encoding="utf-8")
+    raw = folder.read("rows.csv")
+    assert raw.rows.tolist() == [[1, -2.5], [2, 3]]
+    assert raw.notes[-1] == "rows.csv: '−' is taken for a minus in column 'b'"
+
+
+def test_a_word_for_missing_with_a_blank_behind_it_makes_no_column_of_numbers_text(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("a,b\n1,2\nNA ,3\n 4 ,5\n")
+    assert np.array_equal(folder.read("rows.csv").rows[:, 0], [1, np.nan, 4], equal_nan=True)
+
+
+@pytest.mark.parametrize("values", [("5%", "10%", "5%"), ("$5", "$6", "$5"), ("2024-01-02", "2.2.2024", "2024-01-02")])
+def test_percentages_money_and_dates_of_several_forms_become_no_categories(
+    folder: "DataFolder", values: tuple[str, ...]
+) -> None:
+    (folder.path / "rows.csv").write_text(column(*values))
+    assert f"column 'price' holds '{values[0]}' at row 0" in folder.refusal("rows.csv")
+    asked = folder.read("rows.csv", columns={"price": "category"})
+    assert asked.rows[:, 1:].tolist() == [[float(value == kind) for kind in sorted(set(values))] for value in values]
