@@ -136,7 +136,7 @@ def from_frame(
     Raises:
         DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
-    frame = frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)
+    frame = _without_decimals(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True))
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
@@ -157,6 +157,17 @@ def from_frame(
         first_line=first_line,
         notes=(*notes, *encoded.notes),
     )
+
+
+def _without_decimals(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """A frame whose columns of Python's `Decimal`, as .parquet and data bases give them, are floats."""
+    import pandas as pd
+
+    found = [at for at, kind in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(kind)]
+    found = [at for at in found if pd.api.types.infer_dtype(frame.iloc[:, at], skipna=True) == "decimal"]
+    for at in found:
+        frame.isetitem(at, frame.iloc[:, at].astype("float64"))  # by place: two may have one name
+    return frame
 
 
 def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:

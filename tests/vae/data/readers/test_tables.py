@@ -1,5 +1,7 @@
 """Rows from tables."""
 
+import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +177,31 @@ def test_a_csv_without_rows_is_refused(tmp_path: Path, content: bytes, reason: s
     with pytest.raises(DataProblem) as caught:
         load_dataset(Request(source="rows.csv", folder=tmp_path))
     assert reason in str(caught.value)
+
+
+def test_decimals_of_a_parquet_are_numbers_as_data_labels_and_conditions(folder: "DataFolder") -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra klsearch[parquet]")
+    import pandas as pd
+
+    exact = [Decimal("1.50"), None, Decimal("-0.25")]
+    whole = [Decimal(1), Decimal(2), Decimal(2)]
+    frame = pd.DataFrame({"price": exact, "age": whole, "dose": whole})
+    frame.to_parquet(folder.path / "rows.parquet")
+    raw = folder.read("rows.parquet", labels="age", condition=("dose",))
+    assert np.array_equal(raw.rows, [[1.5], [np.nan], [-0.25]], equal_nan=True)
+    assert raw.labels is not None and raw.labels.tolist() == [1, 2, 2]
+    assert raw.conditions["dose"].tolist() == [1, 2, 2]
+
+
+def test_decimals_of_a_frame_that_a_function_gives_are_numbers_and_its_own_frame_stays(folder: "DataFolder") -> None:
+    (folder.path / "rows_exact.py").write_text(
+        "from decimal import Decimal\nimport pandas as pd\n\n"
+        "FRAME = pd.DataFrame({'a': [Decimal('0.5'), Decimal(2)]})\n"
+        "\n\ndef load():\n    return FRAME\n"
+    )
+    for _ in range(2):
+        assert folder.read("rows_exact:load").rows.tolist() == [[0.5], [2]]
+    assert sys.modules["rows_exact"].FRAME["a"].tolist() == [Decimal("0.5"), Decimal(2)]
 
 
 def test_a_parquet_is_read_like_a_csv(tmp_path: Path) -> None:
