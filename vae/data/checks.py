@@ -4,7 +4,7 @@ import numpy as np
 
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import DATA_COLUMNS, ColumnProblem, DataProblem, RawData, Refusal
-from klsearch.vae.data.rows import Rows, extremes
+from klsearch.vae.data.rows import Rows, extremes, slices
 
 _WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -58,6 +58,24 @@ def check_varies(name: str, which: str, rows: Rows) -> None:
         raise DataProblem(
             f"{name}: {which} {len(rows):,} rows are the same; there is nothing to learn from constant data"
         )
+
+
+def check_counts(raw: RawData) -> None:
+    """Refuse rows that a likelihood of counts cannot score; what is missing may be any.
+
+    Raises:
+        DataProblem: with the first value that is no whole number from 0 on.
+    """
+    for some in slices(raw.rows.shape):
+        rows = raw.rows[some]
+        wrong = ~np.isnan(rows) & ((rows < 0) | (rows != np.rint(rows)))
+        if wrong.any():
+            row, *feature = (int(index) for index in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+            what = "is below 0" if rows[(row, *feature)] < 0 else "is no whole number"
+            raise DataProblem(
+                f"{raw.name}: {rows[(row, *feature)]:g} at {raw.place(some.start + row, *feature)} {what}, as counts "
+                "never are; give the raw counts, or use model.likelihood = 'gaussian'"
+            )
 
 
 def check_columns(raw: RawData, train: Rows) -> None:
