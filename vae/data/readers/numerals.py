@@ -1,6 +1,6 @@
 """Numbers as tables spell them: with decimal commas, with marks for what is missing, with marks between thousands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +65,10 @@ def read_numerals(
         marked += [column] if found else []
         if with_comma and (row := _first_doubtful(plain, ",")) is not None:
             doubtful[column] = row
-    notes = [f"decimal commas in {_list_columns(commas)}"] if commas else []
-    notes += [f"{_MINUS!r} is taken for a minus in {_list_columns(minus)}"] if minus else []
+    notes = [f"decimal commas in {list_columns(commas)}"] if commas else []
+    notes += [f"{_MINUS!r} is taken for a minus in {list_columns(minus)}"] if minus else []
     taken = f"{' and '.join(map(repr, sorted(marks)))} {'is' if len(marks) == 1 else 'are'} taken for missing"
-    notes += [f"{taken} in {_list_columns(marked)}"] if marked else []
+    notes += [f"{taken} in {list_columns(marked)}"] if marked else []
     dotted = [column for column in frame.columns if _may_be_grouped(frame[column])] if decimal_comma else []
     texts = read_again(dotted) if dotted else frame.iloc[:, :0]
     for column in texts.columns:
@@ -124,6 +124,12 @@ def is_numeric(values: "pd.Series[Any]") -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_complex_dtype(values)
 
 
+def list_columns(columns: Sequence[str]) -> str:
+    """The first few of some columns by name, such as "columns 'a', 'b'"."""
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    return f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, columns[:5]))}{more}"
+
+
 def _first_doubtful(text: "pd.Series[Any]", mark: str, *, is_other_mark: bool = False) -> int | None:
     """The row of the first value whose mark may stand between thousands; None where one shows that none does.
 
@@ -153,8 +159,3 @@ def _may_be_grouped(values: "pd.Series[Any]") -> bool:
     known = values.dropna()
     thousandths = known * _THOUSAND
     return bool((known.abs() < _THOUSAND).all() and ((thousandths - thousandths.round()).abs() < 1e-6).all())
-
-
-def _list_columns(columns: list[str]) -> str:
-    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
-    return f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, columns[:5]))}{more}"

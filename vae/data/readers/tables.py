@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from klsearch.vae.data.readers.columns import encode_columns
-from klsearch.vae.data.readers.numerals import is_numeric, read_numerals, refuse_doubtful
+from klsearch.vae.data.readers.numerals import is_numeric, list_columns, read_numerals, refuse_doubtful
 from klsearch.vae.data.readers.raw import (
     ColumnProblem,
     DataProblem,
@@ -43,10 +43,18 @@ def read_text(request: Request) -> RawData:
         frame = _read_frame(request, layout)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         reason = " ".join(str(error).rpartition("C error: ")[2].split())
-        raise DataProblem(f"{name}: its rows differ in length: {reason}") from error
+        raise DataProblem(
+            f"{name}: its rows differ in length: {reason}; give each as many values as there are names, and put text "
+            "that holds the separator into double quotes"
+        ) from error
     found = [layout.words] if layout.words else []
+    if layout.repeated:
+        verb = "stands" if len(layout.repeated) == 1 else "stand"
+        twice, second = f"{list_columns(layout.repeated)} {verb} more than once", f"'{layout.repeated[0]}.1'"
+        found.append(f"{twice} among its names; the second is called {second}")
     if not layout.headed:
         found.append("the first line holds numbers and was read as data; columns are named 0, 1, …")
+    _refuse_repeated(name, frame)
     names = list(frame.columns)
     frame, more = _without_unnamed(frame)
 
@@ -56,7 +64,8 @@ def read_text(request: Request) -> RawData:
         return again.set_axis([names[place] for place in places], axis=1)
 
     numerals = read_numerals(frame, decimal_comma=layout.separator != ",", read_again=read_again)
-    first_line = 1 + layout.headed if layout.lines == len(frame) + layout.headed else None
+    above = layout.skipped + layout.headed
+    first_line = 1 + above if layout.lines == len(frame) + above else None
     notes = tuple(f"{name}: {note}" for note in (*found, *more, *numerals.notes))
     if of_data := [column for column in numerals.doubtful if _is_in_doubt(request, column)]:
         texts, rows = read_again(of_data), numerals.doubtful
@@ -78,10 +87,12 @@ def _read_frame(request: Request, layout: Layout, **options: Any) -> "pd.DataFra
             header=0 if layout.headed else None,
             encoding=layout.encoding,
             sep=layout.separator,
+            skipinitialspace=True,
+            skiprows=layout.skipped,
             index_col=False if layout.trailing else None,
             **options,
         )
-    return frame.set_axis(frame.columns.map(str), axis=1)
+    return frame.set_axis(frame.columns.map(str).str.strip(), axis=1)
 
 
 def _is_in_doubt(request: Request, column: str) -> bool:
@@ -137,9 +148,7 @@ def from_frame(
         DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
     frame = _without_decimals(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True))
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
+    _refuse_repeated(name, frame)
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     conditions = {column: _read_condition(name, frame, column) for column in request.condition}
     data = frame.drop(columns=list({*request.beside_rows.values(), *conditions}))
@@ -159,14 +168,20 @@ def from_frame(
     )
 
 
+def _refuse_repeated(name: str, frame: "pd.DataFrame") -> None:
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
+
+
 def _without_decimals(frame: "pd.DataFrame") -> "pd.DataFrame":
     """A frame whose columns of Python's `Decimal`, as .parquet and data bases give them, are floats."""
     import pandas as pd
 
     found = [at for at, kind in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(kind)]
     found = [at for at in found if pd.api.types.infer_dtype(frame.iloc[:, at], skipna=True) == "decimal"]
-    for at in found:
-        frame.isetitem(at, frame.iloc[:, at].astype("float64"))  # by place: two may have one name
+    for at in found:  # by place: two may have one name
+        frame.isetitem(at, frame.iloc[:, at].to_numpy(dtype=np.float64, na_value=np.nan))
     return frame
 
 

@@ -165,6 +165,7 @@ def test_a_small_parquet_that_unpacks_beyond_memory_is_refused_before_it_is_read
         (b"", "rows.csv: is empty"),
         (b"a,b\n", "is empty: no rows"),
         (b"a,b\n1,2\n3,4,5\n", "its rows differ in length: Expected 2 fields in line 3, saw 3"),
+        (b"# lab\na,b\n1,2\n3,4,5\n", "in line 4, saw 3; give each as many values as there are names, and put text"),
         (b"a,b\n1,2,9\n3,4,9\n", "its rows have more values than its first line has names"),
         (b"a,b\n1,2,\n" + b"3,4,\n" * 60 + b"5,6,7\n", "its rows differ in length"),
         (b"a,b\n" + b"9" * 400 + b",2\n3,4\n", "infinity in 1 value at column 'a', row 0 (counted from 0), line 2"),
