@@ -38,13 +38,14 @@ class Numerals:
 
 
 def read_numerals(
-    frame: "pd.DataFrame", *, decimal_comma: bool, read_again: Callable[[list[str]], "pd.DataFrame"]
+    frame: "pd.DataFrame", *, separator: str, read_again: Callable[[list[str]], "pd.DataFrame"]
 ) -> Numerals:
     """Read the columns of text that only decimal commas or marks for missing keep from being numbers.
 
     Args:
         frame: the table.
-        decimal_comma: whether a comma may be one, as it may not where it separates values.
+        separator: between its values. A comma is no decimal one where it is that, and a dot is in doubt only beside
+            decimal commas, or semicolons, which are used where commas are decimal ones.
         read_again: gives columns of it as the text that they are in the file.
     """
     read, commas, minus, doubtful = dict[str, "pd.Series[Any]"](), list[str](), list[str](), dict[str, int]()
@@ -53,7 +54,7 @@ def read_numerals(
         if is_numeric(frame[column]):
             continue
         text, plain = _plain(frame[column])
-        with_comma = decimal_comma and bool(plain.str.contains(",", regex=False).any())
+        with_comma = separator != "," and bool(plain.str.contains(",", regex=False).any())
         numbers = _to_numbers(plain, comma=with_comma)
         if plain.isna().all() or (numbers.isna() & plain.notna()).any():
             continue
@@ -69,7 +70,8 @@ def read_numerals(
     notes += [f"{_MINUS!r} is taken for a minus in {list_columns(minus)}"] if minus else []
     taken = f"{' and '.join(map(repr, sorted(marks)))} {'is' if len(marks) == 1 else 'are'} taken for missing"
     notes += [f"{taken} in {list_columns(marked)}"] if marked else []
-    dotted = [column for column in frame.columns if _may_be_grouped(frame[column])] if decimal_comma else []
+    may_be_grouped = commas or separator == ";"
+    dotted = [column for column in frame.columns if _may_be_grouped(frame[column])] if may_be_grouped else []
     texts = read_again(dotted) if dotted else frame.iloc[:, :0]
     for column in texts.columns:
         if (row := _first_doubtful(texts[column].str.strip(), ".", is_other_mark=bool(commas))) is not None:
@@ -77,16 +79,19 @@ def read_numerals(
     return Numerals(frame=frame.assign(**read), notes=notes, doubtful=doubtful)
 
 
-def refuse_doubtful(name: str, column: str, value: object, row: int, first_line: int | None) -> Refusal:
+def refuse_doubtful(
+    name: str, column: str, value: object, row: int, first_line: int | None, *, is_label: bool
+) -> Refusal:
     """The refusal of a column in which 1,234 may be 1234, or 1.234 in a file with decimal commas."""
+    by_key = f'if decimals follow that mark, say so by {DATA_COLUMNS} {toml_key(column)} = "number"'
+    way_out = "decimals in every row, such as 5,0 for 5" if is_label else by_key  # labels have no such key
     where = cell(value, row, first_line)
     digits = str(value).strip().replace(",", ".")
     return Refusal(
         what="marks before decimals or between thousands",
         first=where,
         message=f"{name}: column '{column}' holds {where}, which may be {digits.replace('.', '')} as well as {digits}; "
-        "write thousands without separators, or, if decimals follow that mark, say so by "
-        f'{DATA_COLUMNS} {toml_key(column)} = "number"',
+        f"write thousands without separators, or{' ' if is_label else ', '}{way_out}",
     )
 
 

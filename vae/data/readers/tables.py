@@ -63,14 +63,18 @@ def read_text(request: Request) -> RawData:
         again = _read_frame(request, layout, dtype="string", usecols=places)
         return again.set_axis([names[place] for place in places], axis=1)
 
-    numerals = read_numerals(frame, decimal_comma=layout.separator != ",", read_again=read_again)
+    numerals = read_numerals(frame, separator=layout.separator, read_again=read_again)
     above = layout.skipped + layout.headed
     first_line = 1 + above if layout.lines == len(frame) + above else None
     notes = tuple(f"{name}: {note}" for note in (*found, *more, *numerals.notes))
-    if of_data := [column for column in numerals.doubtful if _is_in_doubt(request, column)]:
-        texts, rows = read_again(of_data), numerals.doubtful
-        found_in = {column: (texts[column].iloc[rows[column]], rows[column]) for column in of_data}
-        raise ColumnProblem({column: refuse_doubtful(name, column, *at, first_line) for column, at in found_in.items()})
+    if doubtful := [column for column in numerals.doubtful if _is_in_doubt(request, column)]:
+        texts = read_again(doubtful)
+        refusals = {}
+        for column in doubtful:
+            row, is_label = numerals.doubtful[column], column == request.labels
+            value = texts[column].iloc[row]
+            refusals[column] = refuse_doubtful(name, column, value, row, first_line, is_label=is_label)
+        raise ColumnProblem(refusals)
     return from_frame(name, numerals.frame, request, first_line=first_line, notes=notes)
 
 

@@ -70,8 +70,11 @@ def test_decimals_stay_decimals_where_something_tells_them_from_thousands(
     assert read is None or rows[:, 1].tolist() == read
 
 
-def test_three_decimals_after_a_dot_stay_decimals_where_commas_separate(folder: "DataFolder") -> None:
-    (folder.path / "rows.csv").write_text("a,price\n1,4.321\n2,321\n")
+@pytest.mark.parametrize("separator", [",", "\t", "|"])
+def test_three_decimals_after_a_dot_stay_decimals_where_nothing_speaks_of_decimal_commas(
+    folder: "DataFolder", separator: str
+) -> None:
+    (folder.path / "rows.csv").write_text("a,price\n1,4.321\n2,321\n".replace(",", separator))
     assert folder.read("rows.csv").rows[0, 1] == 4.321
 
 
@@ -85,6 +88,15 @@ def test_a_mark_is_no_matter_where_the_definition_says_what_it_is_or_it_is_no_nu
     raw = folder.read("rows.csv", **options)
     assert raw.columns is not None
     assert "price" not in raw.columns or raw.rows[:, 1].tolist() == [321, 4.321, 20]
+
+
+def test_labels_in_doubt_have_a_way_out_that_needs_no_key_which_they_cannot_have(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text(column("5", "4,321", "20"))
+    told = "; write thousands without separators, or decimals in every row, such as 5,0 for 5"
+    assert folder.refusal("rows.csv", labels="price").endswith(told)
+    (folder.path / "rows.csv").write_text(column("5,0", "4,321", "20"))
+    labels = folder.read("rows.csv", labels="price").labels
+    assert labels is not None and labels.tolist() == [5, 4.321, 20]
 
 
 def test_all_doubtful_columns_are_told_and_read_in_their_place(folder: "DataFolder") -> None:
