@@ -1,6 +1,5 @@
 """A definition for data that nobody has written one for."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,20 +10,19 @@ from typing import Any
 from klsearch.studies.definitions.catalog import template
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import DataError
+from klsearch.vae.data.cautions import CHANNELS
 from klsearch.vae.data.checks import check_rows
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
-from klsearch.vae.data.proposals import Choice, KlWeights, are_series, choose_kl_weights, choose_likelihood
-from klsearch.vae.data.readers.raw import ColumnProblem
+from klsearch.vae.data.proposals import Choice, KlWeights, choose_kl_weights, choose_likelihood, look_like_series
+from klsearch.vae.data.readers.raw import ColumnProblem, NothingLeft, Refusal, toml_key, toml_text
 from klsearch.vae.data.sources import is_path, read_source
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.objective import Objective
 
 _COMMENT_AT = 29  # where the template's comments begin
 _BATCHES = 8  # in an epoch, at the least
-_SERIES_RATIO = 4  # of length to channels, from which rows are no pictures, whatever they hold
 _FEW_FEATURES = 32
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,7 @@ class Proposal:
 
     Attributes:
         text: of its file.
-        left_out: by column of a table that cannot be data, what it holds instead.
+        left_out: by column of a table that cannot be data, what it holds instead, with the first.
     """
 
     text: str
@@ -59,7 +57,7 @@ def propose_definition(source: str, folder: Path, *, name: str, array: str | Non
     Raises:
         DataError: the data cannot be read or trained on.
     """
-    left_out: dict[str, str] = {}
+    left_out: dict[str, Refusal] = {}
     try:
         while True:
             request = Request(source=source, folder=folder, array=array, columns=dict.fromkeys(left_out, "ignore"))
@@ -72,7 +70,10 @@ def propose_definition(source: str, folder: Path, *, name: str, array: str | Non
                 dataset = load_dataset(request, raw=raw, missing=missing, scaling=scaling)
                 break
             except ColumnProblem as problem:
-                left_out |= problem.reasons
+                left_out |= problem.refusals
+    except NothingLeft as error:
+        without = f"without {'it' if len(left_out) == 1 else 'them'} no column is left to train on"
+        raise DataError(f"{ColumnProblem(left_out)}; {without}" if left_out else str(error)) from error
     except DataProblem as error:
         raise DataError(str(error)) from error
     text = template()
@@ -81,12 +82,13 @@ def propose_definition(source: str, folder: Path, *, name: str, array: str | Non
         lines.append(("data", "array", array, ""))
     if left_out:
         ignored = dict.fromkeys(left_out, "ignore")
-        lines.append(("data", "columns", ignored, f"left out: {', '.join(dict.fromkeys(left_out.values()))}"))
+        reasons = dict.fromkeys(refusal.what for refusal in left_out.values())
+        lines.append(("data", "columns", ignored, f"left out: {', '.join(reasons)}"))
     for section, key, value, why in lines:
         text = _put(text, section, key, value, why)
     about = f"rows of {'×'.join(map(str, dataset.shape))} values"
     text = text.replace("# A study of your own:", f"# From {source}, {sum(dataset.rows.values()):,} {about}:", 1)
-    return Proposal(text=text, left_out=left_out)
+    return Proposal(text=text, left_out={column: refusal.words for column, refusal in left_out.items()})
 
 
 def _lines(
@@ -101,10 +103,11 @@ def _lines(
     small = features < _FEW_FEATURES or rows < features
     few = f"small, for {rows:,} training rows of {features:,} values overfit" if rows < features else ""
     batch = 2 ** max(1, min(7, int(math.log2(max(2, rows // _BATCHES)))))
+    of_channels = [str(caution) for caution in dataset.warnings if caution.code == CHANNELS]
     found = [
         ("study", "name", name, f"also the name of the run folder, runs/{name}"),
         ("data", "source", source, "relative to this file" if is_path(source) else ""),
-        ("data", "scaling", "auto", f"here: {dataset.scaling.words}"),
+        ("data", "scaling", "auto", "; but ".join([f"here: {dataset.scaling.words}", *of_channels])),
         ("model", "latent_dim", latents, ""),
         ("model", "likelihood", choice.likelihood, choice.reason),
         ("training", "batch_size", batch, ""),
@@ -113,21 +116,13 @@ def _lines(
     ]
     if missing == "mask":
         found.append(("data", "missing", missing, "values are missing, and left out of what is learned"))
-    if _is_of_series(dataset):
+    if look_like_series(dataset.train):
         found.append(("model", "kind", "conv1d", "series; compare with 'recurrent' and 'dense', both without filters"))
         found.append(("model", "filters", [16, 32], ""))
         found.append(("model", "hidden", [32], few))
     else:
         found.append(("model", "hidden", [32] if small else [128, 64], few))
     return found
-
-
-def _is_of_series(dataset: Dataset) -> bool:
-    """Whether rows are series [length, channels], by their shape or by what they hold."""
-    if len(dataset.shape) != 2:
-        return False
-    length, channels = dataset.shape
-    return length > _SERIES_RATIO * channels or are_series(dataset.train)
 
 
 def kl_weights(objective: Objective, dataset: Dataset, latent_dim: int) -> KlWeights:
@@ -159,14 +154,9 @@ def toml_value(value: Any) -> str:
     ['12', '0.1', '1e-05', 'inf', '"tall"', '[16, 32]']
     """
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(key)} = {toml_value(entry)}" for key, entry in value.items()) + " }"
+        return "{ " + ", ".join(f"{toml_key(key)} = {toml_value(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        # As JSON writes it, but for one character that TOML wants escaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return toml_text(value)
     return repr(float(value)) if isinstance(value, float) else repr(value)  # NumPy's numbers have another repr
-
-
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else toml_value(key)

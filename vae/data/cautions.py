@@ -1,8 +1,11 @@
 """What is not wrong with data but may surprise, in a line each for their user."""
 
+import math
+
 import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
+from klsearch.vae.data.proposals import channel_variances, look_like_series
 from klsearch.vae.data.readers.raw import RawData
 from klsearch.vae.data.rows import KeptRows, Rows, extremes
 from klsearch.vae.data.scaling import Scaling
@@ -13,6 +16,8 @@ _HUGE = 100.0
 _HUGE_RATIO = 1000.0
 UNSCALED = "unscaled"
 """The code of the caution of unscaled values: whoever looks for the cause of a large KL looks for it."""
+CHANNELS = "uneven-channels"
+"""The code of the caution of a channel beside which the others hardly count."""
 NAMING = ("constant-columns", "one-hot", "row-numbers", "missing-values")
 """The codes of cautions that name columns of the data."""
 # Below these, chance alone may look like it.
@@ -22,6 +27,7 @@ _LEAST_IDS = 20  # rows
 _LEAST_MISSING = 3  # rows that have the value, and different values of the others
 _FAR = 2.0  # times the range of all other values
 _MOSTLY = 0.5  # of the rows
+_MOST_OF_CHANNELS = 0.99  # of the variance, in one channel
 _DENSE = 2  # times as many whole numbers as rows that row numbers may be spread over
 
 
@@ -65,6 +71,8 @@ def cautions_of(raw: RawData, train: Rows, scaling: Scaling) -> tuple[Caution, .
             "row-numbers": _row_numbers(raw),
             "missing-values": _missing_values(raw, train),
         }
+    else:
+        found |= {CHANNELS: _uneven_channels(train)}
     return tuple(Caution(text, code) for code, text in found.items() if text)
 
 
@@ -203,6 +211,21 @@ def _huge_range(train: Rows, scaling: Scaling) -> str:
         return ""
     what = f"reach {largest:.3g}" if largest > _HUGE else f"vary {ratio:.3g} times as much in one column as in another"
     return f'values {what} and are not scaled, a common cause of exploding KL; data.scaling = "standard" scales them'
+
+
+def _uneven_channels(train: Rows) -> str:
+    """Channels, of series or of images, one of which varies so much that it makes up what is learned of all."""
+    if len(train.shape) < 4 and not look_like_series(train):
+        return ""
+    variances = channel_variances(train)
+    if len(variances) < 2 or not variances.min() > 0 or variances.max() <= _MOST_OF_CHANNELS * variances.sum():
+        return ""
+    # Cut off, for rounded it may be all of it.
+    share = math.floor(1000 * variances.max() / variances.sum()) / 10
+    return (
+        f"channel {int(variances.argmax())} (counted from 0) of {len(variances)} holds {share:g} % of the variance, so "
+        "that the others hardly count, for all are scaled alike; scale each channel before"
+    )
 
 
 def _duplicates(raw: RawData) -> str:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from klsearch.vae.data.gaps import have_gaps
-from klsearch.vae.data.readers.raw import ColumnProblem, DataProblem, RawData
-from klsearch.vae.data.rows import Rows, extremes
+from klsearch.vae.data.readers.raw import DATA_COLUMNS, ColumnProblem, DataProblem, RawData, Refusal
+from klsearch.vae.data.rows import Rows, extremes, slices
 
 _WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -60,6 +60,24 @@ def check_varies(name: str, which: str, rows: Rows) -> None:
         )
 
 
+def check_counts(raw: RawData) -> None:
+    """Refuse rows that a likelihood of counts cannot score; what is missing may be any.
+
+    Raises:
+        DataProblem: with the first value that is no whole number from 0 on.
+    """
+    for some in slices(raw.rows.shape):
+        rows = raw.rows[some]
+        wrong = ~np.isnan(rows) & ((rows < 0) | (rows != np.rint(rows)))
+        if wrong.any():
+            row, *feature = (int(index) for index in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+            what = "is below 0" if rows[(row, *feature)] < 0 else "is no whole number"
+            raise DataProblem(
+                f"{raw.name}: {rows[(row, *feature)]:g} at {raw.place(some.start + row, *feature)} {what}, as counts "
+                "never are; give the raw counts, or use model.likelihood = 'gaussian'"
+            )
+
+
 def check_columns(raw: RawData, train: Rows) -> None:
     """Refuse columns, or pixels, that no training row has.
 
@@ -75,10 +93,9 @@ def check_columns(raw: RawData, train: Rows) -> None:
         if raw.table is None:
             raise DataProblem(f"{raw.name}: {name} has no value in any training row{more}; leave it out")
         owners = [column.name for column in raw.table for _ in column.categories or (column.name,)]
-        raise ColumnProblem(
-            f'{raw.name}: {name} has no value in any training row; [data.columns] can "ignore" it',
-            {owners[int(at)]: "no value in any training row" for (at,) in empty},
-        )
+        what = "no value in any training row"
+        message = f'{raw.name}: {name} has {what}; {DATA_COLUMNS} can "ignore" it'
+        raise ColumnProblem({owners[int(at)]: Refusal(what=what, message=message) for (at,) in empty})
 
 
 def _check_shape(raw: RawData) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from klsearch.vae.data.readers.raw import DataProblem, RawData
+from klsearch.vae.data.readers.raw import DATA_COLUMNS, DataProblem, RawData, toml_key
 
 LABELS = "labels"
 """What `data.condition` says where the labels are the condition."""
@@ -207,8 +207,9 @@ def _refuse_unknown(raw: RawData, column: ConditionColumn, values: np.ndarray, r
         found = numbers[unknown[numbers]]
         if found.size:
             count = f"1 {split} row" if found.size == 1 else f"{found.size:,} {split} rows"
+            quantity = f'; a quantity is {DATA_COLUMNS} {toml_key(column.name)} = "number"'
             raise DataProblem(
                 f"{raw.name}: the condition '{column.name}' is '{words[found[0]]}' in no training row, but in "
                 f"{raw.place(int(found[0]))}, one of {count} with a category that training lacks; remove them, or give "
-                "some to training with data.split_column"
+                f"some to training with data.split_column{quantity if values.dtype.kind in 'iuf' else ''}"
             )

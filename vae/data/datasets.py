@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from klsearch.vae.data.cautions import Caution, cautions_of
-from klsearch.vae.data.checks import check_columns, check_rows, check_varies
+from klsearch.vae.data.checks import check_columns, check_counts, check_rows, check_varies
 from klsearch.vae.data.conditions import LABELS, Condition, encode_condition
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
@@ -129,6 +129,8 @@ def load_dataset(
         learned = {name: kind for name, kind in request.columns.items() if name != request.labels}
         raw = read_source(replace(request, columns=learned) if condition_on_labels else request)
     check_rows(raw, missing=missing)
+    if scaling == "counts":
+        check_counts(raw)
     if condition_on_labels:
         raw = _with_labels_told(raw, request.labels)
     numbers = split_rows(raw, validation=validation, test=test, seed=seed)

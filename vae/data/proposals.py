@@ -5,16 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klsearch.vae.data.rows import Rows
-from klsearch.vae.data.tokens import one_hot_width
+from klsearch.vae.data.rows import Rows, slices
+from klsearch.vae.data.tokens import PADDING, one_hot_width
 
 _LOOKED_AT = 1024  # rows, from all over them
 _MOST_VALUES = 2**21  # of series, of which fewer rows tell as much: this is done before every training
 _LEAST_COUNT = 3  # the largest value of counts; below, chance alone may look like it
+_MOST_TOKENS = 100  # beyond, counts are as likely to be that large
+_MANY_PLACES = 0.5
 _OVERDISPERSED = 1.5  # variance over mean, of the median column
 # Neighbours along the channels of series are no more alike than any two: their mean squared difference is about that of
 # all pairs. Along the columns of images it is less (clothes 0.34 of it, handwritten digits 0.75), and so along steps.
 _UNORDERED, _ORDERED = 0.9, 0.8
+_SERIES_RATIO = 4  # of length to channels, from which rows are no pictures, whatever they hold
 # Trainings to search over, from where all latents collapse down to far below a plain VAE.
 _DECADES = 4
 # Around a plain VAE, where what collapses is not known beforehand.
@@ -49,16 +52,35 @@ class KlWeights:
     reason: str
 
 
+def look_like_series(rows: Rows) -> bool:
+    """Tell whether training rows [n, *shape] are series [length, channels], by their shape or by what they hold."""
+    if len(rows.shape) != 3:
+        return False
+    _, length, channels = rows.shape
+    return length > _SERIES_RATIO * channels or are_series(rows)
+
+
 def are_series(rows: Rows) -> bool:
     """Tell whether training rows [n, length, channels] are series rather than images, by how alike neighbours are."""
+    centred, deviation = _centred(rows)
+    standard = centred / np.where(deviation > 0, deviation, 1.0)
+    steps, channels = (_unlikeness(standard, axis) for axis in (1, 2))
+    return channels >= _UNORDERED and steps < _ORDERED * channels
+
+
+def channel_variances(rows: Rows) -> np.ndarray:
+    """The variance that each channel adds to training rows [n, …, channels], summed over its places: [channels]."""
+    _, deviation = _centred(rows)
+    return np.asarray(np.square(deviation).sum(axis=tuple(range(deviation.ndim - 1))))
+
+
+def _centred(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows about the mean of each place, 0 where a value is missing, and the standard deviations of the places."""
     some = np.asarray(rows[_evenly(len(rows), most=_MOST_VALUES // math.prod(rows.shape[1:]))], np.float64)
     known = ~np.isnan(some)
     count = np.maximum(known.sum(axis=0), 1)
     centred = np.where(known, some - np.sum(some, axis=0, where=known) / count, 0.0)
-    deviation = np.sqrt(np.sum(np.square(centred), axis=0) / count)
-    standard = centred / np.where(deviation > 0, deviation, 1.0)
-    steps, channels = (_unlikeness(standard, axis) for axis in (1, 2))
-    return channels >= _UNORDERED and steps < _ORDERED * channels
+    return centred, np.sqrt(np.sum(np.square(centred), axis=0) / count)
 
 
 def have_channels_first(rows: Rows) -> bool:
@@ -93,8 +115,14 @@ def choose_likelihood(rows: Rows) -> Choice:
             likelihood="gaussian",
             reason="in [0, 1], but not 0 or 1; 'bernoulli' would take them for probabilities, and never reach 0",
         )
-    if some.ndim == 2 and low >= 0 and high >= _LEAST_COUNT and bool(np.all(known == np.rint(known))):
-        return _of_counts(some)
+    if some.ndim == 2 and bool(np.all(known == np.rint(known))) and high >= _LEAST_COUNT and low >= PADDING:
+        tokens = "; 'categorical' if they are tokens" if _may_be_tokens(some, high) else ""
+        if low >= 0:
+            counts = _of_counts(some, empty=_count_empty(rows))
+            return Choice(likelihood=counts.likelihood, reason=counts.reason + tokens)
+        if tokens:
+            reason = f"whole numbers from {PADDING} on{tokens} and {PADDING} is padding"
+            return Choice(likelihood="gaussian", reason=reason)
     return Choice(likelihood="gaussian", reason="numbers; 'student_t' if some are far out")
 
 
@@ -104,12 +132,29 @@ def are_binary(rows: Rows) -> bool:
     return bool(np.isin(some[~np.isnan(some)] if some.dtype.kind == "f" else some, (0, 1)).all())
 
 
-def _of_counts(rows: np.ndarray) -> Choice:
+def _may_be_tokens(rows: np.ndarray, high: float) -> bool:
+    """Tell whether whole numbers [n, length] may be tokens: few of them, the largest at many places, unlike counts."""
+    return high < _MOST_TOKENS and float(np.mean(np.nanmax(rows, axis=0) == high)) >= _MANY_PLACES
+
+
+def _count_empty(rows: Rows) -> int:
+    """How many rows [n, columns] hold nothing but zeros; of all, for one is enough to leave no library size."""
+    return sum(int(np.sum(np.nansum(rows[some], axis=1) == 0)) for some in slices(rows.shape))
+
+
+def _of_counts(rows: np.ndarray, *, empty: int) -> Choice:
     mean, variance = np.nanmean(rows, axis=0), np.nanvar(rows, axis=0)
     ratio = float(np.median(variance[mean > 0] / mean[mean > 0]))
-    if ratio <= _OVERDISPERSED or bool((np.nansum(rows, axis=1) == 0).any()):
-        return Choice(likelihood="poisson", reason=f"counts, whose variance is {ratio:.2g} times their mean")
-    return Choice(likelihood="negative_binomial", reason=f"counts, whose variance is {ratio:.2g} times their mean")
+    times = f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
+    reason = f"counts, whose variance is {times} times their mean"
+    if ratio <= _OVERDISPERSED:
+        return Choice(likelihood="poisson", reason=reason)
+    if empty:
+        hold = "1 row holds" if empty == 1 else f"{empty:,} rows hold"
+        them = "it" if empty == 1 else "them"
+        reason += f", but {hold} nothing but zeros; remove {them} and take 'negative_binomial'"
+        return Choice(likelihood="poisson", reason=reason)
+    return Choice(likelihood="negative_binomial", reason=reason)
 
 
 def choose_kl_weights(train: Rows, *, unit: float, is_squared_error: bool) -> KlWeights:

@@ -34,7 +34,7 @@ def misfit_of_counts(splits: Iterable[Rows], scaling: str) -> str | None:
         if scaling not in ("none", "counts"):
             return "needs counts as they are; set data.scaling = 'auto', which leaves them so"
         row, *place = (int(index) for index in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
-        where = f"column {place[0] + 1}" if len(place) == 1 else f"place {place}"
+        where = f"column {place[0]} (counted from 0)" if len(place) == 1 else f"place {place}"
         what = "negative values" if rows[(row, *place)] < 0 else "fractions"
         return (
             f"needs counts, whole numbers from 0 on, but there are {what}, such as {rows[(row, *place)]:g} in "

@@ -82,12 +82,58 @@ def test_columns_that_cannot_be_data_are_left_out_and_told(
     assert main(["init", "mine.toml", "--data", "ward.csv"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[:-1] == [
-        "note: column 'seen \"on\"' is left out: dates",
+        "note: column 'seen \"on\"' is left out: dates: '2020-01-01' at row 0 (counted from 0, line 2)",
         "note: column 'name' is left out: texts, like an id",
         "note: column 'größe' is left out: no value in any training row",
     ]
     _, dataset = load_with_data(tmp_path / "mine.toml")
     assert [column.name for column in dataset.table or ()] == ["height", "ward", "age"]
+
+
+def test_numbers_whose_marks_may_stand_between_thousands_are_left_out_with_the_first_of_them(tmp_path: Path) -> None:
+    rows = "".join(f"{row % 7};{row},25;{'4,321' if row % 2 else 321 + row}\n" for row in range(40))
+    (tmp_path / "rows.csv").write_text("a;b;price in €\n" + rows)
+    proposal = propose_definition("rows.csv", tmp_path, name="mine")
+    assert proposal.left_out == {
+        "price in €": "marks before decimals or between thousands: '4,321' at row 1 (counted from 0, line 3)"
+    }
+    assert parse_definition(proposal.text, "mine.toml").data.columns == {"price in €": "ignore"}
+
+
+def test_what_is_said_of_the_scaling_names_a_channel_beside_which_the_others_hardly_count(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", ROWS["short series"][:, :, :3] * [1, 1, 100])
+    (line,) = re.findall("^scaling = .*$", propose_definition("rows.npy", tmp_path, name="mine").text, re.MULTILINE)
+    assert "# here: minmax, over the training split; but channel 2 (counted from 0) of 3 holds 99.9 %" in line
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            "a b\n1.5 2\n3 4.5\n",
+            "column 'a b' holds '1.5 2' at row 0 (counted from 0, line 2), which is several numbers",
+        ),
+        ("day,id\n2020-01-01,p1\n2020-01-02,p2\n", "nor can 'id' (texts, like an id) be data; without them no column"),
+        ("seq\nACG\nCCG\nGAT\n", "column 'seq' holds 3 different texts in 3 rows, like an id"),
+    ],
+)
+def test_where_no_column_is_left_it_is_said_why_each_is_out(tmp_path: Path, table: str, told: str) -> None:
+    (tmp_path / "rows.csv").write_text(table)
+    with pytest.raises(DataError) as caught:
+        propose_definition("rows.csv", tmp_path, name="mine")
+    assert told in str(caught.value)
+    assert str(caught.value).endswith("no column is left to train on")
+
+
+def test_a_column_with_one_value_that_is_no_number_is_left_out_with_it_and_not_as_if_it_held_none(
+    tmp_path: Path,
+) -> None:
+    rows = "".join(f"{row % 7},{row * 1.5 if row != 7 else '12.3.4'}\n" for row in range(40))
+    (tmp_path / "rows.csv").write_text("a,c\n" + rows)
+    proposal = propose_definition("rows.csv", tmp_path, name="mine")
+    where = "'12.3.4' at row 7 (counted from 0, line 9)"
+    assert proposal.left_out == {"c": f"not all numbers: 39 of 40 are, the first that is not: {where}"}
+    assert "# left out: not all numbers\n" in proposal.text
 
 
 def test_of_several_arrays_the_one_that_is_named_is_taken(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.data.cautions import Caution, cautions_of
+from klsearch.vae.data.cautions import CHANNELS, Caution, cautions_of
 from klsearch.vae.data.readers.raw import RawData
 from klsearch.vae.data.scaling import fit_scaling
 
@@ -164,3 +164,44 @@ def test_fewer_training_rows_than_columns_are_told() -> None:
     rows = np.random.default_rng(0).normal(size=(10, 12))
     assert any("7 training rows are fewer than the 12 columns" in line for line in warnings(rows))
     assert not any("fewer than" in line for line in warnings(rows[:, :3]))
+
+
+WALKS = np.cumsum(np.random.default_rng(0).normal(size=(60, 24, 3)), axis=1)
+COLOURS = np.random.default_rng(0).normal(size=(60, 6, 6, 3))
+
+
+@pytest.mark.parametrize("rows", [WALKS, COLOURS], ids=["series", "images"])
+@pytest.mark.parametrize(
+    ("factors", "told"),
+    [
+        ((1, 1, 1), None),
+        ((1, 5, 2), None),  # 25 of 30
+        ((1, 1, 100), "channel 2 (counted from 0) of 3 holds 99.9 % of the variance"),
+        ((1e4, 1, 1), "channel 0 (counted from 0) of 3 holds 99.9 % of the variance"),  # and not 100 %
+        ((1, 1e4, 0), None),  # one that is constant has nothing to count
+    ],
+)
+@pytest.mark.parametrize("scaling", ["none", "minmax", "standard"])
+def test_a_channel_beside_which_the_others_hardly_count_is_named(
+    rows: np.ndarray, factors: tuple[float, ...], told: str | None, scaling: str
+) -> None:
+    found = [line for line in warnings(rows * factors, scaling=scaling) if line.code == CHANNELS]
+    assert [line.partition(",")[0] for line in found] == ([] if told is None else [told])
+    assert all(line.endswith("scale each channel before") for line in found)
+
+
+def test_what_all_rows_share_is_no_variance_of_a_channel() -> None:
+    """The mean curve of channel 0 varies along its steps, but from row to row it varies like the others."""
+    course = np.zeros((24, 3))
+    course[:, 0] = 1000 * np.sin(np.arange(24))
+    assert CHANNELS not in codes(WALKS + course)
+
+
+def test_columns_of_grey_images_are_no_channels() -> None:
+    images = np.random.default_rng(0).normal(size=(60, 6, 6)) * [1, 1, 100, 1, 1, 1]
+    assert CHANNELS not in codes(images)
+
+
+def test_channels_of_which_values_are_missing_are_weighed_by_the_others() -> None:
+    rows = np.where(np.random.default_rng(1).random(WALKS.shape) < 0.2, np.nan, WALKS * [1, 100, 1])
+    assert any(line.startswith("channel 1 ") for line in warnings(rows))

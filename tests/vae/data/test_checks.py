@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.data.checks import check_columns, check_rows, check_varies
+from klsearch.vae.data.checks import check_columns, check_counts, check_rows, check_varies
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData
 
 TABLE = np.random.default_rng(1).normal(size=(40, 3))
@@ -149,3 +149,25 @@ def test_missing_values_hide_no_constant_data_and_no_missing_label() -> None:
         check_rows(raw_data(rows), missing="mask")
     with pytest.raises(DataProblem, match="1 rows have no label, the first at row 6"):
         check_rows(raw_data(TABLE, labels=np.where(np.arange(40) == 6, np.nan, 1)), missing="mask")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(-1.0, "-1 at {} is below 0, as counts never are"), (0.5, "0.5 at {} is no whole number, as")]
+)
+def test_what_is_no_count_is_refused_by_column_row_and_line(value: float, told: str) -> None:
+    rows = np.ones((9, 3))
+    rows[2, 0] = np.nan
+    check_counts(RawData(name="rows.csv", rows=rows))
+    rows[5, 1] = value
+    with pytest.raises(DataProblem) as caught:
+        check_counts(RawData(name="rows.csv", rows=rows, columns=("a", "gene3", "b"), first_line=2))
+    where = "column 'gene3', row 5 (counted from 0), line 7"
+    assert str(caught.value).startswith("rows.csv: " + told.format(where))
+    assert str(caught.value).endswith("; give the raw counts, or use model.likelihood = 'gaussian'")
+
+
+def test_the_row_of_what_is_no_count_is_right_far_down_too() -> None:
+    rows = np.ones((400_000, 4), np.int16)
+    rows[399_999, 3] = -2
+    with pytest.raises(DataProblem, match=r"-2 at column 3, row 399999 \(counted from 0\) is below 0"):
+        check_counts(RawData(name="rows.npy", rows=rows))

@@ -98,6 +98,18 @@ def test_whole_numbers_are_the_same_categories_in_all_rows() -> None:
         encode({"size": "category"}, size=sizes)
 
 
+@pytest.mark.parametrize(("name", "key"), [("age", "age"), ("age in years", '"age in years"')])
+def test_a_quantity_that_was_taken_for_categories_is_told_how_to_be_a_number(name: str, key: str) -> None:
+    """9 is in a held-out row alone, as the oldest of some hundred people are."""
+    told = refusal(**{name: [1, 2, 3, 4, 5, 6, 1, 2, 9]})
+    assert f"the condition '{name}' is '9' in no training row, but in row 8" in told
+    assert told.endswith(
+        f'or give some to training with data.split_column; a quantity is [data.columns] {key} = "number"'
+    )
+    assert "number" not in refusal(**{name: ["a", "b"] * 3 + ["c", "a", "d"]})
+    assert encode({name: "number"}, **{name: [1, 2, 3, 4, 5, 6, 1, 2, 9]}).encoding.width == 1
+
+
 def test_a_column_that_tells_nothing_is_named_with_its_array() -> None:
     assert refusal(dose=np.column_stack([AGES, np.ones(9)])) == (
         "rows: the condition 'dose[1]' is 1.0 in all 6 training rows, so it tells nothing; remove that column from "

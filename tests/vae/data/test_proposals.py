@@ -48,10 +48,44 @@ def test_missing_values_have_no_say() -> None:
     assert choose_likelihood(rows).likelihood == "poisson"
 
 
-def test_a_row_of_zeros_leaves_no_library_size() -> None:
-    rows = RNG.poisson(RNG.gamma(2.0, MEANS / 2, size=(500, 8)))
-    rows[3] = 0
-    assert choose_likelihood(rows).likelihood == "poisson"
+@pytest.mark.parametrize(
+    ("empty", "told"),
+    [([3], "1 row holds nothing but zeros; remove it"), ([3, 7], "2 rows hold nothing but zeros; remove them")],
+)
+@pytest.mark.parametrize("count", [500, 3000])
+def test_a_row_of_zeros_anywhere_leaves_no_library_size_and_what_would_is_said(
+    count: int, empty: list[int], told: str
+) -> None:
+    rows = np.random.default_rng(0).poisson(np.random.default_rng(0).gamma(2.0, MEANS / 2, size=(count, 8)))
+    rows[rows.sum(axis=1) == 0] = 1
+    assert choose_likelihood(rows).likelihood == "negative_binomial"
+    rows[empty] = 0
+    chosen = choose_likelihood(rows)
+    assert chosen.likelihood == "poisson"
+    assert chosen.reason.endswith(f" times their mean, but {told} and take 'negative_binomial'")
+
+
+TOKENS = np.random.default_rng(0).integers(0, 6, size=(400, 12))
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            np.where(np.arange(12) < 9, TOKENS, -1),
+            "whole numbers from -1 on; 'categorical' if they are tokens and -1 is",
+        ),
+        (TOKENS, "; 'categorical' if they are tokens"),
+        (np.where(RNG.uniform(size=TOKENS.shape) < 0.1, np.nan, TOKENS), "; 'categorical' if they are tokens"),
+        (RNG.poisson(MEANS, size=(500, 8)), None),
+        (TOKENS * 100, None),
+        (TOKENS - 2, None),
+        (TOKENS - 0.5, None),
+    ],
+)
+def test_few_whole_numbers_that_are_the_same_at_all_places_may_be_tokens(rows: np.ndarray, told: str | None) -> None:
+    reason = choose_likelihood(rows).reason
+    assert told in reason if told else "categorical" not in reason
 
 
 @pytest.mark.parametrize("shape", [(2000, 6), (40, 300)])

@@ -12,8 +12,8 @@ SOUND = np.array([[0.0, 3.0], [2.0, 0.0]])
 @pytest.mark.parametrize(
     ("rows", "found"),
     [
-        ([[0.0, 3.0], [2.0, -1.0]], "there are negative values, such as -1 in column 2"),
-        ([[0.5, 3.0], [2.0, 1.0]], "there are fractions, such as 0.5 in column 1"),
+        ([[0.0, 3.0], [2.0, -1.0]], "there are negative values, such as -1 in column 1 (counted from 0)"),
+        ([[0.5, 3.0], [2.0, 1.0]], "there are fractions, such as 0.5 in column 0 (counted from 0)"),
     ],
 )
 def test_what_is_no_count_is_refused_with_its_place_and_a_way_out(rows: list[list[float]], found: str) -> None:

@@ -1,18 +1,19 @@
 """The columns of a table: what each is taken for, and the numbers that words become."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from klsearch.vae.data.readers.raw import Column, ColumnProblem, DataProblem
+from klsearch.vae.data.readers.dates import are_dates
+from klsearch.vae.data.readers.numerals import is_numeric
+from klsearch.vae.data.readers.raw import DATA_COLUMNS, Column, ColumnProblem, DataProblem, NothingLeft, Refusal
+from klsearch.vae.data.readers.refusals import are_measured, refuse_others, refuse_texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_CATEGORIES = 50  # more are likely names or texts
 _LIKE_NUMBER = r"\s*[-+]?[\d.,'\s]*\d[\d.,'\s]*(?:[eE][-+]?\d+)?\s*"  # also with marks between thousands
-_KEY = "[data.columns]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +48,12 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
 
     for column in asked:
         if column not in frame.columns:
-            raise DataProblem(f"{name}: has no data column '{column}' ({_KEY}); it has {', '.join(frame.columns)}")
+            raise DataProblem(
+                f"{name}: has no data column '{column}' ({DATA_COLUMNS}); it has {', '.join(frame.columns)}"
+            )
     counted = [column for column, kind in asked.items() if kind == "count"]
     notes = [f"{name}: column '{column}' is a count, which is treated as a number" for column in counted]
-    parts, columns, refused = [], list[Column](), dict[str, tuple[str, str]]()
+    parts, columns, refused = [], list[Column](), dict[str, Refusal]()
     for column in frame.columns:
         values, kind = frame[column], asked.get(column)
         if kind == "ignore":
@@ -58,7 +61,7 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
         if kind == "category" or (kind is None and _are_words(values)):
             categories = sorted(values.dropna().astype(str).unique())
             if kind is None and (len(categories) > _MOST_CATEGORIES or len(categories) == len(values)):
-                refused[column] = "texts, like an id", _too_many(name, column, values, len(categories))
+                refused[column] = refuse_texts(name, column, values, len(categories))
                 continue
             if kind is None:
                 notes.append(f"{name}: column '{column}' holds words and became {len(categories)} columns of 0 and 1")
@@ -72,64 +75,24 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
             truth = pd.api.types.is_bool_dtype(values)
             columns.append(Column(name=column, kind=kind or ("truth value" if truth else "number")))
         else:
-            what = "dates" if _are_dates(values) else "no numbers"
-            refused[column] = what, _no_numbers(name, column, values, first_line)
+            refused[column] = refuse_others(name, column, values, first_line)
     if refused:
-        message = next(iter(refused.values()))[1]
-        raise ColumnProblem(message, {column: what for column, (what, _) in refused.items()})
+        raise ColumnProblem(refused)
     if not parts:
-        raise DataProblem(f"{name}: no column is left to train on")
+        ignored = [column for column, kind in asked.items() if kind == "ignore"]
+        why = f"; {DATA_COLUMNS} ignores {', '.join(map(repr, ignored))}" if ignored else ""
+        raise NothingLeft(f"{name}: no column is left to train on{why}")
     return Encoded(frame=pd.concat(parts, axis=1), columns=tuple(columns), notes=tuple(notes))
 
 
-def is_numeric(values: "pd.Series[Any]") -> bool:
-    """Tell whether a column holds real numbers or truth values."""
-    import pandas as pd
-
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_complex_dtype(values)
-
-
 def _are_words(values: "pd.Series[Any]") -> bool:
-    """Tell whether a column holds text that is neither numbers nor dates, not even here and there."""
+    """Tell whether a column holds text: no numbers, not even here and there, and not dates or percentages mostly."""
     import pandas as pd
 
     if is_numeric(values) or not (pd.api.types.is_object_dtype(values) or isinstance(values.dtype, pd.StringDtype)):
         return isinstance(values.dtype, pd.CategoricalDtype)
     held = values.dropna()
     texts = held.map(lambda value: isinstance(value, str)).all() and not held.empty
-    return bool(texts) and not held.astype(str).str.fullmatch(_LIKE_NUMBER).any() and not _are_dates(held)
-
-
-def _are_dates(values: "pd.Series[Any]") -> bool:
-    import pandas as pd
-
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return True
-    text = values.dropna().astype(str)
-    if text.empty or not text.str.contains(r"\d.*[-/.:].*\d", regex=True).all():
+    if not texts or held.astype(str).str.fullmatch(_LIKE_NUMBER).any():
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return bool(pd.to_datetime(text, errors="coerce").notna().all())
-
-
-def _too_many(name: str, column: str, values: "pd.Series[Any]", distinct: int) -> str:
-    return (
-        f"{name}: column '{column}' holds {distinct:,} different texts in {len(values):,} rows, like an id; leave it "
-        f'out by {_KEY} {column} = "ignore", or take it by "category"'
-    )
-
-
-def _no_numbers(name: str, column: str, values: "pd.Series[Any]", first_line: int | None) -> str:
-    """The refusal of a column, with the first value that is no number."""
-    import pandas as pd
-
-    odd = (pd.to_numeric(values.astype("string"), errors="coerce").isna() & values.notna()).to_numpy(dtype=bool)
-    row = int(odd.argmax())
-    line = f", line {row + first_line}" if first_line is not None else ""
-    what = "which is a date" if _are_dates(values) else "which is no number"
-    return (
-        f"{name}: column '{column}' holds {str(values.iloc[row])!r} at row {row} (counted from 0{line}), {what}; turn "
-        f'it into numbers, leave it out by {_KEY} {column} = "ignore", or name it as data.labels, data.group or '
-        f"data.split_column"
-    )
+    return not are_measured(held) and not are_dates(held)

@@ -171,12 +171,22 @@ def _take_first(name: str, values: Any, count: int | None) -> np.ndarray:
     """The first values of what was returned, as an array."""
     if values is None:
         raise DataProblem(f"{name}: returned nothing; return an array of shape [rows, …]")
+    if hasattr(values, "toarray"):
+        kind = type(values).__name__
+        raise DataProblem(f"{name}: returned a sparse matrix ({kind}), which is not trained on; return its .toarray()")
     if np.ma.is_masked(values):
         values = values.astype(np.float64).filled(np.nan)
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise DataProblem(f"{name}: returned rows that do not form one array: {error}") from error
+    if not array.ndim and array.dtype == object:
+        kind = type(values).__name__
+        held = f" with {', '.join(map(repr, list(values)[:5]))}" if isinstance(values, Mapping) else ""
+        raise DataProblem(
+            f"{name}: returned an object of type {kind}{held}; return an array [rows, …], a pair (rows, labels) or a "
+            "pandas data frame"
+        )
     return array[:count] if array.ndim else array
 
 

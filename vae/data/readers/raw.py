@@ -1,5 +1,7 @@
 """Raw data, as a source gives them before they are checked, split and scaled."""
 
+import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,24 +13,52 @@ import numpy as np
 from klsearch.vae.data.rows import is_small
 from klsearch.vae.machine import free_memory
 
+DATA_COLUMNS = "[data.columns]"
+"""Where a definition says what a column of a table is."""
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
 
 class DataProblem(ValueError):
     """Data that cannot be read or trained on; the message names what, where, and the way out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a column of a table cannot be data.
+
+    Attributes:
+        what: it holds instead, such as "dates".
+        message: in full: what, where, and the way out.
+        first: of these the first, with its place, as `cell` words it; empty where that says nothing more.
+    """
+
+    what: str
+    message: str
+    first: str = ""
+
+    @property
+    def words(self) -> str:
+        """What it holds, with the first: "dates: '2020-01-01' at row 0 (counted from 0, line 2)"."""
+        return f"{self.what}: {self.first}" if self.first else self.what
+
+
+class NothingLeft(DataProblem):
+    """A table without a column to train on."""
 
 
 class ColumnProblem(DataProblem):
     """Columns of a table that cannot be data, which may be left out.
 
     Args:
-        message: of the first of them.
-        reasons: by column, what it holds instead, such as "dates".
+        refusals: by column.
     """
 
-    def __init__(self, message: str, reasons: Mapping[str, str]) -> None:
-        more = list(reasons)[1:]
-        also = ", ".join(f"'{column}' ({reasons[column]})" for column in more)
+    def __init__(self, refusals: Mapping[str, Refusal]) -> None:
+        first, *more = refusals
+        also = ", ".join(f"'{column}' ({refusals[column].what})" for column in more)
+        message = refusals[first].message
         super().__init__(f"{message}; nor can {also} be data" if also else message)
-        self.reasons = dict(reasons)
+        self.refusals = dict(refusals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +171,27 @@ class Request:
             raise DataProblem(f"{self.source}: data.condition = [{named}] cannot be used: {because}")
         if given:
             raise DataProblem(f"{self.source}: data.{given[0]} = '{getattr(self, given[0])}' cannot be used: {because}")
+
+
+def cell(value: object, row: int, first_line: int | None) -> str:
+    """A value of a table with its place: "'oops' at row 2 (counted from 0, line 4)"."""
+    line = f", line {row + first_line}" if first_line is not None else ""
+    return f"{str(value)!r} at row {row} (counted from 0{line})"
+
+
+def toml_key(key: str) -> str:
+    """A key as TOML writes it: in quotes where it needs them.
+
+    >>> [toml_key(key) for key in ("age", "a b", "größe", "")]
+    ['age', '"a b"', '"größe"', '""']
+    """
+    return key if _BARE_KEY.fullmatch(key) else toml_text(key)
+
+
+def toml_text(text: str) -> str:
+    """Text as TOML writes it, on one line."""
+    # As JSON writes it, but for one character that TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @contextmanager

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from klsearch.vae.data.readers.columns import encode_columns, is_numeric
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
-from klsearch.vae.data.readers.text import find_layout
+from klsearch.vae.data.readers.columns import encode_columns
+from klsearch.vae.data.readers.numerals import is_numeric, list_columns, read_numerals, refuse_doubtful
+from klsearch.vae.data.readers.raw import (
+    ColumnProblem,
+    DataProblem,
+    RawData,
+    Request,
+    refuse_beyond_memory,
+    refuse_missing,
+)
+from klsearch.vae.data.readers.text import Layout, find_layout
 
 if TYPE_CHECKING:
     import pandas as pd  # Half a second to import, and most data are no tables.
@@ -17,8 +25,6 @@ if TYPE_CHECKING:
 # A guess for the memory check alone: that many bytes of text to a value.
 _BYTES_PER_VALUE = 8
 _NUMBERS = np.dtype(np.float64)
-# Beside those that pandas knows; only where the rest of a column are numbers, for "-" may be a word.
-_MISSING = ("?", "-")
 
 
 def read_text(request: Request) -> RawData:
@@ -34,29 +40,68 @@ def read_text(request: Request) -> RawData:
     if request.rows is None:
         refuse_beyond_memory(name, layout.size // _BYTES_PER_VALUE, _NUMBERS)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that loses values
-            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-            frame = pd.read_csv(
-                request.path,
-                nrows=request.rows,
-                header=0 if layout.headed else None,
-                encoding=layout.encoding,
-                sep=layout.separator,
-                index_col=False if layout.trailing else None,
-            )
+        frame = _read_frame(request, layout)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         reason = " ".join(str(error).rpartition("C error: ")[2].split())
-        raise DataProblem(f"{name}: its rows differ in length: {reason}") from error
+        raise DataProblem(
+            f"{name}: its rows differ in length: {reason}; give each as many values as there are names, and put text "
+            "that holds the separator into double quotes"
+        ) from error
     found = [layout.words] if layout.words else []
+    if layout.repeated:
+        verb = "stands" if len(layout.repeated) == 1 else "stand"
+        twice, second = f"{list_columns(layout.repeated)} {verb} more than once", f"'{layout.repeated[0]}.1'"
+        found.append(f"{twice} among its names; the second is called {second}")
     if not layout.headed:
         found.append("the first line holds numbers and was read as data; columns are named 0, 1, …")
-    frame = frame.set_axis(frame.columns.map(str), axis=1)
+    _refuse_repeated(name, frame)
+    names = list(frame.columns)
     frame, more = _without_unnamed(frame)
-    frame, converted = _read_numbers(frame, decimal_comma=layout.separator != ",")
-    first_line = 1 + layout.headed if layout.lines == len(frame) + layout.headed else None
-    notes = tuple(f"{name}: {note}" for note in (*found, *more, *converted))
-    return from_frame(name, frame, request, first_line=first_line, notes=notes)
+
+    def read_again(columns: list[str]) -> "pd.DataFrame":
+        places = sorted(map(names.index, columns))
+        again = _read_frame(request, layout, dtype="string", usecols=places)
+        return again.set_axis([names[place] for place in places], axis=1)
+
+    numerals = read_numerals(frame, separator=layout.separator, read_again=read_again)
+    above = layout.skipped + layout.headed
+    first_line = 1 + above if layout.lines == len(frame) + above else None
+    notes = tuple(f"{name}: {note}" for note in (*found, *more, *numerals.notes))
+    if doubtful := [column for column in numerals.doubtful if _is_in_doubt(request, column)]:
+        texts = read_again(doubtful)
+        refusals = {}
+        for column in doubtful:
+            row, is_label = numerals.doubtful[column], column == request.labels
+            value = texts[column].iloc[row]
+            refusals[column] = refuse_doubtful(name, column, value, row, first_line, is_label=is_label)
+        raise ColumnProblem(refusals)
+    return from_frame(name, numerals.frame, request, first_line=first_line, notes=notes)
+
+
+def _read_frame(request: Request, layout: Layout, **options: Any) -> "pd.DataFrame":
+    """The table as pandas reads it, its columns named by text."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that loses values
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        frame: pd.DataFrame = pd.read_csv(
+            request.path,
+            nrows=request.rows,
+            header=0 if layout.headed else None,
+            encoding=layout.encoding,
+            sep=layout.separator,
+            skipinitialspace=True,
+            skiprows=layout.skipped,
+            index_col=False if layout.trailing else None,
+            **options,
+        )
+    return frame.set_axis(frame.columns.map(str).str.strip(), axis=1)
+
+
+def _is_in_doubt(request: Request, column: str) -> bool:
+    """Tell whether it matters what the values of a column are, and nothing says that they are as they were read."""
+    return column not in request.columns and column not in (request.group, request.split_column)
 
 
 def _without_unnamed(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
@@ -70,34 +115,6 @@ def _without_unnamed(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
         frame = frame.drop(columns=last)
         notes.append("the last column has neither name nor values; it was left out")
     return frame, notes
-
-
-def _read_numbers(frame: "pd.DataFrame", *, decimal_comma: bool) -> tuple["pd.DataFrame", list[str]]:
-    """A table whose columns of text are numbers where only decimal commas or marks for missing kept them from it."""
-    import pandas as pd
-
-    read, commas, marked = dict[str, "pd.Series[Any]"](), list[str](), list[str]()
-    for column in frame.columns:
-        if is_numeric(frame[column]):
-            continue
-        text = frame[column].astype("string").str.strip()
-        empty = text.isin(_MISSING)
-        plain = text.mask(empty)
-        with_comma = decimal_comma and bool(plain.str.contains(",", regex=False).any())
-        numbers = pd.to_numeric(plain.str.replace(",", ".", n=1, regex=False) if with_comma else plain, errors="coerce")
-        if plain.isna().all() or (numbers.isna() & plain.notna()).any():
-            continue
-        read[column] = numbers.astype("float64")
-        commas += [column] if with_comma else []
-        marked += [column] if empty.any() else []
-    notes = [f"decimal commas in {_list_columns(commas)}"] if commas else []
-    notes += [f"{' and '.join(map(repr, _MISSING))} are taken for missing in {_list_columns(marked)}"] if marked else []
-    return frame.assign(**read), notes
-
-
-def _list_columns(columns: list[str]) -> str:
-    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
-    return f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, columns[:5]))}{more}"
 
 
 def read_parquet(request: Request) -> RawData:
@@ -134,10 +151,8 @@ def from_frame(
     Raises:
         DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
-    frame = frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
+    frame = _without_decimals(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True))
+    _refuse_repeated(name, frame)
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     conditions = {column: _read_condition(name, frame, column) for column in request.condition}
     data = frame.drop(columns=list({*request.beside_rows.values(), *conditions}))
@@ -155,6 +170,23 @@ def from_frame(
         first_line=first_line,
         notes=(*notes, *encoded.notes),
     )
+
+
+def _refuse_repeated(name: str, frame: "pd.DataFrame") -> None:
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataProblem(f"{name}: has several columns '{twice}'; give each a name of its own")
+
+
+def _without_decimals(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """A frame whose columns of Python's `Decimal`, as .parquet and data bases give them, are floats."""
+    import pandas as pd
+
+    found = [at for at, kind in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(kind)]
+    found = [at for at in found if pd.api.types.infer_dtype(frame.iloc[:, at], skipna=True) == "decimal"]
+    for at in found:  # by place: two may have one name
+        frame.isetitem(at, frame.iloc[:, at].to_numpy(dtype=np.float64, na_value=np.nan))
+    return frame
 
 
 def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:

@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 import lzma
+import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ PACKINGS: dict[str, Callable[[Path], Any]] = {
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_EXCELS_OWN = re.compile('"?sep=([,;\t|])"?')  # a first line that is none of the table
+_COMMENT = "#"
 _CHUNK = 1 << 20
 _SAMPLE_LINES = 50
 
@@ -40,6 +44,9 @@ class Layout:
         separator: between the values of a line.
         headed: whether the first line names the columns, as it does unless it holds numbers alone, other than the
             0, 1, 2, 3 that pandas gives for names.
+        skipped: lines above it: of comment, or the one that tells Excel the separator.
+        comments: how many of these are of comment.
+        repeated: names that stand more than once in the first line.
         longer: whether the first row has more values than the header has names.
         trailing: whether that is so because rows, but not the header, end in a separator.
     """
@@ -49,6 +56,9 @@ class Layout:
     encoding: str
     separator: str
     headed: bool
+    skipped: int
+    comments: int
+    repeated: tuple[str, ...]
     longer: bool
     trailing: bool
 
@@ -57,6 +67,9 @@ class Layout:
         """What differs from plain comma-separated UTF-8, such as "separated by semicolons"; empty for nothing."""
         parts = [] if self.separator == "," else [f"separated by {_SEPARATORS[self.separator]}s"]
         parts += [] if self.encoding.startswith("utf-8") else [f"encoded in {self.encoding}"]
+        parts += (
+            [f"below {self.comments} line{'s' * (self.comments > 1)} of comment, left out"] if self.comments else []
+        )
         parts += ["with a separator at the end of each row, left out"] if self.trailing else []
         return ", ".join(parts)
 
@@ -99,14 +112,22 @@ def find_layout(path: Path) -> Layout:
     sample = text.splitlines(keepends=True)[: _SAMPLE_LINES + 1]
     if len(sample) > 1 and (size > len(start) or len(sample) > _SAMPLE_LINES):
         sample = sample[:-1]  # may be cut within
-    separator = _find_separator(sample, "\t" if ".tsv" in path.name.lower() else ",")
-    header, *rows = _split(sample, separator) or [[]]
+    usual = "\t" if ".tsv" in path.name.lower() else ","
+    told = _EXCELS_OWN.fullmatch(sample[0].strip("\r\n")) if sample else None
+    comments = 0 if told else _count_comments(sample, usual)
+    skipped = 1 if told else comments
+    separator = told.group(1) if told else _find_separator(sample[skipped:], usual)
+    header, *rows = _split(sample[skipped:], separator) or [[]]
+    headed = not header or not all(map(is_number, header)) or _are_counted(header)
     return Layout(
         size=size,
         lines=lines + (last != b"\n" and encoding != "utf-16"),
         encoding=encoding,
         separator=separator,
-        headed=not header or not all(map(is_number, header)) or _are_counted(header),
+        headed=headed,
+        skipped=skipped,
+        comments=comments,
+        repeated=tuple(name for name, count in Counter(header).items() if name and count > 1) if headed else (),
         longer=bool(rows) and len(rows[0]) > len(header),
         trailing=bool(rows) and all(len(row) == len(header) + 1 and not row[-1] for row in rows),
     )
@@ -145,6 +166,23 @@ def _decodes(decoder: codecs.IncrementalDecoder, content: bytes, *, final: bool 
     return True
 
 
+def _count_comments(sample: list[str], usual: str) -> int:
+    """The lines of comment above a table, which begin with a #; not so the line of names, which may begin with one."""
+    marked = next((at for at, line in enumerate(sample) if not line.startswith(_COMMENT)), 0)
+    separator = _find_separator(sample[marked:], usual)
+    table = _split(sample[marked:], separator)
+    if not marked or not table or _are_names_above_numbers(table):
+        return marked if table else 0
+    alike = [at for at in range(marked) if [*map(len, _split(sample[at : at + 1], separator))] == [len(table[0])]]
+    if not alike or alike[-1] != marked - 1:
+        return 0 if alike else marked
+    return marked - 1 if len(alike) == 1 or len(table[0]) == 1 else 0
+
+
+def _are_names_above_numbers(table: list[list[str]]) -> bool:
+    return len(table) > 1 and not any(map(is_number, table[0])) and any(map(is_number, table[1]))
+
+
 def _find_separator(sample: list[str], usual: str) -> str:
     """The usual separator unless another splits all lines alike, and it does not or leaves the other within values."""
     for mark in _SEPARATORS:
@@ -158,4 +196,5 @@ def _find_separator(sample: list[str], usual: str) -> str:
 
 
 def _split(sample: list[str], separator: str) -> list[list[str]]:
-    return [row for row in csv.reader(sample, delimiter=separator) if row]
+    rows = csv.reader(sample, delimiter=separator, skipinitialspace=True)
+    return [[value.strip() for value in row] for row in rows if row]

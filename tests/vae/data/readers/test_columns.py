@@ -1,8 +1,10 @@
 """What the columns of a table are taken for."""
 
+import tomllib
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from klsearch.vae.data.readers.raw import Column
@@ -33,6 +35,23 @@ def test_a_column_like_an_id_is_named_and_left_out_only_when_asked(folder: "Data
     refusal = folder.refusal("rows.csv")
     assert "column 'id' holds 9 different texts in 9 rows, like an id" in refusal
     assert '[data.columns] id = "ignore"' in refusal
+
+
+@pytest.mark.parametrize("name", ["a b c", "größe", "x.y", 'said "so"', ""])
+@pytest.mark.parametrize("kind", ["ids", "dates"])
+def test_a_line_that_is_proposed_for_the_definition_is_toml_whatever_the_column_is_called(
+    folder: "DataFolder", name: str, kind: str
+) -> None:
+    cells = [f"p{row}" if kind == "ids" else f"2020-01-0{row + 1}" for row in range(9)]
+    pd.DataFrame({"age": range(9), name: cells}).to_csv(folder.path / "rows.csv", index=False)
+    line = (
+        folder.refusal("rows.csv")
+        .split("[data.columns] ")[1]
+        .split(', or take it by "category"')[0]
+        .split(", or name")[0]
+    )
+    ((key, value),) = tomllib.loads(line).items()
+    assert (key or "Unnamed: 1", value) == (name or "Unnamed: 1", "ignore")
 
 
 def test_numbers_may_be_categories_and_counts_are_said_to_be_numbers_yet(folder: "DataFolder") -> None:

@@ -71,6 +71,24 @@ def test_nested_lists_are_taken_as_rows(tmp_path: Path) -> None:
     assert read(tmp_path, "return [[1, 2], [3, 4]]").rows.tolist() == [[1, 2], [3, 4]]
 
 
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (
+            "sparse.csr_matrix(np.eye(3))",
+            "returned a sparse matrix (csr_matrix), which is not trained on; return its .to",
+        ),
+        ("(sparse.coo_matrix(np.eye(3)), [1, 2, 3])", "returned a sparse matrix (coo_matrix)"),
+        ("sparse.csr_array(np.eye(3))", "returned a sparse matrix (csr_array)"),
+        ("{'x': np.eye(3), 'y': 1}", "of type dict with 'x', 'y'; return an array [rows, …], a pair (rows, labels)"),
+        ("(row for row in np.eye(3))", "returned an object of type generator; return an array [rows, …]"),
+        ("object()", "of type object; return"),
+    ],
+)
+def test_what_is_no_array_is_told_with_what_to_return(tmp_path: Path, returned: str, told: str) -> None:
+    assert told in refusal_of_function(tmp_path, f"from scipy import sparse; return {returned}")
+
+
 def test_a_pair_is_taken_as_rows_and_labels(tmp_path: Path) -> None:
     raw = read(tmp_path, "return np.eye(3), ['a', 'b', 'c']", rows=2)
     assert raw.rows.shape == (2, 3)

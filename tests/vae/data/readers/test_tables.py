@@ -1,5 +1,7 @@
 """Rows from tables."""
 
+import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +165,7 @@ def test_a_small_parquet_that_unpacks_beyond_memory_is_refused_before_it_is_read
         (b"", "rows.csv: is empty"),
         (b"a,b\n", "is empty: no rows"),
         (b"a,b\n1,2\n3,4,5\n", "its rows differ in length: Expected 2 fields in line 3, saw 3"),
+        (b"# lab\na,b\n1,2\n3,4,5\n", "in line 4, saw 3; give each as many values as there are names, and put text"),
         (b"a,b\n1,2,9\n3,4,9\n", "its rows have more values than its first line has names"),
         (b"a,b\n1,2,\n" + b"3,4,\n" * 60 + b"5,6,7\n", "its rows differ in length"),
         (b"a,b\n" + b"9" * 400 + b",2\n3,4\n", "infinity in 1 value at column 'a', row 0 (counted from 0), line 2"),
@@ -175,6 +178,31 @@ def test_a_csv_without_rows_is_refused(tmp_path: Path, content: bytes, reason: s
     with pytest.raises(DataProblem) as caught:
         load_dataset(Request(source="rows.csv", folder=tmp_path))
     assert reason in str(caught.value)
+
+
+def test_decimals_of_a_parquet_are_numbers_as_data_labels_and_conditions(folder: "DataFolder") -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra klsearch[parquet]")
+    import pandas as pd
+
+    exact = [Decimal("1.50"), None, Decimal("-0.25")]
+    whole = [Decimal(1), Decimal(2), Decimal(2)]
+    frame = pd.DataFrame({"price": exact, "age": whole, "dose": whole})
+    frame.to_parquet(folder.path / "rows.parquet")
+    raw = folder.read("rows.parquet", labels="age", condition=("dose",))
+    assert np.array_equal(raw.rows, [[1.5], [np.nan], [-0.25]], equal_nan=True)
+    assert raw.labels is not None and raw.labels.tolist() == [1, 2, 2]
+    assert raw.conditions["dose"].tolist() == [1, 2, 2]
+
+
+def test_decimals_of_a_frame_that_a_function_gives_are_numbers_and_its_own_frame_stays(folder: "DataFolder") -> None:
+    (folder.path / "rows_exact.py").write_text(
+        "from decimal import Decimal\nimport pandas as pd\n\n"
+        "FRAME = pd.DataFrame({'a': [Decimal('0.5'), Decimal(2)]})\n"
+        "\n\ndef load():\n    return FRAME\n"
+    )
+    for _ in range(2):
+        assert folder.read("rows_exact:load").rows.tolist() == [[0.5], [2]]
+    assert sys.modules["rows_exact"].FRAME["a"].tolist() == [Decimal("0.5"), Decimal(2)]
 
 
 def test_a_parquet_is_read_like_a_csv(tmp_path: Path) -> None:

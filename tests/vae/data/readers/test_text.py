@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from klsearch.vae.data.readers.text import find_layout, is_text_table
@@ -79,3 +80,72 @@ def test_a_layout_tells_size_and_lines(tmp_path: Path) -> None:
 def test_the_numbers_that_pandas_gives_columns_are_names(tmp_path: Path, first: str, headed: bool) -> None:
     (tmp_path / "rows.csv").write_text(f"{first}\n" + "".join(f"{','.join('5' * (first.count(',') + 1))}\n" * 3))
     assert find_layout(tmp_path / "rows.csv").headed is headed
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"'])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_first_line_by_which_excel_is_told_the_separator_is_honoured(
+    folder: "DataFolder", line: str, end: str
+) -> None:
+    (folder.path / "rows.csv").write_bytes(end.join(["\ufeff" + line, "a;b", "1,5;2", "x;4", ""]).encode())
+    assert "column 'a' holds 'x' at row 1 (counted from 0, line 4)" in folder.refusal("rows.csv")
+    raw = folder.read("rows.csv", labels="a")
+    assert (raw.columns, raw.rows.tolist(), raw.first_line) == (("b",), [[2], [4]], 3)
+
+
+def test_a_separator_that_excel_is_told_holds_where_another_would_be_found(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("sep=|\na;b|c;d\n1|2\n3|4\n")
+    assert folder.read("rows.csv").columns == ("a;b", "c;d")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "rows", "comments"),
+    [
+        ("# made by a lab\n# 2024\na,b\n1,2\n3,4\n", "a b", 2, 2),
+        ("# made, in a lab\na,b\n1,2\n3,4\n", "a b", 2, 1),  # split like the table by chance
+        ("# made by a lab\n1,2\n3,4\n", "0 1", 2, 1),
+        ("# about a\na\n1\n2\n", "a", 2, 1),
+        ("# semicolons\na;b\n1,5;2\n3;4\n", "a b", 2, 1),
+        ("#a,b\n1,2\n3,4\n", "#a b", 2, 0),
+        ("# made by a lab\n#a,b\n1,2\n3,4\n", "#a b", 2, 1),
+        ("#,b\n1,2\n3,4\n", "# b", 2, 0),
+        ("#a\n1\n2\n", "#a", 2, 0),
+        ("a,b\n1,2\n3,4\n", "a b", 2, 0),
+    ],
+)
+def test_lines_of_comment_above_a_table_are_left_out_and_counted_but_not_its_names(
+    folder: "DataFolder", text: str, columns: str, rows: int, comments: int
+) -> None:
+    (folder.path / "rows.csv").write_text(text)
+    raw = folder.read("rows.csv")
+    assert (raw.columns, len(raw.rows)) == (tuple(columns.split()), rows)
+    told = [note for note in raw.notes if "of comment, left out" in note]
+    assert [f"below {comments} line{'s' * (comments > 1)}" in note for note in told] == [True] * (comments > 0)
+    assert raw.first_line == 1 + text.count("\n") - rows
+
+
+def test_rows_that_begin_with_a_number_sign_are_no_comments(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("#f00,1\n#0f0,2\n#00f,3\nred,4\n")
+    assert len(folder.read("rows.csv", labels="#f00").rows) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["a, b , sex\n1, 2 , m\n3, 4 , f\n5, NA , m\n", "a; b; sex\n1; 2; m\n3; 4; f\n5; ; m\n"]
+)
+def test_blanks_about_names_and_before_values_are_no_part_of_them(folder: "DataFolder", text: str) -> None:
+    (folder.path / "rows.csv").write_text(text)
+    raw = folder.read("rows.csv")
+    assert raw.columns == ("a", "b", "sex=f", "sex=m")
+    assert np.array_equal(raw.rows, np.array([[1, 2, 0, 1], [3, 4, 1, 0], [5, np.nan, 0, 1]]), equal_nan=True)
+
+
+def test_names_that_only_a_blank_tells_apart_are_refused(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("a,a ,b\n1,x,3\n4,y,6\n")
+    assert "has several columns 'a'; give each a name of its own" in folder.refusal("rows.csv")
+
+
+def test_a_name_that_stands_twice_is_told_with_what_the_second_is_called(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("a,b,a\n1,2,3\n4,5,6\n")
+    raw = folder.read("rows.csv")
+    assert raw.columns == ("a", "b", "a.1")
+    assert raw.notes == ("rows.csv: column 'a' stands more than once among its names; the second is called 'a.1'",)
