@@ -179,11 +179,9 @@ def share_beyond(lab: Laboratory, probes: Sequence[Probe]) -> float:
 
 
 def _bounds(probes: Sequence[Probe]) -> tuple[float, float]:
-    """Where z_log_var is clipped, from the noise at the outermost that are tried; infinite where it is not."""
-    first, last = probes[0], probes[-1]
-    low = first.sampled if first.is_dead and first.sampled is not None else -math.inf
-    high = last.sampled if last.is_dead and last.sampled is not None else math.inf
-    return low, high
+    """Where noise and KL are clipped, from the noise at the outermost that are tried; infinite where not both are."""
+    low, high = (None if not probe.is_dead or probe.is_sampled else probe.sampled for probe in (probes[0], probes[-1]))
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _differs(probe: Probe) -> Finding:

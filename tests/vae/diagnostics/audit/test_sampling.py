@@ -5,7 +5,13 @@ import pytest
 from klsearch.vae.diagnostics.audit.findings import Finding
 from klsearch.vae.diagnostics.audit.kl import kl_pull
 from klsearch.vae.diagnostics.audit.laboratory import Laboratory
-from klsearch.vae.diagnostics.audit.sampling import kl_form, log_var_findings, noise_findings, probe_log_var
+from klsearch.vae.diagnostics.audit.sampling import (
+    kl_form,
+    log_var_clip,
+    log_var_findings,
+    noise_findings,
+    probe_log_var,
+)
 from tests.vae.diagnostics.audit.styles import ROWS, planted, variant
 
 
@@ -36,6 +42,11 @@ def test_a_wrong_formula_is_told_by_its_gradient_where_kl_is_least() -> None:
 
 def test_how_much_of_the_batch_lies_at_a_clip_is_told_of_what_the_head_gives() -> None:
     assert "100% of the batch lies there" in found("clip_gradient_dead")[0].evidence
+
+
+def test_where_the_kl_alone_is_clipped_there_are_no_bounds_to_tell() -> None:
+    lab = Laboratory(planted("log_var_differs"), ROWS)
+    assert log_var_clip(lab, probe_log_var(lab, kl_pull(lab) or 0.0)) is None
 
 
 @pytest.mark.parametrize(("name", "form"), [("", "KL"), ("estimated KL", "KL"), ("free bits", "free bits")])
