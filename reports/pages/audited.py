@@ -11,18 +11,23 @@ from klsearch.vae.diagnostics.audit.findings import Finding
 _WORDS = {
     "latent_dim": "latents, d",
     "features": "values of a row, D",
+    "rows": "rows of a batch, which the weights are those of",
     "kl_weight": "KL weight that the model holds",
     "kl_reduction": "KL over latents",
+    "kl_form": "what the loss makes of KL",
+    "log_var_clip": "log-variance clipped",
     "reconstruction": "reconstruction error",
     "reconstruction_reduction": "reconstruction over values",
     "reconstruction_weight": "weight of the reconstruction, summed over values",
     "kl_pull": "weight of the KL, summed over latents",
     "beta_effective": "β, nats of KL that weigh as much as one of reconstruction",
+    "gradients": "gradients that the optimizer gets",
 }
 _METHOD = (
     "Nothing was trained. On 256 rows at most, each part was changed by itself (a regulariser, a dropout rate, the KL "
-    "weight, the noise, the log-variance), one step of the model's own `train_step` was taken, and its loss and "
-    "gradients were compared with those before. Weights, optimizer and random state are what they were."
+    "weight, the noise, the log-variance), one step of the model's own `train_step` was taken, and its gradients were "
+    "compared with those before; callbacks were called as `fit` calls them. Weights, optimizer and random state are "
+    "what they were."
 )
 _SEARCH = (
     "Save this as `mine.toml` beside your module; `klsearch check mine.toml` says how long `klsearch run` will take."

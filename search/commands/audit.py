@@ -66,8 +66,8 @@ def diagnose(
 def audit(make: str, source: str, output: Path | None, as_json: bool) -> None:
     """Find out by experiment which settings of your own VAE have no effect, and which reductions it trains with.
 
-    MAKE() gives a compiled Keras model with encoder, decoder and a train_step, or a pair of that and the callbacks that
-    set its KL weight. Nothing is trained: the model stays as MAKE made it.
+    MAKE() gives a compiled Keras model with encoder, decoder and a train_step, or a pair of that and the callback, or
+    a list of those, that set its KL weight. Nothing is trained: the model stays as MAKE made it.
     """
     from klsearch.search.commands.documents import as_text, audit_document
     from klsearch.search.commands.text import audit_text
@@ -96,6 +96,8 @@ def audit(make: str, source: str, output: Path | None, as_json: bool) -> None:
             except Exception as error:
                 raise UsageError(f"{make}: {with_line(error, here)}") from error
             model, callbacks = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
+            if not isinstance(callbacks, list | tuple):
+                callbacks = (callbacks,)
             try:
                 found = audit_model(model, dataset.train, callbacks)
             except AuditProblem as problem:

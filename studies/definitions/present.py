@@ -67,17 +67,8 @@ def define_audited(kind: str, source: str, dataset: Dataset, facts: Facts) -> st
     latents = int(str(facts["latent_dim"]))
     weights = kl_weights(Objective(likelihood=LIKELIHOODS[likelihood]), dataset, latents)
     keys: dict[str, str | float] = {"source": source, "kind": kind, "latent_dim": latents, "likelihood": likelihood}
-    pull, error = facts["kl_pull"], facts["reconstruction_weight"]
-    mine = None
-    if pull and error:
-        mine = (
-            'reconstruction = "sum"',
-            f"reconstruction_weight = {float(error):.4g}",
-            'kl = "sum"',
-            f"kl_weight = {float(pull):.4g}",
-        )
     stem = Path(kind.rpartition(":")[0]).name.removesuffix(".py")
-    return _toml(_Known(name=_name(stem), keys=keys, mine=mine, weights=weights))
+    return _toml(_Known(name=_name(stem), keys=keys, mine=_audited(facts), weights=weights))
 
 
 def define_diagnosed(
@@ -111,6 +102,34 @@ def define_watched(watched: Watched, found: Diagnosis, name: str) -> str:
         keys["latent_dim"] = watched.measures.latent_dim
     clips = [f"{key} = {value!r}" for key, value in watched.clip.items() if math.isfinite(value)]
     return _toml(_Known(name=_name(name), keys=keys, mine=(*_mine(found, None), *clips)))
+
+
+def _audited(facts: Facts) -> tuple[str, ...] | None:
+    """The baseline in the terms of a loss as an audit found it; None where a weight is unknown, or none to train with.
+
+    What is summed over the batch is known for the audit's rows, and here put so that it holds for any batch size.
+    """
+    pull, error, rows = (float(facts.get(key) or 0) for key in ("kl_pull", "reconstruction_weight", "rows"))
+    if pull <= 0 or error <= 0:
+        return None
+    kl, comment = "sum", ""
+    kl_summed, error_summed = (facts.get(key) == "batch sum" for key in ("kl_reduction", "reconstruction_reduction"))
+    if kl_summed:
+        pull, kl = pull / rows, "batch sum"
+    if error_summed:
+        error /= rows
+        if kl_summed:
+            kl = "sum"
+        else:
+            batch = float(_PLACEHOLDERS["batch_size"])
+            error, comment = error * batch, f"   # {error:.4g} times the batch size"
+    bent = {"free bits": "without its free bits", "capacity": "without its capacity"}.get(str(facts.get("kl_form")))
+    return (
+        'reconstruction = "sum"',
+        f"reconstruction_weight = {error:.4g}{comment}",
+        f'kl = "{kl}"',
+        f"kl_weight = {pull:.4g}" + (f"   # {bent}, which a study does not have" if bent else ""),
+    )
 
 
 def _mine(found: Diagnosis, kl_reduction: str | None) -> tuple[str, ...]:

@@ -117,3 +117,27 @@ def test_a_model_of_one_s_own_is_audited(tmp_path: Path) -> None:
         [*command[:3], "check", "mine.toml"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert "your β = 0.05" in checked.stdout, "its settings are searched as the study's, and its own stand beside them"
+
+
+CALLBACK = """
+
+class Anneal(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta = self.top * epoch
+
+
+def made():
+    return make(), Anneal()
+"""
+
+
+@pytest.mark.slow("loads TensorFlow in a process")
+def test_one_callback_needs_no_list_and_its_error_is_told_as_its_own(tmp_path: Path) -> None:
+    (tmp_path / "my_vae.py").write_text(MY_VAE + CALLBACK, encoding="utf-8")
+    code = "import sys; from klsearch.search.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "audit", "my_vae:made", "--data", "digits"]
+    called = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    line = (MY_VAE + CALLBACK)[: (MY_VAE + CALLBACK).index("self.top")].count("\n") + 1
+    assert called.returncode == 2
+    assert "the callback Anneal failed in on_epoch_begin(0): AttributeError: " in called.stderr
+    assert f"my_vae.py:{line})" in called.stderr

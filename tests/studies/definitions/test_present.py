@@ -46,6 +46,37 @@ def test_a_cross_entropy_is_searched_as_bernoulli() -> None:
     assert defined(reconstruction="cross-entropy of logits").model.likelihood == "bernoulli"
 
 
+@pytest.mark.parametrize(
+    ("reductions", "pull", "error"),
+    [
+        # As sums over 256 rows; at 128 a KL summed over the batch weighs half of it.
+        (("batch sum", "sum"), 256 * 0.5, 1.0),
+        (("batch sum", "batch sum"), 256 * 64.0, 256.0),
+        (("sum", "batch sum"), 64.0, 256.0),
+    ],
+)
+def test_what_is_summed_over_the_batch_gives_the_same_beta_at_another_batch_size(
+    reductions: tuple[str, str], pull: float, error: float
+) -> None:
+    kl, reconstruction = reductions
+    told = {"kl_reduction": kl, "reconstruction_reduction": reconstruction, "rows": 256}
+    definition = defined(**told, kl_pull=pull, reconstruction_weight=error)
+    mine = definition.baselines["mine"]
+    loss = mine.own_loss()
+    assert loss is not None
+    assert mine.kl_weight is not None
+    beta = loss.beta(mine.kl_weight, terms=64, latent_dim=4, batch_size=definition.training.batch_size)
+    at_128 = {("batch sum", "sum"): 128 * 0.5, ("batch sum", "batch sum"): 64.0, ("sum", "batch sum"): 64.0 / 128}
+    assert beta == pytest.approx(at_128[reductions])
+
+
+def test_a_kl_that_is_maximised_is_no_baseline_and_free_bits_are_said_to_be_left_out() -> None:
+    assert not defined(kl_pull=-0.5).baselines
+    dataset = load_dataset(Request(source="digits", folder=HERE))
+    text = define_audited("my_vae:make", "digits", dataset, {**FACTS, "kl_form": "free bits"})
+    assert "kl_weight = 0.6   # without its free bits, which a study does not have\n" in text
+
+
 @pytest.mark.parametrize("unknown", ["reconstruction_weight", "kl_pull"])
 def test_without_a_known_weight_no_baseline_is_made_up(unknown: str) -> None:
     assert not defined(**{unknown: None}).baselines

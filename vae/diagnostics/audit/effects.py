@@ -1,18 +1,22 @@
-"""Whether L2, dropout, the KL weight and its annealing have an effect."""
+"""Whether L2, dropout, the KL weight and its annealing have an effect, and whether both networks are trained."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from klsearch.vae.diagnostics.audit.findings import Finding
-from klsearch.vae.diagnostics.audit.laboratory import Laboratory, assign, settings
+from klsearch.vae.diagnostics.audit.fits import Moment, own_callbacks
+from klsearch.vae.diagnostics.audit.kl import BETWEEN, FAR, NARROW, kl_strength
+from klsearch.vae.diagnostics.audit.laboratory import Laboratory, assign, number_of, settings
 
 _WEIGHT = re.compile(r"^_?(kl|kld|beta)$|kl\w*_(weight|coeff?|coefficient|scale|factor|beta)|(beta|weight|lambda|w)_kl")
 _ANNEALING = re.compile(r"anneal|warm_?up|ramp|cycl")
 _NO_WEIGHT = re.compile(r"max|min|start|end|final|anneal|warm|ramp|epoch|step|cycl|loss|tracker|metric|target")
 _SEEN = 1e-5  # relative to the largest gradient
+_TIMES = (0, 10**6, 10**7)  # steps or epochs
 
 
 def l2_findings(lab: Laboratory) -> list[Finding]:
@@ -61,8 +65,8 @@ def active_weights(lab: Laboratory, *, traced: bool = False) -> list[tuple[Any, 
     active = []
     for weight in kl_weights(lab):
         with lab.experiment():
-            lab.set_time()
-            lab.hold_latents(1.0, -1.0)
+            lab.go_late()
+            lab.hold_latents(FAR, NARROW)
             assign(*weight, 0.5)
             step = lab.traced() if traced else lab.step
             before = step()
@@ -86,24 +90,55 @@ def kl_weight_findings(lab: Laboratory) -> list[Finding]:
     return []
 
 
-def kl_pull(lab: Laboratory, time: int | None = None) -> float:
-    """What the loss weighs KL with, in nats summed over latents, mean over the batch.
-
-    It is ∂loss/∂z_mean at z_mean = 1, at that time, or past any annealing with KL weights of 1.
-    """
+def strength_at(lab: Laboratory, time: int) -> float:
+    """The weight of KL in the loss at a step or epoch, with the weights that the model holds."""
     with lab.experiment():
-        lab.weigh_fully() if time is None else lab.set_time(time)
-        lab.silence_decoder()
-        lab.hold_latents(1.0, -1.0)
-        return float(np.mean(lab.step().of(lab.mean.bias)))
+        lab.set_time(time)
+        return kl_strength(lab)
 
 
-def annealing_findings(lab: Laboratory) -> list[Finding]:
-    """Where annealing is asked for, KL must pull less at first than later, and no more in the end."""
-    asked = [name for _, name, _ in settings(lab.model) if _ANNEALING.search(name.lower())]
-    asked += [type(callback).__name__ for callback in lab.callbacks]
-    pulls = [kl_pull(lab, time) for time in (0, 10**6, 10**7)] if asked else []
-    if not any(pulls) or (pulls[0] < 0.99 * pulls[1] and abs(pulls[2] - pulls[1]) <= 0.01 * abs(pulls[1])):
+def annealing_findings(lab: Laboratory, moments: Sequence[Moment]) -> list[Finding]:
+    """Where annealing is asked for, the weight of KL must move, and not grow without end.
+
+    Args:
+        lab: the laboratory.
+        moments: of a fit with the callbacks, as `play_fit` gives them.
+    """
+    asked = [
+        name for _, name, value in settings(lab.model) if _ANNEALING.search(name.lower()) and number_of(value) != 0
+    ]
+    asked += [type(callback).__name__ for callback in own_callbacks(lab)]
+    if not asked:
         return []
-    seen = f"{pulls[0]:.3g} at step 0, {pulls[1]:.3g} at step 10^6 and {pulls[2]:.3g} at step 10^7"
-    return [Finding("annealing_inactive", f"{', '.join(asked)}: the weight of KL in the loss was {seen}.")]
+    first, late, later = (strength_at(lab, time) for time in _TIMES)
+    names = ", ".join(dict.fromkeys(asked))
+    if late and abs(later - 10 * late) <= 0.01 * abs(later):
+        seen = f"{first:.3g} at step 0, {late:.3g} at step 10^6 and {later:.3g} at step 10^7, without end"
+        return [Finding("annealing_inactive", f"{names}: the weight of KL in the loss was {seen}.")]
+    if _moves(first, late, later) or _moves(*(each.strength for each in moments)):
+        return []
+    if _moves(first, *(strength_at(lab, time) for time in BETWEEN)):
+        return []
+    played = f" and at {len(moments)} moments of a fit with the callbacks" if moments else ""
+    seen = f"{first:.3g} at {len(_TIMES) + len(BETWEEN)} steps from 0 to 10^7{played}"
+    return [Finding("annealing_inactive", f"{names}: the weight of KL in the loss was {seen}.")]
+
+
+def training_findings(lab: Laboratory) -> list[Finding]:
+    """Of encoder and decoder, some weight must get a gradient."""
+    still = []
+    for name in ("encoder", "decoder"):
+        variables = getattr(lab.model, name).trainable_variables
+        with lab.experiment():
+            lab.go_late()
+            before = [np.copy(variable.numpy()) for variable in variables]
+            applied = lab.step().applied
+            is_moved = any(not np.array_equal(a, v.numpy()) for a, v in zip(before, variables, strict=True))
+        if variables and not is_moved and not any(np.any(applied.get(id(each), 0)) for each in variables):
+            still.append(f"of the {name}'s {len(variables)} trainable weights none got a gradient")
+    return [Finding("network_untrained", f"One step was taken: {'; '.join(still)}.")] if still else []
+
+
+def _moves(*strengths: float) -> bool:
+    largest = max(map(abs, strengths), default=0.0)
+    return bool(strengths) and max(strengths) - min(strengths) > 0.01 * largest

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 REMEDIES = {
     "l2_inactive": "add sum(self.losses) to the loss in train_step.",
     "dropout_inactive": "call self.encoder(data, training=True) in train_step (and the decoder alike).",
+    "network_untrained": "differentiate the loss by self.trainable_weights, which are those of both networks.",
+    "kl_without_pull": (
+        "add the KL term to the loss that is differentiated, without stop_gradient; where a callback raises its weight "
+        "from 0, give that beside the model."
+    ),
+    "kl_sign_wrong": "write KL as -0.5 · (1 + z_log_var - z_mean² - exp(z_log_var)), and add it to the loss.",
+    "kl_formula": "write KL as -0.5 · (1 + z_log_var - z_mean² - exp(z_log_var)), without stop_gradient.",
     "kl_weight_inactive": "multiply the KL term by it in train_step.",
     "kl_weight_frozen": "hold it as self.add_weight(shape=(), trainable=False) and change it by assign(…).",
     "annealing_inactive": "let a callback assign weight · min(1, epoch / annealing_epochs) to a variable.",

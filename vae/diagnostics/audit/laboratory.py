@@ -1,10 +1,12 @@
 """A user's own VAE under experiment: steps are taken without being learned from, and everything is put back."""
 
+import copy
 import random
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,35 +15,19 @@ import tensorflow as tf
 from keras.src.backend.common import global_state
 from tensorflow.python.eager import context
 
+from klsearch.vae.data.readers.functions import with_line
+from klsearch.vae.diagnostics.audit.heads import find_heads
+from klsearch.vae.diagnostics.audit.recording import Step, optimizers_of, recorded
+
 _SEED = 20_260
 _LATE = 10**6  # steps or epochs: past any annealing
 _KERAS_RANDOM = ("global_random_seed", "global_seed_generator")
 _COUNTER = re.compile(r"(^|_)(step|steps|epoch|epochs|iteration|iterations|t)(_?(count|counter|var|variable|now))?$")
 _LENGTH = re.compile(r"anneal|warm|ramp|cycl|total|max|num|n_|per_|^_?(steps|epochs)$")  # of which a counter has none
-_LOG_VAR = re.compile(r"log_?var|log_?sigma|logvariance|log_?std", re.IGNORECASE)
-_MEAN = re.compile(r"(^|_)(mean|mu)($|_)", re.IGNORECASE)
 
 
 class AuditProblem(ValueError):
     """A model that cannot be examined; the message says why, in one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One call of `train_step`: gradients by the id of their variable, and what the decoder was given."""
-
-    gradients: dict[int, np.ndarray]
-    z: np.ndarray | None
-
-    def of(self, variable: Any) -> np.ndarray:
-        """A variable's gradient; zeros where it got none."""
-        return self.gradients.get(id(variable), np.zeros(variable.shape))
-
-    def distance(self, other: "Step") -> float:
-        """The largest difference of a gradient to another step's, relative to the largest gradient."""
-        pairs = [(value, other.gradients.get(key, np.zeros(1))) for key, value in self.gradients.items()]
-        largest = max((float(np.max(np.abs(value))) for pair in pairs for value in pair), default=0.0)
-        return max((float(np.max(np.abs(a - b))) for a, b in pairs), default=0.0) / max(largest, 1e-12)
 
 
 class Laboratory:
@@ -49,12 +35,16 @@ class Laboratory:
 
     Attributes:
         model: the user's.
+        optimizers: those that it holds.
         rows: a batch, in the shape that the encoder takes.
         mean: the layer whose bias sets z_mean.
         log_var: the layer whose bias sets z_log_var.
         callbacks: those that came with the model.
         takes_pairs: whether `train_step` takes rows and targets.
         kl_weights: the attributes known to act as KL weight: holder, name, value.
+        late: the step or epoch that counts as past any annealing.
+        raised: settings as the callbacks leave them where KL weighs most: holder, name, value, number.
+        alters_gradients: whether a step gave an optimizer other gradients than the loss has.
     """
 
     def __init__(self, model: keras.Model, rows: np.ndarray, callbacks: tuple[Any, ...] = ()) -> None:
@@ -63,24 +53,45 @@ class Laboratory:
                 raise AuditProblem(f"the model has no attribute '{name}' that is a Keras model.")
         if getattr(model, "optimizer", None) is None:
             raise AuditProblem("the model is not compiled; call compile(optimizer=…) in the function that makes it.")
+        for callback in callbacks:
+            if not isinstance(callback, keras.callbacks.Callback):
+                raise AuditProblem(
+                    f"beside the model go Keras callbacks, but one is of type {type(callback).__name__}."
+                )
         self.model, self.callbacks = model, callbacks
+        self.optimizers = optimizers_of(model)
         self.rows = _shaped(model.encoder, rows)
         self.kl_weights: list[tuple[Any, str, Any]] = []
-        self.takes_pairs = False
+        self.late = _LATE
+        self.raised: list[tuple[Any, str, Any, float]] = []
+        self.takes_pairs = self.alters_gradients = False
         with self.experiment():
             self._first_step()
-            self.mean, self.log_var = _heads(model.encoder)
+            heads = find_heads(model.encoder)
+        if heads is None:
+            raise AuditProblem(
+                "the layers of z_mean and z_log_var, Dense layers with a bias, were not found in the encoder."
+            )
+        self.mean, self.log_var = heads
         self.latent_dim = int(self.log_var.bias.shape[-1])
 
     @contextmanager
     def experiment(self) -> Iterator[None]:
-        """A block after which weights, optimizer, metrics, settings and random states are what they were before."""
+        """A block after which weights, optimizers, callbacks and random states are what they were before.
+
+        Scalar variables of the modules that define model and callbacks are among it; an optimizer that is held
+        elsewhere than as an attribute is not.
+        """
         model = self.model
-        variables = _variables(model)
+        variables = self._variables()
         values = [np.copy(variable.numpy()) for variable in variables]
         numbers = [(holder, name, value) for holder, name, value in settings(model) if isinstance(value, int | float)]
         regularizers = [(variable, getattr(variable, "regularizer", None)) for variable in model.trainable_variables]
-        functions = {name: getattr(model, name, None) for name in ("train_function", "test_function")}
+        functions = {name: getattr(model, name, None) for name in ("train_function", "test_function", "stop_training")}
+        of_callbacks = [
+            {name: copy.copy(value) if isinstance(value, list | dict | set) else value for name, value in own.items()}
+            for own in map(vars, self.callbacks)
+        ]
         eagerly = model.run_eagerly
         eager = context.context()
         states = random.getstate(), np.random.get_state(), eager._seed, getattr(eager, "_rng", None)
@@ -96,6 +107,9 @@ class Laboratory:
                 variable.regularizer = regularizer
             for name, function in functions.items():
                 setattr(model, name, function)
+            for callback, own in zip(self.callbacks, of_callbacks, strict=True):
+                vars(callback).clear()
+                vars(callback).update(own)
             if model.run_eagerly != eagerly:
                 model.run_eagerly = eagerly
             random.setstate(states[0])
@@ -104,19 +118,21 @@ class Laboratory:
             for name, value in of_keras.items():
                 global_state.set_global_attribute(name, value)
 
-    def step(self) -> Step:
-        """Take one step from the present weights, always with the same random numbers; nothing is learned."""
-        self._reseed()
-        with self._recorded() as (gradients, given):
+    def step(self, seed: int = _SEED) -> Step:
+        """Take one step from the present weights, with the random numbers of a seed; nothing is learned."""
+        self._reseed(seed)
+        with recorded(self.model, self.optimizers) as seen:
             self.model.train_step(self._batch())
-        return Step({key: _dense(value) for key, value in gradients.items()}, given[-1] if given else None)
+        step = seen.step()
+        self.alters_gradients |= step.is_altered
+        return step
 
     def validation_z(self) -> np.ndarray | None:
         """What the decoder is given in `test_step`; None if the model cannot validate."""
         self._reseed()
-        with self._recorded() as (_, given), suppress(Exception):  # whatever a user's unfinished test_step raises
+        with recorded(self.model, ()) as seen, suppress(Exception):  # whatever a user's unfinished test_step raises
             self.model.test_step(self._batch())
-        return given[-1] if given else None
+        return seen.given[-1] if seen.given else None
 
     def traced(self) -> Callable[[], Step]:
         """A step compiled as `fit` compiles it, at the present settings, to be called after they have changed."""
@@ -124,18 +140,27 @@ class Laboratory:
 
         @tf.function
         def compiled() -> list[Any]:
-            with self._recorded() as (gradients, _):
+            with recorded(self.model, self.optimizers) as seen:
                 self.model.train_step(self._batch())
-            ids[:] = list(gradients)
-            return [tf.convert_to_tensor(value) for value in gradients.values()]
+            ids[:] = list(seen.applied)
+            return [tf.convert_to_tensor(value) for value in seen.applied.values()]
 
         def call() -> Step:
             self._reseed()
             found = compiled()
-            return Step({key: keras.ops.convert_to_numpy(value) for key, value in zip(ids, found, strict=True)}, None)
+            arrays = {key: keras.ops.convert_to_numpy(value) for key, value in zip(ids, found, strict=True)}
+            return Step(arrays, None, arrays)
 
         call()
         return call
+
+    def logs(self) -> dict[str, float]:
+        """What a step's metrics are at present, and as `val_…` too: the logs that a callback gets."""
+        self._reseed()
+        with recorded(self.model, self.optimizers):
+            found = self.model.train_step(self._batch())
+        values = {str(name): float(value) for name, value in found.items()} if isinstance(found, dict) else {}
+        return values | {f"val_{name}": value for name, value in values.items()}
 
     def hold_latents(self, mean: float, log_var: float) -> None:
         """Let the heads give the same z_mean and raw z_log_var for every row and latent."""
@@ -153,21 +178,35 @@ class Laboratory:
         for variable in self.model.decoder.trainable_variables:
             variable.assign(np.zeros(variable.shape))
 
-    def set_time(self, time: int = _LATE) -> None:
-        """Set every counter of steps or epochs that the model or its optimizer holds, and tell the callbacks."""
-        self.model.optimizer.iterations.assign(time)
+    def set_time(self, time: int) -> None:
+        """Set every counter of steps or epochs that the model or an optimizer holds."""
+        for optimizer in self.optimizers:
+            optimizer.iterations.assign(time)
         for holder, name, value in settings(self.model):
             if _COUNTER.search(name.lower()) and not _LENGTH.search(name.lower()):
                 assign(holder, name, value, time)
-        for callback in self.callbacks:
-            callback.set_model(self.model)
-            callback.on_epoch_begin(time, {})
+
+    def go_late(self) -> None:
+        """Go past any annealing: the counters', and the callbacks'."""
+        self.set_time(self.late)
+        for setting in self.raised:
+            assign(*setting)
 
     def weigh_fully(self) -> None:
         """Go past any annealing, with KL weights of 1."""
-        self.set_time()
+        self.go_late()
         for weight in self.kl_weights:
             assign(*weight, 1.0)
+
+    def settings(self) -> list[tuple[Any, str, Any]]:
+        """Numbers and scalar variables that may be settings of the training: holder, name, value.
+
+        They are the model's and its layers', and the scalar variables of callbacks and of the modules of both.
+        """
+        modules = [sys.modules.get(type(each).__module__) for each in (self.model, *self.callbacks)]
+        others = [*self.callbacks, *(module for module in modules if module is not None)]
+        beside = [(each, name, value) for each in others for name, value in vars(each).items() if _is_scalar(value)]
+        return settings(self.model) + beside
 
     def _batch(self) -> Any:
         rows = tf.convert_to_tensor(self.rows)
@@ -176,54 +215,31 @@ class Laboratory:
     def _first_step(self) -> None:
         """Build what is not built, and find out whether the step takes rows, or rows and targets."""
         try:
-            self.step()
+            step = self.step()
         except Exception as of_rows:
             self.takes_pairs = True
             try:
-                self.step()
+                step = self.step()
             except Exception:
-                line = str(of_rows).strip().splitlines()[0] if str(of_rows).strip() else ""
-                raise AuditProblem(f"train_step failed on a batch: {type(of_rows).__name__}: {line}") from of_rows
+                raise AuditProblem(f"train_step failed on a batch: {with_line(of_rows, Path.cwd())}") from of_rows
+        if not step.applied:
+            raise AuditProblem(
+                "train_step gives gradients to no optimizer that the model holds, so that nothing can be examined; "
+                "apply them by self.optimizer, or hold another as an attribute."
+            )
 
-    def _reseed(self) -> None:
-        keras.utils.set_random_seed(_SEED)
+    def _variables(self) -> list[Any]:
+        model = self.model
+        found = [*model.variables, *(v for metric in model.metrics for v in metric.variables)]
+        found += [variable for optimizer in self.optimizers for variable in optimizer.variables]
+        found += [value for _, _, value in self.settings() if _is_scalar(value)]
+        return list({id(variable): variable for variable in found}.values())
+
+    def _reseed(self, seed: int = _SEED) -> None:
+        keras.utils.set_random_seed(seed)
         for variable in self.model.variables:
             if "seed_generator" in variable.path:
-                variable.assign(np.array([_SEED, 0]))
-
-    @contextmanager
-    def _recorded(self) -> Iterator[tuple[dict[int, Any], list[np.ndarray]]]:
-        """A block in which the optimizer keeps gradients in place of applying them, and the decoder its inputs."""
-        gradients: dict[int, Any] = {}
-        given: list[np.ndarray] = []
-        optimizer, decoder = self.model.optimizer, self.model.decoder
-        decode = decoder.call
-
-        def apply(grads: Any, variables: Any = None) -> None:
-            targets = self.model.trainable_variables if variables is None else variables
-            for gradient, variable in zip(grads, targets, strict=True):
-                if gradient is not None:
-                    gradients[id(variable)] = gradients.get(id(variable), 0) + gradient
-
-        def apply_gradients(pairs: Any, **_: Any) -> None:
-            pairs = list(pairs)
-            apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
-
-        def call(inputs: Any, *arguments: Any, **keywords: Any) -> Any:
-            z = inputs[0] if isinstance(inputs, list | tuple) else inputs
-            if tf.executing_eagerly():
-                given.append(keras.ops.convert_to_numpy(z))
-            return decode(inputs, *arguments, **keywords)
-
-        object.__setattr__(optimizer, "apply", apply)
-        object.__setattr__(optimizer, "apply_gradients", apply_gradients)
-        object.__setattr__(decoder, "call", call)
-        try:
-            yield gradients, given
-        finally:
-            object.__delattr__(optimizer, "apply")
-            object.__delattr__(optimizer, "apply_gradients")
-            object.__delattr__(decoder, "call")
+                variable.assign(np.array([seed, 0]))
 
 
 def settings(model: keras.Model) -> list[tuple[Any, str, Any]]:
@@ -244,6 +260,11 @@ def assign(holder: Any, name: str, value: Any, number: float) -> None:
         setattr(holder, name, number)
 
 
+def number_of(value: Any) -> float:
+    """A setting's number, be it a variable."""
+    return float(value.numpy() if hasattr(value, "numpy") else value)
+
+
 def _hold(layer: Any, value: float) -> None:
     layer.kernel.assign(np.zeros(layer.kernel.shape))
     layer.bias.assign(np.full(layer.bias.shape, value))
@@ -251,16 +272,6 @@ def _hold(layer: Any, value: float) -> None:
 
 def _is_scalar(value: Any) -> bool:
     return isinstance(value, keras.Variable | tf.Variable) and value.shape == ()
-
-
-def _variables(model: keras.Model) -> list[Any]:
-    found = [*model.variables, *model.optimizer.variables, *(v for metric in model.metrics for v in metric.variables)]
-    found += [value for _, _, value in settings(model) if _is_scalar(value)]
-    return list({id(variable): variable for variable in found}.values())
-
-
-def _dense(value: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(tf.convert_to_tensor(value)))
 
 
 def _shaped(encoder: Any, rows: np.ndarray) -> np.ndarray:
@@ -273,42 +284,3 @@ def _shaped(encoder: Any, rows: np.ndarray) -> np.ndarray:
             f"the encoder takes rows of shape {list(shape[1:])}, but the data's have {list(rows.shape[1:])}."
         )
     return rows.reshape(len(rows), *shape[1:])
-
-
-def _heads(encoder: Any) -> tuple[Any, Any]:
-    """The two layers with a kernel and a bias that set z_mean and z_log_var, from the outputs or by their names."""
-    outputs = getattr(encoder, "outputs", None)
-    if outputs:
-        layers = [_head_above(output) for output in outputs]
-        names = list(encoder.output) if isinstance(encoder.output, dict) else [layer and layer.name for layer in layers]
-        log_vars = [layer for layer, name in zip(layers, names, strict=True) if layer and _LOG_VAR.search(name)]
-        means = [layer for layer, name in zip(layers, names, strict=True) if layer and _MEAN.search(name)]
-        pair = (means[0], log_vars[0]) if means and log_vars else tuple(layers[:2])
-    else:
-        layers = [layer for layer in encoder._flatten_layers() if hasattr(layer, "kernel") and _has_bias(layer)]
-        held = [(name, layer) for name, layer in vars(encoder).items() if any(layer is other for other in layers)]
-        log_vars = [layer for name, layer in held if _LOG_VAR.search(name) or _LOG_VAR.search(layer.name)]
-        means = [layer for name, layer in held if _MEAN.search(name) or _MEAN.search(layer.name)]
-        pair = (*means[:1], *log_vars[:1])
-    if len(pair) < 2 or pair[0] is None or pair[1] is None or pair[0] is pair[1]:
-        raise AuditProblem(
-            "the layers of z_mean and z_log_var, Dense layers with a bias, were not found in the encoder."
-        )
-    return pair[0], pair[1]
-
-
-def _has_bias(layer: Any) -> bool:
-    return getattr(layer, "bias", None) is not None
-
-
-def _head_above(output: Any) -> Any:
-    """The nearest layer with a bias on the way up from an output; None where ways meet, as in sampling."""
-    for _ in range(20):
-        operation = output._keras_history.operation
-        if hasattr(operation, "kernel") and _has_bias(operation):
-            return operation
-        above = operation._inbound_nodes[0].input_tensors
-        if len(above) != 1:
-            return None
-        output = above[0]
-    return None

@@ -1,6 +1,9 @@
 """Heads, noise, and which log-variance is sampled and which is in the KL."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,8 +11,9 @@ import numpy as np
 from klsearch.vae.diagnostics.audit.findings import Finding
 from klsearch.vae.diagnostics.audit.laboratory import Laboratory
 
-_PROBES = (-25.0, -12.0, -4.0, -1.0, 1.0, 4.0, 8.0)  # raw z_log_var
+_PROBES = (-25.0, -12.0, -4.0, -1.0, 0.0, 1.0, 4.0, 8.0)  # raw z_log_var
 _SAME = 0.1
+_SEEN = 0.01  # of the batch
 
 
 def head_findings(lab: Laboratory) -> list[Finding]:
@@ -37,40 +41,155 @@ def noise_findings(lab: Laboratory) -> list[Finding]:
     return []
 
 
-def log_var_findings(lab: Laboratory, pull: float) -> list[Finding]:
-    """The log-variance set from outside must be the same in the noise's size and in the KL's gradient.
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What noise and KL made of a z_log_var that was set from outside.
+
+    Attributes:
+        raw: it.
+        sampled: the log-variance of the noise that was decoded; None where there was none.
+        gradient: of KL by it, at z_mean 0.
+        deviation: how far off that gradient may be where KL is estimated from samples; 0 where it is not.
+    """
+
+    raw: float
+    sampled: float | None
+    gradient: float
+    deviation: float
+
+    @property
+    def kl(self) -> float:
+        """½(e^lv + μ² − 1 − lv) at z_mean 0, in nats."""
+        return 0.5 * (math.exp(self.raw) - 1 - self.raw)
+
+    @property
+    def expected(self) -> float:
+        """KL's gradient: ½(e^lv − 1)."""
+        return 0.5 * (math.exp(self.raw) - 1)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the noise has this log-variance."""
+        return self.sampled is not None and abs(self.sampled - self.raw) < _SAME
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether KL's gradient is right."""
+        return abs(self.gradient - self.expected) < self._tolerance
+
+    @property
+    def is_opposite(self) -> bool:
+        """Whether KL's gradient is right but for its sign."""
+        return abs(self.gradient + self.expected) < self._tolerance
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether there is no gradient."""
+        return abs(self.gradient) < 1e-6
+
+    @property
+    def _tolerance(self) -> float:
+        return max(0.05 * abs(self.expected), self.deviation, 1e-3)
+
+
+def probe_log_var(lab: Laboratory, pull: float) -> list[Probe]:
+    """Noise and KL's gradient at each z_log_var that is tried.
 
     Args:
         lab: the laboratory.
-        pull: the KL's weight, as `kl_pull` gives it.
+        pull: the KL's weight, as `kl_pull` gives it, not 0.
     """
-    if abs(pull) < 1e-12:
-        return []
     unit = _spread(lab, 0.0)
-    differs, dead = [], []
+    again = [_log_var_gradient(lab, 1.0, seed) for seed in (1, 2)]
+    is_estimated = abs(again[0] - again[1]) > 1e-4 * max(map(abs, again))
+    # The mean of ε² over n draws is off by √(2/n); four of that happen by chance once in 10,000 times.
+    relative = 4 * math.sqrt(2 / (len(lab.rows) * lab.latent_dim)) if is_estimated else 0.0
+    probes = []
     for raw in _PROBES:
+        sampled = 2 * math.log(max(_spread(lab, raw) / unit, 1e-12)) if unit > 1e-6 else None
         gradient = _log_var_gradient(lab, raw) / pull
-        expected = 0.5 * (math.exp(raw) - 1)  # of ½(e^lv + μ² − 1 − lv)
-        is_followed = abs(gradient - expected) < 0.05 * abs(expected)
-        is_dead = abs(gradient) < 1e-6
-        spread = _spread(lab, raw) / unit if unit > 1e-6 else None
-        sampled = None if spread is None else 2 * math.log(max(spread, 1e-12))
-        is_sampled = sampled is None or abs(sampled - raw) < _SAME
-        if (is_sampled and sampled is not None and not is_followed) or (not is_sampled and is_followed):
-            in_kl = "had no gradient" if is_dead else f"had gradient {gradient:.3g} where {expected:.3g} is right"
-            differs.append(f"at {raw:g} the noise had the size of {sampled:.3g} and the KL {in_kl}")
-        if is_dead:
-            dead.append(raw)
-    findings = []
-    if differs:
-        findings.append(Finding("log_var_differs", f"z_log_var was set: {differs[0]}."))
-    if dead and not differs:
-        share = _share_beyond(lab, dead)
-        seen = f"its gradient was 0 at {', '.join(f'{raw:g}' for raw in dead)}; {share:.0%} of the batch lies there"
-        findings.append(
-            Finding("clip_gradient_dead", f"z_log_var was set from {_PROBES[0]:g} to {_PROBES[-1]:g}: {seen}.")
-        )
-    return findings
+        probes.append(Probe(raw, sampled, gradient, relative * 0.5 * math.exp(raw)))
+    return probes
+
+
+def kl_form(probes: Sequence[Probe]) -> str | None:
+    """What the loss makes of KL: "KL" itself, "free bits" or a "capacity"; None where it is none of them.
+
+    Free bits have no gradient where KL is small, |KL − C| the opposite one.
+    """
+    wrong = [probe for probe in probes if not probe.is_followed]
+    right = [probe for probe in probes if probe.is_followed and probe.raw != 0]
+    if not wrong:
+        return "KL"
+    if right and max(probe.kl for probe in wrong) < min(probe.kl for probe in right):
+        if all(probe.is_dead for probe in wrong):
+            return "free bits"
+        if all(probe.is_opposite for probe in wrong):
+            return "capacity"
+    return None
+
+
+def log_var_findings(lab: Laboratory, probes: Sequence[Probe]) -> list[Finding]:
+    """The log-variance set from outside must be the same in the noise's size and in the KL's gradient."""
+    if kl_form(probes) is not None:
+        strangers = [probe for probe in probes if probe.sampled is not None and not probe.is_sampled]
+        return [_differs(strangers[0])] if strangers else []
+    least = next(probe for probe in probes if probe.raw == 0)
+    if all(probe.is_sampled for probe in probes) and (not least.is_followed or all(probe.is_dead for probe in probes)):
+        seen = f"its gradient was {least.gradient:.3g} at 0, where KL is least" if not least.is_followed else "none"
+        if least.is_followed:
+            seen = f"its gradient in KL was 0 at all of {', '.join(f'{probe.raw:g}' for probe in probes)}"
+        return [Finding("kl_formula", f"z_log_var was set: {seen}; the noise had the right size.")]
+    for probe in probes:
+        if probe.sampled is not None and probe.is_sampled != probe.is_followed:
+            return [_differs(probe)]
+    share = share_beyond(lab, probes)
+    dead = [f"{probe.raw:g}" for probe in probes if probe.is_dead and probe.raw != 0]
+    if not dead or share < _SEEN:
+        return []
+    seen = f"its gradient was 0 at {', '.join(dead)}; {share:.0%} of the batch lies there"
+    return [Finding("clip_gradient_dead", f"z_log_var was set from {_PROBES[0]:g} to {_PROBES[-1]:g}: {seen}.")]
+
+
+def log_var_clip(lab: Laboratory, probes: Sequence[Probe]) -> str | None:
+    """The bounds at which noise and KL stop following z_log_var, and how much of the batch lies beyond."""
+    low, high = _bounds(probes)
+    if kl_form(probes) is not None or (low == -math.inf and high == math.inf):
+        return None
+    return f"{low:.3g} to {high:.3g}, {share_beyond(lab, probes):.0%} of the batch beyond"
+
+
+def share_beyond(lab: Laboratory, probes: Sequence[Probe]) -> float:
+    """The share of the batch's (row, latent) whose log-variance, as its head gives it, lies at a clip or beyond."""
+    low, high = _bounds(probes)
+    given: list[np.ndarray] = []
+    call = lab.log_var.call
+
+    def keep(*arguments: Any, **keywords: Any) -> Any:
+        output = call(*arguments, **keywords)
+        given.append(keras.ops.convert_to_numpy(output))
+        return output
+
+    object.__setattr__(lab.log_var, "call", keep)
+    try:
+        outputs_of(lab)
+    finally:
+        object.__delattr__(lab.log_var, "call")
+    return float(np.mean((given[-1] <= low) | (given[-1] >= high)))
+
+
+def _bounds(probes: Sequence[Probe]) -> tuple[float, float]:
+    """Where noise and KL are clipped, from the noise at the outermost that are tried; infinite where not both are."""
+    low, high = (None if not probe.is_dead or probe.is_sampled else probe.sampled for probe in (probes[0], probes[-1]))
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def _differs(probe: Probe) -> Finding:
+    in_kl = "had no gradient" if probe.is_dead else f"had gradient {probe.gradient:.3g}"
+    if not probe.is_dead and not probe.is_followed:
+        in_kl += f" where {probe.expected:.3g} is right"
+    size = f"at {probe.raw:g} the noise had the size of {probe.sampled:.3g}"
+    return Finding("log_var_differs", f"z_log_var was set: {size} and the KL {in_kl}.")
 
 
 def outputs_of(lab: Laboratory) -> list[np.ndarray]:
@@ -89,17 +208,9 @@ def _spread(lab: Laboratory, log_var: float) -> float:
     return 0.0 if z is None else float(np.std(z))
 
 
-def _log_var_gradient(lab: Laboratory, log_var: float) -> float:
+def _log_var_gradient(lab: Laboratory, log_var: float, *seed: int) -> float:
     with lab.experiment():
         lab.weigh_fully()
         lab.silence_decoder()
         lab.hold_latents(0.0, log_var)
-        return float(np.mean(lab.step().of(lab.log_var.bias)))
-
-
-def _share_beyond(lab: Laboratory, dead: list[float]) -> float:
-    """The share of the batch's (row, latent) at or beyond a value where the gradient was zero."""
-    log_var = outputs_of(lab)[1]
-    low = max((raw for raw in dead if raw < 0), default=-math.inf)
-    high = min((raw for raw in dead if raw > 0), default=math.inf)
-    return float(np.mean((log_var <= low) | (log_var >= high)))
+        return float(np.mean(lab.step(*seed).of(lab.log_var.bias)))

@@ -16,7 +16,7 @@ from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.own.brought import Brought
 from klsearch.vae.networks.own.changes import note_change, undo_changes
 from klsearch.vae.networks.own.decoders import Decoder, take_decoder, take_logits
-from klsearch.vae.networks.own.faults import find_faults, own_losses, uncopied_layers
+from klsearch.vae.networks.own.faults import find_faults, own_losses, own_regularizers, own_sample, uncopied_layers
 from klsearch.vae.networks.own.fresh import forget_training
 from klsearch.vae.networks.own.heads import Heads, names_of, take_heads
 from klsearch.vae.networks.own.pairs import Pair
@@ -68,6 +68,7 @@ def adopt(
         raise ValueError(f"the encoder has {found} latents, but latent_dim is {latent_dim}.")
     decoder = take_decoder(pair.decoder, latent_dim, condition)
     changes, cautions = _make_ready(heads, decoder, rows, likelihood, condition)
+    cautions += own_sample(pair.encoder, heads, probed_inputs(rows, condition))
     notes = [*pair.notes, *heads.notes, *changes]
     logits = take_logits(decoder) if decoder.is_sigmoid and likelihood.name == "bernoulli" else None
     notes += [] if logits is None else [logits.note]
@@ -116,7 +117,8 @@ def _make_ready(
             f"comes with trained weights ({learned[0]}{' and others' if len(learned) > 1 else ''}): every trial starts "
             "afresh from the layers' initializers, but for layers with trainable = False"
         )
-    return notes, [*cautions, *staying, *uncopied_layers(heads.encoder, decoder.model)]
+    networks = heads.encoder, decoder.model
+    return notes, [*cautions, *staying, *own_regularizers(*networks), *uncopied_layers(*networks)]
 
 
 def _check_apart(encoder: keras.Model, decoder: keras.Model) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,15 +12,17 @@ from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.rows import Rows, extremes
 from klsearch.vae.likelihoods.gaussian import Gaussian
 from klsearch.vae.likelihoods.likelihood import Likelihood, LocationLikelihood
-from klsearch.vae.networks.own.calling import alone
+from klsearch.vae.networks.own.calling import alone, call_on
 from klsearch.vae.networks.own.changes import note_change, variables_kept
 from klsearch.vae.networks.own.decoders import Decoder, add_up
-from klsearch.vae.networks.own.heads import Heads
-from klsearch.vae.networks.own.probe import Probe, as_array, probed_inputs
+from klsearch.vae.networks.own.heads import Heads, steady_places
+from klsearch.vae.networks.own.probe import Probe, as_array, has_bias, probed_inputs
 
 _PROBED_ROWS = 16
 _BEYOND = 1e-3  # of the data's range: rounding of a scaler
 _ROUNDING = 1e-3  # of shares that add up to 1
+_RAISED = 4.0  # z_log_var by that: a sample's logarithm of a standard deviation grows by half of it
+_AS_LOG_DEVIATION = 0.5  # how near to all of it is too near
 
 
 def find_faults(
@@ -180,6 +183,67 @@ def own_losses(encoder: keras.Model, inputs: Sequence[np.ndarray]) -> tuple[list
                 )
             )
     return notes, cautions
+
+
+def own_sample(encoder: Any, heads: Heads, given: Sequence[np.ndarray]) -> list[Caution]:
+    """Warn of a sample that scatters with exp(z_log_var), where klsearch draws with exp(z_log_var / 2).
+
+    Args:
+        encoder: as it was brought.
+        heads: where z_mean and z_log_var come from.
+        given: rows, and their condition if the encoder is told of one, float32 [n, …] each.
+    """
+    if not heads.layers or heads.places is None or not has_bias(heads.layers[1]):
+        return []
+    inputs, output = call_on(encoder, *(values.shape[1:] for values in given))
+    outputs = keras.tree.flatten(output)
+    if len(outputs) < 3:
+        return []
+    probe = Probe(keras.Model(alone(inputs), outputs), *given)
+    (mean, log_var), layer = heads.places, heads.layers[1]
+    before, after = probe.outputs(), probe.outputs({id(layer.bias): layer.bias.value + _RAISED})
+    if not probe.moves(layer)[log_var]:
+        return []
+    with variables_kept(encoder):
+        still = steady_places(encoder, given)
+    for place in set(range(len(before))) - {*still, mean, log_var}:
+        if before[place].shape == before[mean].shape:
+            spreads = [float(np.std(values[place] - values[mean])) for values in (before, after)]
+            if min(spreads) > 0 and abs(np.log(spreads[1] / spreads[0]) - _RAISED) < _AS_LOG_DEVIATION:
+                return [
+                    Caution(
+                        f"model.kind: the encoder's own sample scatters with exp of {layer.name!r}, which is taken for "
+                        "a log-variance; if it is the logarithm of a standard deviation, give twice that",
+                        "log-deviation",
+                    )
+                ]
+    return []
+
+
+def own_regularizers(*models: keras.Model) -> list[Caution]:
+    """Warn of regularizers of the user's own, which stay in the loss beside the L2 that is searched."""
+    layers = [layer for model in models for layer in model._flatten_layers(include_self=False)]
+    paths = [
+        variable.path
+        for model in models
+        for variable in model.trainable_variables
+        if _regularizer(variable) is not None
+    ]
+    paths += [f"the output of {layer.name}" for layer in layers if layer.activity_regularizer is not None]
+    if not paths:
+        return []
+    others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return [
+        Caution(
+            f"model.kind: the regularizer of {paths[0]}{others} stays in every training's loss beside the l2 that is "
+            "searched; take it out, unless it shall",
+            "own-regularizer",
+        )
+    ]
+
+
+def _regularizer(variable: keras.Variable) -> keras.regularizers.Regularizer | None:
+    return getattr(variable, "regularizer", None)
 
 
 def _add_nothing(loss: object) -> None:

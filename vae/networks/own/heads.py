@@ -143,7 +143,7 @@ def _named_pair(
     if None not in seen:
         return seen, _places(seen, flat), []
     candidates, places, _ = _in_one(encoder, flat[0]) if len(flat) == 1 else (flat, None, None)
-    steady = [0, 1] if len(flat) == 1 else _steady(encoder, given)
+    steady = [0, 1] if len(flat) == 1 else steady_places(encoder, given)
     probe = Probe(keras.Model(alone(inputs), candidates), *_few(given))
     moved = [
         tensor if tensor is not None else _moved_by(probe, layer, candidates, steady)
@@ -225,7 +225,7 @@ def _two_of(
         places = (means[0], log_vars[0])
     elif len(flat) == 2:
         places = (0, 1)
-    elif len(steady := _steady(encoder, given)) == 2:
+    elif len(steady := steady_places(encoder, given)) == 2:
         places = (steady[0], steady[1])
     else:
         raise ValueError(
@@ -245,7 +245,7 @@ def _toml(names: Sequence[str]) -> str:
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"
 
 
-def _steady(encoder: Any, given: Sequence[np.ndarray]) -> list[int]:
+def steady_places(encoder: Any, given: Sequence[np.ndarray]) -> list[int]:
     """Places of the outputs that two calls give alike: a sample is drawn anew."""
     some, inputs = _few(given), getattr(encoder, "inputs", None)
     if inputs:

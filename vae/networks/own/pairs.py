@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -242,4 +243,6 @@ def load_saved(file: Path) -> Any:
         remedy = 'name a function that loads it, as model.kind = "my_vae:load", which may give custom_objects'
         if "safe_mode" in said or "Lambda" in said:
             remedy = "it holds Python code; " + remedy.replace("custom_objects", "safe_mode=False")
-        raise DataProblem(f"{file}: Keras cannot load it ({said[:160]}); {remedy}") from error
+        reason = said.rpartition("Exception encountered: ")[2].partition(" Full object config")[0]  # the innermost
+        reason = textwrap.shorten(reason, 240, placeholder=" …")
+        raise DataProblem(f"{file}: Keras cannot load it ({reason}); {remedy}") from error

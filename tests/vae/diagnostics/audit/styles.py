@@ -33,8 +33,11 @@ def dense_encoder(fault: str = "", latents: int = 3, *, dropout: float = 0.0, l2
     kernel: Any = keras.regularizers.L2(l2) if l2 else None
     activation = "relu" if fault == "heads_activated" else None
     mean = layers.Dense(latents, name="z_mean", kernel_regularizer=kernel)(h)
-    log_var = layers.Dense(latents, name="z_log_var", kernel_regularizer=kernel, activation=activation)(h)
-    if fault == "clip_gradient_dead":
+    bias: Any = keras.initializers.Constant(4.0) if fault == "clip_gradient_dead" else None
+    log_var = layers.Dense(
+        latents, name="z_log_var", kernel_regularizer=kernel, activation=activation, bias_initializer=bias
+    )(h)
+    if fault in ("clip_gradient_dead", "clipped off the batch"):
         log_var = layers.Lambda(lambda value: ops.clip(value, -20.0, 2.0))(log_var)
     return keras.Model(rows, [mean, log_var, Sampling(fault)([mean, log_var])])
 
@@ -54,6 +57,8 @@ class KerasExample(keras.Model):
             self.kl_weight = kl_weight
         if fault.startswith("anneal"):
             self.annealing_steps = 1000
+        if fault == "two optimizers":
+            self.others = {name: keras.optimizers.Adam() for name in ("encoder", "decoder")}
         self.trackers = [keras.metrics.Mean(name=name) for name in ("loss", "reconstruction_loss", "kl_loss")]
 
     @property
@@ -67,10 +72,10 @@ class KerasExample(keras.Model):
         decoded = self.decoder(z)
         axes = tuple(range(1, len(data.shape)))
         reconstruction = ops.mean(ops.sum(ops.square(data - decoded), axis=axes))
-        in_kl = ops.clip(log_var, -3, 2) if self.fault == "log_var_differs" else log_var
-        kl = ops.mean(ops.sum(-0.5 * (1 + in_kl - ops.square(mean) - ops.exp(in_kl)), axis=1))
+        kl = self.kl(mean, log_var, z)
         weight = getattr(self, "kl_weight", 1.0)
         weight = 1.0 if self.fault == "kl_weight_inactive" else weight
+        weight = -0.5 if self.fault == "kl_sign_wrong" else weight
         if self.fault in ("annealing_inactive max", "annealing sound"):
             share = ops.cast(self.optimizer.iterations, "float32") / self.annealing_steps
             weight = weight * (ops.maximum if "max" in self.fault else ops.minimum)(1.0, share)
@@ -79,11 +84,35 @@ class KerasExample(keras.Model):
             loss += ops.sum(ops.stack(self.losses))
         return loss, reconstruction, kl
 
+    def kl(self, mean: Any, log_var: Any, z: Any) -> Any:
+        if self.fault == "kl_without_pull":
+            mean, log_var = ops.stop_gradient(mean), ops.stop_gradient(log_var)
+        log_var = ops.clip(log_var, -3, 2) if self.fault == "log_var_differs" else log_var
+        variance = ops.square(log_var) if self.fault == "kl_formula" else ops.exp(log_var)
+        each = -0.5 * (1 + log_var - ops.square(mean) - variance)
+        if self.fault == "estimated KL":
+            each = 0.5 * (ops.square(z) - log_var - ops.square(z - mean) / variance)
+        each = ops.maximum(each, 0.5) if self.fault == "free bits" else each
+        kl = ops.mean(ops.sum(each, axis=1))
+        if self.fault.startswith("capacity"):
+            kl = 10 * ops.abs(kl - 5) if self.fault == "capacity" else ops.square(kl - 5)
+        return kl * ops.shape(mean)[0] if self.fault == "batch sum" else kl
+
     def train_step(self, data: Any) -> Any:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=True) as tape:
             terms = self.terms(data, training=True)
-        gradients = tape.gradient(terms[0], self.trainable_weights)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        if self.fault == "two optimizers":
+            for name, optimizer in self.others.items():
+                weights = getattr(self, name).trainable_weights
+                optimizer.apply_gradients(zip(tape.gradient(terms[0], weights), weights, strict=True))
+            return self.track(terms, None)
+        weights = self.encoder.trainable_weights if self.fault == "network_untrained" else self.trainable_weights
+        gradients = tape.gradient(terms[0], weights)
+        if self.fault == "clipped gradients":
+            gradients, _ = tf.clip_by_global_norm(gradients, 0.1)
+        if self.fault == "gradients clipped each":
+            gradients = [tf.clip_by_norm(gradient, 0.1) for gradient in gradients]
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self.track(terms, None)
 
     def test_step(self, data: Any) -> Any:
@@ -151,6 +180,18 @@ def planted(fault: str) -> keras.Model:
     weight = 0.5 if fault == "kl_weight_frozen" else weight
     encoder = dense_encoder(fault, dropout=0.3, l2=1e-3)
     return compiled(KerasExample(encoder, dense_decoder(), fault, weight))
+
+
+# KLs other than the plain one, and ways to train, that are no fault.
+VARIANTS = (
+    "free bits", "capacity", "capacity squared", "estimated KL", "batch sum", "two optimizers", "clipped gradients",
+    "gradients clipped each", "clipped off the batch",
+)  # fmt: skip
+
+
+def variant(name: str) -> keras.Model:
+    """The Keras example's style with another KL, or another way to train."""
+    return compiled(KerasExample(dense_encoder(name), dense_decoder(), name, variable(0.5)))
 
 
 SOUND = {

@@ -6,7 +6,7 @@ import pytest
 
 from klsearch.vae.diagnostics.audit.audit import audit_model
 from klsearch.vae.diagnostics.audit.findings import REMEDIES
-from tests.vae.diagnostics.audit.styles import ROWS, SOUND, planted
+from tests.vae.diagnostics.audit.styles import ROWS, SOUND, VARIANTS, planted, variant
 
 FAULTS = [*(code for code in REMEDIES if code != "annealing_inactive"), "annealing_inactive max", "annealing_inactive"]
 
@@ -26,6 +26,12 @@ def test_a_clip_in_the_sampling_alone_is_found() -> None:
 @pytest.mark.parametrize("style", SOUND)
 def test_a_sound_model_gets_no_finding(style: str) -> None:
     assert audit_model(SOUND[style](), ROWS).findings == ()
+
+
+@pytest.mark.slow("an audit of each")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_another_kl_or_way_to_train_is_no_finding(name: str) -> None:
+    assert audit_model(variant(name), ROWS).findings == ()
 
 
 def test_reductions_and_beta_are_told() -> None:
@@ -54,3 +60,9 @@ def test_weights_optimizer_and_random_states_are_as_before() -> None:
     assert model.kl_weight == 0.5
     assert model.fit(ROWS, epochs=1, verbose=0).history["loss"][0] > 0
     assert isinstance(model.optimizer, keras.optimizers.Adam)
+
+
+def test_optimizers_beside_that_of_compile_are_as_before_too() -> None:
+    model = variant("two optimizers")
+    audit_model(model, ROWS)
+    assert [int(optimizer.iterations.numpy()) for optimizer in model.others.values()] == [0, 0]

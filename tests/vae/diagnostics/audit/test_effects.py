@@ -1,22 +1,64 @@
-"""The weight that the loss gives KL, which annealing and facts rest on."""
+"""The KL weight, its annealing, L2, and networks that are not trained."""
 
+import keras
 import pytest
 
-from klsearch.vae.diagnostics.audit.effects import active_weights, annealing_findings, kl_pull, l2_findings
+from klsearch.vae.diagnostics.audit.effects import (
+    active_weights,
+    annealing_findings,
+    l2_findings,
+    strength_at,
+    training_findings,
+)
+from klsearch.vae.diagnostics.audit.kl import kl_pull
 from klsearch.vae.diagnostics.audit.laboratory import Laboratory
-from tests.vae.diagnostics.audit.styles import ROWS, SOUND, planted
+from tests.vae.diagnostics.audit.styles import ROWS, SOUND, planted, variant
 
 
-def test_the_pull_of_kl_is_its_weight_in_the_loss() -> None:
+def test_the_weight_of_kl_follows_the_steps_and_is_told_for_kl_weights_of_1() -> None:
     lab = Laboratory(planted("annealing sound"), ROWS)
-    assert kl_pull(lab, 100) == pytest.approx(0.5 * 100 / 1000)
-    assert kl_pull(lab, 10**6) == pytest.approx(0.5)
+    assert strength_at(lab, 100) == pytest.approx(0.5 * 100 / 1000)
+    assert strength_at(lab, 10**6) == pytest.approx(0.5)
     lab.kl_weights = active_weights(lab)
     assert [name for _, name, _ in lab.kl_weights] == ["kl_weight"]
     assert kl_pull(lab) == pytest.approx(1.0)
-    assert annealing_findings(lab) == []
+    assert annealing_findings(lab, ()) == []
+
+
+def test_a_kl_weight_acts_though_free_bits_hide_it_where_kl_is_small() -> None:
+    assert [name for _, name, _ in active_weights(Laboratory(variant("free bits"), ROWS))] == ["kl_weight"]
+
+
+def test_annealing_that_is_switched_off_is_not_asked_for() -> None:
+    model = variant("")
+    model.annealing_epochs = 0
+    assert annealing_findings(Laboratory(model, ROWS), ()) == []
+    model.annealing_epochs = 5
+    assert "annealing_epochs: " in annealing_findings(Laboratory(model, ROWS), ())[0].evidence
 
 
 def test_an_l2_that_acts_is_no_finding_and_one_that_does_not_names_its_kernels() -> None:
     assert l2_findings(Laboratory(SOUND["with dropout, L2 and a weight for a callback"](), ROWS)) == []
     assert "z_mean/kernel" in l2_findings(Laboratory(planted("l2_inactive"), ROWS))[0].evidence
+
+
+def test_a_network_without_gradients_is_named_unless_it_is_frozen_or_trained_elsewhere() -> None:
+    model = planted("network_untrained")
+    assert "of the decoder's 4 trainable weights" in training_findings(Laboratory(model, ROWS))[0].evidence
+    model.decoder.trainable = False
+    assert training_findings(Laboratory(model, ROWS)) == []
+    model.decoder.trainable = True
+    model.train_step = with_hidden_optimizer(model)
+    assert training_findings(Laboratory(model, ROWS)) == []
+
+
+def with_hidden_optimizer(model: keras.Model) -> object:
+    """A step that moves the decoder by hand, as an optimizer does that no attribute holds."""
+    step = type(model).train_step
+
+    def both(data: object) -> object:
+        for variable in model.decoder.trainable_variables:
+            variable.assign_add(keras.ops.ones_like(variable))
+        return step(model, data)
+
+    return both

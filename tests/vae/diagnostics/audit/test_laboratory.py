@@ -18,11 +18,6 @@ def test_a_step_has_the_same_noise_every_time_and_changes_no_weight() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_the_heads_are_known_by_name_or_order() -> None:
-    lab = Laboratory(SOUND["recurrent"](), ROWS.reshape(-1, 6, 6))
-    assert (lab.mean.name, lab.log_var.name, lab.latent_dim) == ("mu", "logvar", 2)
-
-
 @pytest.mark.parametrize(
     ("model", "said"),
     [

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 
+from klsearch.vae.data.cautions import Caution
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.networks.own.decoders import take_decoder
-from klsearch.vae.networks.own.faults import find_faults, own_losses, uncopied_layers
+from klsearch.vae.networks.own.faults import find_faults, own_losses, own_regularizers, own_sample, uncopied_layers
 from klsearch.vae.networks.own.heads import Heads, take_heads
 
 ROWS = np.random.default_rng(0).uniform(-2, 3, size=(64, 4)).astype(np.float32)
@@ -185,3 +186,50 @@ def test_a_layer_that_cannot_be_exported_is_warned_of_before_anything_is_trained
     (caution,) = uncopied_layers(keras.Model(inputs, Given(keras.layers.Dense(2))(inputs)), _linear())
     assert (caution.code, "Given has arguments that Keras cannot save" in caution) == ("no-get-config", True)
     assert uncopied_layers(_linear()) == []
+
+
+def test_regularizers_of_their_own_are_warned_of_by_the_variable_they_act_on() -> None:
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(8, kernel_regularizer="l2", bias_regularizer="l1", name="hidden")
+    (caution,) = own_regularizers(keras.Model(inputs, hidden(inputs)), keras.Model(inputs, inputs))
+    assert caution.code == "own-regularizer"
+    assert "the regularizer of hidden/kernel and 1 more stays in every training's loss" in str(caution)
+    active = keras.layers.Dense(8, activity_regularizer="l2", name="active")
+    (caution,) = own_regularizers(keras.Model(inputs, active(inputs)))
+    assert "the regularizer of the output of active stays" in str(caution)
+    assert own_regularizers(heads().encoder) == []
+
+
+class Sampling(keras.layers.Layer):
+    """A sample with exp(factor · second head) for its standard deviation."""
+
+    def __init__(self, factor: float, *, drawn: bool = True) -> None:
+        super().__init__(name="sampling")
+        self.factor, self.drawn = factor, drawn
+        self.seed = keras.random.SeedGenerator(1)
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        mean, second = inputs
+        noise = keras.random.normal(keras.ops.shape(mean), seed=self.seed) if self.drawn else 1.0
+        return mean + keras.ops.exp(self.factor * second) * noise
+
+
+def of_samples(*sampling: Sampling) -> list[Caution]:
+    rows = keras.Input((4,))
+    h = keras.layers.Dense(8, "relu")(rows)
+    pair = [keras.layers.Dense(2, name=name)(h) for name in ("z_mean", "z_log_var")]
+    encoder = keras.Model(rows, [*pair, *(layer(pair) for layer in sampling)])
+    return own_sample(encoder, take_heads(encoder, [ROWS], ()), [ROWS])
+
+
+def test_a_sample_that_takes_the_log_variance_for_a_log_deviation_is_warned_of() -> None:
+    (caution,) = of_samples(Sampling(1.0))
+    assert caution.code == "log-deviation"
+    assert "the encoder's own sample scatters with exp of 'z_log_var'" in str(caution)
+
+
+@pytest.mark.parametrize("sampling", [(), (Sampling(0.5),), (Sampling(1.0, drawn=False),)])
+def test_without_a_sample_with_a_sound_one_and_with_an_output_not_drawn_there_is_no_line(
+    sampling: tuple[Sampling, ...],
+) -> None:
+    assert of_samples(*sampling) == []

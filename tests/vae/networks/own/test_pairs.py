@@ -234,6 +234,7 @@ def coded() -> keras.Model:
         (coded, "it holds Python code; name a function that loads it, as model.kind = \"my_vae:load\", which may give "
          "safe_mode=False"),
         (odd, "which may give custom_objects"),
+        (odd, "cannot load it (Could not locate class 'Odd'. "),
     ],
 )  # fmt: skip
 def test_a_saved_model_that_keras_cannot_load_is_refused_with_the_way_out(
