@@ -28,6 +28,11 @@ from klsearch.vae.training.population import Population
 
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
 _WAIT_SECONDS = 0.5
+_WAITING = "Other processes train the last trials; waiting for them."
+_WAITING_TO_ASK = (
+    "Other processes train all trials that may be in training at a time; waiting for them. To share them, give each "
+    "machine fewer --slots, in a new study."
+)
 
 
 class Session:
@@ -118,7 +123,7 @@ class Session:
                 if self.is_searched():
                     return
                 if not said:
-                    self._progress.say("Other processes train the last trials; waiting for them.")
+                    self._progress.say(_WAITING_TO_ASK if source.has_room() else _WAITING)
                 said = True
                 self._wait(_WAIT_SECONDS)
 

@@ -142,6 +142,10 @@ class TrialSource(Source):
         left = self._rows_left_running({row.number: row for row in rows})
         return bool(left) or self._count_askable(rows, len(trials), self._decider.find_limit(), 1) > 0
 
+    def has_room(self) -> bool:
+        """Tell whether more trials are to be asked for, now or later."""
+        return self._room(self._storage.rows(results=False)) > 0
+
     def find_lost(self) -> Set[int]:
         """Numbers of trials that another worker has taken over, looked for after a silence as long as the lease."""
         before, self._awake = self._awake, _clocks()

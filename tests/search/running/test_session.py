@@ -135,6 +135,26 @@ def test_whoever_finds_the_last_trials_in_training_elsewhere_waits_and_takes_the
     assert [ended is not None and ended.label for ended in told.ended] == ["trial 0"]
 
 
+@pytest.mark.slow("compiles")
+def test_whoever_may_ask_for_no_trial_because_others_train_all_that_may_be_in_training_says_so(
+    workshop: "Workshop", study: StudyStorage, place: Place, told: "Told", other: Other
+) -> None:
+    owner, _ = other
+    study.change_facts(lag=1)
+    study.create_row(RUN, owner)
+    stop = Chances(lambda: any("waiting" in line for line in told.lines))
+    with (
+        open_session(
+            assignment_of(workshop, study, trials=3), place, progress=told, stopper=Stopper(), stop=stop
+        ) as one,
+        pytest.raises(Interrupted),
+    ):
+        one.search()
+    (said,) = [line for line in told.lines if "waiting" in line]
+    assert said.startswith("Other processes train all trials that may be in training at a time; waiting for them. ")
+    assert "fewer --slots" in said
+
+
 def never(seconds: float) -> None:
     raise AssertionError("nobody is before it")
 

@@ -184,7 +184,7 @@ def test_four_workers_on_one_storage_are_killed_every_few_seconds(
 
     def begin(index: int) -> "Process":
         folder = tmp_path / f"worker{index}"
-        arguments = ("run", definition, "--out", folder, "--storage", url, "--slots", 4, "--no-confirm")
+        arguments = ("run", definition, "--out", folder, "--storage", url, "--slots", 2, "--no-confirm")
         return start(*command, *arguments, "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}")
 
     workers = [begin(index) for index in range(4)]
@@ -218,7 +218,7 @@ def test_postgresql_goes_away_for_ten_seconds(
     workers = [
         start(
             *command, "run", definition, "--out", tmp_path / f"worker{index}", "--storage", postgres_server.url,
-            "--slots", 4, "--no-confirm", "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}",
+            "--slots", 2, "--no-confirm", "--no-progress", cwd=tmp_path, err=tmp_path / f"err{index}",
         )
         for index in range(2)
     ]  # fmt: skip
