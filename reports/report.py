@@ -197,4 +197,4 @@ def _csp_hash(script: str) -> str:
 def _escape_with_code(text: str) -> str:
     """Text as markup, its words in backticks set as code; no line breaks between a number and its percent sign."""
     coded = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
-    return re.sub(r"\S*\d %", r'<span class="unbroken">\g<0></span>', coded)
+    return re.sub(r"[^\s<>]*\d %", r'<span class="unbroken">\g<0></span>', coded)

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from klsearch.reports.page import Block, Cell, Exhibit, Facts, Fold, Gallery, Page, Prose, Steps, Table, TrialTable
-from klsearch.reports.report import render_head, render_report, report_page, write_report
+from klsearch.reports.report import _escape_with_code, render_head, render_report, report_page, write_report
 from klsearch.reports.sections.banner import banner
 from klsearch.studies.ladder import LADDER, rung_settings
 from klsearch.studies.record import StudyRecord
@@ -313,6 +313,13 @@ def test_a_report_says_what_it_said(name: str, study_of_kind: Callable[[str], St
 @pytest.mark.slow("draws ten thousand trials")
 def test_a_report_of_ten_thousand_trials_says_what_it_said(ten_thousand: StudyRecord) -> None:
     agrees("ten thousand trials", ten_thousand)
+
+
+def test_no_line_breaks_before_a_percent_sign_and_marks_stay_within_each_other() -> None:
+    assert _escape_with_code("`5 %`, (95 % 1 to 2 %)") == (
+        '<code><span class="unbroken">5 %</span></code>, <span class="unbroken">(95 %</span> 1 to '
+        '<span class="unbroken">2 %</span>)'
+    )
 
 
 def test_the_head_for_notebooks_says_what_the_head_of_the_report_says(study: StudyRecord) -> None:
