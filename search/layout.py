@@ -34,6 +34,19 @@ class Layout:
         """The numbers as JSON values; what earlier studies did not know is left out where it is off."""
         return {name: value for name, value in asdict(self).items() if value or name != "xla"}
 
+    def filled_by(self, count: int) -> "Layout":
+        """The layout of which so many members fill every slot, in which a training has the same bits.
+
+        >>> Layout(24, 12).filled_by(11)
+        Layout(slots=8, together=4, within=1, xla=False)
+        """
+        if count >= self.slots:
+            return self
+        least = min(2, self.together)
+        shards = min(self.slots // self.together, max(1, count // least))
+        together = max(least, count // shards // least * least)
+        return replace(self, slots=together * shards, together=together)
+
     def for_members(self, count: int) -> "Layout":
         """The layout with no more slots than so many members need, in which a training has the same bits."""
         shards = self.slots // self.together

@@ -9,6 +9,7 @@ from optuna.exceptions import StorageInternalError
 
 from klsearch.search.confirmation.confirmer import ConfirmationTools, Confirmer
 from klsearch.search.confirmation.kept_members import KeptMembers
+from klsearch.search.layout import Layout
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner, this_process
@@ -29,10 +30,7 @@ from klsearch.vae.training.population import Population
 _ALIVE_SECONDS = 2.0  # as often as `status --watch` looks
 _WAIT_SECONDS = 0.5
 _WAITING = "Other processes train the last trials; waiting for them."
-_WAITING_TO_ASK = (
-    "Other processes train all trials that may be in training at a time; waiting for them. To share them, give each "
-    "machine fewer --slots, in a new study."
-)
+_WAITING_TO_ASK = "Other processes train all trials that may be in training at a time; waiting for them to end."
 
 
 class Session:
@@ -63,6 +61,7 @@ class Session:
         self._study = study = assignment.study
         self._definition = assignment.definition
         self._population = assignment.population
+        self._layout = study.facts.layout
         self._decider = Decider(study, assignment.definition, is_dead=self._is_dead)
         self._course = course
         self._members_folder = members_folder
@@ -102,7 +101,9 @@ class Session:
             mine = sum(self._worker.may_take(row.owner) for row in left)
             state = f"{self._count_finished()} of {budget} trials done, {mine} taken up again"
             self._progress.say(f"Going on with {self._study.name}: {state}.")
-        self._compile(self._population)
+        self._is_searching = True
+        self._renew_lease({})  # others leave it a share from now on
+        self._lay_out(self._wanted_layout())
         best, done = best_so_far(self._definition, self._study), self._count_finished()
         unit = self._definition.thresholds().kl_unit
         self._progress.begin("trials", done=done, total=budget, best=best, kl_unit=unit)
@@ -114,9 +115,16 @@ class Session:
             worker=self._worker,
             tell=self._tell_trial,
             decider=self._decider,
+            is_emptying=lambda: self._wanted_layout() != self._layout,
         )
         trainer, said = self._trainer(self._population, searching=True), False
         while True:
+            if (layout := self._wanted_layout()) != self._layout:
+                others = self._study.leases.count_searching() - 1
+                words = f"with {count(others, 'other worker')}" if others > 0 else "alone"
+                self._progress.say(f"From now on this worker searches {words}.")
+                self._lay_out(layout)
+                self._begin_forecast(self._count_finished())
             trainer.train(source, self._saving(self._study.name))
             self._wait(0.0)
             while not source.has_more():
@@ -127,10 +135,35 @@ class Session:
                 said = True
                 self._wait(_WAIT_SECONDS)
 
+    def _wanted_layout(self) -> Layout:
+        """The layout for this worker's share of the trials that may be in training at a time.
+
+        The one that it has, where too little is left to compile another program for.
+        """
+        facts = self._study.facts
+        if self._assignment.alone or not facts.lag:  # a course without lag follows from how many train at a time
+            return self._layout
+        is_compiled = self._population.traces() > 0
+        if not self._forecast.outlasts_compiling() if is_compiled else self._course.is_under_way():
+            return self._layout  # a checkpoint's members go into the slots that they were taken from
+        return facts.layout.filled_by(-(-facts.lag // max(1, self._study.leases.count_searching())))
+
+    def _lay_out(self, layout: Layout) -> None:
+        """Lay the slots, which are empty, out anew if they are others, and compile what trains them."""
+        if layout != self._layout:
+            self._population.resize(layout.slots, layout.together)
+            self._layout = layout
+        self._compile(self._population)
+
     def _begin_forecast(self, done: int) -> None:
-        self._is_searching, self._done = True, done
+        self._done = done
         slots = self._population.slots
-        self._forecast.begin(Stage(trainings=self._decider.expect(done) - done, slots=slots), self._ahead)
+        self._forecast.begin(Stage(trainings=self._expect_mine(done), slots=slots), self._ahead)
+
+    def _expect_mine(self, done: int) -> int:
+        """How many trials this worker will train of those that are still to come, with so many finished."""
+        left = self._decider.expect(done) - done
+        return left if self._assignment.alone else -(-left // max(1, self._study.leases.count_searching()))
 
     def _tell_trial(self, ended: EndedTraining) -> None:
         self._progress.count(ended)
@@ -164,6 +197,10 @@ class Session:
             Interrupted: asked to stop before.
         """
         said = self._is_searching = False
+        self._renew_lease({})  # those that search on need leave it no share
+        if self._layout != self._study.facts.layout:
+            self._layout = self._study.facts.layout
+            self._population.resize(self._layout.slots, self._layout.together)
 
         def wait(seconds: float) -> None:
             nonlocal said
@@ -226,13 +263,14 @@ class Session:
 
     def _say_alive(self, progress: Mapping[int, Mapping[str, float]]) -> None:
         if time.monotonic() - self._last_alive >= _ALIVE_SECONDS:
-            left = self._forecast.left() if self._ahead else None  # one that does not know what follows is silent
-            self._study.leases.say_alive(self._owner, progress, left=left)
+            self._renew_lease(progress)
             if self._is_searching and not self._assignment.alone:  # others train of the same budget
-                done = self._count_finished()
-                share = self._study.leases.count_training()
-                self._forecast.expect(-(-(self._decider.expect(done) - done) // max(1, share)))
-            self._last_alive = time.monotonic()
+                self._forecast.expect(self._expect_mine(self._count_finished()))
+
+    def _renew_lease(self, progress: Mapping[int, Mapping[str, float]]) -> None:
+        left = self._forecast.left() if self._ahead else None  # one that does not know what follows is silent
+        self._study.leases.say_alive(self._owner, progress, left=left, searches=self._is_searching)
+        self._last_alive = time.monotonic()
 
     def _trainer(self, population: Population, *, searching: bool) -> Trainer:
         """A trainer that tells the storage of the leading trial."""

@@ -48,15 +48,28 @@ class Leases:
         self._heard: dict[str, tuple[str | None, float]] = {}  # by worker: what it said last, and when that was read
 
     def say_alive(
-        self, owner: Owner, progress: Mapping[int, Mapping[str, float]], *, left: float | None = None
+        self,
+        owner: Owner,
+        progress: Mapping[int, Mapping[str, float]],
+        *,
+        left: float | None = None,
+        searches: bool = False,
     ) -> None:
-        """Renew a worker's lease, with the latest epoch of each of its trainings by number, and the seconds left."""
+        """Renew a worker's lease.
+
+        Args:
+            owner: who it is.
+            progress: the latest epoch of each of its trainings, by number.
+            left: seconds until all is done, as it forecasts.
+            searches: whether it takes trials of the search, of which each that does so leaves the others their share.
+        """
         # The time is for people. That something was said is told by the beat, on whose clock nothing else depends.
         said = {
             "at": time.time(),
             "beat": time.monotonic_ns(),
             "progress": {str(k): dict(v) for k, v in progress.items()},
             "left": left,
+            "searches": searches,
         }
         self._storage.set_study_user_attr(self._study_id, _key(owner), json.dumps(said))
 
@@ -67,6 +80,9 @@ class Leases:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """A block in which the leases are read once, however many workers are asked for."""
+        if self._read is not None:  # within another such block
+            yield
+            return
         self._read = self._storage.get_study_user_attrs(self._study_id)
         try:
             yield
@@ -98,11 +114,11 @@ class Leases:
         with self.reading():
             return bool(self._living())
 
-    def count_training(self) -> int:
-        """Count the workers that live and train, so far as this process can know by now."""
+    def count_searching(self) -> int:
+        """Count the workers that live and search, so far as this process can know by now."""
         with self.reading():
-            attributes = self._attributes()
-            return sum(bool(json.loads(attributes[_key(owner)])["progress"]) for owner in self._living())
+            said = [json.loads(self._attributes()[_key(owner)]) for owner in self._living()]
+        return sum(one.get("searches", False) for one in said)  # those of the first release did not say
 
     def activity(self) -> Activity:
         """What the living workers tell: of the time left the one that spoke last.

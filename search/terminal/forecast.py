@@ -10,6 +10,7 @@ from dataclasses import dataclass
 _MOST_PACKED = 2000
 _RECENT_SECONDS = 120.0  # long enough to hold the pauses in which new trials are asked for
 _COMPILING_SECONDS = 3.0  # until one has been compiled
+_WORTH = 5.0  # times what compiling takes must be left for another layout to be compiled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +106,20 @@ class Forecast:
         per_slot = self._tick_per_slot()
         if per_slot is None:
             return None
-        seconds = self._slots * per_slot * self._ticks_left()
+        seconds = self._left_of_stage(per_slot)
         for stage in self._ahead:
             waves = math.ceil(stage.trainings / stage.slots)
             seconds += waves * self._epochs * stage.slots * per_slot
             seconds += self._compiling if stage.compiles else 0.0
         return seconds
+
+    def outlasts_compiling(self) -> bool:
+        """Tell whether this stage lasts so long still that compiling its program once more would be little of it."""
+        per_slot = self._tick_per_slot()
+        return per_slot is not None and self._left_of_stage(per_slot) > _WORTH * self._compiling
+
+    def _left_of_stage(self, per_slot: float) -> float:
+        return self._slots * per_slot * self._ticks_left()
 
     def _tick_per_slot(self) -> float | None:
         if self._ticks and len(self._samples) > 1:

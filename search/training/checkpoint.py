@@ -190,6 +190,10 @@ class Course:
         spent = self._saved_at - began
         self._interval = min(LONGEST_SECONDS, max(_SHORTEST_SECONDS, spent / _SHARE))
 
+    def is_under_way(self) -> bool:
+        """Tell whether the course has a checkpoint, which may be of any study."""
+        return self._path.exists()
+
     def load(self, study: str) -> Checkpoint | None:
         """The course's checkpoint, if it has one of this study."""
         if not self._path.exists():

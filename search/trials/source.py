@@ -40,6 +40,7 @@ class TrialSource(Source):
         worker: who trains them.
         tell: is told of each trial after its result was stored.
         decider: says when no more trials are asked for.
+        is_emptying: whether no trial is to be taken now, so that the slots empty.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class TrialSource(Source):
         worker: Worker,
         tell: Callable[[EndedTraining], None],
         decider: Decider,
+        is_emptying: Callable[[], bool] = lambda: False,
     ) -> None:
         self._storage = storage
         self._definition = definition
         self._budget = budget
         self._decider = decider
+        self._is_emptying = is_emptying
         self._worker = worker
         self._tell = tell
         sampled = definition.space.sampled()
@@ -110,6 +113,8 @@ class TrialSource(Source):
         """Trials of this course after its checkpoint, those that a dead worker left, and new ones within the budget."""
         limit = self._decider.find_limit()  # before the turn, which others wait for
         with self._worker.turn(), self._storage.leases.reading():
+            if self._is_emptying():
+                return []
             trials = self._storage.trials()
             rows = {row.number: row for row in self._storage.rows_of(trials)}
             room = self._room(list(rows.values()))

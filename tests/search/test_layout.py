@@ -32,6 +32,26 @@ def test_given_slots_are_dealt_out_to_the_threads(slots: int, threads: int, toge
     assert layout_of(slots, digits(), threads) == Layout(slots, together)
 
 
+@pytest.mark.parametrize(
+    ("layout", "members", "filled"),
+    [
+        (Layout(24, 12), 30, Layout(24, 12)),
+        (Layout(24, 12), 24, Layout(24, 12)),
+        (Layout(24, 12), 12, Layout(12, 6)),
+        (Layout(20, 10), 10, Layout(8, 4)),  # five in a thread would be odd
+        (Layout(20, 10), 3, Layout(2, 2)),
+        (Layout(20, 10), 1, Layout(2, 2)),  # one alone would have bits of its own
+        (Layout(24, 2), 12, Layout(12, 2)),
+        (Layout(5, 5), 3, Layout(2, 2)),
+        (Layout(6, 1), 4, Layout(4, 1)),
+        (Layout(1, 1), 3, Layout(1, 1)),
+        (Layout(8, 4, within=3, xla=True), 4, Layout(4, 2, within=3, xla=True)),
+    ],
+)
+def test_a_share_of_the_members_fills_every_slot_of_its_layout(layout: Layout, members: int, filled: Layout) -> None:
+    assert layout.filled_by(members) == filled
+
+
 @pytest.mark.parametrize(("trials", "most"), [(1, 2), (8, 2), (40, 8), (100, 20), (10_000, 128)])
 def test_a_fifth_of_the_budget_trains_at_a_time_at_most(trials: int, most: int) -> None:
     assert most_slots(digits(trials=trials)) == most

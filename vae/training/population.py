@@ -117,6 +117,7 @@ class Population:
         )
         self._measured_together = _MEASURED_TOGETHER
         self._seconds_per_batch = 0.0
+        self._most_together = self.together  # that memory has not proved too small for
         self._begin()
 
     def _begin(self) -> None:
@@ -130,6 +131,12 @@ class Population:
         self._is_planned = False
         self._entering: set[int] = set()
 
+    def resize(self, slots: int, together: int) -> None:
+        """Empty all slots, and deal so many out to shards of so many, fewer where memory was too small for these."""
+        if together > self._most_together:
+            together = max(size for size in range(2, self._most_together + 1, 2) if slots % size == 0)
+        self._deal_out(slots, together)
+
     def train_fewer_together(self) -> bool:
         """Empty all slots and deal them out to more shards: fewer in each take less memory at a time, to the same bits.
 
@@ -138,13 +145,19 @@ class Population:
         fewer = [size for size in range(2, self.together // 2 + 1, 2) if self.slots % size == 0]
         if not fewer:
             return False
-        self.together = fewer[-1]
+        self._most_together = fewer[-1]
+        self._deal_out(self.slots, fewer[-1])
+        return True
+
+    def _deal_out(self, slots: int, together: int) -> None:
+        """Empty all slots, and deal so many out to shards of so many, whose program is compiled anew."""
+        self.slots, self.together = slots, together
         self._threads.shutdown()
         self._shards.clear()
         del self._program
         gc.collect()  # a program and its functions hold each other, and its rows lie in the memory that is short
+        self._seconds_per_batch = 0.0
         self._begin()
-        return True
 
     def compile(self) -> None:
         """Trace the training program now, so that its cost is not counted to the first trials."""

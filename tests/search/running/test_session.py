@@ -2,10 +2,10 @@
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from optuna.trial import TrialState
@@ -15,15 +15,17 @@ from klsearch.search.running.session import open_session
 from klsearch.search.stopping import Interrupted, Stopper
 from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import Owner, this_process
-from klsearch.search.storage.rows import Result, Run
+from klsearch.search.storage.rows import Result, Row, Run
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.terminal.progress import Silence
 from klsearch.search.training.assignment import Assignment
+from klsearch.search.training.models import build_network, build_population
 from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Told, Workshop
+    from tests.search.conftest import Leave, Told, Workshop
 
+Outcomes = Callable[[Iterable[Row]], list[dict[str, Any]]]
 Other = tuple[Owner, "subprocess.Popen[str]"]
 DEAD = replace(this_process(), started="1")
 RUN = Run(hyperparameters=Hyperparameters(kl_weight=0.1, learning_rate=1e-2), seed=5, label="search")
@@ -151,8 +153,93 @@ def test_whoever_may_ask_for_no_trial_because_others_train_all_that_may_be_in_tr
     ):
         one.search()
     (said,) = [line for line in told.lines if "waiting" in line]
-    assert said.startswith("Other processes train all trials that may be in training at a time; waiting for them. ")
-    assert "fewer --slots" in said
+    assert said == "Other processes train all trials that may be in training at a time; waiting for them to end."
+
+
+def own_assignment(workshop: "Workshop", study: StudyStorage, *, trials: int) -> Assignment:
+    """The small study with so many trials to train, in a population of its own: its slots may be laid out anew."""
+    network = build_network(workshop.definition, workshop.dataset, Path(workshop.facts.folder))
+    population = build_population(workshop.definition, network, workshop.dataset, workshop.facts.layout)
+    return replace(assignment_of(workshop, study, trials=trials), population=population)
+
+
+@pytest.fixture
+def a_search_worth_compiling_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little of it is left."""
+    monkeypatch.setattr("klsearch.search.terminal.forecast._WORTH", 0.0)
+    monkeypatch.setattr("klsearch.search.running.session._ALIVE_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("a_search_worth_compiling_for")
+@pytest.mark.slow("compiles two programs")
+def test_who_comes_to_a_study_takes_its_share_and_all_once_the_others_are_gone(
+    workshop: "Workshop",
+    study: StudyStorage,
+    place: Place,
+    told: "Told",
+    other: Other,
+    leave: "Leave",
+    outcomes: Outcomes,
+) -> None:
+    owner, process = other
+    study.leases.say_alive(owner, {}, searches=True)
+    running: list[int] = []
+
+    def kill_after_four() -> bool:
+        if process.poll() is None:
+            running.append(len(study.running_rows()))
+            if len(study.counted_numbers()) >= 4:
+                process.kill()
+                process.wait()
+        return False
+
+    assignment, stop = own_assignment(workshop, study, trials=12), Chances(kill_after_four)
+    with open_session(assignment, place, progress=told, stopper=Stopper(), stop=stop) as session:
+        session.search()
+    assert told.lines == [
+        "Compiling the training program, for 2 trials at a time…",
+        "From now on this worker searches alone.",
+        "Compiling the training program, for 4 trials at a time…",
+    ]
+    assert max(running) == 2
+    assert outcomes(study.rows()) == leave(12, lambda study: None)
+
+
+@pytest.mark.usefixtures("a_search_worth_compiling_for")
+@pytest.mark.slow("compiles three programs")
+def test_what_was_in_training_goes_on_from_where_it_was_before_another_gets_its_share(
+    workshop: "Workshop",
+    study: StudyStorage,
+    place: Place,
+    told: "Told",
+    other: Other,
+    leave: "Leave",
+    outcomes: Outcomes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched: list[Mapping[int, Mapping[str, float]]] = []
+    monkeypatch.setattr(told, "watch", lambda running, left: watched.append(running))
+    stop = Chances(lambda: any(one["epoch"] >= 5 for running in watched for one in running.values()))
+    assignment = own_assignment(workshop, study, trials=24)
+    with (
+        pytest.raises(Interrupted),
+        open_session(assignment, place, progress=told, stopper=Stopper(), stop=stop) as session,
+    ):
+        session.search()
+    watched.clear()
+    told.lines.clear()
+    study.leases.say_alive(other[0], {}, searches=True)
+    with open_session(own_assignment(workshop, study, trials=24), place, progress=told, stopper=Stopper()) as session:
+        session.search()
+    assert list(watched[0]) == [0, 1, 2, 3]
+    assert min(one["epoch"] for one in watched[0].values()) >= 5
+    assert told.lines == [
+        "Going on with tiny: 0 of 24 trials done, 4 taken up again.",
+        "Compiling the training program, for 4 trials at a time…",
+        "From now on this worker searches with 1 other worker.",
+        "Compiling the training program, for 2 trials at a time…",
+    ]
+    assert outcomes(study.rows()) == leave(24, lambda study: None)
 
 
 def never(seconds: float) -> None:

@@ -149,6 +149,19 @@ def test_the_progress_that_each_worker_told_last_is_found_among_a_study_s_attrib
         }
 
 
+def test_who_searches_is_who_says_so_and_lives(study: StudyStorage, clock: Clock) -> None:
+    leases = study.leases
+    leases.say_alive(this_process(), {}, searches=True)
+    leases.say_alive(ELSEWHERE, {}, searches=True)
+    leases.say_alive(replace(this_process(), host="proving"), {3: {"epoch": 1.0}})
+    leases.say_alive(DEAD, {}, searches=True)
+    assert leases.count_searching() == 2
+    leases.say_gone(this_process())
+    assert leases.count_searching() == 1
+    clock.seconds += LEASE_SECONDS + 1
+    assert leases.count_searching() == 0
+
+
 def test_the_time_left_is_what_the_living_worker_that_spoke_last_forecasts_less_what_has_passed(
     study: StudyStorage, clock: Clock
 ) -> None:
@@ -161,9 +174,7 @@ def test_the_time_left_is_what_the_living_worker_that_spoke_last_forecasts_less_
     leases.say_alive(DEAD, {}, left=1000.0)
     clock.seconds += 10.0
     assert leases.activity() == Activity(is_worked_on=True, left=50.0)
-    assert leases.count_training() == 0
     leases.say_alive(ELSEWHERE, {3: {"epoch": 1.0}}, left=50.0)
-    assert leases.count_training() == 1
     leases.say_gone(ELSEWHERE)
     assert leases.activity() == Activity(is_worked_on=True, left=85.0)
     leases.say_gone(this_process())

@@ -88,6 +88,20 @@ def test_what_follows_counts_in_proportion_to_its_slots_with_what_compiling_took
     assert forecast.left() == pytest.approx(3 * EPOCHS * 2.0 + 27.0 + 7.0), "before its first epoch by the pace before"
 
 
+def test_compiling_once_more_is_worth_it_while_the_stage_lasts_several_times_as_long(
+    forecast: Forecast, clock: Clock
+) -> None:
+    forecast.compiled(7.0)
+    forecast.begin(Stage(trainings=8, slots=2), [Stage(trainings=100, slots=2)])
+    assert not forecast.outlasts_compiling(), "nothing is known yet"
+    train(forecast, clock, 0, 1)
+    assert forecast.outlasts_compiling(), "60 seconds for trials 2 to 7"
+    train(forecast, clock, 2, 3)
+    assert forecast.outlasts_compiling(), "40 seconds"
+    train(forecast, clock, 4, 5)
+    assert not forecast.outlasts_compiling(), "20 seconds, whatever follows"
+
+
 def test_what_comes_before_the_first_epoch_is_no_part_of_the_pace(forecast: Forecast, clock: Clock) -> None:
     forecast.begin(Stage(trainings=2, slots=1))
     clock.now += 30.0

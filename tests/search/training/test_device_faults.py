@@ -191,6 +191,15 @@ def test_members_that_train_alone_cannot_be_fewer(workshop: "Workshop") -> None:
     assert not greedy_population(workshop, Greedy(1), Layout(2, 1)).train_fewer_together()
 
 
+def test_slots_that_are_laid_out_anew_hold_no_more_together_than_fitted(workshop: "Workshop") -> None:
+    population = greedy_population(workshop, Greedy(4))
+    assert (population.slots, population.together) == (8, 8)
+    assert population.train_fewer_together()
+    for slots, together, fitting in ((2, 2, 2), (12, 12, 4), (6, 6, 2), (8, 8, 4)):
+        population.resize(slots, together)
+        assert (population.slots, population.together) == (slots, fitting)
+
+
 def test_measuring_takes_smaller_groups_where_memory_is_too_small(
     workshop: "Workshop", monkeypatch: pytest.MonkeyPatch
 ) -> None:

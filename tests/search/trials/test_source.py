@@ -121,6 +121,25 @@ def test_no_trial_is_asked_for_before_those_it_rests_on_have_ended(workshop: "Wo
     assert source.take(8) == []
 
 
+def test_no_trial_is_taken_while_the_slots_are_to_empty(workshop: "Workshop", study: StudyStorage) -> None:
+    worker, decider, is_emptying = (
+        Worker(owner=this_process()),
+        Decider(study, workshop.definition),
+        iter([True, False]),
+    )
+    source = TrialSource(
+        study,
+        workshop.definition,
+        budget=9,
+        worker=worker,
+        tell=print,
+        decider=decider,
+        is_emptying=lambda: next(is_emptying),
+    )
+    assert source.take(4) == []
+    assert [job.number for job in source.take(4)] == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("is_failed", [False, True])
 def test_a_trial_that_ends_while_it_is_claimed_takes_its_room_unless_it_failed(
     workshop: "Workshop", study: StudyStorage, monkeypatch: pytest.MonkeyPatch, is_failed: bool

@@ -4,6 +4,7 @@ import random
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -235,6 +236,32 @@ def test_postgresql_goes_away_for_ten_seconds(
         assert len([line for line in lines if line.startswith("The storage answers again, after ")]) == 1, lines
         assert not [line for line in lines if "Traceback" in line or "sw0rdfish" in line]
     assert_budget_met(rows_of(postgres_server.url, "away"), 24)
+
+
+def test_a_machine_that_joins_a_study_trains_its_share_of_the_same_course(
+    start: Start,
+    command: list[str],
+    klsearch: Klsearch,
+    outcomes: Outcomes,
+    rows_in: RowsIn,
+    postgres: str,
+    write: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    definition = write(tmp_path, LONGER, ("trials = 24", "trials = 80"), ('name = "tiny"', 'name = "joined"'))
+    options = ("--slots", 16, "--no-confirm", "--no-progress")
+    assert klsearch("run", definition, "--out", tmp_path / "alone", *options).code == 0
+    workers = []
+    for index in range(2):
+        arguments = ("run", definition, "--out", tmp_path / f"worker{index}", "--storage", postgres, *options)
+        workers.append(start(*command, *arguments, cwd=tmp_path, err=tmp_path / f"err{index}"))
+        wait_for_line(tmp_path / f"err{index}", "Compiling", workers[-1])
+        wait_for_training(postgres, "joined", workers[:1])
+    assert [worker.wait(timeout=LONGEST_SECONDS) for worker in workers] == [0, 0]
+    rows = rows_of(postgres, "joined")
+    trained = Counter(row.owner for row in rows)
+    assert len(trained) == 2 and min(trained.values()) >= 8, trained
+    assert outcomes(rows) == outcomes(rows_in(tmp_path / "alone"))
 
 
 def test_ctrl_c_while_postgresql_is_away_keeps_what_was_trained(
