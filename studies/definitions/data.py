@@ -94,7 +94,7 @@ def cautions(definition: StudyDefinition, dataset: Dataset) -> list[Caution]:
 
 def _try_to_load(definition: StudyDefinition, folder: Path) -> tuple[Dataset | None, _Problems]:
     """The data, if they can be read, and what is wrong with them, each with the key that it concerns."""
-    section = definition.data
+    section, likelihood = definition.data, definition.objective().likelihood
     try:
         dataset = load_dataset(
             Request(
@@ -110,7 +110,8 @@ def _try_to_load(definition: StudyDefinition, folder: Path) -> tuple[Dataset | N
             ),
             missing=section.missing,
             condition_on_labels=section.condition == LABELS,
-            scaling=definition.objective().likelihood.scaling if section.scaling == "auto" else section.scaling,
+            scaling=likelihood.scaling if section.scaling == "auto" else section.scaling,
+            of_counts=likelihood.scaling == "counts",
             validation=section.split.validation,
             test=section.split.test,
             seed=definition.study.seed,

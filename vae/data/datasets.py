@@ -102,6 +102,7 @@ def load_dataset(
     missing: str = "refuse",
     condition_on_labels: bool = False,
     scaling: str = "auto",
+    of_counts: bool = False,
     validation: float = 0.15,
     test: float = 0.15,
     seed: int = 0,
@@ -117,6 +118,7 @@ def load_dataset(
         condition_on_labels: whether the labels are told of each row.
         scaling: "auto", "none", "counts", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens",
             which become one-hot.
+        of_counts: whether rows that are not scaled must be counts, as those of "counts" must.
         validation: share of the rows, above 0; without meaning where a column names the splits.
         test: share of the rows; 0 leaves the test split empty. The same holds of it.
         seed: from which the split is drawn.
@@ -129,7 +131,7 @@ def load_dataset(
         learned = {name: kind for name, kind in request.columns.items() if name != request.labels}
         raw = read_source(replace(request, columns=learned) if condition_on_labels else request)
     check_rows(raw, missing=missing)
-    if scaling == "counts":
+    if scaling == "counts" or (of_counts and scaling == "none"):
         check_counts(raw)
     if condition_on_labels:
         raw = _with_labels_told(raw, request.labels)

@@ -26,20 +26,12 @@ class CountLikelihood(LogLikelihood):
 
 
 def misfit_of_counts(splits: Iterable[Rows], scaling: str) -> str | None:
-    """Counts are whole and not negative, where they are known; scaled ones no longer are."""
+    """Counts that are scaled are no longer whole; those that are not have been looked at when they were read."""
+    if scaling in ("none", "counts"):
+        return None
     for rows in chain.from_iterable(map(in_parts, splits)):
-        wrong = ~np.isnan(rows) & ((rows < 0) | (rows != np.round(rows)))
-        if not wrong.any():
-            continue
-        if scaling not in ("none", "counts"):
+        if np.any(~np.isnan(rows) & ((rows < 0) | (rows != np.round(rows)))):
             return "needs counts as they are; set data.scaling = 'auto', which leaves them so"
-        row, *place = (int(index) for index in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
-        where = f"column {place[0]} (counted from 0)" if len(place) == 1 else f"place {place}"
-        what = "negative values" if rows[(row, *place)] < 0 else "fractions"
-        return (
-            f"needs counts, whole numbers from 0 on, but there are {what}, such as {rows[(row, *place)]:g} in "
-            f"{where}; give the raw counts, or use 'gaussian'"
-        )
     return None
 
 

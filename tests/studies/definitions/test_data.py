@@ -56,6 +56,25 @@ def test_cross_entropy_is_refused_where_only_a_test_row_lies_outside_zero_to_one
         loaded(tmp_path, *changes, ('likelihood = "gaussian"', 'likelihood = "bernoulli"'))
 
 
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial", "zero_inflated_negative_binomial"])
+@pytest.mark.parametrize("scaling", ["auto", "none"])
+def test_what_is_no_count_is_refused_by_row_and_column_however_counts_are_left_as_they_are(
+    tmp_path: Path, likelihood: str, scaling: str
+) -> None:
+    changes = (
+        ('likelihood = "gaussian"', f'likelihood = "{likelihood}"'),
+        ('scaling = "auto"', f'scaling = "{scaling}"'),
+        ('"rows.npy" ', '"counts.npy" '),
+    )
+    counts = np.random.default_rng(0).poisson(5.0, size=(100, 3)).astype(float) + 1
+    np.save(tmp_path / "counts.npy", counts)
+    assert loaded(tmp_path, *changes) == {"train": 70, "validation": 15, "test": 15}
+    counts[41, 2] = 2.5
+    np.save(tmp_path / "counts.npy", counts)
+    with pytest.raises(DataError, match=r"counts\.npy: 2\.5 at column 2, row 41 \(counted from 0\) is no whole number"):
+        loaded(tmp_path, *changes)
+
+
 def test_convolutions_are_refused_for_tables(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs images, but the data are a table"):
         loaded(tmp_path, ('kind = "dense"', 'kind = "conv"'), ("hidden = [128, 64]", "filters = [4]"))
