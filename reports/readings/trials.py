@@ -140,6 +140,12 @@ def settings_of(ended: EndedTrials, names: tuple[str, str]) -> Scatter:
     return _scatter(ended, first, second)
 
 
+def passing_range(study: StudyRecord, name: str) -> str | None:
+    """From which value of a setting to which passing trials have it; None where none passes."""
+    values = [getattr(trial.hyperparameters, name) for trial in study.complete if trial.passed]
+    return spread(min(values), max(values)) if values else None
+
+
 def bin_edges(space: Range, bins: int = _BINS) -> np.ndarray:
     """Ends of equally wide bins on the range's own scale; a whole number has its bin to itself where there are few.
 

@@ -7,6 +7,7 @@ from klsearch.reports.figures.legends import mark_legend, outcome_legend
 from klsearch.reports.page import Block, Gallery, Prose, Section
 from klsearch.reports.readings.candidates import compared_candidates, seeds_words
 from klsearch.reports.readings.kl_weights import WeighedRuns, weighed_runs
+from klsearch.reports.readings.trials import passing_range
 from klsearch.reports.wording import count
 from klsearch.studies.record import StudyRecord
 
@@ -19,7 +20,7 @@ def kl_weight_sections(study: StudyRecord) -> tuple[Section, ...]:
 
 
 def _blocks(study: StudyRecord, runs: WeighedRuns) -> tuple[Block, ...]:
-    said = Prose(text=_describe(runs))
+    said = Prose(text=_describe(study, runs))
     if all(trial.diverged for trial in runs.trials):
         return (said,)
     shown, entries = [place for place, _ in marks_on_axis(study, runs)], mark_legend(study)
@@ -32,9 +33,15 @@ def _blocks(study: StudyRecord, runs: WeighedRuns) -> tuple[Block, ...]:
     )
 
 
-def _describe(runs: WeighedRuns) -> str:
+def _describe(study: StudyRecord, runs: WeighedRuns) -> str:
     if runs.ladder is not None:
-        return runs.ladder.sentence
+        passing = passing_range(study, "kl_weight")
+        if passing is None or not runs.ladder.is_whole:
+            return runs.ladder.sentence
+        return (
+            f"{runs.ladder.sentence} The other settings move these edges: of all trials, those that pass every gate "
+            f"have KL weights {passing}."
+        )
     if not runs.trials:
         return "No trial was trained to its end yet."
     if all(trial.diverged for trial in runs.trials):

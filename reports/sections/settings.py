@@ -9,6 +9,7 @@ from typing import Literal
 from klsearch.reports.page import Block, Cell, Code, Mark, Prose, Section, Table
 from klsearch.reports.readings.candidates import compared_candidates
 from klsearch.reports.readings.rivals import rivals_note, weight_word
+from klsearch.reports.readings.trials import passing_range
 from klsearch.reports.wording import count, number, setting, spread
 from klsearch.studies.definitions.proposed import toml_value
 from klsearch.studies.record import StudyRecord
@@ -117,12 +118,7 @@ def _row(study: StudyRecord, name: str, settings: Mapping[str, Hyperparameters])
     if isinstance(space, tuple):
         return name, *values, ", ".join(space), _passing_options(study, name)
     searched = f"{spread(space.low, space.high)}{', log' if space.log else ''}"
-    return name, *values, searched, _passing_range(study, name)
-
-
-def _passing_range(study: StudyRecord, name: str) -> str:
-    values = [getattr(trial.hyperparameters, name) for trial in study.complete if trial.passed]
-    return spread(min(values), max(values)) if values else "none passes"
+    return name, *values, searched, passing_range(study, name) or "none passes"
 
 
 def _passing_options(study: StudyRecord, name: str) -> str:

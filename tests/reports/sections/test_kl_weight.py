@@ -22,7 +22,12 @@ def texts(study: StudyRecord) -> list[str]:
 def test_the_ladder_s_sentence_opens_the_section_and_everyone_drawn_is_in_the_legend(laddered: StudyRecord) -> None:
     said, gallery, how = blocks_of(laddered)
     assert isinstance(said, Prose) and isinstance(gallery, Gallery) and isinstance(how, Prose)
+    passing = [trial.hyperparameters.kl_weight for trial in laddered.complete if trial.passed]
     assert said.text.startswith("KL is in the band for KL weights ")
+    assert said.text.endswith(
+        " The other settings move these edges: of all trials, those that pass every gate have KL weights "
+        f"{min(passing):.4g} to {max(passing):.4g}."
+    )
     assert [one.title for one in gallery.exhibits] == ["KL", "Unexplained", "Active latents"]
     names = [entry.label for entry in gallery.legend]
     assert names[:3] == [f"winner (trial {laddered.winner})", "before", "after"]
