@@ -1,6 +1,7 @@
 """Numbers as tables spell them: with decimal commas, with marks for what is missing, with marks between thousands."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ def read_numerals(
             decimal commas, or semicolons, which are used where commas are decimal ones.
         read_again: gives columns of it as the text that they are in the file.
     """
-    read, commas, minus, doubtful = dict[str, "pd.Series[Any]"](), list[str](), list[str](), dict[str, int]()
+    read, minus, doubtful = dict[str, "pd.Series[Any]"](), list[str](), dict[str, int]()
+    commas = dict[str, str]()  # with the first value of each such column that has one
     marks, marked = set[str](), list[str]()
     for column in frame.columns:
         if is_numeric(frame[column]):
@@ -59,14 +61,14 @@ def read_numerals(
         if plain.isna().all() or (numbers.isna() & plain.notna()).any():
             continue
         read[column] = numbers.astype("float64")
-        commas += [column] if with_comma else []
+        commas |= {column: plain[plain.str.contains(",", regex=False).fillna(False)].iloc[0]} if with_comma else {}
         minus += [column] if text.str.contains(_MINUS, regex=False).any() else []
         found = set(text[plain.isna()].dropna()) - set(_WORDS)
         marks |= found
         marked += [column] if found else []
         if with_comma and (row := _first_doubtful(plain, ",")) is not None:
             doubtful[column] = row
-    notes = [f"decimal commas in {list_columns(commas)}"] if commas else []
+    notes = [f"decimal commas in {list_columns(list(commas))}, {_decimal_words(commas)}"] if commas else []
     notes += [f"{_MINUS!r} is taken for a minus in {list_columns(minus)}"] if minus else []
     taken = f"{' and '.join(map(repr, sorted(marks)))} {'is' if len(marks) == 1 else 'are'} taken for missing"
     notes += [f"{taken} in {list_columns(marked)}"] if marked else []
@@ -111,6 +113,13 @@ def _plain(values: "pd.Series[Any]") -> tuple["pd.Series[Any]", "pd.Series[Any]"
     text = values.astype("string").str.strip()
     plain = text.mask(text.isin(_MISSING))
     return text, plain.str.replace(_MINUS, "-", regex=False)
+
+
+def _decimal_words(commas: Mapping[str, str]) -> str:
+    """An example of decimals by column, where there is one of such as may be thousands."""
+    value = next((value for value in commas.values() if re.fullmatch(_GROUPED.format(mark=","), value)), None)
+    value = next(iter(commas.values())) if value is None else value
+    return f"where {value} is {value.replace(',', '.')}"
 
 
 def _to_numbers(plain: "pd.Series[Any]", *, comma: bool) -> "pd.Series[Any]":
