@@ -143,9 +143,12 @@ class Session:
         facts = self._study.facts
         if self._assignment.alone or not facts.lag:  # a course without lag follows from how many train at a time
             return self._layout
-        is_compiled = self._population.traces() > 0
-        if not self._forecast.outlasts_compiling() if is_compiled else self._course.is_under_way():
-            return self._layout  # a checkpoint's members go into the slots that they were taken from
+        if self._population.traces():
+            stays = not self._forecast.outlasts_compiling()
+        else:
+            stays = self._course.is_under_way()  # the members of its checkpoint go into the slots that they were in
+        if stays:
+            return self._layout
         return facts.layout.filled_by(-(-facts.lag // max(1, self._study.leases.count_searching())))
 
     def _lay_out(self, layout: Layout) -> None:

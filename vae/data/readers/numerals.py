@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 # Beside those that pandas knows; only where the rest of a column are numbers, for "-" may be a word.
 _MARKS = ("?", "-")
-_ERRORS = ("#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")  # of spreadsheets
+_ERRORS = r"#¡?[^\W\d_]+(/0)?[!?]|#N/[AD]|#NV"  # of spreadsheets in any language: #VALUE!, #DIV/0!, #WERT!, #NOMBRE?
 _WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")  # which pandas knows without blanks about them
-_MISSING = (*_MARKS, *_ERRORS, *_WORDS)
+_MISSING = (*_MARKS, *_WORDS)
 _MINUS = "\N{MINUS SIGN}"
 _THOUSAND = 1000
 _FLAT = r"[-+]?\d{1,3}"  # needs no mark between thousands
@@ -111,7 +111,7 @@ def find_other(values: "pd.Series[Any]") -> np.ndarray:
 def _plain(values: "pd.Series[Any]") -> tuple["pd.Series[Any]", "pd.Series[Any]"]:
     """A column's text; and the same with a plain minus, and with nothing where a mark stands for what is missing."""
     text = values.astype("string").str.strip()
-    plain = text.mask(text.isin(_MISSING))
+    plain = text.mask(text.isin(_MISSING) | text.str.fullmatch(_ERRORS).fillna(False))
     return text, plain.str.replace(_MINUS, "-", regex=False)
 
 

@@ -114,6 +114,12 @@ def test_the_errors_of_a_spreadsheet_are_missing_among_numbers_and_named(folder:
     assert raw.notes == ("rows.csv: '#DIV/0!' and '#VALUE!' are taken for missing in columns 'a', 'b'",)
 
 
+@pytest.mark.parametrize("error", ["#WERT!", "#ZAHL!", "#BEZUG!", "#NV", "#VALEUR!", "#N/D", "#NOMBRE?", "#¡VALOR!"])
+def test_a_spreadsheet_s_errors_are_known_in_its_language(folder: "DataFolder", error: str) -> None:
+    (folder.path / "rows.csv").write_text(f"a;b\n1;2\n{error};3\n4;5\n", encoding="utf-8")
+    assert np.array_equal(folder.read("rows.csv").rows[:, 0], [1, np.nan, 4], equal_nan=True)
+
+
 def test_only_the_marks_that_a_table_holds_are_named(folder: "DataFolder") -> None:
     (folder.path / "rows.csv").write_text("a,b\n1,2\n?,3\n")
     assert folder.read("rows.csv").notes == ("rows.csv: '?' is taken for missing in column 'a'",)
