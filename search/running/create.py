@@ -22,7 +22,7 @@ from klsearch.search.terminal.progress import Progress, say_if_long
 from klsearch.search.training.slots import auto_layout
 from klsearch.search.training.step_times import StepTimes, circumstances
 from klsearch.search.training.tensorflow import threads_within
-from klsearch.search.trials.score import SCORING
+from klsearch.search.trials.score import scoring_of
 from klsearch.search.trials.warm_start import find_warm_start
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition, differences
@@ -165,7 +165,7 @@ def _new_facts(request: StudyRequest, layout: Layout, workers: int, reference: R
         provenance=provenance(device_words()),
         reference=reference,
         procedure=Procedure.RACE,
-        scoring=SCORING,
+        scoring=scoring_of(request.definition),
         ladder=count_rungs(request.definition),
         lag=max(most_slots(request.definition), layout.slots * workers),
     )
@@ -192,7 +192,7 @@ def _check_agreement(study: StudyStorage, request: StudyRequest) -> None:
             f"{subject} was made under another definition ({'; '.join(changed)}). Give {way_out} for a new study, or "
             "run the old definition to go on."
         )
-    if rescored := differences(dict(facts.scoring), SCORING):
+    if rescored := differences(dict(facts.scoring), scoring_of(request.definition)):
         raise StudyConflict(
             f"{subject} holds trials that were scored otherwise than this klsearch scores ({'; '.join(rescored)}), and "
             f"two scores cannot be compared. Give {way_out} for a new study; this one can still be read, reported and "

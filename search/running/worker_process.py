@@ -92,7 +92,7 @@ def _search(task: Task, stopper: Stopper) -> None:
     from klsearch.search.training.assignment import Assignment
     from klsearch.search.training.device_faults import tell_device_faults
     from klsearch.search.training.models import build_network, build_population
-    from klsearch.search.trials.score import SCORING
+    from klsearch.search.trials.score import scoring_of
     from klsearch.studies.definitions.data import load_data
     from klsearch.vae.training.devices.cards import repeatable
 
@@ -103,7 +103,7 @@ def _search(task: Task, stopper: Stopper) -> None:
         dataset = load_data(loaded.definition, loaded.folder)
         if dataset.fingerprint != study.facts.data.fingerprint:
             raise KlsearchError(f"{loaded.definition.data.source} holds other rows here than where the study was made.")
-        if study.facts.scoring != SCORING:
+        if study.facts.scoring != scoring_of(loaded.definition):
             raise KlsearchError("the klsearch here scores trials otherwise than where the study was made.")
         definition = study.facts.settle(loaded.definition)
         with repeatable(definition.training.deterministic), tell_device_faults():

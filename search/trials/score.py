@@ -2,12 +2,20 @@
 
 import math
 
+from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate
 from klsearch.vae.diagnostics.measures import MEASURES_VERSION
 
-# What two trials must share for their scores to be comparable. The score's number is raised when `score` changes.
-SCORING = {"measures": MEASURES_VERSION, "score": 1}
+_SCORE_VERSION = 1  # raised when `score` changes
 _WORST_UNEXPLAINED = 2.0
+
+
+def scoring_of(definition: StudyDefinition) -> dict[str, int]:
+    """What two trials of a study must share for their scores to be comparable."""
+    found = {"measures": MEASURES_VERSION, "score": _SCORE_VERSION}
+    if definition.data.missing == "mask" and definition.objective().likelihood.deviance.is_fitted:
+        found["spread"] = 1  # of what is known; until 0.2, of rows whose gaps were filled
+    return found
 
 
 def score(*, unexplained: float, kl: float, band: tuple[float, float], penalty: float) -> float:

@@ -14,11 +14,11 @@ from klsearch.search.storage.rows import EarlierTrial, Row
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.trials.judging import judge_training
 from klsearch.search.trials.sampling import distributions_of
+from klsearch.search.trials.score import scoring_of
 from klsearch.studies.definitions.baselines import misfits
 from klsearch.studies.definitions.definition import StudyDefinition, differences
 from klsearch.studies.errors import UsageError
 from klsearch.vae.data.datasets import Dataset
-from klsearch.vae.diagnostics.measures import MEASURES_VERSION
 from klsearch.vae.training.schedules import LINEAR
 
 # What a trial's training depends on beside its settings and its seed; learning rate and clipnorm are settings, and the
@@ -115,8 +115,8 @@ def _check_comparable(facts: StudyFacts, definition: StudyDefinition, dataset: D
     changed = differences(*conditions)
     if facts.data.fingerprint != dataset.fingerprint:
         changed.append("data: the rows, their split (study.seed draws it) or their scaling differ")
-    if facts.scoring["measures"] != MEASURES_VERSION:
-        changed.append(f"measures: as klsearch took them earlier ({facts.scoring['measures']}, now {MEASURES_VERSION})")
+    measured = ({**one, "score": 0} for one in (facts.scoring, scoring_of(definition)))  # which is reckoned anew
+    changed += [f"{line} (as klsearch took measures earlier)" for line in differences(*measured)]
     if changed:
         raise UsageError(
             f"trials of study {earlier.name!r} cannot be taken over, because they were trained differently "

@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.data.rows import KeptRows, Rows, column_means
-from klsearch.vae.likelihoods.deviance import unit_spread
 from klsearch.vae.likelihoods.likelihood import Likelihood
 
 # For what is fitted to training rows. Were a Gaussian's variance 1 % off, which so many rows do not allow, distortion
@@ -36,9 +35,10 @@ class TrainingMean:
         self._deviance, self._gaps = likelihood.deviance, gaps
         filled = _flat(gaps.fill(train)) if isinstance(train, np.ndarray) else train
         self.values = column_means(filled).reshape(-1)
-        # Which does not look at rows; of large ones even a few take much memory.
-        some = train[:1] if self._deviance.spread is unit_spread else evenly_spaced(train)[:]
-        self.spread = self._deviance.spread(_flat(gaps.fill(some)).astype(np.float64), self.values)
+        some = (
+            evenly_spaced(train)[:] if self._deviance.is_fitted else train[:1]
+        )  # of large rows a few take much memory
+        self.spread = self._deviance.spread(_flat(some).astype(np.float64), self.values)
 
     def deviance(self, rows: np.ndarray) -> np.ndarray:
         """Of every value of rows [n, *shape] from the prediction, float64 [n, D]; 0 for their gaps."""

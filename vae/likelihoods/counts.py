@@ -50,10 +50,14 @@ def _predicted_by_mean(mean: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
 
 
 def _spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """α of Var = m + αm² by moments, m what the training mean predicts: Σ((x − m)² − m) / Σm² by column."""
-    predicted = train.sum(axis=1, keepdims=True) * mean / mean.sum()
-    excess = np.sum(np.square(train - predicted) - predicted, axis=0)
-    squares = np.maximum(np.sum(np.square(predicted), axis=0), LEAST_MEAN)
+    """α of Var = m + αm² by moments, m what the training mean predicts: Σ((x − m)² − m) / Σm² by column.
+
+    What is missing is a part of its row's library size, as the model is given it, and of no sum over rows.
+    """
+    known = ~np.isnan(train)
+    predicted = np.where(known, train, mean).sum(axis=1, keepdims=True) * mean / mean.sum()
+    excess = np.sum(np.square(train - predicted) - predicted, axis=0, where=known)
+    squares = np.maximum(np.sum(np.square(predicted), axis=0, where=known), LEAST_MEAN)
     return np.asarray(np.maximum(excess / squares, LEAST_DISPERSION))
 
 

@@ -36,8 +36,8 @@ class Deviance:
         words: its name in a sentence.
         whole: what `unexplained` is then a share of, in a word.
         between: of each value, [..., D], by predictions [..., D], rows that may lack leading axes, and the spread [D].
-        spread: what of training rows, beside their mean, it is measured by, float64 [D]: of some training rows [n, D]
-            and the mean of all [D].
+        spread: what of training rows, beside their mean, it is measured by, float64 [D]: of some training rows [n, D],
+            NaN where a value is missing, and the mean of all [D].
         predicted_by_mean: what the training mean [D] predicts for rows [n, D]: itself, unless the rows tell something.
     """
 
@@ -46,6 +46,11 @@ class Deviance:
     between: Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"] = _squared_error
     spread: Callable[[np.ndarray, np.ndarray], np.ndarray] = unit_spread
     predicted_by_mean: Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"] = _itself
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it looks at training rows for more than their mean."""
+        return self.spread is not unit_spread
 
 
 SQUARED_ERROR = Deviance()

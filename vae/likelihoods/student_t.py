@@ -21,8 +21,13 @@ _MAD = 1.4826  # of a Gaussian: its standard deviation over its median absolute 
 
 def _spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """1.4826 times the median distance from the mean, by column; where that is 0 the standard deviation, or 1."""
-    middle = _MAD * np.median(np.abs(train - mean), axis=0)
-    scale = np.where(middle > _LEAST_SCALE, middle, np.std(train, axis=0))
+    if np.isnan(train).any():
+        known = np.ma.masked_invalid(train)
+        middle = _MAD * np.ma.median(abs(known - mean), axis=0).filled(0.0)  # type: ignore[no-untyped-call]
+        deviation = known.std(axis=0).filled(0.0)
+    else:
+        middle, deviation = _MAD * np.median(np.abs(train - mean), axis=0), np.std(train, axis=0)
+    scale = np.where(middle > _LEAST_SCALE, middle, deviation)
     return np.asarray(np.where(scale > 0, scale, 1.0))
 
 

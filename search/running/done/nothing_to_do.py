@@ -9,7 +9,7 @@ from klsearch.search.storage.place import Place
 from klsearch.search.storage.records import definition_of, study_record
 from klsearch.search.storage.study import StudyStorage
 from klsearch.search.trials.decider import Decider
-from klsearch.search.trials.score import SCORING
+from klsearch.search.trials.score import scoring_of
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import StorageError
@@ -52,7 +52,7 @@ def _done_words(study: StudyStorage, asked: LoadedDefinition, dataset: Dataset, 
         not definition.changes_since(facts.comparable)
         and _kept_parts(definition) == _kept_parts(definition_of(study).definition)
         and facts.data.fingerprint == dataset.fingerprint
-        and dict(facts.scoring) == SCORING
+        and dict(facts.scoring) == scoring_of(definition)
         and options.given_slots in (None, facts.layout.slots)
         and (options.warm_start is None or bool(facts.warm_start))
     )

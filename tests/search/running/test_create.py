@@ -19,7 +19,6 @@ from klsearch.search.storage.place import Place
 from klsearch.search.storage.process import this_process
 from klsearch.search.storage.rows import Run
 from klsearch.search.training.models import build_network
-from klsearch.search.trials.score import SCORING
 from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.errors import StudyConflict
@@ -145,7 +144,11 @@ def test_a_new_study_holds_what_was_asked_for_and_where_it_began(
 ) -> None:
     study = begin_study(storage, request_of(definition_file, place, told))
     facts, rows = study.facts, definition_file.with_name("rows.csv")
-    assert (facts.layout.slots, facts.scoring, facts.provenance) == (4, SCORING, provenance(device_words()))
+    assert (facts.layout.slots, facts.scoring, facts.provenance) == (
+        4,
+        {"measures": 1, "score": 1},
+        provenance(device_words()),
+    )
     assert (facts.folder, facts.data.rows) == (str(rows.parent), {"train": 128, "validation": 36, "test": 36})
     assert (facts.reference, facts.winner, facts.test_looks, facts.warm_start) == (None, None, (), "")
     assert study.definition == definition_file.read_text().replace('"rows.csv"', f'"{rows}"')

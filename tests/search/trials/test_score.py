@@ -7,7 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from klsearch.search.trials.score import constraints, score
+from klsearch.search.trials.score import constraints, score, scoring_of
+from klsearch.studies.definitions.catalog import template
+from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, GateThresholds, judge
 from klsearch.vae.diagnostics.measures import Measures
@@ -120,3 +122,16 @@ def test_a_diverged_trial_violates_every_constraint_by_a_large_finite_number() -
     violations = constraints(judge(curves_with_kl([0.0, math.nan], nonfinite=1), None, THRESHOLDS))
     assert set(violations) == set(CONSTRAINT_GATES)
     assert all(1e5 < violation < math.inf for violation in violations.values())
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student_t", "negative_binomial"])
+@pytest.mark.parametrize("missing", ["refuse", "mask"])
+def test_only_where_gaps_once_counted_as_the_mean_are_scores_no_longer_comparable(
+    likelihood: str, missing: str
+) -> None:
+    """A deviance that is fitted to the training rows was fitted to rows whose gaps were filled."""
+    text = template().replace('likelihood = "gaussian"', f'likelihood = "{likelihood}"')
+    text = text.replace("[data]", f'[data]\nmissing = "{missing}"', 1)
+    now = scoring_of(parse_definition(text, "my.toml"))
+    first = {"measures": 1, "score": 1}
+    assert now == (first if likelihood == "gaussian" or missing == "refuse" else first | {"spread": 1})

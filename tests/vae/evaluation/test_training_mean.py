@@ -40,3 +40,13 @@ def test_gaps_take_no_part_in_the_mean_and_cost_nothing() -> None:
     mean = TrainingMean(GAUSSIAN, train, Gaps({"train": train}))
     assert mean.values.tolist() == [2, 2]
     assert mean.deviance(np.array([[np.nan, 5]], np.float32)).tolist() == [[0, 9]]
+
+
+def test_what_is_missing_has_no_part_in_the_spread() -> None:
+    """Σ((x − m)² − m) / Σm², m the column's share, 3/7 or 4/7, of the row's total: 32, 20 + 16, 12 + 6 and 26."""
+    train = np.array([[2, 30], [20, np.nan], [np.nan, 6], [14, 12]], np.float32)  # means 12 and 16
+    first = ((2 - 96 / 7) ** 2 + (20 - 108 / 7) ** 2 + (14 - 78 / 7) ** 2 - 282 / 7) / (96**2 + 108**2 + 78**2) * 49
+    second = ((30 - 128 / 7) ** 2 + (6 - 72 / 7) ** 2 + (12 - 104 / 7) ** 2 - 304 / 7) / (128**2 + 72**2 + 104**2) * 49
+    mean = TrainingMean(NEGATIVE_BINOMIAL, train, Gaps({"train": train}))
+    assert mean.values.tolist() == [12, 16]
+    assert mean.spread == pytest.approx([first, second]) and min(first, second) > 0.1

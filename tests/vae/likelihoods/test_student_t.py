@@ -33,6 +33,12 @@ def test_a_column_that_hardly_varies_has_a_scale_all_the_same() -> None:
     assert STUDENT_T.deviance.spread(rows, np.zeros(2)) == pytest.approx([np.std(rows[:, 0]), 1.0])
 
 
+def test_what_is_missing_has_no_part_in_the_scale() -> None:
+    rows = np.array([[1.0, np.nan], [-2.0, np.nan], [np.nan, np.nan], [np.nan, np.nan], [np.nan, 4.0]])
+    assert STUDENT_T.deviance.spread(rows, np.array([0.0, 4.0])) == pytest.approx([1.4826 * 1.5, 1.0])
+    assert STUDENT_T.deviance.spread(np.full((3, 1), np.nan), np.zeros(1)).tolist() == [1.0]
+
+
 @pytest.mark.slow("trains on 1,400 rows twice")
 def test_simulated_outliers_give_back_their_latents_and_scales_and_pull_a_gaussian_more(fit: Fit) -> None:
     rng = np.random.default_rng(0)
