@@ -97,6 +97,12 @@ def _obstacle(
     data = [study.data for study in studies]
     if None in data or len({facts.fingerprint for facts in data if facts is not None}) > 1:
         return "The studies hold out other rows or scale them otherwise, so their measures are not comparable."
+    deviances = [study.definition.objective().likelihood.deviance.words for study in studies]
+    if deviances[0] != deviances[1]:
+        return (
+            f"The studies' likelihoods measure `unexplained` otherwise (by {deviances[0]} and by {deviances[1]}), so "
+            "it is not comparable; the reports show KL and active latents of both."
+        )
     if not all(winners):
         waiting = " and ".join(name for name, runs in zip(names, winners, strict=True) if not runs)
         return f"No winner of {waiting} is confirmed yet, so there are no fresh seeds to compare."

@@ -144,6 +144,11 @@ def test_where_one_seed_is_not_the_same_noise_the_means_are_compared(
             replace(study_that_leaves(GOOD, "second"), data=replace(DATA, fingerprint="e")),
             "The studies hold out other rows",
         ),
+        (
+            study_that_leaves(GOOD, model={"likelihood": "bernoulli"}),
+            study_that_leaves(GOOD, "second", model={"likelihood": "student_t"}),
+            "The studies' likelihoods measure `unexplained` otherwise (by squared error and by Student's t deviance)",
+        ),
         (study_that_leaves({}), study_that_leaves(GOOD, "second"), "No winner of first is confirmed yet"),
         (study_that_leaves({}), study_that_leaves({}, "second"), "No winner of first and second is confirmed yet"),
         (
@@ -167,12 +172,34 @@ def test_where_one_seed_is_not_the_same_noise_the_means_are_compared(
             "Either winner needs at least two seeds that were scored on the test split.",
         ),
     ],
-    ids=["not loaded", "other data", "no winner", "no winners", "other seeds", "one seed", "diverged", "unpaired"],
+    ids=[
+        "not loaded",
+        "other data",
+        "other deviance",
+        "no winner",
+        "no winners",
+        "other seeds",
+        "one seed",
+        "diverged",
+        "unpaired",
+    ],
 )
 def test_an_obstacle_is_named_and_nothing_compared(first: StudyRecord, second: StudyRecord, why: str) -> None:
     found = compare_studies(first, second)
     assert found.obstacle.startswith(why)
     assert (found.found, found.better) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    "pair", [("gaussian", "bernoulli"), ("gaussian", "gaussian_variance"), ("negative_binomial",) * 2]
+)
+def test_likelihoods_that_measure_unexplained_alike_are_compared(pair: tuple[str, str]) -> None:
+    first, second = (
+        study_that_leaves(left, name, model={"likelihood": likelihood})
+        for left, name, likelihood in zip((GOOD, WORSE), ("first", "second"), pair, strict=True)
+    )
+    found = compare_studies(first, second)
+    assert not found.obstacle and found.paired["unexplained"].mean == pytest.approx(-0.2)
 
 
 def test_only_the_winner_s_runs_are_compared() -> None:
