@@ -356,3 +356,15 @@ def test_training_before_keras_model_is_all_that_a_class_of_one_s_own_needs(snip
     history = vae.fit(rows, batch_size=8, epochs=10, verbose=0, validation_data=(rows,)).history
     assert history["val_reconstruction"][-1] < history["val_reconstruction"][0]
     assert {"loss", "kl", "kl_weight", "val_kl"} <= set(history)
+
+
+def test_a_short_last_batch_counts_by_its_rows(snippet: Callable[..., Any]) -> None:
+    """A decoder that always gives 0 leaves 1, 4 and 81 of three rows, of which two are in the first batch."""
+    vae = dense_vae(snippet(SETTINGS))
+    vae.decoder.set_weights([np.zeros_like(values) for values in vae.decoder.get_weights()])
+    rows = np.array([[1.0, 0.0], [0.0, 2.0], [9.0, 0.0]], np.float32)
+    vae.compile(optimizer="sgd")
+    by_two = vae.evaluate(rows, batch_size=2, verbose=0, return_dict=True)
+    assert by_two["reconstruction"] == pytest.approx(86 / 3)
+    whole = vae.evaluate(rows, batch_size=3, verbose=0, return_dict=True)
+    assert by_two == pytest.approx(whole, rel=1e-5)
