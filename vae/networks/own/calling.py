@@ -40,7 +40,8 @@ def _wrong_inputs(model: Any, shapes: Sequence[tuple[int, ...]]) -> str:
     if len(shapes) > 1:
         return (
             f"{model.name!r} must take two inputs of fixed shape, the second the condition [n, {shapes[1][0]}] of "
-            f"data.condition, but takes {taken}."
+            f"data.condition, but takes {taken}; a function that makes the models is told the width if it takes "
+            "condition_shape."
         )
     second = "; a second one is a condition, for which set data.condition" if len(taken) == 2 else ""
     return f"{model.name!r} must take one input of fixed shape, but takes {taken}{second}."

@@ -94,22 +94,17 @@ def _is_model(value: Any) -> bool:
 
 
 def _tell(maker: Any, condition_width: int) -> Any:
-    """The function or class, told how wide the condition is; one that takes both models has them from elsewhere.
+    """The function or class, told how wide the condition is if it asks for that; whether models fit is seen later.
 
     Raises:
-        ValueError: it is not told of the condition, or asks for one where there is none.
+        ValueError: it asks for a condition where there is none.
     """
     parameters = inspect.signature(maker).parameters
     one = parameters.get(_CONDITION)
     takes_any = not inspect.isclass(maker) and any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     if condition_width and (one is not None or takes_any):
         return partial(maker, **{_CONDITION: (condition_width,)})
-    if condition_width and not {"encoder", "decoder"} <= set(parameters):
-        raise ValueError(
-            "data.condition is set, but the model factory has no parameter condition_shape; name a function "
-            "(input_shape, latent_dim, condition_shape) that gives an encoder and a decoder of two inputs each."
-        )
-    if one is not None and one.default is one.empty:
+    if not condition_width and one is not None and one.default is one.empty:
         raise ValueError(
             "the model factory asks for condition_shape, but data.condition is not set; set it, or give it a default."
         )

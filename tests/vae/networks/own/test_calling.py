@@ -66,6 +66,12 @@ def test_a_factory_that_takes_condition_shape_gives_models_of_two_inputs() -> No
     assert (record(network).notes, record(network).cautions) == ((), ())
 
 
+@pytest.mark.parametrize("named", [lambda: conditional((4,), 2, (3,)), "class"])
+def test_what_knows_the_condition_by_itself_need_not_be_told_of_it(named: Any) -> None:
+    network = adopted(Whole if named == "class" else named)
+    assert (network.condition_width, len(network.encoder.inputs), len(network.decoder.inputs)) == (3, 2, 2)
+
+
 def test_models_that_are_there_already_are_taken_as_they_are() -> None:
     encoder, decoder = conditional((4,), 2, (3,))
     for held in ((encoder, decoder), SimpleNamespace(encoder=encoder, decoder=decoder)):
@@ -92,7 +98,13 @@ def test_a_model_that_can_be_called_is_not_called_for_its_parts() -> None:
 @pytest.mark.parametrize(
     ("factory", "reason"),
     [
-        (deaf, r"^'encoder' must take two .* the condition \[n, 3\] of data.condition, but takes \[\[None, 4\]\]\.$"),
+        *(
+            (
+                one,
+                r"^'encoder' must .* \[n, 3\] of data.condition, but takes \[\[None, 4\]\]; .* condition_shape\.$",
+            )
+            for one in (deaf, unconditional)
+        ),
         (half_deaf, r"^'decoder' must take two .* the condition \[n, 3\] of data.condition, but takes \[\[None, 2\]\]"),
         (
             lambda condition_shape: conditional((4,), 2, (7,)),

@@ -182,14 +182,6 @@ def test_a_class_that_is_given_both_models_needs_no_condition() -> None:
     assert (pair.encoder, pair.decoder) == (ENCODER, DECODER)
 
 
-@pytest.mark.parametrize("named", [lambda input_shape, latent_dim: None, OfItself])
-def test_a_function_or_class_that_is_not_told_of_the_condition_is_refused(named: Any) -> None:
-    with pytest.raises(
-        ValueError, match=r"^data\.condition is set, but the model factory has no parameter condition_sha"
-    ):
-        find_pair(named, (4,), 2, {}, 3)
-
-
 def test_a_condition_that_is_asked_for_must_be_there() -> None:
     def demanding(input_shape: tuple[int, ...], latent_dim: int, condition_shape: tuple[int, ...]) -> None:
         del input_shape, latent_dim, condition_shape
