@@ -54,13 +54,14 @@ def result_text(study: StudyRecord, *, report: Path | None, stopped: bool, width
 
 
 def _then_lines(study: StudyRecord) -> list[str]:
-    """The commands that people give once a winner is proven."""
-    seeds = 2 * study.definition.confirmation.seeds
-    commands = {
-        f"{study.command('report')} --open": "read the report",
-        study.export_command: "take the winner away as Keras models",
-        f"{study.command('confirm')} --seeds {seeds}": "prove it on more seeds",
-    }
+    """The commands that people give once a winner is proven; only to read on where it diverges."""
+    commands = {f"{study.command('report')} --open": "read the report"}
+    best, seeds = summarize(study).best, 2 * study.definition.confirmation.seeds
+    if best is not None and not best.diverged:
+        commands |= {
+            study.export_command: "take the winner away as Keras models",
+            f"{study.command('confirm')} --seeds {seeds}": "prove it on more seeds",
+        }
     width = max(map(len, commands))
     return [f"  {command.ljust(width)}  # {purpose}" for command, purpose in commands.items()]
 

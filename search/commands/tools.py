@@ -141,8 +141,8 @@ def export(run: str, folder: Path, storage: str | None, force: bool) -> None:
 
     encoder.keras and decoder.keras, which plain Keras loads; scaler.json, how rows are scaled; vae_settings.py, the
     settings in plain Keras for a training loop of your own; best.toml, the definition with the winner as a baseline.
-    No weights are stored, so the winner is trained once more: on its best fresh seed, or on its own before it is
-    confirmed.
+    No weights are stored, so the winner is trained once more: on the best fresh seed that passes every gate, or on the
+    search's where none does or it is not confirmed yet.
     """
     from klsearch.search.commands.text import export_text
     from klsearch.search.storage.place import named_place

@@ -53,10 +53,13 @@ def _find_advice(study: StudyRecord, standing: Standing) -> Iterator[Advice]:
     trials or an end of the search, which are about a study that has none.
     """
     errors, unfinished = list(_look_at_errors(study)), list(_go_on(study))
+    is_hopeless = bool(study.complete) and all(trial.diverged for trial in study.complete)
+    if is_hopeless and len(study.counted) >= study.definition.study.trials:
+        unfinished = []  # more trials would diverge too
     if standing.best is None:
         yield from errors
     cure = None
-    if len(study.counted) >= MIN_FINISHED_TRIALS or not unfinished:
+    if len(study.counted) >= MIN_FINISHED_TRIALS or not unfinished or is_hopeless:
         cure = _cure(study, standing)
     if cure is not None:
         yield cure
@@ -106,7 +109,7 @@ def _go_on(study: StudyRecord) -> tuple[Advice, ...]:
     enough = finished >= MIN_FINISHED_TRIALS
     if finished >= asked and (enough or not study.trials):
         return ()
-    reason = f"{finished} of {count(asked, 'trial')} have finished"
+    reason = f"{finished} of {count(asked, 'trial')} {'has' if asked == 1 else 'have'} finished"
     needed = "" if enough else f"; at least {MIN_FINISHED_TRIALS} are needed for a verdict"
     more = f" --trials {MIN_FINISHED_TRIALS}" if study.resume_command and asked < MIN_FINISHED_TRIALS else ""
     return (Advice(action="Go on with the search", reason=f"{reason}{needed}.", code=f"{study.resume_command}{more}"),)

@@ -31,6 +31,7 @@ from klsearch.studies.definitions.data import load_data
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.vae.data.cautions import Caution
+from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.gates import GATE_NAMES, Gate
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.probe import Probe
@@ -355,6 +356,14 @@ def test_a_result_with_a_winner_ends_with_the_commands_that_come_next() -> None:
     ]
     shared = replace(confirmed, resume_command="klsearch resume --storage sqlite:///x.db --study made")
     assert "  klsearch export made best --storage sqlite:///x.db " in result_text(shared, report=None, stopped=False)
+
+
+def test_after_a_winner_that_diverged_there_is_nothing_to_take_away() -> None:
+    curves = TrainingCurves.from_rows(np.ones((1, len(CURVE_NAMES)), np.float32))  # a step of the epoch was not finite
+    trials = (trial(number, kl=math.nan, curves=curves) for number in range(20))
+    study = replace(study_of(*trials), winner=3, confirmation=runs_of("trial 3", [math.nan] * 8, passed=0))
+    lines = result_text(study, report=None, stopped=False).splitlines()
+    assert lines[lines.index("Then:") :] == ["Then:", "  klsearch report runs/made --open  # read the report"]
 
 
 def test_under_summed_kl_every_line_and_table_gives_the_sum_over_the_latents_and_says_so() -> None:

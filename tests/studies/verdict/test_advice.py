@@ -79,6 +79,16 @@ def test_where_fewer_trials_were_asked_for_than_a_verdict_needs_the_search_goes_
     assert found.next.code_for == "command"
 
 
+def test_where_all_few_trials_diverged_more_of_them_are_no_advice(ill: Ill) -> None:
+    """Only while the search goes on is going on named, after the remedy."""
+    diverged = {"kl": float("nan")}
+    done, begun = (ill([diverged] * 4, study={"trials": trials}) for trials in (4, 12))
+    remedy = "Lower the learning rate and clip gradients"
+    actions = [one.action for one in advise(done, summarize(done))]
+    assert actions[:1] == [remedy] and "Go on with the search" not in actions
+    assert [one.action for one in advise(begun, summarize(begun))][:2] == [remedy, "Go on with the search"]
+
+
 @pytest.mark.parametrize("best", [0, 19])
 def test_a_search_is_not_still_improving_because_of_where_its_best_trial_lies(ill: Ill, best: int) -> None:
     """All twenty are alike but for chance: neither the first nor the last place of the best is evidence."""
