@@ -150,7 +150,7 @@ class Ladder:
         ended = [found[one] for one in settings if one in found and found[one].state is not RunState.RUNNING]
         rungs = tuple(Rung.of(definition, trial) for trial in ended if trial.state is RunState.COMPLETE)
         whole, in_band = len(ended) == len(settings), _in_band(definition, rungs)
-        sentence = f"The ladder of KL weights is under way: {len(ended)} of {len(settings)} trainings are done."
+        sentence = f"Of the ladder of KL weights, {len(ended)} of {len(settings)} trainings are done."
         if whole:
             sentence = _describe(rungs, in_band, as_recipe=_is_recipe(settings[0]))
         return cls(rungs=rungs, asked=len(settings), is_whole=whole, in_band=in_band, sentence=sentence)

@@ -130,7 +130,7 @@ def test_all_and_none_are_said_in_words() -> None:
 def test_a_ladder_under_way_claims_nothing() -> None:
     ladder = ladder_with(define(), [4.0, 3.0, 2.0], state=RunState.RUNNING)
     assert not ladder.is_whole
-    assert ladder.sentence == "The ladder of KL weights is under way: 0 of 3 trainings are done."
+    assert ladder.sentence == "Of the ladder of KL weights, 0 of 3 trainings are done."
 
 
 @pytest.mark.parametrize(("options", "shape"), [(["cosine", "linear"], "linear"), (["cosine", "sigmoid"], "cosine")])

@@ -42,7 +42,7 @@ def test_the_ladder_s_sentence_opens_the_section_and_everyone_drawn_is_in_the_le
 def test_a_ladder_under_way_says_so_and_draws_what_there_is(laddered: StudyRecord) -> None:
     trials = [replace(one, state=RunState.RUNNING) if 3 <= one.number < 10 else one for one in laddered.trials]
     begun = replace(laddered, trials=tuple(trials), confirmation=(), race=(), winner=None)
-    assert texts(begun)[0] == "The ladder of KL weights is under way: 3 of 10 trainings are done."
+    assert texts(begun)[0] == "Of the ladder of KL weights, 3 of 10 trainings are done."
     (gallery,) = (block for block in blocks_of(begun) if isinstance(block, Gallery))
     drawn = [str(row[1]) for row in gallery.exhibits[0].data.rows]
     assert drawn[:3] == ["trial 0", "trial 1", "trial 2"] and drawn[3].startswith("best so far")
