@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -50,7 +50,7 @@ _RULES = {
     "less_than": "must be below {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "literal_error": "must be {expected}",
-    "too_short": "must have at least {min_length} entries",
+    "too_short": "must have {min_length} or more entries",
     "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": f"must be {', '.join(map(repr, KINDS))}, or your own: 'my_vae:name', 'my_vae.py:name' "
@@ -152,8 +152,17 @@ def _validation_errors(document: dict[str, Any]) -> dict[KeyPath, ErrorDetails]:
         StudyDefinition.model_validate(document)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return {tuple(part for part in item["loc"] if part not in TAGS): item for item in details}
+        found = {tuple(part for part in item["loc"] if part not in TAGS): item for item in details}
+        # Entries that are wrong are not counted, so that an array without another is said to be too short besides.
+        return {
+            path: item for path, item in found.items() if item["type"] != "too_short" or not _has_inner(found, path)
+        }
     return {}
+
+
+def _has_inner(found: Iterable[KeyPath], path: KeyPath) -> bool:
+    """Whether anything is found within what lies at a path."""
+    return any(len(other) > len(path) and other[: len(path)] == path for other in found)
 
 
 def _in_words(error: ErrorDetails, path: KeyPath) -> str:
