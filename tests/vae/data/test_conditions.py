@@ -130,7 +130,20 @@ def test_several_numbers_for_each_row_are_taken_as_they_are_where_they_are_0_and
         (["a"] * 9, "the condition 'c' is a in all 6 training rows, so it tells nothing; leave it out"),
         ([1.5, np.nan, 2, 3, 4, 5, np.nan, 6, 7], "the condition 'c' has no value in 2 rows, the first is row 1"),
         (np.array(["a", None, "b"] * 3, object), "the condition 'c' has no value in 3 rows, the first is row 1"),
+        (np.array(["a", pd.NA, "b"] * 3, object), "the condition 'c' has no value in 3 rows, the first is row 1"),
+        (
+            pd.array([True, None, False] * 3, dtype="boolean"),
+            "the condition 'c' has no value in 3 rows, the first is row",
+        ),
+        (["a", "b", "", "a", " ", "b", "a", "b", "a"], "no value in 2 rows, the first is row 2 (counted from 0); fill"),
+        (
+            ["a", float("nan"), "b"] * 3,
+            "no value in 3 rows, the first is row 1 (counted from 0), which says 'nan'; fill",
+        ),
+        (np.array(["2026-01-01", "2026-01-02", "NaT"] * 3, "M8[D]"), "no value in 3 rows, the first is row 2"),
+        (np.array([[1, 2], [3, None]] * 4 + [[5, 6]], object), "no value in 4 rows, the first is row 1"),
         (["a", "b"] * 3 + ["c", "a", "d"], "the condition 'c' is 'c' in no training row, but in row 6"),
+        (np.zeros((9, 0)), "the condition 'c' has shape [9, 0]; give one value, or some numbers, for each of 9 rows"),
         (["a", "b"] * 3, "the condition 'c' has shape [6]; give one value, or some numbers, for each of 9 rows"),
     ],
 )

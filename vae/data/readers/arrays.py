@@ -93,8 +93,7 @@ def _check_one_per_row(name: str, array: str, values: np.ndarray, rows: np.ndarr
         raise DataProblem(
             f"{name}: '{array}' must hold one value for each of {len(rows)} rows, but has shape {list(values.shape)}"
         )
-    if values.dtype.kind == "f":
-        refuse_missing(name, array, np.isnan(values))
+    refuse_missing(name, array, values)
     return values
 
 
