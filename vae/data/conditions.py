@@ -126,8 +126,8 @@ def encode_condition(raw: RawData, rows: Mapping[str, np.ndarray], kinds: Mappin
             several numbers, "dose[1]", or of them all, "dose".
 
     Raises:
-        DataProblem: a condition lacks values, is the same for all training rows, is to be ignored, or holds a category
-            in other rows that no training row has.
+        DataProblem: a condition holds the data, lacks values, is the same for all training rows, is to be ignored, or
+            holds a category in other rows that no training row has.
     """
     by_name, columns = dict[str, np.ndarray](), list[ConditionColumn]()
     for key, told in raw.conditions.items():
@@ -143,6 +143,11 @@ def encode_condition(raw: RawData, rows: Mapping[str, np.ndarray], kinds: Mappin
 
 def _columns(raw: RawData, name: str, values: np.ndarray) -> Sequence[tuple[str, np.ndarray]]:
     """A condition's columns by name, checked for what every condition needs."""
+    if values.shape == raw.rows.shape and np.array_equal(values, raw.rows):
+        raise DataProblem(
+            f"{raw.name}: the condition '{name}' holds the data themselves, so that nothing is left to learn; tell "
+            "something else of each row, or leave it out of data.condition"
+        )
     if values.ndim not in (1, 2) or len(values) != len(raw.rows) or not values.size:
         raise DataProblem(
             f"{raw.name}: the condition '{name}' has shape {list(values.shape)}; give one value, or some numbers, for "

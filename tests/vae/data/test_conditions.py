@@ -231,6 +231,19 @@ def test_arrays_of_an_npz_can_be_told(tmp_path: Path) -> None:
     assert (data.shape, data.condition_width) == ((3,), 6)
 
 
+@pytest.mark.parametrize("shape", [(40, 3), (40, 4, 5), (40, 4, 5, 1)])
+def test_data_that_are_to_be_told_of_themselves_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rows = np.random.default_rng(0).normal(size=shape)
+    np.savez(tmp_path / "rows.npz", x=rows, same=rows)
+    for name in ("x", "same"):
+        with pytest.raises(DataProblem) as caught:
+            load_dataset(Request(source="rows.npz", folder=tmp_path, array="x", condition=(name,)))
+        assert str(caught.value) == (
+            f"rows.npz (x): the condition '{name}' holds the data themselves, so that nothing is left to learn; tell "
+            "something else of each row, or leave it out of data.condition"
+        )
+
+
 @pytest.mark.parametrize("source", ["digits", "rows.npy"])
 def test_a_source_without_columns_by_name_refuses_a_condition(tmp_path: Path, source: str) -> None:
     np.save(tmp_path / "rows.npy", np.eye(9))

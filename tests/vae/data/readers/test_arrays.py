@@ -89,6 +89,17 @@ def test_labels_must_be_as_many_as_rows_and_complete(folder: "DataFolder") -> No
     assert "'holes' has no value in 1 row, the first at row 6" in text
 
 
+def test_data_that_are_named_as_what_stands_beside_them_are_told(folder: "DataFolder") -> None:
+    np.savez(folder.path / "rows.npz", x=TABLE)
+    assert folder.refusal("rows.npz", condition=("x",)) == (
+        "rows.npz: holds 'x', which data.condition names, so that none is left to learn; name the data nowhere but in "
+        "data.array"
+    )
+    np.savez(folder.path / "rows.npz", x=TABLE, y=np.arange(40))
+    told = "rows.npz: holds 'x', 'y', which data.labels and data.condition name, so that none is left to learn; "
+    assert folder.refusal("rows.npz", labels="y", condition=("x",)).startswith(told)
+
+
 @pytest.mark.parametrize("gap", ["", "  ", "nan", "None"])
 @pytest.mark.parametrize("key", ["labels", "group", "split_column"])
 def test_text_that_says_nothing_is_a_gap_as_in_a_table(folder: "DataFolder", gap: str, key: str) -> None:
