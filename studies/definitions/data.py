@@ -12,11 +12,10 @@ from klsearch.studies.definitions.parsing import in_lines, join_path, read_docum
 from klsearch.studies.definitions.problems import mend
 from klsearch.studies.definitions.toml_source import KeyPath
 from klsearch.studies.errors import DataError, DefinitionError
-from klsearch.vae.data.cautions import Caution
+from klsearch.vae.data.cautions import CHANNELS_FIRST, Caution, channels_first
 from klsearch.vae.data.conditions import LABELS
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
-from klsearch.vae.data.proposals import have_channels_first
 from klsearch.vae.networks.kinds import KINDS
 
 _Problems = list[tuple[KeyPath, str]]
@@ -83,13 +82,14 @@ def cautions(definition: StudyDefinition, dataset: Dataset) -> list[Caution]:
         found["many-latents"] = (
             f"model.latent_dim: {latents} latents for {features} values a row compress nothing; use fewer"
         )
-    if kind in KINDS and KINDS[kind].is_of_series and have_channels_first(dataset.train):
-        channels, length = dataset.shape
-        found["channels-first"] = (
-            f"rows of {channels} x {length} look like {channels} channels of {length} steps, but {kind!r} takes steps "
-            f"first: write them as np.swapaxes(rows, 1, 2)"
-        )
+    if _takes_channels_last(kind, len(dataset.shape)) and (text := channels_first(dataset.train, kind)):
+        found[CHANNELS_FIRST] = text
     return [*definition.cautions(), *(Caution(text, code) for code, text in found.items()), *dataset.warnings]
+
+
+def _takes_channels_last(kind: str, axes: int) -> bool:
+    """Tell whether a kind takes the last of so many axes for channels: of series two, of images three."""
+    return axes == 3 if kind == "conv" else kind in KINDS and KINDS[kind].is_of_series
 
 
 def _try_to_load(definition: StudyDefinition, folder: Path) -> tuple[Dataset | None, _Problems]:

@@ -10,7 +10,7 @@ from typing import Any
 from klsearch.studies.definitions.catalog import template
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import DataError
-from klsearch.vae.data.cautions import CHANNELS
+from klsearch.vae.data.cautions import CHANNELS, channels_first
 from klsearch.vae.data.checks import check_rows
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.gaps import have_gaps
@@ -121,6 +121,8 @@ def _lines(
         found.append(("model", "filters", [16, 32], ""))
         found.append(("model", "hidden", [32], few))
     else:
+        of_order = channels_first(dataset.train, "conv" if len(dataset.shape) == 3 else "conv1d")
+        found += [("model", "kind", "dense", of_order)] if of_order else []
         found.append(("model", "hidden", [32] if small else [128, 64], few))
     return found
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
-from klsearch.vae.data.proposals import channel_variances, look_like_series
+from klsearch.vae.data.proposals import channel_variances, have_channels_first, look_like_series
 from klsearch.vae.data.readers.raw import RawData
 from klsearch.vae.data.rows import KeptRows, Rows, extremes
 from klsearch.vae.data.scaling import Scaling
@@ -18,6 +18,8 @@ UNSCALED = "unscaled"
 """The code of the caution of unscaled values: whoever looks for the cause of a large KL looks for it."""
 CHANNELS = "uneven-channels"
 """The code of the caution of a channel beside which the others hardly count."""
+CHANNELS_FIRST = "channels-first"
+"""The code of the caution of series or images whose channels stand where a network looks for their steps or pixels."""
 NAMING = ("constant-columns", "one-hot", "row-numbers", "missing-values")
 """The codes of cautions that name columns of the data."""
 # Below these, chance alone may look like it.
@@ -225,6 +227,28 @@ def _uneven_channels(train: Rows) -> str:
     return (
         f"channel {int(variances.argmax())} (counted from 0) of {len(variances)} holds {share:g} % of the variance, so "
         "that the others hardly count, for all are scaled alike; scale each channel before"
+    )
+
+
+def channels_first(rows: Rows, kind: str) -> str:
+    """What a kind of network mistakes in rows [n, *shape] whose channels come first, and the way out; else empty.
+
+    Args:
+        rows: those that train.
+        kind: one that takes channels last, for series or for images as the rows are.
+    """
+    if not have_channels_first(rows):
+        return ""
+    channels, *rest = rows.shape[1:]
+    count = "1 channel" if channels == 1 else f"{channels} channels"
+    what, order, way_out = (
+        (f"{rest[0]} steps", "steps first", "np.swapaxes(rows, 1, 2)")
+        if len(rest) == 1
+        else (f"{rest[0]} x {rest[1]} pixels", "channels last", "np.moveaxis(rows, 1, -1)")
+    )
+    return (
+        f"rows of {' x '.join(map(str, rows.shape[1:]))} look like {count} of {what}, but {kind!r} takes {order}: "
+        f"write them as {way_out}"
     )
 
 

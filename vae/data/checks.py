@@ -3,10 +3,26 @@
 import numpy as np
 
 from klsearch.vae.data.gaps import have_gaps
-from klsearch.vae.data.readers.raw import DATA_COLUMNS, ColumnProblem, DataProblem, RawData, Refusal
+from klsearch.vae.data.readers.raw import (
+    DATA_COLUMNS,
+    ColumnProblem,
+    DataProblem,
+    RawData,
+    Refusal,
+    count_rows,
+    find_missing,
+    missing_word,
+)
 from klsearch.vae.data.rows import Rows, extremes, slices
 
-_WHAT_DTYPES_HOLD = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records"}
+_WHAT_DTYPES_HOLD = {
+    "c": "complex numbers",
+    "O": "Python objects",
+    "U": "text",
+    "S": "text",
+    "T": "text",
+    "V": "records",
+}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -33,14 +49,11 @@ def _check_labels(name: str, labels: np.ndarray, rows: int) -> None:
         raise DataProblem(f"{name}: {rows:,} rows have {len(labels):,} labels; each row needs one")
     if labels.ndim != 1:
         raise DataProblem(f"{name}: the labels have shape {list(labels.shape)}; give one value for each row")
-    missing = np.zeros(rows, bool)
-    if labels.dtype.kind == "f":
-        missing = ~np.isfinite(labels)
-    elif labels.dtype.kind == "O":
-        missing = np.array([label is None or label != label for label in labels])
+    missing = find_missing(labels)
     if missing.any():
-        first = int(np.argmax(missing))
-        raise DataProblem(f"{name}: {int(missing.sum()):,} rows have no label, the first at row {first}; fill them in")
+        first, count = int(np.argmax(missing)), int(missing.sum())
+        what = f"{count_rows(count)} {'has' if count == 1 else 'have'} no label"
+        raise DataProblem(f"{name}: {what}, the first at row {first}{missing_word(labels[first])}; fill them in")
     try:
         np.unique(labels)
     except TypeError as error:

@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from klsearch.vae.data.readers.raw import DATA_COLUMNS, DataProblem, RawData, toml_key
+from klsearch.vae.data.readers.raw import (
+    DATA_COLUMNS,
+    DataProblem,
+    RawData,
+    count_rows,
+    find_missing,
+    missing_word,
+    toml_key,
+)
 
 LABELS = "labels"
 """What `data.condition` says where the labels are the condition."""
@@ -118,8 +126,8 @@ def encode_condition(raw: RawData, rows: Mapping[str, np.ndarray], kinds: Mappin
             several numbers, "dose[1]", or of them all, "dose".
 
     Raises:
-        DataProblem: a condition lacks values, is the same for all training rows, is to be ignored, or holds a category
-            in other rows that no training row has.
+        DataProblem: a condition holds the data, lacks values, is the same for all training rows, is to be ignored, or
+            holds a category in other rows that no training row has.
     """
     by_name, columns = dict[str, np.ndarray](), list[ConditionColumn]()
     for key, told in raw.conditions.items():
@@ -135,28 +143,25 @@ def encode_condition(raw: RawData, rows: Mapping[str, np.ndarray], kinds: Mappin
 
 def _columns(raw: RawData, name: str, values: np.ndarray) -> Sequence[tuple[str, np.ndarray]]:
     """A condition's columns by name, checked for what every condition needs."""
-    if values.ndim not in (1, 2) or len(values) != len(raw.rows):
+    if values.shape == raw.rows.shape and np.array_equal(values, raw.rows):
+        raise DataProblem(
+            f"{raw.name}: the condition '{name}' holds the data themselves, so that nothing is left to learn; tell "
+            "something else of each row, or leave it out of data.condition"
+        )
+    if values.ndim not in (1, 2) or len(values) != len(raw.rows) or not values.size:
         raise DataProblem(
             f"{raw.name}: the condition '{name}' has shape {list(values.shape)}; give one value, or some numbers, for "
             f"each of {len(raw.rows):,} rows"
         )
-    missing = _is_missing(values).reshape(len(values), -1).any(axis=1)
+    missing = find_missing(values).reshape(len(values), -1)
     if missing.any():
-        rows = "1 row" if missing.sum() == 1 else f"{int(missing.sum()):,} rows"
-        first = raw.place(int(missing.argmax()))
+        row, at = (int(index) for index in np.argwhere(missing)[0])
+        where = raw.place(row) + missing_word(values.reshape(missing.shape)[row, at])
         raise DataProblem(
-            f"{raw.name}: the condition '{name}' has no value in {rows}, the first is {first}; fill it in or remove "
-            "those rows"
+            f"{raw.name}: the condition '{name}' has no value in {count_rows(int(missing.any(axis=1).sum()))}, the "
+            f"first is {where}; fill it in or remove those rows"
         )
     return [(name, values)] if values.ndim == 1 else [(f"{name}[{at}]", column) for at, column in enumerate(values.T)]
-
-
-def _is_missing(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "f":
-        return np.asarray(~np.isfinite(values))
-    if values.dtype.kind == "O":
-        return np.array([value is None or value != value for value in values.flat]).reshape(values.shape)
-    return np.zeros(values.shape, bool)
 
 
 def _fit(raw: RawData, key: str, name: str, values: np.ndarray, train: np.ndarray, kind: str | None) -> ConditionColumn:

@@ -17,6 +17,8 @@ _OVERDISPERSED = 1.5  # variance over mean, of the median column
 # Neighbours along the channels of series are no more alike than any two: their mean squared difference is about that of
 # all pairs. Along the columns of images it is less (clothes 0.34 of it, handwritten digits 0.75), and so along steps.
 _UNORDERED, _ORDERED = 0.9, 0.8
+_COLOURS = (1, 3, 4)  # channels of images: grey; red, green and blue; and how opaque
+_IMAGE_RATIO = 2  # of the shorter side to channels, from which the first axis of images is no height
 _SERIES_RATIO = 4  # of length to channels, from which rows are no pictures, whatever they hold
 # Trainings to search over, from where all latents collapse down to far below a plain VAE.
 _DECADES = 4
@@ -84,7 +86,13 @@ def _centred(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def have_channels_first(rows: Rows) -> bool:
-    """Tell whether training rows [n, *shape] are series [n, channels, length], as many libraries give them."""
+    """Tell whether training rows [n, *shape] are series [n, channels, length] or images [n, channels, height, width].
+
+    Many libraries give them so. Of images the shape tells, of series what they hold.
+    """
+    if len(rows.shape) == 4:
+        _, channels, *sides = rows.shape
+        return channels in _COLOURS and min(sides) >= _IMAGE_RATIO * channels and min(sides) > max(_COLOURS)
     if len(rows.shape) != 3:
         return False
     _, channels, length = rows.shape

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from klsearch.vae.data.readers.raw import DataProblem, RawData
+from klsearch.vae.data.readers.raw import DataProblem, RawData, count_rows
 
 SPLITS = ("train", "validation", "test")
 
@@ -48,7 +48,9 @@ def _refuse_empty(raw: RawData, rows: Mapping[str, np.ndarray], wanted: Mapping[
     else:
         kept = f" in {len(np.unique(raw.group))} groups" if raw.group is not None else ""
         remedy = f"{len(raw.rows)} rows{kept} are too few for these shares"
-    raise DataProblem(f"{raw.name}: the {short[0]} split needs at least {wanted[short[0]]} rows ({sizes}); {remedy}")
+    raise DataProblem(
+        f"{raw.name}: the {short[0]} split needs at least {count_rows(wanted[short[0]])} ({sizes}); {remedy}"
+    )
 
 
 def _draw(count: int, *, validation: float, test: float, seed: int) -> dict[str, np.ndarray]:

@@ -158,3 +158,32 @@ def test_series_with_their_channels_first_are_told_where_steps_are_taken_first(
         warnings = [one for one in found if one.code == "channels-first"]
         assert len(warnings) == (told and wrong)
         assert not warnings or warnings[0].startswith("rows of 3 x 20 look like 3 channels of 20 steps, but ")
+
+
+@pytest.mark.parametrize(("kind", "told"), [("conv", True), ("dense", False)])
+@pytest.mark.parametrize("shape", [(1, 12, 12), (3, 11, 9)])
+def test_images_with_their_channels_first_are_told_where_channels_are_taken_last(
+    kind: str, told: bool, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).uniform(size=(100, *shape))
+    text = template().replace('"digits" ', '"rows.npy" ', 1).replace("batch_size = 128", "batch_size = 64")
+    text = text.replace('kind = "dense"', f'kind = "{kind}"')
+    text = text.replace("hidden = [128, 64]", "filters = [8]" if kind == "conv" else "hidden = [8]")
+    definition = parse_definition(text, "my.toml")
+    for rows, wrong in ((images, True), (np.moveaxis(images, 1, -1), False)):
+        np.save(tmp_path / "rows.npy", rows)
+        found = cautions(definition, load_data(definition, tmp_path))
+        warnings = [one for one in found if one.code == "channels-first"]
+        assert len(warnings) == (told and wrong)
+        assert not warnings or warnings[0].endswith(
+            "'conv' takes channels last: write them as np.moveaxis(rows, 1, -1)"
+        )
+
+
+def test_series_for_a_network_of_images_are_no_images_with_their_channels_first(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.cumsum(np.random.default_rng(0).normal(size=(100, 3, 20)), axis=2))
+    text = template().replace('"digits" ', '"rows.npy" ', 1).replace("batch_size = 128", "batch_size = 64")
+    text = text.replace('kind = "dense"', 'kind = "conv"').replace("hidden = [128, 64]", "filters = [8]")
+    definition = parse_definition(text, "my.toml")
+    found = cautions(definition, load_data(definition, tmp_path))
+    assert "channels-first" not in [caution.code for caution in found]

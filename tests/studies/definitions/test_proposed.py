@@ -107,6 +107,32 @@ def test_what_is_said_of_the_scaling_names_a_channel_beside_which_the_others_har
 
 
 @pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            RNG.uniform(size=(60, 3, 11, 9)),
+            "3 channels of 11 x 9 pixels, but 'conv' takes channels last: write them as np.moveaxis(rows, 1, -1)",
+        ),
+        (
+            ROWS["short series"].swapaxes(1, 2),
+            "8 channels of 24 steps, but 'conv1d' takes steps first: write them as np.swapaxes(rows, 1, 2)",
+        ),
+        (RNG.uniform(size=(60, 11, 9, 3)), None),
+    ],
+    ids=["images", "series", "channels last"],
+)
+def test_what_is_said_of_the_kind_warns_of_channels_that_come_first(
+    tmp_path: Path, rows: np.ndarray, told: str | None
+) -> None:
+    np.save(tmp_path / "rows.npy", rows)
+    text = propose_definition("rows.npy", tmp_path, name="mine").text
+    (line,) = re.findall("^kind = .*$", text, re.MULTILINE)
+    assert line.startswith('kind = "dense" ')
+    assert (told in line) if told else ("write them as" not in text)
+    assert parse_definition(text, "mine.toml").model.kind == "dense"
+
+
+@pytest.mark.parametrize(
     ("table", "told"),
     [
         (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.data.cautions import CHANNELS, Caution, cautions_of
+from klsearch.vae.data.cautions import CHANNELS, Caution, cautions_of, channels_first
 from klsearch.vae.data.readers.raw import RawData
 from klsearch.vae.data.scaling import fit_scaling
 
@@ -205,3 +205,34 @@ def test_columns_of_grey_images_are_no_channels() -> None:
 def test_channels_of_which_values_are_missing_are_weighed_by_the_others() -> None:
     rows = np.where(np.random.default_rng(1).random(WALKS.shape) < 0.2, np.nan, WALKS * [1, 100, 1])
     assert any(line.startswith("channel 1 ") for line in warnings(rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "told"),
+    [
+        (
+            np.zeros((9, 1, 28, 28)),
+            "conv",
+            "rows of 1 x 28 x 28 look like 1 channel of 28 x 28 pixels, but 'conv' takes channels last: write them as "
+            "np.moveaxis(rows, 1, -1)",
+        ),
+        (
+            np.zeros((9, 3, 31, 17)),
+            "conv",
+            "rows of 3 x 31 x 17 look like 3 channels of 31 x 17 pixels, but 'conv' takes channels last: write them as "
+            "np.moveaxis(rows, 1, -1)",
+        ),
+        (
+            WALKS[:, :, :1].swapaxes(1, 2),
+            "recurrent",
+            "rows of 1 x 24 look like 1 channel of 24 steps, but 'recurrent' takes steps first: write them as "
+            "np.swapaxes(rows, 1, 2)",
+        ),
+        (np.zeros((9, 28, 28, 1)), "conv", ""),
+        (WALKS, "conv1d", ""),
+    ],
+)
+def test_channels_that_come_first_are_told_with_the_way_to_put_them_last(
+    rows: np.ndarray, kind: str, told: str
+) -> None:
+    assert channels_first(rows, kind) == told

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from klsearch.vae.data.checks import check_columns, check_counts, check_rows, check_varies
@@ -66,11 +67,18 @@ def test_a_missing_pixel_is_named_by_its_place() -> None:
         (np.arange(39), "rows.npy: 40 rows have 39 labels; each row needs one"),
         (np.zeros((40, 2)), "rows.npy: the labels have shape [40, 2]; give one value for each row"),
         (np.where(np.arange(40) > 37, np.nan, 1), "rows.npy: 2 rows have no label, the first at row 38; fill them in"),
-        (np.where(np.arange(40) == 0, np.inf, 1), "rows.npy: 1 rows have no label, the first at row 0; fill them in"),
+        (np.where(np.arange(40) == 0, np.inf, 1), "rows.npy: 1 row has no label, the first at row 0; fill them in"),
         (np.array([*"ab" * 19, None, float("nan")], object), "rows.npy: 2 rows have no label, the first at row 38"),
+        (np.array([*"ab" * 19, pd.NA, pd.NA], object), "rows.npy: 2 rows have no label, the first at row 38; fill"),
+        (np.array([*"ab" * 19, "", " "]), "rows.npy: 2 rows have no label, the first at row 38; fill them in"),
+        (
+            np.array(["nan", *"ab" * 19, "c"]),
+            "rows.npy: 1 row has no label, the first at row 0, which says 'nan'; fill",
+        ),
+        (np.array(["2026-01-01", "NaT"] * 20, "M8[D]"), "rows.npy: 20 rows have no label, the first at row 1; fill"),
         (np.array(["a"] * 39 + [7], object), "rows.npy: the labels mix numbers and text"),
     ],
-    ids=["too few", "two for each", "NaN", "infinite", "objects", "mixed"],
+    ids=["too few", "two for each", "NaN", "infinite", "objects", "pandas", "blank", "word", "date", "mixed"],
 )
 def test_labels_that_are_not_one_value_for_each_row_are_refused(labels: np.ndarray, reason: str) -> None:
     assert refusal_of_raw(TABLE, labels=labels).startswith(reason)
@@ -147,7 +155,7 @@ def test_missing_values_hide_no_constant_data_and_no_missing_label() -> None:
     rows[4, 1] = np.nan
     with pytest.raises(DataProblem, match="constant data"):
         check_rows(raw_data(rows), missing="mask")
-    with pytest.raises(DataProblem, match="1 rows have no label, the first at row 6"):
+    with pytest.raises(DataProblem, match="1 row has no label, the first at row 6"):
         check_rows(raw_data(TABLE, labels=np.where(np.arange(40) == 6, np.nan, 1)), missing="mask")
 
 

@@ -130,7 +130,20 @@ def test_several_numbers_for_each_row_are_taken_as_they_are_where_they_are_0_and
         (["a"] * 9, "the condition 'c' is a in all 6 training rows, so it tells nothing; leave it out"),
         ([1.5, np.nan, 2, 3, 4, 5, np.nan, 6, 7], "the condition 'c' has no value in 2 rows, the first is row 1"),
         (np.array(["a", None, "b"] * 3, object), "the condition 'c' has no value in 3 rows, the first is row 1"),
+        (np.array(["a", pd.NA, "b"] * 3, object), "the condition 'c' has no value in 3 rows, the first is row 1"),
+        (
+            pd.array([True, None, False] * 3, dtype="boolean"),
+            "the condition 'c' has no value in 3 rows, the first is row",
+        ),
+        (["a", "b", "", "a", " ", "b", "a", "b", "a"], "no value in 2 rows, the first is row 2 (counted from 0); fill"),
+        (
+            ["a", float("nan"), "b"] * 3,
+            "no value in 3 rows, the first is row 1 (counted from 0), which says 'nan'; fill",
+        ),
+        (np.array(["2026-01-01", "2026-01-02", "NaT"] * 3, "M8[D]"), "no value in 3 rows, the first is row 2"),
+        (np.array([[1, 2], [3, None]] * 4 + [[5, 6]], object), "no value in 4 rows, the first is row 1"),
         (["a", "b"] * 3 + ["c", "a", "d"], "the condition 'c' is 'c' in no training row, but in row 6"),
+        (np.zeros((9, 0)), "the condition 'c' has shape [9, 0]; give one value, or some numbers, for each of 9 rows"),
         (["a", "b"] * 3, "the condition 'c' has shape [6]; give one value, or some numbers, for each of 9 rows"),
     ],
 )
@@ -216,6 +229,19 @@ def test_arrays_of_an_npz_can_be_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", x=rng.normal(size=(40, 3)), batch=np.arange(40) % 4, dose=rng.normal(size=(40, 2)))
     data = load_dataset(Request(source="rows.npz", folder=tmp_path, condition=("batch", "dose")))
     assert (data.shape, data.condition_width) == ((3,), 6)
+
+
+@pytest.mark.parametrize("shape", [(40, 3), (40, 4, 5), (40, 4, 5, 1)])
+def test_data_that_are_to_be_told_of_themselves_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rows = np.random.default_rng(0).normal(size=shape)
+    np.savez(tmp_path / "rows.npz", x=rows, same=rows)
+    for name in ("x", "same"):
+        with pytest.raises(DataProblem) as caught:
+            load_dataset(Request(source="rows.npz", folder=tmp_path, array="x", condition=(name,)))
+        assert str(caught.value) == (
+            f"rows.npz (x): the condition '{name}' holds the data themselves, so that nothing is left to learn; tell "
+            "something else of each row, or leave it out of data.condition"
+        )
 
 
 @pytest.mark.parametrize("source", ["digits", "rows.npy"])

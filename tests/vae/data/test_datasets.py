@@ -74,7 +74,7 @@ def test_asking_for_more_rows_than_there_are_is_warned_of(tmp_path: Path) -> Non
 
 def test_rows_too_few_for_a_validation_split_are_refused(tmp_path: Path) -> None:
     text = refusal_of_rows(tmp_path, TABLE[:3])
-    assert "the validation split needs at least 1 rows (train 3, validation 0, test 0)" in text
+    assert "the validation split needs at least 1 row (train 3, validation 0, test 0)" in text
 
 
 def test_a_missing_number_is_named_with_its_column_and_row(tmp_path: Path) -> None:

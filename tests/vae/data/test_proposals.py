@@ -138,6 +138,18 @@ def test_series_are_told_from_images_by_channels_without_an_order(rows: np.ndarr
         (walks(24, 1)[:, :, 0], False),
         (np.where(np.arange(24)[:, np.newaxis] == 5, np.nan, walks(24, 8)).swapaxes(1, 2), True),  # a step nobody knows
         (walks(40_000, 8).swapaxes(1, 2), True),
+        (np.zeros((9, 1, 28, 28)), True),
+        (np.zeros((9, 3, 31, 17)), True),
+        (np.zeros((9, 3, 8, 8)), True),
+        (np.zeros((9, 4, 17, 64)), True),
+        (np.zeros((9, 28, 28, 1)), False),
+        (np.zeros((9, 31, 17, 3)), False),
+        (np.zeros((9, 3, 31, 3)), False),
+        (np.zeros((9, 1, 28, 1)), False),
+        (np.zeros((9, 1, 28, 4)), False),
+        (np.zeros((9, 3, 5, 28)), False),  # three rows of pixels, as likely
+        (np.zeros((9, 2, 28, 28)), False),
+        (np.zeros((9, 8, 28, 28)), False),
     ],
 )
 def test_channels_that_come_before_the_steps_are_seen(rows: np.ndarray, expected: bool) -> None:

@@ -93,8 +93,7 @@ def _check_one_per_row(name: str, array: str, values: np.ndarray, rows: np.ndarr
         raise DataProblem(
             f"{name}: '{array}' must hold one value for each of {len(rows)} rows, but has shape {list(values.shape)}"
         )
-    if values.dtype.kind == "f":
-        refuse_missing(name, array, np.isnan(values))
+    refuse_missing(name, array, values)
     return values
 
 
@@ -103,6 +102,13 @@ def _choose_array(name: str, held: list[str], request: Request) -> str:
     if request.array is not None:
         return _check_held(name, request.array, held)
     left = [array for array in held if array not in _beside(request)]
+    if held and not left:
+        keys = " and ".join(f"data.{key}" for key in request.beside_keys)
+        named = f"{keys} {'name' if len(request.beside_keys) > 1 else 'names'}"
+        raise DataProblem(
+            f"{name}: holds {_list_names(held)}, which {named}, so that none is left to learn; name the data nowhere "
+            "but in data.array"
+        )
     if len(left) != 1:
         raise DataProblem(
             f"{name}: holds {_list_names(held)}; say which are the data with data.array (`klsearch init --array`)"

@@ -64,7 +64,8 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
                 refused[column] = refuse_texts(name, column, values, len(categories))
                 continue
             if kind is None:
-                notes.append(f"{name}: column '{column}' holds words and became {len(categories)} columns of 0 and 1")
+                became = "1 column" if len(categories) == 1 else f"{len(categories)} columns"
+                notes.append(f"{name}: column '{column}' holds words and became {became} of 0 and 1")
             words = pd.Categorical(values.astype("string"), categories=categories)
             encoded = pd.get_dummies(words, prefix=column, prefix_sep="=", dtype=float).set_index(values.index)
             encoded[values.isna().to_numpy()] = float("nan")

@@ -174,8 +174,8 @@ def _take_first(name: str, values: Any, count: int | None) -> np.ndarray:
     if hasattr(values, "toarray"):
         kind = type(values).__name__
         raise DataProblem(f"{name}: returned a sparse matrix ({kind}), which is not trained on; return its .toarray()")
-    if np.ma.is_masked(values):
-        values = values.astype(np.float64).filled(np.nan)
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):  # pandas' arrays have masks of their own
+        values = _without_mask(values)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -188,6 +188,13 @@ def _take_first(name: str, values: Any, count: int | None) -> np.ndarray:
             "pandas data frame"
         )
     return array[:count] if array.ndim else array
+
+
+def _without_mask(values: "np.ma.MaskedArray[Any, Any]") -> np.ndarray:
+    """A masked array with NaN, or None beside what is no number, where it is masked."""
+    plain = np.array(values.data, np.float64 if values.dtype.kind in "biuf" else object)
+    plain[np.ma.getmaskarray(values)] = np.nan if plain.dtype == np.float64 else None
+    return plain
 
 
 def _from_tensorflow(request: Request, dataset: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from klsearch.vae.data.readers.raw import DATA_COLUMNS, Refusal, cell, toml_key
+from klsearch.vae.data.readers.raw import DATA_COLUMNS, MISSING_WORDS, Refusal, cell, toml_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 # Beside those that pandas knows; only where the rest of a column are numbers, for "-" may be a word.
 _MARKS = ("?", "-")
 _ERRORS = r"#¡?[^\W\d_]+(/0)?[!?]|#N/[AD]|#NV"  # of spreadsheets in any language: #VALUE!, #DIV/0!, #WERT!, #NOMBRE?
-_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")  # which pandas knows without blanks about them
-_MISSING = (*_MARKS, *_WORDS)
+_MISSING = (*_MARKS, *MISSING_WORDS)  # the words, which pandas knows, may have blanks about them here
 _MINUS = "\N{MINUS SIGN}"
 _THOUSAND = 1000
 _FLAT = r"[-+]?\d{1,3}"  # needs no mark between thousands
@@ -63,7 +62,7 @@ def read_numerals(
         read[column] = numbers.astype("float64")
         commas |= {column: plain[plain.str.contains(",", regex=False).fillna(False)].iloc[0]} if with_comma else {}
         minus += [column] if text.str.contains(_MINUS, regex=False).any() else []
-        found = set(text[plain.isna()].dropna()) - set(_WORDS)
+        found = set(text[plain.isna()].dropna()) - set(MISSING_WORDS)
         marks |= found
         marked += [column] if found else []
         if with_comma and (row := _first_doubtful(plain, ",")) is not None:

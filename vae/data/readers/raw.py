@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ from klsearch.vae.machine import free_memory
 
 DATA_COLUMNS = "[data.columns]"
 """Where a definition says what a column of a table is."""
+MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "NULL", "null", "None")
+"""What text says where nothing is known, as pandas knows it; NumPy writes some of them where it makes text of NaN."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -232,14 +234,56 @@ def refuse_beyond_memory(name: str, values: int, dtype: np.dtype | None) -> None
         )
 
 
-def refuse_missing(name: str, column: str, missing: np.ndarray) -> None:
-    """Refuse a column of labels, groups or splits that leaves rows without one; `missing` has shape [N].
+def find_missing(values: np.ndarray) -> np.ndarray:
+    """Which values of an array of any dtype are missing, in its shape: not finite, blank, or pandas' and NumPy's none.
+
+    Words that say so count in arrays of text alone, where nothing else can; among objects they are words.
+    """
+    kind = values.dtype.kind
+    if kind in "fc":
+        return np.asarray(~np.isfinite(values))
+    if kind in "mM":
+        return np.asarray(np.isnat(values))
+    if kind in "US":
+        return np.asarray(np.isin(np.char.strip(values), np.array(MISSING_WORDS, kind)))
+    if kind in "OT":  # T is NumPy's text of any length, which may hold a none of its own
+        return _find_missing_objects(values.astype(object), MISSING_WORDS if kind == "T" else MISSING_WORDS[:1])
+    return np.zeros(values.shape, bool)
+
+
+def _find_missing_objects(values: np.ndarray, words: Sequence[str]) -> np.ndarray:
+    import pandas as pd
+
+    missing = np.array(pd.isna(values), bool)
+    said = [isinstance(value, str | bytes) and (not value.strip() or value.strip() in words) for value in values.flat]
+    missing |= np.array(said, bool).reshape(values.shape)
+    return missing
+
+
+def missing_word(value: object) -> str:
+    """What a missing value says, to stand behind its place: ", which says 'None'"; empty where that is no word."""
+    return f", which says {str(value)!r}" if isinstance(value, str) and value.strip() else ""
+
+
+def count_rows(count: int) -> str:
+    """So many rows in words.
+
+    >>> count_rows(1), count_rows(1200)
+    ('1 row', '1,200 rows')
+    """
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def refuse_missing(name: str, column: str, values: np.ndarray) -> None:
+    """Refuse a column of labels, groups or splits that leaves rows without one; its values have shape [N].
 
     Raises:
         DataProblem: with the first such row.
     """
+    missing = find_missing(values)
     if missing.any():
+        first = int(np.argmax(missing))
         raise DataProblem(
-            f"{name}: column '{column}' has no value in {int(missing.sum())} rows, the first at row "
-            f"{int(np.argmax(missing))} (counted from 0); fill it in or remove those rows"
+            f"{name}: column '{column}' has no value in {count_rows(int(missing.sum()))}, the first at row {first} "
+            f"(counted from 0){missing_word(values[first])}; fill it in or remove those rows"
         )

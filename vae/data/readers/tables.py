@@ -151,7 +151,7 @@ def from_frame(
     Raises:
         DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
-    frame = _without_decimals(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True))
+    frame = _without_blanks(_without_decimals(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)))
     _refuse_repeated(name, frame)
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     conditions = {column: _read_condition(name, frame, column) for column in request.condition}
@@ -189,10 +189,22 @@ def _without_decimals(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame
 
 
+def _without_blanks(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """A frame in which text that is empty, or nothing but blanks, is missing, as an empty cell of a file is."""
+    for at in range(len(frame.columns)):  # by place: two may have one name
+        values = frame.iloc[:, at]
+        if values.dtype.kind != "O":  # which pandas' text and categories are too
+            continue
+        blank = np.array([isinstance(value, str) and not value.strip() for value in values], bool)
+        if blank.any():
+            frame.isetitem(at, values.mask(blank).array)
+    return frame
+
+
 def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:
     """One column of labels, groups or splits: numbers as they are, anything else as text."""
     values = _find_column(name, frame, key, column)
-    refuse_missing(name, column, values.isna().to_numpy())
+    refuse_missing(name, column, values.to_numpy())
     return values.to_numpy() if is_numeric(values) else values.astype(str).to_numpy(dtype=np.str_)
 
 

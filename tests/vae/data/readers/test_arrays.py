@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 
 if TYPE_CHECKING:
@@ -85,7 +86,29 @@ def test_labels_must_be_as_many_as_rows_and_complete(folder: "DataFolder") -> No
     text = folder.refusal("rows.npz", array="x", labels="few")
     assert "'few' must hold one value for each of 40 rows" in text
     text = folder.refusal("rows.npz", array="x", labels="holes")
-    assert "'holes' has no value in 1 rows, the first at row 6" in text
+    assert "'holes' has no value in 1 row, the first at row 6" in text
+
+
+def test_data_that_are_named_as_what_stands_beside_them_are_told(folder: "DataFolder") -> None:
+    np.savez(folder.path / "rows.npz", x=TABLE)
+    assert folder.refusal("rows.npz", condition=("x",)) == (
+        "rows.npz: holds 'x', which data.condition names, so that none is left to learn; name the data nowhere but in "
+        "data.array"
+    )
+    np.savez(folder.path / "rows.npz", x=TABLE, y=np.arange(40))
+    told = "rows.npz: holds 'x', 'y', which data.labels and data.condition name, so that none is left to learn; "
+    assert folder.refusal("rows.npz", labels="y", condition=("x",)).startswith(told)
+
+
+@pytest.mark.parametrize("gap", ["", "  ", "nan", "None"])
+@pytest.mark.parametrize("key", ["labels", "group", "split_column"])
+def test_text_that_says_nothing_is_a_gap_as_in_a_table(folder: "DataFolder", gap: str, key: str) -> None:
+    words = ["train", gap, "test", "val"] * 10
+    np.savez(folder.path / "rows.npz", x=TABLE, who=np.array(words))
+    pd.DataFrame({"x": range(40), "who": words}).to_csv(folder.path / "rows.csv", index=False)
+    told = "column 'who' has no value in 10 rows, the first at row 1 (counted from 0)"
+    for name in ("rows.npz", "rows.csv"):
+        assert folder.refusal(name, **{key: "who"}).startswith(f"{name}: {told}")
 
 
 def test_an_encrypted_npz_is_refused_in_one_line(folder: "DataFolder") -> None:

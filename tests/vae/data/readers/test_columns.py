@@ -87,3 +87,8 @@ def test_all_columns_that_cannot_be_data_are_told_at_once(folder: "DataFolder") 
     refusal = folder.refusal("rows.csv")
     assert "column 'day' holds '2020-01-01' at row 0" in refusal
     assert refusal.endswith("; nor can 'name' (texts, like an id) be data")
+
+
+def test_a_single_word_becomes_one_column(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("age,pet\n" + "".join(f"{row},cat\n" for row in range(9)))
+    assert folder.read("rows.csv").notes == ("rows.csv: column 'pet' holds words and became 1 column of 0 and 1",)

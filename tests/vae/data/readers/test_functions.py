@@ -106,14 +106,22 @@ def test_labels_of_another_number_than_the_rows_are_refused(tmp_path: Path) -> N
     [
         ("np.eye(40)", "the labels have shape [40, 40]; give one value for each row"),
         ("[0.0] * 30 + [np.nan] * 10", "10 rows have no label, the first at row 30"),
-        ("np.array(['a'] * 39 + [None], object)", "1 rows have no label, the first at row 39"),
+        ("np.array(['a'] * 39 + [None], object)", "1 row has no label, the first at row 39"),
         ("np.array(['a'] * 39 + [7], object)", "the labels mix numbers and text"),
+        ("pd.array(['u', None] * 20, dtype='string')", "20 rows have no label, the first at row 1"),
+        ("pd.array([1, 2, None, 3] * 10, dtype='Int64')", "10 rows have no label, the first at row 2"),
+        ("pd.array([1.5, 2, None, 3] * 10, dtype='Float64')", "10 rows have no label, the first at row 2"),
+        ("pd.array([True, None] * 20, dtype='boolean')", "20 rows have no label, the first at row 1"),
+        ("np.ma.array([1, 2] * 20, mask=[0, 0, 1, 0] * 10)", "10 rows have no label, the first at row 2"),
+        ("np.ma.array(['a', 'b'] * 20, mask=[0, 0, 1, 0] * 10)", "10 rows have no label, the first at row 2"),
     ],
 )
 def test_labels_that_say_no_one_thing_of_each_row_are_refused_before_anything_is_trained(
     tmp_path: Path, labels: str, reason: str
 ) -> None:
-    (tmp_path / "loader_labels.py").write_text(f"import numpy as np\ndef rows(): return np.eye(40), {labels}\n")
+    (tmp_path / "loader_labels.py").write_text(
+        f"import numpy as np\nimport pandas as pd\ndef rows(): return np.eye(40), {labels}\n"
+    )
     for name in [name for name in sys.modules if name == "loader_labels"]:
         del sys.modules[name]
     with pytest.raises(DataProblem) as caught:
@@ -306,3 +314,48 @@ def test_a_second_input_is_called_a_condition_wherever_it_does_not_fit(
     tmp_path: Path, body: str, condition: tuple[str, ...], reason: str
 ) -> None:
     assert reason in refusal_of_function(tmp_path, body, condition=condition)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "pd.array([1, None, 2] * 20, dtype='Int64')",
+        "pd.array([1.5, None, 2] * 20, dtype='Float64')",
+        "pd.array(['u', None, 'v'] * 20, dtype='string')",
+        "{'c': pd.Series([True, None, False] * 20, dtype='boolean')}",
+        "pd.DataFrame({'c': ['u', '', 'v'] * 20})",
+        "np.ma.array(['u', '?', 'v'] * 20, mask=[0, 1, 0] * 20)",
+        "['u', float('nan'), 'v'] * 20",
+    ],
+)
+def test_a_condition_with_gaps_of_any_library_is_refused_by_its_first_row(tmp_path: Path, condition: str) -> None:
+    (tmp_path / "loader_gaps.py").write_text(
+        f"import numpy as np\nimport pandas as pd\ndef rows(): return np.eye(60), None, {condition}\n"
+    )
+    with pytest.raises(DataProblem, match=r"the condition 'c' has no value in 20 rows, the first is row 1 \(counted"):
+        load_dataset(Request(source="loader_gaps:rows", folder=tmp_path, condition=("c",)))
+
+
+@pytest.mark.parametrize(("kind", "values"), [("Int64", "[1, 2]"), ("Float64", "[1.5, 2]"), ("string", "['u', 'v']")])
+def test_whole_columns_of_pandas_types_of_its_own_are_labels_and_conditions(
+    tmp_path: Path, kind: str, values: str
+) -> None:
+    told = f"pd.array({values} * 3, dtype='{kind}')"
+    raw = read(tmp_path, f"import pandas as pd; return np.eye(6), {told}, {told}", condition=("c",))
+    assert raw.labels is not None
+    assert raw.labels.tolist() == raw.conditions["c"].tolist() == eval(values) * 3
+
+
+BLANKS = "import pandas as pd; return pd.DataFrame({'x': range(6), 'who': ['a', '', 'b', 'a', '  ', 'b']})"
+
+
+@pytest.mark.parametrize("beside", [{"labels": "who"}, {"group": "who"}])
+def test_blank_text_of_a_frame_is_no_label_and_no_group(tmp_path: Path, beside: dict[str, str]) -> None:
+    assert "column 'who' has no value in 2 rows, the first at row 1" in refusal_of_function(tmp_path, BLANKS, **beside)
+
+
+def test_blank_text_of_a_frame_is_missing_in_its_data_and_conditions(tmp_path: Path) -> None:
+    raw = read(tmp_path, BLANKS)
+    assert raw.columns == ("x", "who=a", "who=b")
+    assert np.isnan(raw.rows[:, 1]).tolist() == [False, True, False, False, True, False]
+    assert read(tmp_path, BLANKS, condition=("who",)).conditions["who"].tolist() == ["a", None, "b", "a", None, "b"]

@@ -1,11 +1,20 @@
 """What a source is asked for and gives: places as a reader finds them, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, refuse_beyond_memory, refuse_missing
+from klsearch.vae.data.readers.raw import (
+    DataProblem,
+    RawData,
+    Request,
+    find_missing,
+    refuse_beyond_memory,
+    refuse_missing,
+)
 from klsearch.vae.machine import free_memory
 
 
@@ -78,11 +87,53 @@ def test_small_whole_numbers_need_no_copy() -> None:
 
 
 def test_rows_without_a_value_are_counted_and_the_first_is_named() -> None:
-    refuse_missing("rows.csv", "digit", np.zeros(5, bool))
-    refuse_missing("rows.csv", "digit", np.zeros(0, bool))
+    refuse_missing("rows.csv", "digit", np.zeros(5))
+    refuse_missing("rows.csv", "digit", np.zeros(0))
     with pytest.raises(DataProblem) as refused:
-        refuse_missing("rows.csv", "digit", np.array([False, False, True, False, True]))
+        refuse_missing("rows.csv", "digit", np.array([3, 1, np.nan, 4, np.nan]))
     assert str(refused.value) == (
         "rows.csv: column 'digit' has no value in 2 rows, the first at row 2 (counted from 0); "
         "fill it in or remove those rows"
     )
+
+
+def test_a_word_that_is_taken_for_missing_is_told() -> None:
+    with pytest.raises(
+        DataProblem, match=r"no value in 1 row, the first at row 1 \(counted from 0\), which says 'None';"
+    ):
+        refuse_missing("rows.npz", "drug", np.array(["aspirin", "None"]))
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ([1.5, np.nan, np.inf, 0.0], [1, 2]),
+        (np.array([1, np.nan, 2j]), [1]),
+        ([3, 0, -1], []),
+        ([True, False], []),
+        (np.array(["2026-01-01", "NaT"], "datetime64[D]"), [1]),
+        (np.array([1, "NaT"], "timedelta64[s]"), [1]),
+        (["a", "", "  ", "nan", " None ", "<NA>", "b", "none of these"], [1, 2, 3, 4, 5]),
+        ([b"a", b"", b" ", b"nan", b"Nancy"], [1, 2, 3]),
+        (np.array(["x", float("nan"), "y"]), [1]),  # which is text: NumPy wrote nan
+        (np.array(["a", "", "nan", "b"], np.dtypes.StringDType()), [1, 2]),
+        (np.array(["a", None, "b"], np.dtypes.StringDType(na_object=None)), [1]),
+        (
+            np.array(["a", None, pd.NA, np.nan, pd.NaT, np.datetime64("NaT"), "", b" ", 0], object),
+            [1, 2, 3, 4, 5, 6, 7],
+        ),
+        (np.array(["nan", "None", "a"], object), []),  # objects have a None of their own
+        (pd.array(["u", None], dtype="string"), [1]),
+        (pd.array([True, None, False], dtype="boolean"), [1]),
+        (pd.array([1, 2, None], dtype="Int64"), [2]),
+        ([], []),
+    ],
+)
+def test_what_is_missing_is_found_in_an_array_of_any_dtype(values: Any, missing: list[int]) -> None:
+    found = find_missing(np.asarray(values))
+    assert (found.dtype, len(found)) == (np.dtype(bool), len(values))
+    assert np.flatnonzero(found).tolist() == missing
+
+
+def test_what_is_missing_is_found_in_its_place_in_rows_of_objects() -> None:
+    assert find_missing(np.array([["a", None], [pd.NA, "b"]], object)).tolist() == [[False, True], [True, False]]

@@ -68,7 +68,7 @@ def test_an_unknown_column_is_refused_with_the_near_one(tmp_path: Path) -> None:
 
 
 def test_a_row_without_a_group_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataProblem, match="column 'who' has no value in 1 rows, the first at row 3"):
+    with pytest.raises(DataProblem, match="column 'who' has no value in 1 row, the first at row 3"):
         load_csv(tmp_path, CSV.replace("p1,False", ",False"), group="who")
 
 
@@ -222,3 +222,8 @@ def test_a_parquet_is_read_like_a_csv(tmp_path: Path) -> None:
         for source in ("rows.parquet", "rows.csv")
     )
     assert first.fingerprint == second.fingerprint
+
+
+def test_a_cell_of_blanks_in_quotes_is_as_empty_as_one_without(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text('x,who\n1,a\n2,"  "\n3,\n4,b\n')
+    assert "column 'who' has no value in 2 rows, the first at row 1" in folder.refusal("rows.csv", labels="who")
