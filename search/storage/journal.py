@@ -17,7 +17,9 @@ _FLUSH_SECONDS = 1.0
 _BLOCK_BYTES = 65536
 _CHECKSUM = re.compile(rb',"crc":"([\da-f]{8})"\}\n')
 _CHECKSUM_BYTES = 19
+_TAIL_BYTES = 64  # which hold a line's checksum; of a line without, a time and more
 _CUT_OFF = "it was cut off meanwhile; restore the file from a copy"
+_REPLACED = "it was replaced by another file meanwhile; start again to go on with that"
 
 
 class JournalFile(JournalFileBackend):
@@ -41,7 +43,8 @@ class JournalFile(JournalFileBackend):
         super().__init__(path)
         self._path = path
         self._file = _identity(os.stat(path))
-        self._end = 0  # of what this process appended last, which is whole
+        self._end = 0  # of what this process has read or appended, all of it whole
+        self._tail = b""  # the last bytes before that
         self._flushed = 0.0
         self._is_flushed = True
 
@@ -55,9 +58,8 @@ class JournalFile(JournalFileBackend):
         number = log_number_from if log_number_from in offsets else 0
         with self._open("rb") as file:
             end = os.fstat(file.fileno()).st_size  # others may append meanwhile
-            if end < (offset := offsets[number]):
-                raise StorageInternalError(_CUT_OFF)
-            file.seek(offset)
+            self._check(file, end)
+            offset = file.seek(offsets[number])
             while offset < end:
                 line = file.readline()
                 record = _read(line)
@@ -67,6 +69,7 @@ class JournalFile(JournalFileBackend):
                     return
                 offset += len(line)
                 offsets[number + 1] = offset
+                self._note(offset, line)
                 if number >= log_number_from:
                     yield record
                 number += 1
@@ -74,9 +77,10 @@ class JournalFile(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write records at the end of the file."""
         with self._open_alone() as file:
-            file.write(b"".join(map(_line, logs)))
+            lines = b"".join(map(_line, logs))
+            file.write(lines)
             file.flush()
-            self._end = file.tell()
+            self._note(file.tell(), lines)
             self._is_flushed = False
             if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
                 self._flush(file)
@@ -86,6 +90,24 @@ class JournalFile(JournalFileBackend):
         if not self._is_flushed:
             with suppress(StorageInternalError), self._open("rb") as file:
                 self._flush(file)
+
+    def _note(self, end: int, lines: bytes) -> None:
+        """Remember where the journal that this process knows ends, and with what."""
+        if end > self._end:
+            self._end, self._tail = end, lines[-_TAIL_BYTES:]
+
+    def _check(self, file: BinaryIO, end: int) -> None:
+        """See that the file still holds what this process knows of it: a copy may have been written over it.
+
+        The system gives the number of a file that was removed to the next one, so that alone tells too little.
+
+        Raises:
+            StorageInternalError: it does not.
+        """
+        if end < self._end:
+            raise StorageInternalError(_CUT_OFF)
+        if os.pread(file.fileno(), len(self._tail), self._end - len(self._tail)) != self._tail:
+            raise StorageInternalError(_REPLACED)
 
     def _flush(self, file: BinaryIO) -> None:
         os.fsync(file.fileno())
@@ -103,7 +125,7 @@ class JournalFile(JournalFileBackend):
             raise StorageInternalError("it was removed meanwhile; put it back, and go on") from None
         if _identity(os.fstat(file.fileno())) != self._file:
             file.close()
-            raise StorageInternalError("it was replaced by another file meanwhile; start again to go on with that")
+            raise StorageInternalError(_REPLACED)
         return file
 
     @contextmanager
@@ -112,8 +134,7 @@ class JournalFile(JournalFileBackend):
         with self._open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             end = file.seek(0, os.SEEK_END)
-            if end < self._end:
-                raise StorageInternalError(_CUT_OFF)
+            self._check(file, end)
             if end != self._end:
                 _drop_damaged_line(file)
             yield file

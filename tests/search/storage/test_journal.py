@@ -145,6 +145,15 @@ def test_a_journal_of_optuna_or_of_an_earlier_release_is_read_and_gone_on_with(t
     assert [log["op_code"] for log in JournalFileBackend(str(path)).read_logs(0)] == [0, 1], "and the other way round"
 
 
+def write_another_over(path: Path) -> None:
+    """Write the journal of two other studies over one, as `cp` does: the system knows it by the same number then."""
+    another = path.with_name("another")
+    with open_storage(f"journal:///{another}", create=True) as storage:
+        for name in ("other", "third"):
+            storage.create_new_study([StudyDirection.MINIMIZE], name)
+    shutil.copyfile(another, path)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -154,6 +163,7 @@ def test_a_journal_of_optuna_or_of_an_earlier_release_is_read_and_gone_on_with(t
             lambda path: os.replace(shutil.copy(path, path.with_name("copy")), path),
             "it was replaced by another file meanwhile",
         ),
+        (write_another_over, "it was replaced by another file meanwhile"),
         (lambda path: path.write_bytes(b""), "it was cut off meanwhile"),
     ],
 )
