@@ -1,13 +1,16 @@
-"""Writing files that are never seen half written."""
+"""Writing files that are never seen half written, and reading only what is a file."""
 
+import errno
 import fcntl
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 _UNFINISHED = re.compile(r"\..+\.([0-9a-f]{16}|\d+)\.tmp")  # the latter, of a process id, by the first release
 
@@ -43,6 +46,40 @@ def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
         raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def read_ordinary(path: Path, *, most: int | None = None) -> bytes:
+    """The content of an ordinary file.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have; what has more is not read.
+
+    Raises:
+        OSError: it cannot be read, is a pipe or a device, or has more; the error says why.
+    """
+    with open_ordinary(path, "rb") as file:
+        content = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return content
+
+
+def open_ordinary(path: Path, mode: Literal["rb", "rb+"]) -> BinaryIO:
+    """Open an ordinary file. A pipe, which nobody may ever write to, and a device, which never ends, are refused.
+
+    Raises:
+        OSError: it cannot be opened, or is none.
+    """
+    return open(path, mode, opener=_open_at_once)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    opened = os.open(path, flags | os.O_NONBLOCK)  # else opening a pipe waits for its other end
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "it is no ordinary file", path)
+    return opened
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -8,10 +8,13 @@ import time
 import zlib
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend
+
+from klsearch.studies.files import open_ordinary
 
 _FLUSH_SECONDS = 1.0
 _BLOCK_BYTES = 65536
@@ -113,20 +116,23 @@ class JournalFile(JournalFileBackend):
         os.fsync(file.fileno())
         self._flushed, self._is_flushed = time.monotonic(), True
 
-    def _open(self, mode: Literal["rb", "rb+"]) -> BinaryIO:
-        """The file, if it is still the one that this process began with.
+    @contextmanager
+    def _open(self, mode: Literal["rb", "rb+"]) -> Iterator[BinaryIO]:
+        """The file for a block, if it is still the one that this process began with.
 
         Raises:
-            StorageInternalError: it was removed, or another one has its name; nothing is written to that.
+            StorageInternalError: it was removed, or another one has its name; nothing is written to that. Or it cannot
+                be read or written, for the reason that is the cause.
         """
         try:
-            file = open(self._path, mode)
+            with open_ordinary(Path(self._path), mode) as file:
+                if _identity(os.fstat(file.fileno())) != self._file:
+                    raise StorageInternalError(_REPLACED)
+                yield file
         except FileNotFoundError:
             raise StorageInternalError("it was removed meanwhile; put it back, and go on") from None
-        if _identity(os.fstat(file.fileno())) != self._file:
-            file.close()
-            raise StorageInternalError(_REPLACED)
-        return file
+        except OSError as error:
+            raise StorageInternalError("the file cannot be used") from error
 
     @contextmanager
     def _open_alone(self) -> Iterator[BinaryIO]:
@@ -157,7 +163,7 @@ def _read(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
         return None

@@ -126,6 +126,8 @@ def open_storage(url: str, *, create: bool, patience: Patience | None = None) ->
     parsed, file = _parse(url), file_of(url)
     if file is not None and not file.exists() and not create:
         raise StorageError(f"there is no storage {file}.")
+    if file is not None and file.exists() and not file.is_file():
+        raise StorageError(f"cannot open the storage {without_password(url)}: it is no ordinary file.")
     with _silence_optuna(), ExitStack() as closing:
         with _translate_errors(_UNREADABLE, f"cannot open the storage {without_password(url)}"):
             if file is not None and create:

@@ -60,6 +60,7 @@ RECORD, NEXT = {"op_code": 0, "worker_id": "ä"}, {"op_code": 1, "worker_id": "b
         ([RECORD, RECORD], b'{"op_code":0,"worker_id":"x"}'),  # whole but for its end: nobody has read it
         ([RECORD], b"\0" * 5000),  # a machine without power leaves a hole
         ([RECORD], b"\0" * 5000 + b"\n"),
+        ([RECORD], b"[" * 200_000 + b"\n"),
         ([RECORD], b'{"op_code":0,"worker_id":\xff"x"}\n'),  # neither text nor JSON
         ([RECORD], b'{"op_code":0,"worker_id":"' + b"x" * 200_000),
     ],
@@ -145,6 +146,11 @@ def test_a_journal_of_optuna_or_of_an_earlier_release_is_read_and_gone_on_with(t
     assert [log["op_code"] for log in JournalFileBackend(str(path)).read_logs(0)] == [0, 1], "and the other way round"
 
 
+def put_a_pipe_there(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def write_another_over(path: Path) -> None:
     """Write the journal of two other studies over one, as `cp` does: the system knows it by the same number then."""
     another = path.with_name("another")
@@ -163,6 +169,7 @@ def write_another_over(path: Path) -> None:
             lambda path: os.replace(shutil.copy(path, path.with_name("copy")), path),
             "it was replaced by another file meanwhile",
         ),
+        (put_a_pipe_there, "it is no ordinary file"),
         (write_another_over, "it was replaced by another file meanwhile"),
         (lambda path: path.write_bytes(b""), "it was cut off meanwhile"),
     ],
@@ -175,10 +182,10 @@ def test_a_journal_that_is_no_longer_the_same_is_neither_read_nor_written(
     with says as refused, open_storage(f"journal:///{path}", create=True) as storage:
         storage.create_new_study([StudyDirection.MINIMIZE], "first")
         change(path)
-        left = path.read_bytes() if path.exists() else None
+        left = path.read_bytes() if path.is_file() else None
         storage.create_new_study([StudyDirection.MINIMIZE], "second")
     assert "\n" not in str(refused.value)
-    assert (path.read_bytes() if path.exists() else None) == left
+    assert (path.read_bytes() if path.is_file() else None) == left
 
 
 def test_nothing_is_appended_while_another_holds_the_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Opening storages."""
 
 import gc
+import os
 import socket
 import sqlite3
 import struct
@@ -121,6 +122,17 @@ def test_reading_from_a_database_of_others_adds_no_tables_to_it(tmp_path: Path) 
         pass
     with closing(sqlite3.connect(tmp_path / "others.db")) as connection:
         assert connection.execute("select name from sqlite_master").fetchall() == [("theirs",)]
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_pipe_is_no_storage_and_not_waited_for(kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for create in (False, True):
+        with (
+            pytest.raises(StorageError, match=r"cannot open the storage .*/pipe: it is no ordinary file"),
+            open_storage(f"{kind}:///{tmp_path / 'pipe'}", create=create),
+        ):
+            pass
 
 
 def test_a_folder_is_no_storage_file(tmp_path: Path) -> None:
