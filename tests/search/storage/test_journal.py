@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
+from klsearch.search.storage.database.patience import Patience
 from klsearch.search.storage.journal import JournalFile
 from klsearch.search.storage.opening import open_storage
 from klsearch.studies.errors import StorageError
@@ -186,6 +188,32 @@ def test_a_journal_that_is_no_longer_the_same_is_neither_read_nor_written(
         storage.create_new_study([StudyDirection.MINIMIZE], "second")
     assert "\n" not in str(refused.value)
     assert (path.read_bytes() if path.is_file() else None) == left
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may look into, for a test that gives up root's rights: to root nothing is denied."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+        os.seteuid(user)
+
+
+def test_a_journal_that_may_only_be_read_is_read_and_a_write_is_refused_at_once(open_folder: Path) -> None:
+    url, path = f"journal:///{open_folder}/journal", open_folder / "journal"
+    with open_storage(url, create=True) as storage:
+        storage.create_new_study([StudyDirection.MINIMIZE], "first")
+    path.chmod(0o444)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    before, said = path.read_bytes(), list[str]()
+    patience = Patience(say=said.append, stop=lambda: False)
+    says = pytest.raises(StorageError, match=r"the storage journal:.*/journal stopped answering: Permission denied$")
+    with says, open_storage(url, create=True, patience=patience) as storage:
+        assert [study.study_name for study in storage.get_all_studies()] == ["first"]
+        storage.create_new_study([StudyDirection.MINIMIZE], "second")
+    assert (path.read_bytes(), said) == (before, [])
 
 
 def test_nothing_is_appended_while_another_holds_the_file(tmp_path: Path) -> None:
