@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from klsearch.search.storage.database.patience import Patience, ServerAway, is_crowded, may_pass, reason
+from klsearch.search.storage.encoding import DamagedStudy, decoding
 from klsearch.search.storage.journal import JournalFile
 from klsearch.studies.errors import StorageError
 
@@ -128,14 +129,15 @@ def open_storage(url: str, *, create: bool, patience: Patience | None = None) ->
         raise StorageError(f"there is no storage {file}.")
     if file is not None and file.exists() and not file.is_file():
         raise StorageError(f"cannot open the storage {without_password(url)}: it is no ordinary file.")
-    with _silence_optuna(), ExitStack() as closing:
+    with _silence_optuna(), _say_where(url), ExitStack() as closing:
         with _translate_errors(_UNREADABLE, f"cannot open the storage {without_password(url)}"):
             if file is not None and create:
                 file.parent.mkdir(parents=True, exist_ok=True)
             if parsed.drivername == "journal":
                 journal = JournalFile(str(file))
                 closing.callback(journal.close)
-                storage: BaseStorage = JournalStorage(journal)
+                with decoding("a record"):
+                    storage: BaseStorage = JournalStorage(journal)
             else:
                 database = _database(parsed, create=create, patience=patience)
                 closing.callback(database.engine.dispose)
@@ -156,6 +158,15 @@ def _silence_optuna() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(level)
+
+
+@contextmanager
+def _say_where(url: str) -> Iterator[None]:
+    """Say of what is damaged in which storage it is."""
+    try:
+        yield
+    except DamagedStudy as error:
+        raise StorageError(f"the storage {without_password(url)}: {error}") from error
 
 
 @contextmanager
