@@ -12,7 +12,7 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-_UNFINISHED = re.compile(r"\..+\.([0-9a-f]{16}|\d+)\.tmp")  # the latter, of a process id, by the first release
+_UNFINISHED = re.compile(r"\.(?P<of>.+)\.([0-9a-f]{16}|\d+)\.tmp")  # the latter, of a process id, by the first release
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -29,11 +29,14 @@ def write_atomically(path: Path, text: str) -> None:
 def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
     """A file to write beside `path`, which it replaces in one step when the block ends; missing folders are made.
 
+    What processes left there that were killed while they replaced the same file is removed.
+
     Raises:
         OSError: the folder cannot be written, or the disk is full; the error names a file, the old one is intact and
             nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(path.parent, of=path.name)
     unfinished, file = _open_beside(path)
     try:
         with file:
@@ -82,10 +85,11 @@ def _open_at_once(path: str, flags: int) -> int:
     return opened
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove the files that processes left in a folder which were killed while they replaced others."""
+def remove_unfinished(folder: Path, *, of: str | None = None) -> None:
+    """Remove what processes left in a folder that were killed while they replaced its files, or the one named `of`."""
     for path in folder.glob(".*.tmp"):
-        if _UNFINISHED.fullmatch(path.name) and path.is_file():
+        found = _UNFINISHED.fullmatch(path.name)
+        if found is not None and of in (None, found["of"]) and path.is_file():
             with suppress(OSError), path.open("rb") as file:  # a living process has it locked, or has just replaced it
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()

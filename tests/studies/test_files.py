@@ -78,8 +78,25 @@ def test_what_a_killed_process_left_half_written_is_removed_and_a_living_one_s_i
         assert process.stdout.readline() == "half\n"
         remove_unfinished(tmp_path)
         (half,) = tmp_path.glob(".report.html.*.tmp")
+        write_atomically(path, "another's")
+        assert half.exists(), "its process lives"
         process.kill()
         process.wait()
         assert half.exists(), "a killed process removes nothing"
         remove_unfinished(tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == [".mine.tmp", "notes.0123456789abcdef.tmp"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".mine.tmp",
+        "notes.0123456789abcdef.tmp",
+        "report.html",
+    ]
+
+
+def test_who_writes_a_file_removes_what_killed_processes_left_of_it_and_of_no_other(tmp_path: Path) -> None:
+    for name in ("report.html", "report.html.old", "trials.csv"):
+        (tmp_path / f".{name}.0123456789abcdef.tmp").touch()
+    write_atomically(tmp_path / "report.html", "whole")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".report.html.old.0123456789abcdef.tmp",
+        ".trials.csv.0123456789abcdef.tmp",
+        "report.html",
+    ]
