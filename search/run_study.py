@@ -14,6 +14,7 @@ from klsearch.search.terminal.progress import Progress, Silence, say_if_long
 from klsearch.search.training.tensorflow import load_tensorflow, silence_loops, threads_left_over
 from klsearch.studies.definitions.catalog import LoadedDefinition, override
 from klsearch.studies.definitions.data import load_data
+from klsearch.studies.files import remove_unfinished
 from klsearch.studies.record import StudyRecord
 
 
@@ -71,6 +72,7 @@ def _run(
         if finished := find_finished(loaded, dataset, place, options):
             record, done = finished
             progress.say(f"Nothing to do: {done}; `{place.resume_command} --trials N` for more.")
+            remove_unfinished(place.folder)
             if not has_outputs(place, record):
                 write_outputs(record, place, progress=progress, stopper=stopper)
             return record

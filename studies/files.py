@@ -1,15 +1,18 @@
-"""Writing files that are never seen half written."""
+"""Writing files that are never seen half written, and reading only what is a file."""
 
+import errno
 import fcntl
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
+from typing import BinaryIO, Literal
 
-_UNFINISHED = re.compile(r"\..+\.([0-9a-f]{16}|\d+)\.tmp")  # the latter, of a process id, by the first release
+_UNFINISHED = re.compile(r"\.(?P<of>.+)\.([0-9a-f]{16}|\d+)\.tmp")  # the latter, of a process id, by the first release
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -26,11 +29,14 @@ def write_atomically(path: Path, text: str) -> None:
 def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
     """A file to write beside `path`, which it replaces in one step when the block ends; missing folders are made.
 
+    What processes left there that were killed while they replaced the same file is removed.
+
     Raises:
         OSError: the folder cannot be written, or the disk is full; the error names a file, the old one is intact and
             nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(path.parent, of=path.name)
     unfinished, file = _open_beside(path)
     try:
         with file:
@@ -45,10 +51,45 @@ def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
         unfinished.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove the files that processes left in a folder which were killed while they replaced others."""
+def read_ordinary(path: Path, *, most: int | None = None) -> bytes:
+    """The content of an ordinary file.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have; what has more is not read.
+
+    Raises:
+        OSError: it cannot be read, is a pipe or a device, or has more; the error says why.
+    """
+    with open_ordinary(path, "rb") as file:
+        content = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return content
+
+
+def open_ordinary(path: Path, mode: Literal["rb", "rb+"]) -> BinaryIO:
+    """Open an ordinary file. A pipe, which nobody may ever write to, and a device, which never ends, are refused.
+
+    Raises:
+        OSError: it cannot be opened, or is none.
+    """
+    return open(path, mode, opener=_open_at_once)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    opened = os.open(path, flags | os.O_NONBLOCK)  # else opening a pipe waits for its other end
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "it is no ordinary file", path)
+    return opened
+
+
+def remove_unfinished(folder: Path, *, of: str | None = None) -> None:
+    """Remove what processes left in a folder that were killed while they replaced its files, or the one named `of`."""
     for path in folder.glob(".*.tmp"):
-        if _UNFINISHED.fullmatch(path.name) and path.is_file():
+        found = _UNFINISHED.fullmatch(path.name)
+        if found is not None and of in (None, found["of"]) and path.is_file():
             with suppress(OSError), path.open("rb") as file:  # a living process has it locked, or has just replaced it
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()

@@ -194,9 +194,14 @@ def comparison_file(first: "Place", second: "Place") -> str:
 
 
 def _run_folder(place: "Place") -> Path:
-    """The run folder, made if this machine has none of the study: a later run here then goes on in it."""
+    """The run folder, made if this machine has none of the study: a later run here then goes on in it.
+
+    Whoever writes there removes what others, which were killed, left half written.
+    """
     from klsearch.search.storage.records import stored_definition
+    from klsearch.studies.files import remove_unfinished
 
     if not place.is_made:
         place.create(stored_definition(place).toml_for_any_folder())
+    remove_unfinished(place.folder)
     return place.folder

@@ -3,17 +3,51 @@
 import base64
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
+from klsearch.studies.errors import StorageError
 from klsearch.vae.diagnostics.curves import CURVE_NAMES, TrainingCurves
 from klsearch.vae.diagnostics.measures import LATENT_NAMES, SCALAR_NAMES, Measures
 from klsearch.vae.evaluation.latent_map import LatentMap
 from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.evaluation.samples import ColumnErrors, ImageSamples, Samples, SeriesSamples
+
+# What decoding raises of values that nobody encoded.
+_WRONG = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
+    zlib.error,
+)
+
+
+class DamagedStudy(StorageError):
+    """What a storage holds is not as it was written; the message says what, and whoever opened it says where."""
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """A block that only decodes what a storage gave: whatever does not fit there is damaged.
+
+    Not every storage notices a changed bit by itself: databases do not, nor do journals of earlier releases.
+
+    Raises:
+        DamagedStudy: it is.
+    """
+    try:
+        yield
+    except _WRONG as error:
+        told = str(error).strip().partition("\n")[0]
+        raise DamagedStudy(f"{what} is damaged ({type(error).__name__}: {told}); restore it from a copy.") from error
 
 
 def encode_curves(curves: TrainingCurves) -> str:
@@ -52,7 +86,10 @@ def encode_probe(probe: Probe | None) -> dict[str, Any] | None:
 
 def decode_probe(values: Mapping[str, Any] | None) -> Probe | None:
     """The probe that `encode_probe` wrote."""
-    return None if values is None else Probe(**values)
+    if values is None:
+        return None
+    numbers = {name: float(value) for name, value in values.items() if name != "measure"}
+    return Probe(measure=values["measure"], **numbers)
 
 
 Kept = Samples | LatentMap
@@ -98,4 +135,4 @@ def _finite(value: float) -> float | None:
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    return math.nan if value is None else float(value)

@@ -102,9 +102,15 @@ class StudyFacts:
         layout = Layout(**values["layout"])
         # Warnings of the first release have no codes.
         coded = zip_longest(data.get("warnings", ()), data.get("codes", ()), fillvalue="")
-        lists = {name: tuple(data.get(name, ())) for name in ("shape", "notes")}
+        lists = {"shape": tuple(map(int, data.get("shape", ()))), "notes": tuple(map(str, data.get("notes", ())))}
+        by_split = {
+            "rows": {split: int(rows) for split, rows in data["rows"].items()},
+            "pca": {split: float(value) for split, value in data.get("pca", {}).items()},
+        }
         kept = {name: value for name, value in data.items() if name != "codes"}
-        data = DataFacts(**{**kept, **lists, "warnings": tuple(Caution(text, code) for text, code in coded)})
+        data = DataFacts(
+            **{**kept, **lists, **by_split, "warnings": tuple(Caution(text, code) for text, code in coded)}
+        )
         reference = values.get("reference")
         if reference is not None:
             reference = Reference(**{**reference, "kl_band": tuple(reference["kl_band"])})

@@ -8,16 +8,21 @@ import time
 import zlib
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend
 
+from klsearch.studies.files import open_ordinary
+
 _FLUSH_SECONDS = 1.0
 _BLOCK_BYTES = 65536
 _CHECKSUM = re.compile(rb',"crc":"([\da-f]{8})"\}\n')
 _CHECKSUM_BYTES = 19
+_TAIL_BYTES = 64  # which hold a line's checksum; of a line without, a time and more
 _CUT_OFF = "it was cut off meanwhile; restore the file from a copy"
+_REPLACED = "it was replaced by another file meanwhile; start again to go on with that"
 
 
 class JournalFile(JournalFileBackend):
@@ -41,7 +46,8 @@ class JournalFile(JournalFileBackend):
         super().__init__(path)
         self._path = path
         self._file = _identity(os.stat(path))
-        self._end = 0  # of what this process appended last, which is whole
+        self._end = 0  # of what this process has read or appended, all of it whole
+        self._tail = b""  # the last bytes before that
         self._flushed = 0.0
         self._is_flushed = True
 
@@ -55,9 +61,8 @@ class JournalFile(JournalFileBackend):
         number = log_number_from if log_number_from in offsets else 0
         with self._open("rb") as file:
             end = os.fstat(file.fileno()).st_size  # others may append meanwhile
-            if end < (offset := offsets[number]):
-                raise StorageInternalError(_CUT_OFF)
-            file.seek(offset)
+            self._check(file, end)
+            offset = file.seek(offsets[number])
             while offset < end:
                 line = file.readline()
                 record = _read(line)
@@ -67,6 +72,7 @@ class JournalFile(JournalFileBackend):
                     return
                 offset += len(line)
                 offsets[number + 1] = offset
+                self._note(offset, line)
                 if number >= log_number_from:
                     yield record
                 number += 1
@@ -74,9 +80,10 @@ class JournalFile(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write records at the end of the file."""
         with self._open_alone() as file:
-            file.write(b"".join(map(_line, logs)))
+            lines = b"".join(map(_line, logs))
+            file.write(lines)
             file.flush()
-            self._end = file.tell()
+            self._note(file.tell(), lines)
             self._is_flushed = False
             if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
                 self._flush(file)
@@ -87,24 +94,45 @@ class JournalFile(JournalFileBackend):
             with suppress(StorageInternalError), self._open("rb") as file:
                 self._flush(file)
 
+    def _note(self, end: int, lines: bytes) -> None:
+        """Remember where the journal that this process knows ends, and with what."""
+        if end > self._end:
+            self._end, self._tail = end, lines[-_TAIL_BYTES:]
+
+    def _check(self, file: BinaryIO, end: int) -> None:
+        """See that the file still holds what this process knows of it: a copy may have been written over it.
+
+        The system gives the number of a file that was removed to the next one, so that alone tells too little.
+
+        Raises:
+            StorageInternalError: it does not.
+        """
+        if end < self._end:
+            raise StorageInternalError(_CUT_OFF)
+        if os.pread(file.fileno(), len(self._tail), self._end - len(self._tail)) != self._tail:
+            raise StorageInternalError(_REPLACED)
+
     def _flush(self, file: BinaryIO) -> None:
         os.fsync(file.fileno())
         self._flushed, self._is_flushed = time.monotonic(), True
 
-    def _open(self, mode: Literal["rb", "rb+"]) -> BinaryIO:
-        """The file, if it is still the one that this process began with.
+    @contextmanager
+    def _open(self, mode: Literal["rb", "rb+"]) -> Iterator[BinaryIO]:
+        """The file for a block, if it is still the one that this process began with.
 
         Raises:
-            StorageInternalError: it was removed, or another one has its name; nothing is written to that.
+            StorageInternalError: it was removed, or another one has its name; nothing is written to that. Or it cannot
+                be read or written, for the reason that is the cause.
         """
         try:
-            file = open(self._path, mode)
+            with open_ordinary(Path(self._path), mode) as file:
+                if _identity(os.fstat(file.fileno())) != self._file:
+                    raise StorageInternalError(_REPLACED)
+                yield file
         except FileNotFoundError:
             raise StorageInternalError("it was removed meanwhile; put it back, and go on") from None
-        if _identity(os.fstat(file.fileno())) != self._file:
-            file.close()
-            raise StorageInternalError("it was replaced by another file meanwhile; start again to go on with that")
-        return file
+        except OSError as error:
+            raise StorageInternalError("the file cannot be used") from error
 
     @contextmanager
     def _open_alone(self) -> Iterator[BinaryIO]:
@@ -112,8 +140,7 @@ class JournalFile(JournalFileBackend):
         with self._open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             end = file.seek(0, os.SEEK_END)
-            if end < self._end:
-                raise StorageInternalError(_CUT_OFF)
+            self._check(file, end)
             if end != self._end:
                 _drop_damaged_line(file)
             yield file
@@ -136,7 +163,7 @@ def _read(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
         return None

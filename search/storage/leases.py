@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from klsearch.search.storage.encoding import decoding
 from klsearch.search.storage.process import Owner
 
 if TYPE_CHECKING:  # what only prints shall not wait for it
@@ -98,7 +99,7 @@ class Leases:
         """
         key = _key(owner)
         said = self._attributes().get(key)
-        if said is not None and json.loads(said)["at"] == _GONE:
+        if said is not None and _decode(said)["at"] == _GONE:
             return True
         if owner.is_known_dead():
             return True
@@ -117,8 +118,8 @@ class Leases:
     def count_searching(self) -> int:
         """Count the workers that live and search, so far as this process can know by now."""
         with self.reading():
-            said = [json.loads(self._attributes()[_key(owner)]) for owner in self._living()]
-        return sum(one.get("searches", False) for one in said)  # those of the first release did not say
+            said = [_decode(self._attributes()[_key(owner)]) for owner in self._living()]
+        return sum(one["searches"] for one in said)
 
     def activity(self) -> Activity:
         """What the living workers tell: of the time left the one that spoke last.
@@ -128,16 +129,16 @@ class Leases:
         """
         with self.reading():
             attributes = self._attributes()
-            said = {owner: json.loads(attributes[_key(owner)]) for owner in self._living()}
+            said = {owner: _decode(attributes[_key(owner)]) for owner in self._living()}
         now = time.time()
         spoke = [
             one for owner, one in said.items() if owner.is_known_alive() or now - one["at"] < _LONG_SILENCE_SECONDS
         ]
-        known = [(one["at"], one["left"]) for one in spoke if one.get("left") is not None]
+        known = [(one["at"], one["left"]) for one in spoke if one["left"] is not None]
         if not known:
             return Activity(is_worked_on=bool(spoke))
         at, left = max(known)
-        return Activity(is_worked_on=True, left=max(0.0, float(left) - max(0.0, now - at)))
+        return Activity(is_worked_on=True, left=max(0.0, left - max(0.0, now - at)))
 
     def _living(self) -> list[Owner]:
         workers = [_owner(key) for key in self._attributes() if key.startswith(_PREFIX)]
@@ -149,7 +150,24 @@ class Leases:
 
 def progress_of_workers(attributes: Mapping[str, Any]) -> dict[Owner, dict[str, dict[str, float]]]:
     """The latest progress that every worker reported, by the trial's number, from the attributes of a study."""
-    return {_owner(key): json.loads(text)["progress"] for key, text in attributes.items() if key.startswith(_PREFIX)}
+    return {_owner(key): _decode(text)["progress"] for key, text in attributes.items() if key.startswith(_PREFIX)}
+
+
+def _decode(text: str) -> dict[str, Any]:
+    """What a worker said, of which the first release said less."""
+    with decoding("what a worker said last"):
+        said = json.loads(text)
+        progress = {
+            number: {name: float(value) for name, value in values.items()}
+            for number, values in said["progress"].items()
+        }
+        left = said.get("left")
+        return {
+            "at": float(said["at"]),
+            "progress": progress,
+            "left": None if left is None else float(left),
+            "searches": bool(said.get("searches", False)),
+        }
 
 
 def _key(owner: Owner) -> str:
@@ -158,5 +176,6 @@ def _key(owner: Owner) -> str:
 
 def _owner(key: str) -> Owner:
     """The owner whose key `_key` made."""
-    host, boot, process, started = key.removeprefix(_PREFIX).split(":", 3)
-    return Owner(host=host, boot=boot, process=int(process), started=started)
+    with decoding("the name of a worker"):
+        host, boot, process, started = key.removeprefix(_PREFIX).split(":", 3)
+        return Owner(host=host, boot=boot, process=int(process), started=started)

@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from klsearch.search.storage.database.patience import Patience, ServerAway, is_crowded, may_pass, reason
+from klsearch.search.storage.encoding import DamagedStudy, decoding
 from klsearch.search.storage.journal import JournalFile
 from klsearch.studies.errors import StorageError
 
@@ -59,14 +60,38 @@ def without_password(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         return "(not a storage URL)"
-    options = {name: value for name, value in parsed.query.items() if not _may_tell_secret(name, value)}
-    user = None if parsed.username is None else parsed.username.partition(":")[0]  # of one written as me%3Apassword
+    if _has_second_at(url, parsed):
+        return "(a storage URL with a second @)"
+    options = {
+        name: tuple(map(_user_alone, _each(value))) if name == "user" else value
+        for name, value in parsed.query.items()
+        if not _may_tell_secret(name, value)
+    }
+    user = None if parsed.username is None else _user_alone(parsed.username)
     database = None if _is_connection_string(parsed) else parsed.database
     return URL.create(parsed.drivername, user, None, parsed.host, parsed.port, database, options).render_as_string()
 
 
+def _has_second_at(url: str, parsed: URL) -> bool:
+    """Tell whether a server's URL holds a second @ before its options: what stands around it may be a password."""
+    address = url.rpartition("?")[0] if parsed.query else url
+    return _is_of_server(parsed) and address.count("@") > 1
+
+
+def _names_password(parsed: URL) -> bool:
+    """Tell whether a password stands within a name, which a server would repeat in its refusal."""
+    users, hosts = (_each(parsed.query.get(name, ())) for name in ("user", "host"))
+    return any(":" in user for user in (parsed.username or "", *users)) or any("@" in host for host in hosts)
+
+
+def _user_alone(name: str) -> str:
+    """The user of a name written as me%3Apassword, or as the option user=me:password."""
+    return name.partition(":")[0]
+
+
 def _may_tell_secret(name: str, value: str | tuple[str, ...]) -> bool:
-    return bool(_SECRET.search(name)) or any(map(_SECRET_WITHIN.search, _each(value)))
+    is_address = name != "user" and any("@" in one for one in _each(value))  # host=me:password@db
+    return is_address or bool(_SECRET.search(name)) or any(map(_SECRET_WITHIN.search, _each(value)))
 
 
 def _is_connection_string(parsed: URL) -> bool:
@@ -82,8 +107,11 @@ def _each(value: str | tuple[str, ...]) -> tuple[str, ...]:
 def file_of(url: str) -> Path | None:
     """The file behind a sqlite or journal URL; None for a server."""
     parsed = _parse(url)
-    file_based = parsed.drivername.startswith(("sqlite", "journal"))
-    return Path(parsed.database) if file_based and parsed.database else None
+    return None if _is_of_server(parsed) or not parsed.database else Path(parsed.database)
+
+
+def _is_of_server(parsed: URL) -> bool:
+    return not parsed.drivername.startswith(("sqlite", "journal"))
 
 
 def with_file(url: str, file: Path) -> str:
@@ -96,11 +124,13 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # the second from a port that is no number
         raise StorageError(f"this is not a storage URL; give {_KINDS}.") from None
-    if "@" in (parsed.host or ""):
+    if _has_second_at(url, parsed):
         raise StorageError("the storage URL holds a second @; write one that belongs to the password as %40.")
+    if _names_password(parsed):
+        raise StorageError("the storage URL's user or host holds a password; write it as USER:PASSWORD@HOST.")
     if not parsed.drivername.startswith(("sqlite", "journal", "postgresql")):
         raise StorageError(f"storage {parsed.drivername!r} is not supported; give {_KINDS}.")
-    if parsed.drivername.startswith(("sqlite", "journal")) and not parsed.database:
+    if not _is_of_server(parsed) and not parsed.database:
         raise StorageError(f"storage {without_password(url)!r} names no file; give {_KINDS}.")
     if _is_connection_string(parsed):
         raise StorageError(
@@ -126,14 +156,17 @@ def open_storage(url: str, *, create: bool, patience: Patience | None = None) ->
     parsed, file = _parse(url), file_of(url)
     if file is not None and not file.exists() and not create:
         raise StorageError(f"there is no storage {file}.")
-    with _silence_optuna(), ExitStack() as closing:
+    if file is not None and file.exists() and not file.is_file():
+        raise StorageError(f"cannot open the storage {without_password(url)}: it is no ordinary file.")
+    with _silence_optuna(), _say_where(url), ExitStack() as closing:
         with _translate_errors(_UNREADABLE, f"cannot open the storage {without_password(url)}"):
             if file is not None and create:
                 file.parent.mkdir(parents=True, exist_ok=True)
             if parsed.drivername == "journal":
                 journal = JournalFile(str(file))
                 closing.callback(journal.close)
-                storage: BaseStorage = JournalStorage(journal)
+                with decoding("a record"):
+                    storage: BaseStorage = JournalStorage(journal)
             else:
                 database = _database(parsed, create=create, patience=patience)
                 closing.callback(database.engine.dispose)
@@ -154,6 +187,15 @@ def _silence_optuna() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(level)
+
+
+@contextmanager
+def _say_where(url: str) -> Iterator[None]:
+    """Say of what is damaged in which storage it is."""
+    try:
+        yield
+    except DamagedStudy as error:
+        raise StorageError(f"the storage {without_password(url)}: {error}") from error
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from pathlib import Path
 from klsearch.search.storage.database.known import is_known_storage, remember_storage
 from klsearch.search.storage.opening import JOURNAL, absolute_url, embedded_url, file_of, with_file, without_password
 from klsearch.studies.errors import StorageError, StudyConflict, UsageError
-from klsearch.studies.files import write_atomically
+from klsearch.studies.files import read_ordinary, write_atomically
 
 STORAGE_VARIABLE = "KLSEARCH_STORAGE"
 _ABOUT = "run.json"
+_MOST_ABOUT = 100_000  # bytes of it, which are a few hundred
 _MOST_NAMED = 10  # runs, in one line
 
 
@@ -214,7 +215,11 @@ def _folder(run: str) -> Path:
 def _about(folder: Path) -> tuple[str, str | None]:
     """The study that a run folder holds, and its storage without password; None for the one in the folder."""
     try:
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        return str(about["study"]), about["storage"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{folder / _ABOUT} cannot be read: {error}") from error
+        about = json.loads(read_ordinary(folder / _ABOUT, most=_MOST_ABOUT).decode())
+        study, storage = about["study"], about["storage"]
+        if not isinstance(study, str) or not isinstance(storage, str | None):
+            raise TypeError("it names no study and storage")
+        return study, storage
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{folder / _ABOUT} cannot be read: {reason}") from error

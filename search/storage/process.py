@@ -35,7 +35,7 @@ class Owner:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The owner that `as_json` wrote."""
-        return cls(**values)
+        return cls(**{**values, "process": int(values["process"])})
 
     def is_here(self) -> bool:
         """Whether the process belongs to this machine since it was last started, so that the system knows it."""

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from klsearch.search.layout import Layout
 from klsearch.search.seeds import confirmation_seed, race_seeds, shared_seed
+from klsearch.search.storage.encoding import DamagedStudy
 from klsearch.search.storage.leases import Activity
 from klsearch.search.storage.opening import open_storage
 from klsearch.search.storage.place import Place
@@ -18,7 +19,7 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
-from klsearch.studies.errors import StorageError
+from klsearch.studies.errors import DefinitionError, StorageError
 from klsearch.studies.ladder import LADDER, closing_settings
 from klsearch.studies.record import ConfirmationRun, RunState, StudyRecord, TrialRecord
 from klsearch.vae.diagnostics.gates import CONSTRAINT_GATES, Gate, final_kl, judge, kl_slope
@@ -93,9 +94,18 @@ def stored_layout(place: Place) -> Layout | None:
 def definition_of(study: StudyStorage) -> LoadedDefinition:
     """The definition that a study was last run under."""
     toml, folder = study.definition, Path(study.facts.folder)
-    return LoadedDefinition(
-        definition=parse_definition(toml, f"{study.name}.toml"), toml=toml, folder=folder, path=None
-    )
+    return LoadedDefinition(definition=_parse(toml, study.name), toml=toml, folder=folder, path=None)
+
+
+def _parse(toml: str, name: str) -> StudyDefinition:
+    """The definition that a study holds, which was whole when it was stored."""
+    try:
+        return parse_definition(toml, f"{name}.toml")
+    except DefinitionError as error:
+        raise DamagedStudy(
+            f"the definition of study {name!r} is damaged, or of another release ({error.problems[0]}); restore it "
+            "from a copy."
+        ) from error
 
 
 def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> StudyRecord:
@@ -109,7 +119,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         resume_command: what continues the study.
     """
     toml, facts = storage.definition, storage.facts
-    definition = facts.settle(parse_definition(toml, f"{storage.name}.toml"))
+    definition = facts.settle(_parse(toml, storage.name))
     return StudyRecord(
         name=storage.name,
         definition=definition,

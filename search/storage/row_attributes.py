@@ -97,8 +97,8 @@ def read_row(
         owner=owner,
         course=course,
         result=result,
-        score=trial.value if finished and trial.value is not None else math.nan,
-        error=trial.user_attrs.get(VOID, "marked as failed from outside") if failed else "",
+        score=float(trial.value) if finished and trial.value is not None else math.nan,
+        error=str(trial.user_attrs.get(VOID, "marked as failed from outside")) if failed else "",
         progress={} if trial.state.is_finished() else said.get(owner, {}).get(str(trial.number), {}),
         started=datetime.fromisoformat(run[_STARTED]),
         ended=datetime.fromisoformat(values[_ENDED]) if values is not None and finished else None,
@@ -133,7 +133,7 @@ def _result(values: Mapping[str, Any], test: Mapping[str, Any] | None) -> Result
     return Result(
         curves=decode_curves(values["curves"]),
         measures={split: decode_measures(measured) for split, measured in measures.items()},
-        seconds=values["seconds"],
+        seconds=float(values["seconds"]),
     )
 
 

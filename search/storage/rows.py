@@ -60,8 +60,8 @@ class Run:
         """The run that `as_json` wrote."""
         return cls(
             hyperparameters=Hyperparameters.from_json(values["hyperparameters"]),
-            seed=values["seed"],
-            label=values["label"],
+            seed=int(values["seed"]),
+            label=str(values["label"]),
             method=values.get("method"),
         )
 

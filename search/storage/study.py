@@ -20,6 +20,7 @@ from klsearch.search.storage.database.turns import LockTurns, Turns
 from klsearch.search.storage.database.whole_rows import close_trial, create_trials
 from klsearch.search.storage.encoding import (
     decode_samples,
+    decoding,
     encode_measures,
     encode_probe,
     encode_samples,
@@ -84,8 +85,9 @@ class StudyStorage:
     @classmethod
     def names(cls, storage: BaseStorage) -> list[str]:
         """The names of the studies in a storage, those that hold their confirmations and queues left out."""
-        names = (study.study_name for study in storage.get_all_studies())
-        return sorted(name for name in names if not name.endswith(RESERVED_ENDINGS))
+        studies = storage.get_all_studies()
+        with decoding("the name of a study"):
+            return sorted(one.study_name for one in studies if not one.study_name.endswith(RESERVED_ENDINGS))
 
     @classmethod
     def load(cls, storage: BaseStorage, name: str) -> "StudyStorage":
@@ -202,7 +204,9 @@ class StudyStorage:
     @property
     def definition(self) -> str:
         """The definition's TOML text."""
-        return str(self._attributes()[_DEFINITION])
+        attributes = self._attributes()
+        with decoding(f"the definition of study {self.name!r}"):
+            return str(attributes[_DEFINITION])
 
     def replace_definition(self, definition: str) -> None:
         """Write another TOML text: for what may change in a study, such as its budget."""
@@ -213,10 +217,11 @@ class StudyStorage:
     def facts(self) -> StudyFacts:
         """The facts of the study as a whole."""
         attributes = self._attributes()
-        facts = json.loads(attributes[_FACTS])
         names = [field.name for field in fields(StudyFacts)]  # one that is newer than the study may have been added
         found = {name: attributes[f"{_FACT}{name}"] for name in names if f"{_FACT}{name}" in attributes}
-        return StudyFacts.from_json({**facts, **{name: json.loads(text) for name, text in found.items()}})
+        with decoding(f"what is known of study {self.name!r} as a whole"):
+            facts = json.loads(attributes[_FACTS])
+            return StudyFacts.from_json({**facts, **{name: json.loads(text) for name, text in found.items()}})
 
     def change_facts(self, **changes: Any) -> None:
         """Write some of what is known of the study as a whole; what other processes write meanwhile stays."""
@@ -258,7 +263,8 @@ class StudyStorage:
     def sampled_rows(self) -> tuple[int, ...]:
         """Numbers of the rows of this confirmation whose members' samples are kept; none before."""
         text = self._attributes().get(_SAMPLES)
-        return () if text is None else tuple(json.loads(text)["rows"])
+        with decoding(f"what study {self.name!r} keeps of the data"):
+            return () if text is None else tuple(map(int, json.loads(text)["rows"]))
 
     def replace_samples(
         self, samples: Samples | None, rows: Sequence[int], latent_map: LatentMap | None = None
@@ -283,8 +289,9 @@ class StudyStorage:
             attributes = StudyStorage(self._storage, self.name + CONFIRMATION_ENDING)._attributes()
         except KeyError:
             return None
-        kept = json.loads(attributes.get(_SAMPLES, "{}")).get(name)
-        return None if kept is None else decode_samples(kept)
+        with decoding(f"what study {self.name!r} keeps of the data"):
+            kept = json.loads(attributes.get(_SAMPLES, "{}")).get(name)
+            return None if kept is None else decode_samples(kept)
 
     def create_row(
         self,
@@ -356,8 +363,10 @@ class StudyStorage:
 
     def decided(self) -> tuple[int, bool]:
         """The finished trials that were last looked at for whether more search pays, and whether it no longer does."""
-        counted, is_decided = json.loads(self._attributes().get(_DECIDED, "[0, false]"))
-        return counted, is_decided
+        text = self._attributes().get(_DECIDED, "[0, false]")
+        with decoding(f"what was decided of study {self.name!r}"):
+            counted, is_decided = json.loads(text)
+            return int(counted), bool(is_decided)
 
     def keep_decided(self, counted: int, is_decided: bool) -> None:
         """Write down whether more search no longer pays, by so many finished trials."""
@@ -389,7 +398,7 @@ class StudyStorage:
             if row is None:
                 if not is_row(trial):
                     continue
-                row = read_row(trial, {}, {}, with_result=False)
+                row = self._read(trial, {}, {}, with_result=False)
                 if trial.state.is_finished():
                     known[trial.number] = row
             rows.append(row)
@@ -411,7 +420,18 @@ class StudyStorage:
     def _rows(self, trials: list[FrozenTrial]) -> list[Row]:
         attributes = self._attributes()
         said = progress_of_workers(attributes)
-        return [read_row(trial, said, attributes, with_result=True) for trial in trials if is_row(trial)]
+        return [self._read(trial, said, attributes, with_result=True) for trial in trials if is_row(trial)]
+
+    def _read(
+        self,
+        trial: FrozenTrial,
+        said: Mapping[Owner, Mapping[str, Mapping[str, float]]],
+        attributes: Mapping[str, Any],
+        *,
+        with_result: bool,
+    ) -> Row:
+        with decoding(f"row {trial.number} of study {self.name!r}"):
+            return read_row(trial, said, attributes, with_result=with_result)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -426,4 +446,8 @@ class StudyStorage:
 
 
 def _maker_is_dead(attributes: Mapping[str, Any]) -> bool:
-    return _MAKER not in attributes or Owner.from_json(attributes[_MAKER]).is_known_dead()
+    if _MAKER not in attributes:
+        return True
+    with decoding("who makes a study"):
+        maker = Owner.from_json(attributes[_MAKER])
+    return maker.is_known_dead()

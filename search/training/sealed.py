@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klsearch.studies.files import open_to_replace
+from klsearch.studies.files import open_to_replace, read_ordinary
 
 _SEAL = "sha256"
 _SEAL_BYTES = hashlib.new(_SEAL).digest_size  # at the end of the file
@@ -41,7 +41,7 @@ def open_sealed(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
         DamagedFile: a single bit of it has changed, or it is of something else.
         OSError: it cannot be read.
     """
-    content = path.read_bytes()
+    content = read_ordinary(path)
     arrays, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     if hashlib.new(_SEAL, arrays).digest() != seal:
         raise DamagedFile(f"{path} is damaged or of something else")

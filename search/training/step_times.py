@@ -17,7 +17,7 @@ import klsearch.vae
 from klsearch.search.training.models import clips_gradients
 from klsearch.search.training.tensorflow import threads_within
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.studies.files import write_atomically
+from klsearch.studies.files import read_ordinary, write_atomically
 from klsearch.vae.machine import cache_folder, processor_name, total_memory, usable_cores
 from klsearch.vae.networks.network import Network
 from klsearch.vae.training.devices.cards import card_names
@@ -206,10 +206,7 @@ def _read(path: Path) -> _Noted:
         OSError: it cannot be read.
         ValidationError: it is not what we wrote.
     """
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path} is not a file")  # nor is a pipe waited for
-    with path.open("rb") as file:
-        return _Noted.model_validate_json(file.read(_LARGEST_FILE))
+    return _Noted.model_validate_json(read_ordinary(path, most=_LARGEST_FILE))
 
 
 def _is_whole(noted: _Noted) -> bool:

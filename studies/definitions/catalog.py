@@ -13,6 +13,7 @@ from tomlkit.exceptions import ConvertError
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.parsing import parse_definition
 from klsearch.studies.errors import DefinitionError
+from klsearch.studies.files import read_ordinary
 from klsearch.vae.data.sources import is_path
 from klsearch.vae.hyperparameters import CHOICES, NAMES, Hyperparameters
 
@@ -179,11 +180,7 @@ def _read(path: Path) -> str:
         if path.is_dir():
             hint = "; continue it with `klsearch resume`" if (path / "study.toml").exists() else ""
             raise DefinitionError([f"{path}: is a folder, not a study definition{hint}"])
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise DefinitionError([f"{path}: is not a study definition: it has more than {_MAX_BYTES:,} bytes"])
-        return content.decode("utf-8-sig")
+        return read_ordinary(path, most=_MAX_BYTES).decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DefinitionError([_unknown_study(path)]) from error
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.studies.files import open_to_replace, remove_unfinished, write_atomically
+from klsearch.studies.files import open_to_replace, read_ordinary, remove_unfinished, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -19,6 +19,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert failed.value.filename == str(path), "a write that fails does not say of which file"
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["trials.csv"]
+
+
+def test_what_is_no_ordinary_file_or_a_larger_one_is_neither_waited_for_nor_read(tmp_path: Path) -> None:
+    path, pipe = tmp_path / "run.json", tmp_path / "pipe"
+    path.write_bytes(b"12345")
+    assert read_ordinary(path) == read_ordinary(path, most=5) == b"12345"
+    os.mkfifo(pipe)
+    zero = Path("/dev/zero")
+    for other, most, reason in ((path, 4, "more than 4 bytes"), (pipe, 9, "ordinary"), (zero, 9, "ordinary")):
+        with pytest.raises(OSError, match=reason) as refused:
+            read_ordinary(other, most=most)
+        assert refused.value.filename == str(other)
 
 
 def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
@@ -66,8 +78,25 @@ def test_what_a_killed_process_left_half_written_is_removed_and_a_living_one_s_i
         assert process.stdout.readline() == "half\n"
         remove_unfinished(tmp_path)
         (half,) = tmp_path.glob(".report.html.*.tmp")
+        write_atomically(path, "another's")
+        assert half.exists(), "its process lives"
         process.kill()
         process.wait()
         assert half.exists(), "a killed process removes nothing"
         remove_unfinished(tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == [".mine.tmp", "notes.0123456789abcdef.tmp"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".mine.tmp",
+        "notes.0123456789abcdef.tmp",
+        "report.html",
+    ]
+
+
+def test_who_writes_a_file_removes_what_killed_processes_left_of_it_and_of_no_other(tmp_path: Path) -> None:
+    for name in ("report.html", "report.html.old", "trials.csv"):
+        (tmp_path / f".{name}.0123456789abcdef.tmp").touch()
+    write_atomically(tmp_path / "report.html", "whole")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".report.html.old.0123456789abcdef.tmp",
+        ".trials.csv.0123456789abcdef.tmp",
+        "report.html",
+    ]

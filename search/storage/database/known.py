@@ -7,10 +7,11 @@ would be sent. So a storage that only a folder names is used where the user name
 import json
 from contextlib import suppress
 
-from klsearch.studies.files import write_atomically
+from klsearch.studies.files import read_ordinary, write_atomically
 from klsearch.vae.machine import cache_folder
 
 _MOST = 1000  # storages; the oldest are forgotten
+_MOST_BYTES = 10_000_000
 
 
 def remember_storage(shown_url: str) -> None:
@@ -29,7 +30,7 @@ def is_known_storage(shown_url: str) -> bool:
 
 def _read() -> list[str]:
     try:
-        known = json.loads((cache_folder() / "storages.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):
+        known = json.loads(read_ordinary(cache_folder() / "storages.json", most=_MOST_BYTES).decode())
+    except (OSError, ValueError, RuntimeError):  # the last of nested lists, too
         return []
     return [url for url in known if isinstance(url, str)] if isinstance(known, list) else []

@@ -32,7 +32,15 @@ _PASSING_CODES = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_READONLY,
 }
-_PERMANENT_NUMBERS = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
+_PERMANENT_NUMBERS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,  # of a pipe or a device in the place of a file
+}
 
 T = TypeVar("T")
 
@@ -238,4 +246,6 @@ def reason(error: Exception) -> str:
     while isinstance(cause, StorageInternalError) and cause.__cause__ is not None:
         cause = cause.__cause__
     origin = getattr(cause, "orig", None) or cause
+    if isinstance(origin, OSError) and origin.strerror:
+        return origin.strerror
     return str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__

@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
+from klsearch.search.storage.database.patience import Patience
 from klsearch.search.storage.journal import JournalFile
 from klsearch.search.storage.opening import open_storage
 from klsearch.studies.errors import StorageError
@@ -60,6 +62,7 @@ RECORD, NEXT = {"op_code": 0, "worker_id": "ä"}, {"op_code": 1, "worker_id": "b
         ([RECORD, RECORD], b'{"op_code":0,"worker_id":"x"}'),  # whole but for its end: nobody has read it
         ([RECORD], b"\0" * 5000),  # a machine without power leaves a hole
         ([RECORD], b"\0" * 5000 + b"\n"),
+        ([RECORD], b"[" * 200_000 + b"\n"),
         ([RECORD], b'{"op_code":0,"worker_id":\xff"x"}\n'),  # neither text nor JSON
         ([RECORD], b'{"op_code":0,"worker_id":"' + b"x" * 200_000),
     ],
@@ -145,6 +148,20 @@ def test_a_journal_of_optuna_or_of_an_earlier_release_is_read_and_gone_on_with(t
     assert [log["op_code"] for log in JournalFileBackend(str(path)).read_logs(0)] == [0, 1], "and the other way round"
 
 
+def put_a_pipe_there(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def write_another_over(path: Path) -> None:
+    """Write the journal of two other studies over one, as `cp` does: the system knows it by the same number then."""
+    another = path.with_name("another")
+    with open_storage(f"journal:///{another}", create=True) as storage:
+        for name in ("other", "third"):
+            storage.create_new_study([StudyDirection.MINIMIZE], name)
+    shutil.copyfile(another, path)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -154,6 +171,8 @@ def test_a_journal_of_optuna_or_of_an_earlier_release_is_read_and_gone_on_with(t
             lambda path: os.replace(shutil.copy(path, path.with_name("copy")), path),
             "it was replaced by another file meanwhile",
         ),
+        (put_a_pipe_there, "it is no ordinary file"),
+        (write_another_over, "it was replaced by another file meanwhile"),
         (lambda path: path.write_bytes(b""), "it was cut off meanwhile"),
     ],
 )
@@ -165,10 +184,36 @@ def test_a_journal_that_is_no_longer_the_same_is_neither_read_nor_written(
     with says as refused, open_storage(f"journal:///{path}", create=True) as storage:
         storage.create_new_study([StudyDirection.MINIMIZE], "first")
         change(path)
-        left = path.read_bytes() if path.exists() else None
+        left = path.read_bytes() if path.is_file() else None
         storage.create_new_study([StudyDirection.MINIMIZE], "second")
     assert "\n" not in str(refused.value)
-    assert (path.read_bytes() if path.exists() else None) == left
+    assert (path.read_bytes() if path.is_file() else None) == left
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may look into, for a test that gives up root's rights: to root nothing is denied."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+        os.seteuid(user)
+
+
+def test_a_journal_that_may_only_be_read_is_read_and_a_write_is_refused_at_once(open_folder: Path) -> None:
+    url, path = f"journal:///{open_folder}/journal", open_folder / "journal"
+    with open_storage(url, create=True) as storage:
+        storage.create_new_study([StudyDirection.MINIMIZE], "first")
+    path.chmod(0o444)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    before, said = path.read_bytes(), list[str]()
+    patience = Patience(say=said.append, stop=lambda: False)
+    says = pytest.raises(StorageError, match=r"the storage journal:.*/journal stopped answering: Permission denied$")
+    with says, open_storage(url, create=True, patience=patience) as storage:
+        assert [study.study_name for study in storage.get_all_studies()] == ["first"]
+        storage.create_new_study([StudyDirection.MINIMIZE], "second")
+    assert (path.read_bytes(), said) == (before, [])
 
 
 def test_nothing_is_appended_while_another_holds_the_file(tmp_path: Path) -> None:

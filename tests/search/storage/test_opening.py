@@ -1,6 +1,7 @@
 """Opening storages."""
 
 import gc
+import os
 import socket
 import sqlite3
 import struct
@@ -51,6 +52,15 @@ SECRET = "t0p5ecret"
         (f"postgresql+psycopg://db/postgresql%3A%2F%2Fme:{SECRET}@db", "postgresql+psycopg://db"),
         (f"postgresql+psycopg://db/studies?dbname=password%3D{SECRET}", "postgresql+psycopg://db"),
         (f"postgresql+psycopg://db/studies?options=password%3D{SECRET}", "postgresql+psycopg://db/studies"),
+        (f"postgresql+psycopg://db/studies?user=me:{SECRET}", "postgresql+psycopg://db/studies?user=me"),
+        (f"postgresql+psycopg:///studies?host=me:{SECRET}@db", "postgresql+psycopg:///studies"),
+        (f"postgresql+psycopg://me@{SECRET}@db/studies", "(a storage URL with a second @)"),
+        (f"postgresql+psycopg://me@{SECRET}:a@db/studies", "(a storage URL with a second @)"),
+        (f"postgresql+psycopg://me:a@{SECRET}@db/studies", "(a storage URL with a second @)"),
+        (f"postgresql+psycopg://me@a/{SECRET}@db/studies?b=c", "(a storage URL with a second @)"),
+        (f"postgresql+psycopg://me@a?{SECRET}@db/studies", "(a storage URL with a second @)"),
+        ("postgresql+psycopg://me%40there@db/a%40b?c=d", "postgresql+psycopg://me%40there@db/a%40b?c=d"),
+        ("sqlite:////home/me@there/a@b.db", "sqlite:////home/me%40there/a%40b.db"),
         (SECRET, "(not a storage URL)"),
         (f"postgresql://me@db:{SECRET}/studies", "(not a storage URL)"),
     ],
@@ -66,6 +76,10 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
         (f"postgresql://me:pw@db:{SECRET}/studies", "this is not a storage URL"),
         (f"mysql://me:{SECRET}@db/studies", "storage 'mysql' is not supported; give sqlite:///FILE"),
         (f"postgresql+psycopg://me:p@{SECRET}@db/studies", "write one that belongs to the password as %40"),
+        (f"postgresql+psycopg://me@{SECRET}@db/studies", "write one that belongs to the password as %40"),
+        (f"postgresql+psycopg://db/studies?user=me:{SECRET}", "holds a password; write it as USER:PASSWORD@HOST"),
+        (f"postgresql+psycopg:///studies?host=me:{SECRET}@db", "holds a password; write it as USER:PASSWORD@HOST"),
+        (f"postgresql+psycopg://me%3A{SECRET}@db/studies", "holds a password; write it as USER:PASSWORD@HOST"),
         (f"postgresql+psycopg://db/host=db%20password={SECRET}", "last part must be the name of a database"),
         (f"postgresql+psycopg://db/x?dbname=password%3D{SECRET}", "last part must be the name of a database"),
         ("sqlite://", "names no file"),
@@ -121,6 +135,17 @@ def test_reading_from_a_database_of_others_adds_no_tables_to_it(tmp_path: Path) 
         pass
     with closing(sqlite3.connect(tmp_path / "others.db")) as connection:
         assert connection.execute("select name from sqlite_master").fetchall() == [("theirs",)]
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_pipe_is_no_storage_and_not_waited_for(kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for create in (False, True):
+        with (
+            pytest.raises(StorageError, match=r"cannot open the storage .*/pipe: it is no ordinary file"),
+            open_storage(f"{kind}:///{tmp_path / 'pipe'}", create=create),
+        ):
+            pass
 
 
 def test_a_folder_is_no_storage_file(tmp_path: Path) -> None:

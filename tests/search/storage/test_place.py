@@ -1,9 +1,11 @@
 """Where a study lives."""
 
 import json
+import os
 import pickle
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -207,11 +209,25 @@ def test_of_very_many_runs_a_few_are_named(work: Path) -> None:
         known("tiny")
 
 
-@pytest.mark.parametrize("about", ["", "[]", "{}", '{"study": "tiny"}', "\0"])
+BROKEN = ("", "[]", "{}", '{"study": "tiny"}', "\0", '{"study": "tiny", "storage": 1}')
+NESTED, LONG = '{"study":' + "[" * 90_000, "9" * 100_001
+
+
+@pytest.mark.parametrize("about", [*BROKEN, NESTED, LONG], ids=lambda about: about[:20])
 def test_a_run_folder_whose_note_is_broken_says_so(about: str, work: Path) -> None:
     new().create(TOML)
     (work / "runs" / "tiny" / "run.json").write_text(about)
     with pytest.raises(StorageError, match=r"run\.json cannot be read"):
+        known("tiny")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_run_folder_whose_note_is_no_file_is_not_waited_for(make: Callable[[Path], None], work: Path) -> None:
+    new().create(TOML)
+    note = work / "runs" / "tiny" / "run.json"
+    note.unlink()
+    make(note)
+    with pytest.raises(StorageError, match=r"run\.json cannot be read: it is no ordinary file"):
         known("tiny")
 
 

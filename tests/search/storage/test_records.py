@@ -1,6 +1,7 @@
 """Records that are made of a study's rows and facts."""
 
 import math
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +27,7 @@ from klsearch.vae.evaluation.probe import Probe
 from klsearch.vae.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
-    from tests.search.conftest import Finished, Workshop
+    from tests.search.conftest import Called, Finished, Workshop
 
 ByHand = Callable[..., Result]
 Record = Callable[[StudyStorage], StudyRecord]
@@ -49,6 +50,57 @@ def test_a_study_is_watched_until_the_last_process_that_works_on_it_is_gone(
     process.kill()
     process.wait()
     assert len(list(seen)) == 1, "once more, as the process left it"
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged", "told"),
+    [
+        (r'"curves":"....', '"curves":"', r"row 0 of study 'tiny' is damaged \(\w+: "),
+        (r'"klsearch:owner":\{"host"', '"klsearch:owner":{"hosv"', "row 0 of study 'tiny' is damaged .*hosv"),
+        (
+            r'"started":"20(..)-',
+            r'"started":"20\1;',
+            r"row 0 of study 'tiny' is damaged \(ValueError: Invalid isoformat",
+        ),
+        (
+            r'"unexplained":[\d.]+',
+            '"unexplained":"x"',
+            r"row 0 of study 'tiny' is damaged \(ValueError: could not conv",
+        ),
+        (r'"seconds":[\d.]+', '"second5":1', r"row 0 of study 'tiny' is damaged \(KeyError: 'seconds'\)"),
+        (
+            r"latent_dim = 3",
+            "latent_dim = x",
+            "the definition of study 'tiny' is damaged, or of another release .*tiny.toml",
+        ),
+        (r'\\"procedure\\"', r'\\"procedvre\\"', "what is known of study 'tiny' as a whole is damaged .*procedvre"),
+        (
+            r'\\"kind\\": \\"columns',
+            r'\\"kind\\": \\"colvmns',
+            "what study 'tiny' keeps of the data is damaged .*'colvmns'",
+        ),
+        (
+            r'(?s)(.*)\\"progress\\"',  # the last one
+            r'\1\\"pr0gress\\"',
+            r"what a worker said last is damaged \(KeyError: 'progress'\)",
+        ),
+        (r'"op_code":4', '"op_code":44', r"a record is damaged \(AssertionError: Should not reach\.\)"),
+        (r'"trial_id":2,', '"trial_jd":2,', r"a record is damaged \(KeyError: 'trial_id'\)"),
+    ],
+)
+def test_what_is_damaged_in_a_journal_without_checksums_is_named_with_its_file(
+    whole: str, damaged: str, told: str, finished_copy: "Finished", klsearch: Callable[..., "Called"]
+) -> None:
+    """Such are those of the first release, and of Optuna."""
+    journal = finished_copy.folder / "storage.journal"
+    text, count = re.subn(whole, damaged, re.sub(r',"crc":"\w{8}"\}', "}", journal.read_text()), count=1)
+    assert count == 1
+    journal.write_text(text)
+    called = klsearch("best", finished_copy.folder)
+    assert re.fullmatch(
+        f"klsearch: the storage journal:.*/storage.journal: {told}.*; restore it from a copy\\.\n", called.err
+    )
+    assert called.code == 4
 
 
 def test_a_record_holds_what_the_storage_holds(

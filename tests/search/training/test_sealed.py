@@ -1,5 +1,6 @@
 """Files of arrays that are read whole or not at all."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,12 @@ def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
         assert sorted(arrays) == sorted(ARRAYS)
         for name, values in ARRAYS.items():
             np.testing.assert_array_equal(arrays[name], values, strict=True)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "arrays.npz")
+    with pytest.raises(OSError, match="it is no ordinary file"), open_sealed(tmp_path / "arrays.npz"):
+        pass
 
 
 def test_a_file_with_any_single_bit_flipped_is_never_opened(tmp_path: Path) -> None:

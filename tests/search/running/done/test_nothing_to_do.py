@@ -48,6 +48,18 @@ def test_a_report_that_is_missing_is_written_again(finished_copy: "Finished", kl
     assert (finished_copy.folder / "report.html").exists()
 
 
+@pytest.mark.parametrize("command", ["resume", "report"])
+def test_whoever_comes_to_a_finished_study_removes_what_a_killed_process_left_half_written(
+    command: str, finished_copy: "Finished", klsearch: Klsearch
+) -> None:
+    folder = finished_copy.folder
+    before = sorted(path.name for path in folder.iterdir())
+    for name in (".report.html.0123456789abcdef.tmp", ".trials.csv.0123456789abcdef.tmp", ".mine.tmp"):
+        (folder / name).touch()
+    assert klsearch(command, folder).code == 0
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*before, ".mine.tmp"])
+
+
 LEFT = {
     "more trials": ["--trials", "25", "--no-confirm"],
     "another number of slots": ["--slots", "4"],

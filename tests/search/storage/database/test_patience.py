@@ -83,7 +83,7 @@ def test_a_call_is_tried_until_it_succeeds_and_the_user_is_told_once(
     study = storage.create_new_study([StudyDirection.MINIMIZE], "tiny")
     assert storage.get_study_name_from_id(study) == "tiny"
     assert said == [
-        "warning: the storage does not answer ([Errno 28] No space left on device); waiting for it.",
+        "warning: the storage does not answer (No space left on device); waiting for it.",
         "The storage answers again, after 0 s.",
     ]
 
