@@ -3,6 +3,9 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,9 +14,32 @@ from klsearch.search.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT
 from klsearch.search.stopping import end_quietly
 from klsearch.search.terminal.printing import echo, show
 from klsearch.studies.errors import KlsearchError
+from klsearch.vae.quiet import results_apart
+
+_TEXTS = {"-h", "--help", "--version"}  # which are no documents, whatever stands beside them
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """The commands, none of which ends as if it were done because code of the user's own ended the process."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was given.
+
+        Raises:
+            KlsearchError: it was ended from within, by `sys.exit` in a layer, say.
+        """
+        try:
+            return super().invoke(ctx)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            from klsearch.vae.data.readers.functions import with_line
+
+            told = with_line(error, Path.cwd())
+            raise KlsearchError(f"{told} ended the command, which code of your own must not.") from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="klsearch", message="klsearch %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere.")
 def cli(debug: bool) -> None:
@@ -51,12 +77,13 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    try:
-        return _run([argument for argument in given if argument != "--debug"], debug=debug)
-    finally:
-        if arguments is None:
-            end_quietly()
+    debug, is_document = "--debug" in given, "--json" in given and not _TEXTS & set(given)
+    with results_apart(for_good=arguments is None) if is_document else nullcontext():
+        try:
+            return _run([argument for argument in given if argument != "--debug"], debug=debug)
+        finally:
+            if arguments is None:
+                end_quietly()
 
 
 def _run(given: list[str], *, debug: bool) -> int:
@@ -97,7 +124,9 @@ def _describe(error: Exception) -> str:
             f"this process may take no more memory ({reason}). What was stored is kept: allow it more (`ulimit -v`, a "
             "container's limit) and give the same command again, or start a new study with fewer --slots."
         )
-    return f"{type(error).__name__}: {error} (an error in klsearch; `klsearch --debug …` shows where)"
+    from klsearch.vae.data.readers.functions import one_line
+
+    return f"{one_line(error)} (an error in klsearch; `klsearch --debug …` shows where)"
 
 
 def _lacks_memory(error: Exception) -> bool:

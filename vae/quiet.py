@@ -6,7 +6,8 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
 # Its C code writes past every setting of its log until it has set that up.
 _START_UP = re.compile(
@@ -64,15 +65,87 @@ def stdout_to_stderr() -> Iterator[None]:
     Another working folder ends with the block, and so does a copy of this process that the code made (fork): it would
     go on as if it were the command.
     """
-    sys.stdout.flush()
-    kept, process, folder = os.dup(1), os.getpid(), os.getcwd()
-    os.dup2(2, 1)
+    process, folder = os.getpid(), os.getcwd()
+    kept = _turn_to_stderr()
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
         if os.getpid() != process:
             os._exit(0)
-        os.dup2(kept, 1)
-        os.close(kept)
+        _turn_back(kept)
         os.chdir(folder)
+
+
+_results: TextIO | None = None  # while they go apart
+
+
+def results_apart_to() -> TextIO | None:
+    """Where results are written to within `results_apart`; None outside, where that is standard output."""
+    return _results
+
+
+@contextmanager
+def results_apart(*, for_good: bool) -> Iterator[None]:
+    """A block in which results alone reach standard output; what else is written there, from C as well, is diverted.
+
+    It goes to standard error.
+
+    Args:
+        for_good: it does so after the block, too, when threads and exit handlers of others' code may still write: for
+            a process that is about to end.
+    """
+    global _results
+    process, out, before = os.getpid(), sys.stdout, _results
+    kept = _turn_to_stderr()
+    if kept is None:
+        yield
+        return
+    own = open(os.dup(kept), "w", encoding=out.encoding, errors=out.errors) if _writes_to_1(out) else None
+    _results, sys.stdout = own or out, sys.stderr
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
+        if own is not None:
+            with suppress(OSError):  # nobody reads it any more
+                own.close()
+        _results = before
+        if for_good:
+            os.close(kept)
+        else:
+            sys.stdout = out
+            _turn_back(kept)
+
+
+def _turn_to_stderr() -> int | None:
+    """Have standard output go to standard error; a descriptor of where it went, for `_turn_back`.
+
+    None where one of them is closed: their descriptors may be those of any file by now.
+    """
+    if sys.stdout is None or sys.stderr is None:
+        return None
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    return kept
+
+
+def _turn_back(kept: int | None) -> None:
+    """Have standard output go again where it went, but for what others wrote and Python has not passed on yet."""
+    if kept is None:
+        return
+    if sys.__stdout__ is not None:
+        with suppress(OSError, ValueError):  # which they may have closed
+            sys.__stdout__.flush()
+    os.dup2(kept, 1)
+    os.close(kept)
+
+
+def _writes_to_1(stream: TextIO) -> bool:
+    """Tell whether a stream is the process's own standard output, and none that a test or a notebook put there."""
+    try:
+        return stream.fileno() == 1
+    except (OSError, ValueError):
+        return False

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import click
 
 from klsearch.reports.visible import show_hidden
+from klsearch.vae.quiet import results_apart_to
 
 _WIDEST = 100
 _STYLES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -29,18 +30,19 @@ _STYLES: tuple[tuple[str, dict[str, Any]], ...] = (
 
 def echo(message: object, *, err: bool = False, nl: bool = True) -> None:
     """Print as it is, on standard output unless `err`: no text from elsewhere acts on the terminal."""
-    click.echo(show_hidden(str(message)), err=err, nl=nl)
+    click.echo(show_hidden(str(message)), file=None if err else results_apart_to(), err=err, nl=nl)
 
 
 def show(text: str, *, err: bool = False) -> None:
     """Print a text; indented lines, which are code or tables, are never broken."""
-    stream, text = sys.stderr if err else sys.stdout, show_hidden(text)
+    apart = None if err else results_apart_to()
+    stream, text = apart or (sys.stderr if err else sys.stdout), show_hidden(text)
     if stream.isatty():
         width = terminal_width()
         text = "\n".join(_wrap(line, width) for line in text.split("\n"))
         if has_colors(stream):
             text = "\n".join(map(_decorate, text.split("\n")))
-    click.echo(text, err=err, color=True if has_colors(stream) else None)
+    click.echo(text, file=apart, err=err, color=True if has_colors(stream) else None)
 
 
 def show_in_place(texts: Iterable[str]) -> None:

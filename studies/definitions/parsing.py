@@ -8,10 +8,11 @@ from typing import Any
 
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.problems import mend
-from klsearch.studies.definitions.toml_source import KeyPath, key_lines
+from klsearch.studies.definitions.toml_source import KeyPath, find_deeper, key_lines
 from klsearch.studies.errors import DefinitionError
 
 _MOST_CHARACTERS = 50_000  # hostile ones of a few hundred thousand take half a minute to read
+_MOST_NESTED = 16  # of tables and lists; a definition has five
 _MOST_TOLD = 100
 
 
@@ -45,10 +46,12 @@ def read_document(text: str, where: str) -> dict[str, Any]:
     """The values of a TOML text, unchecked.
 
     Raises:
-        DefinitionError: it is not TOML, or empty.
+        DefinitionError: it is not TOML, empty, or larger or nested deeper than any definition.
     """
     if len(text) > _MOST_CHARACTERS:
         raise DefinitionError([f"{where}: is no definition: it has {len(text):,} characters, of a few thousand"])
+    if line := find_deeper(text, _MOST_NESTED):
+        raise DefinitionError([f"{_place(where, line)}: is no definition: it nests more than {_MOST_NESTED} deep"])
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

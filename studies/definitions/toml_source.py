@@ -13,6 +13,33 @@ _STRING = re.compile(
     r'"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'',
     re.DOTALL,
 )
+# Of a text that may yet be no TOML: strings, whose end may be missing, and comments are passed over.
+_NESTING = re.compile(
+    r'"""(?:[^\\]|\\.)*?(?:"{3,5}|\Z)|\'\'\'.*?(?:\'{3,5}|\Z)'
+    r'|"(?:[^"\\\n]|\\[^\n])*"?|\'[^\'\n]*\'?|#[^\n]*|[\[\]{}.=,\n]',
+    re.DOTALL,
+)
+
+
+def find_deeper(text: str, most: int) -> int:
+    r"""The line, from 1, of the first key of more parts, or bracket within more others, than `most`; 0 for none.
+
+    The text may be no TOML. tomllib and we would read thousands of them for many seconds, to fail for want of stack.
+
+    >>> find_deeper("[a]\nb.c = 1.5 # x.y.z\nd = [[[]]]", 2)
+    3
+    """
+    depth = parts = 0
+    for found in _NESTING.finditer(text):
+        mark = found.group()
+        if mark == ".":
+            parts += 1
+        elif mark in ("=", ",", "\n", "[", "{", "]", "}"):
+            parts = 0
+            depth = max(0, depth + (mark in "[{") - (mark in "]}"))
+        if parts >= most or depth > most:
+            return text.count("\n", 0, found.start()) + 1
+    return 0
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:

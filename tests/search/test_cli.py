@@ -384,3 +384,47 @@ def test_a_table_with_gaps_is_refused_by_the_key_that_masks_them(klsearch: Klsea
     document = klsearch("check", definition_file, "--json").document
     assert len(document["notes"]) == 1
     assert document["notes"][0].startswith("rows.csv: 1 of 1,200 values are missing, in 1 of 200 rows; ")
+
+
+TALKATIVE = """\
+import atexit, os, threading
+import numpy as np
+
+def talk():
+    print("talk")
+    os.write(1, b"talk")
+
+def keep_on():
+    while True:
+        talk()
+
+def rows():
+    talk()
+    atexit.register(talk)
+    threading.Thread(target=keep_on, daemon=True).start()
+    {}
+    return np.random.default_rng(0).normal(size=(200, 6))
+"""
+
+
+@pytest.mark.slow("starts the command in processes of its own")
+@pytest.mark.parametrize(("then", "code"), [("pass", 0), ("raise ValueError('no rows')", 2), ("os.fork()", 0)])
+def test_a_document_is_all_that_standard_output_gets_whatever_users_code_writes_and_when(
+    then: str, code: int, command: list[str], environment: dict[str, str], definition_file: Path, work: Path
+) -> None:
+    definition_file.write_text(definition_file.read_text().replace('"rows.csv"', '"talkative:rows"'))
+    (work / "talkative.py").write_text(TALKATIVE.format(then))
+    called = subprocess.run(
+        [*command, "check", "tiny.toml", "--json"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert called.returncode == code, called.stderr
+    (line,) = called.stdout.splitlines()
+    assert set(json.loads(line)) >= ({"error"} if code else {"valid"})
+    assert "talk" in called.stderr
+
+
+def test_help_stays_on_standard_output_beside_the_option_for_a_document(klsearch: Klsearch) -> None:
+    for arguments in (["check", "--json", "--help"], ["--version", "check", "--json"]):
+        called = klsearch(*arguments)
+        assert (called.code, called.err) == (0, "")
+        assert called.out

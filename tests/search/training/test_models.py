@@ -91,6 +91,47 @@ def test_check_says_in_one_line_what_is_wrong_with_a_model_of_the_user_s_own(
     assert line[place.end() :].startswith(f"model.kind: mine:build: {words.format(own_model)}")
 
 
+ENDING = """\
+from pathlib import Path
+
+import keras
+
+
+class Rare(BaseException):
+    pass
+
+
+class Ending(keras.layers.Layer):
+    def call(self, inputs):
+        if Path("run").exists():
+            raise {}
+        return inputs
+
+
+def build(input_shape, latent_dim):
+    rows, z = keras.Input(input_shape), keras.Input((latent_dim,))
+    heads = [keras.layers.Dense(latent_dim)(Ending()(rows)) for _ in range(2)]
+    return keras.Model(rows, heads), keras.Model(z, keras.layers.Dense(*input_shape)(z))
+"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "told"),
+    [
+        ("SystemExit(0)", 1, "SystemExit: 0 ({0}:13) ended the command"),
+        ("Rare('why')", 1, "Rare: why ({0}:13) ended the command"),
+        ("KeyboardInterrupt", 130, "interrupted."),
+    ],
+)
+def test_a_layer_that_ends_the_process_after_the_model_is_built_is_an_error_of_the_command(
+    klsearch: Klsearch, own_model: Path, raised: str, code: int, told: str
+) -> None:
+    own_model.write_text(ENDING.format(raised))
+    called = klsearch("run", "tiny.toml", "--out", "run", "--slots", 2, "--no-confirm", "--json")
+    assert (called.code, called.document["error"]["exit_code"]) == (code, code)
+    assert called.document["error"]["message"].startswith(told.format(own_model))
+
+
 def test_check_names_the_module_that_is_not_there(klsearch: Klsearch, own_model: Path) -> None:
     called = klsearch("check", "tiny.toml")
     folder = own_model.parent

@@ -29,11 +29,17 @@ def test_a_sound_definition_is_read_with_its_defaults(good: str) -> None:
     ("text", "words"),
     [
         ("x = " + "9" * 5000, "is not TOML: Exceeds the limit"),
-        ("x = " + "[" * 5000 + "]" * 5000, "is not TOML"),
+        ("\nx = " + "[" * 5000 + "]" * 5000, "my.toml:2: is no definition: it nests more than 16 deep"),
+        ("\nx = " + "{a=" * 5000, "my.toml:2: is no definition: it nests more than 16 deep"),
+        ("\n" + ".".join("a" * 24_000) + " = 1", "my.toml:2: is no definition: it nests more than 16 deep"),
+        ("\n[" + " . ".join(["'a.b'"] * 6000) + "]", "my.toml:2: is no definition: it nests more than 16 deep"),
+        ("\nx = {a = 1, " + ".".join(["a"] * 20) + " = 1}", "my.toml:2: is no definition: it nests more than 16 deep"),
+        ("x = " + '"\\' * 24_000, "is not TOML"),
+        ('x = """' + '\\"""' * 12_000, "is not TOML"),
         (".".join(["a"] * 100_000) + " = 1\n", "is no definition: it has 200,004 characters"),
         ("".join(f"k{number} = 1\n" for number in range(60_000)), "is no definition: it has 648,890 characters"),
     ],
-    ids=["digits", "brackets", "parts", "keys"],
+    ids=["digits", "lists", "tables", "key", "header", "inline key", "text", "texts", "parts", "keys"],
 )
 def test_what_no_one_wrote_by_hand_is_one_line_at_once(text: str, words: str) -> None:
     began = time.monotonic()
@@ -122,7 +128,7 @@ def test_missing_tables_are_named_without_a_line(problems: Problems) -> None:
         ("[study]\nname = 'a", "my.toml:2: is not TOML: "),
         ("a = 1\na = 2\nb = 1\n", "my.toml:2: is not TOML: "),
         ("\x00\x01", "my.toml:1: is not TOML: "),
-        ("a = " + "[" * 5000, "my.toml: is not TOML: "),
+        ("a = " + "[" * 5000, "my.toml:1: is no definition: it nests more than 16 deep"),
     ],
 )
 def test_text_that_is_no_toml_is_refused_with_its_line(problems: Problems, text: str, problem: str) -> None:

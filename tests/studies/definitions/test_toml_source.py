@@ -8,7 +8,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klsearch.studies.definitions.toml_source import KeyPath, key_lines
+from klsearch.studies.definitions.toml_source import KeyPath, find_deeper, key_lines
 
 TEXT = '''# a comment with [brackets] and key = 1
 top = 1
@@ -99,3 +99,21 @@ _values = st.recursive(
 def test_every_key_of_any_document_is_found(document: dict[str, Any]) -> None:
     text = tomlkit.dumps(document)
     assert set(key_lines(text)) == _paths(tomllib.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a.b.c = 1", 0),
+        ("a.b.c.d = 1", 1),
+        ("[a.b.c]\nd.e.f = {g.h.i = 1.5}", 0),
+        ("[a.b]\n[[a.b.c . 'd']]", 2),
+        ("a = [[[1]], [[2]]]\nb = [\n[[[3]]]]", 3),
+        ('a = "[[[[ x.y.z.w \\" [[[["\n# [[[[ x.y.z.w\nb = \'[[[[\'', 0),
+        ('a = """[[[[\nx.y.z.w""\\""""\nb = \'\'\'[[[[\'\'\'', 0),
+        ('a = """[[[[', 0),
+        ('a = "[[[[\nb = [[[[', 2),
+    ],
+)
+def test_what_is_nested_too_deeply_is_found_with_its_line_outside_of_texts_and_comments(text: str, line: int) -> None:
+    assert find_deeper(text, 3) == line

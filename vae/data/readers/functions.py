@@ -7,6 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from klsearch.vae.data.readers.tables import from_frame
 from klsearch.vae.quiet import hide_start_up_lines, stdout_to_stderr
 
 _OURS = Path(__file__).parents[3]
+_END = 300  # characters, of an error's text that is longer than its two ends
 _FUNCTION = re.compile(r"([A-Za-z_][\w.]*|.+\.py):[A-Za-z_]\w*")
 
 
@@ -39,10 +41,25 @@ def read_function(request: Request) -> RawData:
     Raises:
         DataProblem: with the function's own error and the line that raised it, or with what it returned instead.
     """
-    with contextlib.chdir(request.folder):
-        returned = _call(request)
-        with reading(request.source), stdout_to_stderr():
+    with contextlib.chdir(request.folder), _own_code(request), stdout_to_stderr():
+        returned = load_function(request.source, request.folder)()
+        with reading(request.source):
             return _take(request, returned)
+
+
+@contextmanager
+def _own_code(request: Request) -> Iterator[None]:
+    """A block that runs code of the user's own, be it that of an object; its end of the process is an error too.
+
+    Raises:
+        DataProblem: the block raised anything; with the line that did.
+    """
+    try:
+        yield
+    except (DataProblem, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise DataProblem(f"{request.source}: {with_line(error, request.folder)}") from error
 
 
 def _take(request: Request, returned: Any) -> RawData:
@@ -128,7 +145,9 @@ def load_object(source: str, folder: Path) -> Any:
     try:
         with hide_start_up_lines():  # the user's own module may be the first to load TensorFlow
             module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise DataProblem(f"{source}: no module '{error.name}' in {folder} or among what is installed") from error
         raise DataProblem(f"{source}: importing it failed: {with_line(error, folder)}") from error
@@ -141,15 +160,6 @@ def load_object(source: str, folder: Path) -> Any:
     return getattr(module, name)
 
 
-def _call(request: Request) -> Any:
-    with stdout_to_stderr():
-        function = load_function(request.source, request.folder)
-        try:
-            return function()
-        except (Exception, SystemExit) as error:
-            raise DataProblem(f"{request.source}: {with_line(error, request.folder)}") from error
-
-
 def with_line(error: BaseException, folder: Path) -> str:
     """The error with the last line of the user's own that led to it; without a line where we raised it ourselves."""
     if isinstance(error, SyntaxError):
@@ -158,13 +168,22 @@ def with_line(error: BaseException, folder: Path) -> str:
     within = [frame for frame in frames if Path(frame.filename).is_relative_to(folder.resolve())]
     own = [frame for frame in within if "site-packages" not in Path(frame.filename).parts]  # an environment's
     if not own and Path(frames[-1].filename).is_relative_to(_OURS):
-        return _one_line(error)
+        return one_line(error)
     last = (own or frames)[-1]
-    return f"{_one_line(error)} ({last.filename}:{last.lineno})"
+    return f"{one_line(error)} ({last.filename}:{last.lineno})"
 
 
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def one_line(error: BaseException) -> str:
+    """The kind of an error and its text, a long one without its middle; code of the user's own may give that."""
+    try:
+        words = " ".join(str(error).split())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:
+        words = f"its text raises {type(another).__name__}"
+    if len(words) > 2 * _END:
+        words = f"{words[:_END]} … {words[-_END:]}"
+    return f"{type(error).__name__}: {words}"
 
 
 def _take_first(name: str, values: Any, count: int | None) -> np.ndarray:
@@ -233,7 +252,7 @@ def _elements(name: str, dataset: Any) -> Iterator[Any]:
     try:
         yield from dataset.as_numpy_iterator()
     except Exception as error:  # Whatever the user's own map functions raise, in TensorFlow's words.
-        raise DataProblem(f"{name}: the data set fails: {_one_line(error)}") from error
+        raise DataProblem(f"{name}: the data set fails: {one_line(error)}") from error
 
 
 def _is_batched(rows: Any, labels: Any = None) -> bool:

@@ -359,3 +359,40 @@ def test_blank_text_of_a_frame_is_missing_in_its_data_and_conditions(tmp_path: P
     assert raw.columns == ("x", "who=a", "who=b")
     assert np.isnan(raw.rows[:, 1]).tolist() == [False, True, False, False, True, False]
     assert read(tmp_path, BLANKS, condition=("who",)).conditions["who"].tolist() == ["a", None, "b", "a", None, "b"]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("return type('Lazy', (), {'__array__': lambda *_: sys.exit(0)})()", "SystemExit: 0"),
+        ("return type('Frame', (), {'iloc': property(lambda _: sys.exit(0))})()", "SystemExit: 0"),
+        ("return np.eye(3), type('Lazy', (), {'__array__': lambda *_: sys.exit(0)})()", "SystemExit: 0"),
+        ("raise type('Silent', (Exception,), {'__str__': lambda _: sys.exit(0)})", "Silent: its text raises Sys"),
+        ("raise type('Rare', (BaseException,), {})('why')", "Rare: why"),
+        ("raise GeneratorExit", "GeneratorExit"),
+    ],
+    ids=["array", "frame", "labels", "text", "kind", "generator"],
+)
+def test_whatever_ends_the_process_from_code_of_the_user_s_own_is_refused_with_its_line(
+    tmp_path: Path, body: str, told: str
+) -> None:
+    refusal = refusal_of_function(tmp_path, f"import sys; {body}")
+    assert told in refusal
+    assert re.search(r"loader\d+\.py:4\)$", refusal)
+
+
+def test_a_module_that_ends_the_process_when_it_is_asked_for_a_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loader_asked.py").write_text("def __getattr__(name):\n    raise SystemExit(0)\n")
+    with pytest.raises(DataProblem, match=r"SystemExit: 0 \(.*loader_asked\.py:2\)"):
+        read_source(Request(source="loader_asked:rows", folder=tmp_path))
+
+
+def test_ctrl_c_is_no_error_of_the_function_s(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        read(tmp_path, "raise KeyboardInterrupt")
+
+
+def test_a_long_error_keeps_its_two_ends(tmp_path: Path) -> None:
+    refusal = refusal_of_function(tmp_path, "raise ValueError('first ' + 'x' * 2_000_000 + ' last')")
+    assert re.search(r"ValueError: first x+ … x+ last \(.*\.py:4\)$", refusal)
+    assert len(refusal) < 1000
