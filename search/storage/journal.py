@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO, Literal
 
 from optuna.exceptions import StorageInternalError
@@ -68,7 +69,7 @@ class JournalFile(JournalFileBackend):
                 record = _read(line)
                 if record is None:
                     if offset + len(line) < end:
-                        raise StorageInternalError(f"line {number + 1} is damaged; restore the file from a copy")
+                        raise StorageInternalError(self._damaged_words(number + 1))
                     return
                 offset += len(line)
                 offsets[number + 1] = offset
@@ -93,6 +94,15 @@ class JournalFile(JournalFileBackend):
         if not self._is_flushed:
             with suppress(StorageInternalError), self._open("rb") as file:
                 self._flush(file)
+
+    def _damaged_words(self, line: int) -> str:
+        """What to do about a damaged line: what follows it in the file may rest on it."""
+        kept, path = f"{self._path}.damaged", self._path
+        commands = f"mv {quote(path)} {quote(kept)} && head -n {line - 1} {quote(kept)} > {quote(path)}"
+        return (
+            f"line {line} is damaged; restore the file from a copy, or keep the lines before it, after which what was "
+            f"trained since is trained again: {commands}"
+        )
 
     def _note(self, end: int, lines: bytes) -> None:
         """Remember where the journal that this process knows ends, and with what."""

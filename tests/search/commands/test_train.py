@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,22 @@ Contents = Callable[[Path], dict[str, str]]
 def timeless(document: dict[str, Any]) -> dict[str, Any]:
     """A document of trials without the seconds that they took."""
     return {**document, "trials": [{**trial, "seconds": None} for trial in document["trials"]]}
+
+
+@pytest.mark.slow("trains two thirds of a study once more")
+def test_a_study_of_which_the_lines_before_a_damaged_one_are_kept_ends_as_it_was(
+    finished_copy: "Finished", klsearch: Klsearch
+) -> None:
+    folder = finished_copy.folder
+    journal, before = folder / "storage.journal", klsearch("trials", folder, "--json").document
+    lines = journal.read_bytes().splitlines(keepends=True)
+    at = len(lines) // 3
+    journal.write_bytes(b"".join([*lines[:at], lines[at].replace(b"1", b"7", 1), *lines[at + 1 :]]))
+    told = klsearch("resume", folder)
+    assert (told.code, f"line {at + 1} is damaged" in told.err) == (4, True)
+    subprocess.run(told.err.strip().partition("is trained again: ")[2], shell=True, check=True)
+    assert klsearch("resume", folder).code == 0
+    assert timeless(klsearch("trials", folder, "--json").document) == timeless(before)
 
 
 def test_a_run_leaves_its_folder_and_prints_the_result_alone(finished: "Finished") -> None:

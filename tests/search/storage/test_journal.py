@@ -109,6 +109,24 @@ def test_a_damaged_line_in_the_middle_is_named_by_its_number(tmp_path: Path) -> 
     assert path.read_bytes() == b"".join(lines), "nothing is lost of what a copy may mend"
 
 
+def test_the_way_out_of_a_damaged_line_keeps_what_stands_before_it(tmp_path: Path) -> None:
+    folder = tmp_path / "runs of $(date)"
+    folder.mkdir()
+    url, path = f"journal:///{folder / 'journal'}", folder / "journal"
+    with open_storage(url, create=True) as storage:
+        for name in ("first", "second", "third", "fourth"):
+            storage.create_new_study([StudyDirection.MINIMIZE], name)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], lines[2].replace(b"third", b"thirf"), lines[3]]))
+    with pytest.raises(StorageError) as refused:
+        open_storage(url, create=True).__enter__()
+    way_out = str(refused.value).partition("is trained again: ")[2]
+    subprocess.run(way_out.removesuffix("."), shell=True, check=True)
+    with open_storage(url, create=True) as storage:
+        assert [study.study_name for study in storage.get_all_studies()] == ["first", "second"]
+    assert path.with_name("journal.damaged").read_bytes().count(b"\n") == 4
+
+
 def test_a_machine_that_loses_its_power_loses_the_last_records_alone(tmp_path: Path) -> None:
     """What was not flushed is cut off anywhere: what was written before can be read, and gone on with."""
     path = tmp_path / "journal"
