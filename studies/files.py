@@ -32,23 +32,24 @@ def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
     What processes left there that were killed while they replaced the same file is removed.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; the error names a file, the old one is intact and
-            nothing is left behind.
+        OSError: the folder cannot be written, or the disk is full; the error names this file, the old one is intact
+            and nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(path.parent, of=path.name)
-    unfinished, file = _open_beside(path)
     try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(unfinished, path)
+        unfinished, file = _open_beside(path)
+        try:
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write that fails does not name its file
+        error.filename = str(path)  # whoever reads it knows nothing of the one beside it
         raise
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def read_ordinary(path: Path, *, most: int | None = None) -> bytes:

@@ -21,6 +21,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert [file.name for file in tmp_path.iterdir()] == ["trials.csv"]
 
 
+def test_a_file_that_cannot_be_made_is_named_and_not_the_one_beside_it(tmp_path: Path) -> None:
+    too_long = tmp_path / f"{'x' * 240}.html"  # with what stands beside it in the name there is room for it alone
+    too_long.touch()
+    with pytest.raises(OSError, match="File name too long") as failed:
+        write_atomically(too_long, "new")
+    assert failed.value.filename == str(too_long)
+
+
 def test_what_is_no_ordinary_file_or_a_larger_one_is_neither_waited_for_nor_read(tmp_path: Path) -> None:
     path, pipe = tmp_path / "run.json", tmp_path / "pipe"
     path.write_bytes(b"12345")
