@@ -206,14 +206,14 @@ def test_a_column_of_a_parquet_whose_values_hold_several_is_refused_by_its_type_
     pa = pytest.importorskip("pyarrow", reason="needs the extra klsearch[parquet]")
     from pyarrow import parquet
 
-    values: list[Any]
-    values, kinds = {
+    types: dict[str, tuple[list[Any], Any]] = {
         "list": ([[1, 2]], pa.list_(pa.int8())),
         "large list": ([[1, 2]], pa.large_list(pa.int8())),
         "struct": ([{"x": 1}], pa.struct({"x": pa.int8()})),
         "map": ([[("x", 1)]], pa.map_(pa.string(), pa.int8())),
         "array": ([[1, 2]], pa.list_(pa.int8(), 2)),
-    }[kind]
+    }
+    values, kinds = types[kind]
     table = pa.table({"a": [1.0, 2.0], "more": pa.array(values * 2, kinds), "b": [3, 4]})
     parquet.write_table(table, folder.path / "rows.parquet")
     assert "rows.parquet: column 'more' holds several values in each row (" in folder.refusal("rows.parquet")
