@@ -1,6 +1,9 @@
 """Folders of image files."""
 
+import struct
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -11,6 +14,8 @@ from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 # Pillow's names of what we take, by what we take it for; grey images have no channel axis.
 _MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}
+_PNG_SIGNATURE = 8  # bytes, before its parts
+_PIECE = 2**20
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -42,15 +47,39 @@ def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
 def _pixels(folder: Path, path: Path) -> np.ndarray:
     """One image, shape [height, width] or [height, width, 3], uint8."""
     place = f"{folder.name}: {path.relative_to(folder)}"
-    with reading(place):
+    with reading(place), path.open("rb") as file:
         try:
-            image = Image.open(path)
+            image = Image.open(file)
         except UnidentifiedImageError as error:
             raise DataProblem(f"{place} is not an image that Pillow can read") from error
         with image:
             if image.mode not in _MODES:
                 raise DataProblem(f"{place} has mode {image.mode}; save it as 8-bit grey or RGB")
-            return np.asarray(image.convert(_MODES[image.mode]), np.uint8)
+            pixels = np.asarray(image.convert(_MODES[image.mode]), np.uint8)
+            if image.format == "PNG":
+                _check_png(file)
+            return pixels
+
+
+def _check_png(file: BinaryIO) -> None:
+    """Compare each part of a PNG with its checksum; Pillow reads no further than the last row of pixels needs.
+
+    Raises:
+        ValueError: a part differs, or the last is missing.
+    """
+    file.seek(_PNG_SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        head = file.read(8)
+        if len(head) < 8:
+            raise ValueError("it ends before its last part")
+        length, kind = struct.unpack(">I4s", head)
+        checksum = zlib.crc32(kind)
+        while length and (piece := file.read(min(length, _PIECE))):
+            checksum = zlib.crc32(piece, checksum)
+            length -= len(piece)
+        if file.read(4) != checksum.to_bytes(4, "big"):
+            raise ValueError(f"its part {kind.decode(errors='replace')} is not what its checksum is of; it is damaged")
 
 
 def _describe(pixels: np.ndarray) -> str:

@@ -52,6 +52,25 @@ def refuse_texts(name: str, column: str, values: "pd.Series[Any]", distinct: int
     )
 
 
+def refuse_nested(name: str, column: str, kind: str) -> Refusal:
+    """The refusal of a column whose every value holds several, as one of lists does."""
+    return Refusal(
+        what="lists or the like",
+        message=f"{name}: column '{column}' holds several values in each row ({kind}), which is no number; give each a "
+        f'column of its own, or leave it out by {DATA_COLUMNS} {toml_key(column)} = "ignore"',
+    )
+
+
+def refuse_large_texts(name: str, column: str, needed: int, free: int) -> Refusal:
+    """The refusal of a column without whose texts, of so many bytes, a table may fit into memory."""
+    return Refusal(
+        what="texts beyond memory",
+        message=f"{name}: its texts, of which column '{column}' holds the most, need about {needed / 1e9:,.1f} GB of "
+        f"memory, but {free / 1e9:,.1f} GB are free; leave it out by {DATA_COLUMNS} {toml_key(column)} = "
+        '"ignore", or take only the first rows with data.rows',
+    )
+
+
 def refuse_others(name: str, column: str, values: "pd.Series[Any]", first_line: int | None) -> Refusal:
     """The refusal of a column that holds something else than numbers, or beside them, with the first of that."""
     others = find_other(values)

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from klsearch.vae.data.readers.raw import DataProblem
+
 if TYPE_CHECKING:
     from tests.vae.conftest import DataFolder
 
@@ -69,6 +71,25 @@ def test_an_image_of_any_kind_that_is_cut_short_or_overwritten_never_ends_in_mor
     (folder.path / f"b{suffix}").write_bytes(content[:4] + b"\xff" * 60 + content[64:])
     refusal = folder.refusal(".")
     assert refusal.count("\n") == 0 and f"b{suffix}" in refusal
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((28, 28)), np.add.outer(np.arange(64), np.arange(64))])
+def test_no_bit_of_a_png_changes_without_a_refusal(folder: "DataFolder", pixels: np.ndarray) -> None:
+    file = folder.path / "a.png"
+    Image.fromarray(pixels.astype(np.uint8)).save(file)
+    content, before = file.read_bytes(), folder.read(".").rows
+    for bit in range(8 * len(content)):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        try:
+            assert np.array_equal(folder.read(".").rows, before)
+        except DataProblem:
+            continue
+    file.write_bytes(content[:-12])
+    assert "a.png: cannot be read: it ends before its last part" in folder.refusal(".")
+    file.write_bytes(content[:-13] + bytes([content[-13] ^ 1]) + content[-12:])  # of the last checksum
+    assert "a.png: cannot be read: its part IDAT is not what its checksum is of; it is damaged" in folder.refusal(".")
 
 
 def test_text_in_an_image_that_unpacks_without_end_is_refused(folder: "DataFolder") -> None:
