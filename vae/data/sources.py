@@ -15,8 +15,9 @@ from klsearch.vae.data.readers.functions import is_function, read_function
 from klsearch.vae.data.readers.idx import idx_files, read_idx_folder
 from klsearch.vae.data.readers.images import image_files, read_images
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
-from klsearch.vae.data.readers.tables import read_parquet, read_text
-from klsearch.vae.data.readers.text import PACKINGS, SUFFIXES, is_text_table
+from klsearch.vae.data.readers.tables.layout import PACKINGS, SUFFIXES, is_text_table
+from klsearch.vae.data.readers.tables.parquet import read_parquet
+from klsearch.vae.data.readers.tables.text import read_text
 
 _PACKAGED = ("fashion-mnist", "mnist")
 _BUILT_IN = ("digits", *_PACKAGED)

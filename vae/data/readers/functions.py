@@ -15,7 +15,7 @@ import numpy as np
 
 from klsearch.vae.data.readers.gathering import Gathering
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
-from klsearch.vae.data.readers.tables import from_frame
+from klsearch.vae.data.readers.tables.frames import from_frame
 from klsearch.vae.quiet import hide_start_up_lines, stdout_to_stderr
 
 _OURS = Path(__file__).parents[3]

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from klsearch.vae.data.readers.dates import are_dates
-from klsearch.vae.data.readers.numerals import is_numeric
 from klsearch.vae.data.readers.raw import DATA_COLUMNS, Column, ColumnProblem, DataProblem, NothingLeft, Refusal
-from klsearch.vae.data.readers.refusals import are_measured, refuse_others, refuse_texts
+from klsearch.vae.data.readers.tables.dates import are_dates
+from klsearch.vae.data.readers.tables.numerals import is_numeric
+from klsearch.vae.data.readers.tables.refusals import are_measured, refuse_others, refuse_texts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from klsearch.vae.data.readers.dates import are_dates, find_dates
+from klsearch.vae.data.readers.tables.dates import are_dates, find_dates
 
 
 @pytest.mark.parametrize(

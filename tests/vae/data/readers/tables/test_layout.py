@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from klsearch.vae.data.readers.text import find_layout, is_text_table
+from klsearch.vae.data.readers.tables.layout import find_layout, is_text_table
 
 if TYPE_CHECKING:
     from tests.vae.conftest import DataFolder

@@ -3,9 +3,9 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from klsearch.vae.data.readers.dates import are_dates, find_dates
-from klsearch.vae.data.readers.numerals import find_other
 from klsearch.vae.data.readers.raw import DATA_COLUMNS, Refusal, cell, toml_key
+from klsearch.vae.data.readers.tables.dates import are_dates, find_dates
+from klsearch.vae.data.readers.tables.numerals import find_other
 
 if TYPE_CHECKING:
     import pandas as pd

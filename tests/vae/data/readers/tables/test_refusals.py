@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from klsearch.vae.data.readers.refusals import are_measured, refuse_others, refuse_texts
+from klsearch.vae.data.readers.tables.refusals import are_measured, refuse_others, refuse_texts
 
 LEAVE_OUT = (
     'leave it out by [data.columns] "a b" = "ignore", or name it as data.labels, data.group or data.split_column'

@@ -1,0 +1,1 @@
+"""Tables: files of text and .parquet files, and data frames that the user's own function gives."""
