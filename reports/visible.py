@@ -1,6 +1,7 @@
 """Text that came from elsewhere, as it may be shown: on a terminal, on a page, in a spreadsheet."""
 
 import re
+from collections.abc import Iterable
 
 # Control characters but line ends and tabs, which begin a terminal's commands; line separators of Unicode, lone
 # surrogates; what turns the direction of writing, so that text reads other than it is; invisible tags.
@@ -17,6 +18,20 @@ def show_hidden(text: str) -> str:
     '\\u001b[31mred\\u202e'
     """
     return _HIDDEN.sub(_write_out, text)
+
+
+def as_line(text: str) -> str:
+    r"""The text on one line: a line end within a name would let what follows pass for a line of ours.
+
+    >>> as_line("age\nklsearch: all is well")
+    'age\\nklsearch: all is well'
+    """
+    return show_hidden(text).replace("\n", r"\n")
+
+
+def as_lines(lines: Iterable[str]) -> str:
+    """The lines as one text, in which each is one line."""
+    return "\n".join(map(as_line, lines))
 
 
 def as_cell(text: str) -> str:

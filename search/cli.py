@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from klsearch.reports.visible import as_lines
 from klsearch.search.commands import audit, read, tools, train
 from klsearch.search.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from klsearch.search.stopping import end_quietly
@@ -99,9 +100,9 @@ def _run(given: list[str], *, debug: bool) -> int:
         return EXIT_USAGE
     except click.ClickException as error:
         hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "klsearch"
-        return _fail(f"{error.format_message()} See `{hint} --help`.", EXIT_USAGE, as_json=as_json)
+        return _fail([f"{error.format_message()} See `{hint} --help`."], EXIT_USAGE, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted.", EXIT_INTERRUPTED, as_json=as_json)
+        return _fail(["interrupted."], EXIT_INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_FAILED
@@ -112,21 +113,21 @@ def _run(given: list[str], *, debug: bool) -> int:
         return _fail(_describe(error), exit_code, as_json=as_json)
 
 
-def _describe(error: Exception) -> str:
-    """Describe what went wrong, for the user."""
+def _describe(error: Exception) -> Sequence[str]:
+    """Describe what went wrong, for the user, in lines."""
     if isinstance(error, KlsearchError):
-        return str(error)
+        return error.lines
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return [f"{error.filename}: {error.strerror}" if error.filename else error.strerror]
     if _lacks_memory(error):
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        return (
+        return [
             f"this process may take no more memory ({reason}). What was stored is kept: allow it more (`ulimit -v`, a "
             "container's limit) and give the same command again, or start a new study with fewer --slots."
-        )
+        ]
     from klsearch.vae.data.readers.functions import one_line
 
-    return f"{one_line(error)} (an error in klsearch; `klsearch --debug …` shows where)"
+    return [f"{one_line(error)} (an error in klsearch; `klsearch --debug …` shows where)"]
 
 
 def _lacks_memory(error: Exception) -> bool:
@@ -136,11 +137,11 @@ def _lacks_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
-def _fail(message: str, exit_code: int, *, as_json: bool) -> int:
+def _fail(lines: Sequence[str], exit_code: int, *, as_json: bool) -> int:
     from klsearch.search.commands.documents import as_text, error_document
 
     if as_json:
-        echo(as_text(error_document(message, exit_code)))
+        echo(as_text(error_document("\n".join(lines), exit_code)))
     else:
-        show("\n".join(f"klsearch: {line}" for line in message.splitlines()), err=True)
+        show(as_lines(f"klsearch: {line}" for line in lines), err=True)
     return exit_code

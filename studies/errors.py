@@ -17,14 +17,18 @@ class KlsearchError(Exception):
     """Something failed for a reason that is said in full by the message.
 
     Args:
-        message: the reason.
+        lines: the reason, as a rule in one line.
         exit_code: where it is not that of the class: of an error that another process had.
+
+    Attributes:
+        lines: as given; a line end within one belongs to a name that it holds.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, exit_code: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *lines: str, exit_code: int | None = None) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
         if exit_code is not None:
             self.exit_code = exit_code
 
@@ -45,7 +49,7 @@ class DefinitionError(KlsearchError):
     exit_code = 2
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
+        super().__init__(*problems)
         self.problems = tuple(problems)
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from klsearch.reports.visible import as_lines
 from klsearch.search.running.versions import find_missing, provenance
 from klsearch.search.storage.opening import EmptyStorage, file_of, open_storage, without_password
 from klsearch.search.storage.place import STORAGE_VARIABLE
@@ -92,7 +93,7 @@ def health_text(health: Health) -> str:
         *((f"klsearch[{name}]", extra.words) for name, extra in health.extras.items()),
     ]
     width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name.ljust(width)}  {words}" for name, words in lines)
+    return as_lines(f"{name.ljust(width)}  {words}" for name, words in lines)
 
 
 def _extras() -> dict[str, Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from klsearch.reports.visible import as_line, as_lines
 from klsearch.search.commands.options import (
     check_page,
     json_option,
@@ -144,7 +145,8 @@ def report(
     place = known_place(run, storage=storage, study=study)
     record = load_study(place)
     path = output or _run_folder(place) / "report.html"
-    echo(write_report(without_samples(record) if no_samples else record, path, with_paths=with_paths))
+    written = write_report(without_samples(record) if no_samples else record, path, with_paths=with_paths)
+    echo(as_line(str(written)))
     if open_it:
         click.launch(str(path))
 
@@ -176,7 +178,7 @@ def compare(first: str, second: str, storage: str | None, output: Path | None, o
         from klsearch.reports.pages.comparison import comparison_page
 
         headline = comparison_page(records[0], records[1]).banner
-        show(f"{headline.word}: {headline.sentence}\n{path}")
+        show(as_lines([f"{headline.word}: {headline.sentence}", str(path)]))
     if open_it:
         click.launch(str(path))
 

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from klsearch.reports.readings.units import kl_factor, kl_unit
+from klsearch.reports.visible import as_line, as_lines
 from klsearch.reports.wording import NOTHING, number, setting
 from klsearch.search.storage.leases import Activity
 from klsearch.search.terminal.progress import banded, leading_training, left_words, rough_duration, watched_values
@@ -42,15 +43,15 @@ _MOST_COLUMNS = 40  # of a table that `check` prints; `--json` has them all
 
 def result_text(study: StudyRecord, *, report: Path | None, stopped: bool, width: int | None = None) -> str:
     """The end of a run: verdict, winner beside the baselines, how to go on if it is not whole, where the report is."""
-    lines = [best_text(study, width=width)]
+    lines: list[str] = []
     done, budget = len(study.counted), study.definition.study.trials
     if stopped or done < budget:
-        lines.append(f"\n{done} of {budget} trials are done. Go on with: {study.resume_command}")
+        lines += ["", f"{done} of {budget} trials are done. Go on with: {study.resume_command}"]
     elif study.winner is not None:
-        lines += ["\nThen:", *_then_lines(study)]
+        lines += ["", "Then:", *_then_lines(study)]
     if report is not None:
-        lines.append(f"\nReport: {report}")
-    return "\n".join(lines)
+        lines += ["", f"Report: {report}"]
+    return "\n".join([best_text(study, width=width), *map(as_line, lines)])
 
 
 def _then_lines(study: StudyRecord) -> list[str]:
@@ -72,10 +73,10 @@ def best_text(study: StudyRecord, *, width: int | None = None) -> str:
     lines = [f"{summary.verdict.value.upper()}: {summary.why}", *_since_confirmed_lines(study)]
     what_next = [f"Next: {summary.next.words}", *(f"  {line}" for line in summary.next.code.splitlines())]
     if summary.best is None:
-        return "\n".join([lines[0], *what_next])
+        return as_lines([lines[0], *what_next])
     lines += ["", *_settings_lines(summary, study), ""]
     lines += [*table_lines(_standing_rows(study, summary.best), width=width), ""]
-    return "\n".join([*lines, *_choice_lines(study), *what_next])
+    return as_lines([*lines, *_choice_lines(study), *what_next])
 
 
 def _choice_lines(study: StudyRecord) -> list[str]:
@@ -182,7 +183,7 @@ def export_text(exported: "Exported") -> str:
         *(f"  {exported.folder / name}" for name in exported.files),
         *(f"note: {note}." for note in exported.notes),
     ]
-    return "\n".join(lines)
+    return as_lines(lines)
 
 
 def reproduction_text(reproduction: "Reproduction") -> str:
@@ -197,10 +198,10 @@ def reproduction_text(reproduction: "Reproduction") -> str:
             f"  {differing.value}{place}: stored {_format_exact(differing.stored)}, now {_format_exact(differing.now)}"
         )
     if not reproduction.changed:
-        return "\n".join([*lines, "Versions and processor are those that the study recorded."])
+        return as_lines([*lines, "Versions and processor are those that the study recorded."])
     lines.append("Changed since then:")
     lines += [f"  {name}: {stored}, now {now}" for name, (stored, now) in reproduction.changed.items()]
-    return "\n".join(lines)
+    return as_lines(lines)
 
 
 def _format_exact(value: Any) -> str:
@@ -241,7 +242,7 @@ def status_text(study: StudyRecord, activity: Activity) -> str:
         done = sum(run.state is RunState.COMPLETE for run in trainings)
         lines.append(f"confirmation: {done} of {len(trainings)} trainings done")
     lines += [summary.sentence, *_since_confirmed_lines(study)]
-    return "\n".join(lines)
+    return as_lines(lines)
 
 
 def _activity_lines(study: StudyRecord, activity: Activity) -> list[str]:
@@ -281,7 +282,7 @@ def trials_text(study: StudyRecord, trials: Sequence[TrialRecord], *, width: int
     ]
     left = len(study.trials) - len(trials)
     more = [f"{left} more {'trial is' if left == 1 else 'trials are'} not shown."] if left else []
-    return "\n".join([*table_lines([header, *rows], width=width), *more])
+    return as_lines([*table_lines([header, *rows], width=width), *more])
 
 
 def diagnosis_text(diagnosis: "Diagnosis", definition: str) -> str:
@@ -290,7 +291,7 @@ def diagnosis_text(diagnosis: "Diagnosis", definition: str) -> str:
     search = "These settings are searched by klsearch run mine.toml, where mine.toml is:"
     lines = [f"  {line}" for line in definition.splitlines()]
     verdict = diagnosis.verdict.replace("_", " ").capitalize()
-    return "\n".join([verdict, *reasons, f"Next: {diagnosis.next}", search, *lines])
+    return as_lines([verdict, *reasons, f"Next: {diagnosis.next}", search, *lines])
 
 
 def audit_text(audit: "Audit", definition: str) -> str:
@@ -301,7 +302,7 @@ def audit_text(audit: "Audit", definition: str) -> str:
     found = findings or ["No finding: what is set has an effect."]
     if not definition:
         search = ["Next: name a function that gives the model alone, for a definition that searches its settings."]
-    return "\n".join([*found, "Facts:", *facts, *search])
+    return as_lines([*found, "Facts:", *facts, *search])
 
 
 def check_text(
@@ -326,7 +327,7 @@ def check_text(
         *(f"warning: {caution}" for caution in (own.cautions if own is not None else ())),
         f"Next: klsearch run {shlex.quote(str(loaded.path or definition.study.name))}",
     ]
-    return "\n".join(lines)
+    return as_lines(lines)
 
 
 def _proposal(definition: StudyDefinition, dataset: Dataset) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from klsearch.reports.visible import as_line
 from klsearch.search.commands.options import (
     EXIT_FAILED,
     json_option,
@@ -75,8 +76,8 @@ def init(file: Path, data: str | None, array: str | None, force: bool) -> None:
         proposal = _proposal_for(data, file, array)
         write_atomically(file, proposal.text)
         for column, what in proposal.left_out.items():
-            show(f"note: column '{column}' is left out: {what}")
-    echo(f"Wrote {file}. Next: klsearch check {shlex.quote(str(file))}")
+            show(as_line(f"note: column '{column}' is left out: {what}"))
+    echo(as_line(f"Wrote {file}. Next: klsearch check {shlex.quote(str(file))}"))
 
 
 def _proposal_for(data: str, file: Path, array: str | None) -> "Proposal":

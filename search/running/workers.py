@@ -173,12 +173,12 @@ def _cluster(scheduler: str) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Dask's own packages that differ; which of ours do is looked at below
-            client = Client(scheduler, timeout=5, set_as_default=False)  # type: ignore[no-untyped-call]
+            client = _connect(Client, scheduler)
     except Exception as error:  # each way of talking to it has errors of its own
         logger.setLevel(before)
         raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
     try:
-        cores = client.nthreads()  # type: ignore[no-untyped-call]
+        cores = client.nthreads()
         if {cores[address] for address in _searching_workers(client)} != {1}:
             raise UsageError(
                 f"each worker of the Dask cluster at {scheduler} must have one thread, and there must be one; start "
@@ -188,8 +188,21 @@ def _cluster(scheduler: str) -> Iterator[Any]:
         yield client
     finally:
         with suppress(Exception):  # a scheduler that is gone need not be taken leave of
-            client.close(timeout=2)  # type: ignore[no-untyped-call]
+            client.close(timeout=2)
         logger.setLevel(before)
+
+
+def _connect(client_class: Any, scheduler: str) -> Any:
+    """A client of Dask; one that fails half-way is closed here: else it waits and complains when it is forgotten."""
+    client = client_class.__new__(client_class)
+    try:
+        client.__init__(scheduler, timeout=5, set_as_default=False)
+    except BaseException:
+        with suppress(Exception):
+            client.close(timeout=1)
+        client.status = "closed"
+        raise
+    return client
 
 
 def _searching_workers(client: Any) -> list[str]:

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from klsearch.reports.visible import show_hidden
+from klsearch.reports.visible import as_line
 from klsearch.search.terminal.progress import (
     EndedTraining,
     kl_words,
@@ -53,7 +53,7 @@ class Terminal(AbstractContextManager["Terminal"]):
 
     def say(self, line: str) -> None:
         """Print a line above the live display."""
-        text = Text(show_hidden(line))
+        text = Text(as_line(line))
         for beginning, style in _STYLES.items():
             if line.startswith(beginning):
                 text.stylize(style, 0, len(beginning) - 1)
@@ -137,7 +137,7 @@ class PhaseState:
         yield head
         for words in (self._best_words(), self._leader_words()):
             if words:
-                yield Padding(Text(show_hidden(words)), (0, 0, 0, 2))
+                yield Padding(Text(as_line(words)), (0, 0, 0, 2))
 
     def _left_words(self) -> str:
         since = time.monotonic() - self._told

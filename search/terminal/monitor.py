@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from klsearch.reports.report import write_watched
+from klsearch.reports.visible import as_lines
 from klsearch.search.terminal.epoch_log import EpochLog
 from klsearch.search.terminal.printing import show
 from klsearch.studies.errors import UsageError
@@ -233,7 +234,7 @@ class KLMonitor(keras.callbacks.Callback):
                 lines.append(f"Report: {self.write_report(self._report)}")
             except UsageError as error:  # the training is done, and must not be lost for it
                 lines.append(str(error))
-        self._say("\n".join(lines))
+        self._say(as_lines(lines))
 
     def _read_kl_weight(self, logs: Mapping[str, Any]) -> float:
         """The KL weight now; NaN where nobody says it.
@@ -288,7 +289,9 @@ class KLMonitor(keras.callbacks.Callback):
     def _judge(self) -> None:
         told = self.watched.diagnose()
         if told.verdict in FAULTS and told.verdict != self._told:
-            self._say(f"\nKLMonitor, epoch {self._epoch}: {_words(told.verdict)}. {' '.join(told.reasons)} {told.next}")
+            reasons = " ".join(told.reasons)
+            line = f"KLMonitor, epoch {self._epoch}: {_words(told.verdict)}. {reasons} {told.next}"
+            self._say(as_lines(["", line]))
         self._told = told.verdict
         if told.verdict in self._stop_on:
             self._say(f"KLMonitor: training ends here, as asked ({told.verdict}).")

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from klsearch.reports.visible import show_hidden
+from klsearch.reports.visible import as_line
 from klsearch.search.terminal.live import PhaseState, Terminal
 from klsearch.search.terminal.progress import EndedTraining, Progress
 
@@ -75,7 +75,7 @@ class Notebook(AbstractContextManager["Notebook"]):
         self._last = time.monotonic()
         console = Console(record=True, file=io.StringIO(), width=_WIDTH, force_jupyter=False, highlight=False)
         for line in self._lines:
-            console.print(show_hidden(line), markup=False)
+            console.print(as_line(line), markup=False)
         if self._state is not None:
             console.print(self._state)
         text = console.export_text(clear=False)

@@ -29,7 +29,10 @@ _STYLES: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def echo(message: object, *, err: bool = False, nl: bool = True) -> None:
-    """Print as it is, on standard output unless `err`: no text from elsewhere acts on the terminal."""
+    """Print as it is, on standard output unless `err`: no text from elsewhere acts on the terminal.
+
+    Line ends stay, so whoever makes lines of names makes them by `as_line`.
+    """
     click.echo(show_hidden(str(message)), file=None if err else results_apart_to(), err=err, nl=nl)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TextIO, final
 
-from klsearch.reports.visible import show_hidden
+from klsearch.reports.visible import as_line
 from klsearch.reports.wording import duration
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.ranking import Rank
@@ -80,7 +80,7 @@ class WarningLines:
     def say(self, line: str) -> None:
         """Print a warning; drop any other line."""
         if line.startswith("warning: "):
-            print(show_hidden(line), file=self._file, flush=True)
+            print(as_line(line), file=self._file, flush=True)
 
     def begin(self, phase: str, *, done: int, total: int, best: EndedTraining | None = None, kl_unit: str = "") -> None:
         """Do nothing."""

@@ -36,7 +36,7 @@ def load_data(definition: StudyDefinition, folder: Path) -> Dataset:
     """
     dataset, problems = _try_to_load(definition, folder)
     if dataset is None or problems:
-        raise DataError("\n".join(text for _, text in problems))
+        raise DataError(*(text for _, text in problems))
     return dataset
 
 

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from klsearch.reports.visible import as_cell, show_hidden
+from klsearch.reports.visible import as_cell, as_line, as_lines, show_hidden
 
 
 def test_whatever_acts_instead_of_being_seen_is_written_out() -> None:
@@ -28,6 +28,12 @@ def test_a_json_document_means_the_same_afterwards(text: str) -> None:
     shown = show_hidden(json.dumps({text: text}, ensure_ascii=False))
     assert json.loads(shown) == {text: text}
     assert shown.isascii()
+
+
+def test_a_line_stays_one_line_whatever_it_holds() -> None:
+    for char in map(chr, range(0x3000)):
+        assert len(as_line(f"a{char}b").splitlines()) == 1, hex(ord(char))
+    assert as_lines(["two\nlines", "", "a\ttab"]) == "two\\nlines\n\na\ttab"
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1"])

@@ -87,6 +87,29 @@ def test_no_name_from_elsewhere_reaches_the_terminal_raw(klsearch: Klsearch, def
     assert checked[1].document["columns"][0]["name"] == HOSTILE
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_no_name_with_a_line_end_makes_a_line_of_its_own(
+    end: str, klsearch: Klsearch, definition_file: Path, work: Path
+) -> None:
+    name = f"age{end}klsearch: forged{end}warning: forged{end}"
+    rows = "\n".join(f"{n},{n * n % 7},text {n}" for n in range(200))
+    definition_file.with_name("rows.csv").write_text(f'b,c,"{name}"\n{rows}\n')
+    (work / "runs" / name).mkdir(parents=True)
+    (work / "runs" / name / "run.json").touch()
+    refused = [
+        klsearch("check", definition_file),
+        klsearch("status", "tiny"),
+        klsearch("init", "new.toml", "--data", name),
+    ]
+    definition_file.with_name("rows.csv").write_text(f'b,c,"{name}"\n{rows.replace("text ", "")}\n')
+    checked = klsearch("check", definition_file)
+    assert ([called.code for called in refused], checked.code) == ([2, 2, 2], 0)
+    for called in [*refused, checked]:
+        assert "forged" in called.out + called.err
+        lines = (called.out + called.err).splitlines()
+        assert [line for line in lines if re.match("(klsearch: |warning: )+forged", line)] == []
+
+
 @pytest.mark.parametrize("command", [("init",), ("report", "RUN", "-o")])
 def test_no_link_and_no_device_is_replaced(command: tuple[str, ...], klsearch: Klsearch, work: Path) -> None:
     (work / "precious.toml").write_text("precious")

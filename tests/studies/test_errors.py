@@ -33,3 +33,5 @@ def test_a_definition_s_problems_are_one_line_each() -> None:
     error = DefinitionError(["my.toml:2: a", "my.toml:9: b"])
     assert error.problems == ("my.toml:2: a", "my.toml:9: b")
     assert str(error) == "my.toml:2: a\nmy.toml:9: b"
+    assert error.lines == error.problems
+    assert DataError("a column 'b\nc'", "d").lines == ("a column 'b\nc'", "d")

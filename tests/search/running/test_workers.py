@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -343,15 +344,20 @@ def test_what_is_no_address_of_a_scheduler_is_refused_at_once(address: str) -> N
         worker_count(RunOptions(scheduler=address))
 
 
-def test_a_scheduler_that_is_not_there_is_one_clear_line(klsearch: Klsearch, definition_file: Path) -> None:
-    called = klsearch(
-        "run", definition_file, "--out", definition_file.parent / "run", "--slots", 2, "--quiet",
-        "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1",
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tls://127.0.0.1:1"])
+def test_a_scheduler_that_is_not_there_is_one_clear_line_even_when_the_process_has_ended(
+    address: str, command: list[str], environment: dict[str, str], definition_file: Path
+) -> None:
+    """A client without certificates fails half-made."""
+    called = subprocess.run(
+        [
+            *command, "run", str(definition_file), "--out", str(definition_file.parent / "run"), "--slots", "2",
+            "--quiet", "--backend", "dask", "--scheduler", address,
+        ],
+        env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert called.code == 2
-    assert called.err == (
-        "klsearch: there is no Dask scheduler at tcp://127.0.0.1:1; start one with `dask scheduler`.\n"
-    )
+    assert called.returncode == 2
+    assert called.stderr == f"klsearch: there is no Dask scheduler at {address}; start one with `dask scheduler`.\n"
 
 
 def test_the_cluster_decides_how_many_workers_there_are(klsearch: Klsearch, definition_file: Path) -> None:
