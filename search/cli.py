@@ -100,7 +100,8 @@ def _run(given: list[str], *, debug: bool) -> int:
         return EXIT_USAGE
     except click.ClickException as error:
         hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "klsearch"
-        return _fail([f"{error.format_message()} See `{hint} --help`."], EXIT_USAGE, as_json=as_json)
+        told = " ".join(error.format_message().split())  # which may be a list, line by line
+        return _fail([f"{told} See `{hint} --help`."], EXIT_USAGE, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         return _fail(["interrupted."], EXIT_INTERRUPTED, as_json=as_json)
     except BrokenPipeError:

@@ -35,7 +35,9 @@ class Layout:
         return {name: value for name, value in asdict(self).items() if value or name != "xla"}
 
     def filled_by(self, count: int) -> "Layout":
-        """The layout of which so many members fill every slot, in which a training has the same bits.
+        """The layout of which so many members fill every slot; one alone has two where members share programs.
+
+        A training has the same bits in it, unless XLA compiles the steps.
 
         >>> Layout(24, 12).filled_by(11)
         Layout(slots=8, together=4, within=1, xla=False)

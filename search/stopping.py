@@ -118,6 +118,6 @@ def _hear(reading: int, terminal: int, answer: Callable[[int], None]) -> None:
 def end_quietly() -> None:
     """Have Ctrl-C no longer answered by a process that is about to end, which it could only disturb in tidying up."""
     if threading.current_thread() is threading.main_thread():
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError, AttributeError):  # nobody reads it any more, or it was closed from the start
             sys.stdout.flush()
         signal.signal(signal.SIGINT, signal.SIG_IGN)

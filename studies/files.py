@@ -48,7 +48,8 @@ def open_to_replace(path: Path) -> Iterator[BufferedRandom]:
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as error:
-        error.filename = str(path)  # whoever reads it knows nothing of the one beside it
+        if error.filename is None or _is_beside(Path(error.filename), path):
+            error.filename = str(path)  # whoever reads it knows nothing of the one beside it
         raise
 
 
@@ -82,7 +83,7 @@ def _open_at_once(path: str, flags: int) -> int:
     opened = os.open(path, flags | os.O_NONBLOCK)  # else opening a pipe waits for its other end
     if not stat.S_ISREG(os.fstat(opened).st_mode):
         os.close(opened)
-        raise OSError(errno.EINVAL, "it is no ordinary file", path)
+        raise OSError(errno.EINVAL, "it is no ordinary file, but a pipe, folder or device; save it as a file", path)
     return opened
 
 
@@ -94,6 +95,11 @@ def remove_unfinished(folder: Path, *, of: str | None = None) -> None:
             with suppress(OSError), path.open("rb") as file:  # a living process has it locked, or has just replaced it
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+
+
+def _is_beside(unfinished: Path, path: Path) -> bool:
+    found = _UNFINISHED.fullmatch(unfinished.name)
+    return found is not None and unfinished.with_name(found["of"]) == path
 
 
 def _open_beside(path: Path) -> tuple[Path, BufferedRandom]:

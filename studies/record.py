@@ -234,6 +234,7 @@ class StudyRecord:
         test_looks: how many times the test split was scored.
         warm_start: which trials of an earlier study it began with, in words; empty without.
         ladder: how many rungs its ladder of KL weights has; 0 without.
+        scoring: what must be equal for the scores of two studies to be comparable.
         closing: the trainings of the same ladder at the winner's other settings; none before there is a winner.
         storage: the storage's URL without its password.
         resume_command: what continues this study.
@@ -261,6 +262,7 @@ class StudyRecord:
     test_looks: int = 0
     warm_start: str = ""
     ladder: int = 0
+    scoring: Mapping[str, int] = field(default_factory=dict)
     closing: tuple[ConfirmationRun, ...] = ()
     storage: str = ""
     resume_command: str = ""

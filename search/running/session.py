@@ -61,7 +61,8 @@ class Session:
         self._study = study = assignment.study
         self._definition = assignment.definition
         self._population = assignment.population
-        self._layout = study.facts.layout
+        self._lag, self._full_layout = study.facts.lag, study.facts.layout
+        self._layout = self._full_layout
         self._decider = Decider(study, assignment.definition, is_dead=self._is_dead)
         self._course = course
         self._members_folder = members_folder
@@ -104,6 +105,7 @@ class Session:
         self._is_searching = True
         self._renew_lease({})  # others leave it a share from now on
         self._lay_out(self._wanted_layout())
+        self._compile(self._population)
         best, done = best_so_far(self._definition, self._study), self._count_finished()
         unit = self._definition.thresholds().kl_unit
         self._progress.begin("trials", done=done, total=budget, best=best, kl_unit=unit)
@@ -124,6 +126,7 @@ class Session:
                 words = f"with {count(others, 'other worker')}" if others > 0 else "alone"
                 self._progress.say(f"From now on this worker searches {words}.")
                 self._lay_out(layout)
+                self._compile(self._population)
                 self._begin_forecast(self._count_finished())
             trainer.train(source, self._saving(self._study.name))
             self._wait(0.0)
@@ -140,8 +143,7 @@ class Session:
 
         The one that it has, where too little is left to compile another program for.
         """
-        facts = self._study.facts
-        if self._assignment.alone or not facts.lag:  # a course without lag follows from how many train at a time
+        if self._assignment.alone or not self._lag:  # a course without lag follows from how many train at a time
             return self._layout
         if self._population.traces():
             stays = not self._forecast.outlasts_compiling()
@@ -149,14 +151,13 @@ class Session:
             stays = self._course.is_under_way()  # the members of its checkpoint go into the slots that they were in
         if stays:
             return self._layout
-        return facts.layout.filled_by(-(-facts.lag // max(1, self._study.leases.count_searching())))
+        return self._full_layout.filled_by(-(-self._lag // max(1, self._study.leases.count_searching())))
 
     def _lay_out(self, layout: Layout) -> None:
-        """Lay the slots, which are empty, out anew if they are others, and compile what trains them."""
+        """Lay the slots, which are empty, out anew if they are others."""
         if layout != self._layout:
             self._population.resize(layout.slots, layout.together)
             self._layout = layout
-        self._compile(self._population)
 
     def _begin_forecast(self, done: int) -> None:
         self._done = done
@@ -201,9 +202,7 @@ class Session:
         """
         said = self._is_searching = False
         self._renew_lease({})  # those that search on need leave it no share
-        if self._layout != self._study.facts.layout:
-            self._layout = self._study.facts.layout
-            self._population.resize(self._layout.slots, self._layout.together)
+        self._lay_out(self._full_layout)
 
         def wait(seconds: float) -> None:
             nonlocal said

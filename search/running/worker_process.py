@@ -60,7 +60,7 @@ def work(task: Task) -> Failure | None:
     except (Interrupted, KeyboardInterrupt):
         pass
     except KlsearchError as error:
-        return Failure(reason=str(error), exit_code=error.exit_code)
+        return Failure(reason="; ".join(error.lines), exit_code=error.exit_code)
     except Exception as error:  # a scheduler's log would show the whole call
         return Failure(reason=f"{type(error).__name__}: {error}", exit_code=KlsearchError.exit_code)
     return None

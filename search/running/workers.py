@@ -81,7 +81,8 @@ def search_with_workers(
         progress.say(f"Searching with {count} worker{'' if count == 1 else 's'}…")
         best, unit = best_so_far(definition, study), definition.thresholds().kl_unit
         progress.begin("trials", done=overseer.finished, total=budget, best=best, kl_unit=unit)
-        overseer.begin_forecast(count * study.facts.layout.slots, ahead)
+        slots = count * study.facts.layout.slots
+        overseer.begin_forecast(min(slots, study.facts.lag or slots), ahead)
         threads = None if options.scheduler else max(1, usable_cores() // count)
         function = work if options.scheduler else work_here
         # A scheduler passes tasks on in clear, and keeps them.

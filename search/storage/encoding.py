@@ -47,7 +47,10 @@ def decoding(what: str) -> Iterator[None]:
         yield
     except _WRONG as error:
         told = str(error).strip().partition("\n")[0]
-        raise DamagedStudy(f"{what} is damaged ({type(error).__name__}: {told}); restore it from a copy.") from error
+        raise DamagedStudy(
+            f"{what} is damaged, or of another release of klsearch ({type(error).__name__}: {told}); restore it from a "
+            "copy, or use that release."
+        ) from error
 
 
 def encode_curves(curves: TrainingCurves) -> str:

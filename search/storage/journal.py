@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import time
 import zlib
 from collections.abc import Generator, Iterator, Mapping
@@ -97,8 +98,11 @@ class JournalFile(JournalFileBackend):
 
     def _damaged_words(self, line: int) -> str:
         """What to do about a damaged line: what follows it in the file may rest on it."""
-        kept, path = f"{self._path}.damaged", self._path
-        commands = f"mv {quote(path)} {quote(kept)} && head -n {line - 1} {quote(kept)} > {quote(path)}"
+        if line == 1:
+            return "line 1 is damaged; restore the file from a copy"
+        path, kept = quote(self._path), quote(f"{self._path}.damaged-at-{line}-{secrets.token_hex(2)}")
+        # Given twice, it would keep what it has left instead of the whole.
+        commands = f"[ ! -e {kept} ] && mv {path} {kept} && head -n {line - 1} {kept} > {path}"
         return (
             f"line {line} is damaged; restore the file from a copy, or keep the lines before it, after which what was "
             f"trained since is trained again: {commands}"

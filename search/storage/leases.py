@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what only prints shall not wait for it
 LEASE_SECONDS = 60.0
 # Clocks of machines differ by less, as a rule.
 _LONG_SILENCE_SECONDS = 900.0
+_LONGEST_STEP_SECONDS = 5 * LEASE_SECONDS
 _GONE = 0.0  # what a worker says when it leaves, in place of a time
 _PREFIX = "klsearch:worker:"  # + owner: what it said last
 
@@ -90,7 +91,7 @@ class Leases:
         finally:
             self._read = None
 
-    def is_dead(self, owner: Owner) -> bool:
+    def is_dead(self, owner: Owner, *, silent: float = LEASE_SECONDS) -> bool:
         """Tell whether a worker no longer trains: it said so, its process is gone, or its lease ran out in silence.
 
         Of a process on this machine the system knows; it may be silent: one step of a large model can outlast the
@@ -108,7 +109,7 @@ class Leases:
         now = time.monotonic()
         if self._heard.setdefault(key, (said, now))[0] != said:
             self._heard[key] = said, now
-        return now - self._heard[key][1] > LEASE_SECONDS
+        return now - self._heard[key][1] > silent
 
     def is_worked_on(self) -> bool:
         """Tell whether any worker lives, so far as this process can know by now."""
@@ -118,8 +119,10 @@ class Leases:
     def count_searching(self) -> int:
         """Count the workers that live and search, so far as this process can know by now."""
         with self.reading():
-            said = [_decode(self._attributes()[_key(owner)]) for owner in self._living()]
-        return sum(one["searches"] for one in said)
+            said = {_owner(key): text for key, text in self._attributes().items() if key.startswith(_PREFIX)}
+            searching = [owner for owner, text in said.items() if _decode(text)["searches"]]
+            # One that compiles says nothing for as long: others would lay their slots out for its part, and back again.
+            return sum(not self.is_dead(owner, silent=_LONGEST_STEP_SECONDS) for owner in searching)
 
     def activity(self) -> Activity:
         """What the living workers tell: of the time left the one that spoke last.

@@ -142,6 +142,7 @@ def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> Stu
         test_looks=len(facts.test_looks),
         warm_start=facts.warm_start,
         ladder=facts.ladder,
+        scoring=facts.scoring,
         closing=tuple(_confirmation(row, definition) for row in closing_rows(storage, definition)),
         storage=url,
         resume_command=resume_command,

@@ -136,6 +136,7 @@ class Trainer:
         self._say = say
         self._jobs: dict[int, Job] = {}  # by slot
         self._position = -1  # of the source when its jobs were last put into slots
+        self._has_begun = False
 
     def train(self, source: Source, saving: Saving | None = None) -> None:
         """Train every job that a source has now.
@@ -194,7 +195,9 @@ class Trainer:
 
     def _go_on(self, source: Source, saving: Saving | None) -> bool:
         """Stand where the checkpoint stood; True if that is in the middle of an epoch."""
-        checkpoint = saving.course.load(saving.study) if saving is not None else None
+        is_first, self._has_begun = not self._has_begun, True
+        # What it trained itself has ended by then, should a checkpoint of that still be there.
+        checkpoint = saving.course.load(saving.study) if saving is not None and is_first else None
         if checkpoint is None:
             self._position = source.position
             return False

@@ -111,14 +111,16 @@ class TrialSource(Source):
 
     def take(self, free: int) -> list[Job]:
         """Trials of this course after its checkpoint, those that a dead worker left, and new ones within the budget."""
-        limit = self._decider.find_limit()  # before the turn, which others wait for
+        # Before the turn, which others wait for. What the course took after its checkpoint was in slots already.
+        if not self._again and self._is_emptying():
+            return []
+        limit = self._decider.find_limit()
         with self._worker.turn(), self._storage.leases.reading():
-            if self._is_emptying():
-                return []
             trials = self._storage.trials()
             rows = {row.number: row for row in self._storage.rows_of(trials)}
             room = self._room(list(rows.values()))
             jobs: list[Job] = []
+            self._again = [number for number in self._again if self._is_of_course(rows[number])]  # not taken over
             for row in [*(rows[number] for number in self._again), *self._rows_left_running(rows)]:
                 if len(jobs) == free:
                     break

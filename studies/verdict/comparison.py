@@ -103,6 +103,13 @@ def _obstacle(
             f"The studies' likelihoods measure `unexplained` otherwise (by {deviances[0]} and by {deviances[1]}), so "
             "it is not comparable; the reports show KL and active latents of both."
         )
+    masked = all(study.definition.data.missing == "mask" for study in studies)
+    measured = ("measures", "spread") if masked else ("measures",)
+    if len({tuple(study.scoring.get(name) for name in measured) for study in studies}) > 1:
+        return (
+            "One of the studies was measured by an earlier klsearch, which did it otherwise, so their measures are not "
+            "comparable; run it anew."
+        )
     if not all(winners):
         waiting = " and ".join(name for name, runs in zip(names, winners, strict=True) if not runs)
         return f"No winner of {waiting} is confirmed yet, so there are no fresh seeds to compare."

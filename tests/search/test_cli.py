@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -451,3 +452,16 @@ def test_help_stays_on_standard_output_beside_the_option_for_a_document(klsearch
         called = klsearch(*arguments)
         assert (called.code, called.err) == (0, "")
         assert called.out
+
+
+def test_a_choice_that_is_missing_is_told_in_one_line(klsearch: Klsearch) -> None:
+    called = klsearch("completion")
+    assert (called.code, called.err.count("\n")) == (2, 1)
+    assert "\\n" not in called.err and "\t" not in called.err and "bash, zsh, fish" in called.err
+
+
+@pytest.mark.slow("starts a process")
+def test_a_standard_output_that_is_closed_is_no_traceback(command: list[str], environment: dict[str, str]) -> None:
+    words = shlex.join([*command, "list", "--json"])
+    called = subprocess.run(f"{words} >&-", shell=True, env=environment, capture_output=True, text=True)
+    assert "Traceback" not in called.stderr

@@ -35,9 +35,8 @@ class TrainingMean:
         self._deviance, self._gaps = likelihood.deviance, gaps
         filled = _flat(gaps.fill(train)) if isinstance(train, np.ndarray) else train
         self.values = column_means(filled).reshape(-1)
-        some = (
-            evenly_spaced(train)[:] if self._deviance.is_fitted else train[:1]
-        )  # of large rows a few take much memory
+        # Where nothing is fitted one row is enough: of large ones a few take much memory.
+        some = evenly_spaced(train)[:] if self._deviance.is_fitted else train[:1]
         self.spread = self._deviance.spread(_flat(some).astype(np.float64), self.values)
 
     def deviance(self, rows: np.ndarray) -> np.ndarray:

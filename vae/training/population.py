@@ -134,7 +134,7 @@ class Population:
     def resize(self, slots: int, together: int) -> None:
         """Empty all slots, and deal so many out to shards of so many, fewer where memory was too small for these."""
         if together > self._most_together:
-            together = max(size for size in range(2, self._most_together + 1, 2) if slots % size == 0)
+            together = max(self._even_sizes(slots, self._most_together), default=together)
         self._deal_out(slots, together)
 
     def train_fewer_together(self) -> bool:
@@ -142,12 +142,17 @@ class Population:
 
         False, and nothing is done, where no fewer can: one member alone would have other bits than two in company.
         """
-        fewer = [size for size in range(2, self.together // 2 + 1, 2) if self.slots % size == 0]
+        fewer = self._even_sizes(self.slots, self.together // 2)
         if not fewer:
             return False
         self._most_together = fewer[-1]
         self._deal_out(self.slots, fewer[-1])
         return True
+
+    @staticmethod
+    def _even_sizes(slots: int, most: int) -> list[int]:
+        """The even numbers of members, up to `most`, that divide so many slots into shards."""
+        return [size for size in range(2, most + 1, 2) if slots % size == 0]
 
     def _deal_out(self, slots: int, together: int) -> None:
         """Empty all slots, and deal so many out to shards of so many, whose program is compiled anew."""

@@ -121,10 +121,22 @@ def test_the_way_out_of_a_damaged_line_keeps_what_stands_before_it(tmp_path: Pat
     with pytest.raises(StorageError) as refused:
         open_storage(url, create=True).__enter__()
     way_out = str(refused.value).partition("is trained again: ")[2]
-    subprocess.run(way_out.removesuffix("."), shell=True, check=True)
+    subprocess.run(way_out, shell=True, check=True)
     with open_storage(url, create=True) as storage:
         assert [study.study_name for study in storage.get_all_studies()] == ["first", "second"]
-    assert path.with_name("journal.damaged").read_bytes().count(b"\n") == 4
+    (kept,) = folder.glob("journal.damaged-at-3-*")
+    subprocess.run(way_out, shell=True, check=False)
+    assert (kept.read_bytes().count(b"\n"), path.read_bytes().count(b"\n")) == (4, 2), "given twice it does nothing"
+
+
+def test_of_a_journal_whose_first_line_is_damaged_only_a_copy_is_left(tmp_path: Path) -> None:
+    url, path = f"journal:///{tmp_path / 'journal'}", tmp_path / "journal"
+    with open_storage(url, create=True) as storage:
+        for name in ("first", "second"):
+            storage.create_new_study([StudyDirection.MINIMIZE], name)
+    path.write_bytes(path.read_bytes().replace(b"first", b"firsd"))
+    with pytest.raises(StorageError, match=r"line 1 is damaged; restore the file from a copy$"):
+        open_storage(url, create=True).__enter__()
 
 
 def test_a_machine_that_loses_its_power_loses_the_last_records_alone(tmp_path: Path) -> None:

@@ -159,6 +159,8 @@ def test_who_searches_is_who_says_so_and_lives(study: StudyStorage, clock: Clock
     leases.say_gone(this_process())
     assert leases.count_searching() == 1
     clock.seconds += LEASE_SECONDS + 1
+    assert leases.count_searching() == 1, "it may be compiling"
+    clock.seconds += 5 * LEASE_SECONDS
     assert leases.count_searching() == 0
 
 

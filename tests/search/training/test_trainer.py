@@ -18,7 +18,7 @@ from klsearch.search.training.checkpoint import (
     Course,
 )
 from klsearch.search.training.retraining import RetrainingSource
-from klsearch.search.training.trainer import Job, Saving, Source, job_again
+from klsearch.search.training.trainer import Job, Saving, Source, Trainer, job_again
 from klsearch.search.training.worker import Worker
 from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.source import TrialSource
@@ -182,6 +182,29 @@ def test_killed_again_and_again_a_study_is_still_the_uninterrupted_one(
     assert outcomes(study.rows()) == uninterrupted
 
 
+@pytest.mark.slow("searches for some epochs")
+def test_what_a_course_took_after_its_checkpoint_is_taken_again_while_its_slots_empty_unless_another_took_it_over(
+    workshop: "Workshop", study: StudyStorage, tmp_path: Path
+) -> None:
+    course = Chosen(tmp_path, [0])  # before any slot was filled
+    workshop.search(study, 12, owner=DEAD, epochs=3, saving=Saving(course=course, study="tiny"), killed=True)
+    worker = Worker(owner=this_process(), course="course", is_dead=lambda owner: owner == DEAD)
+    decider = Decider(study, workshop.definition)
+    source = TrialSource(
+        study,
+        workshop.definition,
+        budget=12,
+        worker=worker,
+        tell=print,
+        decider=decider,
+        is_emptying=lambda: True,
+    )
+    assert source.go_on(Checkpoint.read(tmp_path / "course.npz")) == {}
+    assert study.take_over(2, replace(DEAD, started="2"), course="other")
+    assert [job.number for job in source.take(4)] == [0, 1, 3]
+    assert source.take(1) == []
+
+
 def test_a_smaller_budget_takes_up_no_more_than_it_allows(
     workshop: "Workshop", study: StudyStorage, tmp_path: Path
 ) -> None:
@@ -274,6 +297,25 @@ def test_slots_are_filled_as_soon_as_they_are_free_and_what_ends_together_is_tol
     assert epochs_of(source) == [(7, 2), (9, 2), (4, 1), (3, 12), (8, 12), (5, 12)]
     # Four at first and two after epoch 2; then after every epoch one, from epoch 12 on three, and four after epoch 14.
     assert source.asked == [4, 2, *[1] * 9, *[3] * 2, 4]
+
+
+class Stuck(Chosen):
+    """A course on a disk that became read-only: its checkpoint cannot be removed."""
+
+    def clear(self) -> None:
+        pass
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_not_gone_on_from_once_its_jobs_have_ended(
+    workshop: "Workshop", tmp_path: Path
+) -> None:
+    saving = Saving(course=Stuck(tmp_path, [3]), study="tiny")
+    trainer = Trainer(workshop.population, epochs=4, watch=lambda running: None, stop=lambda: False)
+    first, second = Listed(job_of(1), job_of(2)), Listed(job_of(3))
+    trainer.train(first, saving)
+    assert (tmp_path / "course.npz").exists()
+    trainer.train(second, saving)
+    assert (epochs_of(first), epochs_of(second)) == ([(1, 4), (2, 4)], [(3, 4)])
 
 
 def test_the_member_of_a_finished_job_is_its_own_and_no_neighbour_s(workshop: "Workshop") -> None:

@@ -149,6 +149,11 @@ def test_where_one_seed_is_not_the_same_noise_the_means_are_compared(
             study_that_leaves(GOOD, "second", model={"likelihood": "student_t"}),
             "The studies' likelihoods measure `unexplained` otherwise (by squared error and by Student's t deviance)",
         ),
+        (
+            replace(study_that_leaves(GOOD, data={"missing": "mask"}), scoring={"measures": 1}),
+            replace(study_that_leaves(GOOD, "second", data={"missing": "mask"}), scoring={"measures": 1, "spread": 1}),
+            "One of the studies was measured by an earlier klsearch",
+        ),
         (study_that_leaves({}), study_that_leaves(GOOD, "second"), "No winner of first is confirmed yet"),
         (study_that_leaves({}), study_that_leaves({}, "second"), "No winner of first and second is confirmed yet"),
         (
@@ -176,6 +181,7 @@ def test_where_one_seed_is_not_the_same_noise_the_means_are_compared(
         "not loaded",
         "other data",
         "other deviance",
+        "other measures",
         "no winner",
         "no winners",
         "other seeds",

@@ -77,15 +77,14 @@ def test_an_image_of_any_kind_that_is_cut_short_or_overwritten_never_ends_in_mor
 def test_no_bit_of_a_png_changes_without_a_refusal(folder: "DataFolder", pixels: np.ndarray) -> None:
     file = folder.path / "a.png"
     Image.fromarray(pixels.astype(np.uint8)).save(file)
-    content, before = file.read_bytes(), folder.read(".").rows
+    content = file.read_bytes()
+    folder.read(".")
     for bit in range(8 * len(content)):
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
         file.write_bytes(changed)
-        try:
-            assert np.array_equal(folder.read(".").rows, before)
-        except DataProblem:
-            continue
+        with pytest.raises(DataProblem):
+            folder.read(".")
     file.write_bytes(content[:-12])
     assert "a.png: cannot be read: it ends before its last part" in folder.refusal(".")
     file.write_bytes(content[:-13] + bytes([content[-13] ^ 1]) + content[-12:])  # of the last checksum

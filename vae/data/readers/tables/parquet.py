@@ -17,6 +17,7 @@ from klsearch.vae.data.readers.tables.refusals import refuse_large_texts, refuse
 from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:
+    import pandas as pd  # half a second to import
     import pyarrow as pa
     from pyarrow.parquet import FileMetaData
 
@@ -38,14 +39,14 @@ def read_parquet(request: Request) -> RawData:
     except ImportError as error:
         raise DataProblem(f"{name}: reading .parquet needs pyarrow; run `pip install 'klsearch[parquet]'`") from error
     try:
-        frame = _read_columns(request).to_pandas()
+        frame = _read_columns(request)
     except ArrowInvalid as error:
         raise DataProblem(f"{name}: is not a .parquet file: {' '.join(str(error).split())}") from error
     return from_frame(name, frame if request.rows is None else frame.head(request.rows), request)
 
 
-def _read_columns(request: Request) -> "pa.Table":
-    """The columns of a .parquet file, of which those that are ignored hold nothing.
+def _read_columns(request: Request) -> "pd.DataFrame":
+    """The columns of a .parquet file as a data frame, of which those that are ignored hold nothing.
 
     A column that repeats itself unpacks to thousands of times its bytes, so what memory it needs is found out before.
 
@@ -76,8 +77,12 @@ def _read_columns(request: Request) -> "pa.Table":
             if texts.rows >= held:
                 break
         read = pa.Table.from_batches(batches, None if batches else file.schema_arrow)
-    columns = [pa.nulls(len(read)) if at.name in ignored else _with_texts(read[at.name], at.type) for at in schema]
-    return pa.table(columns, schema.names).replace_schema_metadata(schema.metadata)
+    columns = {field.name: _with_texts(read[field.name], field.type) for field in kept}
+    frame: pd.DataFrame = pa.table(columns).replace_schema_metadata(schema.metadata).to_pandas()
+    for place, field in enumerate(schema):  # later, for what pandas is told of them holds for what they are in the file
+        if field.name in ignored:
+            frame.insert(min(place, len(frame.columns)), field.name, None)
+    return frame
 
 
 class _Texts:

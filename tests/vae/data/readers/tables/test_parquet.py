@@ -76,6 +76,18 @@ def test_a_column_of_a_parquet_whose_values_hold_several_is_refused_by_its_type_
     assert folder.read("rows.parquet", columns={"more": "ignore"}).rows.tolist() == [[1, 3], [2, 4]]
 
 
+@pytest.mark.parametrize("kind", ["interval", "period"])
+def test_a_column_of_pandas_types_of_its_own_may_be_ignored(folder: "DataFolder", kind: str) -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra klsearch[parquet]")
+    import pandas as pd
+
+    own = pd.interval_range(0, 3) if kind == "interval" else pd.period_range("2024-01", periods=3, freq="M")
+    pd.DataFrame({"a": [1.0, 2.0, 4.0], "own": own, "b": [3, 5, 6]}).to_parquet(folder.path / "rows.parquet")
+    assert "'own'" in folder.refusal("rows.parquet")
+    raw = folder.read("rows.parquet", columns={"own": "ignore"})
+    assert (raw.columns, raw.rows.tolist()) == (("a", "b"), [[1, 3], [2, 5], [4, 6]])
+
+
 TEXT_KINDS = ["string", "large_string", "string_view", "binary", "large_binary"]
 
 
