@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,8 @@ def _fail(lines: Sequence[str], exit_code: int, *, as_json: bool) -> int:
     from klsearch.search.commands.documents import as_text, error_document
 
     if as_json:
-        echo(as_text(error_document("\n".join(lines), exit_code)))
-    else:
-        show(as_lines(f"klsearch: {line}" for line in lines), err=True)
+        with suppress(OSError):  # standard output takes nothing any more
+            echo(as_text(error_document("\n".join(lines), exit_code)))
+            return exit_code
+    show(as_lines(f"klsearch: {line}" for line in lines), err=True)
     return exit_code

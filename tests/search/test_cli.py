@@ -460,8 +460,11 @@ def test_a_choice_that_is_missing_is_told_in_one_line(klsearch: Klsearch) -> Non
     assert "\\n" not in called.err and "\t" not in called.err and "bash, zsh, fish" in called.err
 
 
-@pytest.mark.slow("starts a process")
-def test_a_standard_output_that_is_closed_is_no_traceback(command: list[str], environment: dict[str, str]) -> None:
+@pytest.mark.slow("starts two processes")
+@pytest.mark.parametrize(("where", "told"), [(">&-", ""), (">/dev/full", "klsearch: No space left on device\n")])
+def test_a_standard_output_that_takes_nothing_is_no_traceback(
+    command: list[str], environment: dict[str, str], where: str, told: str
+) -> None:
     words = shlex.join([*command, "list", "--json"])
-    called = subprocess.run(f"{words} >&-", shell=True, env=environment, capture_output=True, text=True)
-    assert "Traceback" not in called.stderr
+    called = subprocess.run(f"{words} {where}", shell=True, env=environment, capture_output=True, text=True)
+    assert called.stderr == told
