@@ -83,7 +83,7 @@ def _open_at_once(path: str, flags: int) -> int:
     opened = os.open(path, flags | os.O_NONBLOCK)  # else opening a pipe waits for its other end
     if not stat.S_ISREG(os.fstat(opened).st_mode):
         os.close(opened)
-        raise OSError(errno.EINVAL, "it is no ordinary file, but a pipe, folder or device; save it as a file", path)
+        raise OSError(errno.EINVAL, "it is no ordinary file", path)
     return opened
 
 

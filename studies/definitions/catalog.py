@@ -1,6 +1,7 @@
 """Finding a study definition: a built-in one by name, or a TOML file."""
 
 import difflib
+import errno
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -187,7 +188,8 @@ def _read(path: Path) -> str:
         raise DefinitionError([f"{path}: is not UTF-8 text (byte {error.start}), so not a TOML file"]) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DefinitionError([f"{path}: cannot be read: {reason}"]) from error
+        way_out = "; save it as a file" if getattr(error, "errno", None) == errno.EINVAL else ""  # a pipe, say
+        raise DefinitionError([f"{path}: cannot be read: {reason}{way_out}"]) from error
 
 
 def _unknown_study(path: Path) -> str:

@@ -119,7 +119,7 @@ def test_a_file_that_is_no_definition_is_refused_in_one_line(tmp_path: Path, con
 def test_a_pipe_or_a_device_is_no_definition_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "mine.toml")
     for path in (tmp_path / "mine.toml", Path("/dev/zero")):
-        assert problem(path) == f"{path}: cannot be read: it is no ordinary file"
+        assert problem(path) == f"{path}: cannot be read: it is no ordinary file; save it as a file"
 
 
 def test_what_the_system_refuses_to_open_is_refused_with_its_reason(tmp_path: Path) -> None:
