@@ -62,7 +62,9 @@ def work(task: Task) -> Failure | None:
     except KlsearchError as error:
         return Failure(reason="; ".join(error.lines), exit_code=error.exit_code)
     except Exception as error:  # a scheduler's log would show the whole call
-        return Failure(reason=f"{type(error).__name__}: {error}", exit_code=KlsearchError.exit_code)
+        from klsearch.vae.data.readers.functions import one_line
+
+        return Failure(reason=one_line(error), exit_code=KlsearchError.exit_code)
     return None
 
 

@@ -31,7 +31,18 @@ _WRONG = (
 
 
 class DamagedStudy(StorageError):
-    """What a storage holds is not as it was written; the message says what, and whoever opened it says where."""
+    """What a storage holds is not as it was written; the message says what, and whoever opened it says where.
+
+    Args:
+        what: that is.
+        why: it cannot be read.
+    """
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(
+            f"{what} is damaged, or of another release of klsearch ({why}); restore it from a copy, or use that "
+            "release."
+        )
 
 
 @contextmanager
@@ -47,10 +58,7 @@ def decoding(what: str) -> Iterator[None]:
         yield
     except _WRONG as error:
         told = str(error).strip().partition("\n")[0]
-        raise DamagedStudy(
-            f"{what} is damaged, or of another release of klsearch ({type(error).__name__}: {told}); restore it from a "
-            "copy, or use that release."
-        ) from error
+        raise DamagedStudy(what, f"{type(error).__name__}: {told}") from error
 
 
 def encode_curves(curves: TrainingCurves) -> str:

@@ -102,10 +102,7 @@ def _parse(toml: str, name: str) -> StudyDefinition:
     try:
         return parse_definition(toml, f"{name}.toml")
     except DefinitionError as error:
-        raise DamagedStudy(
-            f"the definition of study {name!r} is damaged, or of another release ({error.problems[0]}); restore it "
-            "from a copy."
-        ) from error
+        raise DamagedStudy(f"the definition of study {name!r}", error.problems[0]) from error
 
 
 def study_record(storage: StudyStorage, *, url: str, resume_command: str) -> StudyRecord:

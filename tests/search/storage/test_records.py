@@ -67,11 +67,11 @@ def test_a_study_is_watched_until_the_last_process_that_works_on_it_is_gone(
             '"unexplained":"x"',
             r"row 0 of study 'tiny' is damaged \(ValueError: could not conv",
         ),
-        (r'"seconds":[\d.]+', '"second5":1', r"row 0 of study 'tiny' is damaged \(KeyError: 'seconds'\)"),
+        (r'"seconds":[\d.]+', '"second5":1', r"row 0 of study 'tiny' is damaged \(KeyError: 'seconds'"),
         (
             r"latent_dim = 3",
             "latent_dim = x",
-            "the definition of study 'tiny' is damaged, or of another release .*tiny.toml",
+            "the definition of study 'tiny' is damaged .*tiny.toml",
         ),
         (r'\\"procedure\\"', r'\\"procedvre\\"', "what is known of study 'tiny' as a whole is damaged .*procedvre"),
         (
@@ -82,10 +82,10 @@ def test_a_study_is_watched_until_the_last_process_that_works_on_it_is_gone(
         (
             r'(?s)(.*)\\"progress\\"',  # the last one
             r'\1\\"pr0gress\\"',
-            r"what a worker said last is damaged \(KeyError: 'progress'\)",
+            r"what a worker said last is damaged \(KeyError: 'progress'",
         ),
-        (r'"op_code":4', '"op_code":44', r"a record is damaged \(AssertionError: Should not reach\.\)"),
-        (r'"trial_id":2,', '"trial_jd":2,', r"a record is damaged \(KeyError: 'trial_id'\)"),
+        (r'"op_code":4', '"op_code":44', r"a record is damaged \(AssertionError: Should not reach\."),
+        (r'"trial_id":2,', '"trial_jd":2,', r"a record is damaged \(KeyError: 'trial_id'"),
     ],
 )
 def test_what_is_damaged_in_a_journal_without_checksums_is_named_with_its_file(
@@ -97,8 +97,8 @@ def test_what_is_damaged_in_a_journal_without_checksums_is_named_with_its_file(
     assert count == 1
     journal.write_text(text)
     called = klsearch("best", finished_copy.folder)
-    told = told.replace("is damaged", "is damaged(, or of another release of klsearch)?")
-    way_out = r"; restore it from a copy(, or use that release)?\.\n"
+    told = told.replace("is damaged", "is damaged, or of another release of klsearch")
+    way_out = r"\); restore it from a copy, or use that release\.\n"
     assert re.fullmatch(f"klsearch: the storage journal:.*/storage.journal: {told}.*{way_out}", called.err)
     assert called.code == 4
 
