@@ -42,7 +42,7 @@ def _study_facts(study: StudyRecord) -> tuple[tuple[str, str], ...]:
 
 
 def _course(study: StudyRecord) -> str:
-    if study.lag and study.definition.study.pruner == "none":
+    if study.lag:
         return f"any number of them and of processes, up to {study.lag} trials at a time, takes the same course"
     return f"one process with --slots {study.slots} repeats the course of the study"
 

@@ -1,7 +1,8 @@
 """Pruning of trials that need not be trained to their end. Annealed trainings do not compare by epoch alone."""
 
 import math
-from collections.abc import Set
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -11,17 +12,13 @@ from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import final_kl
 from klsearch.vae.hyperparameters import Hyperparameters
 
-_LEAST_REFERENCES = 10
 
+class Pruner(ABC):
+    """Ends a trial whose score so far is worse than the median of others' when they had come as far.
 
-class MedianPruner:
-    """Ends a trial whose score so far is worse than the median of whole trials' scores at the same epoch.
-
-    The rule is that of Google Vizier and of Optuna's median pruner. What is compared is the study's score of the
-    epoch: validation `unexplained`, with the penalty for a KL outside the band, as if training had ended there. KL
-    spikes while its weight is annealed, and a slow annealer looks good early. So a trial is looked at first when a
-    third of the training has passed at its full KL weight, then every sixth, and is compared with trials that had been
-    at theirs for the gates' window by then. Nothing is ended before there are ten to compare with.
+    What is compared is the study's score of the epoch: validation `unexplained`, with the penalty for a KL outside the
+    band, as if training had ended there. KL spikes while its weight is annealed, and a slow annealer looks good early,
+    so a trial is looked at only at its full KL weight. Nothing is ended before there are some to compare with.
 
     A trial is compared with those that its suggestion rests on: what else has ended by then decides nothing, so that
     the course of a study is the same however many train at a time. (In a study without a lag, with all that ended.)
@@ -31,43 +28,100 @@ class MedianPruner:
         lag: a trial is compared with those at least so far before it; 0 for all.
     """
 
+    _least = 10  # trials to compare with
+
     def __init__(self, definition: StudyDefinition, *, lag: int = 0) -> None:
-        self._definition = definition
+        self._study, self._thresholds = definition.study, definition.thresholds()
+        self._latents = definition.model.latent_dim
         self._lag = lag
+        self._window = definition.gates.window
         self._epochs = definition.training.epochs
-        self._first = max(definition.gates.window, math.ceil(self._epochs / 3))
-        self._every = max(1, self._epochs // 6)
-        self._references: dict[int, np.ndarray] = {}  # scores by epoch, NaN where they are not to be compared with
+        self._references: dict[int, Mapping[int, float]] = {}  # by trial, what `_compared` gives
 
     @property
     def known(self) -> Set[int]:
-        """Numbers of the trials to compare with."""
+        """Numbers of the trials that it has learnt from."""
         return self._references.keys()
 
     def learn(self, number: int, hyperparameters: Hyperparameters, curves: TrainingCurves) -> None:
-        """Compare later trials with this one, if it was trained to its end."""
-        if curves.epochs < self._epochs or curves.diverged:
-            return
-        scores = np.full(self._epochs + 1, np.nan)
-        for epoch in range(hyperparameters.annealing_epochs + self._definition.gates.window, self._epochs):
-            scores[epoch] = self._score(curves, epoch)
-        self._references[number] = scores
+        """Compare later trials with this one, as far as it goes."""
+        self._references[number] = self._compared(hyperparameters, curves)
+
+    @abstractmethod
+    def looks_at(self, hyperparameters: Hyperparameters, epoch: int) -> bool:
+        """Tell whether a trial may be ended after that epoch."""
+
+    def ends(self, number: int, hyperparameters: Hyperparameters, curves: TrainingCurves) -> bool:
+        """Tell whether a trial that has come so far, and is looked at now, is to be ended."""
+        last = number - self._lag if self._lag else math.inf
+        place = self._place(hyperparameters, curves.epochs)
+        compared = [scores[place] for other, scores in self._references.items() if other <= last and place in scores]
+        return len(compared) >= self._least and self._score(curves, curves.epochs) > float(np.median(compared))
+
+    @abstractmethod
+    def _place(self, hyperparameters: Hyperparameters, epoch: int) -> int:
+        """What an epoch of a trial is compared by: trials are compared where they had come to the same."""
+
+    @abstractmethod
+    def _compared(self, hyperparameters: Hyperparameters, curves: TrainingCurves) -> dict[int, float]:
+        """Scores by place of a trial that has ended, where others are compared with it."""
+
+    def _score(self, curves: TrainingCurves, epoch: int) -> float:
+        so_far = TrainingCurves.from_rows(curves.as_rows()[:epoch])
+        kl = self._thresholds.banded_kl(final_kl(so_far, self._thresholds.window), self._latents)
+        unexplained = float(curves.validation_unexplained[epoch - 1])
+        return score(unexplained=unexplained, kl=kl, band=self._thresholds.kl_band, penalty=self._study.penalty)
+
+
+class MedianPruner(Pruner):
+    """Compares with trials that were trained to their end, at the same epoch: Google Vizier's and Optuna's median rule.
+
+    A trial is looked at first when a third of the training has passed at its full KL weight, then every sixth, and is
+    compared with trials that had been at theirs for the gates' window by then.
+    """
 
     def looks_at(self, hyperparameters: Hyperparameters, epoch: int) -> bool:
         """Tell whether a trial may be ended after that epoch."""
-        since_first = epoch - hyperparameters.annealing_epochs - self._first
-        return 0 <= since_first and since_first % self._every == 0 and epoch < self._epochs
+        since_first = epoch - hyperparameters.annealing_epochs - max(self._window, math.ceil(self._epochs / 3))
+        return 0 <= since_first and since_first % max(1, self._epochs // 6) == 0 and epoch < self._epochs
 
-    def ends(self, number: int, curves: TrainingCurves) -> bool:
-        """Tell whether a trial that has come so far, and is looked at now, is to be ended."""
-        last = number - self._lag if self._lag else math.inf
-        compared = np.array([scores[curves.epochs] for other, scores in self._references.items() if other <= last])
-        compared = compared[~np.isnan(compared)]
-        return compared.size >= _LEAST_REFERENCES and self._score(curves, curves.epochs) > float(np.median(compared))
+    def _place(self, hyperparameters: Hyperparameters, epoch: int) -> int:
+        del hyperparameters
+        return epoch
 
-    def _score(self, curves: TrainingCurves, epoch: int) -> float:
-        study, thresholds = self._definition.study, self._definition.thresholds()
-        so_far = TrainingCurves.from_rows(curves.as_rows()[:epoch])
-        kl = thresholds.banded_kl(final_kl(so_far, thresholds.window), self._definition.model.latent_dim)
-        unexplained = float(curves.validation_unexplained[epoch - 1])
-        return score(unexplained=unexplained, kl=kl, band=thresholds.kl_band, penalty=study.penalty)
+    def _compared(self, hyperparameters: Hyperparameters, curves: TrainingCurves) -> dict[int, float]:
+        if curves.epochs < self._epochs or curves.diverged:
+            return {}
+        first = hyperparameters.annealing_epochs + self._window
+        return {epoch: self._score(curves, epoch) for epoch in range(first, self._epochs)}
+
+
+class HalvingPruner(Pruner):
+    """Compares with all that came as far at full KL weight, those that ended there too: successive halving.
+
+    Half of the trials go on after a quarter of the training at their full KL weight, half of those after another
+    quarter. Each is judged as it comes there, for whoever waits for the others keeps a slot idle (asynchronous
+    successive halving, Li et al. 2020, with a factor of 2).
+    """
+
+    _least = 4  # as many as leave one when they are halved twice
+
+    def looks_at(self, hyperparameters: Hyperparameters, epoch: int) -> bool:
+        """Tell whether a trial may be ended after that epoch."""
+        return epoch < self._epochs and self._place(hyperparameters, epoch) in self._rungs()
+
+    def _place(self, hyperparameters: Hyperparameters, epoch: int) -> int:
+        return epoch - hyperparameters.annealing_epochs
+
+    def _compared(self, hyperparameters: Hyperparameters, curves: TrainingCurves) -> dict[int, float]:
+        reached = [rung for rung in self._rungs() if hyperparameters.annealing_epochs + rung <= curves.epochs]
+        if curves.diverged:
+            return dict.fromkeys(self._rungs(), math.inf)
+        return {rung: self._score(curves, hyperparameters.annealing_epochs + rung) for rung in reached}
+
+    def _rungs(self) -> tuple[int, int]:
+        first = max(self._window, math.ceil(self._epochs / 4))
+        return first, 2 * first
+
+
+PRUNERS: Mapping[str, type[Pruner]] = {"median": MedianPruner, "successive_halving": HalvingPruner}

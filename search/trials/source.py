@@ -16,7 +16,7 @@ from klsearch.search.training.worker import Worker
 from klsearch.search.trials.decider import Decider
 from klsearch.search.trials.judging import finish
 from klsearch.search.trials.ladder import LadderTeller
-from klsearch.search.trials.pruning import MedianPruner
+from klsearch.search.trials.pruning import PRUNERS
 from klsearch.search.trials.sampling import Advisor
 from klsearch.studies.definitions.baselines import baselines_inside
 from klsearch.studies.definitions.definition import StudyDefinition
@@ -74,7 +74,8 @@ class TrialSource(Source):
             if settings not in earlier:
                 self._given.setdefault(settings, (label, values))
         self._procedure = storage.facts.procedure
-        self._pruner = MedianPruner(definition, lag=self._lag) if definition.study.pruner == "median" else None
+        make = PRUNERS.get(definition.study.pruner)
+        self._pruner = None if make is None else make(definition, lag=self._lag)
         self._early: set[int] = set()  # ended by the pruner
         self._settled: set[int] = set()  # trained again though finished: how long is settled
         self._mine: dict[int, Hyperparameters] = {}  # what this worker trains or has trained, by number
@@ -176,7 +177,7 @@ class TrialSource(Source):
             for number in epochs.keys() - self._settled
             if self._mine[number] not in self._rungs
             and self._pruner.looks_at(self._mine[number], epochs[number])
-            and self._pruner.ends(number, curves(number))
+            and self._pruner.ends(number, self._mine[number], curves(number))
         }
         self._early |= ended
         return ended
@@ -216,7 +217,7 @@ class TrialSource(Source):
         if self._pruner is None:
             return
         skipped = {*self._pruner.known, *(() if self._lag else (*self._mine, *self._again))}
-        for number in [row.number for row in rows if row.state is TrialState.COMPLETE and row.number not in skipped]:
+        for number in [row.number for row in rows if row.state in FINISHED and row.number not in skipped]:
             row = self._storage.row(number)
             if row.result is not None:
                 self._pruner.learn(number, row.run.hyperparameters, row.result.curves)

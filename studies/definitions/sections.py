@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 from pydantic_core import PydanticKnownError
@@ -86,7 +86,8 @@ def _refuse_for_now(values: tuple[str, ...], instead: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-_OTHER_PRUNERS = ("percentile", "successive_halving", "hyperband", "threshold", "patient", "wilcoxon")
+_PrunerName = Literal["none", "median", "successive_halving"]
+_OTHER_PRUNERS = ("percentile", "hyperband", "threshold", "patient", "wilcoxon")
 _OTHER_PRECISIONS = ("float16", "bfloat16", "float64", "mixed_float16")
 
 
@@ -135,7 +136,8 @@ class StudySection(Section):
         penalty: weight of lying outside the band in the score.
         sampler: which Optuna sampler proposes trials.
         stop: when the search ends: "decided", once more of it no longer pays, or "budget", when `trials` have finished.
-        pruner: what ends trials early: "median", those that are worse so far than half of the others were.
+        pruner: what ends trials early: "median", those that are worse so far than half of the others were;
+            "successive_halving", half of them after a quarter of the training, half of the others after another.
     """
 
     name: Annotated[str, AfterValidator(_check_folder_name)]
@@ -146,7 +148,10 @@ class StudySection(Section):
     penalty: Annotated[float, Field(ge=0)] = 1.0
     sampler: Literal["tpe", "random", "qmc"] = "tpe"
     stop: Literal["decided", "budget"] = "budget"
-    pruner: Annotated[Literal["none", "median"], _refuse_for_now(_OTHER_PRUNERS, "use 'none' or 'median'")] = "none"
+    pruner: Annotated[
+        _PrunerName,
+        _refuse_for_now(_OTHER_PRUNERS, f"use one of {', '.join(map(repr, get_args(_PrunerName)))}"),
+    ] = "none"
 
     @model_validator(mode="after")
     def _check_band(self) -> Self:

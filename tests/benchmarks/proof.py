@@ -3,7 +3,7 @@
     python -m tests.benchmarks proof [CASE …] [--seeds N] [--only CONTENDER] [--first-release FOLDER]
 
 Contenders, by turns on every study seed, one process at a time: the first release, from git; this one as templates have
-it (stop = "decided"), and with a median pruner; this one with random search (stop = "budget"), proven alike; and the
+it (stop = "decided"), and with either pruner; this one with random search (stop = "budget"), proven alike; and the
 loop that people write: Optuna and a fresh Keras model for every trial, the best single score, then eight retrainings.
 
 Of that loop, seconds are reckoned: start and first trial, measured, and the median of three further ones for each of
@@ -64,13 +64,14 @@ _ROOT = Path(__file__).parents[2]
 _OUTPUT = Path("build/proof.json")
 _FIRST_COMMIT = "41067a32025f149aa091ae87471d5fd091134014"
 _LIBRARIES = ("tensorflow", "keras", "optuna", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
-FIRST, OURS, PRUNED, RANDOM = "first release", "this one", "with a pruner", "random search"
+FIRST, OURS, PRUNED, HALVED, RANDOM = "first release", "this one", "median pruner", "halving", "random search"
 LOOP, REFERENCE = "Keras loop", "reference"
 # What each adds to `[study]`; the first release would refuse `stop`.
 _ADDED = {
     FIRST: "",
     OURS: 'stop = "decided"',
     PRUNED: 'stop = "decided"\npruner = "median"',
+    HALVED: 'stop = "decided"\npruner = "successive_halving"',
     RANDOM: 'stop = "budget"\nsampler = "random"',
     LOOP: "",
 }
@@ -400,7 +401,8 @@ def main(arguments: Sequence[str]) -> None:
     if unknown := [name for name in options.cases if name not in PROOFS]:
         parser.error(f"no case {', '.join(unknown)}; there are {', '.join(PROOFS)}")
     ours = Release(_ROOT / "src", "klsearch.search.cli")
-    releases, record = {FIRST: first_release(options.first_release), OURS: ours, PRUNED: ours, RANDOM: ours}, Record()
+    releases = {FIRST: first_release(options.first_release), **dict.fromkeys((OURS, PRUNED, HALVED, RANDOM), ours)}
+    record = Record()
     for name in options.cases or PROOFS:
         for seed in range(options.seeds):  # contenders by turns, so that a machine's drift hits them all
             measure(name, seed, options.only or list(_ADDED), releases, record)

@@ -144,7 +144,7 @@ def test_a_pruner_that_would_end_every_trial_leaves_the_rungs_alone(
     workshop: "Workshop", study: StudyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MedianPruner, "looks_at", lambda pruner, settings, epochs: epochs >= 4)
-    monkeypatch.setattr(MedianPruner, "ends", lambda pruner, number, curves: True)
+    monkeypatch.setattr(MedianPruner, "ends", lambda pruner, number, settings, curves: True)
     study.change_facts(ladder=3)
     workshop.search(study, 6, definition=change(workshop.definition, study={"pruner": "median"}))
     ended = {row.run.label: row.state for row in study.rows()}

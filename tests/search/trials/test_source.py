@@ -84,7 +84,10 @@ def test_what_was_left_running_is_not_waited_for_once_a_smaller_budget_is_met(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stop", "pruner"), [("budget", "none"), ("decided", "none"), ("budget", "median")])
+@pytest.mark.parametrize(
+    ("stop", "pruner"),
+    [("budget", "none"), ("decided", "none"), ("budget", "median"), ("budget", "successive_halving")],
+)
 def test_however_many_train_at_a_time_a_study_takes_the_same_course(
     workshop: "Workshop", outcomes: Outcomes, tmp_path: Path, stop: str, pruner: str
 ) -> None:
@@ -106,7 +109,7 @@ def test_however_many_train_at_a_time_a_study_takes_the_same_course(
             assert decider.is_over() is (stop == "decided")
             courses.append(outcomes(study.rows()))
     assert courses[0] == courses[1] == courses[2]
-    assert any(one["state"] is TrialState.PRUNED for one in courses[0]) is (pruner == "median")
+    assert any(one["state"] is TrialState.PRUNED for one in courses[0]) is (pruner != "none")
     assert len(courses[0]) == 40 if stop == "budget" else len(courses[0]) in (20, 30)
 
 

@@ -76,7 +76,7 @@ def test_a_column_of_splits_excludes_other_ways_to_split(only_problem: OnlyProbl
 @pytest.mark.parametrize(
     ("old", "new", "remedy"),
     [
-        ("trials = 20", 'trials = 20\npruner = "hyperband"', "use 'none'"),
+        ("trials = 20", 'trials = 20\npruner = "hyperband"', "use one of 'none', 'median'"),
         ("epochs = 40", 'epochs = 40\nprecision = "mixed_float16"', "use 'float32'"),
     ],
 )
