@@ -55,7 +55,13 @@ def _check_labels(word: str) -> str | tuple[str, ...]:
     return word if word == LABELS else (word,)
 
 
-_Names = Annotated[tuple[_Text, ...], Field(min_length=1, strict=False)]
+def _check_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise problem("names '{name}' more than once", name=twice)
+    return names
+
+
+_Names = Annotated[tuple[_Text, ...], Field(min_length=1, strict=False), AfterValidator(_check_once)]
 _NamesOrAll = Annotated[
     Annotated[_Names, Tag(NUMBER_TAG)] | Annotated[Literal["all"], BeforeValidator(_check_all), Tag(WORD_TAG)],
     Discriminator(lambda value: WORD_TAG if isinstance(value, str) else NUMBER_TAG),

@@ -88,6 +88,17 @@ def test_what_this_version_cannot_run_is_refused_with_what_to_use_instead(
     assert remedy in problem
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ('"digits"', '"digits"\ncondition = ["batch", "label", "batch"]', "data.condition"),
+        ("[model]", '[model]\nsearched_dropout = ["batch", "batch"]', "model.searched_dropout"),
+    ],
+)
+def test_a_name_that_is_listed_twice_is_refused(only_problem: OnlyProblem, old: str, new: str, place: str) -> None:
+    assert f"{place}: names 'batch' more than once" in only_problem(old, new)
+
+
 @pytest.mark.parametrize("band", ["[5, 1]", "[2, 2]", "[-1, 5]", "[1]", "[1, 2, 3]", "3", '["a", 1]'])
 def test_a_band_is_two_rising_numbers_from_zero(only_problem: OnlyProblem, band: str) -> None:
     assert only_problem("trials = 20", f"trials = 20\nkl_band = {band}").startswith("my.toml:4: study.kl_band")
