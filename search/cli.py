@@ -15,7 +15,7 @@ from klsearch.search.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT
 from klsearch.search.stopping import end_quietly
 from klsearch.search.terminal.printing import echo, show
 from klsearch.studies.errors import KlsearchError
-from klsearch.vae.quiet import results_apart
+from klsearch.vae.host.quiet import results_apart
 
 _TEXTS = {"-h", "--help", "--version"}  # which are no documents, whatever stands beside them
 
@@ -34,7 +34,7 @@ class _Commands(click.Group):
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
-            from klsearch.vae.data.readers.functions import with_line
+            from klsearch.vae.host.own_code import with_line
 
             told = with_line(error, Path.cwd())
             raise KlsearchError(f"{told} ended the command, which code of your own must not.") from error
@@ -126,7 +126,7 @@ def _describe(error: Exception) -> Sequence[str]:
             f"this process may take no more memory ({reason}). What was stored is kept: allow it more (`ulimit -v`, a "
             "container's limit) and give the same command again, or start a new study with fewer --slots."
         ]
-    from klsearch.vae.data.readers.functions import one_line
+    from klsearch.vae.host.own_code import one_line
 
     return [f"{one_line(error)} (an error in klsearch; `klsearch --debug …` shows where)"]
 

@@ -19,7 +19,7 @@ ROOMS = ("vae", "studies", "reports", "search")  # from the ground up
 # From the ground up as well; `networks` names a wing, which is a folder, or a file beside the wings.
 WINGS = {
     "vae": (
-        "machine", "quiet", "hyperparameters", "data", "likelihoods", "objective", "elbo", "layers",
+        "host", "hyperparameters", "data", "likelihoods", "objective", "elbo", "layers",
         "diagnostics", "networks", "evaluation", "training",
     ),
     "studies": (

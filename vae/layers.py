@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from klsearch.vae.quiet import require_tensorflow_backend
+from klsearch.vae.host.quiet import require_tensorflow_backend
 
 require_tensorflow_backend()  # this file is the first that a program of the user's loads
 

@@ -74,8 +74,8 @@ def audit(make: str, source: str, output: Path | None, as_json: bool) -> None:
     from klsearch.search.training.tensorflow import load_tensorflow, take_this_process
     from klsearch.studies.definitions.present import define_audited
     from klsearch.vae.data.datasets import load_dataset
-    from klsearch.vae.data.readers.functions import is_function, load_function, with_line
     from klsearch.vae.data.readers.raw import DataProblem, Request
+    from klsearch.vae.host.own_code import CodeProblem, is_function, load_function, with_line
 
     if not is_function(make):
         raise UsageError(f"'{make}' is not written as package.module:function, which makes the compiled model.")
@@ -91,8 +91,8 @@ def audit(make: str, source: str, output: Path | None, as_json: bool) -> None:
         with contextlib.redirect_stdout(sys.stderr):  # what their own code prints
             try:
                 made = load_function(make, here)()
-            except DataProblem:
-                raise
+            except CodeProblem as problem:
+                raise UsageError(str(problem)) from problem
             except Exception as error:
                 raise UsageError(f"{make}: {with_line(error, here)}") from error
             model, callbacks = made if isinstance(made, tuple) and len(made) == 2 else (made, ())

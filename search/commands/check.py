@@ -23,7 +23,7 @@ from klsearch.studies.ladder import CLOSING_RUNGS, count_rungs
 from klsearch.vae.data.cautions import Caution
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.evaluation.pca import MOST_VALUES
-from klsearch.vae.machine import usable_cores
+from klsearch.vae.host.machine import usable_cores
 from klsearch.vae.networks.kinds import KINDS, shares_programs
 from klsearch.vae.networks.workload import Workload
 from klsearch.vae.training.devices.driver import PROCESSOR, InstalledCard, installed_cards, visible_cards

@@ -17,7 +17,7 @@ from klsearch.search.storage.opening import EmptyStorage, file_of, open_storage,
 from klsearch.search.storage.place import STORAGE_VARIABLE
 from klsearch.search.storage.study import StudyStorage
 from klsearch.studies.errors import StorageError
-from klsearch.vae.machine import free_memory, total_memory
+from klsearch.vae.host.machine import free_memory, total_memory
 from klsearch.vae.training.devices.driver import VISIBLE, InstalledCard, installed_cards, visible_cards
 
 _DEVICES_SECONDS = 120.0

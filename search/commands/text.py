@@ -27,9 +27,9 @@ from klsearch.studies.verdict.words import count
 from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.proposals import are_binary
 from klsearch.vae.evaluation.probe import PROBE_WORDS
+from klsearch.vae.host.machine import free_memory
 from klsearch.vae.hyperparameters import Hyperparameters, shown_names
 from klsearch.vae.likelihoods.bernoulli import BERNOULLI
-from klsearch.vae.machine import free_memory
 
 if TYPE_CHECKING:  # which loads TensorFlow
     from klsearch.search.commands.check import Estimate, OwnModel

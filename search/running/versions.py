@@ -4,7 +4,7 @@ import platform
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from klsearch.vae.machine import processor_name, usable_cores
+from klsearch.vae.host.machine import processor_name, usable_cores
 
 # Stands between a version and those that earlier parts of the same study were trained with.
 EARLIER = " (earlier "

@@ -62,7 +62,7 @@ def work(task: Task) -> Failure | None:
     except KlsearchError as error:
         return Failure(reason="; ".join(error.lines), exit_code=error.exit_code)
     except Exception as error:  # a scheduler's log would show the whole call
-        from klsearch.vae.data.readers.functions import one_line
+        from klsearch.vae.host.own_code import one_line
 
         return Failure(reason=one_line(error), exit_code=KlsearchError.exit_code)
     return None

@@ -29,7 +29,7 @@ from klsearch.search.trials.judging import best_so_far, ended_early, judge_train
 from klsearch.search.trials.ladder import LadderTeller
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.errors import KlsearchError, UsageError
-from klsearch.vae.machine import usable_cores
+from klsearch.vae.host.machine import usable_cores
 from klsearch.vae.training.devices.cards import count_cards
 from klsearch.vae.training.devices.driver import cards_of_workers
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import click
 
 from klsearch.reports.visible import show_hidden
-from klsearch.vae.quiet import results_apart_to
+from klsearch.vae.host.quiet import results_apart_to
 
 _WIDEST = 100
 _STYLES: tuple[tuple[str, dict[str, Any]], ...] = (

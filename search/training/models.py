@@ -13,8 +13,9 @@ from klsearch.search.layout import Layout
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.definitions.sections import Method
 from klsearch.studies.errors import DefinitionError
-from klsearch.vae.data.datasets import DataProblem, Dataset
-from klsearch.vae.data.readers.functions import is_function, load_object, with_line
+from klsearch.vae.data.datasets import Dataset
+from klsearch.vae.host.own_code import CodeProblem, is_function, load_object, with_line
+from klsearch.vae.host.quiet import stdout_to_stderr
 from klsearch.vae.likelihoods.likelihood import Likelihood
 from klsearch.vae.networks.convolutional import conv1d_network, conv_network
 from klsearch.vae.networks.kinds import KINDS
@@ -29,7 +30,6 @@ from klsearch.vae.networks.own.fresh import making_models
 from klsearch.vae.networks.own.pairs import find_pair, load_saved
 from klsearch.vae.networks.recurrent import recurrent_network
 from klsearch.vae.networks.stacking import initial_values
-from klsearch.vae.quiet import stdout_to_stderr
 from klsearch.vae.training.population import Population
 from klsearch.vae.training.weighting import ControlledWeight, OptimalVariance, Weighting
 
@@ -90,7 +90,7 @@ def _user_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
     with stdout_to_stderr():
         try:
             named, beside = _load_own(model.kind, folder)
-        except DataProblem as error:
+        except CodeProblem as error:
             raise DefinitionError([f"model.kind: {error}"]) from error
         try:
             network = _own_network(definition, dataset, named, beside)
@@ -119,7 +119,7 @@ def _load_own(kind: str, folder: Path) -> tuple[Any, Mapping[str, Any]]:
     """What a kind names, and what its module holds besides.
 
     Raises:
-        DataProblem: it is not there, or cannot be loaded.
+        CodeProblem: it is not there, or cannot be loaded.
     """
     if not is_function(kind):
         return load_saved(folder / Path(kind).expanduser()), {}

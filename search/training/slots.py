@@ -13,7 +13,7 @@ from klsearch.search.training.step_times import StepTimes
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.verdict.words import count
 from klsearch.vae.data.datasets import Dataset
-from klsearch.vae.machine import free_memory
+from klsearch.vae.host.machine import free_memory
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.stacking import trains_alone
 from klsearch.vae.training.devices.cards import card_memory

@@ -18,7 +18,7 @@ from klsearch.search.training.models import clips_gradients
 from klsearch.search.training.tensorflow import threads_within
 from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.studies.files import read_ordinary, write_atomically
-from klsearch.vae.machine import cache_folder, processor_name, total_memory, usable_cores
+from klsearch.vae.host.machine import cache_folder, processor_name, total_memory, usable_cores
 from klsearch.vae.networks.network import Network
 from klsearch.vae.training.devices.cards import card_names
 

@@ -15,8 +15,8 @@ from importlib.util import LazyLoader
 from types import ModuleType
 
 from klsearch.studies.errors import UsageError
-from klsearch.vae.machine import usable_cores
-from klsearch.vae.quiet import hide_start_up_lines, require_tensorflow_backend
+from klsearch.vae.host.machine import usable_cores
+from klsearch.vae.host.quiet import hide_start_up_lines, require_tensorflow_backend
 
 # Keras loads them, and scikit-learn with them, for parts of itself that training does not use.
 _LOADED_IF_USED = ("keras.wrappers", "matplotlib.pyplot")

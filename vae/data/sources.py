@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from klsearch.vae.data.readers.arrays import read_npy, read_npz
-from klsearch.vae.data.readers.functions import is_function, read_function
+from klsearch.vae.data.readers.functions import read_function
 from klsearch.vae.data.readers.idx import idx_files, read_idx_folder
 from klsearch.vae.data.readers.images import image_files, read_images
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
 from klsearch.vae.data.readers.tables.layout import PACKINGS, SUFFIXES, is_text_table
 from klsearch.vae.data.readers.tables.parquet import read_parquet
 from klsearch.vae.data.readers.tables.text import read_text
+from klsearch.vae.host.own_code import is_function
 
 _PACKAGED = ("fashion-mnist", "mnist")
 _BUILT_IN = ("digits", *_PACKAGED)

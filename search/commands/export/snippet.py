@@ -10,7 +10,7 @@ import keras
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.studies.definitions.definition import StudyDefinition
-from klsearch.vae.data.readers.functions import is_function
+from klsearch.vae.host.own_code import is_function
 from klsearch.vae.hyperparameters import NAMES, RULES, Hyperparameters
 from klsearch.vae.networks.own.as_code import OwnCode
 from klsearch.vae.training.optimizer import OPTIMIZERS

@@ -8,7 +8,7 @@ import json
 from contextlib import suppress
 
 from klsearch.studies.files import read_ordinary, write_atomically
-from klsearch.vae.machine import cache_folder
+from klsearch.vae.host.machine import cache_folder
 
 _MOST = 1000  # storages; the oldest are forgotten
 _MOST_BYTES = 10_000_000

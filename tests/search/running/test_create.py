@@ -22,8 +22,8 @@ from klsearch.search.training.models import build_network
 from klsearch.studies.definitions.catalog import load_definition
 from klsearch.studies.definitions.data import load_data
 from klsearch.studies.errors import StudyConflict
+from klsearch.vae.host.machine import processor_name
 from klsearch.vae.hyperparameters import BEFORE
-from klsearch.vae.machine import processor_name
 from klsearch.vae.training.devices.cards import device_words
 
 if TYPE_CHECKING:

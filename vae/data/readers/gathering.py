@@ -9,7 +9,7 @@ import numpy as np
 
 from klsearch.vae.data.readers.raw import DataProblem, refuse_beyond_memory
 from klsearch.vae.data.rows import empty_rows, is_small
-from klsearch.vae.machine import free_memory
+from klsearch.vae.host.machine import free_memory
 
 _CHUNK_BYTES = 2**26
 # Of the memory that was free at first. The rest is for training, and for others.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from klsearch.vae.data.rows import is_small
-from klsearch.vae.machine import free_memory
+from klsearch.vae.host.machine import free_memory
 
 DATA_COLUMNS = "[data.columns]"
 """Where a definition says what a column of a table is."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from klsearch.vae.data.readers.functions import with_line
 from klsearch.vae.diagnostics.audit.kl import kl_strength
 from klsearch.vae.diagnostics.audit.laboratory import AuditProblem, Laboratory, number_of
+from klsearch.vae.host.own_code import with_line
 
 _EPOCHS, _BATCHES = 24, 50  # of the fit that is played
 _BATCHES_SEEN = (0, _BATCHES // 2)  # after how many of an epoch the weight is looked at

@@ -15,9 +15,9 @@ import tensorflow as tf
 from keras.src.backend.common import global_state
 from tensorflow.python.eager import context
 
-from klsearch.vae.data.readers.functions import with_line
 from klsearch.vae.diagnostics.audit.heads import find_heads
 from klsearch.vae.diagnostics.audit.recording import Step, optimizers_of, recorded
+from klsearch.vae.host.own_code import with_line
 
 _SEED = 20_260
 _LATE = 10**6  # steps or epochs: past any annealing

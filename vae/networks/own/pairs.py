@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from klsearch.vae.data.readers.raw import DataProblem
+from klsearch.vae.host.own_code import CodeProblem
 
 _ENCODER = re.compile(r"enc|infer|recogn", re.IGNORECASE)
 _DECODER = re.compile(r"dec|generat|reconstr", re.IGNORECASE)
@@ -227,10 +227,10 @@ def load_saved(file: Path) -> Any:
     """The model in a .keras file.
 
     Raises:
-        DataProblem: there is none, or it cannot be loaded.
+        CodeProblem: there is none, or it cannot be loaded.
     """
     if not file.is_file():
-        raise DataProblem(f"{file}: no such file")
+        raise CodeProblem(f"{file}: no such file")
     try:
         return keras.models.load_model(file, compile=False)
     except Exception as error:  # whatever loading a class of the user's own raises
@@ -240,4 +240,4 @@ def load_saved(file: Path) -> Any:
             remedy = "it holds Python code; " + remedy.replace("custom_objects", "safe_mode=False")
         reason = said.rpartition("Exception encountered: ")[2].partition(" Full object config")[0]  # the innermost
         reason = textwrap.shorten(reason, 240, placeholder=" …")
-        raise DataProblem(f"{file}: Keras cannot load it ({reason}); {remedy}") from error
+        raise CodeProblem(f"{file}: Keras cannot load it ({reason}); {remedy}") from error

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow.python.eager import context
 
-from klsearch.vae.machine import usable_cores
+from klsearch.vae.host.machine import usable_cores
 from klsearch.vae.training.devices.cards import count_cards
 
 

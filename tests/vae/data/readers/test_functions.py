@@ -145,14 +145,6 @@ def test_a_data_frame_keeps_its_columns_and_gives_its_labels(tmp_path: Path) -> 
     assert (raw.columns, raw.rows.tolist()) == (("a", "b"), [[1, 3.5], [2, 4]])
 
 
-def test_a_module_may_lie_in_a_package(tmp_path: Path) -> None:
-    (tmp_path / "loader_package").mkdir()
-    (tmp_path / "loader_package" / "__init__.py").write_text("")
-    (tmp_path / "loader_package" / "train.py").write_text("def rows(): return [[1, 2], [3, 4]]\n")
-    request = Request(source="loader_package.train:rows", folder=tmp_path)
-    assert len(read_source(request).rows) == 2
-
-
 def test_the_user_s_folder_is_searched_last(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise RuntimeError('hides a package')\n")
     read(tmp_path, "import json; return [[json.loads('1'), 2], [3, 4]]")
@@ -179,27 +171,6 @@ def test_an_environment_in_the_user_s_folder_is_not_the_user_s_own(tmp_path: Pat
     (library / "loader_library.py").write_text("def fail():\n    raise OSError('gone')\n")
     body = f"import sys; sys.path.append({str(library)!r}); import loader_library; loader_library.fail()"
     assert re.search(r"OSError: gone \(.*/loader\d+\.py:4\)", refusal_of_function(tmp_path, body))
-
-
-def test_a_module_that_cannot_be_imported_shows_its_own_line(tmp_path: Path) -> None:
-    (tmp_path / "loader_bad.py").write_text("x = 1\ny = x / 0\n")
-    (tmp_path / "loader_syntax.py").write_text("x = = 1\n")
-    (tmp_path / "loader_needs.py").write_text("import surely_not_installed\n")
-    for module, expected in (
-        ("loader_bad", r"ZeroDivisionError: division by zero \(.*loader_bad\.py:2\)"),
-        ("loader_syntax", r"SyntaxError: invalid syntax \(.*loader_syntax\.py:1\)"),
-        ("loader_needs", r"No module named 'surely_not_installed' \(.*loader_needs\.py:1\)"),
-    ):
-        with pytest.raises(DataProblem, match=expected):
-            read_source(Request(source=f"{module}:rows", folder=tmp_path))
-
-
-def test_a_module_or_function_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataProblem, match="no module 'loader_nowhere' in"):
-        read_source(Request(source="loader_nowhere:rows", folder=tmp_path))
-    (tmp_path / "loader_empty.py").write_text("rows = 3\n")
-    with pytest.raises(DataProblem, match=r"loader_empty:rows: is no function, but of type int$"):
-        read_source(Request(source="loader_empty:rows", folder=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from klsearch.vae.data.readers.raw import (
     refuse_beyond_memory,
     refuse_missing,
 )
-from klsearch.vae.machine import free_memory
+from klsearch.vae.host.machine import free_memory
 
 
 @pytest.mark.parametrize(

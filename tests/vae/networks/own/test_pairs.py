@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from klsearch.vae.data.readers.raw import DataProblem
+from klsearch.vae.host.own_code import CodeProblem
 from klsearch.vae.networks.own.pairs import Origin, Pair, find_pair, load_saved
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
@@ -233,12 +233,12 @@ def test_a_saved_model_that_keras_cannot_load_is_refused_with_the_way_out(
     tmp_path: Path, make: Callable[[], keras.Model], words: str
 ) -> None:
     file = saved(tmp_path / "vae.keras", make())
-    with pytest.raises(DataProblem) as caught:
+    with pytest.raises(CodeProblem) as caught:
         load_saved(file)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_saved_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataProblem, match=r"vae\.keras: no such file$"):
+    with pytest.raises(CodeProblem, match=r"vae\.keras: no such file$"):
         load_saved(tmp_path / "vae.keras")

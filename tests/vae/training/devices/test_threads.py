@@ -11,8 +11,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow.python.eager import context
 
+from klsearch.vae.host.machine import usable_cores
 from klsearch.vae.hyperparameters import Hyperparameters
-from klsearch.vae.machine import usable_cores
 from klsearch.vae.networks.network import dense_network
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.devices.threads import threads

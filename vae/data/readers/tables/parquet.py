@@ -14,7 +14,7 @@ from klsearch.vae.data.readers.raw import (
 )
 from klsearch.vae.data.readers.tables.frames import from_frame, refuse_repeated
 from klsearch.vae.data.readers.tables.refusals import refuse_large_texts, refuse_nested
-from klsearch.vae.machine import free_memory
+from klsearch.vae.host.machine import free_memory
 
 if TYPE_CHECKING:
     import pandas as pd  # half a second to import

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from klsearch.vae.quiet import hide_start_up_lines, results_apart, results_apart_to, stdout_to_stderr
+from klsearch.vae.host.quiet import hide_start_up_lines, results_apart, results_apart_to, stdout_to_stderr
 
 LOADING = """
 import sys
-from klsearch.vae.quiet import hide_start_up_lines
+from klsearch.vae.host.quiet import hide_start_up_lines
 with hide_start_up_lines():
     import tensorflow as tf
     tf.config.list_physical_devices("GPU")
@@ -55,7 +55,7 @@ def test_a_program_that_has_loaded_tensorflow_keeps_its_environment(monkeypatch:
 
 OTHERS = """
 import os, sys
-from klsearch.vae.quiet import stdout_to_stderr
+from klsearch.vae.host.quiet import stdout_to_stderr
 with stdout_to_stderr():
     os.chdir("/")
     os.fork()
@@ -70,7 +70,7 @@ def test_code_of_others_changes_no_folder_and_makes_no_second_command(tmp_path: 
 
 WRITING = """
 import atexit, os, subprocess, sys, threading, time
-from klsearch.vae.quiet import results_apart, results_apart_to, stdout_to_stderr
+from klsearch.vae.host.quiet import results_apart, results_apart_to, stdout_to_stderr
 
 def write_everywhere():
     print("print")
@@ -123,7 +123,7 @@ def test_where_results_go_apart_within_a_process_that_lives_on_all_is_as_before_
 def test_others_code_runs_where_an_output_is_closed(closed: str, tmp_path: Path) -> None:
     code = """if True:
     import os
-    from klsearch.vae.quiet import results_apart, stdout_to_stderr
+    from klsearch.vae.host.quiet import results_apart, stdout_to_stderr
     with results_apart(for_good=True), stdout_to_stderr():
         print("anything")
         open("done", "w").write("done")

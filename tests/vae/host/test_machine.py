@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from klsearch.vae.machine import cache_folder, free_memory, total_memory, usable_cores
+from klsearch.vae.host.machine import cache_folder, free_memory, total_memory, usable_cores
 
 MEGABYTE = 2**20  # limits below are so low that the machine itself has more
 UNLIMITED = {"memory.limit_in_bytes": 2**63 - 4096, "memory.usage_in_bytes": 5 * MEGABYTE}
