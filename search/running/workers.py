@@ -168,29 +168,42 @@ def _cluster(scheduler: str) -> Iterator[Any]:
         raise UsageError(f"{error}; install klsearch[dask].") from error
     if not _ADDRESS.fullmatch(scheduler):
         raise UsageError(f"{scheduler!r} is not the address of a Dask scheduler; write it as tcp://HOST:PORT.")
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)  # what goes wrong is told in one line
+    with _silent_dask():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # of Dask's own packages that differ; which of ours do is looked at below
+                client = _connect(Client, scheduler)
+        except Exception as error:  # each way of talking to it has errors of its own
+            raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
+        try:
+            cores = client.nthreads()
+            if {cores[address] for address in _searching_workers(client)} != {1}:
+                raise UsageError(
+                    f"each worker of the Dask cluster at {scheduler} must have one thread, and there must be one; "
+                    "start them with `dask worker ADDRESS --nthreads 1`."
+                )
+            _refuse_other_versions(client)
+            yield client
+        finally:
+            with suppress(Exception):  # a scheduler that is gone need not be taken leave of
+                client.close(timeout=2)
+
+
+@contextmanager
+def _silent_dask() -> Iterator[None]:
+    """A block in which Dask logs nothing: what goes wrong is told in one line."""
+    # Some of its parts have levels of their own.
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    before = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in before:
+        logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Dask's own packages that differ; which of ours do is looked at below
-            client = _connect(Client, scheduler)
-    except Exception as error:  # each way of talking to it has errors of its own
-        logger.setLevel(before)
-        raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error
-    try:
-        cores = client.nthreads()
-        if {cores[address] for address in _searching_workers(client)} != {1}:
-            raise UsageError(
-                f"each worker of the Dask cluster at {scheduler} must have one thread, and there must be one; start "
-                "them with `dask worker ADDRESS --nthreads 1`."
-            )
-        _refuse_other_versions(client)
-        yield client
+        yield
     finally:
-        with suppress(Exception):  # a scheduler that is gone need not be taken leave of
-            client.close(timeout=2)
-        logger.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def _connect(client_class: Any, scheduler: str) -> Any:
