@@ -17,7 +17,7 @@ from klsearch.vae.networks.own.brought import Brought
 from klsearch.vae.networks.own.changes import note_change, undo_changes
 from klsearch.vae.networks.own.decoders import Decoder, take_decoder, take_logits
 from klsearch.vae.networks.own.faults import find_faults, own_losses, own_regularizers, own_sample, uncopied_layers
-from klsearch.vae.networks.own.fresh import forget_training
+from klsearch.vae.networks.own.fresh import forget_training, names_beside
 from klsearch.vae.networks.own.heads import Heads, names_of, take_heads
 from klsearch.vae.networks.own.pairs import Pair
 from klsearch.vae.networks.own.probe import probed_inputs
@@ -62,6 +62,19 @@ def adopt(
     """
     for model in (pair.encoder, pair.decoder):
         undo_changes(model)
+    with names_beside(pair.encoder, pair.decoder):
+        return _adopt(pair, rows, latent_dim, condition, likelihood, latent_heads, searched_dropout)
+
+
+def _adopt(
+    pair: Pair,
+    rows: Rows,
+    latent_dim: int,
+    condition: np.ndarray | None,
+    likelihood: Likelihood,
+    latent_heads: Sequence[str],
+    searched_dropout: Sequence[str] | Literal["all"],
+) -> Network:
     heads = take_heads(pair.encoder, probed_inputs(rows, condition), latent_heads)
     found = int(heads.encoder.outputs[0].shape[1])
     if found != latent_dim:

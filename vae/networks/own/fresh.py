@@ -1,5 +1,6 @@
 """Models of a user's own made anew: the same names each time, and initial values that can be drawn again."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from keras.src.backend.common import global_state
 from klsearch.vae.networks.own.changes import note_change
 
 _NAMES = "object_name_uids"  # where Keras counts the names that it has given
+_NUMBERED = re.compile(r"(.+?)(?:_(\d+))?", re.DOTALL)  # as it makes them unlike
 
 
 @contextmanager
@@ -38,6 +40,22 @@ def making_models() -> Iterator[None]:
         yield
     finally:
         keras.layers.Layer.add_weight = add_weight
+        global_state.set_global_attribute(_NAMES, counts)
+
+
+@contextmanager
+def names_beside(*models: keras.layers.Layer) -> Iterator[None]:
+    """A block in which what is made gets names that nothing in these models has: a graph takes each name once."""
+    counts = global_state.get_global_attribute(_NAMES)
+    beside = defaultdict(int, counts or {})
+    for model in models:
+        for operation in (*model._flatten_layers(), *getattr(model, "operations", ())):
+            kind, number = _NUMBERED.fullmatch(operation.name).groups()  # type: ignore[union-attr]
+            beside[kind] = max(beside[kind], int(number or 0) + 1)
+    global_state.set_global_attribute(_NAMES, beside)
+    try:
+        yield
+    finally:
         global_state.set_global_attribute(_NAMES, counts)
 
 

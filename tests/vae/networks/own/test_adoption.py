@@ -276,3 +276,17 @@ def test_weights_of_a_layer_of_their_own_are_drawn_again_for_each_trial(digits: 
     np.testing.assert_array_equal(one, same)
     assert one.std() == pytest.approx(0.05, rel=0.1)
     assert not np.allclose(one, other)
+
+
+def test_a_loaded_encoder_may_hold_the_operation_that_cuts_it_in_two(tmp_path: Path) -> None:
+    with making_models():
+        inputs = keras.Input((4,))
+        halves = keras.ops.split(keras.layers.Dense(8)(inputs), 2, axis=1)
+        encoder = keras.Model(inputs, keras.layers.Dense(4)(keras.ops.multiply(*halves)))
+        encoder.save(tmp_path / "encoder.keras")
+    with making_models():  # as in a process of its own
+        loaded = keras.models.load_model(tmp_path / "encoder.keras")
+        decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+        rows = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
+        network = adopt(Pair(encoder=loaded, decoder=decoder), rows, 2)
+    assert [tuple(head.shape) for head in network.encoder.outputs] == [(None, 2), (None, 2)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from klsearch.vae.networks.own.changes import undo_changes
-from klsearch.vae.networks.own.fresh import forget_training, initializer_of, making_models
+from klsearch.vae.networks.own.fresh import forget_training, initializer_of, making_models, names_beside
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15, NumPy 2.4
 
@@ -95,3 +95,16 @@ def test_weights_without_an_initializer_have_keras_s_own() -> None:
     assert np.std(again) == pytest.approx(np.std(layer.w), rel=0.05), "drawn from the same distribution"
     assert np.abs(again).max() == pytest.approx(0.1, rel=0.01), "Glorot's √(6 / (400 + 200))"
     assert int(initializer_of(layer.steps, layer)((), dtype="int32")) == 0
+
+
+def test_what_is_made_beside_a_model_has_names_that_nothing_in_it_has() -> None:
+    inputs = keras.Input((4,))
+    halves = keras.ops.split(keras.layers.Dense(4, name="reshape_7")(inputs), 2, axis=1)
+    loaded = keras.models.clone_model(keras.Model(inputs, keras.layers.Concatenate()(halves)))
+    with making_models():
+        with names_beside(loaded):
+            made = [keras.layers.Reshape((2,)).name, keras.layers.Concatenate().name]
+            longer = keras.Model(loaded.inputs, keras.ops.split(loaded.outputs[0], 2, axis=1))
+        assert keras.layers.Reshape((2,)).name == "reshape", "the count outside goes on"
+    assert made[0] == "reshape_8"
+    assert len({operation.name for operation in longer.operations}) == len(longer.operations)
