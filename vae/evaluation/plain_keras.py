@@ -1,17 +1,19 @@
 """A member as ordinary Keras models, which load where this package is not installed."""
 
-import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from klsearch.vae.evaluation.evaluator import Members
+from klsearch.vae.evaluation.layer_copies import is_plain_lambda, made_with, revive, saved_name, takes_any, was_lambda
 from klsearch.vae.layers import SearchedDropout, SlotFreeDense
 from klsearch.vae.networks import stacking
 from klsearch.vae.networks.network import Network
 from klsearch.vae.networks.own.calling import alone
+from klsearch.vae.networks.own.fresh import names_beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,22 +64,38 @@ def plain_models(network: Network, member: Members) -> PlainModels:
 def loading_notes(model: keras.Model) -> list[str]:
     """What loading a saved model needs beside Keras, one line each; none for a model of Keras's own layers."""
     layers = model._flatten_layers(include_self=False)
-    lambdas = [layer.name for layer in layers if isinstance(layer, keras.layers.Lambda)]
+    lambdas = [layer.name for layer in layers if is_plain_lambda(layer)]
     notes = [f"holds code in the Lambda layer {name!r}: loads only with safe_mode=False" for name in lambdas]
     classes = {type(layer) for layer in layers if type(layer).__module__.partition(".")[0] != "keras"}
-    names = {layer.__name__: f"{layer.__module__}.{layer.__qualname__}" for layer in classes}
-    closed = sorted(layer.__qualname__ for layer in classes if not _takes_any(layer))
-    unknown = sorted(layer.__name__ for layer in classes if keras.saving.get_registered_name(layer) == layer.__name__)
-    registered = sorted(name for kind, name in names.items() if kind not in unknown)
-    notes += [f"needs your layer {name}: import it first" for name in registered]
-    if unknown:  # importing a class is not enough for Keras, unless it is registered
-        own = " and ".join(names[kind] for kind in unknown)
-        given = ", ".join(f'"{kind}": {names[kind]}' for kind in unknown)
-        notes.append(f"needs your layer{'s' * (len(unknown) > 1)} {own}: load it with custom_objects={{{given}}}")
+    closed = sorted(layer.__qualname__ for layer in classes if not takes_any(layer))
+    unknown = [layer for layer in classes if keras.saving.get_registered_name(layer) == layer.__name__]
+    registered = sorted(_place(layer) for layer in classes if layer not in unknown)
+    notes += [f"needs your layer {place}: import it first" for place in registered]
+    own = {layer.__name__: _place(layer) for layer in sorted(unknown, key=lambda layer: layer.__name__)}
+    parts = _own_parts(layers)
+    if own or parts:  # importing a class is not enough for Keras, unless it is registered
+        needed = [f"your layer{'s' * (len(own) > 1)} {' and '.join(own.values())}"] if own else []
+        given = ", ".join(f'"{name}": {place}' for name, place in {**own, **parts}.items())
+        notes.append(f"needs {' and '.join([*needed, *parts.values()])}: load it with custom_objects={{{given}}}")
     return notes + [
         f"loads once {name}.__init__ takes **kwargs and gives them to super().__init__(), as Keras asks of a layer"
         for name in closed
     ]
+
+
+def _own_parts(layers: Sequence[keras.layers.Layer]) -> dict[str, str]:
+    """The functions and objects of the user's own that layers were made with: where each is, by its name in a file."""
+    found: dict[str, str] = {}
+    for layer in layers:
+        for part in made_with(layer).values():
+            at = _place(part if hasattr(part, "__qualname__") else type(part))
+            found[saved_name(part)] = f"the lambda of your layer {layer.name!r}" if was_lambda(part) else at
+    found.pop("<lambda>", None)  # which the file holds
+    return found
+
+
+def _place(code: Any) -> str:
+    return f"{code.__module__}.{code.__qualname__}"
 
 
 class _Copier:
@@ -111,7 +129,7 @@ class _Copier:
     def _copy_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, SearchedDropout):
             return keras.layers.Dropout(self._rate(layer), name=layer.name, dtype=layer.dtype_policy)
-        copied = _revive(keras.layers.Dense if isinstance(layer, SlotFreeDense) else type(layer), layer.get_config())
+        copied = revive(layer, keras.layers.Dense if isinstance(layer, SlotFreeDense) else type(layer))
         if isinstance(layer, keras.layers.Layer):  # not an operation such as `keras.ops.square`, which has no variables
             self._copies.append((layer, copied))
         return copied
@@ -132,19 +150,6 @@ class _Copier:
                 target.assign(self._values[id(variable)])
 
 
-def _revive(kind: Any, config: dict[str, Any]) -> Any:
-    """A layer from its configuration; one that takes no arguments beside its own is given those alone."""
-    if not issubclass(kind, keras.layers.Layer) or _takes_any(kind):
-        return kind.from_config(config)
-    taken = inspect.signature(kind).parameters
-    return kind.from_config({name: value for name, value in config.items() if name in taken})
-
-
-def _takes_any(kind: Any) -> bool:
-    """Whether a class takes arguments of any name, such as those that Keras gives to every layer."""
-    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(kind).parameters.values())
-
-
 def _own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
     states = [generator.state for generator in layer._seed_generators]
     return [*layer._trainable_variables, *layer._non_trainable_variables, *states]
@@ -163,6 +168,13 @@ def _clipped(
     """
     if not (math.isfinite(low) or math.isfinite(high)):
         return encoder, ()
+    with names_beside(encoder):
+        return _with_clip(encoder, places, low, high)
+
+
+def _with_clip(
+    encoder: keras.Model, places: tuple[int, int], low: float, high: float
+) -> tuple[keras.Model, tuple[str, ...]]:
     output = encoder.outputs[0] if isinstance(encoder, keras.Sequential) else encoder.output
     outputs = keras.tree.flatten(output)
     if places[0] == places[1]:

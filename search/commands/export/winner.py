@@ -4,7 +4,8 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from klsearch.search.storage.study import StudyStorage
 from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.retraining import RetrainedMember, mismatches, retrain
 from klsearch.studies.definitions.catalog import LoadedDefinition, with_baseline
-from klsearch.studies.definitions.sections import extended_name
+from klsearch.studies.definitions.sections import ModelSection, extended_name
 from klsearch.studies.errors import UsageError
 from klsearch.studies.record import StudyRecord, TrainingRun
 from klsearch.studies.summary import since_confirmed, summarize
@@ -30,6 +31,7 @@ from klsearch.vae.data.datasets import Dataset
 from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.data.tokens import PADDING
 from klsearch.vae.evaluation.plain_keras import PlainModels, loading_notes, plain_models
+from klsearch.vae.host.own_code import one_line
 from klsearch.vae.networks.own.as_code import own_code
 
 
@@ -96,13 +98,8 @@ def export_winner(
     again = retrain(loaded, dataset, facts, row, progress=progress)
     assert row.result is not None
     fresh = run is not best
-    try:
+    with _tell_uncopied(loaded.definition.model):
         models = plain_models(again.network, again.member)
-    except NotImplementedError as error:
-        raise UsageError(
-            f"the models cannot be copied, for a class of {loaded.definition.model.kind} has arguments that Keras "
-            "cannot save; give it a get_config() that names them, as Keras asks."
-        ) from error
     files: dict[str, Callable[[Path], Any]] = {
         "encoder.keras": models.encoder.save,
         "decoder.keras": models.decoder.save,
@@ -122,7 +119,8 @@ def export_winner(
             encoding="utf-8",
         ),
     }
-    _write(files, folder)
+    with _tell_uncopied(loaded.definition.model):
+        _write(files, folder)
     return Exported(
         folder=folder,
         files=tuple(files),
@@ -135,6 +133,27 @@ def export_winner(
         matches=not mismatches(row.result, again.result),
         notes=(*_notes(loaded, dataset, again, models), *([since.sentence] if since else [])),
     )
+
+
+@contextmanager
+def _tell_uncopied(model: ModelSection) -> Iterator[None]:
+    """A block that copies or saves the models, whose errors are told in one line where they are the user's own."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise UsageError(
+            f"the models cannot be copied, for a class of {model.kind} has arguments that Keras cannot save; give it a "
+            "get_config() that names them, as Keras asks."
+        ) from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever copying and saving a layer of the user's own raises
+        if not model.is_own:
+            raise
+        raise UsageError(
+            f"the models of {model.kind} cannot be copied and saved by Keras ({one_line(error)}); make its layers "
+            "with functions by name (no lambda, partial or method), and give its classes a get_config()."
+        ) from error
 
 
 def _chosen(study: StudyStorage, record: StudyRecord) -> tuple[TrainingRun, Row]:

@@ -18,10 +18,12 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
-from klsearch.search.commands.export.winner import _write, describe_scaling, filling_of
+from klsearch.search.commands.export.winner import _tell_uncopied, _write, describe_scaling, filling_of
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
 from klsearch.studies.definitions.data import load_data
+from klsearch.studies.definitions.sections import ModelSection
+from klsearch.studies.errors import UsageError
 from klsearch.studies.summary import summarize
 from klsearch.studies.verdict.candidates import runs_of
 from klsearch.vae.data.datasets import load_dataset
@@ -218,6 +220,19 @@ def test_an_export_that_is_cut_off_leaves_nothing_and_one_that_is_not_comes_whol
     _write({name: lambda path: path.write_text(path.name) for name in "ab"}, folder)
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "a", "b": "b"}
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_models_of_one_s_own_that_keras_cannot_copy_or_save_are_told_in_one_line() -> None:
+    own = ModelSection(kind="my_vae:build", latent_dim=2)
+    with pytest.raises(UsageError, match=r"^the models of my_vae:build cannot be copied and saved by Keras \(Ty"):
+        with _tell_uncopied(own):
+            raise TypeError("Cannot serialize object functools.partial")
+    with pytest.raises(UsageError, match=r"give it a get_config\(\)"), _tell_uncopied(own):
+        raise NotImplementedError
+    with pytest.raises(FileNotFoundError), _tell_uncopied(own):
+        raise FileNotFoundError
+    with pytest.raises(TypeError), _tell_uncopied(ModelSection(kind="dense", hidden=(4,), latent_dim=2)):
+        raise TypeError("an error of ours")
 
 
 TUTORIAL = """\
