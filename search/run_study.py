@@ -82,7 +82,9 @@ def _run(
         load_tensorflow(within=threads_left_over(members) if layout is None else layout.within)
         from klsearch.search.running.run import train_study
         from klsearch.search.training.device_faults import tell_device_faults
+        from klsearch.search.training.own_faults import tell_own_faults
         from klsearch.vae.training.devices.cards import repeatable
 
-    with silence_loops(), repeatable(loaded.definition.training.deterministic), tell_device_faults():
+    model, deterministic = loaded.definition.model, loaded.definition.training.deterministic
+    with silence_loops(), repeatable(deterministic), tell_own_faults(model), tell_device_faults():
         return train_study(loaded, dataset, place, options, progress=progress, stopper=stopper)

@@ -94,6 +94,7 @@ def _search(task: Task, stopper: Stopper) -> None:
     from klsearch.search.training.assignment import Assignment
     from klsearch.search.training.device_faults import tell_device_faults
     from klsearch.search.training.models import build_network, build_population
+    from klsearch.search.training.own_faults import tell_own_faults
     from klsearch.search.trials.score import scoring_of
     from klsearch.studies.definitions.data import load_data
     from klsearch.vae.training.devices.cards import repeatable
@@ -108,7 +109,8 @@ def _search(task: Task, stopper: Stopper) -> None:
         if study.facts.scoring != scoring_of(loaded.definition):
             raise KlsearchError("the klsearch here scores trials otherwise than where the study was made.")
         definition = study.facts.settle(loaded.definition)
-        with repeatable(definition.training.deterministic), tell_device_faults():
+        deterministic = definition.training.deterministic
+        with repeatable(deterministic), tell_own_faults(definition.model), tell_device_faults():
             network = build_network(definition, dataset, loaded.folder)
             assignment = Assignment(
                 study=study,

@@ -12,6 +12,7 @@ from klsearch.search.terminal.progress import Progress
 from klsearch.search.training.checkpoint import Checkpoint
 from klsearch.search.training.device_faults import tell_device_faults
 from klsearch.search.training.models import build_network, build_population
+from klsearch.search.training.own_faults import tell_own_faults
 from klsearch.search.training.trainer import Job, Trainer, UnsharedSource, job_again
 from klsearch.studies.definitions.catalog import LoadedDefinition
 from klsearch.studies.errors import StudyConflict
@@ -121,7 +122,8 @@ def retrain(
         raise StudyConflict(
             f"{loaded.definition.data.source}: the rows are not those that the study was trained on; restore them."
         )
-    with repeatable(loaded.definition.training.deterministic), tell_device_faults():
+    definition = loaded.definition
+    with repeatable(definition.training.deterministic), tell_own_faults(definition.model), tell_device_faults():
         return _train_again(loaded, dataset, facts, row, progress=progress)
 
 
