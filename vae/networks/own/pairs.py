@@ -4,7 +4,7 @@ import inspect
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -131,13 +131,21 @@ def _make(maker: Any, input_shape: tuple[int, ...], latent_dim: int, beside: Map
         return _called(
             maker, **{one.name: known[one.name] for one in taken if one.name in known and one.name not in loose}
         )
-    if len(required) == 2 and not {"encoder", "decoder"} & {one.name for one in required}:
+    if _takes_by_place(required, known):
         return _called(maker, input_shape, latent_dim)
     name = getattr(getattr(maker, "func", maker), "__name__", "the model factory")
     raise ValueError(
         f"{name}() needs {' and '.join(map(repr, strange))}, and nobody knows what to give for it; name a "
         "function without arguments that gives the model, or one of (input_shape, latent_dim)."
     )
+
+
+def _takes_by_place(required: Sequence[inspect.Parameter], known: Mapping[str, Any]) -> bool:
+    """Whether two arguments can be the shape of a row and d: of no name that means another thing."""
+    if len(required) != 2 or any(one.kind is one.KEYWORD_ONLY for one in required):
+        return False
+    taken = (*known, "encoder", "decoder")
+    return all(one.name in own or one.name not in taken for one, own in zip(required, (_SHAPE, _LATENTS), strict=True))
 
 
 def _called(maker: Any, *arguments: Any, **named: Any) -> tuple[Any, str]:

@@ -159,6 +159,36 @@ def test_a_function_that_needs_what_nobody_knows_is_refused_by_its_argument() ->
         found(build)
 
 
+class Weighted(Whole):
+    """With a setting that has no default."""
+
+    def __init__(self, latent_dim: int, beta: float) -> None:
+        super().__init__(*models(latent_dim=latent_dim))
+        self.beta = beta
+
+
+def hidden(latent_dim: int, hidden_dim: int) -> Any:
+    return models(latent_dim=latent_dim, features=hidden_dim)
+
+
+def by_keyword(latent_dim: int, *, beta: float) -> Any:
+    return models(latent_dim=latent_dim) if beta else None
+
+
+def of_features(beta: float, input_dim: int) -> Any:
+    return models(features=input_dim) if beta else None
+
+
+@pytest.mark.parametrize(
+    ("named", "unknown"),
+    [(Weighted, "beta"), (hidden, "hidden_dim"), (by_keyword, "beta"), (of_features, "beta")],
+)
+def test_an_argument_of_a_known_name_never_gets_what_another_means(named: Any, unknown: str) -> None:
+    words = rf"^{named.__name__}\(\) needs '{unknown}', and nobody knows what to give for it"
+    with pytest.raises(ValueError, match=words):
+        found(named)
+
+
 def told(input_shape: tuple[int, ...], latent_dim: int, condition_shape: tuple[int, ...] = (0,)) -> Any:
     return (ENCODER, DECODER) if (input_shape, latent_dim, condition_shape) == ((4,), 2, (3,)) else None
 
