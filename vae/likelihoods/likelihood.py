@@ -27,7 +27,7 @@ class Likelihood(ABC):
             is an expression, those before it assign what it needs.
         output_name: what the decoder gives, in words.
         keras_mean: the reconstruction as an expression of plain Keras, of the decoder's `output` and, if need be, of
-            `rows`; None where the output is that.
+            `rows` and `{axes}`, a row's axes; None where the output is that.
         deviance: what `unexplained` is a share of.
         scaling: what `data.scaling = "auto"` means for its rows.
         log_input: whether our encoders take ln(1 + x) of the rows first, which spans orders of magnitude.
@@ -62,6 +62,11 @@ class Likelihood(ABC):
         """The likelihood of rows of a shape: itself, unless it is made of that."""
         make: Any = type(self)
         return make(shape) if self.takes_shape else self
+
+    def keras_mean_of(self, shape: tuple[int, ...]) -> str | None:
+        """`keras_mean` for rows of a shape."""
+        axes = -1 if len(shape) == 1 else tuple(range(1, len(shape) + 1))
+        return None if self.keras_mean is None else self.keras_mean.format(axes=axes)
 
     def terms(self, shape: tuple[int, ...]) -> int:
         """How many terms a row of a shape has in its error, of which scripts take the mean: one for each value."""

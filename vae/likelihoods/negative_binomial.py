@@ -14,6 +14,7 @@ log_mean = ops.log(ops.sum(rows, axis=-1, keepdims=True)) + ops.log_softmax(log_
 ways = tf.math.lgamma(rows + r) - tf.math.lgamma(r) - tf.math.lgamma(rows + 1.0)
 log_p = ways + rows * log_mean + r * ops.log(r) - (rows + r) * ops.log(r + ops.exp(log_mean))
 """
+KERAS_MEAN = "keras.ops.sum(rows, {axes}, keepdims=True) * keras.ops.softmax(output[..., 0], {axes})"
 
 
 class NegativeBinomial(LibraryLikelihood):
@@ -25,7 +26,7 @@ class NegativeBinomial(LibraryLikelihood):
     output_name: ClassVar[str] = (
         "two numbers for each value on a last axis: logits of its share of the row's total, ln α"
     )
-    keras_mean: ClassVar[str | None] = "keras.ops.sum(rows, -1, keepdims=True) * keras.ops.softmax(output[..., 0])"
+    keras_mean: ClassVar[str | None] = KERAS_MEAN
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """−ln p(x)."""

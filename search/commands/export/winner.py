@@ -174,6 +174,16 @@ def filling_of(dataset: Dataset) -> np.ndarray | None:
     return Gaps(dataset.splits).filling
 
 
+def gap_notes(dataset: Dataset) -> list[str]:
+    """What rows with missing values need before a model or a formula is given them; nothing where none is missing."""
+    if filling_of(dataset) is None:
+        return []
+    return [
+        "encoder.keras and formulas of rows take no missing values (NaN): put 'filling' of scaler.json in their place, "
+        "after scaling: keras.ops.where(keras.ops.isnan(rows), filling, rows)"
+    ]
+
+
 def describe_scaling(dataset: Dataset) -> str:
     """How raw rows become the model's, and a table's columns numbers before that, as JSON."""
     tokens = f"scaled[row, place, token] = 1 for the token of each place; a place without one ({PADDING}) is 0 in all"
@@ -226,8 +236,9 @@ def _notes(loaded: LoadedDefinition, dataset: Dataset, again: RetrainedMember, m
     likelihood, brought = loaded.definition.objective().likelihood, again.network.brought
     if brought is not None and brought.logits is not None:
         notes.append("decoder.keras ends in your sigmoid: it gives reconstructions")
-    elif likelihood.keras_mean is not None:
-        notes.append(f"decoder.keras gives {likelihood.output_name}: a reconstruction is {likelihood.keras_mean}")
+    elif mean := likelihood.keras_mean_of(dataset.shape):
+        notes.append(f"decoder.keras gives {likelihood.output_name}: a reconstruction is {mean}")
+    notes += gap_notes(dataset)
     settings = again.member
     if settings.clip_low[0] > -float("inf") or settings.clip_high[0] < float("inf"):
         notes.append("encoder.keras clips z_log_var as in training")

@@ -51,9 +51,23 @@ def test_the_error_in_plain_keras_is_the_error(likelihood: Likelihood) -> None:
 def test_the_reconstruction_in_plain_keras_is_the_mean(likelihood: Likelihood) -> None:
     rows, flat = rows_of(likelihood), output_of(likelihood)
     output = flat if likelihood.outputs == 1 else tf.reshape(flat, [2, 3, likelihood.outputs])
-    expression = likelihood.keras_mean or "output"
+    expression = likelihood.keras_mean_of((3,)) or "output"
     exported = eval(expression, {"keras": keras, "output": output, "rows": rows})
     assert np.asarray(exported) == pytest.approx(likelihood.mean(flat, rows).numpy(), rel=1e-6)
+
+
+@each_likelihood
+@pytest.mark.parametrize("shape", [(2, 3), (2, 1, 3)], ids=["series", "images"])
+def test_the_reconstruction_in_plain_keras_is_the_mean_of_rows_of_several_axes(
+    likelihood: Likelihood, shape: tuple[int, ...]
+) -> None:
+    of_shape = likelihood.for_rows(shape)
+    rows = tf.tile(rows_of(likelihood), [1, 2])
+    flat = tf.constant(np.random.default_rng(1).normal(size=(2, 6 * likelihood.outputs)), tf.float32)
+    parts = () if likelihood.outputs == 1 else (likelihood.outputs,)
+    given = {"keras": keras, "output": tf.reshape(flat, [2, *shape, *parts]), "rows": tf.reshape(rows, [2, *shape])}
+    exported = eval(of_shape.keras_mean_of(shape) or "output", given)
+    assert np.asarray(exported).reshape(2, 6) == pytest.approx(of_shape.mean(flat, rows).numpy(), rel=1e-5)
 
 
 @each_likelihood

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
-from klsearch.search.commands.export.winner import _tell_uncopied, _write, describe_scaling, filling_of
+from klsearch.search.commands.export.winner import _tell_uncopied, _write, describe_scaling, filling_of, gap_notes
 from klsearch.search.storage.place import known_place
 from klsearch.search.storage.records import load_study
 from klsearch.studies.definitions.data import load_data
@@ -193,6 +193,19 @@ def test_a_table_with_gaps_is_filled_as_the_scaler_says(tmp_path: Path) -> None:
     assert scaler["filling"] == pytest.approx(np.nanmean(dataset.train[:], axis=0), rel=1e-6)
 
 
+def test_the_notes_say_how_rows_with_gaps_are_filled_before_a_model_is_given_them(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    rows[::7, 1] = np.nan
+    np.save(tmp_path / "rows.npy", rows)
+    dataset = load_dataset(Request(source="rows.npy", folder=tmp_path), missing="mask", scaling="none")
+    (note,) = gap_notes(dataset)
+    filling = np.array(json.loads(describe_scaling(dataset))["filling"], np.float32)
+    filled = np.asarray(eval(note.rpartition("scaling: ")[2], {"keras": keras, "rows": rows, "filling": filling}))
+    assert not np.isnan(filled).any()
+    assert np.all(filled[::7, 1] == filling[1])
+    np.testing.assert_array_equal(filled[1:7], rows[1:7])
+
+
 @pytest.mark.parametrize("scaling", ["minmax", "tokens"])
 def test_where_nothing_is_missing_after_scaling_neither_scaler_nor_snippet_fill_anything(
     tmp_path: Path, scaling: str
@@ -203,6 +216,7 @@ def test_where_nothing_is_missing_after_scaling_neither_scaler_nor_snippet_fill_
     np.save(tmp_path / "rows.npy", rows)
     dataset = load_dataset(Request(source="rows.npy", folder=tmp_path), missing="mask", scaling=scaling)
     assert filling_of(dataset) is None
+    assert gap_notes(dataset) == []
     assert "filling" not in json.loads(describe_scaling(dataset))
 
 
