@@ -19,6 +19,8 @@ from klsearch.vae.data.tokens import find_alphabet
 
 __all__ = ["DataProblem", "Dataset", "Request", "load_dataset"]
 
+_LABEL = "label"  # the condition of labels that have no name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
@@ -128,7 +130,7 @@ def load_dataset(
     """
     if raw is None:
         # What [data.columns] says of labels that are told is for their condition, and not for the table.
-        learned = {name: kind for name, kind in request.columns.items() if name != request.labels}
+        learned = {name: kind for name, kind in request.columns.items() if name != (request.labels or _LABEL)}
         raw = read_source(replace(request, columns=learned) if condition_on_labels else request)
     check_rows(raw, missing=missing)
     if scaling == "counts" or (of_counts and scaling == "none"):
@@ -165,7 +167,7 @@ def load_dataset(
 def _with_labels_told(raw: RawData, named: str | None) -> RawData:
     if raw.labels is None:
         raise DataProblem(f"{raw.name}: data.condition = '{LABELS}', but there are none; name them with data.labels")
-    return replace(raw, conditions={**raw.conditions, named or "label": raw.labels})
+    return replace(raw, conditions={**raw.conditions, named or _LABEL: raw.labels})
 
 
 def _note_condition(raw: RawData, condition: Condition | None) -> tuple[str, ...]:
