@@ -46,7 +46,25 @@ def read_source(request: Request) -> RawData:
     """
     raw = _read(request)
     _refuse_columns(request, raw)
-    return raw
+    return replace(
+        raw,
+        labels=_without_blanks(raw.labels),
+        group=_without_blanks(raw.group),
+        conditions={name: np.asarray(_without_blanks(values)) for name, values in raw.conditions.items()},
+    )
+
+
+def _without_blanks(values: np.ndarray | None) -> np.ndarray | None:
+    """Words with nothing about them, as those of tables are; numbers as they are."""
+    if values is None or values.dtype.kind not in "USOT":
+        return values
+    if values.dtype.kind in "US":
+        return np.char.strip(values)
+    stripped = values.copy()
+    for place, value in np.ndenumerate(values):
+        if isinstance(value, str | bytes):
+            stripped[place] = value.strip()
+    return stripped
 
 
 def _refuse_columns(request: Request, raw: RawData) -> None:
@@ -56,8 +74,8 @@ def _refuse_columns(request: Request, raw: RawData) -> None:
     for key, kind in request.columns.items():
         if key not in raw.conditions and re.sub(r"\[\d+\]$", "", key) not in raw.conditions:
             raise DataProblem(
-                f"{request.source}: {DATA_COLUMNS} {toml_key(key)} = {toml_text(kind)} cannot be used: only tables have "
-                f"columns by name, and {key!r} is no condition; leave it out, or save the rows as .csv or .parquet"
+                f"{request.source}: {DATA_COLUMNS} {toml_key(key)} = {toml_text(kind)} cannot be used: only tables "
+                f"have columns by name, and {key!r} is no condition; leave it out, or save the rows as .csv or .parquet"
             )
 
 

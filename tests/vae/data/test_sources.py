@@ -152,3 +152,26 @@ def test_labels_without_a_name_that_are_told_may_be_said_what_they_are(tmp_path:
     request = Request(source="digits", folder=tmp_path, columns={"label": "number"})
     told = load_dataset(request, condition_on_labels=True)
     assert told.condition is not None and told.condition.encoding.width == 1
+
+
+@pytest.mark.parametrize("kind", ["str", "bytes", "object"])
+def test_words_beside_the_rows_have_no_blanks_about_them(folder: "DataFolder", kind: str) -> None:
+    (folder.path / "blank_words.py").write_text(
+        "import numpy as np\n\n"
+        "def load():\n"
+        f"    words = np.array(['a', 'a ', ' b'] * 2).astype({kind})\n"
+        "    return np.eye(6), words, {'c': words, 'n': np.arange(6)}\n"
+    )
+    sys.modules.pop("blank_words", None)
+    raw = folder.read("blank_words:load", condition=("c", "n"))
+    assert raw.labels is not None
+    assert raw.labels.astype(str).tolist() == raw.conditions["c"].astype(str).tolist() == ["a", "a", "b"] * 2
+    assert raw.conditions["n"].tolist() == list(range(6))
+
+
+def test_arrays_of_words_have_no_blanks_about_them(folder: "DataFolder") -> None:
+    words = np.array(["a", "a ", " b", "b"] * 10)
+    np.savez(folder.path / "rows.npz", x=TABLE, y=words, g=words, c=words)
+    raw = folder.read("rows.npz", labels="y", group="g", condition=("c",))
+    for told in (raw.labels, raw.group, raw.conditions["c"]):
+        assert told is not None and sorted(set(told.tolist())) == ["a", "b"]

@@ -15,6 +15,7 @@ from klsearch.vae.data.readers.raw import (
 )
 from klsearch.vae.data.readers.tables.columns import encode_columns
 from klsearch.vae.data.readers.tables.numerals import is_numeric
+from klsearch.vae.data.readers.tables.types import in_usual_types
 
 if TYPE_CHECKING:
     import pandas as pd  # Half a second to import, and most data are no tables.
@@ -33,7 +34,7 @@ def from_frame(
     Raises:
         DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
-    frame = _without_blanks(_without_decimals(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)))
+    frame = in_usual_types(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True))
     refuse_repeated(name, frame.columns)
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     conditions = {column: _read_condition(name, frame, column) for column in request.condition}
@@ -63,29 +64,6 @@ def refuse_repeated(name: str, columns: Iterable[str]) -> None:
     twice = [column for column, count in Counter(columns).items() if count > 1]
     if twice:
         raise DataProblem(f"{name}: has several columns '{twice[0]}'; give each a name of its own")
-
-
-def _without_decimals(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """A frame whose columns of Python's `Decimal`, as .parquet and data bases give them, are floats."""
-    import pandas as pd
-
-    found = [at for at, kind in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(kind)]
-    found = [at for at in found if pd.api.types.infer_dtype(frame.iloc[:, at], skipna=True) == "decimal"]
-    for at in found:  # by place: two may have one name
-        frame.isetitem(at, frame.iloc[:, at].to_numpy(dtype=np.float64, na_value=np.nan))
-    return frame
-
-
-def _without_blanks(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """A frame in which text that is empty, or nothing but blanks, is missing, as an empty cell of a file is."""
-    for at in range(len(frame.columns)):  # by place: two may have one name
-        values = frame.iloc[:, at]
-        if values.dtype.kind != "O":  # which pandas' text and categories are too
-            continue
-        blank = np.array([isinstance(value, str) and not value.strip() for value in values], bool)
-        if blank.any():
-            frame.isetitem(at, values.mask(blank).array)
-    return frame
 
 
 def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:
