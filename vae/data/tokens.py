@@ -45,11 +45,17 @@ def find_alphabet(raw: RawData) -> Alphabet:
     or, where they are padding, none.
 
     Raises:
-        DataProblem: the rows hold something else, with the place of the first; or would not fit into memory as one-hot;
-            or may be one-hot, but nothing tells how wide; or are categories of different sizes.
+        DataProblem: the rows hold something else, or no token, with the place of the first; or would not fit into memory
+            as one-hot; or may be one-hot, but nothing tells how wide; or are categories of different sizes.
     """
-    rows = raw.rows
     _refuse_mixed_table(raw)
+    alphabet = _find(raw)
+    _refuse_empty(raw, alphabet)
+    return alphabet
+
+
+def _find(raw: RawData) -> Alphabet:
+    rows = raw.rows
     if rows.ndim == 3:
         return Alphabet(_count_one_hot(raw), is_one_hot=True)
     if rows.ndim != 2:
@@ -76,6 +82,17 @@ def find_alphabet(raw: RawData) -> Alphabet:
     classes = max(2, int(np.nanmax(rows)) + 1)
     refuse_beyond_memory(f"{raw.name} (one-hot of {classes:,} tokens)", rows.size * classes, None)
     return Alphabet(classes, is_one_hot=False)
+
+
+def _refuse_empty(raw: RawData, alphabet: Alphabet) -> None:
+    """Refuse rows that are padding in every place, of which there is nothing to learn or to measure."""
+    flat = raw.rows.reshape(len(raw.rows), -1)
+    parts = (flat[some] for some in slices(flat.shape))
+    empty = ~np.concatenate([(part > 0 if alphabet.is_one_hot else part > PADDING).any(axis=1) for part in parts])
+    if empty.any():
+        count = "1 row has" if empty.sum() == 1 else f"{int(empty.sum()):,} rows have"
+        first = raw.place(int(np.argmax(empty)))
+        raise DataProblem(f"{raw.name}: {count} no token at all, the first is {first}; remove such rows")
 
 
 def _refuse_mixed_table(raw: RawData) -> None:

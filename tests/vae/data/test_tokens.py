@@ -91,6 +91,19 @@ def test_tokens_of_two_kinds_are_no_one_hot_blocks() -> None:
     assert find_alphabet(RawData(name="rows", rows=binary)) == Alphabet(2, is_one_hot=False)
 
 
+@pytest.mark.parametrize("missing", [-1, np.nan])
+def test_rows_that_are_padding_in_every_place_are_refused(missing: float) -> None:
+    tokens = np.where(TOKENS < 0, missing, TOKENS)
+    tokens[[7, 9]] = -1
+    for rows in (tokens, Alphabet(5, is_one_hot=False).encode(tokens)):
+        for shaped in (rows, rows.reshape(60, -1)):
+            with pytest.raises(DataProblem) as caught:
+                find_alphabet(RawData(name="rows", rows=shaped))
+            assert str(caught.value) == (
+                "rows: 2 rows have no token at all, the first is row 7 (counted from 0); remove such rows"
+            )
+
+
 def one_hot_of(*sizes: int, rows: int = 60) -> np.ndarray:
     """Rows of one category of each size, as neighbouring blocks of zeros and ones."""
     random = np.random.default_rng(0)
