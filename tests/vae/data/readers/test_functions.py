@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,6 +231,33 @@ def test_one_hot_labels_of_a_tensorflow_data_set_are_no_batch(tmp_path: Path) ->
 )
 def test_a_tensorflow_data_set_of_other_elements_is_refused(tmp_path: Path, tail: str, reason: str) -> None:
     assert reason in refusal_of_function(tmp_path, f"{TF}; return {tail}")
+
+
+@pytest.mark.parametrize("tail", ["", ".batch(2)", ".batch(5, drop_remainder=True)"])
+def test_a_tensorflow_data_set_whose_rows_are_their_own_targets_is_refused_with_the_way_out(
+    tmp_path: Path, tail: str
+) -> None:
+    doubled = f"{TF}; return data.map(lambda row, label: (row, row)){tail}"
+    told = "5], as where it repeats it for Keras; map to the rows alone: .map(lambda row, _: row)"
+    assert told in refusal_of_function(tmp_path, doubled)
+    assert np.array_equal(read(tmp_path, f"{doubled}.map(lambda row, _: row)").rows.reshape(5, 5), np.eye(5))
+
+
+def test_the_start_up_lines_of_tensorflow_are_hidden_where_the_function_is_the_first_to_load_it(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(
+        "def rows():\n"
+        "    print('own words')\n"
+        "    import tensorflow as tf\n"
+        "    return tf.data.Dataset.from_tensor_slices([[1.0, 2.0], [3.0, 4.0]])\n"
+    )
+    program = (
+        "from pathlib import Path\n"
+        "from klsearch.vae.data.readers.raw import Request\n"
+        "from klsearch.vae.data.sources import read_source\n"
+        f"assert read_source(Request(source='late:rows', folder=Path({str(tmp_path)!r}))).rows.shape == (2, 2)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "own words\n")
 
 
 def test_a_tensorflow_data_set_without_end_is_refused_unless_rows_are_counted(tmp_path: Path) -> None:
