@@ -45,8 +45,8 @@ def find_alphabet(raw: RawData) -> Alphabet:
     or, where they are padding, none.
 
     Raises:
-        DataProblem: the rows hold something else, or no token, with the place of the first; or would not fit into memory
-            as one-hot; or may be one-hot, but nothing tells how wide; or are categories of different sizes.
+        DataProblem: the rows hold something else, or no token, with the place of the first; or would not fit into
+            memory as one-hot; or may be one-hot, but nothing tells how wide; or are categories of different sizes.
     """
     _refuse_mixed_table(raw)
     alphabet = _find(raw)

@@ -154,8 +154,8 @@ def _from_tensorflow(request: Request, dataset: Any) -> Any:
         )
     if _are_repeated(*(part.shape for part in parts[:2])):
         raise DataProblem(
-            f"{name}: the second of each pair is as large as the row, {list(parts[0].shape)}, as where it repeats it for "
-            "Keras; map to the rows alone: .map(lambda row, _: row)"
+            f"{name}: the second of each pair is as large as the row, {list(parts[0].shape)}, as where it repeats it "
+            "for Keras; map to the rows alone: .map(lambda row, _: row)"
         )
     if _is_batched(*(part.shape for part in parts[:2])):
         dataset = dataset.unbatch()

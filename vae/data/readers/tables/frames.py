@@ -29,13 +29,17 @@ def from_frame(
     first_line: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> RawData:
-    """The columns of a data frame as rows of numbers, its labels, groups and splits apart.
+    """The columns of a data frame as rows of numbers, its labels, groups and splits apart; these may be its index.
 
     Raises:
         DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
-    frame = in_usual_types(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True))
+    frame, left_out = _take_index(frame.set_axis(frame.columns.map(str), axis=1), request)
+    frame = in_usual_types(frame)
     refuse_repeated(name, frame.columns)
+    found = [
+        f"{name}: the index '{level}' is not trained on; data.group and the like may name it" for level in left_out
+    ]
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     conditions = {column: _read_condition(name, frame, column) for column in request.condition}
     data = frame.drop(columns=list({*request.beside_rows.values(), *conditions}))
@@ -51,8 +55,17 @@ def from_frame(
         split=beside.get("split_column"),
         conditions=conditions,
         first_line=first_line,
-        notes=(*notes, *encoded.notes),
+        notes=(*notes, *found, *encoded.notes),
     )
+
+
+def _take_index(frame: "pd.DataFrame", request: Request) -> tuple["pd.DataFrame", list[str]]:
+    """A frame with a column for each level of its index that is asked for, and the names of the other levels."""
+    asked = {*request.beside_rows.values(), *request.condition}
+    levels = {str(level): level for level in frame.index.names if level is not None and str(level) not in frame.columns}
+    taken = [level for level in levels if level in asked]
+    columns = {level: frame.index.get_level_values(levels[level]) for level in taken}
+    return frame.reset_index(drop=True).assign(**columns), [level for level in levels if level not in taken]
 
 
 def refuse_repeated(name: str, columns: Iterable[str]) -> None:
