@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from klsearch.vae.data.cautions import Caution, cautions_of
+from klsearch.vae.data.cautions import Caution, caution_of_labels, cautions_of
 from klsearch.vae.data.checks import check_columns, check_counts, check_rows, check_varies
 from klsearch.vae.data.conditions import LABELS, Condition, encode_condition
 from klsearch.vae.data.gaps import have_gaps
@@ -146,9 +146,10 @@ def load_dataset(
     condition = encode_condition(raw, numbers, request.columns) if raw.conditions else None
     fitted = one_hot_scaling(find_alphabet(raw)) if scaling == "tokens" else fit_scaling(scaling, train)
     scaled = {name: fitted.of_split(raw.rows, numbers[name]) for name in SPLITS}
+    labels = None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS}
     return Dataset(
         **scaled,
-        labels=None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS},
+        labels=labels,
         scaling=fitted,
         unit_interval=in_unit_interval(scaled[name] for name in SPLITS if name != "test"),
         fingerprint=_fingerprint(scaled, fitted, condition),
@@ -156,6 +157,7 @@ def load_dataset(
             *_warn_of_fewer_rows(raw, request.rows),
             *cautions_of(raw, train, fitted),
             *_warn_of_values_beyond(fitted, scaled),
+            *caution_of_labels(labels),
         ),
         notes=(*raw.notes, *_note_gaps(raw, fitted), *_note_condition(raw, condition)),
         columns=raw.columns,

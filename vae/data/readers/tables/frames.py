@@ -34,12 +34,10 @@ def from_frame(
     Raises:
         DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
-    frame, left_out = _take_index(frame.set_axis(frame.columns.map(str), axis=1), request)
+    frame, unused = _take_index(frame.set_axis(frame.columns.map(str), axis=1), request)
     frame = in_usual_types(frame)
     refuse_repeated(name, frame.columns)
-    found = [
-        f"{name}: the index '{level}' is not trained on; data.group and the like may name it" for level in left_out
-    ]
+    found = [f"{name}: the index '{level}' is not trained on; data.group and the like may name it" for level in unused]
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     conditions = {column: _read_condition(name, frame, column) for column in request.condition}
     data = frame.drop(columns=list({*request.beside_rows.values(), *conditions}))
@@ -62,10 +60,10 @@ def from_frame(
 def _take_index(frame: "pd.DataFrame", request: Request) -> tuple["pd.DataFrame", list[str]]:
     """A frame with a column for each level of its index that is asked for, and the names of the other levels."""
     asked = {*request.beside_rows.values(), *request.condition}
-    levels = {str(level): level for level in frame.index.names if level is not None and str(level) not in frame.columns}
-    taken = [level for level in levels if level in asked]
-    columns = {level: frame.index.get_level_values(levels[level]) for level in taken}
-    return frame.reset_index(drop=True).assign(**columns), [level for level in levels if level not in taken]
+    levels = {str(level): at for at, level in enumerate(frame.index.names) if level is not None}
+    levels = {level: at for level, at in levels.items() if level not in frame.columns}
+    taken = {level: frame.index.get_level_values(at) for level, at in levels.items() if level in asked}
+    return frame.reset_index(drop=True).assign(**taken), [level for level in levels if level not in taken]
 
 
 def refuse_repeated(name: str, columns: Iterable[str]) -> None:

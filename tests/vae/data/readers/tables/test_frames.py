@@ -51,9 +51,7 @@ def test_an_index_that_nobody_names_is_no_data_and_told(folder: "DataFolder") ->
 
 def test_a_column_of_the_name_of_the_index_is_the_one_that_is_meant(folder: "DataFolder") -> None:
     FRAME.set_index(pd.Index(range(6), name="patient")).to_pickle(folder.path / "kept.pickle")
-    (folder.path / "rows_twice.py").write_text(
-        "import pandas as pd\ndef load(): return pd.read_pickle('kept.pickle')\n"
-    )
+    (folder.path / "rows_twice.py").write_text("import pandas\ndef load(): return pandas.read_pickle('kept.pickle')\n")
     raw = folder.read("rows_twice:load", group="patient")
     assert raw.group is not None and raw.group.tolist() == PATIENTS
     assert raw.notes == ()
