@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,16 @@ from klsearch.vae.data.readers.arrays import read_npy, read_npz
 from klsearch.vae.data.readers.functions import read_function
 from klsearch.vae.data.readers.idx import idx_files, read_idx_folder
 from klsearch.vae.data.readers.images import image_files, read_images
-from klsearch.vae.data.readers.raw import DATA_COLUMNS, DataProblem, RawData, Request, reading, toml_key, toml_text
+from klsearch.vae.data.readers.raw import (
+    DATA_COLUMNS,
+    DataProblem,
+    RawData,
+    Request,
+    is_of_condition,
+    reading,
+    toml_key,
+    toml_text,
+)
 from klsearch.vae.data.readers.tables.layout import PACKINGS, SUFFIXES, is_text_table
 from klsearch.vae.data.readers.tables.parquet import read_parquet
 from klsearch.vae.data.readers.tables.text import read_text
@@ -72,7 +80,7 @@ def _refuse_columns(request: Request, raw: RawData) -> None:
     if raw.table is not None:  # whose columns its reader looks for
         return
     for key, kind in request.columns.items():
-        if key not in raw.conditions and re.sub(r"\[\d+\]$", "", key) not in raw.conditions:
+        if not is_of_condition(key, raw.conditions):
             raise DataProblem(
                 f"{request.source}: {DATA_COLUMNS} {toml_key(key)} = {toml_text(kind)} cannot be used: only tables "
                 f"have columns by name, and {key!r} is no condition; leave it out, or save the rows as .csv or .parquet"

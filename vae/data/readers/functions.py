@@ -4,12 +4,13 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from klsearch.vae.data.readers.gathering import Gathering
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, is_of_condition, reading
 from klsearch.vae.data.readers.tables.frames import from_frame
 from klsearch.vae.host.own_code import CodeProblem, load_function, one_line, with_line
 from klsearch.vae.host.quiet import hide_start_up_lines, stdout_to_stderr
@@ -21,8 +22,8 @@ def read_function(request: Request) -> RawData:
     """The rows that the user's function returns, called without arguments.
 
     It may return an array [N, *row shape], a pair (rows, labels), a triple (rows, labels or None, condition), a pandas
-    data frame, or a `tf.data.Dataset` whose elements are rows, (row, label) or (row, label, condition); batches are
-    unbatched where they show: they vary in size, or hold labels.
+    data frame, also as the rows of these, or a `tf.data.Dataset` whose elements are rows, (row, label) or (row, label,
+    condition); batches are unbatched where they show: they vary in size, or hold labels.
 
     Meanwhile the working folder is that of the definition, so that paths in the function are relative to it, as they
     are in the definition.
@@ -66,7 +67,7 @@ def _take(request: Request, returned: Any) -> RawData:
     name = request.source
     if hasattr(returned, "iloc"):
         request.refuse("array", because="a data frame has columns, named by data.labels and the like")
-        return from_frame(name, returned if request.rows is None else returned.head(request.rows), request)
+        return _take_frame(request, returned)
     request.refuse("array", *request.beside_rows, because="what the function returns has no columns by name")
     if hasattr(returned, "as_numpy_iterator"):
         returned = _from_tensorflow(request, returned)
@@ -81,7 +82,17 @@ def _take(request: Request, returned: Any) -> RawData:
     if labels is not None:
         labels = _take_first(name, labels, request.rows)
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if hasattr(rows, "iloc"):
+        kinds = {column: kind for column, kind in request.columns.items() if not is_of_condition(column, conditions)}
+        raw = _take_frame(replace(request, condition=(), columns=kinds), rows)
+        return replace(raw, labels=labels, conditions=conditions)
     return RawData(name=name, rows=_take_first(name, rows, request.rows), labels=labels, conditions=conditions)
+
+
+def _take_frame(request: Request, frame: Any) -> RawData:
+    """The first rows of a pandas frame, or of a series, which is its only column."""
+    frame = frame if hasattr(frame, "columns") else frame.to_frame()
+    return from_frame(request.source, frame if request.rows is None else frame.head(request.rows), request)
 
 
 def _is_triple(returned: Any) -> bool:

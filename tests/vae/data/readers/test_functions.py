@@ -146,6 +146,33 @@ def test_a_data_frame_keeps_its_columns_and_gives_its_labels(tmp_path: Path) -> 
     assert (raw.columns, raw.rows.tolist()) == (("a", "b"), [[1, 3.5], [2, 4]])
 
 
+def test_a_series_is_a_frame_of_one_column(tmp_path: Path) -> None:
+    raw = read(tmp_path, "import pandas as pd; return pd.Series([1.5, 2, 3], name='age')", rows=2)
+    assert (raw.columns, raw.rows.tolist()) == (("age",), [[1.5], [2]])
+
+
+FRAME = "import pandas as pd; frame = pd.DataFrame({'a': [1, 2, 4], 'w': ['x', 'y', 'x']})"
+
+
+def test_a_frame_beside_labels_is_read_as_one_alone(tmp_path: Path) -> None:
+    raw = read(tmp_path, f"{FRAME}; return frame, pd.Series(['p', 'q', 'q'])")
+    assert (raw.columns, raw.rows.tolist()) == (("a", "w=x", "w=y"), [[1, 1, 0], [2, 0, 1], [4, 1, 0]])
+    assert raw.labels is not None and raw.labels.tolist() == ["p", "q", "q"]
+    ignored = read(tmp_path, f"{FRAME}; return frame, [1, 2, 3]", columns={"w": "ignore"}, rows=2)
+    assert (ignored.columns, ignored.rows.tolist()) == (("a",), [[1], [2]])
+    assert ignored.labels is not None and ignored.labels.tolist() == [1, 2]
+    assert "has no data column 'b'" in refusal_of_function(
+        tmp_path, f"{FRAME}; return frame, None", columns={"b": "count"}
+    )
+
+
+def test_a_frame_beside_a_condition_is_read_as_one_alone_and_the_condition_is_the_third_value(tmp_path: Path) -> None:
+    body = f"{FRAME}; return frame, None, frame[['a']].to_numpy()"
+    raw = read(tmp_path, body, condition=("c",), columns={"c[0]": "number", "a": "category"})
+    assert raw.columns == ("a=1", "a=2", "a=4", "w=x", "w=y")
+    assert raw.labels is None and raw.conditions["c"].tolist() == [[1], [2], [4]]
+
+
 def test_the_user_s_folder_is_searched_last(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise RuntimeError('hides a package')\n")
     read(tmp_path, "import json; return [[json.loads('1'), 2], [3, 4]]")
