@@ -1,6 +1,7 @@
 """What is not wrong with data but may surprise, in a line each for their user."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -30,6 +31,7 @@ _LEAST_MISSING = 3  # rows that have the value, and different values of the othe
 _FAR = 2.0  # times the range of all other values
 _MOSTLY = 0.5  # of the rows
 _MOST_OF_CHANNELS = 0.99  # of the variance, in one channel
+_MOST_CLASSES = 100  # of labels; more are no classes to the probe
 _DENSE = 2  # times as many whole numbers as rows that row numbers may be spread over
 
 
@@ -76,6 +78,21 @@ def cautions_of(raw: RawData, train: Rows, scaling: Scaling) -> tuple[Caution, .
     else:
         found |= {CHANNELS: _uneven_channels(train)}
     return tuple(Caution(text, code) for code, text in found.items() if text)
+
+
+def caution_of_labels(labels: Mapping[str, np.ndarray] | None) -> tuple[Caution, ...]:
+    """A caution of labels, by split, of which the test rows have none that a training row has."""
+    if labels is None or not len(labels["test"]):
+        return ()
+    known = np.unique(labels["train"])
+    is_class = known.dtype.kind not in "f" or bool(np.all(known == np.rint(known)))
+    if not is_class or not 2 <= len(known) <= _MOST_CLASSES or np.isin(labels["test"], known).any():
+        return ()
+    text = (
+        "no test row has a label that a training row has, as where labels name what data.group keeps together: the "
+        "probe's accuracy is 0, whatever the latents tell; name other labels in data.labels, or none"
+    )
+    return (Caution(text, "labels-apart"),)
 
 
 def _is_table(train: Rows) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from klsearch.vae.data.cautions import Caution, cautions_of
+from klsearch.vae.data.cautions import Caution, caution_of_labels, cautions_of
 from klsearch.vae.data.checks import check_columns, check_counts, check_rows, check_varies
 from klsearch.vae.data.conditions import LABELS, Condition, encode_condition
 from klsearch.vae.data.gaps import have_gaps
@@ -18,6 +18,8 @@ from klsearch.vae.data.splits import SPLITS, split_rows
 from klsearch.vae.data.tokens import find_alphabet
 
 __all__ = ["DataProblem", "Dataset", "Request", "load_dataset"]
+
+_LABEL = "label"  # the condition of labels that have no name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,7 +130,7 @@ def load_dataset(
     """
     if raw is None:
         # What [data.columns] says of labels that are told is for their condition, and not for the table.
-        learned = {name: kind for name, kind in request.columns.items() if name != request.labels}
+        learned = {name: kind for name, kind in request.columns.items() if name != (request.labels or _LABEL)}
         raw = read_source(replace(request, columns=learned) if condition_on_labels else request)
     check_rows(raw, missing=missing)
     if scaling == "counts" or (of_counts and scaling == "none"):
@@ -144,9 +146,10 @@ def load_dataset(
     condition = encode_condition(raw, numbers, request.columns) if raw.conditions else None
     fitted = one_hot_scaling(find_alphabet(raw)) if scaling == "tokens" else fit_scaling(scaling, train)
     scaled = {name: fitted.of_split(raw.rows, numbers[name]) for name in SPLITS}
+    labels = None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS}
     return Dataset(
         **scaled,
-        labels=None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS},
+        labels=labels,
         scaling=fitted,
         unit_interval=in_unit_interval(scaled[name] for name in SPLITS if name != "test"),
         fingerprint=_fingerprint(scaled, fitted, condition),
@@ -154,6 +157,7 @@ def load_dataset(
             *_warn_of_fewer_rows(raw, request.rows),
             *cautions_of(raw, train, fitted),
             *_warn_of_values_beyond(fitted, scaled),
+            *caution_of_labels(labels),
         ),
         notes=(*raw.notes, *_note_gaps(raw, fitted), *_note_condition(raw, condition)),
         columns=raw.columns,
@@ -165,7 +169,7 @@ def load_dataset(
 def _with_labels_told(raw: RawData, named: str | None) -> RawData:
     if raw.labels is None:
         raise DataProblem(f"{raw.name}: data.condition = '{LABELS}', but there are none; name them with data.labels")
-    return replace(raw, conditions={**raw.conditions, named or "label": raw.labels})
+    return replace(raw, conditions={**raw.conditions, named or _LABEL: raw.labels})
 
 
 def _note_condition(raw: RawData, condition: Condition | None) -> tuple[str, ...]:

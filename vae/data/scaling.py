@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
+from klsearch.vae.data.proposals import look_like_series
 from klsearch.vae.data.rows import KeptRows, Rows, can_be_kept, extremes, scale_values, slices
 from klsearch.vae.data.tokens import Alphabet
 
@@ -66,7 +67,7 @@ def fit_scaling(kind: str, rows: Rows) -> Scaling:
     Tables, rows of one dimension, are scaled by column; images by one number for all pixels, so that a dark corner
     stays dark. A column that does not vary keeps scale 1. "auto" is none where all values lie in [0, 1] already; else
     standard for tables; else, for images, 0–255 to 0–1 where the values look like it (none negative, the largest in
-    128–255), and minmax where they do not.
+    128–255) and are no series, and minmax where they do not.
 
     Args:
         kind: "auto", "none", "counts", "minmax" or "standard".
@@ -101,7 +102,20 @@ def _choose_kind(rows: Rows) -> str:
         return "none"
     if len(rows.shape) == 2:
         return "standard"
-    return "image" if low >= 0 and 128 <= high <= 255 else "minmax"
+    return "image" if low >= 0 and 128 <= high <= 255 and _may_be_bytes(rows) else "minmax"
+
+
+def _may_be_bytes(rows: Rows) -> bool:
+    """Tell whether rows of 0–255 may be 8-bit images: bytes, whole numbers with two sides, or what is no series."""
+    held = rows.source if isinstance(rows, KeptRows) else rows
+    has_two_sides = min(rows.shape[1:]) > 1
+    return held.dtype == np.uint8 or (has_two_sides and _are_whole(held)) or not look_like_series(rows)
+
+
+def _are_whole(held: np.ndarray) -> bool:
+    if held.dtype.kind != "f":
+        return True
+    return all(bool(np.all(np.isnan(held[some]) | (held[some] == np.rint(held[some])))) for some in slices(held.shape))
 
 
 def _scaling(kind: str, offset: np.ndarray | np.float64, scale: np.ndarray | np.float64) -> Scaling:

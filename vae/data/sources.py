@@ -14,7 +14,16 @@ from klsearch.vae.data.readers.arrays import read_npy, read_npz
 from klsearch.vae.data.readers.functions import read_function
 from klsearch.vae.data.readers.idx import idx_files, read_idx_folder
 from klsearch.vae.data.readers.images import image_files, read_images
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
+from klsearch.vae.data.readers.raw import (
+    DATA_COLUMNS,
+    DataProblem,
+    RawData,
+    Request,
+    is_of_condition,
+    reading,
+    toml_key,
+    toml_text,
+)
 from klsearch.vae.data.readers.tables.layout import PACKINGS, SUFFIXES, is_text_table
 from klsearch.vae.data.readers.tables.parquet import read_parquet
 from klsearch.vae.data.readers.tables.text import read_text
@@ -40,8 +49,45 @@ def read_source(request: Request) -> RawData:
     """The rows of any source.
 
     Raises:
-        DataProblem: it is not there, cannot be read, or needs more memory than is free.
+        DataProblem: it is not there, cannot be read, or needs more memory than is free; or `request.columns` names what
+            it has not.
     """
+    raw = _read(request)
+    _refuse_columns(request, raw)
+    return replace(
+        raw,
+        labels=_without_blanks(raw.labels),
+        group=_without_blanks(raw.group),
+        conditions={name: np.asarray(_without_blanks(values)) for name, values in raw.conditions.items()},
+    )
+
+
+def _without_blanks(values: np.ndarray | None) -> np.ndarray | None:
+    """Words with nothing about them, as those of tables are; numbers as they are."""
+    if values is None or values.dtype.kind not in "USOT":
+        return values
+    if values.dtype.kind in "US":
+        return np.char.strip(values)
+    stripped = values.copy()
+    for place, value in np.ndenumerate(values):
+        if isinstance(value, str | bytes):
+            stripped[place] = value.strip()
+    return stripped
+
+
+def _refuse_columns(request: Request, raw: RawData) -> None:
+    """Refuse what is said of columns of rows that are no table, unless it is said of a condition."""
+    if raw.table is not None:  # whose columns its reader looks for
+        return
+    for key, kind in request.columns.items():
+        if not is_of_condition(key, raw.conditions):
+            raise DataProblem(
+                f"{request.source}: {DATA_COLUMNS} {toml_key(key)} = {toml_text(kind)} cannot be used: only tables "
+                f"have columns by name, and {key!r} is no condition; leave it out, or save the rows as .csv or .parquet"
+            )
+
+
+def _read(request: Request) -> RawData:
     if request.source == "digits":
         return _digits(request)
     if request.source in _PACKAGED:

@@ -13,6 +13,9 @@ PADDING = -1
 _LEAST_BLOCK = 3  # columns that share a one; below it, chance alone may look like it
 _MOST_ONES = 1 / 3  # of what is known in one-hot rows of so many columns a block
 _MOST_CLASSES = 100_000
+_NAMED = 5
+_MIXED = "tokens share one alphabet"
+_FOR_MIXED = "model.likelihood = 'mixed' is made for such tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,16 @@ def find_alphabet(raw: RawData) -> Alphabet:
     or, where they are padding, none.
 
     Raises:
-        DataProblem: the rows hold something else, with the place of the first; or would not fit into memory as one-hot;
-            or may be one-hot, but nothing tells how wide.
+        DataProblem: the rows hold something else, or no token, with the place of the first; or would not fit into
+            memory as one-hot; or may be one-hot, but nothing tells how wide; or are categories of different sizes.
     """
+    _refuse_mixed_table(raw)
+    alphabet = _find(raw)
+    _refuse_empty(raw, alphabet)
+    return alphabet
+
+
+def _find(raw: RawData) -> Alphabet:
     rows = raw.rows
     if rows.ndim == 3:
         return Alphabet(_count_one_hot(raw), is_one_hot=True)
@@ -55,6 +65,11 @@ def find_alphabet(raw: RawData) -> Alphabet:
         )
     if width := one_hot_width(rows, are_tokens=True):
         return Alphabet(width, is_one_hot=True)
+    if sizes := _sizes_of_categories(_without_incomplete(rows)):
+        raise DataProblem(
+            f"{raw.name}: {_MIXED}, but its columns of zeros and ones are categories of "
+            f"{', '.join(map(str, sizes[:_NAMED]))}{' …' if len(sizes) > _NAMED else ''} kinds; {_FOR_MIXED}"
+        )
     if _are_mostly_zeros(rows):
         raise DataProblem(
             f"{raw.name}: zeros and ones, most of them zeros, may be one-hot tokens or tokens of two kinds; give them "
@@ -67,6 +82,28 @@ def find_alphabet(raw: RawData) -> Alphabet:
     classes = max(2, int(np.nanmax(rows)) + 1)
     refuse_beyond_memory(f"{raw.name} (one-hot of {classes:,} tokens)", rows.size * classes, None)
     return Alphabet(classes, is_one_hot=False)
+
+
+def _refuse_empty(raw: RawData, alphabet: Alphabet) -> None:
+    """Refuse rows that are padding in every place, of which there is nothing to learn or to measure."""
+    flat = raw.rows.reshape(len(raw.rows), -1)
+    parts = (flat[some] for some in slices(flat.shape))
+    empty = ~np.concatenate([(part > 0 if alphabet.is_one_hot else part > PADDING).any(axis=1) for part in parts])
+    if empty.any():
+        count = "1 row has" if empty.sum() == 1 else f"{int(empty.sum()):,} rows have"
+        first = raw.place(int(np.argmax(empty)))
+        raise DataProblem(f"{raw.name}: {count} no token at all, the first is {first}; remove such rows")
+
+
+def _refuse_mixed_table(raw: RawData) -> None:
+    """Refuse a table with a column of words if another has more or fewer words, or none."""
+    sizes = {column.name: len(column.categories) for column in raw.table or ()}
+    first = next((name for name, size in sizes.items() if size), None)
+    other = next((name for name, size in sizes.items() if first is not None and size != sizes[first]), None)
+    if first is None or other is None:
+        return
+    count = f"'{first}' has {sizes[first]} word{'s' * (sizes[first] > 1)}"
+    raise DataProblem(f"{raw.name}: {_MIXED}, but {count} and '{other}' {sizes[other] or 'none'}; {_FOR_MIXED}")
 
 
 def _count_one_hot(raw: RawData) -> int:
@@ -91,6 +128,8 @@ def _refuse_where(raw: RawData, wrong: np.ndarray, why: str) -> None:
 def one_hot_width(rows: np.ndarray, *, are_tokens: bool = False) -> int:
     """The width of blocks of zeros and ones of which every one holds one 1 at most, and most hold one; 0 for none.
 
+    Categories of different sizes have none: the places of the larger ones would count as padding.
+
     Args:
         rows: [n, columns], or [n, length, classes], whose blocks are known; what is missing counts as 0.
         are_tokens: whether their user says so. Then blocks may have 2 columns, and wider ones may be padding for the
@@ -98,6 +137,8 @@ def one_hot_width(rows: np.ndarray, *, are_tokens: bool = False) -> int:
     """
     flat = _without_gaps(rows.reshape(len(rows), -1))
     if not all(_are_zeros_and_ones(flat[some]).all() for some in slices(flat.shape)):
+        return 0
+    if rows.ndim == 2 and _sizes_of_categories(_without_incomplete(rows)):
         return 0
     columns, least = flat.shape[1], 2 if are_tokens else _LEAST_BLOCK
     widths = [rows.shape[-1]] if rows.ndim > 2 else [w for w in range(least, columns) if columns % w == 0]
@@ -136,8 +177,34 @@ def _are_mostly_zeros(rows: np.ndarray) -> bool:
     return bool(_are_zeros_and_ones(known).all()) and float(known.mean(dtype=np.float64)) <= _MOST_ONES
 
 
-def full_blocks(flat: np.ndarray) -> Iterator[range]:
-    """Neighbouring columns of zeros and ones, [n, columns], of which exactly one is 1 in every row."""
+def _without_incomplete(rows: np.ndarray) -> np.ndarray:
+    """The rows [n, columns] without a gap: a missing category has no 1."""
+    return rows[~np.isnan(rows).any(axis=1)] if rows.dtype.kind == "f" else rows
+
+
+def _sizes_of_categories(flat: np.ndarray) -> list[int]:
+    """The columns of each block, if blocks of different sizes with one 1 in every row are all that there is.
+
+    Not so where blocks of one size hold one 1 each, for these are tokens.
+    """
+    count, columns = len(flat), flat.shape[1]
+    ones = np.concatenate([np.zeros(0), *(flat[some].sum(axis=1, dtype=np.float64) for some in slices(flat.shape))])
+    if not count or ones.min() != ones.max() or ones[0] < 2:
+        return []
+    places = int(ones[0])
+    if columns % places == 0 and _are_blocks(flat, columns // places, takes_padding=False):
+        return []
+    sizes = [len(block) for block in full_blocks(flat, least=2)]
+    return sizes if sum(sizes) == columns else []
+
+
+def full_blocks(flat: np.ndarray, *, least: int = _LEAST_BLOCK) -> Iterator[range]:
+    """Neighbouring columns of zeros and ones, [n, columns], of which exactly one is 1 in every row.
+
+    Args:
+        flat: the rows.
+        least: columns of a block.
+    """
     binary = np.all([_are_zeros_and_ones(flat[some]).all(axis=0) for some in slices(flat.shape)], axis=0)
     start = 0
     while start < flat.shape[1]:
@@ -145,7 +212,7 @@ def full_blocks(flat: np.ndarray) -> Iterator[range]:
         while end < flat.shape[1] and binary[end] and ones.max() <= 1 and ones.min() == 0:
             ones += flat[:, end]
             end += 1
-        if ones.min() == ones.max() == 1 and end - start >= _LEAST_BLOCK:
+        if ones.min() == ones.max() == 1 and end - start >= least:
             yield range(start, end)
             start = end
         else:

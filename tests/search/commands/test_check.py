@@ -171,7 +171,7 @@ def uncommented(lines: list[str], chosen: set[int]) -> str:
 
 
 # Alone or beside any other, these cannot be used for the digits, which are neither a file nor a table.
-OF_FILES = ("array", "labels", "group", "split_column", "condition")
+OF_FILES = ("array", "labels", "group", "split_column", "condition", "columns")
 # Lines of a convolution, of a recurrent model, of one's own, and of a cyclical schedule, which the template has not.
 OF_OTHER_KINDS = ("filters", "cell", "latent_heads", "searched_dropout", "cycles", "ramp_share")
 

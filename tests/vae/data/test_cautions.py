@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klsearch.vae.data.cautions import CHANNELS, Caution, cautions_of, channels_first
+from klsearch.vae.data.cautions import CHANNELS, Caution, caution_of_labels, cautions_of, channels_first
 from klsearch.vae.data.readers.raw import RawData
 from klsearch.vae.data.scaling import fit_scaling
 
@@ -236,3 +236,24 @@ def test_channels_that_come_first_are_told_with_the_way_to_put_them_last(
     rows: np.ndarray, kind: str, told: str
 ) -> None:
     assert channels_first(rows, kind) == told
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "is_told"),
+    [
+        (["a", "b"], ["c", "d"], True),
+        (["a", "b"], ["c", "b"], False),
+        ([1, 2], [3, 4], True),
+        ([1.0, 2.0], [3.0, 4.0], True),
+        ([1.5, 2.5], [3.5, 4.5], False),  # quantities
+        (range(101), range(101, 120), False),
+        (["a", "a"], ["b", "b"], False),  # nothing to probe
+        (["a", "b"], [], False),
+    ],
+)
+def test_labels_that_no_test_row_shares_with_training_are_told(
+    train: list[Any], test: list[Any], is_told: bool
+) -> None:
+    found = caution_of_labels({"train": np.array(train), "test": np.array(test)})
+    assert [caution.code for caution in found] == ["labels-apart"] * is_told
+    assert caution_of_labels(None) == ()

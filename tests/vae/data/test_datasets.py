@@ -276,3 +276,14 @@ def test_many_bytes_of_an_npy_stay_in_the_file_and_few_are_safe_from_what_become
     file = np.load(tmp_path / "rows.npy", mmap_mode="r+")
     file[:] = 255 - images
     assert np.array_equal(data.train.source, file if are_many else images)
+
+
+def test_labels_that_are_the_groups_are_warned_of(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(tmp_path / "rows.npz", x=rows, who=np.arange(60) // 6, sex=np.arange(60) % 2)
+    told = {}
+    for labels in ("who", "sex"):
+        request = Request(source="rows.npz", folder=tmp_path, array="x", labels=labels, group="who")
+        told[labels] = [line for line in load_dataset(request).warnings if line.code == "labels-apart"]
+    assert len(told["who"]) == 1 and not told["sex"]
+    assert told["who"][0].startswith("no test row has a label that a training row has")

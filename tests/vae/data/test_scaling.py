@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from klsearch.vae.data.rows import unscaled
 from klsearch.vae.data.scaling import fit_scaling, in_unit_interval
 
 KINDS = ["auto", "none", "minmax", "standard"]
@@ -79,6 +80,38 @@ def test_auto_recognises_what_values_are(
 ) -> None:
     scaling = fit_scaling("auto", np.array([low, high], dtype).reshape(shape))
     assert (scaling.kind, float(scaling.scale.flat[0])) == (kind, scale)
+
+
+def pulses(*, channels: int) -> np.ndarray:
+    """Series [40, 50, channels] of heart rates in 60–160, each of its own course."""
+    random = np.random.default_rng(0)
+    courses = np.cumsum(random.normal(size=(40, 50, channels)), axis=1)
+    return np.asarray(60 + 100 * (courses - courses.min()) / np.ptp(courses))
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        (pulses(channels=1), "minmax"),
+        (pulses(channels=3), "minmax"),
+        (pulses(channels=1).round(), "minmax"),
+        (pulses(channels=1).astype(np.int16), "minmax"),
+        (pulses(channels=1).astype(np.uint8), "image"),
+        (np.repeat(pulses(channels=1).round(), 2, axis=2), "image"),
+        (np.where(np.eye(50)[:40, :, np.newaxis] > 0, np.nan, pulses(channels=1)), "minmax"),
+    ],
+    ids=["numbers", "channels", "whole", "int16", "bytes", "two sides", "gaps"],
+)
+def test_series_whose_values_happen_to_lie_in_bytes_are_no_images(rows: np.ndarray, kind: str) -> None:
+    assert fit_scaling("auto", rows).kind == kind
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.float32])
+@pytest.mark.parametrize("shape", [(12, 12), (12, 12, 3), (60, 12), (8, 8, 1)])
+def test_images_of_whole_numbers_are_images_whatever_their_type_and_shape(shape: tuple[int, ...], dtype: type) -> None:
+    rows: np.ndarray = np.asarray(np.random.default_rng(0).integers(0, 256, (30, *shape)), dtype)
+    assert fit_scaling("auto", rows).kind == "image"
+    assert fit_scaling("auto", unscaled(rows, np.arange(30))).kind == "image"
 
 
 def test_unsigned_bytes_do_not_overflow_when_their_smallest_is_not_zero() -> None:

@@ -124,3 +124,54 @@ def test_dates_are_refused_by_name_and_truth_values_are_numbers(folder: "DataFol
     assert "days.npy: holds dates or times (dtype datetime64[D])" in folder.refusal("days.npy")
     np.save(folder.path / "truth.npy", np.eye(3, dtype=bool))
     assert folder.read("truth.npy").rows.tolist() == np.eye(3).tolist()
+
+
+@pytest.mark.parametrize("source", ["rows.npy", "rows.npz", "images", "idx", "digits", "rows_of_no_names:load"])
+def test_what_is_said_of_columns_that_no_source_of_this_kind_has_is_refused(folder: "DataFolder", source: str) -> None:
+    for name in ("images", "idx"):
+        (folder.path / name).mkdir()
+    np.save(folder.path / "rows.npy", TABLE)
+    np.savez(folder.path / "rows.npz", x=TABLE)
+    Image.fromarray(IMAGES[0]).save(folder.path / "images" / "a.png")
+    (folder.path / "idx" / "a-idx2-ubyte").write_bytes(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 5, 6]))
+    (folder.path / "rows_of_no_names.py").write_text("def load(): return [[1, 2], [3, 4]]\n")
+    assert folder.refusal(source, columns={"2": "ignore"}) == (
+        f"{source}: [data.columns] 2 = \"ignore\" cannot be used: only tables have columns by name, and '2' is no "
+        "condition; leave it out, or save the rows as .csv or .parquet"
+    )
+
+
+def test_a_condition_of_arrays_may_be_said_what_it_is_and_nothing_else(folder: "DataFolder") -> None:
+    np.savez(folder.path / "rows.npz", x=TABLE, ward=np.arange(40) % 3, codes=np.arange(80).reshape(40, 2))
+    kinds = {"ward": "number", "codes": "number", "codes[1]": "category"}
+    assert len(folder.read("rows.npz", condition=("ward", "codes"), columns=kinds).rows) == 40
+    assert "'codes' is no condition" in folder.refusal("rows.npz", array="x", condition=("ward",), columns=kinds)
+
+
+def test_labels_without_a_name_that_are_told_may_be_said_what_they_are(tmp_path: Path) -> None:
+    request = Request(source="digits", folder=tmp_path, columns={"label": "number"})
+    told = load_dataset(request, condition_on_labels=True)
+    assert told.condition is not None and told.condition.encoding.width == 1
+
+
+@pytest.mark.parametrize("kind", ["str", "bytes", "object"])
+def test_words_beside_the_rows_have_no_blanks_about_them(folder: "DataFolder", kind: str) -> None:
+    (folder.path / "blank_words.py").write_text(
+        "import numpy as np\n\n"
+        "def load():\n"
+        f"    words = np.array(['a', 'a ', ' b'] * 2).astype({kind})\n"
+        "    return np.eye(6), words, {'c': words, 'n': np.arange(6)}\n"
+    )
+    sys.modules.pop("blank_words", None)
+    raw = folder.read("blank_words:load", condition=("c", "n"))
+    assert raw.labels is not None
+    assert raw.labels.astype(str).tolist() == raw.conditions["c"].astype(str).tolist() == ["a", "a", "b"] * 2
+    assert raw.conditions["n"].tolist() == list(range(6))
+
+
+def test_arrays_of_words_have_no_blanks_about_them(folder: "DataFolder") -> None:
+    words = np.array(["a", "a ", " b", "b"] * 10)
+    np.savez(folder.path / "rows.npz", x=TABLE, y=words, g=words, c=words)
+    raw = folder.read("rows.npz", labels="y", group="g", condition=("c",))
+    for told in (raw.labels, raw.group, raw.conditions["c"]):
+        assert told is not None and sorted(set(told.tolist())) == ["a", "b"]

@@ -1,13 +1,15 @@
 """Tokens: how many there are, what they become, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from klsearch.vae.data.datasets import DataProblem, Dataset, Request, load_dataset
 from klsearch.vae.data.readers.raw import RawData
-from klsearch.vae.data.tokens import Alphabet, find_alphabet
+from klsearch.vae.data.tokens import Alphabet, find_alphabet, one_hot_width
 
 TOKENS = np.random.default_rng(0).integers(0, 5, size=(60, 7))
 TOKENS[0, 0] = 4
@@ -87,6 +89,69 @@ def test_missing_values_are_no_zeros_of_two_kinds_of_tokens() -> None:
 def test_tokens_of_two_kinds_are_no_one_hot_blocks() -> None:
     binary = np.random.default_rng(0).integers(0, 2, size=(200, 12))
     assert find_alphabet(RawData(name="rows", rows=binary)) == Alphabet(2, is_one_hot=False)
+
+
+@pytest.mark.parametrize("missing", [-1, np.nan])
+def test_rows_that_are_padding_in_every_place_are_refused(missing: float) -> None:
+    tokens = np.where(TOKENS < 0, missing, TOKENS)
+    tokens[[7, 9]] = -1
+    for rows in (tokens, Alphabet(5, is_one_hot=False).encode(tokens)):
+        for shaped in (rows, rows.reshape(60, -1)):
+            with pytest.raises(DataProblem) as caught:
+                find_alphabet(RawData(name="rows", rows=shaped))
+            assert str(caught.value) == (
+                "rows: 2 rows have no token at all, the first is row 7 (counted from 0); remove such rows"
+            )
+
+
+def one_hot_of(*sizes: int, rows: int = 60) -> np.ndarray:
+    """Rows of one category of each size, as neighbouring blocks of zeros and ones."""
+    random = np.random.default_rng(0)
+    return np.concatenate([np.eye(size)[random.permutation(np.arange(rows) % size)] for size in sizes], axis=1)
+
+
+@pytest.mark.parametrize("sizes", [(3, 6), (3, 3, 6), (2, 4), (2, 3), (4, 6, 2)])
+def test_categories_of_different_sizes_are_no_tokens_of_which_some_are_padding(sizes: tuple[int, ...]) -> None:
+    flat = one_hot_of(*sizes)
+    assert one_hot_width(flat) == one_hot_width(flat, are_tokens=True) == 0
+    with pytest.raises(DataProblem) as caught:
+        find_alphabet(RawData(name="rows", rows=flat))
+    assert str(caught.value) == (
+        "rows: tokens share one alphabet, but its columns of zeros and ones are categories of "
+        f"{', '.join(map(str, sizes))} kinds; model.likelihood = 'mixed' is made for such tables"
+    )
+
+
+def test_categories_of_different_sizes_of_which_some_are_missing_are_no_tokens_either() -> None:
+    flat = one_hot_of(3, 6)
+    flat[::4, 3:] = np.nan
+    assert one_hot_width(flat) == one_hot_width(flat, are_tokens=True) == 0
+
+
+@pytest.mark.parametrize(("size", "places"), [(2, 3), (3, 4), (6, 2)])
+def test_categories_of_one_size_are_tokens(size: int, places: int) -> None:
+    assert one_hot_width(one_hot_of(*[size] * places), are_tokens=True) == size
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"dose": "lo mid hi".split(), "grade": list("abcdef")}, "'dose' has 3 words and 'grade' 6"),
+        ({"age": [31, 42], "dose": "lo mid hi".split()}, "'dose' has 3 words and 'age' none"),
+        ({"arm": ["a"], "dose": "lo mid hi".split()}, "'arm' has 1 word and 'dose' 3"),
+    ],
+)
+def test_a_table_of_words_of_several_alphabets_is_refused_as_tokens(
+    tmp_path: Path, columns: dict[str, list[Any]], told: str
+) -> None:
+    pd.DataFrame({name: (values * 60)[:60] for name, values in columns.items()}).to_csv(
+        tmp_path / "rows.csv", index=False
+    )
+    with pytest.raises(DataProblem) as caught:
+        load_dataset(Request(source="rows.csv", folder=tmp_path), scaling="tokens")
+    assert str(caught.value) == (
+        f"rows.csv: tokens share one alphabet, but {told}; model.likelihood = 'mixed' is made for such tables"
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,13 @@ def read_npz(request: Request) -> RawData:
             held = [member.removesuffix(_SUFFIX) for member in archive.namelist() if member.endswith(_SUFFIX)]
             chosen = _choose_array(name, held, request)
             for array in (chosen, *(_check_held(name, array, held) for array in _beside(request))):
-                refuse_beyond_memory(f"{name} ({array})", *_size_and_dtype(archive, array))
+                size, dtype = _size_and_dtype(archive, array)
+                if dtype.hasobject:
+                    raise DataProblem(
+                        f"{name}: '{array}' holds Python objects, which are never unpickled; save it as "
+                        f"{array}.astype(str), or .astype(float) if it holds numbers"
+                    )
+                refuse_beyond_memory(f"{name} ({array})", size, dtype)
         with np.load(request.path, allow_pickle=False) as arrays:
             rows = arrays[chosen]
             beside = {key: arrays[array] for key, array in request.beside_rows.items()}

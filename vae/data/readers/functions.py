@@ -1,25 +1,29 @@
 """Rows that a function of the user's own gives."""
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from klsearch.vae.data.readers.gathering import Gathering
-from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
+from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, is_of_condition, reading
 from klsearch.vae.data.readers.tables.frames import from_frame
 from klsearch.vae.host.own_code import CodeProblem, load_function, one_line, with_line
-from klsearch.vae.host.quiet import stdout_to_stderr
+from klsearch.vae.host.quiet import hide_start_up_lines, stdout_to_stderr
+
+_WITH_TENSORFLOW = ("tensorflow", "keras")
 
 
 def read_function(request: Request) -> RawData:
     """The rows that the user's function returns, called without arguments.
 
     It may return an array [N, *row shape], a pair (rows, labels), a triple (rows, labels or None, condition), a pandas
-    data frame, or a `tf.data.Dataset` whose elements are rows, (row, label) or (row, label, condition); batches are
-    unbatched where they show: they vary in size, or hold labels.
+    data frame, also as the rows of these, or a `tf.data.Dataset` whose elements are rows, (row, label) or (row, label,
+    condition); batches are unbatched where they show: they vary in size, or hold labels.
 
     Meanwhile the working folder is that of the definition, so that paths in the function are relative to it, as they
     are in the definition.
@@ -28,9 +32,17 @@ def read_function(request: Request) -> RawData:
         DataProblem: with the function's own error and the line that raised it, or with what it returned instead.
     """
     with contextlib.chdir(request.folder), _own_code(request), stdout_to_stderr():
-        returned = load_function(request.source, request.folder)()
+        function = load_function(request.source, request.folder)
+        with hide_start_up_lines() if _loads_tensorflow(function) else contextlib.nullcontext():
+            returned = function()
         with reading(request.source):
             return _take(request, returned)
+
+
+def _loads_tensorflow(function: Any) -> bool:
+    """Tell whether a function imports TensorFlow, or Keras, itself; the output of all others is shown as it comes."""
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    return "tensorflow" not in sys.modules and any(name.split(".")[0] in _WITH_TENSORFLOW for name in names)
 
 
 @contextmanager
@@ -55,7 +67,7 @@ def _take(request: Request, returned: Any) -> RawData:
     name = request.source
     if hasattr(returned, "iloc"):
         request.refuse("array", because="a data frame has columns, named by data.labels and the like")
-        return from_frame(name, returned if request.rows is None else returned.head(request.rows), request)
+        return _take_frame(request, returned)
     request.refuse("array", *request.beside_rows, because="what the function returns has no columns by name")
     if hasattr(returned, "as_numpy_iterator"):
         returned = _from_tensorflow(request, returned)
@@ -70,7 +82,17 @@ def _take(request: Request, returned: Any) -> RawData:
     if labels is not None:
         labels = _take_first(name, labels, request.rows)
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if hasattr(rows, "iloc"):
+        kinds = {column: kind for column, kind in request.columns.items() if not is_of_condition(column, conditions)}
+        raw = _take_frame(replace(request, condition=(), columns=kinds), rows)
+        return replace(raw, labels=labels, conditions=conditions)
     return RawData(name=name, rows=_take_first(name, rows, request.rows), labels=labels, conditions=conditions)
+
+
+def _take_frame(request: Request, frame: Any) -> RawData:
+    """The first rows of a pandas frame, or of a series, which is its only column."""
+    frame = frame if hasattr(frame, "columns") else frame.to_frame()
+    return from_frame(request.source, frame if request.rows is None else frame.head(request.rows), request)
 
 
 def _is_triple(returned: Any) -> bool:
@@ -141,6 +163,11 @@ def _from_tensorflow(request: Request, dataset: Any) -> Any:
         raise DataProblem(
             f"{name}: the data set's elements must be rows, (row, label) or (row, label, condition); map them to that"
         )
+    if _are_repeated(*(part.shape for part in parts[:2])):
+        raise DataProblem(
+            f"{name}: the second of each pair is as large as the row, {list(parts[0].shape)}, as where it repeats it "
+            "for Keras; map to the rows alone: .map(lambda row, _: row)"
+        )
     if _is_batched(*(part.shape for part in parts[:2])):
         dataset = dataset.unbatch()
     if count is not None:
@@ -169,6 +196,13 @@ def _elements(name: str, dataset: Any) -> Iterator[Any]:
         yield from dataset.as_numpy_iterator()
     except Exception as error:  # Whatever the user's own map functions raise, in TensorFlow's words.
         raise DataProblem(f"{name}: the data set fails: {one_line(error)}") from error
+
+
+def _are_repeated(rows: Any, labels: Any = None) -> bool:
+    """Tell whether what stands beside rows, or batches of them, has their shape, of more than one label for each."""
+    if labels is None or not rows.rank or not labels.rank or rows.as_list() != labels.as_list():
+        return False
+    return rows.rank > 1 or rows[0] is not None
 
 
 def _is_batched(rows: Any, labels: Any = None) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from klsearch.vae.data.readers.gathering import Gathering
 from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
@@ -14,6 +14,7 @@ from klsearch.vae.data.readers.raw import DataProblem, RawData, Request, reading
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 # Pillow's names of what we take, by what we take it for; grey images have no channel axis.
 _MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB"}
+_WITH_PREVIEWS = ("MPO",)  # of cameras: one photograph, and behind it the same once more
 _PNG_SIGNATURE = 8  # bytes, before its parts
 _PIECE = 2**20
 
@@ -27,7 +28,8 @@ def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
     """The images as uint8, shape [N, height, width] when grey and [N, height, width, 3] in colour.
 
     Raises:
-        DataProblem: a file cannot be read, or differs from the first one in size or colour; it is named.
+        DataProblem: a file cannot be read, holds several frames, or differs from the first one in size or colour; it
+            is named.
     """
     request.refuse("array", *request.beside_keys, because="image files have no columns; use an .npz, .csv or .parquet")
     wanted = files[: request.rows]
@@ -45,7 +47,7 @@ def read_images(folder: Path, files: list[Path], request: Request) -> RawData:
 
 
 def _pixels(folder: Path, path: Path) -> np.ndarray:
-    """One image, shape [height, width] or [height, width, 3], uint8."""
+    """One image, shape [height, width] or [height, width, 3], uint8; upright, as its EXIF tells how it was taken."""
     place = f"{folder.name}: {path.relative_to(folder)}"
     with reading(place), path.open("rb") as file:
         try:
@@ -55,7 +57,13 @@ def _pixels(folder: Path, path: Path) -> np.ndarray:
         with image:
             if image.mode not in _MODES:
                 raise DataProblem(f"{place} has mode {image.mode}; save it as 8-bit grey or RGB")
-            pixels = np.asarray(image.convert(_MODES[image.mode]), np.uint8)
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format not in _WITH_PREVIEWS:
+                raise DataProblem(
+                    f"{place} holds {frames:,} frames; save each as an image of its own, or all of them as one .npy "
+                    "[rows, height, width]"
+                )
+            pixels = np.asarray(ImageOps.exif_transpose(image).convert(_MODES[image.mode]), np.uint8)
             if image.format == "PNG":
                 _check_png(file)
             return pixels

@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ DATA_COLUMNS = "[data.columns]"
 """Where a definition says what a column of a table is."""
 MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "NULL", "null", "None")
 """What text says where nothing is known, as pandas knows it; NumPy writes some of them where it makes text of NaN."""
+_PART = re.compile(r"\[\d+\]$")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -179,6 +180,15 @@ def cell(value: object, row: int, first_line: int | None) -> str:
     """A value of a table with its place: "'oops' at row 2 (counted from 0, line 4)"."""
     line = f", line {row + first_line}" if first_line is not None else ""
     return f"{str(value)!r} at row {row} (counted from 0{line})"
+
+
+def is_of_condition(key: str, conditions: Collection[str]) -> bool:
+    """Tell whether a key is the name of a condition, or of one of its numbers.
+
+    >>> is_of_condition("age", ["age"]), is_of_condition("age[1]", ["age"]), is_of_condition("ages", ["age"])
+    (True, True, False)
+    """
+    return key in conditions or _PART.sub("", key) in conditions
 
 
 def toml_key(key: str) -> str:

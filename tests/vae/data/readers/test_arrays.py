@@ -46,6 +46,16 @@ def test_python_objects_are_never_unpickled(folder: "DataFolder") -> None:
         assert "are never unpickled" in folder.refusal(name)
 
 
+@pytest.mark.parametrize("key", ["labels", "group", "condition", "array"])
+def test_an_array_of_objects_in_an_npz_is_named_with_how_to_save_it(folder: "DataFolder", key: str) -> None:
+    np.savez(folder.path / "rows.npz", x=TABLE, who=np.array(["a", None] * 20, object))
+    assert folder.refusal("rows.npz", **{"array": "x", key: ("who",) if key == "condition" else "who"}) == (
+        "rows.npz: 'who' holds Python objects, which are never unpickled; save it as who.astype(str), or "
+        ".astype(float) if it holds numbers"
+    )
+    assert folder.read("rows.npz", array="x").rows.shape == (40, 3)
+
+
 @pytest.mark.parametrize("name", ["rows.npy", "rows.npz", "rows.parquet"])
 @pytest.mark.parametrize("content", [b"", b"not an array", b"PK\x03\x04broken", b"\x93NUMPY\x01\x00"])
 def test_a_damaged_file_is_refused_in_one_line(folder: "DataFolder", name: str, content: bytes) -> None:

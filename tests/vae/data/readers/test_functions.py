@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,33 @@ def test_a_data_frame_keeps_its_columns_and_gives_its_labels(tmp_path: Path) -> 
     assert (raw.columns, raw.rows.tolist()) == (("a", "b"), [[1, 3.5], [2, 4]])
 
 
+def test_a_series_is_a_frame_of_one_column(tmp_path: Path) -> None:
+    raw = read(tmp_path, "import pandas as pd; return pd.Series([1.5, 2, 3], name='age')", rows=2)
+    assert (raw.columns, raw.rows.tolist()) == (("age",), [[1.5], [2]])
+
+
+FRAME = "import pandas as pd; frame = pd.DataFrame({'a': [1, 2, 4], 'w': ['x', 'y', 'x']})"
+
+
+def test_a_frame_beside_labels_is_read_as_one_alone(tmp_path: Path) -> None:
+    raw = read(tmp_path, f"{FRAME}; return frame, pd.Series(['p', 'q', 'q'])")
+    assert (raw.columns, raw.rows.tolist()) == (("a", "w=x", "w=y"), [[1, 1, 0], [2, 0, 1], [4, 1, 0]])
+    assert raw.labels is not None and raw.labels.tolist() == ["p", "q", "q"]
+    ignored = read(tmp_path, f"{FRAME}; return frame, [1, 2, 3]", columns={"w": "ignore"}, rows=2)
+    assert (ignored.columns, ignored.rows.tolist()) == (("a",), [[1], [2]])
+    assert ignored.labels is not None and ignored.labels.tolist() == [1, 2]
+    assert "has no data column 'b'" in refusal_of_function(
+        tmp_path, f"{FRAME}; return frame, None", columns={"b": "count"}
+    )
+
+
+def test_a_frame_beside_a_condition_is_read_as_one_alone_and_the_condition_is_the_third_value(tmp_path: Path) -> None:
+    body = f"{FRAME}; return frame, None, frame[['a']].to_numpy()"
+    raw = read(tmp_path, body, condition=("c",), columns={"c[0]": "number", "a": "category"})
+    assert raw.columns == ("a=1", "a=2", "a=4", "w=x", "w=y")
+    assert raw.labels is None and raw.conditions["c"].tolist() == [[1], [2], [4]]
+
+
 def test_the_user_s_folder_is_searched_last(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise RuntimeError('hides a package')\n")
     read(tmp_path, "import json; return [[json.loads('1'), 2], [3, 4]]")
@@ -230,6 +258,33 @@ def test_one_hot_labels_of_a_tensorflow_data_set_are_no_batch(tmp_path: Path) ->
 )
 def test_a_tensorflow_data_set_of_other_elements_is_refused(tmp_path: Path, tail: str, reason: str) -> None:
     assert reason in refusal_of_function(tmp_path, f"{TF}; return {tail}")
+
+
+@pytest.mark.parametrize("tail", ["", ".batch(2)", ".batch(5, drop_remainder=True)"])
+def test_a_tensorflow_data_set_whose_rows_are_their_own_targets_is_refused_with_the_way_out(
+    tmp_path: Path, tail: str
+) -> None:
+    doubled = f"{TF}; return data.map(lambda row, label: (row, row)){tail}"
+    told = "5], as where it repeats it for Keras; map to the rows alone: .map(lambda row, _: row)"
+    assert told in refusal_of_function(tmp_path, doubled)
+    assert np.array_equal(read(tmp_path, f"{doubled}.map(lambda row, _: row)").rows.reshape(5, 5), np.eye(5))
+
+
+def test_the_start_up_lines_of_tensorflow_are_hidden_where_the_function_is_the_first_to_load_it(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(
+        "def rows():\n"
+        "    print('own words')\n"
+        "    import tensorflow as tf\n"
+        "    return tf.data.Dataset.from_tensor_slices([[1.0, 2.0], [3.0, 4.0]])\n"
+    )
+    program = (
+        "from pathlib import Path\n"
+        "from klsearch.vae.data.readers.raw import Request\n"
+        "from klsearch.vae.data.sources import read_source\n"
+        f"assert read_source(Request(source='late:rows', folder=Path({str(tmp_path)!r}))).rows.shape == (2, 2)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "own words\n")
 
 
 def test_a_tensorflow_data_set_without_end_is_refused_unless_rows_are_counted(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from klsearch.vae.data.readers.raw import DataProblem
@@ -89,6 +89,38 @@ def test_no_bit_of_a_png_changes_without_a_refusal(folder: "DataFolder", pixels:
     assert "a.png: cannot be read: it ends before its last part" in folder.refusal(".")
     file.write_bytes(content[:-13] + bytes([content[-13] ^ 1]) + content[-12:])  # of the last checksum
     assert "a.png: cannot be read: its part IDAT is not what its checksum is of; it is damaged" in folder.refusal(".")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
+def test_an_image_of_several_frames_is_refused_and_not_read_to_its_first(folder: "DataFolder", suffix: str) -> None:
+    first, *more = map(Image.fromarray, IMAGES[:5])
+    first.save(folder.path / f"a{suffix}", save_all=True, append_images=more)
+    assert folder.refusal(".").endswith(
+        f"a{suffix} holds 5 frames; save each as an image of its own, or all of them as one .npy [rows, height, width]"
+    )
+    first.save(folder.path / f"a{suffix}")
+    assert len(folder.read(".").rows) == 1
+
+
+def test_a_camera_s_photograph_with_a_preview_is_one_image(folder: "DataFolder") -> None:
+    first, second = map(Image.fromarray, IMAGES[:2])
+    first.save(folder.path / "a.jpg", "MPO", save_all=True, append_images=[second])
+    first.save(folder.path / "b.jpg")
+    rows = folder.read(".").rows
+    assert np.array_equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_an_image_is_turned_as_its_exif_says_that_it_was_taken(folder: "DataFolder", suffix: str) -> None:
+    turned = {1: IMAGES[0], 3: np.rot90(IMAGES[0], 2), 6: np.rot90(IMAGES[0]), 8: np.rot90(IMAGES[0], -1)}
+    for orientation, pixels in turned.items():
+        image = Image.fromarray(np.stack([pixels] * 3, axis=-1))
+        exif = image.getexif()
+        exif[ExifTags.Base.Orientation] = orientation
+        image.save(folder.path / f"{orientation}{suffix}", exif=exif, lossless=True)
+    rows = folder.read(".").rows
+    assert rows.shape == (4, 5, 4, 3)
+    assert np.array_equal(rows[..., 0], np.stack([IMAGES[0]] * 4))
 
 
 def test_text_in_an_image_that_unpacks_without_end_is_refused(folder: "DataFolder") -> None:

@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from klsearch.vae.data.readers.raw import DATA_COLUMNS, Column, ColumnProblem, DataProblem, NothingLeft, Refusal
 from klsearch.vae.data.readers.tables.dates import are_dates
-from klsearch.vae.data.readers.tables.numerals import is_numeric
+from klsearch.vae.data.readers.tables.numerals import Numerals, is_numeric, read_numerals
 from klsearch.vae.data.readers.tables.refusals import are_measured, refuse_others, refuse_texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_CATEGORIES = 50  # more are likely names or texts
+_MOST_WHOLE = 2**53  # up to which float64 has all whole numbers
 _LIKE_NUMBER = r"\s*[-+]?[\d.,'\s]*\d[\d.,'\s]*(?:[eE][-+]?\d+)?\s*"  # also with marks between thousands
 
 
@@ -58,16 +61,17 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
         values, kind = frame[column], asked.get(column)
         if kind == "ignore":
             continue
-        if kind == "category" or (kind is None and _are_words(values)):
-            categories = sorted(values.dropna().astype(str).unique())
+        if (kind == "category" and values.notna().any()) or (kind is None and _are_words(values)):
+            words = _as_words(values)
+            categories = sorted(words.dropna().unique())
             if kind is None and (len(categories) > _MOST_CATEGORIES or len(categories) == len(values)):
                 refused[column] = refuse_texts(name, column, values, len(categories))
                 continue
             if kind is None:
                 became = "1 column" if len(categories) == 1 else f"{len(categories)} columns"
                 notes.append(f"{name}: column '{column}' holds words and became {became} of 0 and 1")
-            words = pd.Categorical(values.astype("string"), categories=categories)
-            encoded = pd.get_dummies(words, prefix=column, prefix_sep="=", dtype=float).set_index(values.index)
+            chosen = pd.Categorical(words, categories=categories)
+            encoded = pd.get_dummies(chosen, prefix=column, prefix_sep="=", dtype=float).set_index(values.index)
             encoded[values.isna().to_numpy()] = float("nan")
             parts.append(encoded)
             columns.append(Column(name=column, kind="category", categories=tuple(categories)))
@@ -75,6 +79,10 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
             parts.append(values.to_frame())
             truth = pd.api.types.is_bool_dtype(values)
             columns.append(Column(name=column, kind=kind or ("truth value" if truth else "number")))
+        elif numerals := _spelled_numbers(values):
+            parts.append(numerals.frame)
+            columns.append(Column(name=column, kind=kind or "number"))
+            notes += [f"{name}: {note}" for note in (f"column '{column}' spells numbers as text", *numerals.notes)]
         else:
             refused[column] = refuse_others(name, column, values, first_line)
     if refused:
@@ -84,6 +92,25 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
         why = f"; {DATA_COLUMNS} ignores {', '.join(map(repr, ignored))}" if ignored else ""
         raise NothingLeft(f"{name}: no column is left to train on{why}")
     return Encoded(frame=pd.concat(parts, axis=1), columns=tuple(columns), notes=tuple(notes))
+
+
+def _as_words(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Categories as text: whole numbers without a point where all are, for a gap makes them decimals."""
+    import pandas as pd
+
+    if isinstance(values.dtype, pd.CategoricalDtype) and pd.api.types.is_any_real_numeric_dtype(values.cat.categories):
+        values = values.astype("float64")
+    if pd.api.types.is_float_dtype(values):
+        known = values.dropna().to_numpy(dtype=np.float64)
+        whole = bool(np.all((known == np.rint(known)) & (np.abs(known) < _MOST_WHOLE)))
+        values = values.astype("Int64") if whole else values
+    return values.astype("string")
+
+
+def _spelled_numbers(values: "pd.Series[Any]") -> Numerals | None:
+    """The numbers that a column of text spells, as frames may have them; None where it holds anything else."""
+    found = read_numerals(values.to_frame(), separator=",", read_again=lambda columns: values.to_frame()[columns])
+    return found if is_numeric(found.frame.iloc[:, 0]) else None
 
 
 def _are_words(values: "pd.Series[Any]") -> bool:

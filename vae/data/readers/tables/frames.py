@@ -15,6 +15,7 @@ from klsearch.vae.data.readers.raw import (
 )
 from klsearch.vae.data.readers.tables.columns import encode_columns
 from klsearch.vae.data.readers.tables.numerals import is_numeric
+from klsearch.vae.data.readers.tables.types import in_usual_types
 
 if TYPE_CHECKING:
     import pandas as pd  # Half a second to import, and most data are no tables.
@@ -28,13 +29,15 @@ def from_frame(
     first_line: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> RawData:
-    """The columns of a data frame as rows of numbers, its labels, groups and splits apart.
+    """The columns of a data frame as rows of numbers, its labels, groups and splits apart; these may be its index.
 
     Raises:
         DataProblem: a named column is not there, two have one name, or a column left is refused by `encode_columns`.
     """
-    frame = _without_blanks(_without_decimals(frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)))
+    frame, unused = _take_index(frame.set_axis(frame.columns.map(str), axis=1), request)
+    frame = in_usual_types(frame)
     refuse_repeated(name, frame.columns)
+    found = [f"{name}: the index '{level}' is not trained on; data.group and the like may name it" for level in unused]
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     conditions = {column: _read_condition(name, frame, column) for column in request.condition}
     data = frame.drop(columns=list({*request.beside_rows.values(), *conditions}))
@@ -50,8 +53,17 @@ def from_frame(
         split=beside.get("split_column"),
         conditions=conditions,
         first_line=first_line,
-        notes=(*notes, *encoded.notes),
+        notes=(*notes, *found, *encoded.notes),
     )
+
+
+def _take_index(frame: "pd.DataFrame", request: Request) -> tuple["pd.DataFrame", list[str]]:
+    """A frame with a column for each level of its index that is asked for, and the names of the other levels."""
+    asked = {*request.beside_rows.values(), *request.condition}
+    levels = {str(level): at for at, level in enumerate(frame.index.names) if level is not None}
+    levels = {level: at for level, at in levels.items() if level not in frame.columns}
+    taken = {level: frame.index.get_level_values(at) for level, at in levels.items() if level in asked}
+    return frame.reset_index(drop=True).assign(**taken), [level for level in levels if level not in taken]
 
 
 def refuse_repeated(name: str, columns: Iterable[str]) -> None:
@@ -63,29 +75,6 @@ def refuse_repeated(name: str, columns: Iterable[str]) -> None:
     twice = [column for column, count in Counter(columns).items() if count > 1]
     if twice:
         raise DataProblem(f"{name}: has several columns '{twice[0]}'; give each a name of its own")
-
-
-def _without_decimals(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """A frame whose columns of Python's `Decimal`, as .parquet and data bases give them, are floats."""
-    import pandas as pd
-
-    found = [at for at, kind in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(kind)]
-    found = [at for at in found if pd.api.types.infer_dtype(frame.iloc[:, at], skipna=True) == "decimal"]
-    for at in found:  # by place: two may have one name
-        frame.isetitem(at, frame.iloc[:, at].to_numpy(dtype=np.float64, na_value=np.nan))
-    return frame
-
-
-def _without_blanks(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """A frame in which text that is empty, or nothing but blanks, is missing, as an empty cell of a file is."""
-    for at in range(len(frame.columns)):  # by place: two may have one name
-        values = frame.iloc[:, at]
-        if values.dtype.kind != "O":  # which pandas' text and categories are too
-            continue
-        blank = np.array([isinstance(value, str) and not value.strip() for value in values], bool)
-        if blank.any():
-            frame.isetitem(at, values.mask(blank).array)
-    return frame
 
 
 def _read_beside(name: str, frame: "pd.DataFrame", key: str, column: str) -> np.ndarray:

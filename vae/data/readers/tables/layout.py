@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,8 @@ _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _EXCELS_OWN = re.compile('"?sep=([,;\t|])"?')  # a first line that is none of the table
 _COMMENT = "#"
+_NOT_IN_CP1252 = (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d")
+_OF_MACOS = "__MACOSX/"  # what it keeps beside each file of an archive
 _CHUNK = 1 << 20
 _SAMPLE_LINES = 50
 
@@ -89,27 +92,29 @@ def find_layout(path: Path) -> Layout:
         DataProblem: it is empty, no text, or a .zip of several files.
     """
     with ExitStack() as stack:
-        file = _open(path, stack)
+        file = open_table(path, stack)
         start = file.read(_CHUNK)
         if not start:
             raise DataProblem(f"{path.name}: is empty")
         encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
         if b"\0" in start and encoding != "utf-16":
             raise DataProblem(f"{path.name}: is no text, which a table of this name must be; it holds zero bytes")
-        size, lines, valid = 0, 0, True
+        size, lines, valid, in_cp1252 = 0, 0, True, True
         decoder = codecs.getincrementaldecoder(encoding)()
         chunk = start
         while chunk:
             size, lines, last = size + len(chunk), lines + chunk.count(b"\n"), chunk[-1:]
             valid = valid and _decodes(decoder, chunk)
+            in_cp1252 = in_cp1252 and not any(byte in chunk for byte in _NOT_IN_CP1252)
             chunk = file.read(_CHUNK)
         valid = valid and _decodes(decoder, b"", final=True)
     if not valid:
         if encoding == "utf-16":
             raise DataProblem(f"{path.name}: begins as UTF-16, but is damaged; save it as UTF-8")
-        encoding = "cp1252" if _decodes(codecs.getincrementaldecoder("cp1252")(), start) else "latin-1"
+        encoding = "cp1252" if in_cp1252 else "latin-1"
     text = start.decode(encoding, errors="ignore")
-    sample = text.splitlines(keepends=True)[: _SAMPLE_LINES + 1]
+    # No other ends of lines than files have: others may stand within words.
+    sample = [*islice(io.StringIO(text, newline=""), _SAMPLE_LINES + 1)]
     if len(sample) > 1 and (size > len(start) or len(sample) > _SAMPLE_LINES):
         sample = sample[:-1]  # may be cut within
     usual = "\t" if ".tsv" in path.name.lower() else ","
@@ -147,11 +152,16 @@ def _are_counted(header: list[str]) -> bool:
     return len(header) > 3 and header == [str(place) for place in range(len(header))]
 
 
-def _open(path: Path, stack: ExitStack) -> IO[bytes]:
+def open_table(path: Path, stack: ExitStack) -> IO[bytes]:
+    """The bytes of a table, unpacked as they are read, until the stack ends.
+
+    Raises:
+        DataProblem: it is a .zip of several files, or of none.
+    """
     opened = PACKINGS.get(path.suffix.lower(), io.FileIO)(path)
     file = stack.enter_context(opened)
     if isinstance(file, zipfile.ZipFile):
-        members = [name for name in file.namelist() if not name.endswith("/")]
+        members = [name for name in file.namelist() if not name.endswith("/") and not name.startswith(_OF_MACOS)]
         if len(members) != 1:
             raise DataProblem(f"{path.name}: holds {len(members)} files; unpack it and name the table itself")
         return stack.enter_context(file.open(members[0]))

@@ -1,6 +1,7 @@
 """Tables of text, packed or not."""
 
 import warnings
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from klsearch.vae.data.readers.raw import (
     refuse_beyond_memory,
 )
 from klsearch.vae.data.readers.tables.frames import from_frame, refuse_repeated
-from klsearch.vae.data.readers.tables.layout import Layout, find_layout
+from klsearch.vae.data.readers.tables.layout import Layout, find_layout, open_table
 from klsearch.vae.data.readers.tables.numerals import list_columns, read_numerals, refuse_doubtful
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ def _read_frame(request: Request, layout: Layout, **options: Any) -> "pd.DataFra
     """The table as pandas reads it, its columns named by text."""
     import pandas as pd
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that loses values
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)
         frame: pd.DataFrame = pd.read_csv(
-            request.path,
+            open_table(request.path, stack),
             nrows=request.rows,
             header=0 if layout.headed else None,
             encoding=layout.encoding,

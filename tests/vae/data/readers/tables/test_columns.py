@@ -92,3 +92,35 @@ def test_all_columns_that_cannot_be_data_are_told_at_once(folder: "DataFolder") 
 def test_a_single_word_becomes_one_column(folder: "DataFolder") -> None:
     (folder.path / "rows.csv").write_text("age,pet\n" + "".join(f"{row},cat\n" for row in range(9)))
     assert folder.read("rows.csv").notes == ("rows.csv: column 'pet' holds words and became 1 column of 0 and 1",)
+
+
+def test_a_gap_makes_no_decimals_of_categories_that_are_whole_numbers(folder: "DataFolder") -> None:
+    (folder.path / "rows.csv").write_text("ward,age\n3,1\n10,2\n,5\n3,7\n")
+    raw = folder.read("rows.csv", columns={"ward": "category"})
+    assert raw.columns == ("ward=10", "ward=3", "age")
+    assert raw.rows[:, 1].tolist()[::3] == [1, 1] and np.isnan(raw.rows[2, :2]).all()
+    (folder.path / "rows.csv").write_text("ward,age\n3,1\n1.5,2\n,5\n")
+    assert folder.read("rows.csv", columns={"ward": "category"}).columns == ("ward=1.5", "ward=3.0", "age")
+
+
+@pytest.mark.parametrize("words", [("True", "False", "NA"), ("TRUE", "FALSE", ""), ("true", "false", "null")])
+def test_truth_values_of_a_table_may_be_missing(folder: "DataFolder", words: tuple[str, ...]) -> None:
+    (folder.path / "rows.csv").write_text("age,well\n" + "".join(f"{row},{words[row % 3]}\n" for row in range(6)))
+    raw = folder.read("rows.csv")
+    assert raw.table is not None and raw.table[1] == Column(name="well", kind="truth value")
+    assert np.array_equal(raw.rows[:, 1], [1, 0, np.nan] * 2, equal_nan=True)
+
+
+def test_numbers_that_a_frame_has_as_text_are_numbers(folder: "DataFolder") -> None:
+    pd.DataFrame(
+        {"age": ["31", "4.5", "−3", "?"], "w": ["1", "2", "b", "c"], "id": ["01", "02", "01", "03"]}
+    ).to_parquet(folder.path / "rows.parquet")
+    raw = folder.read("rows.parquet", columns={"id": "category", "w": "ignore"})
+    assert raw.columns == ("age", "id=01", "id=02", "id=03")
+    assert np.array_equal(raw.rows[:, 0], [31, 4.5, -3, np.nan], equal_nan=True)
+    assert [note.removeprefix("rows.parquet: ") for note in raw.notes] == [
+        "column 'age' spells numbers as text",
+        "'−' is taken for a minus in column 'age'",
+        "'?' is taken for missing in column 'age'",
+    ]
+    assert "column 'w' holds 'b' at row 2" in folder.refusal("rows.parquet", columns={"id": "ignore"})

@@ -54,6 +54,38 @@ def test_a_flipped_bit_of_a_packed_table_is_seen_though_few_rows_are_wanted(fold
     assert "rows.csv.gz: cannot be read: CRC check failed" in folder.refusal("rows.csv.gz", rows=1)
 
 
+def test_folders_and_what_macos_adds_are_no_tables_of_an_archive(folder: "DataFolder") -> None:
+    with zipfile.ZipFile(folder.path / "rows.csv.zip", "w") as archive:
+        archive.writestr("dir/", "")
+        archive.writestr("dir/rows.csv", TABLE)
+        archive.writestr("__MACOSX/dir/._rows.csv", b"\0\1")
+    assert folder.read("rows.csv.zip").rows.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\x85"])
+def test_what_stands_within_a_word_ends_no_line(folder: "DataFolder", mark: str) -> None:
+    words = [f"x{mark}{'uv'[row % 2]}" for row in range(9)]
+    (folder.path / "rows.csv").write_text("a;b\n" + "".join(f"{row},5;{word}\n" for row, word in enumerate(words)))
+    raw = folder.read("rows.csv")
+    assert raw.columns == ("a", f"b=x{mark}u", f"b=x{mark}v")
+    assert raw.rows[:, 0].tolist() == [row + 0.5 for row in range(9)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_lines_end_as_any_system_ends_them(folder: "DataFolder", end: str) -> None:
+    (folder.path / "rows.csv").write_bytes(end.join(["a;b", "1,5;2", "3;4"]).encode())
+    assert folder.read("rows.csv").rows.tolist() == [[1.5, 2], [3, 4]]
+
+
+def test_an_encoding_is_recognised_by_all_of_a_file(folder: "DataFolder") -> None:
+    rows = "".join(f"{row % 97},{'ab'[row % 2]}\n" for row in range(300_000))
+    for late, encoding in ((b"\x81", "latin-1"), (b"\xf6", "cp1252")):
+        (folder.path / "rows.csv").write_bytes(f"a,b\n{rows}".encode() + b"1,K" + late + b"ln\n")
+        raw = folder.read("rows.csv")
+        assert raw.columns == ("a", "b=K" + late.decode(encoding) + "ln", "b=a", "b=b")
+        assert f"rows.csv: encoded in {encoding}" in raw.notes
+
+
 def test_an_archive_of_several_tables_is_refused(folder: "DataFolder") -> None:
     (folder.path / "rows.csv.zip").write_bytes(zipped(TABLE.encode(), members=2))
     assert "holds 2 files; unpack it and name the table itself" in folder.refusal("rows.csv.zip")
