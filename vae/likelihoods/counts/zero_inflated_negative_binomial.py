@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from klsearch.vae.likelihoods.counts import LibraryLikelihood
-from klsearch.vae.likelihoods.negative_binomial import KERAS_LOG_PROBABILITY, log_mean, log_probability
+from klsearch.vae.likelihoods.counts.counts import LibraryLikelihood
+from klsearch.vae.likelihoods.counts.negative_binomial import KERAS_LOG_PROBABILITY, log_mean, log_probability
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -20,7 +20,7 @@ ops.softplus(zero_logit) - ops.where(rows == 0, either, log_p)"""
     output_name: ClassVar[str] = (
         "three numbers for each value on a last axis: logits of its share of the row's total and of a zero, ln α"
     )
-    keras_mean: ClassVar[str | None] = (
+    keras_mean: str | None = (
         "keras.ops.sum(rows, -1, keepdims=True) * keras.ops.softmax(output[..., 0])"
         " * keras.ops.sigmoid(-output[..., 1])"
     )
