@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from klsearch.vae.data.readers.raw import Column
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
 from klsearch.vae.likelihoods.likelihood import Likelihood
 
@@ -21,9 +22,9 @@ class Objective:
     reconstruction_reduction: Literal["sum", "mean"] = "sum"
     kl_reduction: Literal["mean", "sum"] = "mean"
 
-    def for_rows(self, shape: tuple[int, ...]) -> Self:
-        """The same for rows of a shape, which may say something about their likelihood."""
-        return replace(self, likelihood=self.likelihood.for_rows(shape))
+    def for_rows(self, shape: tuple[int, ...], table: tuple[Column, ...] | None = None) -> Self:
+        """The same for rows of a shape, or of a table's columns, which may say something about their likelihood."""
+        return replace(self, likelihood=self.likelihood.for_rows(shape, table))
 
     def reconstruction_scale(self, features: int) -> float:
         """What a row's error, summed over its `features`, is multiplied by."""

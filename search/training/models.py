@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def build_network(definition: StudyDefinition, dataset: Dataset, folder: Path) -
 
 
 def _network(definition: StudyDefinition, dataset: Dataset, folder: Path) -> Network:
-    likelihood = definition.objective().likelihood
-    network = _built(definition, dataset, folder, likelihood)
+    likelihood = definition.objective().likelihood.for_rows(dataset.shape, dataset.table)
+    network = replace(_built(definition, dataset, folder, likelihood), table=dataset.table)
     return with_learned_columns(network, likelihood.column_parts)
 
 

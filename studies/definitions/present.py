@@ -63,7 +63,7 @@ def define_audited(kind: str, source: str, dataset: Dataset, facts: Facts) -> st
         dataset: those rows.
         facts: what the audit found: reductions and weights, in which `mine` is written.
     """
-    likelihood = _ERRORS.get(str(facts["reconstruction"])) or choose_likelihood(dataset.train).likelihood
+    likelihood = _ERRORS.get(str(facts["reconstruction"])) or choose_likelihood(dataset.train, dataset.table).likelihood
     latents = int(str(facts["latent_dim"]))
     weights = kl_weights(Objective(likelihood=LIKELIHOODS[likelihood]), dataset, latents)
     keys: dict[str, str | float] = {"source": source, "kind": kind, "latent_dim": latents, "likelihood": likelihood}

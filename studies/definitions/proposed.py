@@ -65,7 +65,7 @@ def propose_definition(source: str, folder: Path, *, name: str, array: str | Non
                 raw = read_source(request)
                 missing = "mask" if have_gaps(raw.rows) else "refuse"
                 check_rows(raw, missing=missing)
-                choice = choose_likelihood(raw.rows)
+                choice = choose_likelihood(raw.rows, raw.table)
                 scaling = LIKELIHOODS[choice.likelihood].scaling
                 dataset = load_dataset(request, raw=raw, missing=missing, scaling=scaling)
                 break

@@ -66,7 +66,7 @@ def cautions_of(raw: RawData, train: Rows, scaling: Scaling) -> tuple[Caution, .
         "constant-columns": _constant_columns(raw, train),
         UNSCALED: _huge_range(train, scaling),
         "repeated-rows": _duplicates(raw),
-        "one-hot": _one_hot(raw, train),
+        "one-hot": "" if scaling.kind == "columns" else _one_hot(raw, train),
     }
     if _is_table(train):  # columns that mean something by themselves, as pixels do not
         found |= {
@@ -126,6 +126,12 @@ def _few_rows(train: Rows) -> str:
 
 
 def _one_hot(raw: RawData, rows: Rows) -> str:
+    if categories := [column.name for column in raw.table or () if column.kind == "category"]:
+        more = "" if len(categories) == 1 else f", as are {len(categories) - 1} more"
+        return (
+            f"column '{categories[0]}' is a category{more}; model.likelihood = 'mixed' scores it as one, others take "
+            "its 0 and 1 for independent numbers"
+        )
     low, high = extremes(rows)
     if not _is_table(rows) and (low < 0 or high > 1):
         return ""

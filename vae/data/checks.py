@@ -1,5 +1,7 @@
 """Checks that rows must pass before anything is trained on them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from klsearch.vae.data.gaps import have_gaps
@@ -89,6 +91,24 @@ def check_counts(raw: RawData) -> None:
                 f"{raw.name}: {rows[(row, *feature)]:g} at {raw.place(some.start + row, *feature)} {what}, as counts "
                 "never are; give the raw counts, or use model.likelihood = 'gaussian'"
             )
+
+
+def check_kinds(raw: RawData) -> None:
+    """Refuse rows that are no table's, and columns of counts that hold something else.
+
+    Raises:
+        DataProblem: naming the way out, or the first value that is no count.
+    """
+    if raw.table is None:
+        raise DataProblem(
+            f"{raw.name}: model.likelihood = 'mixed' scores the columns of a table by what they hold, and these rows "
+            "are no table's; give a .csv, a .parquet or a data frame, or use 'gaussian'"
+        )
+    owners = [column for column in raw.table for _ in column.categories or ("",)]
+    counts = [at for at, column in enumerate(owners) if column.kind == "count"]
+    if counts:
+        names = tuple(owners[at].name for at in counts)
+        check_counts(replace(raw, rows=raw.rows[:, counts], columns=names))
 
 
 def check_columns(raw: RawData, train: Rows) -> None:

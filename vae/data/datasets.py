@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from klsearch.vae.data.cautions import Caution, caution_of_labels, cautions_of
-from klsearch.vae.data.checks import check_columns, check_counts, check_rows, check_varies
+from klsearch.vae.data.checks import check_columns, check_counts, check_kinds, check_rows, check_varies
 from klsearch.vae.data.conditions import LABELS, Condition, encode_condition
 from klsearch.vae.data.gaps import have_gaps
 from klsearch.vae.data.readers.raw import Column, DataProblem, RawData, Request
 from klsearch.vae.data.rows import KeptRows, Rows, aligned, can_be_kept, slices, unscaled
-from klsearch.vae.data.scaling import Scaling, fit_scaling, in_unit_interval, one_hot_scaling
+from klsearch.vae.data.scaling import Scaling, column_scaling, fit_scaling, in_unit_interval, one_hot_scaling
 from klsearch.vae.data.sources import read_source
 from klsearch.vae.data.splits import SPLITS, split_rows
 from klsearch.vae.data.tokens import find_alphabet
@@ -118,8 +118,8 @@ def load_dataset(
         raw: what `read_source` has given for it already; None to read it.
         missing: "refuse" data with missing values, or "mask" these.
         condition_on_labels: whether the labels are told of each row.
-        scaling: "auto", "none", "counts", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; or "tokens",
-            which become one-hot.
+        scaling: "auto", "none", "counts", "minmax" or "standard", see `vae.data.scaling.fit_scaling`; "tokens", which
+            become one-hot; or "columns", each of a table by its kind.
         of_counts: whether rows that are not scaled must be counts, as those of "counts" must.
         validation: share of the rows, above 0; without meaning where a column names the splits.
         test: share of the rows; 0 leaves the test split empty. The same holds of it.
@@ -135,6 +135,8 @@ def load_dataset(
     check_rows(raw, missing=missing)
     if scaling == "counts" or (of_counts and scaling == "none"):
         check_counts(raw)
+    if scaling == "columns":
+        check_kinds(raw)
     if condition_on_labels:
         raw = _with_labels_told(raw, request.labels)
     numbers = split_rows(raw, validation=validation, test=test, seed=seed)
@@ -144,7 +146,7 @@ def load_dataset(
     check_columns(raw, train)
     check_varies(raw.name, "the training split's", train)
     condition = encode_condition(raw, numbers, request.columns) if raw.conditions else None
-    fitted = one_hot_scaling(find_alphabet(raw)) if scaling == "tokens" else fit_scaling(scaling, train)
+    fitted = _fit_scaling(scaling, raw, train)
     scaled = {name: fitted.of_split(raw.rows, numbers[name]) for name in SPLITS}
     labels = None if raw.labels is None else {name: raw.labels[numbers[name]] for name in SPLITS}
     return Dataset(
@@ -164,6 +166,15 @@ def load_dataset(
         condition=condition,
         table=raw.table,
     )
+
+
+def _fit_scaling(kind: str, raw: RawData, train: Rows) -> Scaling:
+    """The scaling of a kind: of tokens by all rows, of columns by what each is, else by the training rows alone."""
+    if kind == "tokens":
+        return one_hot_scaling(find_alphabet(raw))
+    if kind == "columns":
+        return column_scaling(raw.table or (), train)
+    return fit_scaling(kind, train)
 
 
 def _with_labels_told(raw: RawData, named: str | None) -> RawData:

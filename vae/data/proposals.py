@@ -1,10 +1,12 @@
 """What data suggest: their likelihood, and the KL weights worth searching."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from klsearch.vae.data.readers.raw import Column
 from klsearch.vae.data.rows import Rows, slices
 from klsearch.vae.data.tokens import PADDING, one_hot_width
 
@@ -109,8 +111,13 @@ def _unlikeness(values: np.ndarray, axis: int) -> float:
     return float(np.mean(np.square(np.diff(values, axis=axis)))) / pairs if pairs > 0 else 1.0
 
 
-def choose_likelihood(rows: Rows) -> Choice:
-    """A likelihood for raw training rows [n, *shape], in which NaN stands for what is missing."""
+def choose_likelihood(rows: Rows, table: Sequence[Column] | None = None) -> Choice:
+    """A likelihood for raw training rows [n, *shape], in which NaN stands for what is missing, or of these columns."""
+    kinds = dict.fromkeys(column.kind for column in table or ())
+    if len(kinds) > 1 or "category" in kinds:
+        words = {"number": "numbers", "count": "counts", "truth value": "truth values", "category": "categories"}
+        held = ", ".join(words[kind] for kind in kinds)
+        return Choice(likelihood="mixed", reason=f"columns that hold {held}, each scored by its kind")
     some = rows[_evenly(len(rows))]
     known = some[~np.isnan(some)] if some.dtype.kind == "f" else some.ravel()
     low, high = float(known.min()), float(known.max())

@@ -1,6 +1,6 @@
 """The scaling of raw values to what a model trains on, fitted on the training split alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
 from klsearch.vae.data.proposals import look_like_series
+from klsearch.vae.data.readers.raw import Column
 from klsearch.vae.data.rows import KeptRows, Rows, can_be_kept, extremes, scale_values, slices
 from klsearch.vae.data.tokens import Alphabet
 
@@ -18,7 +19,8 @@ class Scaling:
 
     Attributes:
         kind: "none", "counts" (none, for they are whole numbers), "tokens" (one-hot), "minmax" (training values to
-            [0, 1]), "standard" (mean 0, standard deviation 1) or "image" (0–255 to [0, 1]).
+            [0, 1]), "standard" (mean 0, standard deviation 1), "columns" (numbers standard, all else as it is) or
+            "image" (0–255 to [0, 1]).
         offset: float64, of a row's shape or of shape [] for all values alike.
         scale: the same; never 0.
         alphabet: of tokens, which become one-hot; None of numbers.
@@ -36,6 +38,8 @@ class Scaling:
             return "none"
         if self.alphabet is not None:
             return f"one-hot of {self.alphabet.classes} tokens"
+        if self.kind == "columns":
+            return "standard by column of numbers, over the training split; none for other columns"
         if self.kind == "image":
             return "0–255 to 0–1"
         return f"{self.kind}{' by column' if self.offset.ndim else ''}, over the training split"
@@ -83,6 +87,17 @@ def fit_scaling(kind: str, rows: Rows) -> Scaling:
     mean, deviation = known_moments(rows, axis)
     # Rounding leaves a constant column a deviation of 1e-17 or so, which must not be divided by.
     return _scaling(chosen, mean, np.where(high > low, deviation, 0.0))
+
+
+def column_scaling(table: Sequence[Column], rows: Rows) -> Scaling:
+    """Columns of numbers to mean 0 and standard deviation 1 over the training rows; what else a table holds stays."""
+    standard = fit_scaling("standard", rows)
+    are_numbers = np.array([column.kind == "number" for column in table for _ in column.categories or ("",)])
+    return Scaling(
+        kind="columns",
+        offset=np.where(are_numbers, standard.offset, 0.0),
+        scale=np.where(are_numbers, standard.scale, 1.0),
+    )
 
 
 def one_hot_scaling(alphabet: Alphabet) -> Scaling:

@@ -105,7 +105,7 @@ class Evaluator:
         conditions: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self._stacked = StackedNetwork(network)
-        self._objective = objective = objective.for_rows(network.input_shape)
+        self._objective = objective = objective.for_rows(network.input_shape, network.table)
         self._latent_dim = network.latent_dim
         self._features = math.prod(network.input_shape)
         self._splits = {**splits, _FITTED_SPLIT: evenly_spaced(splits["train"])}

@@ -96,7 +96,7 @@ class _Models:
         self.gaps = Gaps(splits)
         self._stacked = StackedNetwork(network)
         self._members = members
-        self._likelihood = objective.likelihood.for_rows(network.input_shape)
+        self._likelihood = objective.likelihood.for_rows(network.input_shape, network.table)
         self.training_mean = TrainingMean(self._likelihood, splits["train"], self.gaps)
         self.count = len(members.clip_low)
         self.latent_dim = network.latent_dim

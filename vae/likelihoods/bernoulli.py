@@ -18,7 +18,7 @@ class Bernoulli(LogLikelihood):
     error_name: ClassVar[str] = "cross-entropy in nats"
     keras_error: str = "ops.binary_crossentropy(rows, output, from_logits=True)"
     output_name: ClassVar[str] = "logits"
-    keras_mean: ClassVar[str | None] = "keras.ops.sigmoid(output)"
+    keras_mean: str | None = "keras.ops.sigmoid(output)"
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """−x · ln p − (1 − x) · ln(1 − p) of p = sigmoid(output)."""

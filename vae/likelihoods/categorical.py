@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -52,9 +52,9 @@ class Categorical(LogLikelihood):
     name: ClassVar[str] = "categorical"
     error_name: ClassVar[str] = "negative log-likelihood of the tokens in nats"
     output_name: ClassVar[str] = "logits of the tokens at each place"
-    keras_mean: ClassVar[str | None] = "keras.ops.softmax(output)"
+    keras_mean: str | None = "keras.ops.softmax(output)"
     scaling: ClassVar[str] = "tokens"
-    takes_shape: ClassVar[bool] = True
+    made_of: ClassVar[Literal["nothing", "shape", "table"]] = "shape"
 
     def __init__(self, shape: tuple[int, ...] | None = None) -> None:
         self._classes = classes = None if shape is None else shape[-1]

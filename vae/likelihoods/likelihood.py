@@ -3,10 +3,11 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from klsearch.vae.data.readers.raw import Column
 from klsearch.vae.data.rows import Rows
 from klsearch.vae.likelihoods.deviance import SQUARED_ERROR, Deviance
 
@@ -30,8 +31,9 @@ class Likelihood(ABC):
             `rows` and `{axes}`, a row's axes; None where the output is that.
         deviance: what `unexplained` is a share of.
         scaling: what `data.scaling = "auto"` means for its rows.
-        log_input: whether our encoders take ln(1 + x) of the rows first, which spans orders of magnitude.
-        takes_shape: whether it is made of the shape of a row.
+        log_input: whether our encoders take ln(1 + x) of the rows first, which spans orders of magnitude; or of which
+            columns of a table.
+        made_of: what of a row it is made of: its "shape", the "table" that it comes from, or nothing.
         fits_variance: whether the loss leaves a variance open, which a σ-VAE fits to each batch.
     """
 
@@ -41,11 +43,11 @@ class Likelihood(ABC):
     output_name: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ("output",)
     column_parts: ClassVar[Mapping[str, float]] = {}
-    keras_mean: ClassVar[str | None] = None
+    keras_mean: str | None = None
     deviance: Deviance = SQUARED_ERROR
     scaling: ClassVar[str] = "auto"
-    log_input: ClassVar[bool] = False
-    takes_shape: ClassVar[bool] = False
+    log_input: bool | tuple[bool, ...] = False
+    made_of: ClassVar[Literal["nothing", "shape", "table"]] = "nothing"
     fits_variance: ClassVar[bool] = False
 
     @property
@@ -58,10 +60,11 @@ class Likelihood(ABC):
         """How many these are."""
         return len(self.all_parts)
 
-    def for_rows(self, shape: tuple[int, ...]) -> Self:
-        """The likelihood of rows of a shape: itself, unless it is made of that."""
+    def for_rows(self, shape: tuple[int, ...], table: tuple[Column, ...] | None = None) -> Self:
+        """The likelihood of rows of a shape, and of a table's columns: itself, unless it is made of them."""
         make: Any = type(self)
-        return make(shape) if self.takes_shape else self
+        given = {"shape": shape, "table": table}
+        return make(given[self.made_of]) if self.made_of in given else self
 
     def keras_mean_of(self, shape: tuple[int, ...]) -> str | None:
         """`keras_mean` for rows of a shape."""

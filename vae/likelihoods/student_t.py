@@ -54,7 +54,7 @@ distance = ops.log1p(ops.square((rows - mean) / scale) / {_FREEDOM})
 {_CONSTANT!r} + ops.log(scale) + {(_FREEDOM + 1) / 2} * distance"""
     deviance: Deviance = Deviance(words="Student's t deviance", whole="deviance", between=_deviance, spread=_spread)
     output_name: ClassVar[str] = "two numbers for each value on a last axis: mean, ln of its column's scale"
-    keras_mean: ClassVar[str | None] = "output[..., 0]"
+    keras_mean: str | None = "output[..., 0]"
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """ln scale + (ν + 1)/2 · ln(1 + ((x − mean) / scale)² / ν), and a constant."""

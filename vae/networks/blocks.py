@@ -1,9 +1,11 @@
 """What the networks of every kind are built of."""
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import keras
+import numpy as np
 
 from klsearch.vae.layers import SearchedDropout, dense
 
@@ -19,9 +21,26 @@ def series_shape(input_shape: tuple[int, ...]) -> tuple[int, int]:
     return length, channels
 
 
-def taken(inputs: keras.KerasTensor, shape: tuple[int, ...], *, log_input: bool) -> keras.KerasTensor:
+def logged(inputs: keras.KerasTensor, places: bool | tuple[bool, ...]) -> keras.KerasTensor:
+    """Inputs, or ln(1 + x) of them all, or of some columns of a table."""
+    if not np.any(places):
+        return inputs
+    if np.all(places):
+        return keras.ops.log1p(inputs)
+    parts, start = [], 0
+    for is_logged, columns in groupby(np.atleast_1d(places)):
+        stop = start + len(list(columns))
+        part = inputs[:, start:stop]
+        parts.append(keras.ops.log1p(part) if is_logged else part)
+        start = stop
+    return keras.layers.Concatenate()(parts)
+
+
+def taken(
+    inputs: keras.KerasTensor, shape: tuple[int, ...], *, log_input: bool | tuple[bool, ...]
+) -> keras.KerasTensor:
     """An encoder's inputs, or ln(1 + x) of them, in the shape that its layers take."""
-    h = keras.ops.log1p(inputs) if log_input else inputs
+    h = logged(inputs, log_input)
     return h if tuple(h.shape[1:]) == shape else keras.layers.Reshape(shape)(h)
 
 

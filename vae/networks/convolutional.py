@@ -33,7 +33,7 @@ class _Sizes(TypedDict, total=False):
     activation: str
     output_activation: str
     outputs: int
-    log_input: bool
+    log_input: bool | tuple[bool, ...]
     condition_width: int
 
 
@@ -87,7 +87,7 @@ def _network(
     activation: str = "relu",
     output_activation: str = "linear",
     outputs: int = 1,
-    log_input: bool = False,
+    log_input: bool | tuple[bool, ...] = False,
     condition_width: int = 0,
 ) -> Network:
     """The network of rows that are reshaped to places with channels on a last axis."""

@@ -8,11 +8,13 @@ from functools import partial
 
 import keras
 
+from klsearch.vae.data.readers.raw import Column
 from klsearch.vae.layers import SearchedDropout, dense
 from klsearch.vae.networks.blocks import (
     activated,
     condition_inputs,
     latent_heads,
+    logged,
     model_of,
     narrowing,
     output_shape,
@@ -34,6 +36,7 @@ class Network:
         decoder: z [n, d], or [z, condition], → what the likelihood makes a reconstruction of, [n, *shape], or
             [n, *shape, outputs] where each value has several numbers.
         outputs: how many numbers the decoder gives for each value.
+        table: the columns that the places of a row stand for; None where rows are no table's.
         brought: a user's own models, which these two are views of; None for ours.
 
     Raises:
@@ -43,6 +46,7 @@ class Network:
     encoder: keras.Model
     decoder: keras.Model
     outputs: int = 1
+    table: tuple[Column, ...] | None = None
     brought: Brought | None = None
 
     def __post_init__(self) -> None:
@@ -133,7 +137,7 @@ def dense_network(
     activation: str = "relu",
     output_activation: str = "linear",
     outputs: int = 1,
-    log_input: bool = False,
+    log_input: bool | tuple[bool, ...] = False,
     condition_width: int = 0,
 ) -> Network:
     """A dense VAE: input-hidden…-latent-…hidden-input, searched dropout after each hidden layer of the encoder.
@@ -145,11 +149,11 @@ def dense_network(
         activation: of the hidden layers.
         output_activation: of the decoder's last layer; see `Likelihood.output_activation`.
         outputs: how many numbers the decoder works out for each value.
-        log_input: whether the encoder takes ln(1 + x) first.
+        log_input: whether the encoder takes ln(1 + x) first, or of which columns.
         condition_width: how many numbers are told of each row, to encoder and decoder.
     """
     inputs = keras.Input(input_shape)
-    h = keras.ops.log1p(inputs) if log_input else inputs
+    h = logged(inputs, log_input)
     h = keras.layers.Flatten()(h) if len(input_shape) > 1 else h
     condition = condition_inputs(condition_width)
     heads = latent_heads(narrowing(told(h, condition), hidden, activation), latent_dim)

@@ -29,7 +29,7 @@ def recurrent_network(
     cell: str = DEFAULT_CELL,
     output_activation: str = "linear",
     outputs: int = 1,
-    log_input: bool = False,
+    log_input: bool | tuple[bool, ...] = False,
     condition_width: int = 0,
 ) -> Network:
     """A recurrent VAE for series [length, channels], or [length] of one channel.

@@ -87,7 +87,7 @@ class Population:
         learning: Learning = ADAM,
         xla: bool = False,
     ) -> None:
-        rows, objective = len(splits["train"]), objective.for_rows(network.input_shape)
+        rows, objective = len(splits["train"]), objective.for_rows(network.input_shape, network.table)
         if rows < batch_size or not len(splits["validation"]):
             raise ValueError(
                 f"the training split ({rows} rows) must hold a batch of {batch_size}, and the validation split a row."

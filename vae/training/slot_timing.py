@@ -111,7 +111,7 @@ class _TimedStep:
     def __init__(self, network: Network, objective: Objective, *, xla: bool) -> None:
         self._calling = traced_for_xla if xla else nullcontext
         self._stacked = stacking.StackedNetwork(network)
-        self._objective = objective.for_rows(network.input_shape)
+        self._objective = objective.for_rows(network.input_shape, network.table)
 
     def __call__(self, members: _Members) -> tf.Tensor:
         """Their loss, after which they have moved."""

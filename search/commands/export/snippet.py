@@ -10,6 +10,7 @@ import keras
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from klsearch.studies.definitions.definition import StudyDefinition
+from klsearch.vae.data.readers.raw import Column
 from klsearch.vae.host.own_code import is_function
 from klsearch.vae.hyperparameters import NAMES, RULES, Hyperparameters
 from klsearch.vae.networks.own.as_code import OwnCode
@@ -36,6 +37,7 @@ def settings_snippet(
     trial: int,
     expected: str,
     shape: tuple[int, ...],
+    table: tuple[Column, ...] | None = None,
     condition_width: int = 0,
     masks: bool = False,
     own: OwnCode | None = None,
@@ -48,6 +50,7 @@ def settings_snippet(
         trial: number of the one that they come from.
         expected: what a training with them is to reach, as a sentence.
         shape: of a row.
+        table: the columns that its places stand for; None where rows are no table's.
         condition_width: how many numbers are told of each row.
         masks: whether values are missing, for which scaler.json has a filling.
         own: the user's models, which the file makes; None where they are ours, or cannot be told.
@@ -71,7 +74,7 @@ def settings_snippet(
         latent_dim=model.latent_dim,
         epochs=training.epochs,
         batch_size=training.batch_size,
-        likelihood=definition.objective().likelihood.for_rows(shape),
+        likelihood=definition.objective().likelihood.for_rows(shape, table),
         masks=masks,
         conditional=condition_width,
         kl_reduction=definition.study.kl_reduction,

@@ -112,6 +112,7 @@ def export_winner(
                 trial=best.number,
                 expected=_expected(record),
                 shape=dataset.shape,
+                table=dataset.table,
                 condition_width=dataset.condition_width,
                 masks=filling_of(dataset) is not None,
                 own=own_code(again.network),
@@ -233,7 +234,8 @@ def _notes(loaded: LoadedDefinition, dataset: Dataset, again: RetrainedMember, m
             f"encoder.keras takes [rows, condition] and decoder.keras [z, condition], the condition [n, "
             f"{dataset.condition_width}] as scaler.json describes it"
         )
-    likelihood, brought = loaded.definition.objective().likelihood, again.network.brought
+    likelihood = loaded.definition.objective().likelihood.for_rows(dataset.shape, dataset.table)
+    brought = again.network.brought
     if brought is not None and brought.logits is not None:
         notes.append("decoder.keras ends in your sigmoid: it gives reconstructions")
     elif mean := likelihood.keras_mean_of(dataset.shape):

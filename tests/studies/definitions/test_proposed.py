@@ -50,6 +50,27 @@ def test_what_is_proposed_is_a_valid_definition_of_the_data(tmp_path: Path, kind
     assert "# " in line
 
 
+@pytest.mark.parametrize(
+    ("columns", "likelihood"),
+    [
+        ({"age": RNG.normal(size=60), "town": RNG.choice(["Bonn", "Köln"], size=60)}, "mixed"),
+        ({"town": RNG.choice(["Bonn", "Köln"], size=60), "size": RNG.choice(["s", "m", "l"], size=60)}, "mixed"),
+        ({"age": RNG.normal(size=60), "smokes": RNG.choice([True, False], size=60)}, "mixed"),
+        ({"age": RNG.normal(size=60), "pay": RNG.normal(size=60)}, "gaussian"),
+        ({"smokes": RNG.choice([True, False], size=60), "drinks": RNG.choice([True, False], size=60)}, "bernoulli"),
+    ],
+    ids=["numbers and words", "words", "numbers and truth values", "numbers", "truth values"],
+)
+def test_a_table_of_several_kinds_is_scored_by_them(
+    tmp_path: Path, columns: dict[str, np.ndarray], likelihood: str
+) -> None:
+    pd.DataFrame(columns).to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "mine.toml").write_text(propose_definition("rows.csv", tmp_path, name="mine").text)
+    loaded, dataset = load_with_data(tmp_path / "mine.toml")
+    assert loaded.definition.model.likelihood == likelihood
+    assert dataset.scaling.kind == {"mixed": "columns", "gaussian": "standard", "bernoulli": "none"}[likelihood]
+
+
 def test_data_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.npy: no such file or folder"):
         propose_definition("nowhere.npy", tmp_path, name="mine")

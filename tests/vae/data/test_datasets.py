@@ -37,6 +37,40 @@ def table_with(value: float, *cells: tuple[int, int]) -> np.ndarray:
     return rows
 
 
+PEOPLE = """age,town,visits,smokes
+50,Bonn,3,True
+30,Köln,0,False
+40,Bonn,7,False
+20,Mainz,1,True
+"""
+
+
+def load_people(folder: Path, table: str = 10 * PEOPLE, **columns: str) -> Dataset:
+    head, *lines = table.splitlines()
+    (folder / "people.csv").write_text("\n".join([head, *(line for line in lines if line != head)]))
+    return load_dataset(Request(source="people.csv", folder=folder, columns=columns), scaling="columns", test=0.0)
+
+
+def test_of_columns_of_different_kinds_the_numbers_alone_are_scaled(tmp_path: Path) -> None:
+    dataset = load_people(tmp_path, visits="count")
+    ages, towns, visits, smokes = np.split(np.asarray(dataset.train), [1, 4, 5], axis=1)
+    assert [float(ages.mean()), float(ages.std())] == pytest.approx([0, 1], abs=1e-6)
+    assert set(np.unique(towns)) == set(np.unique(smokes)) == {0, 1}
+    assert set(np.unique(visits)) == {0, 1, 3, 7}
+    words = "standard by column of numbers, over the training split; none for other columns"
+    assert dataset.scaling.words == words
+
+
+def test_columns_of_counts_hold_counts_where_they_are_scored_as_such(tmp_path: Path) -> None:
+    with pytest.raises(DataProblem, match=r"2\.5 at column 'visits', row 2 .* is no whole number, as counts never are"):
+        load_people(tmp_path, (10 * PEOPLE).replace("40,Bonn,7", "40,Bonn,2.5", 1), visits="count")
+
+
+def test_rows_of_no_table_have_no_columns_of_different_kinds(tmp_path: Path) -> None:
+    told = refusal_of_rows(tmp_path, TABLE, scaling="columns")
+    assert told.endswith("give a .csv, a .parquet or a data frame, or use 'gaussian'")
+
+
 def test_digits_are_images_in_the_unit_interval_with_labels() -> None:
     digits = load_dataset(Request(source="digits", folder=Path()))
     assert digits.shape == (8, 8)

@@ -7,8 +7,8 @@ from klsearch.vae.data import rows as rows_module
 from klsearch.vae.data.rows import unscaled
 from klsearch.vae.evaluation import pca
 from klsearch.vae.evaluation.pca import pca_unexplained
+from klsearch.vae.likelihoods.counts.poisson import POISSON
 from klsearch.vae.likelihoods.deviance import SQUARED_ERROR
-from klsearch.vae.likelihoods.poisson import POISSON
 
 
 def test_a_pca_leaves_what_its_dropped_directions_hold() -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from klsearch.vae.data.gaps import Gaps
 from klsearch.vae.evaluation.training_mean import TrainingMean, evenly_spaced
+from klsearch.vae.likelihoods.counts.negative_binomial import NEGATIVE_BINOMIAL
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
-from klsearch.vae.likelihoods.negative_binomial import NEGATIVE_BINOMIAL
 
 TRAIN = np.array([[0, 2], [4, 6]], np.float32)
 WHOLE = Gaps({"train": TRAIN})

@@ -1,7 +1,7 @@
 """Real trainings of what was simulated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.evaluation.plain_keras import plain_models
 from klsearch.vae.hyperparameters import Hyperparameters
 from klsearch.vae.likelihoods.likelihood import Likelihood
+from klsearch.vae.likelihoods.mixed import Mixed
 from klsearch.vae.networks.network import Network, dense_network, with_learned_columns
 from klsearch.vae.objective import Objective
 from klsearch.vae.training.population import Population
@@ -50,7 +51,8 @@ def populate() -> Populate:
     def make(likelihood: Likelihood, splits: Splits, slots: int) -> tuple[Network, Population]:
         shape, outputs = splits["train"].shape[1:], len(likelihood.parts)
         built = dense_network(shape, LATENTS, hidden=[64], outputs=outputs, log_input=likelihood.log_input)
-        network = with_learned_columns(built, likelihood.column_parts)
+        table = likelihood.table if isinstance(likelihood, Mixed) else None
+        network = replace(with_learned_columns(built, likelihood.column_parts), table=table)
         objective = Objective(likelihood=likelihood, kl_reduction="sum")
         return network, Population(network, splits, objective, slots=slots, batch_size=100)
 
@@ -63,7 +65,7 @@ def fit(populate: Populate, train: Callable[[Population, int], None]) -> Fit:
 
     def run(likelihood: Likelihood, splits: Splits, epochs: int) -> Fitted:
         network, population = populate(likelihood, splits, 2)
-        likelihood = likelihood.for_rows(network.input_shape)
+        likelihood = likelihood.for_rows(network.input_shape, network.table)
         for slot in range(2):
             population.start(slot, Hyperparameters(kl_weight=1.0, learning_rate=3e-3, annealing_epochs=20), seed=slot)
         train(population, epochs)

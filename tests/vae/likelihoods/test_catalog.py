@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from klsearch.vae.likelihoods.catalog import LIKELIHOODS
 from klsearch.vae.likelihoods.categorical import CATEGORICAL
-from klsearch.vae.likelihoods.counts import CountLikelihood
+from klsearch.vae.likelihoods.counts.counts import CountLikelihood
 from klsearch.vae.likelihoods.likelihood import Likelihood
 
 ROOT = Path(__file__).parents[3]

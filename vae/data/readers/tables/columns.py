@@ -55,7 +55,10 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
                 f"{name}: has no data column '{column}' ({DATA_COLUMNS}); it has {', '.join(frame.columns)}"
             )
     counted = [column for column, kind in asked.items() if kind == "count"]
-    notes = [f"{name}: column '{column}' is a count, which is treated as a number" for column in counted]
+    notes = [
+        f"{name}: column '{column}' is a count, which model.likelihood = 'mixed' alone scores as one"
+        for column in counted
+    ]
     parts, columns, refused = [], list[Column](), dict[str, Refusal]()
     for column in frame.columns:
         values, kind = frame[column], asked.get(column)

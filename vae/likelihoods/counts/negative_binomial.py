@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from klsearch.vae.likelihoods.counts import LEAST_DISPERSION, LibraryLikelihood, library_size
+from klsearch.vae.likelihoods.counts.counts import LEAST_DISPERSION, LibraryLikelihood, library_size
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -26,7 +26,7 @@ class NegativeBinomial(LibraryLikelihood):
     output_name: ClassVar[str] = (
         "two numbers for each value on a last axis: logits of its share of the row's total, ln α"
     )
-    keras_mean: ClassVar[str | None] = KERAS_MEAN
+    keras_mean: str | None = KERAS_MEAN
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """−ln p(x)."""

@@ -9,8 +9,8 @@ import tensorflow as tf
 from scipy import special, stats
 
 from klsearch.vae.hyperparameters import Hyperparameters
+from klsearch.vae.likelihoods.counts.negative_binomial import NEGATIVE_BINOMIAL
 from klsearch.vae.likelihoods.gaussian import GAUSSIAN
-from klsearch.vae.likelihoods.negative_binomial import NEGATIVE_BINOMIAL
 from klsearch.vae.networks.stacking import trainable_variables
 from klsearch.vae.training.population import Population
 from tests.vae.likelihoods.conftest import Fit, Populate

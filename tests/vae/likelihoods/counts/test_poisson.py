@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from klsearch.vae.likelihoods.poisson import POISSON
+from klsearch.vae.likelihoods.counts.poisson import POISSON
 from tests.vae.likelihoods.conftest import Fit
 
 ROWS = np.array([[0.0, 1.0, 7.0], [250.0, 0.0, 3.0]], np.float32)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import special, stats
 
-from klsearch.vae.likelihoods.zero_inflated_negative_binomial import ZERO_INFLATED_NEGATIVE_BINOMIAL
+from klsearch.vae.likelihoods.counts.zero_inflated_negative_binomial import ZERO_INFLATED_NEGATIVE_BINOMIAL
 
 ROWS = np.array([[0.0, 1.0, 7.0], [40.0, 0.0, 3.0]], np.float32)
 LOG_SHARES = np.array([[-2.0, 0.5, 2.0], [1.5, 0.0, -1.0]], np.float32)

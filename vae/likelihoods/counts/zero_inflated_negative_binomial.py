@@ -2,8 +2,13 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from klsearch.vae.likelihoods.counts import LibraryLikelihood
-from klsearch.vae.likelihoods.negative_binomial import KERAS_LOG_PROBABILITY, KERAS_MEAN, log_mean, log_probability
+from klsearch.vae.likelihoods.counts.counts import LibraryLikelihood
+from klsearch.vae.likelihoods.counts.negative_binomial import (
+    KERAS_LOG_PROBABILITY,
+    KERAS_MEAN,
+    log_mean,
+    log_probability,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -20,7 +25,7 @@ ops.softplus(zero_logit) - ops.where(rows == 0, either, log_p)"""
     output_name: ClassVar[str] = (
         "three numbers for each value on a last axis: logits of its share of the row's total and of a zero, ln α"
     )
-    keras_mean: ClassVar[str | None] = f"{KERAS_MEAN} * keras.ops.sigmoid(-output[..., 1])"
+    keras_mean: str | None = f"{KERAS_MEAN} * keras.ops.sigmoid(-output[..., 1])"
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """−ln p(x): by ln(1 + e^logit) all is divided, to which the zeros add e^logit."""

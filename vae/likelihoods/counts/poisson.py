@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from klsearch.vae.data.rows import Rows
-from klsearch.vae.likelihoods.counts import LEAST_MEAN, CountLikelihood, misfit_of_counts
+from klsearch.vae.likelihoods.counts.counts import LEAST_MEAN, CountLikelihood, misfit_of_counts
 from klsearch.vae.likelihoods.deviance import Deviance
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Poisson(CountLikelihood):
     keras_error: str = "ops.exp(output) - rows * output + tf.math.lgamma(rows + 1.0)"
     deviance: Deviance = Deviance(words="Poisson deviance", whole="deviance", between=_deviance)
     output_name: ClassVar[str] = "the logarithm of the rate"
-    keras_mean: ClassVar[str | None] = "keras.ops.exp(output)"
+    keras_mean: str | None = "keras.ops.exp(output)"
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """λ − x ln λ + ln x! of λ = e^output."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from klsearch.vae.likelihoods.negative_binomial import NEGATIVE_BINOMIAL
-from klsearch.vae.likelihoods.poisson import POISSON
+from klsearch.vae.likelihoods.counts.negative_binomial import NEGATIVE_BINOMIAL
+from klsearch.vae.likelihoods.counts.poisson import POISSON
 
 SOUND = np.array([[0.0, 3.0], [2.0, 0.0]])
 

@@ -22,7 +22,7 @@ class CountLikelihood(LogLikelihood):
 
     error_name: ClassVar[str] = "negative log-likelihood of the counts in nats"
     scaling: ClassVar[str] = "counts"
-    log_input: ClassVar[bool] = True
+    log_input: bool | tuple[bool, ...] = True
 
 
 def misfit_of_counts(splits: Iterable[Rows], scaling: str) -> str | None:
@@ -50,18 +50,27 @@ def _predicted_by_mean(mean: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
 
 
 def _spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """α of Var = m + αm² by moments, m what the training mean predicts: Σ((x − m)² − m) / Σm² by column.
+    """The dispersion about what the training mean predicts.
 
     What is missing is a part of its row's library size, as the model is given it, and of no sum over rows.
     """
-    known = ~np.isnan(train)
-    predicted = np.where(known, train, mean).sum(axis=1, keepdims=True) * mean / mean.sum()
-    excess = np.sum(np.square(train - predicted) - predicted, axis=0, where=known)
+    sizes = np.where(np.isnan(train), mean, train).sum(axis=1, keepdims=True)
+    return dispersion_about(sizes * mean / mean.sum(), train)
+
+
+def dispersion_about(predicted: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """α of Var = m + αm² by moments, of the means m that are predicted: Σ((x − m)² − m) / Σm² by column.
+
+    >>> dispersion_about(np.array([[2.0], [2.0]]), np.array([[0.0], [4.0]]))  # (4 − 2 + 4 − 2) / 8
+    array([0.5])
+    """
+    known, predicted = ~np.isnan(counts), np.broadcast_to(predicted, counts.shape)
+    excess = np.sum(np.square(counts - predicted) - predicted, axis=0, where=known)
     squares = np.maximum(np.sum(np.square(predicted), axis=0, where=known), LEAST_MEAN)
     return np.asarray(np.maximum(excess / squares, LEAST_DISPERSION))
 
 
-def _deviance(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
+def deviance_of_counts(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
     """2 [x ln(x/m) − (x + r) ln((x + r)/(m + r))], r = 1/α (McCullagh & Nelder 1989, section 11.2)."""
     import tensorflow as tf
 
@@ -81,7 +90,7 @@ class LibraryLikelihood(CountLikelihood):
     deviance: Deviance = Deviance(
         words="negative binomial deviance",
         whole="deviance",
-        between=_deviance,
+        between=deviance_of_counts,
         spread=_spread,
         predicted_by_mean=_predicted_by_mean,
     )

@@ -1,0 +1,1 @@
+"""Likelihoods of counts: whole numbers from 0 on."""
