@@ -15,9 +15,9 @@ from klsearch.reports.visible import as_lines
 from klsearch.search.terminal.epoch_log import EpochLog
 from klsearch.search.terminal.printing import show
 from klsearch.studies.errors import UsageError
+from klsearch.vae.diagnostics.column_names import recognise
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import GateThresholds
-from klsearch.vae.diagnostics.histories import recognise
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.diagnostics.watched import FAULTS, Watched
 from klsearch.vae.evaluation.watch import Watch
@@ -118,6 +118,7 @@ class KLMonitor(keras.callbacks.Callback):
         return Watched(
             curves=TrainingCurves.from_rows(self._filled()),
             measures=self._measures,
+            looked=tuple(self._looked),
             logged={name: tuple(values) for name, values in self._logged.items()},
             thresholds=self._thresholds,
             notes=() if self._watch is None else self._watch.notes,
