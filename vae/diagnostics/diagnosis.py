@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from klsearch.vae.diagnostics.column_names import bare
 from klsearch.vae.diagnostics.gates import KL_FLOOR_NATS, GateThresholds, relative_slope
 from klsearch.vae.diagnostics.histories import History
 from klsearch.vae.diagnostics.kl_weights import KlWeights, weigh
@@ -293,9 +294,22 @@ def _unknowns(history: History, divisor: int | None, kl: float, *, assumed: bool
         )
     if history.kl_weight is None:
         sentences.append("No column holds the KL weight: annealing may have gone unseen.")
+    if _may_be_weighted(history):
+        sentences.append(
+            f"Whether {history.columns['kl']} is the KL or the KL times its weight cannot be seen: if it was written "
+            "with a weight of 0.01, say, the KL is 100 times that."
+        )
     if history.reconstruction is None:
         sentences.append("No column holds the reconstruction: whether it improves cannot be seen.")
     return [*sentences, "How many latents are active, and how large errors are beside the data, cannot be seen."]
+
+
+def _may_be_weighted(history: History) -> bool:
+    if bare(history.columns["kl"]) == "kl_per_latent":  # by `KLMonitor`
+        return False
+    logged = history.kl_weight
+    is_one = logged is not None and np.all(np.abs(logged[np.isfinite(logged)] - 1) < 1e-6)
+    return not is_one and (history.parts is None or not history.parts.shows_plain_kl(logged))
 
 
 def _next(verdict: str, kl: float, divisor: int | None, epochs: int, limits: GateThresholds) -> str:

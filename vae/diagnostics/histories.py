@@ -268,7 +268,8 @@ def _history(table: _Table, columns: Mapping[str, str]) -> History:
         logged = frame[weight].to_numpy()
         if parts.holds_weighted_kl(logged):
             notes.append(f"{kl} holds the KL times its weight, for it adds up to the loss: it was divided by {weight}.")
-            unweighted, parts = (frame[kl] / frame[weight]).where(frame[weight] != 0).bfill().ffill(), None
+            unweighted = (frame[kl] / frame[weight]).where(frame[weight] != 0).bfill().ffill()
+            parts = replace(parts, kl=parts.kl / np.where(logged == 0, np.nan, logged))
     rows = _epochs_of(frame)
     return History(
         kl=unweighted[kept].to_numpy(),

@@ -32,6 +32,21 @@ class LossParts:
         is_one = np.all(np.abs(implied[other] - 1) < _SAME_LOSS)
         return bool(other.sum() > 1 and is_one and not self._acts_without(weight))
 
+    def shows_plain_kl(self, logged: np.ndarray | None) -> bool:
+        """Whether the KL is written without its weight, for the loss takes it with one, as logged [T] or a constant.
+
+        Where that is 1 it cannot be told.
+        """
+        implied = self.implied_weight()
+        expected = np.ones_like(implied) if logged is None else logged
+        known = np.isfinite(implied) & np.isfinite(expected) & (expected != 0)
+        if not known.any():
+            return False
+        ratio = implied[known] / expected[known]
+        usual = float(np.median(ratio))
+        is_steady = np.all(np.abs(ratio - usual) <= _SAME_LOSS * abs(usual))
+        return bool(is_steady and np.any(np.abs(implied[known] - 1) > _SAME_LOSS))
+
     def refute(self, logged: np.ndarray) -> float | None:
         """The weight that the KL had in every epoch by the loss, though others [T] were logged; None where they may be.
 

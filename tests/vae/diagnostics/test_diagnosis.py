@@ -83,6 +83,28 @@ def test_what_a_history_cannot_tell_is_said(tmp_path: Path) -> None:
     assert all(words in said for words in ("sum or a mean", "active", "KL weight", "reconstruction"))
 
 
+@pytest.mark.parametrize(
+    ("weight", "written_as", "columns", "is_doubtful"),
+    [
+        (0.01, 0.01, {}, True),
+        (1.0, 1.0, {}, True),
+        (0.01, 1.0, {}, False),
+        (0.01, 1.0, {"beta": 0.01}, False),
+        (0.01, 0.01, {"beta": 0.01}, False),
+        (1.0, 1.0, {"beta": 1.0}, False),
+    ],
+)
+def test_a_kl_that_may_have_been_written_with_its_weight_is_said_to_be_so(
+    weight: float, written_as: float, columns: dict[str, float], is_doubtful: bool, tmp_path: Path
+) -> None:
+    kl, recon = np.linspace(19, 20, 30), np.linspace(9, 5, 30)
+    found = written(tmp_path, loss=recon + weight * kl, recon_loss=recon, kl_loss=written_as * kl, **columns)
+    said = "Whether kl_loss is the KL or the KL times its weight cannot be seen"
+    assert any(said in sentence for sentence in found.unknowns) == is_doubtful
+    assert any(said in sentence for sentence in written(tmp_path, kl_loss=kl).unknowns)
+    assert not any("its weight" in sentence for sentence in written(tmp_path, val_kl_per_latent=kl).unknowns)
+
+
 SETTLING = 2.2 * (1 - np.exp(-np.arange(1, 61) / 5))
 
 
