@@ -7,7 +7,7 @@ import numpy as np
 _CHANGE = 1e-3  # relative
 _SAME_LOSS = 0.02  # relative
 _ROUNDING = 1e-5  # of a loss, beside what its parts add up to
-_SEEN = 0.1  # the share of a loss that cannot hide in it, under another reduction either
+_SEEN = 0.02  # the share of a loss that cannot hide in it, under another reduction either
 _FEWEST = 3  # epochs that a claim against what was logged rests on
 
 
