@@ -70,7 +70,7 @@ def _banner(watched: Watched, told: Diagnosis) -> Banner:
     curves, measures = watched.curves, watched.measures
     band = spread(*watched.thresholds.kl_band)
     kl = final_kl(curves, watched.thresholds.window)
-    weight = float(curves.kl_weight[-1])
+    logged, weight = float(curves.kl_weight[-1]), told.numbers["kl_weight"] if told.refutation else None
     tiles = [Tile(label="Final KL", value=number(kl), detail=f"nats per latent, band {band}")]
     if measures is not None:
         latents = measures.latent_dim
@@ -83,8 +83,10 @@ def _banner(watched: Watched, told: Diagnosis) -> Banner:
                 detail=f"at least {needed} needed",
             ),
         ]
-    known = "at the end of training" if math.isfinite(weight) else "not known: name it as KLMonitor(kl_weight=…)"
-    tiles.append(Tile(label="KL weight", value=number(weight), detail=known))
+    known = "at the end of training" if math.isfinite(logged) else "not known: name it as KLMonitor(kl_weight=…)"
+    if weight is not None:
+        known = f"by your loss: the {number(logged)} that was logged has no effect"
+    tiles.append(Tile(label="KL weight", value=number(logged if weight is None else weight), detail=known))
     return Banner(
         word=capitalized(told.verdict.replace("_", " ")),
         tone=_tone(told.verdict),

@@ -15,9 +15,9 @@ from klsearch.reports.visible import as_lines
 from klsearch.search.terminal.epoch_log import EpochLog
 from klsearch.search.terminal.printing import show
 from klsearch.studies.errors import UsageError
+from klsearch.vae.diagnostics.column_names import recognise
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.gates import GateThresholds
-from klsearch.vae.diagnostics.histories import recognise
 from klsearch.vae.diagnostics.measures import Measures
 from klsearch.vae.diagnostics.watched import FAULTS, Watched
 from klsearch.vae.evaluation.watch import Watch
@@ -26,6 +26,7 @@ from klsearch.vae.training.optimizer import OPTIMIZERS
 _MOST_ROWS = 256
 _FIRST_LOOKS = 3  # whatever they cost: the first compiles, the second is timed
 _WEIGHTS = ("kl_weight", "beta", "kl_beta", "kld_weight", "kl_coefficient", "kl_coeff")  # of a model, by attribute
+_MOST_SINGLE = float(np.finfo(np.float32).max)
 _FREE = (-math.inf, math.inf)
 _OF_A_LOOK = slice(4, 9)  # of a row of the curves
 
@@ -48,8 +49,9 @@ class KLMonitor(keras.callbacks.Callback):
     `EarlyStopping("val_kl_per_latent", mode="min")`.
 
     Args:
-        rows: what the encoder takes, float [N, *shape], N at least 32. The first 256 are watched, or fewer where that
-            saves time and a look takes more than `most_cost` of an epoch; `watched.cost` is what watching took.
+        rows: what the encoder takes, float [N, *shape], N at least 32, without a condition. The first 256 are watched,
+            or fewer where that saves time and a look takes more than `most_cost` of an epoch; `watched.cost` is what
+            watching took.
         log: a file that gets a line an epoch: JSON lines if it ends in .jsonl, else CSV. What it has stays.
         report: an HTML page that is written when training ends, and stands alone; see `write_report`.
         stop_on: verdicts that end the training: of "runaway", "collapsed", "diverged", "clip_bound".
@@ -95,7 +97,10 @@ class KLMonitor(keras.callbacks.Callback):
         if not most_cost > 0:
             raise UsageError(f"most_cost must be above 0, but is {most_cost}.")
         if not isinstance(rows, np.ndarray):
-            raise UsageError(f"rows must be a NumPy array of what the encoder takes, but is a {type(rows).__name__}.")
+            raise UsageError(
+                f"rows must be a NumPy array of what the encoder takes, but is a {type(rows).__name__}. A model that "
+                "takes a condition beside the rows cannot be watched."
+            )
         self._rows, self._own, self._verbose = rows, model, verbose
         self._stop_on, self._kl_weight, self._most_cost = stop_on, kl_weight, most_cost
         self._thresholds = GateThresholds(kl_band=kl_band)
@@ -118,6 +123,7 @@ class KLMonitor(keras.callbacks.Callback):
         return Watched(
             curves=TrainingCurves.from_rows(self._filled()),
             measures=self._measures,
+            looked=tuple(self._looked),
             logged={name: tuple(values) for name, values in self._logged.items()},
             thresholds=self._thresholds,
             notes=() if self._watch is None else self._watch.notes,
@@ -181,7 +187,7 @@ class KLMonitor(keras.callbacks.Callback):
         self._note(found, logs, weight)
         line = {"epoch": self._epoch, **_numbers(logs)}
         if found is not None:
-            self._latest = {"val_kl_per_latent": found.kl, "active_latents": found.active_units}
+            self._latest = {"val_kl_per_latent": _single(found.kl), "active_latents": found.active_units}
             line |= self._latest
         if self._log is not None:
             self._log.write({**line, "kl_weight": weight, **({} if found is None else _seen(found))})
@@ -275,14 +281,9 @@ class KLMonitor(keras.callbacks.Callback):
 
     def _see(self, found: Measures, row: list[float]) -> None:
         """Take up a look at the latest epoch into its row of the curves."""
-        row[_OF_A_LOOK] = [
-            found.kl,
-            found.reconstruction,
-            found.unexplained,
-            found.clip_share_low,
-            found.clip_share_high,
-        ]
-        row[-1] = float(row[-1] or not math.isfinite(found.kl))
+        seen = (found.kl, found.reconstruction, found.unexplained, found.clip_share_low, found.clip_share_high)
+        row[_OF_A_LOOK] = map(_single, seen)
+        row[-1] = float(row[-1] or not math.isfinite(_single(found.kl)))
         self._measures = None if row[-1] else found
         self._looked.append(len(self._values) - 1)
 
@@ -324,6 +325,11 @@ def _as_number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
+
+
+def _single(value: float) -> float:
+    """A number as the curves hold it: infinite beyond single precision, in which models are trained."""
+    return math.copysign(math.inf, value) if abs(value) > _MOST_SINGLE else value
 
 
 def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:

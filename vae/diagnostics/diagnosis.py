@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from klsearch.vae.diagnostics.column_names import bare
 from klsearch.vae.diagnostics.gates import KL_FLOOR_NATS, GateThresholds, relative_slope
 from klsearch.vae.diagnostics.histories import History
+from klsearch.vae.diagnostics.kl_weights import KlWeights, weigh
+from klsearch.vae.diagnostics.trends import Motion, count_last, motion_at_end, slows_down, span
 
 VERDICTS = ("healthy", "still_moving", "annealing", "runaway", "collapsed", "diverged", "unknown")
 _NEXT = {
@@ -20,10 +23,12 @@ _NEXT = {
     "diverged": "Lower the learning rate, clip the log-variance (to [-20, 2], say) and look for NaN in the data.",
     "unknown": "Log KL, reconstruction and KL weight in every epoch, train longer, and diagnose again.",
 }
-_GROWTH = 1.5  # from the middle of the training to its end
+_WITHOUT_EFFECT = (
+    "Let the loss read the KL weight in every step: hold it as a variable (`keras.Variable`) and set it with `assign`, "
+    "for a Python number is read once, when the step is compiled. `klsearch audit` shows whether it has an effect."
+)
 _EXPLOSION = 10.0
-_NOISE_WIDTHS = 2.5  # standard errors that a slope must have to be one
-_WEIGHT_CHANGE = 1e-3
+_FEWEST = 3  # values that a level is the mean of, of which one may be an outlier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,7 @@ class Diagnosis:
         numbers: what was measured, by name; None where it cannot be.
         columns: which column was taken for what.
         next: what to do first.
+        refutation: a sentence, where the loss shows that the logged KL weight has no effect; else empty.
     """
 
     verdict: str
@@ -45,18 +51,29 @@ class Diagnosis:
     numbers: Mapping[str, float | int | None]
     columns: Mapping[str, str]
     next: str
+    refutation: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Motion:
-    """How KL moves at the end: relative slope per epoch over `window` epochs, and its standard error."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Steady:
+    """The KL at the KL weight of the end.
 
+    Attributes:
+        kl: its values.
+        epochs: of each.
+        lasts: for how many epochs the weight has been that, with a KL or without.
+        window: of the gates.
+    """
+
+    kl: np.ndarray
+    epochs: np.ndarray
+    lasts: int
     window: int
-    slope: float
-    error: float
 
-    def is_moving(self, most: float) -> bool:
-        return abs(self.slope) > most and abs(self.slope) > _NOISE_WIDTHS * self.error
+    @property
+    def last(self) -> np.ndarray:
+        """The values of the last epochs, a few at least."""
+        return self.kl[-count_last(self.epochs, self.window, _FEWEST) :]
 
 
 def diagnose(
@@ -76,45 +93,62 @@ def diagnose(
     """
     limits = thresholds or GateThresholds()
     window, most = limits.window, limits.max_kl_slope
-    weight = _weight(history, window)
-    full = history.kl.size if weight is None else _epochs_at_full_weight(weight)
-    steady = history.kl[-full:] if full else history.kl[:0]
-    kl = float(np.mean(history.kl[-window:])) if history.kl.size else math.nan
+    weight = weigh(history.kl_weight, history.parts, history.rows, window)
+    steady = _steady(history, weight, window)
+    last = count_last(history.epochs, window, _FEWEST)
+    kl = float(np.mean(history.kl[-last:])) if history.kl.size else math.nan
     is_mean = kl_reduction == "mean" or history.columns["kl"].lower().endswith(("kl_mean", "kl_per_latent"))
     divisor = 1 if is_mean else latent_dim
     per_latent = None if divisor is None else kl / divisor
-    motion = _motion(steady, window, most)
+    motion = motion_at_end(steady.kl, steady.epochs, window, most)
     improvement = _improvement(history.reconstruction, window)
+    slope_over = count_last(history.epochs, window, window)
     numbers: dict[str, float | int | None] = {
-        "epochs": history.kl.size,
+        "epochs": history.trained,
         "nonfinite_epochs": history.nonfinite_epochs,
         "kl": kl,
         "kl_per_latent": per_latent,
-        "kl_slope": relative_slope(history.kl[-window:]),
+        "kl_slope": relative_slope(history.kl[-slope_over:], history.epochs[-slope_over:]),
         "kl_slope_window": motion.window,
         "kl_slope_over_window": motion.slope,
         "kl_slope_error": motion.error,
-        "kl_weight": None if weight is None else float(weight[-1]),
-        "epochs_at_this_weight": None if weight is None else full,
-        "annealing_epochs": None if weight is None else _annealing_epochs(weight, full, window),
-        "reconstruction": None if history.reconstruction is None else float(history.reconstruction[-1]),
+        "kl_weight": None if weight is None else float(weight.values[-1]),
+        "epochs_at_this_weight": None if weight is None else steady.lasts,
+        "annealing_epochs": _annealing_epochs(history, weight, steady),
+        "reconstruction": _at_end(history.reconstruction),
         "reconstruction_improvement": improvement,
     }
     verdict, reason = _judge_without_trend(history, weight, steady, limits) or _judge(
         steady, motion, kl, per_latent, improvement, limits
     )
+    refutation = "" if weight is None else weight.refutation
     return Diagnosis(
         verdict=verdict,
-        reasons=(reason, _level(history.kl, window, divisor), *history.notes),
+        reasons=(*filter(None, [refutation]), reason, _level(history, last, divisor), *history.notes),
         unknowns=tuple(_unknowns(history, divisor, kl, assumed=kl_reduction is None)),
         numbers=numbers,
         columns=history.columns,
-        next=_next(verdict, kl, divisor, history.kl.size, limits),
+        next=_WITHOUT_EFFECT if refutation else _next(verdict, kl, divisor, history.kl.size, limits),
+        refutation=refutation,
     )
 
 
+def _steady(history: History, weight: KlWeights | None, window: int) -> _Steady:
+    since = -math.inf if weight is None else weight.full_since
+    kept = history.epochs >= since
+    lasts = history.trained if math.isinf(since) else span(np.array([since, history.rows[-1]]))
+    return _Steady(kl=history.kl[kept], epochs=history.epochs[kept], lasts=lasts, window=window)
+
+
+def _annealing_epochs(history: History, weight: KlWeights | None, steady: _Steady) -> int | None:
+    """Over how many epochs the KL weight rose to what it has been since; None where it did anything else."""
+    if weight is None or not weight.rose or steady.lasts < steady.window:
+        return None
+    return history.trained - steady.lasts
+
+
 def _judge_without_trend(
-    history: History, weight: np.ndarray | None, steady: np.ndarray, limits: GateThresholds
+    history: History, weight: KlWeights | None, steady: _Steady, limits: GateThresholds
 ) -> tuple[str, str] | None:
     """The verdict, and the sentence that carries it, where no trend is needed or none can be seen yet; else None."""
     window, high = limits.window, limits.kl_band[1]
@@ -122,48 +156,59 @@ def _judge_without_trend(
         held = "1 epoch holds" if history.nonfinite_epochs == 1 else f"{history.nonfinite_epochs} epochs hold"
         return "diverged", f"{held} values that are not finite."
     if history.kl.size < window:
-        return "unknown", f"{history.kl.size} epochs are too few: KL is judged over {window} at least."
+        return (
+            "unknown",
+            f"{_measured(history.kl.size, history.trained)} are too few: KL is judged over {window} at least.",
+        )
     if _is_negative(history.kl):
         return "unknown", (
             f"The KL is below zero, down to {np.min(history.kl):.3g}, which no KL is: it may be written as its "
             "logarithm, or with the other sign."
         )
-    if _explodes(steady, window, high):
+    if _explodes(steady.kl, window, high):
         return "runaway", f"KL jumped to {history.kl[-1]:.4g}, over {_EXPLOSION:g} times what it was just before."
-    if weight is not None and steady.size < window:
-        again = ", as it did before: the annealing is cyclical" if _is_cyclical(weight) else ""
+    if weight is not None and steady.lasts < window:
+        again = ", as it did before: the annealing is cyclical" if weight.is_cyclical else ""
         return "annealing", (
-            f"The KL weight still changes{again}: it is {weight[-1]:.3g}, and has been for {steady.size} of {window} "
-            f"epochs; a KL that moves meanwhile is no fault."
+            f"The KL weight still changes{again}: it is {weight.values[-1]:.3g}, and has been for {steady.lasts} of "
+            f"{window} epochs; a KL that moves meanwhile is no fault."
         )
-    if steady.size < 2 * window:
-        return "unknown", f"{steady.size} epochs at one KL weight are too few: it takes {2 * window} to see a trend."
+    if steady.lasts < 2 * window:
+        return "unknown", f"{steady.lasts} epochs at one KL weight are too few: it takes {2 * window} to see a trend."
+    if steady.kl.size < window:
+        measured = _measured(steady.kl.size, steady.lasts)
+        return "unknown", f"{measured} at one KL weight are too few: it takes {window} to see a trend."
     return None
 
 
+def _measured(values: int, epochs: int) -> str:
+    """So many epochs, or values where not every epoch has one."""
+    return f"{values} epochs" if values == epochs else f"{values} values of the KL in {epochs} epochs"
+
+
 def _judge(
-    steady: np.ndarray,
-    motion: _Motion,
+    steady: _Steady,
+    motion: Motion,
     kl: float,
     per_latent: float | None,
     improvement: float | None,
     limits: GateThresholds,
 ) -> tuple[str, str]:
     """The verdict and the sentence that carries it, of enough epochs at one KL weight."""
-    window, most, (low, high) = limits.window, limits.max_kl_slope, limits.kl_band
+    most, (low, high) = limits.max_kl_slope, limits.kl_band
     moving = motion.is_moving(most)
     trend = (
         f"{'moves' if moving else 'is settled'}: {motion.slope:+.2%} per epoch over the last {motion.window} epochs "
         f"(± {motion.error:.2%}; up to {most:.0%} counts as settled)"
     )
     known = kl if per_latent is None else per_latent
-    last = steady[-window:] * (known / kl if kl else 1.0)  # in the unit of the band, if that is known
+    last = steady.last * (known / kl if kl else 1.0)  # in the unit of the band, if that is known
     if known > high >= max(np.median(last), last[-1]) and not moving:
         return "unknown", (
-            f"KL jumped to {np.max(steady[-window:]):.4g} among the last {window} epochs, and came back: train on for "
-            "as many to see whether it stays."
+            f"KL jumped to {np.max(steady.last):.4g} among the last {_window_of(steady)} epochs, and came back: train "
+            "on for as many to see whether it stays."
         )
-    grows = moving and motion.slope > 0 and kl > high and not _slows_down(steady)
+    grows = moving and motion.slope > 0 and kl > high and not slows_down(steady.kl, steady.epochs)
     if per_latent is not None and per_latent > high and not (moving and motion.slope < 0):
         return (
             "runaway",
@@ -193,17 +238,24 @@ def _judge(
     return "healthy", f"KL {trend}, and lies in the band of {low:g} to {high:g} nats per latent."
 
 
-def _level(kl: np.ndarray, window: int, divisor: int | None) -> str:
+def _window_of(steady: _Steady) -> int:
+    return max(steady.window, span(steady.epochs[-steady.last.size :]))
+
+
+def _level(history: History, count: int, divisor: int | None) -> str:
     """Where KL ends, in a sentence."""
-    last = kl[-window:]
+    kl, last = history.kl, history.kl[-count:]
     if last.size and not np.all(np.isfinite(last)):
         finite = np.flatnonzero(np.isfinite(kl))
         if not finite.size:
             return "No epoch has a finite KL."
-        return f"KL was last finite in row {finite[-1] + 1} of {kl.size}, at {kl[finite[-1]]:.4g}."
+        row = int(np.searchsorted(history.rows, history.epochs[finite[-1]]))
+        return f"KL was last finite in row {row + 1} of {history.rows.size}, at {kl[finite[-1]]:.4g}."
     mean = float(np.mean(last)) if last.size else math.nan
     unit = "in the column's own unit" if divisor is None else f"{mean / divisor:.3g} nats per latent"
-    return f"KL ends at {mean:.4g} ({unit}, mean of the last {last.size} epochs)."
+    epochs = span(history.epochs[-count:]) if last.size else 0
+    over = f"{last.size} epochs" if epochs == last.size else f"{last.size} values, over {epochs} epochs"
+    return f"KL ends at {mean:.4g} ({unit}, mean of the last {over})."
 
 
 def _is_negative(kl: np.ndarray) -> bool:
@@ -211,65 +263,13 @@ def _is_negative(kl: np.ndarray) -> bool:
     return bool(np.min(kl) < -KL_FLOOR_NATS * max(1.0, float(np.median(kl))))
 
 
-def _weight(history: History, window: int) -> np.ndarray | None:
-    """The KL weight per epoch: as logged, else as the loss implies it where that plainly rises to the end."""
-    if history.kl_weight is not None and np.all(np.isfinite(history.kl_weight)):
-        return history.kl_weight
-    implied = history.implied_weight
-    if implied is None or implied.size < window or not np.all(np.isfinite(implied)):
-        return None
-    last = implied[-window:]
-    return implied if np.all(np.diff(last) > 0) and last[-1] > 1.05 * last[0] > 0 else None
-
-
-def _epochs_at_full_weight(weight: np.ndarray) -> int:
-    """How many epochs at the end share the last one's KL weight."""
-    other = np.abs(weight - weight[-1]) > _WEIGHT_CHANGE * max(float(np.max(np.abs(weight))), 1e-30)
-    return int(weight.size - 1 - np.flatnonzero(other)[-1]) if other.any() else int(weight.size)
-
-
-def _annealing_epochs(weight: np.ndarray, full: int, window: int) -> int | None:
-    """Over how many epochs the KL weight rose to what it has been since; None where it did anything else."""
-    rose = bool(np.all(np.diff(weight) >= -_WEIGHT_CHANGE * float(np.max(np.abs(weight)))))
-    return weight.size - full if rose and full >= window else None
-
-
-def _is_cyclical(weight: np.ndarray) -> bool:
-    return bool(np.any(np.diff(weight) < -0.5 * np.max(weight)))
-
-
-def _motion(kl: np.ndarray, window: int, most: float) -> _Motion:
-    """The slope at the end, over as many epochs as noise asks for: its error is to be below half the threshold."""
-    if kl.size < 2 or not np.all(np.isfinite(kl)):
-        return _Motion(window=window, slope=math.nan, error=math.nan)
-    widths = [width for width in (window, 2 * window, 4 * window, 8 * window) if width <= kl.size] or [kl.size]
-    noise = _noise(kl[1:][-4 * window :])  # the first epoch is of weights that had learned nothing
-    for width in widths:
-        last = kl[-width:]
-        spread = math.sqrt((width**3 - width) / 12)
-        error = noise / spread / max(float(np.mean(last)), KL_FLOOR_NATS)
-        motion = _Motion(window=width, slope=relative_slope(last), error=error)
-        if 2 * error <= most:
-            break
-    return motion
-
-
-def _noise(kl: np.ndarray) -> float:
-    """The standard deviation of what does not go on from epoch to epoch, from second differences."""
-    return float(np.sqrt(np.mean(np.diff(kl, n=2) ** 2) / 6)) if kl.size > 2 else 0.0
-
-
 def _explodes(kl: np.ndarray, window: int, high: float) -> bool:
     before = kl[-2 * window : -1]
     return before.size >= window and kl[-1] > max(_EXPLOSION * float(np.median(before)), 10 * high)
 
 
-def _slows_down(kl: np.ndarray) -> bool:
-    """Tell whether the last third rises less steeply than the one before, or little was added since the middle."""
-    _, middle, last = (float(np.mean(part)) for part in np.array_split(kl, 3))
-    quarters = [float(np.mean(part)) for part in np.array_split(kl[kl.size // 3 :], 4)]
-    earlier, later = quarters[1] - quarters[0], quarters[3] - quarters[2]
-    return later < 0.8 * earlier or last < _GROWTH * middle
+def _at_end(reconstruction: np.ndarray | None) -> float | None:
+    return None if reconstruction is None or not reconstruction.size else float(reconstruction[-1])
 
 
 def _improvement(reconstruction: np.ndarray | None, window: int) -> float | None:
@@ -287,16 +287,29 @@ def _unknowns(history: History, divisor: int | None, kl: float, *, assumed: bool
             "Whether KL is a sum or a mean over latents cannot be seen: give --latent-dim D for a sum over D, "
             "--kl-reduction mean for a mean."
         )
-    elif divisor > 1 and assumed:
+    elif divisor > 1 and assumed and math.isfinite(kl):
         sentences.append(
             f"KL was taken for a sum over {divisor} latents; if it is their mean, it is {kl:.3g} nats per latent: "
             f"then say --kl-reduction mean."
         )
     if history.kl_weight is None:
         sentences.append("No column holds the KL weight: annealing may have gone unseen.")
+    if _may_be_weighted(history):
+        sentences.append(
+            f"Whether {history.columns['kl']} is the KL or the KL times its weight cannot be seen: if it was written "
+            "with a weight of 0.01, say, the KL is 100 times that."
+        )
     if history.reconstruction is None:
         sentences.append("No column holds the reconstruction: whether it improves cannot be seen.")
     return [*sentences, "How many latents are active, and how large errors are beside the data, cannot be seen."]
+
+
+def _may_be_weighted(history: History) -> bool:
+    if bare(history.columns["kl"]) == "kl_per_latent":  # by `KLMonitor`
+        return False
+    logged = history.kl_weight
+    is_one = logged is not None and np.all(np.abs(logged[np.isfinite(logged)] - 1) < 1e-6)
+    return not is_one and (history.parts is None or not history.parts.shows_plain_kl(logged))
 
 
 def _next(verdict: str, kl: float, divisor: int | None, epochs: int, limits: GateThresholds) -> str:

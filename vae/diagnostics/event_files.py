@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from klsearch.vae.host.quiet import hide_start_up_lines
+
 _VALIDATION = {"validation", "val", "valid", "eval", "test"}
 _OF_EPOCHS = "epoch_"  # before each tag of Keras's callback; what it writes by steps has other prefixes
 _BY_STEPS = ("batch_", "evaluation_")
@@ -39,9 +41,13 @@ def read_events(path: Path) -> pd.DataFrame:
         listed = ", ".join(sorted(str(one) for one in trainings)[:5])
         raise EventProblem(f"{path} holds the event files of several trainings; name one of {listed}.")
     columns, steps_are = dict[str, dict[int, float]](), "step"
-    for file in files:
+    with hide_start_up_lines():
+        read = {file: _scalars(file) for file in files}
+    for file, scalars in read.items():
+        if scalars is None:
+            raise EventProblem(f"{file} is not an event file of TensorBoard, or damaged.")
         split = "validation/" if file.parent.name.lower() in _VALIDATION else ""
-        for step, tag, value in _scalars(file):
+        for step, tag, value in scalars:
             if not tag.startswith(_BY_STEPS):
                 columns.setdefault(split + tag.removeprefix(_OF_EPOCHS), {})[step] = value
                 steps_are = "epoch" if tag.startswith(_OF_EPOCHS) else steps_are
@@ -57,8 +63,8 @@ def _training_of(file: Path) -> Path:
     return folder.parent if folder.name.lower() in _VALIDATION | {"train", "training"} else folder
 
 
-def _scalars(file: Path) -> list[tuple[int, str, float]]:
-    """Step, tag and value of each scalar that was written whole."""
+def _scalars(file: Path) -> list[tuple[int, str, float]] | None:
+    """Step, tag and value of each scalar that was written whole; None where the file is damaged from the beginning."""
     import tensorflow as tf  # only these files need it
     from tensorflow.core.util import event_pb2
 
@@ -69,9 +75,8 @@ def _scalars(file: Path) -> list[tuple[int, str, float]]:
             for value in event.summary.value:
                 if (number := _number(value)) is not None:
                     found.append((int(event.step), str(value.tag), number))
-    except tf.errors.DataLossError as error:  # the last event may be half written
-        if not found:
-            raise EventProblem(f"{file} is not an event file of TensorBoard, or damaged.") from error
+    except tf.errors.DataLossError:  # the last event may be half written
+        return found or None
     return found
 
 

@@ -97,12 +97,16 @@ def kl_slope(curves: TrainingCurves, window: int) -> float:
     return relative_slope(curves.validation_kl[-window:])
 
 
-def relative_slope(kl: np.ndarray) -> float:
-    """Least-squares slope of KL values, shape [W], per epoch ÷ max(their mean, 0.05 nats); NaN as for `kl_slope`."""
+def relative_slope(kl: np.ndarray, at: np.ndarray | None = None) -> float:
+    """Least-squares slope of KL values, shape [W], per epoch ÷ max(their mean, 0.05 nats); NaN as for `kl_slope`.
+
+    They stand in epochs that follow one another, or in those of `at`, [W].
+    """
     last = kl.astype(np.float64)
     if last.size < 2 or not np.all(np.isfinite(last)):
         return math.nan
-    epochs = np.arange(last.size) - (last.size - 1) / 2
+    places = np.arange(last.size) if at is None else at
+    epochs = places - np.mean(places)
     slope = float(np.sum(epochs * last) / np.sum(epochs**2))
     return slope / max(float(np.mean(last)), KL_FLOOR_NATS)
 

@@ -2,8 +2,9 @@
 
 import io
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,29 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from klsearch.vae.diagnostics.column_names import LOGARITHM, NAMES, bare, is_other_weight, is_validation, recognise
 from klsearch.vae.diagnostics.event_files import EventProblem, is_event_source, read_events
+from klsearch.vae.diagnostics.kl_weights import LossParts
 
-# What columns are called, the likeliest first, once split names such as "val_" are taken off.
-_NAMES = {
-    "epoch": ("epoch", "epochs"),
-    "loss": ("loss", "total_loss", "total", "elbo_loss"),
-    "kl": (
-        "kl_per_latent", "kl_mean", "kl", "kl_loss", "kl_divergence", "kl_divergence_loss", "kld", "kld_loss", "kl_div",
-        "kl_term", "kl_sum", "loss_kl", "latent_loss", "regularization_loss",
-    ),
-    "reconstruction": (
-        "reconstruction", "reconstruction_loss", "recon", "recon_loss", "rec_loss", "rec", "reconstruction_error",
-        "recon_error", "rec_error", "reconstruction_term", "loss_recon", "mse", "bce", "nll", "mean_squared_error",
-        "binary_crossentropy", "distortion",
-    ),
-    "kl_weight": (
-        "kl_weight", "beta", "weight", "kl_beta", "kld_weight", "kl_coefficient", "kl_coeff", "kl_anneal",
-        "kl_annealing", "annealing", "anneal", "beta_kl",
-    ),
-}  # fmt: skip
-_SPLITS = re.compile(r"^(val|validation|valid|train|training)_")
-_LOGARITHM = re.compile(r"^(log|ln)(2|10)?_|_log$")
-_SAME_LOSS = 0.02  # relative
 _MISSING = {"", "na", "n/a", "null", "none", "<na>"}
 
 
@@ -43,26 +25,41 @@ class HistoryProblem(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class History:
-    """One training, one value an epoch: float arrays of one shape [T]; NaN where nothing finite was written.
+    """One training: float arrays of [T] values in the epochs that have a KL, or of [R], those of all rows.
+
+    NaN where nothing finite was written.
 
     Attributes:
-        kl: the KL term, of validation rows where those were measured in most epochs.
-        reconstruction: of the same rows if there; None without such a column.
-        kl_weight: as logged; None without such a column.
-        implied_weight: (loss − reconstruction) ÷ KL of the training rows, which is the KL weight where the loss has no
-            further term; None where a column lacks.
+        kl: the KL term, of validation rows where those were measured in most epochs, or by `KLMonitor`, [T].
+        epochs: of each, as they are counted there, ascending, [T].
+        rows: the epochs of all rows, ascending, [R].
+        reconstruction: of the same rows of data as `kl` if there, [T]; None without such a column.
+        kl_weight: as logged, [R]; None without such a column.
+        parts: the loss of the training rows and what it is made of, [R]; None where a column lacks.
         nonfinite_epochs: in how many epochs a loss, KL or reconstruction was not a finite number.
         columns: which column was taken for what.
         notes: what was left out or assumed, a sentence each.
     """
 
     kl: np.ndarray
+    epochs: np.ndarray
+    rows: np.ndarray
     reconstruction: np.ndarray | None
     kl_weight: np.ndarray | None
-    implied_weight: np.ndarray | None
+    parts: LossParts | None
     nonfinite_epochs: int
     columns: Mapping[str, str]
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def trained(self) -> int:
+        """How many epochs there were: a row stands for those since the row before, and the first for as many."""
+        if not self.rows.size:
+            return 0
+        first, last = float(self.rows[0]), float(self.rows[-1])
+        step = float(np.min(np.diff(self.rows))) if self.rows.size > 1 else 1.0
+        begin = max(first - step, -1.0 if first < 1 else 0.0)  # they are counted from 0, or from 1
+        return math.ceil(last - begin)
 
 
 def read_history(path: Path, given: Mapping[str, str | None] | None = None) -> History:
@@ -121,7 +118,7 @@ def _table(cells: pd.DataFrame, path: Path) -> _Table:
     ]
     frame = numbers.drop(columns=texts)
     written = ~missing.drop(columns=texts)
-    values = [name for name in map(str, frame) if _bare(name) not in _NAMES["epoch"]]
+    values = [name for name in map(str, frame) if bare(name) not in NAMES["epoch"]]
     written.loc[~written[values].any(axis=1), values] = True  # pandas writes NaN as nothing: no value is no number
     return _Table(frame, written, tuple(texts))
 
@@ -146,14 +143,35 @@ def _json_cells(text: str, path: Path) -> pd.DataFrame:
     while isinstance(found, dict) and isinstance(found.get("history"), dict | list):
         found = found["history"]
     if isinstance(found, dict):
+        found = _flat(found)
         found = {name: values if isinstance(values, list) else [values] for name, values in found.items()}
         shortest = min(map(len, found.values()), default=0)
         longest = max(map(len, found.values()), default=0)
+        found = {name: _spread(values, longest) if is_validation(name) else values for name, values in found.items()}
         found = {name: values for name, values in found.items() if len(values) > shortest or shortest == longest}
         return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in found.items()})
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
-        return pd.DataFrame(found, dtype=object)
+        return pd.DataFrame([_flat(row) for row in found], dtype=object)
     raise HistoryProblem(f"{path} is JSON but no history: give columns by name, or a list of epochs.")
+
+
+def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What lies in objects within, under the names that lead there, with points between them."""
+    flat = dict(found)
+    while any(isinstance(value, dict) for value in flat.values()):
+        inner = {name: value if isinstance(value, dict) else {"": value} for name, value in flat.items()}
+        flat = {f"{name}.{key}" if key else name: one for name, of in inner.items() for key, one in of.items()}
+    return flat
+
+
+def _spread(values: list[Any], epochs: int) -> list[Any]:
+    """The values of every so-manieth epoch, which Keras's `validation_freq` leaves, where they were measured."""
+    if not 1 < len(values) <= epochs // 2:
+        return values
+    step = epochs // len(values)
+    spread: list[Any] = [None] * epochs
+    spread[step - 1 : step * len(values) : step] = values
+    return spread
 
 
 def _json_lines(text: str, path: Path) -> list[Any]:
@@ -187,7 +205,7 @@ def _csv_cells(text: str, path: Path) -> pd.DataFrame:
 
 def _one_row_per_epoch(table: _Table) -> _Table:
     """The last training of the table, its rows averaged where an epoch has several."""
-    name = next((column for column in map(str, table.frame) if _bare(column) in _NAMES["epoch"]), None)
+    name = _epoch_column(table.frame)
     if name is None:
         return replace(table, notes=("No column says the epoch: a row was taken for one.",))
     frame, written, notes = table.frame, table.written, []
@@ -203,31 +221,8 @@ def _one_row_per_epoch(table: _Table) -> _Table:
     return replace(table, frame=frame, written=written, notes=tuple(notes))
 
 
-def _bare(column: str) -> str:
-    """A column's name without its split and its unit in brackets, in one spelling."""
-    named = re.sub(r"[(\[].*?[)\]]", "", column)
-    spelt = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", named.rsplit("/", 1)[-1])
-    return _SPLITS.sub("", re.sub(r"[^a-z0-9]+", "_", spelt.lower()).strip("_"))
-
-
-def _is_validation(column: str) -> bool:
-    return re.match(r"(val|valid|validation)[_/ ]", column.lower()) is not None
-
-
-def recognise(found: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The columns by what they hold, as far as their names tell; those of validation rows as "validation kl" and so on.
-
-    `given` names the columns of some of them.
-    """
-    columns = dict(given or {})
-    for meaning, names in _NAMES.items():
-        if meaning in columns:
-            continue
-        for split in ("", "validation "):
-            of_split = [column for column in found if _is_validation(column) == bool(split)]
-            matches = [column for name in names for column in of_split if _bare(column) == name]
-            columns |= {split + meaning: matches[0]} if matches else {}
-    return columns
+def _epoch_column(frame: pd.DataFrame) -> str | None:
+    return next((column for column in map(str, frame) if bare(column) in NAMES["epoch"]), None)
 
 
 def _recognise(table: _Table, given: Mapping[str, str], path: Path) -> dict[str, str]:
@@ -241,33 +236,21 @@ def _recognise(table: _Table, given: Mapping[str, str], path: Path) -> dict[str,
     for meaning, name in given.items():
         if name not in found:
             raise HistoryProblem(f"{path} has no column of numbers '{name}'; it has: {listed}.")
-        if meaning == "kl" and _LOGARITHM.search(_bare(name)):
+        if meaning == "kl" and LOGARITHM.search(bare(name)):
             raise HistoryProblem(
                 f"{path}: '{name}' is called a logarithm; give the KL itself, or rename it if it is that."
             )
-    columns = recognise(found, given)
+    others = {name for name in found if is_other_weight(name, table.frame[name].to_numpy())} - set(given.values())
+    columns = recognise([name for name in found if name not in others], given)
     if not {"kl", "validation kl"} & columns.keys():
         raise HistoryProblem(f"{path}: no column is known to be the KL term; name it with --kl; there are: {listed}.")
     return columns
 
 
-def imply_kl_weight(loss: np.ndarray, reconstruction: np.ndarray, kl: np.ndarray) -> np.ndarray:
-    """The KL weight of a loss that has no further term, [T]."""
-    with np.errstate(all="ignore"):
-        implied: np.ndarray = (loss - reconstruction) / kl
-    return implied
-
-
-def _is_weighted(implied: np.ndarray, weight: np.ndarray) -> bool:
-    """Whether the loss takes the KL as it is written, though its weight is another: it was written with its weight."""
-    other = np.isfinite(implied) & (np.abs(weight - 1) > _SAME_LOSS)
-    return bool(other.sum() > 1 and np.all(np.abs(implied[other] - 1) < _SAME_LOSS))
-
-
 def _history(table: _Table, columns: Mapping[str, str]) -> History:
     frame, written = table.frame, table.written
-    kl = columns.get("kl")
-    if (of_validation := columns.get("validation kl")) and (kl is None or written[of_validation].mean() > 0.5):
+    kl, of_validation = columns.get("kl"), columns.get("validation kl")
+    if of_validation and (kl is None or written[of_validation].mean() > 0.5 or bare(of_validation) == "kl_per_latent"):
         kl = of_validation
     assert kl is not None
     split = "validation " if kl == of_validation else ""
@@ -279,21 +262,38 @@ def _history(table: _Table, columns: Mapping[str, str]) -> History:
     notes = list(table.notes)
     if not kept.all():
         notes.append(f"{kl} is empty in {int((~kept).sum())} epochs, which were left out.")
-    parts = [columns.get(meaning) for meaning in ("loss", "reconstruction", "kl")]
-    implied = None
-    if all(part is not None for part in parts) and len(set(parts)) == 3:
-        implied = imply_kl_weight(*(frame[part].to_numpy() for part in parts))[kept.to_numpy()]
     taken = {"kl": kl, "reconstruction": reconstruction, "kl_weight": weight, "loss": columns.get("loss")}
-    unweighted = frame[kl]
-    if weight is not None and implied is not None and _is_weighted(implied, frame[weight][kept].to_numpy()):
-        notes.append(f"{kl} holds the KL times its weight, for it adds up to the loss: it was divided by {weight}.")
-        unweighted, implied = (frame[kl] / frame[weight]).where(frame[weight] != 0).bfill().ffill(), None
+    parts, unweighted = _parts(frame, columns), frame[kl]
+    if parts is not None and weight is not None:
+        logged = frame[weight].to_numpy()
+        if parts.holds_weighted_kl(logged):
+            notes.append(f"{kl} holds the KL times its weight, for it adds up to the loss: it was divided by {weight}.")
+            unweighted = (frame[kl] / frame[weight]).where(frame[weight] != 0).bfill().ffill()
+            parts = replace(parts, kl=parts.kl / np.where(logged == 0, np.nan, logged))
+    rows = _epochs_of(frame)
     return History(
         kl=unweighted[kept].to_numpy(),
+        epochs=rows[kept.to_numpy()],
+        rows=rows,
         reconstruction=None if reconstruction is None else frame[reconstruction][kept].to_numpy(),
-        kl_weight=None if weight is None else frame[weight][kept].to_numpy(),
-        implied_weight=implied,
+        kl_weight=None if weight is None else frame[weight].to_numpy(),
+        parts=parts,
         nonfinite_epochs=int(broken.any(axis=1).sum()),
         columns={meaning: name for meaning, name in taken.items() if name is not None},
         notes=tuple(notes),
     )
+
+
+def _parts(frame: pd.DataFrame, columns: Mapping[str, str]) -> LossParts | None:
+    names = [columns.get(meaning) for meaning in ("loss", "reconstruction", "kl")]
+    if None in names or len(set(names)) < len(names):
+        return None
+    loss, reconstruction, kl = (frame[name].to_numpy() for name in names)
+    return LossParts(loss=loss, reconstruction=reconstruction, kl=kl)
+
+
+def _epochs_of(frame: pd.DataFrame) -> np.ndarray:
+    """The epoch of each row: as its column says, else the rows' own numbers from 0."""
+    name = _epoch_column(frame)
+    epochs = np.arange(len(frame)) if name is None else frame[name].to_numpy()
+    return epochs.astype(float) if np.all(np.diff(epochs) > 0) else np.arange(len(frame), dtype=float)

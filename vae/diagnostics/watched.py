@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from klsearch.vae.diagnostics.column_names import is_other_weight, recognise
 from klsearch.vae.diagnostics.curves import TrainingCurves
 from klsearch.vae.diagnostics.diagnosis import Diagnosis, diagnose
 from klsearch.vae.diagnostics.gates import Gate, GateThresholds, judge
-from klsearch.vae.diagnostics.histories import History, imply_kl_weight, recognise
+from klsearch.vae.diagnostics.histories import History
+from klsearch.vae.diagnostics.kl_weights import LossParts
 from klsearch.vae.diagnostics.measures import Measures
 
 CLIP_BOUND = "clip_bound"
@@ -31,6 +33,8 @@ class Watched:
     Attributes:
         curves: on the rows that were watched, KL a mean over latents; what the loss is made of as `fit` logs it.
         measures: of the latest weights on the same rows; None before the first look, and once they were not finite.
+        looked: the places of the epochs in which the model was looked at: what the curves have of the rows that are
+            watched are lines between them. None for all.
         logged: what else `fit` logged, by its name there: loss, its parts, metrics; one value an epoch.
         thresholds: of the gates; the band in nats per latent.
         notes: what was taken for what of the model, and what makes the numbers doubtful.
@@ -46,6 +50,7 @@ class Watched:
     logged: Mapping[str, tuple[float, ...]]
     thresholds: GateThresholds
     notes: tuple[str, ...] = ()
+    looked: tuple[int, ...] | None = None
     rows: int
     seconds: float
     watching: float
@@ -65,7 +70,7 @@ class Watched:
     def diagnose(self) -> Diagnosis:
         """Whether its KL is well, as `klsearch diagnose` says it, with what the latents add."""
         found = diagnose(self._history(), kl_reduction="mean", thresholds=self.thresholds)
-        found = replace(found, unknowns=(), next=self._next(found.verdict, found.next))
+        found = replace(found, unknowns=(), next=self._next(found.verdict, found))
         if self.measures is None or found.verdict in FAULTS:
             return found
         latents, most = self.measures.latent_dim, self.thresholds.max_clip_share
@@ -75,10 +80,10 @@ class Watched:
         if found.verdict != "annealing" and share > most:
             at_bound = f"The log-variance lies at a clip bound in {share:.1%} of rows and latents (over {most:.0%})."
             return replace(
-                found, verdict=CLIP_BOUND, reasons=(at_bound, *found.reasons, told), next=self._next(CLIP_BOUND)
+                found, verdict=CLIP_BOUND, reasons=(at_bound, *found.reasons, told), next=self._next(CLIP_BOUND, found)
             )
         if found.verdict == "healthy" and active < needed:
-            lower = "Lower the KL weight or anneal it for longer."
+            lower = found.next if found.refutation else "Lower the KL weight or anneal it for longer."
             return replace(found, verdict="collapsed", reasons=(told, *found.reasons), next=lower)
         return replace(found, reasons=(*found.reasons, told))
 
@@ -90,26 +95,34 @@ class Watched:
         shares = (self.curves.clip_share_low, self.curves.clip_share_high)
         return max(float(np.mean(share[-window:])) for share in shares)
 
-    def _next(self, verdict: str, otherwise: str = "") -> str:
-        return _NEXT.get(verdict, otherwise).format(window=self.thresholds.window)
+    def _next(self, verdict: str, found: Diagnosis) -> str:
+        if found.refutation:  # which comes first
+            return found.next
+        return _NEXT.get(verdict, found.next).format(window=self.thresholds.window)
 
     def _history(self) -> History:
         curves = self.curves
-        weight = None if np.any(np.isnan(curves.kl_weight)) else curves.kl_weight.astype(float)
+        epochs = np.arange(1.0, curves.epochs + 1)
+        looked = np.arange(curves.epochs) if self.looked is None else np.array(self.looked, int)
+        name = recognise(tuple(self.logged)).get("kl_weight", "")
+        is_known = not np.any(np.isnan(curves.kl_weight)) and not is_other_weight(name, curves.kl_weight)
         return History(
-            kl=curves.validation_kl.astype(float),
-            reconstruction=curves.validation_reconstruction.astype(float),
-            kl_weight=weight,
-            implied_weight=self._implied_weight(),
+            kl=curves.validation_kl[looked].astype(float),
+            epochs=epochs[looked],
+            rows=epochs,
+            reconstruction=curves.validation_reconstruction[looked].astype(float),
+            kl_weight=curves.kl_weight.astype(float) if is_known else None,
+            parts=self._parts(),
             nonfinite_epochs=int(np.count_nonzero(curves.nonfinite_steps)),
             columns={"kl": "kl_per_latent"},
         )
 
-    def _implied_weight(self) -> np.ndarray | None:
-        """(loss − reconstruction) ÷ KL as `fit` logs them, [T]; None where one of them has no known name."""
+    def _parts(self) -> LossParts | None:
+        """What the loss is made of as `fit` logs it, [T]; None where one of its parts has no known name."""
         names = recognise(tuple(self.logged))
         if not {"loss", "reconstruction", "kl"} <= names.keys():
             return None
-        return imply_kl_weight(
-            *(np.array(self.logged[names[part]], float) for part in ("loss", "reconstruction", "kl"))
+        loss, reconstruction, kl = (
+            np.array(self.logged[names[part]], float) for part in ("loss", "reconstruction", "kl")
         )
+        return LossParts(loss=loss, reconstruction=reconstruction, kl=kl)

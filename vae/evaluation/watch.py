@@ -23,6 +23,12 @@ from klsearch.vae.networks.own.pairs import pair_in
 
 _NOISE_SEED = 0
 FEWEST_ROWS = 32
+# What is said of a model in a study, in the words of a training that is watched.
+_OWN_WORDS = {
+    "the training rows": "the watched rows",
+    "or set data.scaling = 'minmax' for values in [0, 1]": "or scale all rows to [0, 1]",
+    "model.kind: ": "",
+}
 
 
 class Watch:
@@ -60,6 +66,12 @@ class Watch:
             raise ValueError(f"rows must be {FEWEST_ROWS} rows or more, all of finite numbers.")
         shape = known.shape[1:]
         pair = pair_in(model)
+        for one in (pair.encoder, pair.decoder):
+            if len(getattr(one, "inputs", None) or ()) > 1:
+                raise ValueError(
+                    f"{one.name!r} takes {len(one.inputs)} inputs: a model with a condition cannot be watched; have "
+                    "fit log its KL to a CSVLogger, whose file `klsearch diagnose` takes."
+                )
         with ExitStack() as kept:
             for one in (pair.encoder, pair.decoder):
                 if one.built:
@@ -68,7 +80,7 @@ class Watch:
             self.latent_dim = int(heads.encoder.output_shape[0][1])
             taken = take_decoder(pair.decoder, self.latent_dim)
             wrong, cautions = find_faults(heads, taken, known, BERNOULLI if logits else GAUSSIAN)
-        self.notes = (*pair.notes, *heads.notes, *wrong, *map(str, cautions))
+        self.notes = tuple(map(_in_own_words, (*pair.notes, *heads.notes, *wrong, *map(str, cautions))))
         decoder = taken.model
         if math.prod(decoder.output_shape[1:]) != math.prod(shape):
             given, wanted = list(decoder.output_shape[1:]), list(shape)
@@ -121,6 +133,12 @@ class Watch:
             elbo=np.array([math.nan]),
         )
         return found
+
+
+def _in_own_words(note: str) -> str:
+    for words, own in _OWN_WORDS.items():
+        note = note.replace(words, own)
+    return note
 
 
 def _caller(encoder: keras.Model, decoder: keras.Model, *, logits: bool) -> Any:

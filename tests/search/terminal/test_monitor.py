@@ -189,7 +189,7 @@ def test_unknown_numbers_are_null_in_json_lines(tmp_path: Path) -> None:
         ({"stop_on": "slow"}, "stop_on takes runaway, collapsed, diverged, clip_bound, but not 'slow'"),
         ({"most_cost": 0}, "most_cost must be above 0, but is 0"),
         ({"kl_band": (5, 0)}, r"kl_band must be \(lowest, highest\), but is \(5, 0\)"),
-        ({"rows": [[1.0]]}, "rows must be a NumPy array of what the encoder takes, but is a list"),
+        ({"rows": [[1.0]]}, "rows must be a NumPy array of .*, but is a list. A model that takes a condition beside"),
         ({"model": keras.Sequential()}, "KLMonitor: the model must be or give"),
         ({"model": dense_encoder}, "KLMonitor: the model must be or give"),
         ({"kl_weight": "gamma"}, "KLMonitor: the model has no attribute 'gamma'"),
@@ -241,6 +241,30 @@ def test_the_last_epoch_is_seen_where_another_callback_ends_the_training() -> No
     mean, log_var, _ = (output.numpy() for output in vae.encoder(ROWS[: monitor.watched.rows]))
     kl = float(np.mean(0.5 * (np.exp(log_var) + mean**2 - 1 - log_var)))
     assert float(monitor.watched.curves.validation_kl[-1]) == pytest.approx(kl, rel=1e-5)
+
+
+def test_a_kl_beyond_single_precision_is_infinite_and_no_number_of_ninety_digits(tmp_path: Path) -> None:
+    monitor = monitor_of(1e4 * ROWS, log=tmp_path / "log.csv")
+    _, history = fit(monitor)
+    assert history["val_kl_per_latent"] == [math.inf] * 3
+    assert monitor.watched.diagnose().verdict == diagnose(read_history(tmp_path / "log.csv")).verdict == "diverged"
+
+
+class Annealing(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.model.kl_weight = min(1.0, epoch / 6)
+
+
+def test_a_weight_that_is_read_but_once_is_told_by_the_monitor_its_page_and_its_log(tmp_path: Path) -> None:
+    log, page = tmp_path / "log.csv", tmp_path / "page.html"
+    monitor = monitor_of(log=log, report=page)
+    fit(Annealing(), monitor, epochs=12, rate=0.01, kl_weight=0.0)
+    assert monitor.watched.curves.kl_weight.tolist()[::6] == [0, 1]
+    watched, logged = monitor.watched.diagnose(), diagnose(read_history(log))
+    assert watched.refutation == logged.refutation != ""
+    assert watched.numbers["kl_weight"] == logged.numbers["kl_weight"] == 0
+    assert watched.numbers["kl_slope_over_window"] == pytest.approx(logged.numbers["kl_slope_over_window"], rel=1e-3)
+    assert "by your loss: the 1 that was logged has no effect" in page.read_text()
 
 
 def test_between_looks_the_curves_are_lines() -> None:

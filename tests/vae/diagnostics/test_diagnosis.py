@@ -9,7 +9,7 @@ import pytest
 
 from klsearch.vae.diagnostics.diagnosis import VERDICTS, Diagnosis, diagnose
 from klsearch.vae.diagnostics.histories import read_history
-from tests.vae.diagnostics.known_histories import Known, first_family, held_out_family, recorded
+from tests.vae.diagnostics.histories.known_histories import Known, first_family, held_out_family, recorded
 
 ALARMS = {"runaway", "collapsed", "diverged"}
 
@@ -83,6 +83,28 @@ def test_what_a_history_cannot_tell_is_said(tmp_path: Path) -> None:
     assert all(words in said for words in ("sum or a mean", "active", "KL weight", "reconstruction"))
 
 
+@pytest.mark.parametrize(
+    ("weight", "written_as", "columns", "is_doubtful"),
+    [
+        (0.01, 0.01, {}, True),
+        (1.0, 1.0, {}, True),
+        (0.01, 1.0, {}, False),
+        (0.01, 1.0, {"beta": 0.01}, False),
+        (0.01, 0.01, {"beta": 0.01}, False),
+        (1.0, 1.0, {"beta": 1.0}, False),
+    ],
+)
+def test_a_kl_that_may_have_been_written_with_its_weight_is_said_to_be_so(
+    weight: float, written_as: float, columns: dict[str, float], is_doubtful: bool, tmp_path: Path
+) -> None:
+    kl, recon = np.linspace(19, 20, 30), np.linspace(9, 5, 30)
+    found = written(tmp_path, loss=recon + weight * kl, recon_loss=recon, kl_loss=written_as * kl, **columns)
+    said = "Whether kl_loss is the KL or the KL times its weight cannot be seen"
+    assert any(said in sentence for sentence in found.unknowns) == is_doubtful
+    assert any(said in sentence for sentence in written(tmp_path, kl_loss=kl).unknowns)
+    assert not any("its weight" in sentence for sentence in written(tmp_path, val_kl_per_latent=kl).unknowns)
+
+
 SETTLING = 2.2 * (1 - np.exp(-np.arange(1, 61) / 5))
 
 
@@ -125,3 +147,72 @@ def test_a_training_that_ends_in_nan_tells_where_kl_was_last_a_number(tmp_path: 
         "10 epochs hold values that are not finite.",
         "KL was last finite in row 50 of 60, at 2.2.",
     )
+
+
+EPOCHS = np.arange(100)
+GROWING = 10 * 1.004**EPOCHS  # sums over 8
+ANNEALED = np.minimum(1, EPOCHS / 50)
+RARELY = np.where(EPOCHS % 5 == 4, GROWING, np.nan)
+
+
+def rarely(folder: Path, **columns: np.ndarray) -> Diagnosis:
+    """Of a training of which some epochs have no KL."""
+    pd.DataFrame({"loss": 90 - GROWING, **columns}).to_csv(folder / "history.csv", index_label="epoch")
+    return diagnose(read_history(folder / "history.csv"), latent_dim=8)
+
+
+def test_a_kl_of_some_epochs_is_judged_by_epochs_as_one_of_each_is(tmp_path: Path) -> None:
+    each, some = rarely(tmp_path, val_kl_loss=GROWING), rarely(tmp_path, val_kl_loss=RARELY)
+    assert each.verdict == some.verdict == "healthy"
+    for number, tolerance in {"epochs": 0, "kl": 0.02, "kl_slope": 0.02, "kl_slope_over_window": 0.02}.items():
+        assert some.numbers[number] == pytest.approx(each.numbers[number], rel=tolerance)
+    assert "+0.40% per epoch over the last 21 epochs" in some.reasons[0]
+    assert "mean of the last 3 values, over 11 epochs" in some.reasons[1]
+
+
+@pytest.mark.parametrize("begin", [0, 10])
+def test_rows_of_every_tenth_epoch_are_told_from_rows_of_each(begin: int, tmp_path: Path) -> None:
+    at = EPOCHS[::10] + begin
+    pd.DataFrame({"epoch": at, "kl": GROWING[::10], "beta": np.minimum(1, at / 50)}).to_csv(tmp_path / "h.csv")
+    numbers = diagnose(read_history(tmp_path / "h.csv"), latent_dim=8).numbers
+    assert numbers["kl_slope"] == pytest.approx(0.004, rel=0.02)
+    assert (numbers["epochs"], numbers["epochs_at_this_weight"]) == (at[-1] + (begin == 0), at[-1] - 49)
+    assert numbers["annealing_epochs"] == 50 - (begin > 0), "counted from 1, the 50th was the first at full weight"
+
+
+def test_the_epochs_of_annealing_are_those_of_the_weight_and_not_of_the_kl(tmp_path: Path) -> None:
+    numbers = rarely(tmp_path, val_kl_loss=RARELY, kl_weight=ANNEALED).numbers
+    assert (numbers["annealing_epochs"], numbers["epochs_at_this_weight"], numbers["epochs"]) == (50, 50, 100)
+
+
+def test_a_weight_that_has_been_full_for_the_window_is_no_annealing_though_few_epochs_have_a_kl(tmp_path: Path) -> None:
+    pd.DataFrame({"val_kl_loss": RARELY, "kl_weight": ANNEALED, "loss": 1})[:72].to_csv(tmp_path / "h.csv")
+    found = diagnose(read_history(tmp_path / "h.csv"), latent_dim=8)
+    assert found.verdict == "unknown"
+    assert found.reasons[0].startswith("4 values of the KL in 22 epochs at one KL weight are too few: it takes 5")
+
+
+@pytest.mark.parametrize("rate", [2, 3, 5])
+@pytest.mark.parametrize("family", [first_family, held_out_family, recorded])
+def test_known_histories_of_which_some_epochs_have_a_kl_give_no_false_alarm(
+    family: Callable[[], Iterator[Known]], rate: int, tmp_path: Path
+) -> None:
+    for known in family():
+        frame = known.frame.astype(object)
+        for name in ("kl_loss", "val_kl_loss"):
+            if name in frame:
+                frame.loc[frame.index % rate != rate - 1, name] = ""
+        frame.to_csv(tmp_path / "history.csv", index=False, na_rep="nan")
+        told = diagnose(read_history(tmp_path / "history.csv"), latent_dim=known.latent_dim).verdict
+        assert known.truth != "healthy" or told in ("healthy", "unknown"), known.name
+        assert known.truth != "annealing" or told in ("annealing", "unknown"), known.name
+
+
+def test_a_weight_that_the_loss_refutes_is_said_first_and_not_taken(tmp_path: Path) -> None:
+    error = 50 + GROWING[::-1]
+    found = written(tmp_path, loss=error, reconstruction_loss=error, kl_loss=5 * GROWING, kl_weight=ANNEALED)
+    assert found.reasons[0] == found.refutation
+    assert "the KL weight was 0 in every epoch: the one that was logged, 0 to 1, has no effect" in found.refutation
+    assert (found.numbers["kl_weight"], found.numbers["annealing_epochs"]) == (0, 0)
+    assert found.next.startswith("Let the loss read the KL weight in every step")
+    assert written(tmp_path, loss=error + ANNEALED, reconstruction_loss=error, kl_loss=1.0).refutation == ""

@@ -1,5 +1,7 @@
 """Histories in TensorBoard's event files, written by TensorFlow."""
 
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +41,16 @@ def test_the_log_folder_of_keras_is_one_history_with_validation(tmp_path: Path) 
     history = read_history(tmp_path)
     assert history.kl.tolist() == [1.5, 2.5, 3.5], "of validation rows, as of any history that has them"
     assert history.columns["loss"] == "loss"
+
+
+def test_nothing_of_tensorflow_s_own_log_is_shown(tmp_path: Path) -> None:
+    write_events(tmp_path / "train", {"epoch_kl_loss": [1, 2, 3]})
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "events.out.tfevents.2").write_bytes(b"no records" * 20)
+    for folder in ("train", "damaged"):
+        code = f"from klsearch.search.cli import main; main(['diagnose', {str(tmp_path / folder)!r}])"
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert [line for line in ended.stderr.splitlines() if not line.startswith("klsearch: ")] == []
 
 
 def test_a_loop_of_one_s_own_writes_one_file(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def test_every_form_gives_the_same_history(text: str, tmp_path: Path) -> None:
     assert history.kl.tolist() == [1, 2, 3]
     assert history.reconstruction is not None
     assert history.reconstruction.tolist() == [8, 5, 3]
-    assert history.implied_weight is not None
-    assert history.implied_weight.tolist() == [1, 1, 1]
+    assert history.parts is not None
+    assert history.parts.implied_weight().tolist() == [1, 1, 1]
     assert history.kl_weight is None
     assert history.nonfinite_epochs == 0
 
@@ -51,6 +51,51 @@ def test_the_kl_column_is_known_by_its_name(name: str, tmp_path: Path) -> None:
     assert history.columns["kl"] == name
     assert history.kl_weight is not None
     assert history.kl_weight.tolist() == [0.1, 0.2]
+
+
+def test_objects_within_objects_are_columns_under_the_names_that_lead_there(tmp_path: Path) -> None:
+    rows = [{"epoch": epoch, "train": {"kl": epoch, "of": {"beta": 0.5}}, "val": {"kl": epoch + 1}} for epoch in (0, 1)]
+    columns = {"train": {"kl": [0, 1], "of": {"beta": [0.5, 0.5]}}, "val": {"kl": [1, 2]}, "of": {}}
+    for text in ("\n".join(map(json.dumps, rows)), json.dumps(columns)):
+        history = read_history(saved(tmp_path, text))
+        assert history.columns == {"kl": "val.kl", "kl_weight": "train.of.beta"}
+        assert history.kl.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("epochs", "step"), [(10, 5), (102, 5), (9, 2)])
+def test_validation_of_some_epochs_stands_in_these_in_a_history_of_keras(
+    epochs: int, step: int, tmp_path: Path
+) -> None:
+    measured = list(range(step - 1, epochs, step))
+    history = {"loss": [1.0] * epochs, "val_loss": measured, "val_kl_loss": measured}
+    read = read_history(saved(tmp_path, json.dumps(history)))
+    assert read.kl.tolist() == read.epochs.tolist() == measured
+    assert read.trained == epochs
+
+
+def test_the_epochs_are_those_of_the_column_or_the_rows_of_which_some_have_no_kl(tmp_path: Path) -> None:
+    history = read_history(saved(tmp_path, "loss,kl,beta\n1,,0\n1,5,1\n1,,2\n1,6,3\n1,,4\n"))
+    assert (history.epochs.tolist(), history.rows.tolist(), history.trained) == ([1, 3], [0, 1, 2, 3, 4], 5)
+    assert history.kl_weight is not None
+    assert history.kl_weight.tolist() == [0, 1, 2, 3, 4]
+    for numbers, trained in (((0, 10, 20), 21), ((10, 20, 30), 30), ((1, 2, 3), 3), ((0.5, 1, 1.5), 2), ((50, 51), 2)):
+        text = "\n".join(["epoch,kl", *(f"{number},1" for number in numbers)])
+        history = read_history(saved(tmp_path, text + "\n"))
+        assert (history.epochs.tolist(), history.trained) == (list(numbers), trained)
+
+
+def test_what_a_monitor_saw_of_few_epochs_is_taken_before_what_the_training_logged(tmp_path: Path) -> None:
+    rows = "\n".join(f"{epoch},9,{epoch if epoch % 5 == 0 else ''}" for epoch in range(1, 21))
+    history = read_history(saved(tmp_path, f"epoch,kl_loss,val_kl_per_latent\n{rows}\n"))
+    assert history.kl.tolist() == history.epochs.tolist() == [5, 10, 15, 20]
+
+
+def test_a_bare_weight_that_only_falls_is_not_that_of_the_kl_unless_it_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, "epoch,kl,weight\n0,1,0.3\n1,2,0.2\n2,3,0.1\n")
+    assert read_history(path).kl_weight is None
+    assert read_history(path, {"kl_weight": "weight"}).kl_weight is not None
+    assert read_history(saved(tmp_path, "epoch,kl,weight\n0,1,0.3\n1,2,0.3\n")).kl_weight is not None
+    assert read_history(saved(tmp_path, "epoch,kl,beta\n0,1,0.3\n1,2,0.2\n")).kl_weight is not None
 
 
 def test_a_file_that_is_still_written_to_is_read_without_its_half_line(tmp_path: Path) -> None:

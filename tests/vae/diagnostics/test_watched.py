@@ -63,6 +63,31 @@ def test_an_annealing_that_fit_does_not_log_shows_in_the_loss() -> None:
     assert watched(weight=np.nan).diagnose().verdict == "healthy"
 
 
+def test_what_was_not_looked_at_is_no_part_of_the_verdict() -> None:
+    """Lines between looks have no noise: what is judged are the looks, by their epochs."""
+    looked = (0, 1, 2, *range(9, 40, 5))
+    kl = 1 + 0.1 * np.random.default_rng(0).normal(size=40)
+    lines = np.interp(np.arange(40), looked, kl[list(looked)])
+    seen = watched(lines, looked=looked).diagnose().numbers
+    assert seen["epochs"] == 40
+    assert seen["kl_slope_error"] is not None
+    assert seen["kl_slope_error"] < 0.006 < 2 * seen["kl_slope_error"]
+    assert seen["kl_slope_window"] == 21
+    assert watched(lines, looked=(0, 1, 2, 39)).diagnose().reasons[0] == (
+        "4 values of the KL in 40 epochs are too few: KL is judged over 5 at least."
+    )
+
+
+def test_a_weight_on_the_model_of_which_the_loss_has_nothing_is_told_whatever_else_is_wrong() -> None:
+    error, kl, ramp = tuple(np.linspace(9, 8, 40)), tuple(np.linspace(4, 5, 40)), np.minimum(1, np.arange(40) / 20)
+    logged = {"loss": error, "kl_loss": kl, "reconstruction_loss": error}
+    for changes in ({}, {"clipped": 0.25}, {"measures": measures(active=0)}):
+        found = watched(weight=ramp, logged=logged, **changes).diagnose()
+        assert any("the KL weight was 0 in every epoch" in reason for reason in found.reasons)
+        assert found.next.startswith("Let the loss read the KL weight")
+    assert watched(weight=ramp).diagnose().refutation == ""
+
+
 def test_the_gates_are_those_of_a_study() -> None:
     assert all(gate.passed for gate in watched().gates)
     assert [gate.name for gate in watched(6.0).gates if not gate.passed] == ["band"]

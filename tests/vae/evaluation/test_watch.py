@@ -125,6 +125,28 @@ def test_what_cannot_be_watched_is_refused_with_the_reason(model: Any, rows: np.
         Watch(model, rows, count=64)
 
 
+def with_condition() -> KerasExample:
+    rows, told = keras.Input((36,)), keras.Input((2,))
+    heads = [keras.layers.Dense(3, name=name)(keras.layers.concatenate([rows, told])) for name in ("mean", "log_var")]
+    return KerasExample(keras.Model([rows, told], heads, name="told"), dense_decoder())
+
+
+def test_a_model_with_a_condition_is_refused_with_what_there_is_instead() -> None:
+    with pytest.raises(
+        ValueError, match=r"'told' takes 2 inputs: .* cannot be watched; .* `klsearch diagnose`"
+    ) as said:
+        Watch(with_condition(), ROWS, count=64)
+    assert "data.condition" not in str(said.value)
+
+
+def test_of_rows_that_the_decoder_cannot_give_it_is_said_that_they_are_those_watched() -> None:
+    sigmoid = keras.Sequential([keras.Input((3,)), keras.layers.Dense(36, "sigmoid")])
+    notes = Watch(KerasExample(dense_encoder(), sigmoid), 255 * np.abs(ROWS), count=64).notes
+    (note,) = [one for one in notes if "decoder" in one]
+    assert "but the watched rows reach from" in note
+    assert note.endswith("end it in no activation, or scale all rows to [0, 1]")
+
+
 def test_what_was_guessed_of_the_model_is_noted() -> None:
     rows = keras.Input((36,))
     heads = [keras.layers.Dense(3, name=name)(rows) for name in ("z_mean", "z_log_sigma")]
