@@ -28,7 +28,7 @@ class Number:
 
     keras_error: ClassVar[str] = f"""\
 variance = ops.exp(log_spread[..., PLACES]) + {LEAST_VARIANCE}
-squared = ops.square(rows[..., PLACES] - output[..., PLACES])
+squared = ops.square(rows[..., PLACES] - location[..., PLACES])
 0.5 * (math.log(2 * math.pi) + ops.log(variance) + squared / variance)"""
     keras_mean: ClassVar[str] = "OUTPUT"
 
@@ -60,7 +60,7 @@ class Count:
     """NB(x; mean e^output, dispersion e^log_spread + 0.001); its deviance by the dispersion about the training mean."""
 
     keras_error: ClassVar[str] = f"""\
-counts, log_mean = rows[..., PLACES], output[..., PLACES]
+counts, log_mean = rows[..., PLACES], location[..., PLACES]
 r = 1.0 / (ops.exp(log_spread[..., PLACES]) + {LEAST_DISPERSION})
 ways = tf.math.lgamma(counts + r) - tf.math.lgamma(r) - tf.math.lgamma(counts + 1.0)
 (counts + r) * ops.log(r + ops.exp(log_mean)) - ways - counts * log_mean - r * ops.log(r)"""
@@ -92,7 +92,7 @@ ways = tf.math.lgamma(counts + r) - tf.math.lgamma(r) - tf.math.lgamma(counts + 
 class TruthValue:
     """B(x; sigmoid(output)); its deviance is −2 ln p."""
 
-    keras_error: ClassVar[str] = "ops.binary_crossentropy(rows[..., PLACES], output[..., PLACES], from_logits=True)"
+    keras_error: ClassVar[str] = "ops.binary_crossentropy(rows[..., PLACES], location[..., PLACES], from_logits=True)"
     keras_mean: ClassVar[str] = "keras.ops.sigmoid(OUTPUT)"
 
     @staticmethod
@@ -126,7 +126,7 @@ class TruthValue:
 class Category:
     """Cat(x; softmax(output)) over the places of its words, of which one that is unknown has none; −2 ln p."""
 
-    keras_error: ClassVar[str] = "-rows[..., PLACES] * ops.log_softmax(output[..., PLACES])"
+    keras_error: ClassVar[str] = "-rows[..., PLACES] * ops.log_softmax(location[..., PLACES])"
     keras_mean: ClassVar[str] = "keras.ops.softmax(OUTPUT)"
 
     @staticmethod
@@ -211,7 +211,7 @@ class Mixed(LogLikelihood):
 
     name: ClassVar[str] = "mixed"
     error_name: ClassVar[str] = "negative log-likelihood of the columns in nats"
-    parts: ClassVar[tuple[str, ...]] = ("output",)
+    parts: ClassVar[tuple[str, ...]] = ("location",)
     column_parts: ClassVar[Mapping[str, float]] = {"log_spread": 0.0}
     output_name: ClassVar[str] = (
         "two numbers for each value on a last axis: its mean (of a count the logarithm, of truth values and categories "

@@ -69,7 +69,7 @@ def test_the_reconstruction_gives_means_and_probabilities_that_add_up_to_one(out
 def test_plain_keras_scores_and_reconstructs_the_columns_alike(output: np.ndarray) -> None:
     values, log_spread = LIKELIHOOD.split(tf.constant(output))
     names = {"ops": keras.ops, "math": math, "tf": tf, "rows": tf.constant(ROWS)}
-    names |= {"output": values, "log_spread": log_spread}
+    names |= {"location": values, "log_spread": log_spread}
     *assignments, expression = LIKELIHOOD.keras_error.splitlines()
     exec("\n".join(assignments), names)
     assert np.asarray(eval(expression, names)) == pytest.approx(errors(output), rel=1e-5, abs=1e-6)
