@@ -77,7 +77,7 @@ def remedy(
     if _is_unscaled(study) and ill in ("diverged", "above", "below"):
         return _scale(study, struck, of)
     side = dict(edges).get("kl_weight")
-    if side is not None and ill in ("moving", "swaying"):
+    if side is not None and ill in ("moving", "swaying") and _leads_inwards(study, struck, up=side == "high"):
         return _leave_edge(study, struck, of, up=side == "high")
     return _REMEDIES[ill](study, struck, of) if ill in _REMEDIES else None
 
@@ -132,6 +132,12 @@ def _passes_usual_gates(study: StudyRecord, run: TrainingRun) -> bool:
 
 def _banded(study: StudyRecord, run: TrainingRun) -> float:
     return study.definition.thresholds().banded_kl(run.kl, study.definition.model.latent_dim)
+
+
+def _leads_inwards(study: StudyRecord, runs: Sequence[TrainingRun], *, up: bool) -> bool:
+    """Whether other KL weights bring these trainings' KL nearer to the band's middle; higher weights lower it."""
+    kl, middle = float(np.median([_banded(study, run) for run in runs])), sum(study.definition.thresholds().kl_band) / 2
+    return kl > middle if up else kl < middle
 
 
 def _drift(study: StudyRecord, run: TrainingRun) -> float:
