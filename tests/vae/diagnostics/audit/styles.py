@@ -147,7 +147,8 @@ class KerasExample(keras.Model):
         if self.fault == "metrics_untracked":
             return dict(zip(("loss", "reconstruction_loss", "kl_loss"), terms, strict=True))
         weight = None if self.fault == "last_batch_unweighted" else ops.shape(data)[0]
-        return self.track(terms, weight) | self.beside(data)
+        self.beside(data)
+        return self.track(terms, weight)
 
     def track(self, terms: Any, weight: Any) -> Any:
         for tracker, value in zip(self.trackers, terms, strict=True):

@@ -1,7 +1,8 @@
 """Noise and log-variance."""
 
+from typing import Any
+
 import keras
-import numpy as np
 import pytest
 
 from klsearch.vae.diagnostics.audit.findings import Finding
@@ -112,6 +113,10 @@ def test_a_validation_that_decodes_the_mean_or_the_prior_beside_samples_is_sound
 def test_what_a_low_precision_cannot_hold_is_not_probed() -> None:
     model = variant("")
     whole = type(model).kl
-    # 65,504 is the largest number of half precision.
-    model.kl = lambda mean, log_var, z: whole(model, mean, keras.ops.where(log_var > 11, log_var * np.inf, log_var), z)
+
+    def in_half_precision(*given: Any) -> Any:
+        """KL where 65,504 is the largest number."""
+        return keras.ops.cast(whole(model, *(keras.ops.cast(each, "float16") for each in given)), "float32")
+
+    model.kl = in_half_precision
     assert [probe.raw for probe in probe_log_var(Laboratory(model, ROWS), 0.5)][-1] == 8
