@@ -21,6 +21,7 @@ _WORDS = {
     "reconstruction_weight": "weight of the reconstruction, summed over values",
     "kl_pull": "weight of the KL, summed over latents",
     "beta_effective": "β, nats of KL that weigh as much as one of reconstruction",
+    "validation": "what validation reports",
     "gradients": "gradients that the optimizer gets",
 }
 _METHOD = (

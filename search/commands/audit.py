@@ -6,6 +6,7 @@ Heavy libraries load inside the commands.
 import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -58,6 +59,17 @@ def diagnose(
         show(diagnosis_text(found, definition))
 
 
+def networks_of(model: Any) -> tuple[Any, Any] | None:
+    """Its encoder and decoder, found among attributes and layers as `check` finds them; None if there are not these."""
+    from klsearch.vae.networks.own.pairs import pair_in
+
+    try:
+        pair = pair_in(model)
+    except ValueError:
+        return None
+    return pair.encoder, pair.decoder
+
+
 @click.command(short_help="Which settings of a Keras VAE of yours have no effect.")
 @click.argument("make", metavar="MODULE:MAKE")
 @click.option("--data", "source", required=True, metavar="SOURCE", help="Its data, as `[data] source` names them.")
@@ -99,7 +111,7 @@ def audit(make: str, source: str, output: Path | None, as_json: bool) -> None:
             if not isinstance(callbacks, list | tuple):
                 callbacks = (callbacks,)
             try:
-                found = audit_model(model, dataset.train, callbacks)
+                found = audit_model(model, dataset.train, callbacks, networks_of(model))
             except AuditProblem as problem:
                 raise UsageError(f"{make}: {problem}") from problem
     except DataProblem as problem:

@@ -141,3 +141,16 @@ def test_one_callback_needs_no_list_and_its_error_is_told_as_its_own(tmp_path: P
     assert called.returncode == 2
     assert "the callback Anneal failed in on_epoch_begin(0): AttributeError: " in called.stderr
     assert f"my_vae.py:{line})" in called.stderr
+
+
+@pytest.mark.slow("loads Keras")
+def test_encoder_and_decoder_are_found_among_a_model_s_layers_as_check_finds_them() -> None:
+    import keras
+
+    from klsearch.search.commands.audit import networks_of
+
+    x = keras.Input((4,))
+    encoder = keras.Sequential([keras.layers.Dense(2)], name="encoder")
+    decoder = keras.Sequential([keras.layers.Dense(4)], name="decoder")
+    assert networks_of(keras.Model(x, decoder(encoder(x)))) == (encoder, decoder)
+    assert networks_of(keras.Model(x, encoder(x))) is None

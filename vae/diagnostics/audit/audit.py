@@ -40,18 +40,24 @@ class Audit:
     facts: Facts
 
 
-def audit_model(model: keras.Model, rows: Rows, callbacks: Sequence[Any] = ()) -> Audit:
+def audit_model(
+    model: keras.Model,
+    rows: Rows,
+    callbacks: Sequence[Any] = (),
+    networks: tuple[keras.layers.Layer, keras.layers.Layer] | None = None,
+) -> Audit:
     """Examine a compiled VAE with its own `train_step`; afterwards it is as it was before.
 
     Args:
-        model: has `encoder` and `decoder`, and is compiled.
+        model: a compiled one.
         rows: as it is trained on, shape [N, *row shape]; the first 256 are used.
         callbacks: those that set its KL weight.
+        networks: its encoder and decoder, where they are not its attributes `encoder` and `decoder`.
 
     Raises:
         AuditProblem: it lacks a part, or a step or a callback fails.
     """
-    lab = Laboratory(model, np.asarray(rows[:_ROWS], dtype=np.float32), tuple(callbacks))
+    lab = Laboratory(model, np.asarray(rows[:_ROWS], dtype=np.float32), tuple(callbacks), networks)
     if len(lab.rows) < 2:
         raise AuditProblem("an audit takes two rows at least.")
     moments = play_fit(lab)
@@ -59,7 +65,7 @@ def audit_model(model: keras.Model, rows: Rows, callbacks: Sequence[Any] = ()) -
     find_late(lab)
     pull = kl_pull(lab)
     heads, noise = head_findings(lab), noise_findings(lab)
-    is_probed = bool(pull) and not heads and not any(finding.code == "noise_unused" for finding in noise)
+    is_probed = bool(pull) and not {"heads_activated", "noise_unused"} & {each.code for each in (*heads, *noise)}
     probes = probe_log_var(lab, pull) if pull and is_probed else []
     findings = [
         *l2_findings(lab),

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from klsearch.vae.diagnostics.audit.batches import tell_validation
 from klsearch.vae.diagnostics.audit.findings import Facts
 from klsearch.vae.diagnostics.audit.fits import Moment
 from klsearch.vae.diagnostics.audit.kl import kl_pull
@@ -43,6 +44,7 @@ def tell_facts(lab: Laboratory, pull: float | None, probes: Sequence[Probe], mom
         "reconstruction_weight": reconstruction,
         "kl_pull": present,
         "beta_effective": None if not reconstruction or present is None or present < 0 else present / reconstruction,
+        "validation": tell_validation(lab),
         "gradients": "altered before the optimizer" if lab.alters_gradients else "of the loss",
     }
 
@@ -89,8 +91,9 @@ def reconstruction_pull(lab: Laboratory) -> tuple[float | None, str | None]:
             if "Dropout" in type(layer).__name__ and hasattr(layer, "rate"):
                 layer.rate = 0.0
         lab.hold_latents(0.5, -1.0)
+        lab.spread_decoded()
         step = lab.step()
-        variables = lab.model.decoder.trainable_variables
+        variables = lab.decoder.trainable_variables
         theirs = np.concatenate([step.of(variable).ravel() for variable in variables])
         if not np.any(theirs):
             return None, None
@@ -103,7 +106,7 @@ def reconstruction_pull(lab: Laboratory) -> tuple[float | None, str | None]:
                 fits.append((misfit, weight, name))
     if not fits or min(fits)[0] > 0.02:
         return None, None
-    _, weight, name = min(fits)  # near its initial weights a decoder's errors resemble each other
+    _, weight, name = min(fits)
     return weight, name
 
 
@@ -112,7 +115,7 @@ def _gradients(lab: Laboratory, z: np.ndarray | None, variables: list[Any], name
         return None
     rows = tf.reshape(lab.rows, [len(lab.rows), -1])
     with tf.GradientTape() as tape:
-        decoded = tf.reshape(lab.model.decoder(z, training=True), [len(lab.rows), -1])
+        decoded = tf.reshape(lab.decoder(z, training=True), [len(lab.rows), -1])
         if decoded.shape != rows.shape:
             return None
         if name == "squared error":

@@ -16,7 +16,11 @@ REMEDIES = {
     "kl_weight_inactive": "multiply the KL term by it in train_step.",
     "kl_weight_frozen": "hold it as self.add_weight(shape=(), trainable=False) and change it by assign(…).",
     "annealing_inactive": "let a callback assign weight · min(1, epoch / annealing_epochs) to a variable.",
-    "noise_unused": "decode z_mean + exp(0.5 · z_log_var) · noise in train_step.",
+    "noise_unused": (
+        "decode z_mean + exp(0.5 · z_log_var) · noise in train_step, with "
+        "noise = keras.random.normal(keras.ops.shape(z_mean))."
+    ),
+    "noise_scaled": "draw the noise from a standard normal distribution, keras.random.normal(keras.ops.shape(z_mean)).",
     "log_var_differs": "clip or transform z_log_var once, where the encoder gives it, and use that for both.",
     "heads_activated": "give the Dense layers of z_mean and z_log_var no activation.",
     "validation_uses_mean": "decode a sample in test_step, as in train_step, with training=False.",

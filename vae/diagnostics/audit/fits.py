@@ -9,6 +9,7 @@ import keras
 
 from klsearch.vae.diagnostics.audit.kl import kl_strength
 from klsearch.vae.diagnostics.audit.laboratory import AuditProblem, Laboratory, number_of
+from klsearch.vae.diagnostics.audit.recording import count_steps
 from klsearch.vae.host.own_code import with_line
 
 _EPOCHS, _BATCHES = 24, 50  # of the fit that is played
@@ -84,7 +85,7 @@ def _moments(lab: Laboratory, callbacks: list[Any]) -> Iterator[str]:
             tell("on_epoch_begin", epoch, {})
             for batch in range(_BATCHES):
                 for optimizer in lab.optimizers:
-                    optimizer.iterations.assign(epoch * _BATCHES + batch)
+                    count_steps(optimizer, epoch * _BATCHES + batch, of_batches=True)
                 tell("on_train_batch_begin", batch, {})
                 if batch in _BATCHES_SEEN and (batch == 0 or epoch == 0):
                     yield f"epoch {epoch}, batch {batch}"

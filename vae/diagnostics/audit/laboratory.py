@@ -16,7 +16,7 @@ from keras.src.backend.common import global_state
 from tensorflow.python.eager import context
 
 from klsearch.vae.diagnostics.audit.heads import find_heads
-from klsearch.vae.diagnostics.audit.recording import Step, optimizers_of, recorded
+from klsearch.vae.diagnostics.audit.recording import Step, count_steps, dense, optimizers_of, recorded
 from klsearch.vae.host.own_code import with_line
 
 _SEED = 20_260
@@ -35,6 +35,8 @@ class Laboratory:
 
     Attributes:
         model: the user's.
+        encoder: its encoder.
+        decoder: its decoder.
         optimizers: those that it holds.
         rows: a batch, in the shape that the encoder takes.
         mean: the layer whose bias sets z_mean.
@@ -47,10 +49,14 @@ class Laboratory:
         alters_gradients: whether a step gave an optimizer other gradients than the loss has.
     """
 
-    def __init__(self, model: keras.Model, rows: np.ndarray, callbacks: tuple[Any, ...] = ()) -> None:
-        for name in ("encoder", "decoder"):
-            if not isinstance(getattr(model, name, None), keras.layers.Layer):
-                raise AuditProblem(f"the model has no attribute '{name}' that is a Keras model.")
+    def __init__(
+        self,
+        model: keras.Model,
+        rows: np.ndarray,
+        callbacks: tuple[Any, ...] = (),
+        networks: tuple[keras.layers.Layer, keras.layers.Layer] | None = None,
+    ) -> None:
+        self.encoder, self.decoder = networks or _networks_of(model)
         if getattr(model, "optimizer", None) is None:
             raise AuditProblem("the model is not compiled; call compile(optimizer=…) in the function that makes it.")
         for callback in callbacks:
@@ -60,14 +66,14 @@ class Laboratory:
                 )
         self.model, self.callbacks = model, callbacks
         self.optimizers = optimizers_of(model)
-        self.rows = _shaped(model.encoder, rows)
+        self.rows = _shaped(self.encoder, rows)
         self.kl_weights: list[tuple[Any, str, Any]] = []
         self.late = _LATE
         self.raised: list[tuple[Any, str, Any, float]] = []
         self.takes_pairs = self.alters_gradients = False
         with self.experiment():
             self._first_step()
-            heads = find_heads(model.encoder)
+            heads = find_heads(self.encoder)
         if heads is None:
             raise AuditProblem(
                 "the layers of z_mean and z_log_var, Dense layers with a bias, were not found in the encoder."
@@ -120,45 +126,55 @@ class Laboratory:
 
     def step(self, seed: int = _SEED) -> Step:
         """Take one step from the present weights, with the random numbers of a seed; nothing is learned."""
-        self._reseed(seed)
-        with recorded(self.model, self.optimizers) as seen:
-            self.model.train_step(self._batch())
+        self.reseed(seed)
+        with recorded(self.model, self.decoder, self.optimizers) as seen:
+            self.model.train_step(self.batch())
         step = seen.step()
         self.alters_gradients |= step.is_altered
         return step
 
-    def validation_z(self) -> np.ndarray | None:
-        """What the decoder is given in `test_step`; None if the model cannot validate."""
-        self._reseed()
-        with recorded(self.model, ()) as seen, suppress(Exception):  # whatever a user's unfinished test_step raises
-            self.model.test_step(self._batch())
-        return seen.given[-1] if seen.given else None
+    def validation_zs(self) -> list[np.ndarray]:
+        """What the decoder is given in `test_step`, call by call; nothing if the model cannot validate."""
+        self.reseed()
+        with recorded(self.model, self.decoder, ()) as seen, suppress(Exception):  # whatever an unfinished one raises
+            self.model.test_step(self.batch())
+        return [dense(z) for z in seen.given]
 
-    def traced(self) -> Callable[[], Step]:
-        """A step compiled as `fit` compiles it, at the present settings, to be called after they have changed."""
+    def traced(self, *, is_seeded: bool = True) -> Callable[[], Step]:
+        """A step compiled as `fit` compiles it, at the present settings, to be called after they have changed.
+
+        Args:
+            is_seeded: whether each call has the same noise; else random states go on from call to call, as in `fit`.
+        """
         ids: list[int] = []
 
-        @tf.function
-        def compiled() -> list[Any]:
-            with recorded(self.model, self.optimizers) as seen:
-                self.model.train_step(self._batch())
+        @tf.function(autograph=False)  # as `fit` does
+        def compiled() -> tuple[list[Any], list[Any]]:
+            with recorded(self.model, self.decoder, self.optimizers) as seen:
+                self.model.train_step(self.batch())
             ids[:] = list(seen.applied)
-            return [tf.convert_to_tensor(value) for value in seen.applied.values()]
+            applied = [tf.convert_to_tensor(value) for value in seen.applied.values()]
+            return applied, [] if seen.z is None else [tf.identity(seen.z)]
+
+        self.reseed()
+        concrete = compiled.get_concrete_function()
+        generator = global_state.get_global_attribute("global_seed_generator")  # which the compiled step goes on with
 
         def call() -> Step:
-            self._reseed()
-            found = compiled()
+            if is_seeded:
+                self.reseed()
+                _rewind(generator)
+            found, decoded = concrete()
             arrays = {key: keras.ops.convert_to_numpy(value) for key, value in zip(ids, found, strict=True)}
-            return Step(arrays, None, arrays)
+            return Step(arrays, dense(decoded[0]) if decoded else None, arrays)
 
-        call()
         return call
 
     def logs(self) -> dict[str, float]:
         """What a step's metrics are at present, and as `val_…` too: the logs that a callback gets."""
-        self._reseed()
-        with recorded(self.model, self.optimizers):
-            found = self.model.train_step(self._batch())
+        self.reseed()
+        with recorded(self.model, self.decoder, self.optimizers):
+            found = self.model.train_step(self.batch())
         values = {str(name): float(value) for name, value in found.items()} if isinstance(found, dict) else {}
         return values | {f"val_{name}": value for name, value in values.items()}
 
@@ -175,13 +191,20 @@ class Laboratory:
         """Let no gradient of the reconstruction reach the encoder, nor any of L2."""
         for variable in self.model.trainable_variables:
             variable.regularizer = None
-        for variable in self.model.decoder.trainable_variables:
+        for variable in self.decoder.trainable_variables:
             variable.assign(np.zeros(variable.shape))
+
+    def spread_decoded(self) -> None:
+        """Let the decoder's biases differ, for where it gives 0.5 throughout its errors resemble each other."""
+        drawn = np.random.default_rng(_SEED)
+        for variable in self.decoder.trainable_variables:
+            if variable.path.endswith("bias"):
+                variable.assign(variable.numpy() + drawn.normal(0.0, 2.0, variable.shape))
 
     def set_time(self, time: int) -> None:
         """Set every counter of steps or epochs that the model or an optimizer holds."""
         for optimizer in self.optimizers:
-            optimizer.iterations.assign(time)
+            count_steps(optimizer, time)
         for holder, name, value in settings(self.model):
             if _COUNTER.search(name.lower()) and not _LENGTH.search(name.lower()):
                 assign(holder, name, value, time)
@@ -208,7 +231,8 @@ class Laboratory:
         beside = [(each, name, value) for each in others for name, value in vars(each).items() if _is_scalar(value)]
         return settings(self.model) + beside
 
-    def _batch(self) -> Any:
+    def batch(self) -> Any:
+        """The rows as `train_step` takes them."""
         rows = tf.convert_to_tensor(self.rows)
         return (rows, rows) if self.takes_pairs else rows
 
@@ -220,8 +244,8 @@ class Laboratory:
             self.takes_pairs = True
             try:
                 step = self.step()
-            except Exception:
-                raise AuditProblem(f"train_step failed on a batch: {with_line(of_rows, Path.cwd())}") from of_rows
+            except Exception as of_pairs:
+                raise AuditProblem(_of_batches(of_rows, of_pairs)) from of_rows
         if not step.applied:
             raise AuditProblem(
                 "train_step gives gradients to no optimizer that the model holds, so that nothing can be examined; "
@@ -235,7 +259,8 @@ class Laboratory:
         found += [value for _, _, value in self.settings() if _is_scalar(value)]
         return list({id(variable): variable for variable in found}.values())
 
-    def _reseed(self, seed: int = _SEED) -> None:
+    def reseed(self, seed: int = _SEED) -> None:
+        """Let what comes have the random numbers of a seed."""
         keras.utils.set_random_seed(seed)
         for variable in self.model.variables:
             if "seed_generator" in variable.path:
@@ -263,6 +288,36 @@ def assign(holder: Any, name: str, value: Any, number: float) -> None:
 def number_of(value: Any) -> float:
     """A setting's number, be it a variable."""
     return float(value.numpy() if hasattr(value, "numpy") else value)
+
+
+def _networks_of(model: keras.Model) -> tuple[keras.layers.Layer, keras.layers.Layer]:
+    """The attributes `encoder` and `decoder`.
+
+    Raises:
+        AuditProblem: it has none.
+    """
+    for name in ("encoder", "decoder"):
+        if not isinstance(getattr(model, name, None), keras.layers.Layer):
+            raise AuditProblem(
+                f"the model has no attribute '{name}' that is a Keras model; set self.encoder and self.decoder in it."
+            )
+    return model.encoder, model.decoder
+
+
+def _of_batches(of_rows: Exception, of_pairs: Exception) -> str:
+    """What is said of a step that takes neither rows nor rows and targets."""
+    first, second = (with_line(error, Path.cwd()) for error in (of_rows, of_pairs))
+    given = f"rows: {first}; given (rows, rows): {second}" if first != second else f"rows, and (rows, rows): {first}"
+    return (
+        f"train_step failed on a batch, given {given}; labels, or a condition, beside the rows are not supported by "
+        "an audit."
+    )
+
+
+def _rewind(generator: Any) -> None:
+    """Let Keras's own generator, if there is one, give the same numbers again."""
+    if generator is not None:
+        generator.state.assign(np.array([_SEED, 0]))
 
 
 def _hold(layer: Any, value: float) -> None:

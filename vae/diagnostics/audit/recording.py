@@ -16,7 +16,7 @@ class Step:
 
     Attributes:
         gradients: of the loss.
-        z: what the decoder was given last; None while a step is compiled.
+        z: what the decoder was given in the call through which the loss's gradient ran, else last; None if unseen.
         applied: what an optimizer was given.
         is_altered: whether these differ, as where gradients are clipped in between.
     """
@@ -39,11 +39,24 @@ class Step:
 
 @dataclass(slots=True)
 class Recording:
-    """What was seen of a step while it ran: tensors by the id of their variable, and what the decoder was given."""
+    """What was seen of a step while it ran: tensors by the id of their variable, and what the decoder was given.
+
+    Attributes:
+        applied: what an optimizer was given.
+        taped: what tapes gave.
+        given: what the decoder was given, call by call.
+        differentiated: through which of these calls a gradient ran.
+    """
 
     applied: dict[int, Any] = field(default_factory=dict)
     taped: dict[int, list[Any]] = field(default_factory=dict)
-    given: list[np.ndarray] = field(default_factory=list)
+    given: list[Any] = field(default_factory=list)
+    differentiated: set[int] = field(default_factory=set)
+
+    @property
+    def z(self) -> Any:
+        """What was decoded for the loss; draws of the prior, or means, may be decoded beside it for a metric."""
+        return self.given[max(self.differentiated, default=-1)] if self.given else None
 
     def step(self) -> Step:
         """The step that it was."""
@@ -55,13 +68,31 @@ class Recording:
             if loss is not None:
                 gradients[key] = loss
                 is_altered |= key in applied
-        return Step(gradients, self.given[-1] if self.given else None, applied, is_altered)
+        return Step(gradients, None if self.z is None else dense(self.z), applied, is_altered)
+
+    def give(self, z: Any) -> Any:
+        """Keep what the decoder is given; gives it on so that a gradient through it is noticed."""
+        call = len(self.given)
+        self.given.append(z)
+
+        @tf.custom_gradient
+        def noticed(value: Any) -> tuple[Any, Any]:
+            def backward(upstream: Any) -> Any:
+                self.differentiated.add(call)
+                return upstream
+
+            return tf.identity(value), backward
+
+        return noticed(z)
 
 
 @contextmanager
-def recorded(model: keras.Model, optimizers: Sequence[Any]) -> Iterator[Recording]:
-    """A block in which the optimizers keep gradients in place of applying them, tapes theirs, and the decoder its z."""
-    seen, decoder = Recording(), model.decoder
+def recorded(model: keras.Model, decoder: Any, optimizers: Sequence[Any]) -> Iterator[Recording]:
+    """A block in which the optimizers keep gradients in place of applying them, tapes theirs, and the decoder its z.
+
+    Losses are not scaled for a low precision.
+    """
+    seen, graph = Recording(), _graph()
     decode, differentiate = decoder.call, tf.GradientTape.gradient
     # A tape may be asked for Keras's variables or for TensorFlow's within them.
     own = {id(each): id(v) for v in model.trainable_variables for each in (v, getattr(v, "_value", v))}
@@ -84,14 +115,16 @@ def recorded(model: keras.Model, optimizers: Sequence[Any]) -> Iterator[Recordin
         return found
 
     def call(inputs: Any, *arguments: Any, **keywords: Any) -> Any:
-        z = inputs[0] if isinstance(inputs, list | tuple) else inputs
-        if tf.executing_eagerly():
-            seen.given.append(keras.ops.convert_to_numpy(z))
+        if _graph() is graph:
+            several = isinstance(inputs, list | tuple)
+            z = seen.give(tf.convert_to_tensor(inputs[0] if several else inputs))
+            inputs = [z, *inputs[1:]] if several else z
         return decode(inputs, *arguments, **keywords)
 
+    hooks = {"apply": apply, "apply_gradients": apply_gradients, "scale_loss": lambda loss: loss}
     for optimizer in optimizers:
-        object.__setattr__(optimizer, "apply", apply)
-        object.__setattr__(optimizer, "apply_gradients", apply_gradients)
+        for name, hook in hooks.items():
+            object.__setattr__(optimizer, name, hook)
     object.__setattr__(decoder, "call", call)
     tf.GradientTape.gradient = gradient
     try:
@@ -100,8 +133,8 @@ def recorded(model: keras.Model, optimizers: Sequence[Any]) -> Iterator[Recordin
         tf.GradientTape.gradient = differentiate
         object.__delattr__(decoder, "call")
         for optimizer in optimizers:
-            object.__delattr__(optimizer, "apply")
-            object.__delattr__(optimizer, "apply_gradients")
+            for name in hooks:
+                object.__delattr__(optimizer, name)
 
 
 def optimizers_of(model: keras.Model) -> list[Any]:
@@ -113,9 +146,21 @@ def optimizers_of(model: keras.Model) -> list[Any]:
     return list({id(each): each for each in found}.values())
 
 
+def count_steps(optimizer: Any, steps: int, *, of_batches: bool = False) -> None:
+    """Let an optimizer have taken steps, or seen as many batches, of which it may gather some for a step."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    batches = steps if of_batches else steps * (inner.gradient_accumulation_steps or 1)
+    inner._iterations.assign(min(batches, np.iinfo(np.int32).max))
+
+
 def dense(value: Any) -> np.ndarray:
     """A tensor, or rows of one, as an array."""
     return np.asarray(keras.ops.convert_to_numpy(tf.convert_to_tensor(value)))
+
+
+def _graph() -> Any:
+    """That in which code is traced at present; None where it just runs."""
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
 def _gradient_of_the_loss(taped: list[np.ndarray], applied: np.ndarray | None) -> np.ndarray | None:
@@ -132,4 +177,5 @@ def _gradient_of_the_loss(taped: list[np.ndarray], applied: np.ndarray | None) -
 
 
 def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-3, atol=1e-6 * float(np.max(np.abs(b), initial=0.0))))
+    largest = float(np.max(np.abs(b), initial=0.0, where=np.isfinite(b)))
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-3, atol=1e-6 * largest, equal_nan=True))

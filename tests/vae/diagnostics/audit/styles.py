@@ -23,7 +23,18 @@ class Sampling(layers.Layer):
             return mean
         if self.fault == "clipped sample":
             log_var = ops.clip(log_var, -3, 2)
-        return mean + ops.exp(0.5 * log_var) * keras.random.normal(ops.shape(mean), seed=self.seed_generator)
+        size = log_var if self.fault == "standard deviation" else ops.exp(0.5 * log_var)
+        return mean + size * self.noise(ops.shape(mean))
+
+    def noise(self, shape: Any) -> Any:
+        if self.fault == "noise of NumPy":
+            return np.random.normal(size=(len(ROWS), 3)).astype("float32")
+        if self.fault == "uniform noise":
+            return keras.random.uniform(shape, seed=self.seed_generator)
+        seeds = {"unseeded noise": None, "noise of a fixed seed": 5}
+        shape = {"noise of a row": (1, shape[1]), "noise of a batch": (1, 1)}.get(self.fault, shape)
+        noise = keras.random.normal(shape, seed=seeds.get(self.fault, self.seed_generator))
+        return 0.1 * noise if self.fault == "noise_scaled" else noise
 
 
 def dense_encoder(fault: str = "", latents: int = 3, *, dropout: float = 0.0, l2: float = 0.0) -> keras.Model:
@@ -31,14 +42,16 @@ def dense_encoder(fault: str = "", latents: int = 3, *, dropout: float = 0.0, l2
     h = layers.Dense(16, activation="relu")(rows)
     h = layers.Dropout(dropout)(h) if dropout else h
     kernel: Any = keras.regularizers.L2(l2) if l2 else None
-    activation = "relu" if fault == "heads_activated" else None
+    activation = {"heads_activated": "relu", "standard deviation": "softplus"}.get(fault)
     mean = layers.Dense(latents, name="z_mean", kernel_regularizer=kernel)(h)
-    bias: Any = keras.initializers.Constant(4.0) if fault == "clip_gradient_dead" else None
+    bias: Any = keras.initializers.Constant(4.0) if fault in ("clip_gradient_dead", "narrow clip") else None
     log_var = layers.Dense(
         latents, name="z_log_var", kernel_regularizer=kernel, activation=activation, bias_initializer=bias
     )(h)
     if fault in ("clip_gradient_dead", "clipped off the batch"):
         log_var = layers.Lambda(lambda value: ops.clip(value, -20.0, 2.0))(log_var)
+    if fault == "narrow clip":
+        log_var = layers.Lambda(lambda value: ops.clip(value, -0.4, 0.4))(log_var)
     return keras.Model(rows, [mean, log_var, Sampling(fault)([mean, log_var])])
 
 
@@ -88,6 +101,8 @@ class KerasExample(keras.Model):
         if self.fault == "kl_without_pull":
             mean, log_var = ops.stop_gradient(mean), ops.stop_gradient(log_var)
         log_var = ops.clip(log_var, -3, 2) if self.fault == "log_var_differs" else log_var
+        if self.fault == "standard deviation":
+            log_var = 2 * ops.log(log_var)
         variance = ops.square(log_var) if self.fault == "kl_formula" else ops.exp(log_var)
         each = -0.5 * (1 + log_var - ops.square(mean) - variance)
         if self.fault == "estimated KL":
@@ -101,6 +116,7 @@ class KerasExample(keras.Model):
     def train_step(self, data: Any) -> Any:
         with tf.GradientTape(persistent=True) as tape:
             terms = self.terms(data, training=True)
+            scaled = self.optimizer.scale_loss(terms[0])
         if self.fault == "two optimizers":
             for name, optimizer in self.others.items():
                 weights = getattr(self, name).trainable_weights
@@ -108,16 +124,31 @@ class KerasExample(keras.Model):
             return self.track(terms, None)
         weights = self.encoder.trainable_weights if self.fault == "network_untrained" else self.trainable_weights
         gradients = tape.gradient(terms[0], weights)
+        if self.fault == "scaled loss":
+            gradients = tape.gradient(scaled, weights)
         if self.fault == "clipped gradients":
             gradients, _ = tf.clip_by_global_norm(gradients, 0.1)
         if self.fault == "gradients clipped each":
             gradients = [tf.clip_by_norm(gradient, 0.1) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        return self.track(terms, None)
+        return self.track(terms, None) | self.beside(data)
+
+    def beside(self, data: Any) -> dict[str, Any]:
+        """Metrics of what is decoded beside the loss."""
+        if self.fault == "decodes the prior too":
+            return {"brightness": ops.mean(self.decoder(keras.random.normal((64, 3))))}
+        if self.fault == "decodes the mean too":
+            mean, *_ = self.encoder(data, training=False)
+            return {"error_of_mean": ops.mean(ops.square(data - self.decoder(mean)))}
+        return {}
 
     def test_step(self, data: Any) -> Any:
         terms = self.terms(data, training=False)
-        return self.track(terms, None if self.fault == "last_batch_unweighted" else ops.shape(data)[0])
+        if self.fault == "validation without metrics":
+            return dict(zip(("loss", "reconstruction_loss", "kl_loss"), terms, strict=True))
+        weight = None if self.fault == "last_batch_unweighted" else ops.shape(data)[0]
+        self.beside(data)
+        return self.track(terms, weight)
 
     def track(self, terms: Any, weight: Any) -> Any:
         for tracker, value in zip(self.trackers, terms, strict=True):
@@ -185,7 +216,8 @@ def planted(fault: str) -> keras.Model:
 # KLs other than the plain one, and ways to train, that are no fault.
 VARIANTS = (
     "free bits", "capacity", "capacity squared", "estimated KL", "batch sum", "two optimizers", "clipped gradients",
-    "gradients clipped each", "clipped off the batch",
+    "gradients clipped each", "clipped off the batch", "decodes the prior too", "decodes the mean too",
+    "standard deviation", "unseeded noise",
 )  # fmt: skip
 
 

@@ -6,13 +6,24 @@ import pytest
 from klsearch.vae.diagnostics.audit.effects import (
     active_weights,
     annealing_findings,
+    kl_weight_findings,
     l2_findings,
     strength_at,
     training_findings,
 )
 from klsearch.vae.diagnostics.audit.kl import kl_pull
 from klsearch.vae.diagnostics.audit.laboratory import Laboratory
-from tests.vae.diagnostics.audit.styles import ROWS, SOUND, planted, variant
+from tests.vae.diagnostics.audit.styles import (
+    ROWS,
+    SOUND,
+    KerasExample,
+    compiled,
+    dense_decoder,
+    dense_encoder,
+    planted,
+    variable,
+    variant,
+)
 
 
 def test_the_weight_of_kl_follows_the_steps_and_is_told_for_kl_weights_of_1() -> None:
@@ -57,8 +68,23 @@ def with_hidden_optimizer(model: keras.Model) -> object:
     step = type(model).train_step
 
     def both(data: object) -> object:
-        for variable in model.decoder.trainable_variables:
-            variable.assign_add(keras.ops.ones_like(variable))
+        for weight in model.decoder.trainable_variables:
+            weight.assign_add(keras.ops.ones_like(weight))
         return step(model, data)
 
     return both
+
+
+def test_a_weight_that_is_a_number_is_frozen_though_no_seed_holds_the_noise() -> None:
+    model = compiled(KerasExample(dense_encoder("unseeded noise"), dense_decoder(), "", 0.5))
+    assert [finding.code for finding in kl_weight_findings(Laboratory(model, ROWS))] == ["kl_weight_frozen"]
+    assert kl_weight_findings(Laboratory(variant("unseeded noise"), ROWS)) == []
+
+
+def test_of_two_factors_of_the_kl_weight_the_frozen_one_is_named() -> None:
+    model = compiled(KerasExample(dense_encoder(), dense_decoder(), "", 0.5))
+    model.beta = variable(1.0)
+    whole = type(model).kl
+    model.kl = lambda *given: model.beta * whole(model, *given)
+    (finding,) = kl_weight_findings(Laboratory(model, ROWS))
+    assert finding.evidence.startswith("kl_weight was set ")

@@ -1,13 +1,15 @@
 """Reductions and weights."""
 
 import keras
+import pytest
+from keras import layers, ops
 
 from klsearch.vae.diagnostics.audit.facts import reconstruction_pull, tell_facts
 from klsearch.vae.diagnostics.audit.findings import Facts
 from klsearch.vae.diagnostics.audit.kl import kl_pull
 from klsearch.vae.diagnostics.audit.laboratory import Laboratory
 from klsearch.vae.diagnostics.audit.sampling import probe_log_var
-from tests.vae.diagnostics.audit.styles import ROWS, planted, variant
+from tests.vae.diagnostics.audit.styles import ROWS, KerasExample, Sampling, compiled, dense_encoder, planted, variant
 
 
 def facts(name: str) -> Facts:
@@ -55,3 +57,38 @@ def test_of_a_kl_that_is_maximised_there_is_no_beta() -> None:
     assert told["kl_pull"] is not None
     assert float(told["kl_pull"]) < 0
     assert told["beta_effective"] is None
+
+
+def test_an_error_is_known_though_every_row_is_decoded_to_the_same() -> None:
+    z = keras.Input((3,))
+    h = layers.BatchNormalization()(layers.Dense(16, activation="relu")(z))  # of equal rows it gives 0
+    decoder = keras.Model(z, layers.Dense(36, activation="sigmoid")(h))
+    model = compiled(KerasExample(dense_encoder("noise_unused"), decoder))
+    whole = model.terms
+
+    def terms(data: object, *, training: bool) -> tuple[object, ...]:
+        _, _, kl = whole(data, training=training)
+        decoded = decoder(model.encoder(data)[2], training=training)
+        reconstruction = 36 * ops.mean(keras.losses.binary_crossentropy(data, decoded))
+        return reconstruction + kl, reconstruction, kl
+
+    model.terms = terms
+    weight, error = reconstruction_pull(Laboratory(model, ROWS))
+    assert error == "cross-entropy"
+    assert weight == pytest.approx(1, rel=1e-3)
+
+
+def test_a_loss_that_is_scaled_for_a_low_precision_weighs_as_it_is_written() -> None:
+    model = variant("scaled loss")
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))
+    weight, _ = reconstruction_pull(Laboratory(model, ROWS))
+    assert weight == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize(("clip", "told"), [((-10.0, 10.0), "-10 to 10"), ((-30.0, 20.0), "below -25 to 20")])
+def test_a_bound_of_a_clip_is_told_or_that_none_was_seen(clip: tuple[float, float], told: str) -> None:
+    model = variant("")
+    mean, log_var, _ = model.encoder.outputs
+    log_var = ops.clip(log_var, *clip)
+    model.encoder = keras.Model(model.encoder.inputs[0], [mean, log_var, Sampling()([mean, log_var])])
+    assert str(of(model)["log_var_clip"]).startswith(told)

@@ -91,3 +91,12 @@ def test_an_error_of_a_callback_is_told_as_its_own_with_its_line() -> None:
 def test_what_is_no_callback_is_refused() -> None:
     with pytest.raises(AuditProblem, match="one is of type float"):
         Laboratory(variant(""), ROWS, (0.5,))
+
+
+def test_a_fit_is_played_with_an_optimizer_that_gathers_batches() -> None:
+    model = variant("")
+    model.compile(keras.optimizers.Adam(gradient_accumulation_steps=4))
+    seen: list[Any] = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: seen.append(model.optimizer.iterations))
+    play_fit(Laboratory(model, ROWS, (callback,)))
+    assert int(seen[2]) == 50 * 2 // 4 - 1, "the last batch of the epoch before"

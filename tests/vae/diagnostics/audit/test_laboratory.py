@@ -1,5 +1,7 @@
 """Steps that nothing is learned from, and models that cannot be examined."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -35,3 +37,34 @@ def test_a_model_that_cannot_be_examined_is_refused_in_one_line(model: keras.Mod
 def test_rows_of_another_size_are_refused() -> None:
     with pytest.raises(AuditProblem, match="rows of shape"):
         Laboratory(SOUND["Keras example"](), ROWS[:, :5])
+
+
+def test_encoder_and_decoder_may_be_held_under_other_names() -> None:
+    model = SOUND["Keras example"]()
+    lab = Laboratory(model, ROWS, (), (model.encoder, model.decoder))
+    assert (lab.encoder, lab.decoder) == (model.encoder, model.decoder)
+
+
+def test_a_step_that_takes_labels_is_refused_with_what_it_was_given() -> None:
+    model = SOUND["Keras example"]()
+
+    def train_step(data: Any) -> Any:
+        rows, labels = data
+        return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, rows))
+
+    model.train_step = train_step
+    with pytest.raises(
+        AuditProblem, match=r"given rows: .*; given \(rows, rows\): .*; labels, or a condition"
+    ) as refused:
+        Laboratory(model, ROWS)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_count_of_an_optimizer_that_gathers_batches_can_be_set() -> None:
+    model = SOUND["Keras example"]()
+    model.compile(keras.optimizers.Adam(gradient_accumulation_steps=4))
+    lab = Laboratory(model, ROWS)
+    with lab.experiment():
+        lab.set_time(1000)
+        assert int(model.optimizer.iterations) == 1000
+    assert int(model.optimizer.iterations) == 0

@@ -55,3 +55,13 @@ def test_a_model_whose_optimizer_is_held_elsewhere_cannot_be_examined() -> None:
     model.train_step = lambda data: hidden.apply([tf.zeros(w.shape) for w in model.weights[:1]], model.weights[:1])
     with pytest.raises(AuditProblem, match="gives gradients to no optimizer that the model holds"):
         Laboratory(model, ROWS)
+
+
+@pytest.mark.parametrize("name", ["decodes the prior too", "decodes the mean too"])
+def test_the_z_of_the_loss_is_kept_whatever_is_decoded_beside_it(name: str) -> None:
+    lab = Laboratory(variant(name), ROWS)
+    with lab.experiment():
+        lab.hold_latents(3.0, 0.0)
+        z = lab.step().z
+    assert z is not None
+    assert (z.mean(), z.std()) == (pytest.approx(3.0, abs=0.3), pytest.approx(1.0, abs=0.3))
