@@ -171,9 +171,8 @@ def _cluster(scheduler: str) -> Iterator[Any]:
     with _silent_dask():
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # of Dask's own packages that differ; which of ours do is looked at below
+                # Of Dask's own packages that differ; which of ours do is looked at below.
+                warnings.simplefilter("ignore")
                 client = _connect(Client, scheduler)
         except Exception as error:  # each way of talking to it has errors of its own
             raise UsageError(f"there is no Dask scheduler at {scheduler}; start one with `dask scheduler`.") from error

@@ -29,8 +29,12 @@ _LONGEST = 300  # characters of what was raised
 
 
 @contextmanager
-def tell_own_faults(model: ModelSection) -> Iterator[None]:
+def tell_own_faults(model: ModelSection, *, goes_on: bool = True) -> Iterator[None]:
     """A block that trains, in which TensorFlow's errors are told in one line where the model is the user's own.
+
+    Args:
+        model: what is trained.
+        goes_on: whether the same command goes on where it stood.
 
     Raises:
         KlsearchError: a layer raised something, or was given what it cannot take.
@@ -42,10 +46,10 @@ def tell_own_faults(model: ModelSection) -> Iterator[None]:
     except tf.errors.OpError as error:
         if not model.is_own:
             raise
-        raise KlsearchError(f"model.kind: {model.kind}: {_told(error.message)}") from error
+        raise KlsearchError(f"model.kind: {model.kind}: {_told(error.message, goes_on=goes_on)}") from error
 
 
-def _told(message: str) -> str:
+def _told(message: str, *, goes_on: bool) -> str:
     """What was raised, with the last line of the user's own that led to it, and the way out."""
     said = [line.strip() for line in _NODE.sub("", message).splitlines() if line.strip()]
     words = textwrap.shorten(said[-1] if said else "an error without words", _LONGEST, placeholder=" …")
@@ -56,10 +60,9 @@ def _told(message: str) -> str:
         if _CHECK.search(message)
         else ""
     )
-    return (
-        f"training it raised {words}{f' ({places[-1]})' if places else ''}. {check}What was trained is kept: mend the "
-        "layer and give the same command again, and the trial goes on."
-    )
+    mend = "mend the layer and give the same command again"
+    way_out = f"What was trained is kept: {mend}, and the trial goes on." if goes_on else f"{mend.capitalize()}."
+    return f"training it raised {words}{f' ({places[-1]})' if places else ''}. {check}{way_out}"
 
 
 def _is_theirs(file: Path) -> bool:

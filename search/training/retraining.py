@@ -123,7 +123,11 @@ def retrain(
             f"{loaded.definition.data.source}: the rows are not those that the study was trained on; restore them."
         )
     definition = loaded.definition
-    with repeatable(definition.training.deterministic), tell_own_faults(definition.model), tell_device_faults():
+    with (
+        repeatable(definition.training.deterministic),
+        tell_own_faults(definition.model, goes_on=False),
+        tell_device_faults(),
+    ):
         return _train_again(loaded, dataset, facts, row, progress=progress)
 
 

@@ -101,7 +101,7 @@ class HalvingPruner(Pruner):
 
     Half of the trials go on after a quarter of the training at their full KL weight, half of those after another
     quarter. Each is judged as it comes there, for whoever waits for the others keeps a slot idle (asynchronous
-    successive halving, Li et al. 2020, with a factor of 2).
+    successive halving, Li et al. 2020, with a factor of 2). What diverged before it came as far is behind all others.
     """
 
     _least = 4  # as many as leave one when they are halved twice
@@ -114,10 +114,12 @@ class HalvingPruner(Pruner):
         return epoch - hyperparameters.annealing_epochs
 
     def _compared(self, hyperparameters: Hyperparameters, curves: TrainingCurves) -> dict[int, float]:
-        reached = [rung for rung in self._rungs() if hyperparameters.annealing_epochs + rung <= curves.epochs]
-        if curves.diverged:
-            return dict.fromkeys(self._rungs(), math.inf)
-        return {rung: self._score(curves, hyperparameters.annealing_epochs + rung) for rung in reached}
+        found = dict.fromkeys(self._rungs(), math.inf) if curves.diverged else {}
+        length = curves.epochs - curves.diverged  # without the epoch in which it diverged
+        for rung in self._rungs():
+            if hyperparameters.annealing_epochs + rung <= length:
+                found[rung] = self._score(curves, hyperparameters.annealing_epochs + rung)
+        return found
 
     def _rungs(self) -> tuple[int, int]:
         first = max(self._window, math.ceil(self._epochs / 4))

@@ -143,7 +143,8 @@ class StudySection(Section):
         sampler: which Optuna sampler proposes trials.
         stop: when the search ends: "decided", once more of it no longer pays, or "budget", when `trials` have finished.
         pruner: what ends trials early: "median", those that are worse so far than half of the others were;
-            "successive_halving", half of them after a quarter of the training, half of the others after another.
+            "successive_halving" lets half go on after a quarter of the training at full KL weight, and half of those
+            after another quarter.
     """
 
     name: Annotated[str, AfterValidator(_check_folder_name)]

@@ -66,7 +66,8 @@ def cautions_of(raw: RawData, train: Rows, scaling: Scaling) -> tuple[Caution, .
         "constant-columns": _constant_columns(raw, train),
         UNSCALED: _huge_range(train, scaling),
         "repeated-rows": _duplicates(raw),
-        "one-hot": "" if scaling.kind == "columns" else _one_hot(raw, train),
+        "categories": "" if scaling.kind == "columns" else _categories(raw),
+        "one-hot": _one_hot(raw, train),
     }
     if _is_table(train):  # columns that mean something by themselves, as pixels do not
         found |= {
@@ -125,18 +126,25 @@ def _few_rows(train: Rows) -> str:
     )
 
 
+def _categories(raw: RawData) -> str:
+    names = [column.name for column in raw.table or () if column.kind == "category"]
+    if not names:
+        return ""
+    more = "" if len(names) == 1 else f", as are {len(names) - 1} more"
+    return (
+        f"column '{names[0]}' is a category{more}; model.likelihood = 'mixed' scores it as one, others take its 0 and "
+        "1 for independent numbers"
+    )
+
+
 def _one_hot(raw: RawData, rows: Rows) -> str:
-    if categories := [column.name for column in raw.table or () if column.kind == "category"]:
-        more = "" if len(categories) == 1 else f", as are {len(categories) - 1} more"
-        return (
-            f"column '{categories[0]}' is a category{more}; model.likelihood = 'mixed' scores it as one, others take "
-            "its 0 and 1 for independent numbers"
-        )
     low, high = extremes(rows)
     if not _is_table(rows) and (low < 0 or high > 1):
         return ""
     train = rows.source[rows.numbers] if isinstance(rows, KeptRows) else rows
     flat = train.reshape(len(train), -1)
+    if raw.table is not None:
+        return _one_hot_numbers(raw, flat)
     if (blocks := list(full_blocks(flat))) and _is_table(train):
         first = _named(raw, np.array(blocks[0]))
         more = f" and {len(blocks) - 1} more such blocks" if len(blocks) > 1 else ""
@@ -148,6 +156,19 @@ def _one_hot(raw: RawData, rows: Rows) -> str:
     return (
         f"{what}, as one-hot categories do; model.likelihood = 'categorical' is made for them where all rows are such "
         "blocks of one width, empty ones being padding; others take the columns for independent"
+    )
+
+
+def _one_hot_numbers(raw: RawData, train: np.ndarray) -> str:
+    """Columns of a table that are one category, beside those that its words became."""
+    owners = [column for column in raw.table or () for _ in column.categories or ("",)]
+    numbers = np.flatnonzero([column.kind != "category" for column in owners])
+    block = next(full_blocks(train[:, numbers]), None)
+    if block is None:
+        return ""
+    return (
+        f"columns {_named(raw, numbers[list(block)])} hold one 1 in every row, as one-hot categories do; make one "
+        "column of words of them, which model.likelihood = 'mixed' scores as a category"
     )
 
 

@@ -75,8 +75,12 @@ def check_varies(name: str, which: str, rows: Rows) -> None:
         )
 
 
-def check_counts(raw: RawData) -> None:
+def check_counts(raw: RawData, otherwise: str = "use model.likelihood = 'gaussian'") -> None:
     """Refuse rows that a likelihood of counts cannot score; what is missing may be any.
+
+    Args:
+        raw: the rows.
+        otherwise: the way out where they are none.
 
     Raises:
         DataProblem: with the first value that is no whole number from 0 on.
@@ -89,7 +93,7 @@ def check_counts(raw: RawData) -> None:
             what = "is below 0" if rows[(row, *feature)] < 0 else "is no whole number"
             raise DataProblem(
                 f"{raw.name}: {rows[(row, *feature)]:g} at {raw.place(some.start + row, *feature)} {what}, as counts "
-                "never are; give the raw counts, or use model.likelihood = 'gaussian'"
+                f"never are; give the raw counts, or {otherwise}"
             )
 
 
@@ -108,7 +112,7 @@ def check_kinds(raw: RawData) -> None:
     counts = [at for at, column in enumerate(owners) if column.kind == "count"]
     if counts:
         names = tuple(owners[at].name for at in counts)
-        check_counts(replace(raw, rows=raw.rows[:, counts], columns=names))
+        check_counts(replace(raw, rows=raw.rows[:, counts], columns=names), f'say "number" in {DATA_COLUMNS}')
 
 
 def check_columns(raw: RawData, train: Rows) -> None:

@@ -65,6 +65,9 @@ class Scaling:
         return numbers if self.alphabet is None else {**numbers, "classes": self.alphabet.classes}
 
 
+_LEAST_SIDE = 8  # of an image; series have fewer channels, as a rule
+
+
 def fit_scaling(kind: str, rows: Rows) -> Scaling:
     """The scaling of a kind, fitted on the training rows.
 
@@ -121,9 +124,9 @@ def _choose_kind(rows: Rows) -> str:
 
 
 def _may_be_bytes(rows: Rows) -> bool:
-    """Tell whether rows of 0–255 may be 8-bit images: bytes, whole numbers with two sides, or what is no series."""
+    """Tell whether rows of 0–255 may be 8-bit images: bytes, whole numbers with two long sides, or no series."""
     held = rows.source if isinstance(rows, KeptRows) else rows
-    has_two_sides = min(rows.shape[1:]) > 1
+    has_two_sides = min(rows.shape[1:]) >= _LEAST_SIDE
     return held.dtype == np.uint8 or (has_two_sides and _are_whole(held)) or not look_like_series(rows)
 
 

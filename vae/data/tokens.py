@@ -15,7 +15,6 @@ _MOST_ONES = 1 / 3  # of what is known in one-hot rows of so many columns a bloc
 _MOST_CLASSES = 100_000
 _NAMED = 5
 _MIXED = "tokens share one alphabet"
-_FOR_MIXED = "model.likelihood = 'mixed' is made for such tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,8 @@ def _find(raw: RawData) -> Alphabet:
     if sizes := _sizes_of_categories(_without_incomplete(rows)):
         raise DataProblem(
             f"{raw.name}: {_MIXED}, but its columns of zeros and ones are categories of "
-            f"{', '.join(map(str, sizes[:_NAMED]))}{' …' if len(sizes) > _NAMED else ''} kinds; {_FOR_MIXED}"
+            f"{', '.join(map(str, sizes[:_NAMED]))}{' …' if len(sizes) > _NAMED else ''} kinds; give each as one "
+            "column of words in a .csv, and use model.likelihood = 'mixed'"
         )
     if _are_mostly_zeros(rows):
         raise DataProblem(
@@ -103,7 +103,10 @@ def _refuse_mixed_table(raw: RawData) -> None:
     if first is None or other is None:
         return
     count = f"'{first}' has {sizes[first]} word{'s' * (sizes[first] > 1)}"
-    raise DataProblem(f"{raw.name}: {_MIXED}, but {count} and '{other}' {sizes[other] or 'none'}; {_FOR_MIXED}")
+    raise DataProblem(
+        f"{raw.name}: {_MIXED}, but {count} and '{other}' {sizes[other] or 'none'}; model.likelihood = 'mixed' is made "
+        "for such tables"
+    )
 
 
 def _count_one_hot(raw: RawData) -> int:

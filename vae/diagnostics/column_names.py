@@ -38,7 +38,7 @@ def bare(column: str) -> str:
 
 def is_validation(column: str) -> bool:
     """Whether a column is of validation rows."""
-    return re.match(r"(val|valid|validation)[_/. ]", column.lower()) is not None
+    return re.search(r"(^|[/.])(val|valid|validation)[_/. ]", column.lower()) is not None
 
 
 def recognise(found: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -101,7 +101,7 @@ def diagnose(
     divisor = 1 if is_mean else latent_dim
     per_latent = None if divisor is None else kl / divisor
     motion = motion_at_end(steady.kl, steady.epochs, window, most)
-    improvement = _improvement(history.reconstruction, window)
+    improvement = _improvement(history.reconstruction, last)
     slope_over = count_last(history.epochs, window, window)
     numbers: dict[str, float | int | None] = {
         "epochs": history.trained,
@@ -272,11 +272,11 @@ def _at_end(reconstruction: np.ndarray | None) -> float | None:
     return None if reconstruction is None or not reconstruction.size else float(reconstruction[-1])
 
 
-def _improvement(reconstruction: np.ndarray | None, window: int) -> float | None:
-    """By how much the reconstruction fell from the first epoch to the last ones."""
+def _improvement(reconstruction: np.ndarray | None, count: int) -> float | None:
+    """By how much the reconstruction fell from the first value to the last so many."""
     if reconstruction is None or reconstruction.size < 2:
         return None
-    return float(reconstruction[0] - np.median(reconstruction[-window:]))
+    return float(reconstruction[0] - np.median(reconstruction[-count:]))
 
 
 def _unknowns(history: History, divisor: int | None, kl: float, *, assumed: bool) -> list[str]:

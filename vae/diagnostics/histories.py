@@ -58,7 +58,8 @@ class History:
             return 0
         first, last = float(self.rows[0]), float(self.rows[-1])
         step = float(np.min(np.diff(self.rows))) if self.rows.size > 1 else 1.0
-        begin = max(first - step, -1.0 if first < 1 else 0.0)  # they are counted from 0, or from 1
+        # They are counted from 0, or from 1: then the row before the first would be that of epoch -1, or 0.
+        begin = max(first - step, -1.0 if first < 1 or first - step == -1 else 0.0)
         return math.ceil(last - begin)
 
 
@@ -165,7 +166,7 @@ def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spread(values: list[Any], epochs: int) -> list[Any]:
-    """The values of every so-manieth epoch, which Keras's `validation_freq` leaves, where they were measured."""
+    """The values that Keras's `validation_freq` leaves, at even distances: where it is no divisor, that is a guess."""
     if not 1 < len(values) <= epochs // 2:
         return values
     step = epochs // len(values)

@@ -13,7 +13,7 @@ _LAMBDA = "<lambda>"
 
 
 def revive(layer: Any, kind: Any) -> Any:
-    """A layer of a kind made anew, as another was made; it shares functions and objects of the user's own.
+    """A layer of a kind made anew, as another was made; Keras's own share functions and objects of the user's.
 
     Args:
         layer: a layer, or an operation of a graph.
@@ -26,7 +26,7 @@ def revive(layer: Any, kind: Any) -> Any:
         given = {"function": layer.function, "output_shape": layer._output_shape, "mask": layer.mask}
         return kind(**{**keras.layers.Layer.get_config(layer), **given, "arguments": layer.arguments, **own})
     with warnings.catch_warnings(), keras.saving.custom_object_scope(_named_parts(layer)):
-        warnings.simplefilter("ignore", UserWarning)  # that a lambda is unsafe to load, which `own` replaces
+        warnings.simplefilter("ignore", UserWarning)  # that a lambda is unsafe to load
         config = layer.get_config()
         if _is_of(kind, "keras"):
             return kind.from_config({**config, **own})
@@ -127,9 +127,10 @@ def _is_mistaken(function: FunctionType) -> bool:
 
 
 def _stands_alone(function: FunctionType) -> bool:
-    """Whether a function's code uses nothing of what stands around it, which Keras does not save."""
+    """Whether a function is its code alone: it uses no name of its module, and has neither defaults nor a closure."""
     used = set(_names_in(function.__code__))
-    return not (function.__closure__ or function.__defaults__ or used & function.__globals__.keys())
+    beside = function.__closure__ or function.__defaults__ or function.__kwdefaults__
+    return not (beside or used & function.__globals__.keys())
 
 
 def _names_in(code: CodeType) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """A likelihood of its own for every column of a table: numbers, counts, truth values and categories."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -119,7 +118,7 @@ class TruthValue:
 
     @staticmethod
     def spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """None."""
+        """One: nothing but the mean is fitted."""
         return unit_spread(train, mean)
 
 
@@ -155,7 +154,7 @@ class Category:
 
     @staticmethod
     def spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """None."""
+        """One: nothing but the mean is fitted."""
         return unit_spread(train, mean)
 
 
@@ -232,10 +231,6 @@ class Mixed(LogLikelihood):
         means = (piece.kind.keras_mean.replace("OUTPUT", f"output[..., {piece.places}, 0]") for piece in self._pieces)
         self.keras_mean = f"keras.ops.concatenate([{', '.join(means)}], -1)"
 
-    def terms(self, shape: tuple[int, ...]) -> int:
-        """One for each column of the table, however many words it has."""
-        return math.prod(shape) if self.table is None else len(self.table)
-
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
         """−ln p(x), of a category at the place of its word."""
         import tensorflow as tf
@@ -251,9 +246,9 @@ class Mixed(LogLikelihood):
         return self._joined(lambda piece: piece.kind.mean(piece.of(values)))
 
     def misfit(self, splits: Iterable[Rows], scaling: str) -> str | None:
-        """Columns that are scaled otherwise are no longer what they are taken for."""
+        """Rows that were not scaled column by column, each by what it holds."""
         del splits
-        return None if scaling == self.scaling else "needs columns as they are; set data.scaling = 'auto'"
+        return None if scaling == self.scaling else "scales each column by its kind; set data.scaling = 'auto'"
 
     def _between(self, mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf

@@ -13,6 +13,7 @@ from klsearch.studies.definitions.definition import StudyDefinition
 from klsearch.vae.data.readers.raw import Column
 from klsearch.vae.host.own_code import is_function
 from klsearch.vae.hyperparameters import NAMES, RULES, Hyperparameters
+from klsearch.vae.likelihoods.likelihood import Likelihood
 from klsearch.vae.networks.own.as_code import OwnCode
 from klsearch.vae.training.optimizer import OPTIMIZERS
 from klsearch.vae.training.schedules import ADAM, FALLS
@@ -56,6 +57,7 @@ def settings_snippet(
         own: the user's models, which the file makes; None where they are ours, or cannot be told.
     """
     model, training = definition.model, definition.training
+    likelihood = definition.objective().likelihood.for_rows(shape, table)
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -74,7 +76,8 @@ def settings_snippet(
         latent_dim=model.latent_dim,
         epochs=training.epochs,
         batch_size=training.batch_size,
-        likelihood=definition.objective().likelihood.for_rows(shape, table),
+        likelihood=likelihood,
+        counted=_counted(likelihood),
         masks=masks,
         conditional=condition_width,
         kl_reduction=definition.study.kl_reduction,
@@ -84,6 +87,12 @@ def settings_snippet(
         fall=FALLS[training.learning_rate_schedule].keras,
         reconstruction_reduction=model.reconstruction_reduction,
     )
+
+
+def _counted(likelihood: Likelihood) -> list[int]:
+    """The columns of a table that are counts; none where all values are, or none is."""
+    places = likelihood.log_input
+    return [] if isinstance(places, bool) else [at for at, is_count in enumerate(places) if is_count]
 
 
 def _of_own(definition: StudyDefinition, own: OwnCode) -> dict[str, object]:

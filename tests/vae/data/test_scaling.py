@@ -97,10 +97,10 @@ def pulses(*, channels: int) -> np.ndarray:
         (pulses(channels=1).round(), "minmax"),
         (pulses(channels=1).astype(np.int16), "minmax"),
         (pulses(channels=1).astype(np.uint8), "image"),
-        (np.repeat(pulses(channels=1).round(), 2, axis=2), "image"),
+        (np.repeat(pulses(channels=1).round(), 2, axis=2), "minmax"),
         (np.where(np.eye(50)[:40, :, np.newaxis] > 0, np.nan, pulses(channels=1)), "minmax"),
     ],
-    ids=["numbers", "channels", "whole", "int16", "bytes", "two sides", "gaps"],
+    ids=["numbers", "channels", "whole", "int16", "bytes", "two channels", "gaps"],
 )
 def test_series_whose_values_happen_to_lie_in_bytes_are_no_images(rows: np.ndarray, kind: str) -> None:
     assert fit_scaling("auto", rows).kind == kind

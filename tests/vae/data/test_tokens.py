@@ -118,7 +118,8 @@ def test_categories_of_different_sizes_are_no_tokens_of_which_some_are_padding(s
         find_alphabet(RawData(name="rows", rows=flat))
     assert str(caught.value) == (
         "rows: tokens share one alphabet, but its columns of zeros and ones are categories of "
-        f"{', '.join(map(str, sizes))} kinds; model.likelihood = 'mixed' is made for such tables"
+        f"{', '.join(map(str, sizes))} kinds; give each as one column of words in a .csv, and use model.likelihood = "
+        "'mixed'"
     )
 
 

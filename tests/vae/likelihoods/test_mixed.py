@@ -118,10 +118,6 @@ def test_gaps_take_no_part_in_what_is_fitted() -> None:
     assert LIKELIHOOD.deviance.spread(train, mean) == pytest.approx(LIKELIHOOD.deviance.spread(train[:2], mean))
 
 
-def test_a_row_has_as_many_terms_as_the_table_has_columns() -> None:
-    assert LIKELIHOOD.terms((9,)) == 6
-
-
 def test_encoders_take_the_logarithm_of_counts_alone() -> None:
     assert LIKELIHOOD.log_input == (*[False] * 6, True, False, False)
     assert Mixed(TABLE[:3]).log_input is False
@@ -133,9 +129,9 @@ def test_numbers_alone_are_a_gaussian_with_a_learned_variance(output: np.ndarray
     assert found == pytest.approx(expected)
 
 
-def test_columns_that_are_scaled_otherwise_are_refused() -> None:
+def test_columns_that_are_not_scaled_by_their_kind_are_refused() -> None:
     assert LIKELIHOOD.misfit([ROWS], "columns") is None
-    assert LIKELIHOOD.misfit([ROWS], "minmax") == "needs columns as they are; set data.scaling = 'auto'"
+    assert LIKELIHOOD.misfit([ROWS], "minmax") == "scales each column by its kind; set data.scaling = 'auto'"
 
 
 @pytest.mark.slow("trains on 1,400 rows")

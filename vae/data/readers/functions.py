@@ -164,9 +164,10 @@ def _from_tensorflow(request: Request, dataset: Any) -> Any:
             f"{name}: the data set's elements must be rows, (row, label) or (row, label, condition); map them to that"
         )
     if _are_repeated(*(part.shape for part in parts[:2])):
+        wanted = "the row alone: .map(lambda row, _: row)" if len(parts) == 2 else "(row, label, condition)"
         raise DataProblem(
-            f"{name}: the second of each pair is as large as the row, {list(parts[0].shape)}, as where it repeats it "
-            "for Keras; map to the rows alone: .map(lambda row, _: row)"
+            f"{name}: the second of each element is as large as the row, {list(parts[0].shape)}, as where it repeats "
+            f"it for Keras; map to {wanted}"
         )
     if _is_batched(*(part.shape for part in parts[:2])):
         dataset = dataset.unbatch()

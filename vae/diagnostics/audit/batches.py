@@ -31,13 +31,10 @@ def tell_validation(lab: Laboratory) -> str | None:
     for name, *values in found:
         if not any(values) and returned.get(name, 0.0) != 0:
             return f"{name} 0, where test_step gives {returned[name]:.4g}: no metric keeps it"
-    turned = {name: values for name, *values in _metrics(lab, turned=True)}
-    for name, first, second, both in found:
-        weighted = (_ROWS * first + second) / (_ROWS + 1)
-        is_of_one = abs(weighted - second) > _SEEN * abs(weighted) and _is_last(first, second, both)
-        if is_of_one and _is_last(*turned.get(name, (0.0, 0.0, 1.0))):  # not so of a largest or least value
-            return f"the {name} of the last batch alone: no metric keeps what test_step gives"
-    return None
+    last = {name for name, first, second, both in found if _is_seen(first, second) and _is_last(first, second, both)}
+    if last:  # the other way round, too, unless it is a largest or least value
+        last &= {name for name, *values in _metrics(lab, turned=True) if _is_last(*values)}
+    return f"the {min(last)} of the last batch alone: no metric keeps what test_step gives" if last else None
 
 
 def _metrics(lab: Laboratory, *, turned: bool = False) -> Iterator[tuple[str, float, float, float]]:
@@ -62,9 +59,15 @@ def _is_nearer(value: float, one: float, other: float) -> bool:
     return abs(value - one) < 0.25 * abs(value - other)
 
 
+def _is_seen(first: float, second: float) -> bool:
+    """Whether the value of nine rows differs from that of the ninth by more than chance."""
+    weighted = (_ROWS * first + second) / (_ROWS + 1)
+    return abs(weighted - second) > _SEEN * abs(weighted)
+
+
 def _is_last(first: float, second: float, both: float) -> bool:
     """Whether the value of two batches is that of the second."""
-    return abs(both - second) < 0.01 * abs(first - second)
+    return abs(both - second) < _SEEN * abs(first - second)
 
 
 def _evaluate_both(lab: Laboratory, full: np.ndarray, last: np.ndarray) -> tuple[dict[str, float], ...]:

@@ -1,6 +1,6 @@
 """What one training step does with its gradients, seen from outside: nothing is learned from it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,7 +115,7 @@ def recorded(model: keras.Model, decoder: Any, optimizers: Sequence[Any]) -> Ite
         return found
 
     def call(inputs: Any, *arguments: Any, **keywords: Any) -> Any:
-        if _graph() is graph:
+        if _graph() is graph and not isinstance(inputs, Mapping):
             several = isinstance(inputs, list | tuple)
             z = seen.give(tf.convert_to_tensor(inputs[0] if several else inputs))
             inputs = [z, *inputs[1:]] if several else z

@@ -74,15 +74,18 @@ def noise_findings(lab: Laboratory) -> list[Finding]:
     if z is None:
         return []
     if _is_same_in_rows(z):
-        given = "0 in every row" if np.all(np.abs(z) < _STILL) else "the same in every row"
-        return [Finding("noise_unused", f"{_AT_0} the decoder was given {given}: no noise of its own.")]
+        return [Finding("noise_unused", f"{_AT_0} the decoder was given {_alike(z)}: no noise of its own.")]
     if _is_drawn_once(lab):
         seen = "the same in two steps, one after the other: noise that is drawn once"
         return [Finding("noise_unused", f"{_AT_0} the decoder was given {seen}.")]
     validated = _validated(lab)
     if validated and all(map(_is_same_in_rows, validated)):
-        return [Finding("validation_uses_mean", f"{_AT_0} test_step decoded 0 in every row.")]
+        return [Finding("validation_uses_mean", f"{_AT_0} test_step decoded {_alike(validated[0])}.")]
     return []
+
+
+def _alike(z: np.ndarray) -> str:
+    return "0 in every row" if np.all(np.abs(z) < _STILL) else "the same in every row"
 
 
 def _is_same_in_rows(z: np.ndarray) -> bool:

@@ -265,7 +265,7 @@ def test_a_tensorflow_data_set_whose_rows_are_their_own_targets_is_refused_with_
     tmp_path: Path, tail: str
 ) -> None:
     doubled = f"{TF}; return data.map(lambda row, label: (row, row)){tail}"
-    told = "5], as where it repeats it for Keras; map to the rows alone: .map(lambda row, _: row)"
+    told = "5], as where it repeats it for Keras; map to the row alone: .map(lambda row, _: row)"
     assert told in refusal_of_function(tmp_path, doubled)
     assert np.array_equal(read(tmp_path, f"{doubled}.map(lambda row, _: row)").rows.reshape(5, 5), np.eye(5))
 

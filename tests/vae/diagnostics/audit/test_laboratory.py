@@ -40,9 +40,9 @@ def test_rows_of_another_size_are_refused() -> None:
 
 
 def test_encoder_and_decoder_may_be_held_under_other_names() -> None:
-    model = SOUND["Keras example"]()
-    lab = Laboratory(model, ROWS, (), (model.encoder, model.decoder))
-    assert (lab.encoder, lab.decoder) == (model.encoder, model.decoder)
+    model, other = SOUND["Keras example"](), SOUND["Keras example"]()
+    lab = Laboratory(model, ROWS, (), (other.encoder, model.decoder))
+    assert (lab.encoder, lab.decoder) == (other.encoder, model.decoder)
 
 
 def test_a_step_that_takes_labels_is_refused_with_what_it_was_given() -> None:

@@ -56,7 +56,7 @@ def encode_columns(name: str, frame: "pd.DataFrame", asked: Mapping[str, str], f
             )
     counted = [column for column, kind in asked.items() if kind == "count"]
     notes = [
-        f"{name}: column '{column}' is a count, which model.likelihood = 'mixed' alone scores as one"
+        f"{name}: column '{column}' is a count, to model.likelihood = 'mixed' alone if others are none"
         for column in counted
     ]
     parts, columns, refused = [], list[Column](), dict[str, Refusal]()

@@ -37,7 +37,7 @@ def from_frame(
     frame, unused = _take_index(frame.set_axis(frame.columns.map(str), axis=1), request)
     frame = in_usual_types(frame)
     refuse_repeated(name, frame.columns)
-    found = [f"{name}: the index '{level}' is not trained on; data.group and the like may name it" for level in unused]
+    found = [f"{name}: the index '{level}' is not trained on; reset_index() makes data of it" for level in unused]
     beside = {key: _read_beside(name, frame, key, column) for key, column in request.beside_rows.items()}
     conditions = {column: _read_condition(name, frame, column) for column in request.condition}
     data = frame.drop(columns=list({*request.beside_rows.values(), *conditions}))

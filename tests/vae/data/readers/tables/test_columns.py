@@ -59,7 +59,9 @@ def test_numbers_may_be_categories_and_counts_are_said_to_be_numbers_yet(folder:
     raw = folder.read("rows.csv", columns={"ward": "category", "visits": "count"})
     assert raw.columns == ("ward=3", "ward=7", "visits")
     assert raw.rows.tolist() == [[1, 0, 1], [0, 1, 2], [1, 0, 5]]
-    assert raw.notes == ("rows.csv: column 'visits' is a count, which model.likelihood = 'mixed' alone scores as one",)
+    assert raw.notes == (
+        "rows.csv: column 'visits' is a count, to model.likelihood = 'mixed' alone if others are none",
+    )
 
 
 def test_a_missing_word_is_missing_in_all_its_columns(folder: "DataFolder") -> None:

@@ -38,7 +38,7 @@ def test_the_index_of_a_frame_may_be_named_wherever_no_data_are(
     assert raw.columns == ("age",)
     told = raw.conditions["patient"] if key == "condition" else getattr(raw, key)
     assert told.tolist() == PATIENTS
-    left_out = "rows.parquet: the index 'visit' is not trained on; data.group and the like may name it"
+    left_out = "rows.parquet: the index 'visit' is not trained on; reset_index() makes data of it"
     assert raw.notes == (() if index == "patient" else (left_out,))
 
 
@@ -46,7 +46,7 @@ def test_an_index_that_nobody_names_is_no_data_and_told(folder: "DataFolder") ->
     FRAME.set_index("patient").to_parquet(folder.path / "rows.parquet")
     raw = folder.read("rows.parquet")
     assert raw.columns == ("visit", "age")
-    assert raw.notes == ("rows.parquet: the index 'patient' is not trained on; data.group and the like may name it",)
+    assert raw.notes == ("rows.parquet: the index 'patient' is not trained on; reset_index() makes data of it",)
 
 
 def test_a_column_of_the_name_of_the_index_is_the_one_that_is_meant(folder: "DataFolder") -> None:
