@@ -199,6 +199,7 @@ def one_step(work: Path, definition_file: Path, monkeypatch: pytest.MonkeyPatch)
         splits = {"train": rows, "validation": rows[:20], "test": rows[20:]}
         conditions = None if told is None else {"train": told, "validation": told[:20], "test": told[20:]}
         dataset: Any = SimpleNamespace(
+            table=None,
             splits=splits,
             train=rows,
             shape=shape,
