@@ -1,6 +1,7 @@
 """Real data, small enough to train on in a test, and what tests do with a population."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,13 @@ class DataFolder:
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
     return DataFolder(tmp_path)
+
+
+@pytest.fixture
+def own_search_path() -> Iterator[None]:
+    """Leaves Python's search path as it was, and takes modules called loader… from its memory."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name.startswith("loader") and name not in modules]:
+        del sys.modules[name]

@@ -7,8 +7,8 @@ import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
 from klsearch.vae.data.proposals import channel_variances, have_channels_first, look_like_series
-from klsearch.vae.data.readers.raw import RawData
-from klsearch.vae.data.rows import KeptRows, Rows, extremes
+from klsearch.vae.data.readers.raw import RawData, owners_of
+from klsearch.vae.data.rows import KeptRows, Rows, are_whole, extremes
 from klsearch.vae.data.scaling import Scaling
 from klsearch.vae.data.tokens import PADDING, full_blocks, one_hot_width
 
@@ -161,8 +161,7 @@ def _one_hot(raw: RawData, rows: Rows) -> str:
 
 def _one_hot_numbers(raw: RawData, train: np.ndarray) -> str:
     """Columns of a table that are one category, beside those that its words became."""
-    owners = [column for column in raw.table or () for _ in column.categories or ("",)]
-    numbers = np.flatnonzero([column.kind != "category" for column in owners])
+    numbers = np.flatnonzero([column.kind != "category" for column in owners_of(raw.table)])
     block = next(full_blocks(train[:, numbers]), None)
     if block is None:
         return ""
@@ -189,16 +188,12 @@ def _padding(train: np.ndarray, scaling: Scaling) -> str:
 
 def _counts(train: Rows, scaling: Scaling) -> str:
     low, high = extremes(train)
-    if scaling.kind != "none" or low < 0 or high < _LEAST_COUNT or not _are_whole(train):
+    if scaling.kind != "none" or low < 0 or high < _LEAST_COUNT or not are_whole(train):
         return ""
     return (
         "all values are whole numbers from 0 up, as counts are, and are not scaled; model.likelihood = "
         "'negative_binomial' or 'poisson' is made for them"
     )
-
-
-def _are_whole(train: Rows) -> bool:
-    return isinstance(train, KeptRows) or bool((train == np.rint(train)).all())
 
 
 def _row_numbers(raw: RawData) -> str:

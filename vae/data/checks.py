@@ -14,6 +14,7 @@ from klsearch.vae.data.readers.raw import (
     count_rows,
     find_missing,
     missing_word,
+    owners_of,
 )
 from klsearch.vae.data.rows import Rows, extremes, slices
 
@@ -108,7 +109,7 @@ def check_kinds(raw: RawData) -> None:
             f"{raw.name}: model.likelihood = 'mixed' scores the columns of a table by what they hold, and these rows "
             "are no table's; give a .csv, a .parquet or a data frame, or use 'gaussian'"
         )
-    owners = [column for column in raw.table for _ in column.categories or ("",)]
+    owners = owners_of(raw.table)
     counts = [at for at, column in enumerate(owners) if column.kind == "count"]
     if counts:
         names = tuple(owners[at].name for at in counts)
@@ -129,7 +130,7 @@ def check_columns(raw: RawData, train: Rows) -> None:
         more = f" (nor have {len(empty) - 1} more)" if len(empty) > 1 else ""
         if raw.table is None:
             raise DataProblem(f"{raw.name}: {name} has no value in any training row{more}; leave it out")
-        owners = [column.name for column in raw.table for _ in column.categories or (column.name,)]
+        owners = [column.name for column in owners_of(raw.table)]
         what = "no value in any training row"
         message = f'{raw.name}: {name} has {what}; {DATA_COLUMNS} can "ignore" it'
         raise ColumnProblem({owners[int(at)]: Refusal(what=what, message=message) for (at,) in empty})

@@ -193,3 +193,10 @@ def _squares_between(rows: KeptRows, mean: np.ndarray, first: int, last: int) ->
     start = first // width
     flat = rows[start : -(-last // width)].reshape(-1)[first - start * width : last - start * width]
     return np.float64(np.sum(np.square(flat.astype(np.float64) - mean)))
+
+
+def are_whole(rows: Rows) -> bool:
+    """Tell whether every value of rows that is not missing is a whole number."""
+    if isinstance(rows, KeptRows) or rows.dtype.kind != "f":
+        return True
+    return all(bool(np.all(np.isnan(rows[some]) | (rows[some] == np.rint(rows[some])))) for some in slices(rows.shape))

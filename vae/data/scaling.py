@@ -8,8 +8,8 @@ import numpy as np
 
 from klsearch.vae.data.gaps import known_moments
 from klsearch.vae.data.proposals import look_like_series
-from klsearch.vae.data.readers.raw import Column
-from klsearch.vae.data.rows import KeptRows, Rows, can_be_kept, extremes, scale_values, slices
+from klsearch.vae.data.readers.raw import Column, owners_of
+from klsearch.vae.data.rows import KeptRows, Rows, are_whole, can_be_kept, extremes, scale_values, slices
 from klsearch.vae.data.tokens import Alphabet
 
 
@@ -95,7 +95,7 @@ def fit_scaling(kind: str, rows: Rows) -> Scaling:
 def column_scaling(table: Sequence[Column], rows: Rows) -> Scaling:
     """Columns of numbers to mean 0 and standard deviation 1 over the training rows; what else a table holds stays."""
     standard = fit_scaling("standard", rows)
-    are_numbers = np.array([column.kind == "number" for column in table for _ in column.categories or ("",)])
+    are_numbers = np.array([column.kind == "number" for column in owners_of(table)])
     return Scaling(
         kind="columns",
         offset=np.where(are_numbers, standard.offset, 0.0),
@@ -127,13 +127,7 @@ def _may_be_bytes(rows: Rows) -> bool:
     """Tell whether rows of 0–255 may be 8-bit images: bytes, whole numbers with two long sides, or no series."""
     held = rows.source if isinstance(rows, KeptRows) else rows
     has_two_sides = min(rows.shape[1:]) >= _LEAST_SIDE
-    return held.dtype == np.uint8 or (has_two_sides and _are_whole(held)) or not look_like_series(rows)
-
-
-def _are_whole(held: np.ndarray) -> bool:
-    if held.dtype.kind != "f":
-        return True
-    return all(bool(np.all(np.isnan(held[some]) | (held[some] == np.rint(held[some])))) for some in slices(held.shape))
+    return held.dtype == np.uint8 or (has_two_sides and are_whole(held)) or not look_like_series(rows)
 
 
 def _scaling(kind: str, offset: np.ndarray | np.float64, scale: np.ndarray | np.float64) -> Scaling:

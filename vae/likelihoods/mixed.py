@@ -1,5 +1,6 @@
 """A likelihood of its own for every column of a table: numbers, counts, truth values and categories."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -7,159 +8,120 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from klsearch.vae.data.readers.raw import Column
+from klsearch.vae.data.readers.raw import Column, owners_of
 from klsearch.vae.data.rows import Rows
 from klsearch.vae.likelihoods.bernoulli import BERNOULLI
-from klsearch.vae.likelihoods.counts.counts import LEAST_DISPERSION, LEAST_MEAN, deviance_of_counts, dispersion_about
-from klsearch.vae.likelihoods.counts.negative_binomial import log_probability
+from klsearch.vae.likelihoods.categorical import CATEGORICAL
+from klsearch.vae.likelihoods.counts.counts import LEAST_MEAN, deviance_of_counts, dispersion_about
+from klsearch.vae.likelihoods.counts.negative_binomial import KERAS_DENSITY, log_probability
+from klsearch.vae.likelihoods.counts.poisson import POISSON
 from klsearch.vae.likelihoods.deviance import Deviance, unit_spread
-from klsearch.vae.likelihoods.gaussian_variance import LEAST_VARIANCE, negative_log_density
+from klsearch.vae.likelihoods.gaussian_variance import GAUSSIAN_VARIANCE, negative_log_density
 from klsearch.vae.likelihoods.likelihood import LogLikelihood
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_LEAST_SHARE = 1e-6  # of a word that no training row has, and of either truth value
+_LEAST_SHARE = 1e-6  # of either truth value
 
 
-class Number:
-    """N(x; output, e^log_spread + 1e-6); its deviance is the squared error over the training rows' variance."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How columns of a kind are scored, by what the decoder gives for each value: its location, and ln of its spread.
 
-    keras_error: ClassVar[str] = f"""\
-variance = ops.exp(log_spread[..., PLACES]) + {LEAST_VARIANCE}
-squared = ops.square(rows[..., PLACES] - location[..., PLACES])
-0.5 * (math.log(2 * math.pi) + ops.log(variance) + squared / variance)"""
-    keras_mean: ClassVar[str] = "OUTPUT"
+    Attributes:
+        error: −ln p of values, by them, their locations and the log-spreads, each [..., n].
+        mean: E[x] by the locations.
+        deviance: of values from predictions, by predictions, values and the spread [n].
+        spread: see `Deviance`.
+        predicted_by_mean: what a training mean [n] predicts.
+        keras_error: `error` in plain Keras, of `rows` and the names in `keras_names`; see `Likelihood`.
+        keras_names: what its text calls location and log-spread.
+        keras_mean: `mean` in plain Keras, of `output`.
+    """
 
-    @staticmethod
-    def error(rows: "tf.Tensor", output: "tf.Tensor", log_spread: "tf.Tensor") -> "tf.Tensor":
-        """−ln p(x)."""
-        return negative_log_density(rows, output, log_spread)
-
-    @staticmethod
-    def mean(output: "tf.Tensor") -> "tf.Tensor":
-        """The output."""
-        return output
-
-    @staticmethod
-    def deviance(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
-        """(x − m)² / σ²."""
-        import tensorflow as tf
-
-        return tf.math.squared_difference(mean, rows) / spread
-
-    @staticmethod
-    def spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """σ² of what is known."""
-        variance = np.nanmean(np.square(train - mean), axis=0)
-        return np.where(variance > 0, variance, 1.0)
+    error: Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
+    mean: Callable[["tf.Tensor"], "tf.Tensor"]
+    deviance: Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
+    spread: Callable[[np.ndarray, np.ndarray], np.ndarray] = unit_spread
+    predicted_by_mean: Callable[["tf.Tensor"], "tf.Tensor"] = lambda mean: mean
+    keras_error: str
+    keras_names: Mapping[str, str]
+    keras_mean: str
 
 
-class Count:
-    """NB(x; mean e^output, dispersion e^log_spread + 0.001); its deviance by the dispersion about the training mean."""
-
-    keras_error: ClassVar[str] = f"""\
-counts, log_mean = rows[..., PLACES], location[..., PLACES]
-r = 1.0 / (ops.exp(log_spread[..., PLACES]) + {LEAST_DISPERSION})
-ways = tf.math.lgamma(counts + r) - tf.math.lgamma(r) - tf.math.lgamma(counts + 1.0)
-(counts + r) * ops.log(r + ops.exp(log_mean)) - ways - counts * log_mean - r * ops.log(r)"""
-    keras_mean: ClassVar[str] = "keras.ops.exp(OUTPUT)"
-
-    @staticmethod
-    def error(rows: "tf.Tensor", output: "tf.Tensor", log_spread: "tf.Tensor") -> "tf.Tensor":
-        """−ln p(x)."""
-        return -log_probability(rows, output, log_spread)
-
-    @staticmethod
-    def mean(output: "tf.Tensor") -> "tf.Tensor":
-        """e^output."""
-        import tensorflow as tf
-
-        return tf.exp(output)
-
-    @staticmethod
-    def deviance(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
-        """A negative binomial's."""
-        return deviance_of_counts(mean, rows, spread)
-
-    @staticmethod
-    def spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """The dispersion about the mean."""
-        return dispersion_about(np.maximum(mean, LEAST_MEAN), train)
+def _variance(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """σ² of what is known."""
+    variance = np.nanmean(np.square(train - mean), axis=0)
+    return np.where(variance > 0, variance, 1.0)
 
 
-class TruthValue:
-    """B(x; sigmoid(output)); its deviance is −2 ln p."""
-
-    keras_error: ClassVar[str] = "ops.binary_crossentropy(rows[..., PLACES], location[..., PLACES], from_logits=True)"
-    keras_mean: ClassVar[str] = "keras.ops.sigmoid(OUTPUT)"
-
-    @staticmethod
-    def error(rows: "tf.Tensor", output: "tf.Tensor", log_spread: "tf.Tensor") -> "tf.Tensor":
-        """The cross-entropy."""
-        del log_spread
-        return BERNOULLI.error(rows, output)
-
-    @staticmethod
-    def mean(output: "tf.Tensor") -> "tf.Tensor":
-        """The sigmoid of the output."""
-        import tensorflow as tf
-
-        return tf.sigmoid(output)
-
-    @staticmethod
-    def deviance(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
-        """−2 [x ln p + (1 − x) ln(1 − p)]."""
-        import tensorflow as tf
-
-        del spread
-        likely = tf.clip_by_value(mean, _LEAST_SHARE, 1 - _LEAST_SHARE)
-        return -2 * (tf.math.xlogy(rows, likely) + tf.math.xlogy(1 - rows, 1 - likely))
-
-    @staticmethod
-    def spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """One: nothing but the mean is fitted."""
-        return unit_spread(train, mean)
+def _dispersion(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """α about the mean."""
+    return dispersion_about(np.maximum(mean, LEAST_MEAN), train)
 
 
-class Category:
-    """Cat(x; softmax(output)) over the places of its words, of which one that is unknown has none; −2 ln p."""
+# In the training program a piece's size is not known as it is made, which `Categorical` would split places by.
+def _error_of_words(rows: "tf.Tensor", logits: "tf.Tensor", log_spread: "tf.Tensor") -> "tf.Tensor":
+    """−x ln softmax(logits), 0 for a word that is unknown."""
+    import tensorflow as tf
 
-    keras_error: ClassVar[str] = "-rows[..., PLACES] * ops.log_softmax(location[..., PLACES])"
-    keras_mean: ClassVar[str] = "keras.ops.softmax(OUTPUT)"
-
-    @staticmethod
-    def error(rows: "tf.Tensor", output: "tf.Tensor", log_spread: "tf.Tensor") -> "tf.Tensor":
-        """−x ln softmax(output)."""
-        import tensorflow as tf
-
-        del log_spread
-        return -rows * tf.nn.log_softmax(output)
-
-    @staticmethod
-    def mean(output: "tf.Tensor") -> "tf.Tensor":
-        """The probability of each word."""
-        import tensorflow as tf
-
-        return tf.nn.softmax(output)
-
-    @staticmethod
-    def deviance(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
-        """−2 x ln p, of shares that add up to 1 also where some training rows have no word that is known."""
-        import tensorflow as tf
-
-        del spread
-        whole = tf.maximum(tf.reduce_sum(mean, axis=-1, keepdims=True), _LEAST_SHARE)
-        return -2 * rows * tf.math.log(tf.maximum(mean / whole, _LEAST_SHARE))
-
-    @staticmethod
-    def spread(train: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """One: nothing but the mean is fitted."""
-        return unit_spread(train, mean)
+    del log_spread
+    return -rows * tf.nn.log_softmax(logits)
 
 
-_Kind = type[Number] | type[Count] | type[TruthValue] | type[Category]
-_KINDS: Mapping[str, _Kind] = {"number": Number, "count": Count, "truth value": TruthValue, "category": Category}
+def _shares_of_words(logits: "tf.Tensor") -> "tf.Tensor":
+    import tensorflow as tf
+
+    return tf.nn.softmax(logits)
+
+
+def _deviance_of_truths(mean: "tf.Tensor", rows: "tf.Tensor", spread: "tf.Tensor") -> "tf.Tensor":
+    """−2 [x ln p + (1 − x) ln(1 − p)]."""
+    import tensorflow as tf
+
+    del spread
+    likely = tf.clip_by_value(mean, _LEAST_SHARE, 1 - _LEAST_SHARE)
+    return -2 * (tf.math.xlogy(rows, likely) + tf.math.xlogy(1 - rows, 1 - likely))
+
+
+_KINDS: Mapping[str, Kind] = {
+    "number": Kind(
+        error=negative_log_density,
+        mean=lambda location: location,
+        deviance=lambda mean, rows, variance: (mean - rows) ** 2 / variance,
+        spread=_variance,
+        keras_error=GAUSSIAN_VARIANCE.keras_error,
+        keras_names={"mean": "location", "log_var": "log_spread"},
+        keras_mean="output",
+    ),
+    "count": Kind(
+        error=lambda rows, log_mean, log_dispersion: -log_probability(rows, log_mean, log_dispersion),
+        mean=lambda log_mean: POISSON.mean(log_mean, log_mean),
+        deviance=deviance_of_counts,
+        spread=_dispersion,
+        keras_error=f"{KERAS_DENSITY}-log_p",
+        keras_names={"log_mean": "location", "log_dispersion": "log_spread"},
+        keras_mean=str(POISSON.keras_mean),
+    ),
+    "truth value": Kind(
+        error=lambda rows, logits, _: BERNOULLI.error(rows, logits),
+        mean=lambda logits: BERNOULLI.mean(logits, logits),
+        deviance=_deviance_of_truths,
+        keras_error=BERNOULLI.keras_error,
+        keras_names={"output": "location"},
+        keras_mean=str(BERNOULLI.keras_mean),
+    ),
+    "category": Kind(
+        error=_error_of_words,
+        mean=_shares_of_words,
+        deviance=CATEGORICAL.deviance.between,
+        predicted_by_mean=lambda mean: CATEGORICAL.deviance.predicted_by_mean(mean, mean),
+        keras_error="-rows * ops.log_softmax(output)",
+        keras_names={"output": "location"},
+        keras_mean=str(CATEGORICAL.keras_mean),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +134,7 @@ class Piece:
         stop: the place behind the last; None for all that are left.
     """
 
-    kind: _Kind
+    kind: Kind
     start: int = 0
     stop: int | None = None
 
@@ -185,6 +147,12 @@ class Piece:
         """The same as the text of an index."""
         return f"{self.start}:{'' if self.stop is None else self.stop}"
 
+    def keras_error(self) -> list[str]:
+        """The lines of `Kind.keras_error`, of these places of `rows`, `location` and `log_spread`."""
+        names = {"rows": "rows", **self.kind.keras_names}
+        pattern = re.compile(rf"\b({'|'.join(names)})\b")
+        return pattern.sub(lambda found: f"{names[found[1]]}[..., {self.places}]", self.kind.keras_error).splitlines()
+
 
 def pieces_of(table: Sequence[Column]) -> tuple[Piece, ...]:
     """The pieces of a row, in its order: together they are all of it.
@@ -194,8 +162,9 @@ def pieces_of(table: Sequence[Column]) -> tuple[Piece, ...]:
     ['0:2', '2:4']
     """
     found, start = list[Piece](), 0
-    for (kind, _), columns in groupby(table, lambda column: (column.kind, column.categories and column.name)):
-        stop = start + sum(len(column.categories) or 1 for column in columns)
+    owners = owners_of(table)
+    for (kind, _), columns in groupby(owners, lambda column: (column.kind, column.categories and column.name)):
+        stop = start + len(list(columns))
         found.append(Piece(_KINDS[kind], start, stop))
         start = stop
     return tuple(found)
@@ -221,14 +190,18 @@ class Mixed(LogLikelihood):
 
     def __init__(self, table: tuple[Column, ...] | None = None) -> None:
         self.table = table
-        self._pieces = pieces_of(table) if table is not None else (Piece(Number),)
+        self._pieces = pieces_of(table) if table is not None else (Piece(_KINDS["number"]),)
         self.deviance = Deviance(
-            words="deviance of the columns", whole="deviance", between=self._between, spread=self._spread
+            words="deviance of the columns",
+            whole="deviance",
+            between=self._between,
+            spread=self._spread,
+            predicted_by_mean=self._predicted_by_mean,
         )
-        places = tuple(column.kind == "count" for column in table or () for _ in column.categories or ("",))
+        places = tuple(column.kind == "count" for column in owners_of(table))
         self.log_input = places if any(places) else False
         self.keras_error = self._error_in_keras()
-        means = (piece.kind.keras_mean.replace("OUTPUT", f"output[..., {piece.places}, 0]") for piece in self._pieces)
+        means = (piece.kind.keras_mean.replace("output", f"output[..., {piece.places}, 0]") for piece in self._pieces)
         self.keras_mean = f"keras.ops.concatenate([{', '.join(means)}], -1)"
 
     def error(self, rows: "tf.Tensor", output: "tf.Tensor") -> "tf.Tensor":
@@ -257,6 +230,10 @@ class Mixed(LogLikelihood):
         mean = tf.broadcast_to(mean, tf.shape(rows))
         return self._joined(lambda piece: piece.kind.deviance(piece.of(mean), piece.of(rows), piece.of(spread)))
 
+    def _predicted_by_mean(self, mean: "tf.Tensor", rows: "tf.Tensor") -> "tf.Tensor":
+        del rows
+        return self._joined(lambda piece: piece.kind.predicted_by_mean(piece.of(mean)))
+
     def _spread(self, train: np.ndarray, mean: np.ndarray) -> np.ndarray:
         found = (piece.kind.spread(piece.of(train), piece.of(mean)) for piece in self._pieces)
         return np.concatenate(list(found))
@@ -270,7 +247,7 @@ class Mixed(LogLikelihood):
     def _error_in_keras(self) -> str:
         lines, names = list[str](), list[str]()
         for number, piece in enumerate(self._pieces):
-            *assignments, expression = piece.kind.keras_error.replace("PLACES", piece.places).splitlines()
+            *assignments, expression = piece.keras_error()
             names.append(f"error_{number}")
             lines += [*assignments, f"{names[-1]} = {expression}"]
         return "\n".join([*lines, f"ops.concatenate([{', '.join(names)}], axis=-1)"])

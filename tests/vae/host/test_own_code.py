@@ -1,22 +1,12 @@
 """Code of the user's own, found by its name, and its errors in one line."""
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from klsearch.vae.host.own_code import CodeProblem, is_function, load_function, load_object, one_line
 
-
-@pytest.fixture(autouse=True)
-def _search_path() -> Iterator[None]:
-    """Leaves Python's search path and modules as they were."""
-    path, modules = list(sys.path), set(sys.modules)
-    yield
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name.startswith("loader") and name not in modules]:
-        del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("own_search_path")
 
 
 @pytest.mark.parametrize("source", ["my_data:load", "package.my_data:load", "my data.py:load", "models/vae.py:VAE"])

@@ -108,7 +108,8 @@ def test_a_number_s_deviance_is_its_error_in_training_variances_and_a_word_s_is_
 def test_words_that_some_training_rows_lack_are_predicted_by_shares_of_those_that_have_one() -> None:
     rows = tf.constant(ROWS[:1], tf.float64)
     mean = tf.constant([0, 0.25, 0.25, 0, 1, 0, 1, 0.5, 0], tf.float64)
-    found = np.asarray(LIKELIHOOD.deviance.between(mean, rows, tf.ones([9], tf.float64)))
+    predicted = LIKELIHOOD.deviance.predicted_by_mean(mean, rows)
+    found = np.asarray(LIKELIHOOD.deviance.between(predicted, rows, tf.ones([9], tf.float64)))
     assert found[0, 2] == pytest.approx(2 * math.log(2))
 
 

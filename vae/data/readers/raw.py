@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +78,17 @@ class Column:
     name: str
     kind: str
     categories: tuple[str, ...] = ()
+
+
+def owners_of(table: Iterable[Column] | None) -> tuple[Column, ...]:
+    """Of each place of a row the column that it stands for, a category for each of its words; empty for no table.
+
+    >>> [one.name for one in owners_of([Column(name="sex", kind="category", categories=("f", "m"))])]
+    ['sex', 'sex']
+    """
+    return tuple(
+        column for column in table or () for _ in range(len(column.categories) if column.kind == "category" else 1)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 # log_p = ln Γ(x + r) − ln Γ(r) − ln x! + r ln(r / (r + m)) + x ln(m / (r + m)) of the size r = 1/α, in plain Keras.
-KERAS_LOG_PROBABILITY = f"""\
+KERAS_DENSITY = f"""\
 r = 1.0 / (ops.exp(log_dispersion) + {LEAST_DISPERSION})
-log_mean = ops.log(ops.sum(rows, axis=-1, keepdims=True)) + ops.log_softmax(log_share)
 ways = tf.math.lgamma(rows + r) - tf.math.lgamma(r) - tf.math.lgamma(rows + 1.0)
 log_p = ways + rows * log_mean + r * ops.log(r) - (rows + r) * ops.log(r + ops.exp(log_mean))
 """
+KERAS_LOG_PROBABILITY = f"""\
+log_mean = ops.log(ops.sum(rows, axis=-1, keepdims=True)) + ops.log_softmax(log_share)
+{KERAS_DENSITY}"""
 KERAS_MEAN = "keras.ops.sum(rows, {axes}, keepdims=True) * keras.ops.softmax(output[..., 0], {axes})"
 
 

@@ -4,7 +4,6 @@ import itertools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,7 @@ from klsearch.vae.data.readers.raw import RawData, Request
 from klsearch.vae.data.sources import read_source
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def _search_path() -> Iterator[None]:
-    """Leaves Python's search path and modules as they were."""
-    path, modules = list(sys.path), set(sys.modules)
-    yield
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name.startswith("loader") and name not in modules]:
-        del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("own_search_path")
 
 
 def read(folder: Path, body: str, **options: Any) -> RawData:
